@@ -1,0 +1,1 @@
+"""What two services need: contracts, the bus, the tables, and the parts every process is made of."""

@@ -1,0 +1,126 @@
+"""API keys: a name, a role and a secret that is stored hashed only.
+
+A key reads `hk_<12 hex digits: its id>_<43 characters: 256 random bits>`. The secret is random, not a password, so one
+SHA-256 is enough; ids are looked up, secrets compared in constant time.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+from fastapi import Request
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.db import SessionFactory
+from shared.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated
+from shared.tables.access import ROLES, ApiKey
+
+logger = structlog.get_logger(__name__)
+
+KEY_PATTERN = re.compile(r"hk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sent a request."""
+
+    key_id: str
+    name: str
+    role: str
+
+
+@dataclass(frozen=True)
+class StoredKey:
+    caller: Caller
+    secret_hash: bytes
+
+
+def calculate_secret_hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def create_key(session: Session, name: str, role: str) -> str:
+    """Store a new key and return it; this is the only time that anyone sees it.
+
+    Raises:
+        InvalidRequest: no such role.
+    """
+    if role not in ROLES:
+        raise InvalidRequest(f"role must be one of {', '.join(ROLES)}, not {role!r}")
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    session.add(ApiKey(key_id=key_id, name=name, role=role, secret_hash=calculate_secret_hash(secret)))
+    return f"hk_{key_id}_{secret}"
+
+
+def revoke_key(session: Session, key_id: str) -> None:
+    """Make a key useless; running processes notice at their next refresh.
+
+    Raises:
+        NotFound: no such key.
+    """
+    key = session.get(ApiKey, key_id)
+    if key is None:
+        raise NotFound(f"no key with id {key_id!r}")
+    key.revoked_at = key.revoked_at or datetime.now(UTC)
+
+
+def load_keys(sessions: SessionFactory) -> dict[str, StoredKey]:
+    """Every key that is not revoked, by id."""
+    with sessions() as session:
+        rows = session.scalars(select(ApiKey).where(ApiKey.revoked_at.is_(None))).all()
+    return {row.key_id: StoredKey(Caller(row.key_id, row.name, row.role), row.secret_hash) for row in rows}
+
+
+class KeyRing:
+    """The keys in memory, refreshed in the background; the last known ones while Postgres is away."""
+
+    def __init__(self, load: Callable[[], Mapping[str, StoredKey]], *, refresh_seconds: float = 2.0) -> None:
+        self._load = load
+        self._refresh_seconds = refresh_seconds
+        self._keys: Mapping[str, StoredKey] = {}
+
+    def refresh(self) -> None:
+        self._keys = self._load()
+
+    def run(self, stop: threading.Event) -> None:
+        while not stop.wait(self._refresh_seconds):
+            try:
+                self.refresh()
+            except Exception as error:
+                logger.warning("key_refresh_failed", error=repr(error))
+
+    def authenticate(self, authorization: str | None) -> Caller:
+        """The caller behind an `Authorization` header.
+
+        Raises:
+            Unauthenticated: no bearer key, or not one of ours.
+        """
+        scheme, _, key = (authorization or "").partition(" ")
+        match = KEY_PATTERN.fullmatch(key.strip()) if scheme.lower() == "bearer" else None
+        if match is None:
+            raise Unauthenticated("send your API key as 'Authorization: Bearer hk_...'")
+        stored = self._keys.get(match[1])
+        secret_hash = calculate_secret_hash(match[2])
+        if not hmac.compare_digest(secret_hash, stored.secret_hash if stored else bytes(32)) or stored is None:
+            raise Unauthenticated("unknown or revoked API key")
+        return stored.caller
+
+
+def require(*roles: str) -> Callable[[Request], Caller]:
+    """A FastAPI dependency: the caller, if its role is one of these. The app's `state.keys` holds the `KeyRing`."""
+
+    def authorize(request: Request) -> Caller:
+        keys: KeyRing = request.app.state.keys
+        caller = keys.authenticate(request.headers.get("authorization"))
+        if caller.role not in roles:
+            raise Forbidden(f"this needs the role {' or '.join(roles)}; this key has the role {caller.role}")
+        return caller
+
+    return authorize

@@ -1,0 +1,142 @@
+"""The bus over Kafka's protocol, with kafka-python; keeps to the protocol's common core."""
+
+from concurrent.futures import Future
+from contextlib import suppress
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.admin import NewTopic
+from kafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    KafkaTimeoutError,
+    RebalanceInProgressError,
+    TopicAlreadyExistsError,
+)
+from kafka.structs import OffsetAndMetadata, TopicPartition
+
+from shared.bus import Record
+from shared.errors import Unavailable
+from shared.events import TOPICS
+
+
+class KafkaBusProducer:
+    """Idempotent, acks=all: a resolved future means that every in-sync replica has the record."""
+
+    def __init__(self, bootstrap_servers: str, *, client_id: str, deadline_seconds: float = 10.0) -> None:
+        self._producer = KafkaProducer(
+            bootstrap_servers=bootstrap_servers.split(","),
+            client_id=client_id,
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=2,
+            delivery_timeout_ms=int(deadline_seconds * 1000),
+            request_timeout_ms=int(deadline_seconds * 500),
+            max_block_ms=2_000,
+        )
+
+    def send(self, record: Record) -> "Future[None]":
+        stored: Future[None] = Future()
+        try:
+            pending = self._producer.send(
+                record.topic,
+                key=record.key,
+                value=record.value,
+                headers=[(name, value.encode()) for name, value in record.headers.items()],
+            )
+        except KafkaTimeoutError as error:
+            raise Unavailable("the broker cannot be reached, or the producer's buffer is full") from error
+        pending.add_callback(lambda _: stored.set_result(None))
+        pending.add_errback(stored.set_exception)
+        return stored
+
+    def close(self, timeout_seconds: float) -> None:
+        self._producer.close(timeout=timeout_seconds)
+
+
+class KafkaBusConsumer:
+    """A member of `group`; without one, a reader of every partition from the beginning."""
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        topics: list[str],
+        group: str | None,
+        *,
+        client_id: str,
+        session_timeout_seconds: float = 6.0,
+        max_records: int = 500,
+    ) -> None:
+        self._max_records = max_records
+        self._positions: dict[TopicPartition, int] = {}
+        self._consumer = KafkaConsumer(
+            bootstrap_servers=bootstrap_servers.split(","),
+            client_id=client_id,
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=int(session_timeout_seconds * 1000),
+            heartbeat_interval_ms=int(session_timeout_seconds * 1000 / 6),
+            max_poll_records=max_records,
+        )
+        self._grouped = group is not None
+        self._topics = topics
+        self._consumer.subscribe(topics)
+
+    def poll(self, timeout_seconds: float) -> list[Record]:
+        batches = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=self._max_records)
+        records: list[Record] = []
+        for partition, batch in batches.items():
+            for message in batch:
+                records.append(
+                    Record(
+                        topic=message.topic,
+                        key=message.key or b"",
+                        value=message.value or b"",
+                        headers={name: value.decode(errors="replace") for name, value in message.headers},
+                        partition=message.partition,
+                        offset=message.offset,
+                    )
+                )
+            self._positions[partition] = batch[-1].offset + 1
+        return records
+
+    def commit(self) -> None:
+        """Losing the partition meanwhile is no error: its next owner handles the records again, idempotently."""
+        if not self._grouped or not self._positions:
+            return
+        offsets = {partition: OffsetAndMetadata(offset, "", -1) for partition, offset in self._positions.items()}
+        with suppress(CommitFailedError, RebalanceInProgressError, IllegalStateError):
+            self._consumer.commit(offsets, timeout_ms=10_000)
+        self._positions.clear()
+
+    def lag(self) -> int:
+        assigned = list(self._consumer.assignment())
+        if not assigned:
+            return 0
+        try:
+            ends = self._consumer.end_offsets(assigned, timeout_ms=5_000)
+            return sum(
+                max(0, ends[partition] - self._consumer.position(partition, timeout_ms=5_000)) for partition in assigned
+            )
+        except KafkaError:
+            return 0
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False, timeout_ms=5_000)
+
+
+def create_topics(bootstrap_servers: str, *, topic_prefix: str = "", partitions: int = 3, replicas: int = 1) -> None:
+    """Create the six topics that do not exist yet."""
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(","), client_id="heliotrope-admin")
+    try:
+        present = set(admin.list_topics())
+        missing = [topic_prefix + topic for topic in TOPICS if topic_prefix + topic not in present]
+        if missing:
+            admin.create_topics(
+                [NewTopic(name=name, num_partitions=partitions, replication_factor=replicas) for name in missing]
+            )
+    except TopicAlreadyExistsError:
+        pass  # another process was faster
+    finally:
+        admin.close()

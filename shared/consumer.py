@@ -1,0 +1,141 @@
+"""The consumer loop: at least once, one transaction per polled batch, a savepoint per event, offsets after it."""
+
+import threading
+import time
+from typing import Protocol
+
+import structlog
+from sqlalchemy.orm import Session
+
+from shared.bus import Consumer, Record, decode
+from shared.db import SessionFactory, is_transient
+from shared.dead_letters import DeadLetters
+from shared.errors import UndecodableEvent
+from shared.events import AnyEvent
+from shared.logging import event_context
+from shared.metrics import CONSUMED, CONSUMER_LAG, CONSUMER_SECONDS
+
+logger = structlog.get_logger(__name__)
+
+MAX_BACKOFF_SECONDS = 10.0
+
+
+class Handler(Protocol):
+    """What a service does with the events of a batch, inside one transaction."""
+
+    def prepare(self, session: Session, events: list[AnyEvent]) -> None:
+        """Called once, first: take the locks that the batch needs."""
+
+    def handle(self, session: Session, event: AnyEvent) -> None:
+        """Called for each event, inside its own savepoint. Must be idempotent."""
+
+    def finish(self, session: Session, events: list[AnyEvent]) -> None:
+        """Called once, last, with the events whose `handle` succeeded."""
+
+
+class ConsumerLoop:
+    """Feeds a handler from the bus until told to stop.
+
+    A failure that may pass (the database is away, a deadlock) repeats the batch, with back-off, before anything else is
+    polled. Any other failure of one event sends that record to its dead-letter topic, and its neighbours go on.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        consumer: Consumer,
+        handler: Handler,
+        sessions: SessionFactory,
+        dead_letters: DeadLetters,
+    ) -> None:
+        self._name = name
+        self._consumer = consumer
+        self._handler = handler
+        self._sessions = sessions
+        self._dead_letters = dead_letters
+
+    def run(self, stop: threading.Event) -> None:
+        lag_at = 0.0
+        try:
+            while not stop.is_set():
+                records = self._consumer.poll(0.5)
+                if records and not self._handle_until_done(records, stop):
+                    return
+                if time.monotonic() >= lag_at:
+                    CONSUMER_LAG.labels(self._name).set(self._consumer.lag())
+                    lag_at = time.monotonic() + 5.0
+        finally:
+            self._consumer.close()
+
+    def _handle_until_done(self, records: list[Record], stop: threading.Event) -> bool:
+        """Handle a batch and commit its offsets; False when told to stop before that."""
+        delay = 0.2
+        while True:
+            try:
+                with CONSUMER_SECONDS.labels(self._name).time():
+                    self.handle_batch(records)
+                self._consumer.commit()
+                return True
+            except Exception as error:
+                logger.warning("batch_failed", consumer=self._name, error=repr(error), retry_in_seconds=delay)
+            if stop.wait(delay):
+                return False
+            delay = min(delay * 2, MAX_BACKOFF_SECONDS)
+
+    def handle_batch(self, records: list[Record]) -> None:
+        """Handle the records in one transaction; if that fails as a whole, each in its own."""
+        decoded = self._decode(records)
+        try:
+            self._run_transaction(decoded)
+        except Exception as error:
+            if is_transient(error):
+                raise
+            logger.warning("batch_split", consumer=self._name, error=repr(error), records=len(decoded))
+            for item in decoded:
+                self._run_alone(item)
+
+    def _decode(self, records: list[Record]) -> list[tuple[Record, AnyEvent]]:
+        decoded: list[tuple[Record, AnyEvent]] = []
+        for record in records:
+            try:
+                decoded.append((record, decode(record)))
+            except UndecodableEvent as error:
+                self._put_aside(record, error)
+        return decoded
+
+    def _run_transaction(self, decoded: list[tuple[Record, AnyEvent]]) -> None:
+        failed: list[tuple[Record, Exception]] = []
+        handled: list[AnyEvent] = []
+        with self._sessions() as session, session.begin():
+            self._handler.prepare(session, [event for _, event in decoded])
+            for record, event in decoded:
+                with event_context(event):
+                    try:
+                        with session.begin_nested():
+                            self._handler.handle(session, event)
+                    except Exception as error:
+                        if is_transient(error):
+                            raise
+                        failed.append((record, error))
+                    else:
+                        handled.append(event)
+            self._handler.finish(session, handled)
+        for record, failure in failed:
+            self._put_aside(record, failure)
+        for event in handled:
+            CONSUMED.labels(self._name, event.topic, "handled").inc()
+
+    def _run_alone(self, item: tuple[Record, AnyEvent]) -> None:
+        try:
+            self._run_transaction([item])
+        except Exception as error:
+            if is_transient(error):
+                raise
+            self._put_aside(item[0], error)
+
+    def _put_aside(self, record: Record, error: Exception) -> None:
+        """The reason names the error's kind and our own words for it, never the record's text."""
+        reason = str(error) if isinstance(error, UndecodableEvent) else type(error).__name__
+        self._dead_letters.put(record, reason)
+        CONSUMED.labels(self._name, record.topic, "dead_letter").inc()
+        logger.error("dead_letter", consumer=self._name, topic=record.topic, offset=record.offset, reason=reason)

@@ -1,0 +1,49 @@
+"""What cannot be decoded or handled goes aside, with its reason and its original bytes, and can be replayed."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from shared.bus import Consumer, Producer, Record
+
+ACK_DEADLINE_SECONDS = 15.0
+REASON_LIMIT = 500
+
+
+def dead_letter_topic(topic: str, consumer: str) -> str:
+    return f"{topic}.{consumer}.dlq"
+
+
+class DeadLetters:
+    """The dead-letter topics of one consumer."""
+
+    def __init__(self, producer: Producer, consumer: str) -> None:
+        self._producer = producer
+        self._consumer = consumer
+
+    def put(self, record: Record, reason: str) -> None:
+        """Store the record aside; returns only when the broker has it, so the offset may move on.
+
+        Raises:
+            Exception: the broker did not take it; the caller must not commit.
+        """
+        headers = dict(record.headers) | {
+            "dlq_reason": reason[:REASON_LIMIT],
+            "dlq_topic": record.topic,
+            "dlq_partition": str(record.partition),
+            "dlq_offset": str(record.offset),
+            "dlq_at": datetime.now(UTC).isoformat(),
+        }
+        letter = Record(dead_letter_topic(record.topic, self._consumer), record.key, record.value, headers)
+        self._producer.send(letter).result(timeout=ACK_DEADLINE_SECONDS)
+
+
+def restore(letter: Record) -> Record:
+    """The record as it was before it was put aside."""
+    headers = {name: value for name, value in letter.headers.items() if not name.startswith("dlq_")}
+    return Record(letter.headers["dlq_topic"], letter.key, letter.value, headers)
+
+
+def read_all(consumer: Consumer, *, quiet_seconds: float = 2.0) -> Iterator[Record]:
+    """Every record until none has come for `quiet_seconds`; commits nothing."""
+    while records := consumer.poll(quiet_seconds):
+        yield from records

@@ -1,0 +1,308 @@
+"""The loop is six events, declared in the order in which they happen.
+
+Every service is wired to the others only by these and by the tables. They travel as JSON with CloudEvents 1.0
+attributes in the record's headers (see `shared.bus`). A new field is optional: readers of an older build ignore it.
+"""
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+Message = dict[str, Any]  # one chat message as the model saw it, OpenAI's shape, unknown fields kept
+
+Text = Annotated[str, Meta(min_length=1, max_length=20_000)]
+
+
+class Feedback(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
+    """What a user said of an answer; one subclass for each type."""
+
+
+class Thumb(Feedback, frozen=True, kw_only=True, tag="thumb"):
+    value: Literal["up", "down"]
+
+
+class Rating(Feedback, frozen=True, kw_only=True, tag="rating"):
+    value: Annotated[int, Meta(ge=1, le=5)]
+
+
+class Choice(Feedback, frozen=True, kw_only=True, tag="choice"):
+    """Two answers to the same prompt, shown side by side; exactly one of `preferred_interaction_id` and `tie`."""
+
+    other_interaction_id: UUID
+    presented_order: Annotated[list[UUID], Meta(min_length=2, max_length=2)]
+    preferred_interaction_id: UUID | None = None
+    tie: bool = False
+
+
+class Edit(Feedback, frozen=True, kw_only=True, tag="edit"):
+    text: Text
+
+
+class Regenerate(Feedback, frozen=True, kw_only=True, tag="regenerate"):
+    replacement_interaction_id: UUID
+
+
+class Complaint(Feedback, frozen=True, kw_only=True, tag="complaint"):
+    category: Literal["harmful", "wrong", "off_topic", "other"]
+    text: Text | None = None
+
+
+class Comment(Feedback, frozen=True, kw_only=True, tag="comment"):
+    text: Text
+
+
+class Retract(Feedback, frozen=True, kw_only=True, tag="retract"):
+    retracted_event_id: UUID
+
+
+AnyFeedback = Thumb | Rating | Choice | Edit | Regenerate | Complaint | Comment | Retract
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Common behaviour of the six events."""
+
+    topic: ClassVar[str]
+
+    @property
+    def key(self) -> str:
+        """Records with one key stay in order."""
+        raise NotImplementedError(type(self).__name__)
+
+    @property
+    def identity(self) -> str:
+        """CloudEvents `id`: the same for the same fact, however often it is announced."""
+        return self.key
+
+
+class InteractionRecorded(Event, frozen=True, kw_only=True, tag="InteractionRecorded"):
+    """An answer was served (or was meant to be: `error` says why not)."""
+
+    topic: ClassVar[str] = "interaction.recorded"
+
+    interaction_id: UUID
+    messages: list[Message]
+    answer: str
+    model_version: str
+    served_at: datetime
+    key_id: str
+    """The API key it came in with: ids are unique per key."""
+    conversation_id: str | None = None
+    user: str | None = None
+    """Keyed hash of the user, else of the conversation; None for an anonymous caller."""
+    intended_version: str | None = None
+    rollout_id: UUID | None = None
+    propensity: float | None = None
+    """Probability with which the assignment chose the intended version."""
+    solicited: bool = False
+    error: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    first_byte_seconds: float | None = None
+    total_seconds: float | None = None
+    metadata: dict[str, Any] | None = None
+
+    @property
+    def key(self) -> str:
+        return str(self.interaction_id)
+
+
+class FeedbackReceived(Event, frozen=True, kw_only=True, tag="FeedbackReceived"):
+    """A user reacted."""
+
+    topic: ClassVar[str] = "feedback.received"
+
+    event_id: UUID
+    interaction_id: UUID
+    feedback: AnyFeedback
+    received_at: datetime
+    key_id: str
+    user: str | None = None
+    occurred_at: datetime | None = None
+    """As the client said; None when it said nothing, and then `received_at` stands in."""
+    metadata: dict[str, Any] | None = None
+
+    @property
+    def key(self) -> str:
+        return str(self.interaction_id)
+
+    @property
+    def identity(self) -> str:
+        return str(self.event_id)
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """Why retraining is wanted, in words and numbers."""
+
+    kind: Literal["volume", "opinion", "prompt_drift", "schedule", "manual"]
+    words: str
+    value: float | None = None
+    threshold: float | None = None
+
+
+class RetrainRequested(Event, frozen=True, kw_only=True, tag="RetrainRequested"):
+    """Retraining is wanted; the dataset was frozen in the transaction that asked for it."""
+
+    topic: ClassVar[str] = "retrain.requested"
+
+    request_id: UUID
+    reasons: list[Reason]
+    dataset_sha256: str
+    dataset_uri: str
+    parent_version: str
+    requested_at: datetime
+    deadline_at: datetime
+    recipe: str | None = None
+
+    @property
+    def key(self) -> str:
+        return str(self.request_id)
+
+
+class TrainingCompleted(Event, frozen=True, kw_only=True, tag="TrainingCompleted"):
+    """A candidate exists, or the run failed."""
+
+    topic: ClassVar[str] = "training.completed"
+
+    request_id: UUID
+    run_id: UUID
+    outcome: Literal["succeeded", "failed", "cancelled"]
+    parent_version: str
+    dataset_sha256: str
+    completed_at: datetime
+    reason: str | None = None
+    candidate_version: str | None = None
+    recipe_sha256: str | None = None
+    weights_sha256: str | None = None
+    mlflow_run_id: str | None = None
+
+    @property
+    def key(self) -> str:
+        return str(self.request_id)
+
+
+class GateResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One gate's verdict with its effect and interval."""
+
+    name: str
+    verdict: Literal["pass", "fail", "inconclusive"]
+    words: str
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    minimum_detectable_effect: float | None = None
+
+
+class EvaluationCompleted(Event, frozen=True, kw_only=True, tag="EvaluationCompleted"):
+    """The candidate was judged."""
+
+    topic: ClassVar[str] = "evaluation.completed"
+
+    request_id: UUID
+    evaluation_id: UUID
+    run_id: UUID
+    candidate_version: str
+    champion_version: str
+    verdict: Literal["pass", "fail", "inconclusive"]
+    gates: list[GateResult]
+    report_sha256: str
+    completed_at: datetime
+    report_uri: str | None = None
+
+    @property
+    def key(self) -> str:
+        return str(self.request_id)
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a registered version is served: an OpenAI-compatible base URL and the model name to ask it for."""
+
+    version: str
+    model: str
+    base_url: str
+
+
+class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is served what. A user's bucket is a number in [0, 100) from `salt` and the user.
+
+    Below `canary_percent` (but never in the holdback's top slice): the canary. In the top `holdback_percent`: the
+    holdback, if there is one. Else the champion. Buckets nest, so that nobody flips while a stage grows.
+    """
+
+    generation: int
+    family: str
+    champion: Route
+    salt: str
+    canary: Route | None = None
+    canary_percent: float = 0.0
+    holdback: Route | None = None
+    holdback_percent: float = 0.0
+    rollout_id: UUID | None = None
+
+
+class RolloutAdvanced(Event, frozen=True, kw_only=True, tag="RolloutAdvanced"):
+    """The rollout moved; carries the whole routing table."""
+
+    topic: ClassVar[str] = "rollout.advanced"
+
+    state: Literal["adopted", "awaiting_approval", "canary", "paused", "champion", "rejected", "aborted", "rolled_back"]
+    words: str
+    routing: RoutingTable
+    at: datetime
+    rollout_id: UUID | None = None
+    request_id: UUID | None = None
+    candidate_version: str | None = None
+    stage: int | None = None
+
+    @property
+    def key(self) -> str:
+        return self.routing.family
+
+    @property
+    def identity(self) -> str:
+        return f"{self.routing.family}:{self.routing.generation}:{self.rollout_id}:{self.state}:{self.stage}"
+
+
+AnyEvent = (
+    InteractionRecorded
+    | FeedbackReceived
+    | RetrainRequested
+    | TrainingCompleted
+    | EvaluationCompleted
+    | RolloutAdvanced
+)
+EVENT_TYPES: tuple[type[Event], ...] = (
+    InteractionRecorded,
+    FeedbackReceived,
+    RetrainRequested,
+    TrainingCompleted,
+    EvaluationCompleted,
+    RolloutAdvanced,
+)
+TOPICS: tuple[str, ...] = tuple(event_type.topic for event_type in EVENT_TYPES)
+
+_canonical = msgspec.json.Encoder(order="sorted")
+
+
+def calculate_content_hash(event: InteractionRecorded | FeedbackReceived) -> str:
+    """SHA-256 (hex) of what the caller said: the same for a retry, different for another body under the same id.
+
+    Leaves out `received_at`, which is ours and differs between a first try and its retry.
+    """
+    content = msgspec.to_builtins(event)
+    content.pop("received_at", None)
+    return hashlib.sha256(_canonical.encode(content)).hexdigest()
+
+
+def calculate_prompt_hash(messages: list[Message]) -> str:
+    """SHA-256 (hex) of the canonical messages: two prompts are the same when these are equal."""
+    return hashlib.sha256(_canonical.encode(messages)).hexdigest()
+
+
+def effective_time(event: FeedbackReceived) -> datetime:
+    """When the feedback happened: the client's word, else when it was received."""
+    return event.occurred_at or event.received_at

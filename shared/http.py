@@ -1,0 +1,176 @@
+"""The app factory: every process answers health, readiness and metrics, and renders errors in one way."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.errors import FieldError, HeliotropeError
+from shared.ids import new_id
+from shared.metrics import REQUEST_SECONDS, REQUESTS
+
+logger = structlog.get_logger(__name__)
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+
+Check = Callable[[], None]
+"""Raises when what it checks is not ready."""
+
+
+def create_app(
+    service: str,
+    *,
+    checks: Mapping[str, Check],
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
+    max_body_bytes: int = MAX_BODY_BYTES,
+) -> FastAPI:
+    """An app with `/healthz`, `/readyz` (each check by name), `/metrics`, problem+json errors and request ids."""
+
+    @asynccontextmanager
+    async def nothing(_: FastAPI) -> AsyncIterator[None]:
+        yield
+
+    app = FastAPI(title=f"Heliotrope {service}", lifespan=lifespan or nothing)
+    app.add_middleware(RequestContext, service=service, max_body_bytes=max_body_bytes)
+    app.add_exception_handler(HeliotropeError, _render_error)
+    app.add_exception_handler(RequestValidationError, _render_validation_error)
+    app.add_exception_handler(HTTPException, _render_http_exception)
+    app.add_exception_handler(Exception, _render_unexpected)
+
+    @app.get("/healthz", tags=["operations"])
+    def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["operations"])
+    async def readyz() -> JSONResponse:
+        results = {name: await run_in_threadpool(_run_check, check) for name, check in checks.items()}
+        ready = all(result == "ok" for result in results.values())
+        return JSONResponse({"ready": ready, "checks": results}, status_code=200 if ready else 503)
+
+    @app.get("/metrics", tags=["operations"])
+    def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+def _run_check(check: Check) -> str:
+    try:
+        check()
+    except Exception as error:
+        return type(error).__name__
+    return "ok"
+
+
+class RequestContext:
+    """Gives each request an id, a log context, metrics and a bound on its body."""
+
+    def __init__(self, app: ASGIApp, *, service: str, max_body_bytes: int) -> None:
+        self._app = app
+        self._service = service
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        http_request_id = str(new_id())
+        started = time.perf_counter()
+        status = 500
+        received = 0
+
+        async def receive_bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_body_bytes:
+                raise HTTPException(413, f"a body may have at most {self._max_body_bytes} bytes")
+            return message
+
+        async def send_observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", http_request_id.encode())]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(http_request_id=http_request_id):
+            try:
+                await self._app(scope, receive_bounded, send_observed)
+            finally:
+                route = getattr(scope.get("route"), "path", "unmatched")
+                REQUESTS.labels(self._service, route, scope["method"], status).inc()
+                REQUEST_SECONDS.labels(self._service, route).observe(time.perf_counter() - started)
+
+
+def render_problem(
+    status: int,
+    title: str,
+    detail: str,
+    *,
+    errors: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> JSONResponse:
+    """An RFC 9457 problem; `errors` names each wrong field."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        **(extra or {}),
+    }
+    if errors:
+        body["errors"] = [{"field": error.field, "message": error.message} for error in errors]
+    return JSONResponse(body, status, dict(headers or {}), media_type="application/problem+json")
+
+
+async def _render_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HeliotropeError)
+    headers = {}
+    if (retry_after := getattr(error, "retry_after_seconds", None)) is not None:
+        headers["Retry-After"] = str(retry_after)
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return render_problem(
+        error.status,
+        error.title,
+        error.detail,
+        errors=error.errors,
+        headers=headers,
+        extra=getattr(error, "extra", None),
+    )
+
+
+async def _render_validation_error(request: Request, error: Exception) -> Response:
+    """Names fields and what is wrong with them; never echoes the value."""
+    assert isinstance(error, RequestValidationError)
+    if any(problem["type"] == "json_invalid" for problem in error.errors()):
+        return render_problem(400, "Malformed body", "the body is not valid JSON")
+    errors = [
+        FieldError(".".join(str(part) for part in problem["loc"][1:]) or str(problem["loc"][0]), problem["msg"])
+        for problem in error.errors()
+    ]
+    detail = "; ".join(f"{problem.field}: {problem.message}" for problem in errors)
+    return render_problem(422, "Invalid request", detail, errors=errors)
+
+
+async def _render_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    return render_problem(error.status_code, title, str(error.detail), headers=error.headers)
+
+
+async def _render_unexpected(request: Request, error: Exception) -> Response:
+    logger.error("unexpected_error", path=request.url.path, exc_info=error)
+    return render_problem(500, "Internal error", "an unexpected error; its request id is in the header x-request-id")

@@ -1,0 +1,21 @@
+"""Metrics that every process shares, declared once."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter("heliotrope_http_requests_total", "HTTP requests answered", ["service", "route", "method", "status"])
+REQUEST_SECONDS = Histogram(
+    "heliotrope_http_request_seconds",
+    "Time to answer an HTTP request",
+    ["service", "route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+CONSUMED = Counter("heliotrope_events_consumed_total", "Events taken from the bus", ["consumer", "topic", "outcome"])
+CONSUMER_LAG = Gauge("heliotrope_consumer_lag_records", "Records waiting to be consumed", ["consumer"])
+CONSUMER_SECONDS = Histogram("heliotrope_consumer_batch_seconds", "Time to handle one batch", ["consumer"])
+TASKS = Counter("heliotrope_tasks_total", "Celery tasks ended", ["task", "outcome"])
+TASK_SECONDS = Histogram(
+    "heliotrope_task_seconds",
+    "Duration of Celery tasks",
+    ["task"],
+    buckets=(1, 5, 15, 60, 300, 900, 3600, 14400),
+)

@@ -1,0 +1,56 @@
+"""The model registry port: candidates, their lineage, and the two aliases. Adapters: `mlflow` and in-memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A registered version; tags carry the lineage.
+
+    Tags: `served_model` (the name its model server knows it by), `weights_sha256`, `dataset_sha256`, `recipe_sha256`,
+    `parent_version`, `training_run_id`, `request_id`, `code_version`.
+    """
+
+    version: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def served_model(self) -> str:
+        return self.tags["served_model"]
+
+
+class ModelRegistry(Protocol):
+    def start_run(self, name: str, tags: Mapping[str, str]) -> str:
+        """Open a tracking run and return its id; the same `training_run_id` or `evaluation_id` tag finds it again."""
+
+    def log_params(self, run_id: str, params: Mapping[str, Any]) -> None: ...
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int) -> None: ...
+
+    def log_folder(self, run_id: str, folder: Path, artifact_path: str) -> str:
+        """Store a folder with a run; its URI, a plain path when the artifact store is a local disk."""
+
+    def end_run(self, run_id: str, *, succeeded: bool) -> None: ...
+
+    def find_version(self, tag: str, value: str) -> ModelVersion | None:
+        """The version that carries this tag: registration looks here first, so that a repeat makes no twin."""
+
+    def register(self, source: str, run_id: str | None, tags: Mapping[str, str]) -> ModelVersion: ...
+
+    def load_version(self, version: str) -> ModelVersion:
+        """Raises: NotFound."""
+
+    def list_versions(self) -> list[ModelVersion]: ...
+
+    def set_alias(self, alias: str, version: str) -> None: ...
+
+    def clear_alias(self, alias: str) -> None: ...
+
+    def load_alias(self, alias: str) -> str | None:
+        """The version that the alias names, if any."""
+
+    def check(self) -> None:
+        """Raise when the registry does not answer."""

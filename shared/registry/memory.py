@@ -1,0 +1,75 @@
+"""The model registry in memory, for tests that need no server."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from shared.errors import NotFound
+from shared.ids import new_id
+from shared.registry import ModelVersion
+
+
+class MemoryRegistry:
+    def __init__(self, artifacts: Path) -> None:
+        self._artifacts = artifacts
+        self._versions: list[ModelVersion] = []
+        self._aliases: dict[str, str] = {}
+        self.runs: dict[str, dict[str, Any]] = {}
+
+    def start_run(self, name: str, tags: Mapping[str, str]) -> str:
+        for run_id, run in self.runs.items():
+            if any(run["tags"].get(tag) == tags[tag] for tag in ("training_run_id", "evaluation_id") if tag in tags):
+                return run_id
+        run_id = new_id().hex
+        self.runs[run_id] = {
+            "name": name,
+            "tags": dict(tags),
+            "params": {},
+            "metrics": [],
+            "status": "RUNNING",
+        }
+        return run_id
+
+    def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        self.runs[run_id]["params"].update(params)
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int) -> None:
+        self.runs[run_id]["metrics"].append((step, dict(metrics)))
+
+    def log_folder(self, run_id: str, folder: Path, artifact_path: str) -> str:
+        target = self._artifacts / run_id / artifact_path
+        shutil.copytree(folder, target, dirs_exist_ok=True)
+        return str(target)
+
+    def end_run(self, run_id: str, *, succeeded: bool) -> None:
+        self.runs[run_id]["status"] = "FINISHED" if succeeded else "FAILED"
+
+    def find_version(self, tag: str, value: str) -> ModelVersion | None:
+        return next((version for version in self._versions if version.tags.get(tag) == value), None)
+
+    def register(self, source: str, run_id: str | None, tags: Mapping[str, str]) -> ModelVersion:
+        version = ModelVersion(str(len(self._versions) + 1), dict(tags))
+        self._versions.append(version)
+        return version
+
+    def load_version(self, version: str) -> ModelVersion:
+        for known in self._versions:
+            if known.version == version:
+                return known
+        raise NotFound(f"no model version {version}")
+
+    def list_versions(self) -> list[ModelVersion]:
+        return list(self._versions)
+
+    def set_alias(self, alias: str, version: str) -> None:
+        self._aliases[alias] = self.load_version(version).version
+
+    def clear_alias(self, alias: str) -> None:
+        self._aliases.pop(alias, None)
+
+    def load_alias(self, alias: str) -> str | None:
+        return self._aliases.get(alias)
+
+    def check(self) -> None:
+        """Always there."""

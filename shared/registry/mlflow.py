@@ -1,0 +1,103 @@
+"""The model registry and run tracking in MLflow."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
+
+from shared.errors import NotFound
+from shared.registry import ModelVersion
+
+FINDABLE_TAGS = ("training_run_id", "evaluation_id")
+
+
+class MlflowRegistry:
+    """One experiment and one registered model, both named after the family."""
+
+    def __init__(self, tracking_uri: str, family: str) -> None:
+        self._client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+        self._family = family
+
+    def start_run(self, name: str, tags: Mapping[str, str]) -> str:
+        experiment_id = self._load_experiment()
+        for tag in FINDABLE_TAGS:
+            if tag in tags:
+                found = self._client.search_runs([experiment_id], f"tags.{tag} = '{tags[tag]}'", max_results=1)
+                if found:
+                    return str(found[0].info.run_id)
+        return str(self._client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id)
+
+    def _load_experiment(self) -> str:
+        experiment = self._client.get_experiment_by_name(self._family)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        try:
+            return str(self._client.create_experiment(self._family))
+        except MlflowException:  # another process was faster
+            experiment = self._client.get_experiment_by_name(self._family)
+            if experiment is None:
+                raise
+            return str(experiment.experiment_id)
+
+    def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        self._client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int) -> None:
+        now_ms = int(time.time() * 1000)
+        self._client.log_batch(run_id, metrics=[Metric(name, value, now_ms, step) for name, value in metrics.items()])
+
+    def log_folder(self, run_id: str, folder: Path, artifact_path: str) -> str:
+        self._client.log_artifacts(run_id, str(folder), artifact_path)
+        uri = f"{self._client.get_run(run_id).info.artifact_uri}/{artifact_path}"
+        return unquote(urlparse(uri).path) if uri.startswith("file:") else uri
+
+    def end_run(self, run_id: str, *, succeeded: bool) -> None:
+        self._client.set_terminated(run_id, "FINISHED" if succeeded else "FAILED")
+
+    def find_version(self, tag: str, value: str) -> ModelVersion | None:
+        return next((version for version in self.list_versions() if version.tags.get(tag) == value), None)
+
+    def register(self, source: str, run_id: str | None, tags: Mapping[str, str]) -> ModelVersion:
+        try:
+            self._client.create_registered_model(self._family)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        version = self._client.create_model_version(self._family, source, run_id=run_id, tags=dict(tags))
+        return ModelVersion(str(version.version), dict(tags))
+
+    def load_version(self, version: str) -> ModelVersion:
+        try:
+            found = self._client.get_model_version(self._family, version)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                raise NotFound(f"no model version {version}") from error
+            raise
+        return ModelVersion(str(found.version), dict(found.tags))
+
+    def list_versions(self) -> list[ModelVersion]:
+        found = self._client.search_model_versions(f"name = '{self._family}'", max_results=1000)
+        versions = [ModelVersion(str(version.version), dict(version.tags)) for version in found]
+        return sorted(versions, key=lambda version: int(version.version))
+
+    def set_alias(self, alias: str, version: str) -> None:
+        self._client.set_registered_model_alias(self._family, alias, version)
+
+    def clear_alias(self, alias: str) -> None:
+        self._client.delete_registered_model_alias(self._family, alias)
+
+    def load_alias(self, alias: str) -> str | None:
+        try:
+            return str(self._client.get_model_version_by_alias(self._family, alias).version)
+        except MlflowException as error:
+            if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                return None
+            raise
+
+    def check(self) -> None:
+        self._client.search_registered_models(max_results=1)

@@ -1,0 +1,63 @@
+"""Settings that every process shares, read from `HELIOTROPE_*` and validated at start."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where things are. Services add their own group with the prefix `HELIOTROPE_<SERVICE>_`."""
+
+    model_config = SettingsConfigDict(env_prefix="HELIOTROPE_", extra="ignore", frozen=True)
+
+    home: Path = Field(Path(".heliotrope"), description="folder for state, logs and artifacts")
+    family: str = Field("heliotrope", description="name of the model family, and of its registered model")
+    port_base: int = Field(8000, ge=1024, le=65_000, description="ports are this plus the service's number")
+    bind_host: str = Field("127.0.0.1", description="address that the HTTP servers listen on")
+    port: int = Field(0, ge=0, le=65_535, description="port of this process; 0 takes the service's default")
+    database_url: SecretStr = Field(
+        SecretStr("postgresql+psycopg://heliotrope@127.0.0.1:8050/heliotrope"), description="SQLAlchemy URL"
+    )
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:8051/0"), description="Celery's broker")
+    kafka_bootstrap_servers: str = Field("127.0.0.1:8052", description="host:port, comma separated")
+    mlflow_tracking_uri: str = Field("http://127.0.0.1:8005", description="MLflow server")
+    topic_prefix: str = Field("", description="keeps deployments and tests apart on one Kafka")
+    model_server_urls: Annotated[list[str], NoDecode] = Field(
+        ["http://127.0.0.1:8006/v1"], description="OpenAI-compatible base URLs, comma separated"
+    )
+    user_hash_secret: SecretStr = Field(SecretStr(""), description="key of the hash that replaces user ids")
+    feedback_token_secret: SecretStr = Field(SecretStr(""), description="signs feedback tokens for browsers")
+    datasets_dir: Path | None = Field(None, description="frozen datasets; default: datasets/ in home")
+    consumer_session_timeout_seconds: float = Field(
+        6.0, gt=0, description="a consumer silent for this long loses its partitions"
+    )
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+
+    @field_validator("model_server_urls", mode="before")
+    @classmethod
+    def _split_urls(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [url.strip().rstrip("/") for url in value.split(",") if url.strip()]
+        return value
+
+    @property
+    def datasets(self) -> Path:
+        return self.datasets_dir or self.home / "datasets"
+
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+def load_settings(settings_type: type[SettingsT]) -> SettingsT:
+    """Read and validate settings, or exit with status 2 and one line per wrong variable."""
+    try:
+        return settings_type()
+    except ValidationError as error:
+        prefix = settings_type.model_config.get("env_prefix", "")
+        for problem in error.errors(include_input=False, include_url=False):
+            name = prefix + "_".join(str(part) for part in problem["loc"]).upper()
+            print(f"{name}: {problem['msg']}", file=sys.stderr)
+        raise SystemExit(2) from None

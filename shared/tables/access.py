@@ -1,0 +1,25 @@
+"""Schema `access`: API keys, written by the command line only."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, LargeBinary
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.tables.base import Base, CreatedAt
+
+ROLES = ("frontend", "rater", "ops", "admin", "internal")
+
+
+class ApiKey(Base):
+    __tablename__ = "api_keys"
+    __table_args__ = (
+        CheckConstraint("role IN ('frontend', 'rater', 'ops', 'admin', 'internal')", name="role"),
+        {"schema": "access"},
+    )
+
+    key_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    role: Mapped[str]
+    secret_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[CreatedAt]
+    revoked_at: Mapped[datetime | None]

@@ -1,0 +1,232 @@
+"""Schema `curator`: evidence, what was derived from it, datasets and retrain requests."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.tables.base import Base, CreatedAt, OutboxRow, UuidKey
+
+SCHEMA = {"schema": "curator"}
+SPLIT_CHECK = "split IN ('train', 'validation', 'gate')"
+
+
+class Cell(Base):
+    """A region of prompt space, assigned to its split once and for ever."""
+
+    __tablename__ = "cells"
+    __table_args__ = (
+        UniqueConstraint("cell", "split"),
+        CheckConstraint(SPLIT_CHECK, name="split"),
+        SCHEMA,
+    )
+
+    cell: Mapped[str] = mapped_column(primary_key=True)
+    split: Mapped[str]
+
+
+class Prompt(Base):
+    """One prompt group. The composite key to `cells` keeps a prompt in its cell's split."""
+
+    __tablename__ = "prompts"
+    __table_args__ = (
+        ForeignKeyConstraint(["cell", "split"], ["curator.cells.cell", "curator.cells.split"]),
+        Index("ix_prompts_split", "split"),
+        SCHEMA,
+    )
+
+    prompt_hash: Mapped[str] = mapped_column(primary_key=True)
+    messages: Mapped[list[Any]]
+    cell: Mapped[str]
+    split: Mapped[str]
+
+
+class Interaction(Base):
+    __tablename__ = "interactions"
+    __table_args__ = (
+        ForeignKeyConstraint(["prompt_hash"], ["curator.prompts.prompt_hash"]),
+        Index("ix_interactions_prompt_hash", "prompt_hash"),
+        SCHEMA,
+    )
+
+    interaction_id: Mapped[UuidKey]
+    key_id: Mapped[str]
+    prompt_hash: Mapped[str]
+    answer: Mapped[str]
+    model_version: Mapped[str]
+    served_at: Mapped[datetime]
+    user: Mapped[str | None]
+    conversation_id: Mapped[str | None]
+    error: Mapped[str | None]
+    content_hash: Mapped[str]
+    event: Mapped[dict[str, Any]]
+    """The whole `InteractionRecorded`, less messages and answer, which stand in their own columns."""
+
+
+class Feedback(Base):
+    """One feedback event. `parked` while an interaction that it needs has not arrived."""
+
+    __tablename__ = "feedback"
+    __table_args__ = (
+        CheckConstraint("state IN ('parked', 'attached', 'expired')", name="state"),
+        Index("ix_feedback_interaction_id", "interaction_id"),
+        Index("ix_feedback_state", "state"),
+        SCHEMA,
+    )
+
+    event_id: Mapped[UuidKey]
+    key_id: Mapped[str]
+    interaction_id: Mapped[UUID]
+    type: Mapped[str]
+    user: Mapped[str | None]
+    happened_at: Mapped[datetime]
+    received_at: Mapped[datetime]
+    content_hash: Mapped[str]
+    state: Mapped[str]
+    event: Mapped[dict[str, Any]]
+    """The whole `FeedbackReceived`."""
+
+
+class ConflictingEvent(Base):
+    """A second body under an id that was taken: kept aside, never evidence."""
+
+    __tablename__ = "conflicting_events"
+    __table_args__ = SCHEMA
+
+    event_id: Mapped[UuidKey]
+    content_hash: Mapped[str] = mapped_column(primary_key=True)
+    event: Mapped[dict[str, Any]]
+    seen_at: Mapped[CreatedAt]
+
+
+class Pair(Base):
+    """A preference pair. `state` is active, contested, or refused for `reason`."""
+
+    __tablename__ = "pairs"
+    __table_args__ = (
+        CheckConstraint("state IN ('active', 'contested', 'refused')", name="state"),
+        CheckConstraint("epsilon >= 0 AND epsilon <= 0.5", name="epsilon"),
+        ForeignKeyConstraint(["prompt_hash"], ["curator.prompts.prompt_hash"]),
+        Index("ix_pairs_prompt_hash", "prompt_hash"),
+        SCHEMA,
+    )
+
+    pair_id: Mapped[str] = mapped_column(primary_key=True)
+    prompt_hash: Mapped[str]
+    rule: Mapped[str]
+    rule_version: Mapped[int]
+    chosen: Mapped[str]
+    rejected: Mapped[str]
+    chosen_interaction_id: Mapped[UUID | None]
+    """None when a user wrote the chosen side (rule `edit`)."""
+    rejected_interaction_id: Mapped[UUID]
+    chosen_version: Mapped[str | None]
+    rejected_version: Mapped[str]
+    evidence: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    epsilon: Mapped[float]
+    state: Mapped[str]
+    reason: Mapped[str | None]
+    created_at: Mapped[CreatedAt]
+
+
+class Label(Base):
+    """An unpaired label: this completion is desirable, or not."""
+
+    __tablename__ = "labels"
+    __table_args__ = (
+        ForeignKeyConstraint(["prompt_hash"], ["curator.prompts.prompt_hash"]),
+        Index("ix_labels_prompt_hash", "prompt_hash"),
+        SCHEMA,
+    )
+
+    label_id: Mapped[str] = mapped_column(primary_key=True)
+    prompt_hash: Mapped[str]
+    rule: Mapped[str]
+    rule_version: Mapped[int]
+    interaction_id: Mapped[UUID]
+    model_version: Mapped[str]
+    desirable: Mapped[bool]
+    evidence: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    epsilon: Mapped[float]
+    created_at: Mapped[CreatedAt]
+
+
+class Dataset(Base):
+    """A frozen snapshot; its files lie under `uri` and are named by their content."""
+
+    __tablename__ = "datasets"
+    __table_args__ = SCHEMA
+
+    dataset_sha256: Mapped[str] = mapped_column(primary_key=True)
+    uri: Mapped[str]
+    parent_sha256: Mapped[str | None]
+    manifest: Mapped[dict[str, Any]]
+    created_at: Mapped[CreatedAt]
+
+
+class RetrainRequestRow(Base):
+    """One request to retrain and what became of it; open until its rollout, or its failure, is known."""
+
+    __tablename__ = "retrain_requests"
+    __table_args__ = (
+        CheckConstraint("state IN ('open', 'closed')", name="state"),
+        Index("uq_retrain_requests_one_open", "state", unique=True, postgresql_where="state = 'open'"),
+        SCHEMA,
+    )
+
+    request_id: Mapped[UuidKey]
+    dataset_sha256: Mapped[str]
+    parent_version: Mapped[str]
+    reasons: Mapped[list[Any]] = mapped_column(JSONB)
+    recipe: Mapped[str | None]
+    state: Mapped[str]
+    outcome: Mapped[str | None]
+    candidate_version: Mapped[str | None]
+    requested_at: Mapped[datetime]
+    deadline_at: Mapped[datetime]
+    announced_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+
+
+class RoutingRow(Base):
+    """The newest routing table that the curator has heard of, one row per family."""
+
+    __tablename__ = "routing"
+    __table_args__ = SCHEMA
+
+    family: Mapped[str] = mapped_column(primary_key=True)
+    generation: Mapped[int]
+    champion_version: Mapped[str]
+    champion_since: Mapped[datetime]
+    table: Mapped[dict[str, Any]]
+
+
+class DetectorState(Base):
+    """What a detector of the drift monitor has seen so far."""
+
+    __tablename__ = "detectors"
+    __table_args__ = SCHEMA
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[dict[str, Any]]
+    updated_at: Mapped[datetime]
+
+
+class LoopSwitch(Base):
+    """The whole loop's pause switch: at most one row."""
+
+    __tablename__ = "loop_switch"
+    __table_args__ = (CheckConstraint("id = 1", name="single"), SCHEMA)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    paused: Mapped[bool]
+    actor: Mapped[str]
+    at: Mapped[datetime]
+
+
+class Outbox(OutboxRow):
+    __tablename__ = "outbox"
+    __table_args__ = SCHEMA

@@ -1,0 +1,128 @@
+"""Schema `deployer`: rollouts, their votes, the routing tables, and the audit log."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Identity, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.tables.base import Base, CreatedAt, OutboxRow, UuidKey
+
+SCHEMA = {"schema": "deployer"}
+
+
+class Rollout(Base):
+    __tablename__ = "rollouts"
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('awaiting_approval', 'canary', 'paused', 'champion', 'rejected', 'aborted', 'rolled_back')",
+            name="state",
+        ),
+        Index("ix_rollouts_state", "state"),
+        SCHEMA,
+    )
+
+    rollout_id: Mapped[UuidKey]
+    request_id: Mapped[UUID] = mapped_column(unique=True)
+    evaluation: Mapped[dict[str, Any]]
+    """The `EvaluationCompleted` that it rests on."""
+    candidate_version: Mapped[str]
+    champion_version: Mapped[str]
+    state: Mapped[str]
+    paused_from: Mapped[str | None]
+    stage: Mapped[int | None]
+    """Index into the configured stages while in canary."""
+    stage_started_at: Mapped[datetime | None]
+    stages: Mapped[list[Any]] = mapped_column(server_default="[]")
+    """One entry for each stage entered: percent, times, votes per arm and e-values at its end."""
+    evidence: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    """The current e-values, counts and missing votes."""
+    approval_hash: Mapped[str]
+    """SHA-256 over (weights, dataset, recipe, report): what an admin approves."""
+    approved_by: Mapped[str | None]
+    approved_at: Mapped[datetime | None]
+    words: Mapped[str]
+    created_at: Mapped[CreatedAt]
+    closed_at: Mapped[datetime | None]
+
+
+class ServedInteraction(Base):
+    """Which arm served an interaction: what a vote on it counts for."""
+
+    __tablename__ = "served_interactions"
+    __table_args__ = (Index("ix_served_interactions_rollout_id", "rollout_id"), SCHEMA)
+
+    interaction_id: Mapped[UuidKey]
+    rollout_id: Mapped[UUID | None]
+    user: Mapped[str | None]
+    intended_version: Mapped[str | None]
+    served_version: Mapped[str]
+    error: Mapped[str | None]
+    served_at: Mapped[datetime]
+
+
+class HeardThumb(Base):
+    """A thumb, kept until its interaction is known and after, so that order does not matter."""
+
+    __tablename__ = "heard_thumbs"
+    __table_args__ = (Index("ix_heard_thumbs_interaction_id", "interaction_id"), SCHEMA)
+
+    event_id: Mapped[UuidKey]
+    interaction_id: Mapped[UUID]
+    up: Mapped[bool]
+    heard_at: Mapped[CreatedAt]
+
+
+class Vote(Base):
+    """One vote per user and rollout: the first heard. `sequence` is the order the e-processes see."""
+
+    __tablename__ = "votes"
+    __table_args__ = (
+        UniqueConstraint("rollout_id", "user"),
+        ForeignKeyConstraint(["rollout_id"], ["deployer.rollouts.rollout_id"]),
+        CheckConstraint("arm IN ('champion', 'canary')", name="arm"),
+        SCHEMA,
+    )
+
+    sequence: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    rollout_id: Mapped[UUID]
+    user: Mapped[str]
+    arm: Mapped[str]
+    up: Mapped[bool]
+    stage: Mapped[int]
+    event_id: Mapped[UUID]
+    at: Mapped[datetime]
+
+
+class RoutingGeneration(Base):
+    """Every routing table there ever was; the highest generation of a family is in force."""
+
+    __tablename__ = "routing"
+    __table_args__ = SCHEMA
+
+    family: Mapped[str] = mapped_column(primary_key=True)
+    generation: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    table: Mapped[dict[str, Any]]
+    created_at: Mapped[CreatedAt]
+
+
+class AuditEntry(Base):
+    """Who did what, each entry hashed over the one before."""
+
+    __tablename__ = "audit"
+    __table_args__ = SCHEMA
+
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    action: Mapped[str]
+    subject: Mapped[str]
+    detail: Mapped[dict[str, Any]]
+    previous_hash: Mapped[str]
+    hash: Mapped[str]
+
+
+class Outbox(OutboxRow):
+    __tablename__ = "outbox"
+    __table_args__ = SCHEMA

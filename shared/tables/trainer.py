@@ -1,0 +1,50 @@
+"""Schema `trainer`: training runs. The row is the truth about a run; the queue only wakes a worker."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.tables.base import Base, CreatedAt, OutboxRow, UuidKey
+
+SCHEMA = {"schema": "trainer"}
+
+
+class Run(Base):
+    __tablename__ = "runs"
+    __table_args__ = (
+        CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="state"),
+        Index("ix_runs_state", "state"),
+        SCHEMA,
+    )
+
+    run_id: Mapped[UuidKey]
+    request_id: Mapped[UUID] = mapped_column(unique=True)
+    dataset_sha256: Mapped[str]
+    dataset_uri: Mapped[str]
+    parent_version: Mapped[str]
+    recipe: Mapped[dict[str, Any]]
+    recipe_sha256: Mapped[str]
+    state: Mapped[str]
+    fencing_token: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """Grows with every claim; a worker that holds an older one may write nothing."""
+    worker: Mapped[str | None]
+    heartbeat_at: Mapped[datetime | None]
+    enqueued_at: Mapped[datetime | None]
+    progress: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    reason: Mapped[str | None]
+    candidate_version: Mapped[str | None]
+    weights_sha256: Mapped[str | None]
+    mlflow_run_id: Mapped[str | None]
+    deadline_at: Mapped[datetime]
+    created_at: Mapped[CreatedAt]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    announced_at: Mapped[datetime | None]
+
+
+class Outbox(OutboxRow):
+    __tablename__ = "outbox"
+    __table_args__ = SCHEMA
