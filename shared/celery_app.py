@@ -12,7 +12,7 @@ from shared.settings import Settings
 logger = structlog.get_logger(__name__)
 
 
-class BaseTask(Task):  # type: ignore[misc]
+class BaseTask(Task):  # type: ignore[type-arg]  # celery itself is not generic
     """Adds log context, duration and outcome to every task. Arguments are ids, given by keyword."""
 
     abstract = True
@@ -34,9 +34,9 @@ class BaseTask(Task):  # type: ignore[misc]
                 logger.info("task_ended", outcome=outcome, seconds=round(seconds, 3))
 
 
-def create_celery(settings: Settings) -> Celery:
+def create_celery(settings: Settings) -> "Celery[BaseTask]":
     """Tasks are acknowledged when they start: what a dead worker held comes back through the sweeper, not the queue."""
-    app = Celery("heliotrope", broker=settings.redis_url.get_secret_value(), task_cls=BaseTask)
+    app: Celery[BaseTask] = Celery("heliotrope", broker=settings.redis_url.get_secret_value(), task_cls=BaseTask)
     app.conf.update(
         task_acks_late=False,
         task_ignore_result=True,
