@@ -1,0 +1,53 @@
+"""The migrations against a real Postgres: up, down, and equal to the tables in the code."""
+
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import IntegrityError
+
+from shared.tables import SCHEMAS, Base
+
+ROOT = Path(__file__).parents[2]
+
+
+def list_schemas(url: str) -> set[str]:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        names = set(connection.scalars(text("SELECT schema_name FROM information_schema.schemata")))
+    engine.dispose()
+    return names & set(SCHEMAS)
+
+
+def test_the_migrated_database_is_what_the_tables_say(database_url: str):
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        options = {"include_schemas": True, "include_name": lambda name, kind, _: kind != "schema" or name in SCHEMAS}
+        differences = compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata)
+    engine.dispose()
+    assert differences == []
+
+
+def test_every_migration_goes_down_and_up_again(database_url: str):
+    config = Config(ROOT / "alembic.ini")
+    config.attributes["url"] = database_url
+    assert list_schemas(database_url) == set(SCHEMAS)
+    command.downgrade(config, "base")
+    assert list_schemas(database_url) == set()
+    command.upgrade(config, "head")
+    assert list_schemas(database_url) == set(SCHEMAS)
+
+
+def test_a_prompt_cannot_leave_the_split_of_its_cell(database_url: str):
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO curator.cells (cell, split) VALUES ('c1', 'gate')"))
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO curator.prompts (prompt_hash, messages, cell, split) VALUES ('p', '[]', 'c1', 'train')")
+        )
+    engine.dispose()

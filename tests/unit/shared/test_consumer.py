@@ -1,0 +1,127 @@
+"""What the consumer loop does with failures, on the in-memory bus and a session that records."""
+
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.bus import Record, encode
+from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
+from shared.consumer import ConsumerLoop
+from shared.dead_letters import DeadLetters, dead_letter_topic, restore
+from shared.events import AnyEvent, FeedbackReceived, Thumb
+from shared.ids import new_id
+
+TOPIC = FeedbackReceived.topic
+
+
+class FakeSession:
+    """Transactions without a database: counts what was begun."""
+
+    @contextmanager
+    def begin(self) -> Any:
+        yield self
+
+    begin_nested = begin
+
+    def __enter__(self) -> "FakeSession":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close."""
+
+
+class Recorder:
+    """A handler that fails where it is told to."""
+
+    def __init__(self, poisoned: set[str] = frozenset(), away: int = 0, broken_together: bool = False) -> None:
+        self.poisoned, self.away, self.broken_together = poisoned, away, broken_together
+        self.handled: list[str] = []
+
+    def prepare(self, session: Any, events: list[AnyEvent]) -> None:
+        if self.away:
+            self.away -= 1
+            raise ConnectionError("the database is away")
+
+    def handle(self, session: Any, event: AnyEvent) -> None:
+        if event.identity in self.poisoned:
+            raise ValueError("the user's private words")
+        self.handled.append(event.identity)
+
+    def finish(self, session: Any, events: list[AnyEvent]) -> None:
+        if self.broken_together and len(events) > 1:
+            raise ValueError("cannot be derived together")
+
+
+def thumb() -> FeedbackReceived:
+    return FeedbackReceived(
+        event_id=new_id(),
+        interaction_id=new_id(),
+        feedback=Thumb(value="up"),
+        received_at=datetime.now(UTC),
+        key_id="k",
+    )
+
+
+class Setup:
+    def __init__(self, handler: Recorder) -> None:
+        self.broker = MemoryBroker(partitions=1)
+        self.consumer = MemoryConsumer(self.broker, [TOPIC], "g")
+        self.handler = handler
+        letters = DeadLetters(MemoryProducer(self.broker), "curator")
+        self.loop = ConsumerLoop("curator", self.consumer, handler, FakeSession, letters)  # type: ignore[arg-type]
+
+    def take(self, *records: Record) -> None:
+        for record in records:
+            self.broker.append(record)
+        self.loop.handle_batch(self.consumer.poll(0))
+
+    @property
+    def letters(self) -> list[Record]:
+        return self.broker.records(dead_letter_topic(TOPIC, "curator"))
+
+
+def test_a_poisoned_event_goes_aside_and_its_neighbours_go_on():
+    events = [thumb() for _ in range(3)]
+    setup = Setup(Recorder(poisoned={events[1].identity}))
+    setup.take(*(encode(event, source="ingest") for event in events))
+    assert setup.handler.handled == [events[0].identity, events[2].identity]
+    assert len(setup.letters) == 1
+
+
+def test_a_dead_letter_keeps_the_bytes_and_tells_the_reason_without_the_text():
+    event = thumb()
+    original = encode(event, source="ingest")
+    setup = Setup(Recorder(poisoned={event.identity}))
+    setup.take(original)
+    [letter] = setup.letters
+    assert letter.headers["dlq_reason"] == "ValueError"
+    assert restore(letter) == original
+
+
+def test_what_cannot_be_decoded_goes_aside():
+    setup = Setup(Recorder())
+    setup.take(Record(TOPIC, b"k", b"not json"))
+    [letter] = setup.letters
+    assert letter.value == b"not json"
+
+
+def test_a_failure_that_may_pass_repeats_the_batch_and_puts_nothing_aside():
+    event = thumb()
+    setup = Setup(Recorder(away=1))
+    setup.broker.append(encode(event, source="ingest"))
+    records = setup.consumer.poll(0)
+    with pytest.raises(ConnectionError):
+        setup.loop.handle_batch(records)
+    setup.loop.handle_batch(records)
+    assert setup.handler.handled == [event.identity]
+    assert setup.letters == []
+
+
+def test_a_batch_that_fails_as_a_whole_is_handled_one_by_one():
+    events = [thumb() for _ in range(3)]
+    setup = Setup(Recorder(broken_together=True))
+    setup.take(*(encode(event, source="ingest") for event in events))
+    assert setup.handler.handled[-3:] == [event.identity for event in events]
+    assert setup.letters == []

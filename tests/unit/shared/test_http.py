@@ -1,0 +1,126 @@
+"""The app factory, driven over ASGI without a socket."""
+
+import httpx
+import pytest
+from fastapi import Depends, FastAPI, Request
+from pydantic import BaseModel
+
+from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash, require
+from shared.errors import FieldError, InvalidRequest, Unavailable
+from shared.http import create_app
+
+SECRET = "s" * 43
+OPS_KEY = f"hk_0123456789ab_{SECRET}"
+
+
+class Body(BaseModel):
+    count: int
+
+
+def broken() -> None:
+    raise ConnectionError("postgres://user:password@host is away")
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    app = create_app("sample", checks={"database": lambda: None, "bus": broken}, max_body_bytes=1_000)
+    ops = Caller("0123456789ab", "olga", "ops")
+    app.state.keys = KeyRing(lambda: {ops.key_id: StoredKey(ops, calculate_secret_hash(SECRET))})
+    app.state.keys.refresh()
+
+    @app.post("/count")
+    def count(body: Body) -> int:
+        return body.count
+
+    @app.get("/fail/{kind}")
+    def fail(kind: str) -> None:
+        if kind == "field":
+            raise InvalidRequest("no", errors=[FieldError("events.3.value", "must be up or down")])
+        if kind == "busy":
+            raise Unavailable("the broker did not answer in time")
+        raise RuntimeError("secret detail")
+
+    @app.get("/admin")
+    def admin(caller: Caller = Depends(require("admin"))) -> str:
+        return caller.name
+
+    @app.post("/raw")
+    async def raw(request: Request) -> int:
+        return len(await request.body())
+
+    return app
+
+
+@pytest.fixture
+def client(app: FastAPI) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://sample")
+
+
+def get(client: httpx.AsyncClient, method: str, url: str, **options: object) -> httpx.Response:
+    import asyncio
+
+    return asyncio.run(client.request(method, url, **options))  # type: ignore[arg-type]
+
+
+def test_readiness_names_what_is_not_ready_and_leaks_nothing(client: httpx.AsyncClient):
+    response = get(client, "GET", "/readyz")
+    assert response.status_code == 503
+    assert response.json() == {"ready": False, "checks": {"database": "ok", "bus": "ConnectionError"}}
+
+
+def test_a_wrong_type_is_422_with_the_field_named_and_the_value_not_echoed(client: httpx.AsyncClient):
+    response = get(client, "POST", "/count", json={"count": "<script>"})
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["errors"][0]["field"] == "count"
+    assert "<script>" not in response.text
+
+
+def test_a_body_that_is_not_json_is_400(client: httpx.AsyncClient):
+    response = get(client, "POST", "/count", content=b"{", headers={"content-type": "application/json"})
+    assert response.status_code == 400
+    assert response.json()["title"] == "Malformed body"
+
+
+def test_a_body_over_the_limit_is_413(client: httpx.AsyncClient):
+    assert get(client, "POST", "/raw", content=b"x" * 1_001).status_code == 413
+    assert get(client, "POST", "/raw", content=b"x" * 1_000).json() == 1_000
+
+
+def test_an_error_of_ours_keeps_its_status_and_fields(client: httpx.AsyncClient):
+    response = get(client, "GET", "/fail/field")
+    assert response.status_code == 422
+    assert response.json()["errors"] == [{"field": "events.3.value", "message": "must be up or down"}]
+
+
+def test_unavailable_says_when_to_retry(client: httpx.AsyncClient):
+    response = get(client, "GET", "/fail/busy")
+    assert response.status_code == 503
+    assert int(response.headers["retry-after"]) > 0
+
+
+def test_an_unexpected_error_is_a_problem_without_its_detail(client: httpx.AsyncClient):
+    response = get(client, "GET", "/fail/other")
+    assert response.status_code == 500
+    assert "secret detail" not in response.text
+
+
+def test_an_unknown_route_is_a_problem(client: httpx.AsyncClient):
+    response = get(client, "GET", "/nowhere")
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_a_missing_key_is_401_and_a_wrong_role_403(client: httpx.AsyncClient):
+    assert get(client, "GET", "/admin").status_code == 401
+    response = get(client, "GET", "/admin", headers={"authorization": f"Bearer {OPS_KEY}"})
+    assert response.status_code == 403
+    assert "admin" in response.json()["detail"]
+
+
+def test_requests_are_counted_by_route_and_not_by_url(client: httpx.AsyncClient):
+    get(client, "GET", "/fail/field")
+    text = get(client, "GET", "/metrics").text
+    assert 'route="/fail/{kind}"' in text
+    assert "/fail/field" not in text
