@@ -1,0 +1,1 @@
+"""Candidate in, gate report out; people judge blind comparisons over HTTP."""

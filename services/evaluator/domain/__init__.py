@@ -1,0 +1,1 @@
+"""What a gate is and what it says: values in, values out."""

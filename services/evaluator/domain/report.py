@@ -1,0 +1,114 @@
+"""The evaluation report: what an admin approves. Its canonical bytes are hashed; a page for people goes beside it."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from services.evaluator.domain.win_rate import Ballot, calculate_left_share, derive_prompt_scores
+from shared.events import GateResult, Message
+
+Verdict = Literal["pass", "fail", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class JudgedPrompt:
+    """One gate prompt with both answers."""
+
+    prompt_hash: str
+    messages: list[Message]
+    candidate: str
+    champion: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who was judged against whom, and from what training the candidate came."""
+
+    evaluation_id: str
+    request_id: str
+    run_id: str
+    candidate_version: str
+    champion_version: str
+    dataset_sha256: str
+    weights_sha256: str | None
+    recipe_sha256: str | None
+
+
+def derive_verdict(gates: Sequence[GateResult]) -> Verdict:
+    """Fail if any gate fails; else inconclusive if any is, or if there is none; else pass."""
+    verdicts = {gate.verdict for gate in gates}
+    if "fail" in verdicts:
+        return "fail"
+    return "pass" if verdicts == {"pass"} else "inconclusive"
+
+
+def derive_report(
+    subject: Subject,
+    gates: Sequence[GateResult],
+    prompts: Sequence[JudgedPrompt],
+    ballots: Sequence[Ballot],
+    generation: dict[str, Any],
+    completed_at: datetime,
+) -> dict[str, Any]:
+    """The whole report as JSON values. Numbers are rounded to six digits so that they survive any store unchanged."""
+    scores = derive_prompt_scores(ballots)
+    votes = [ballot.vote for ballot in ballots]
+    report = {
+        "format": 1,
+        **msgspec.to_builtins(subject),
+        "verdict": derive_verdict(gates),
+        "gates": msgspec.to_builtins(list(gates)),
+        "votes": {
+            "asked": len(votes),
+            "cast": len(votes) - votes.count(None),
+            "left": votes.count("left"),
+            "right": votes.count("right"),
+            "tie": votes.count("tie"),
+            "left_share_of_decided": calculate_left_share(ballots),
+        },
+        "generation": generation,
+        "prompts": [
+            {
+                "prompt_hash": prompt.prompt_hash,
+                "messages": prompt.messages,
+                "candidate": prompt.candidate,
+                "champion": prompt.champion,
+                "candidate_scores": [
+                    ballot.score
+                    for ballot in ballots
+                    if ballot.prompt_hash == prompt.prompt_hash and ballot.score is not None
+                ],
+                "candidate_score": scores.get(prompt.prompt_hash),
+            }
+            for prompt in prompts
+        ],
+        "completed_at": completed_at.isoformat(),
+    }
+    rounded = _round(report)
+    assert isinstance(rounded, dict)
+    return rounded
+
+
+def encode_report(report: dict[str, Any]) -> bytes:
+    """Canonical JSON: sorted keys, no spaces, UTF-8."""
+    return json.dumps(report, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def calculate_report_hash(report: dict[str, Any]) -> str:
+    """SHA-256 (hex) of the canonical JSON."""
+    return hashlib.sha256(encode_report(report)).hexdigest()
+
+
+def _round(value: object) -> object:
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {name: _round(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_round(entry) for entry in value]
+    return value

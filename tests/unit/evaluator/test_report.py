@@ -1,0 +1,81 @@
+"""The report, its hash and its page."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from services.evaluator.domain.page import render_page
+from services.evaluator.domain.report import (
+    JudgedPrompt,
+    Subject,
+    calculate_report_hash,
+    derive_report,
+    derive_verdict,
+    encode_report,
+)
+from services.evaluator.domain.win_rate import Ballot, assess_win_rate
+from shared.events import GateResult
+
+HOSTILE = "</td><script>alert('x')</script>\" onload=\"x"
+
+
+def report(answer: str = "Send it back within 30 days.") -> dict[str, Any]:
+    ballots = [Ballot("p1", True, "left"), Ballot("p1", False, "tie"), Ballot("p2", True, None)]
+    return derive_report(
+        Subject("e1", "q1", "r1", "2", "1", "d" * 64, None, None),
+        [assess_win_rate(ballots, 0.5)],
+        [
+            JudgedPrompt("p1", [{"role": "user", "content": HOSTILE}], answer, "It depends."),
+            JudgedPrompt("p2", [{"role": "user", "content": "Why?"}], answer, "Because."),
+        ],
+        ballots,
+        {"seed": 0},
+        datetime(2026, 11, 22, tzinfo=UTC),
+    )
+
+
+def gate(verdict: Any) -> GateResult:
+    return GateResult(name="win_rate", verdict=verdict, words="")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "overall"),
+    [
+        (["pass", "pass"], "pass"),
+        (["pass", "inconclusive"], "inconclusive"),
+        (["inconclusive", "fail", "pass"], "fail"),
+        ([], "inconclusive"),
+    ],
+)
+def test_one_failure_fails_and_one_doubt_leaves_doubt(verdicts: list[str], overall: str) -> None:
+    assert derive_verdict([gate(verdict) for verdict in verdicts]) == overall
+
+
+def test_a_report_holds_both_answers_and_the_votes() -> None:
+    body = report()
+    assert body["votes"] == {
+        "asked": 3,
+        "cast": 2,
+        "left": 1,
+        "right": 0,
+        "tie": 1,
+        "left_share_of_decided": 1.0,
+    }
+    assert body["prompts"][0]["candidate_scores"] == [1.0, 0.5]
+    assert body["prompts"][0]["candidate_score"] == 0.75
+    assert body["prompts"][1]["candidate_score"] is None
+
+
+def test_the_hash_is_of_the_canonical_bytes_and_any_change_changes_it() -> None:
+    body = report()
+    assert calculate_report_hash(json.loads(encode_report(body))) == calculate_report_hash(body)
+    assert calculate_report_hash(report("Another answer.")) != calculate_report_hash(body)
+
+
+def test_a_page_escapes_everything_that_people_and_models_wrote() -> None:
+    page = render_page(report(HOSTILE))
+    assert "<script" not in page
+    assert 'onload="x' not in page
+    assert "&lt;script&gt;" in page

@@ -1,0 +1,63 @@
+"""Gates on the answers themselves."""
+
+import pytest
+
+from services.evaluator.domain.sanity import (
+    assess_empty,
+    assess_length,
+    assess_repetition,
+    is_empty,
+    is_repetitive,
+)
+
+GOOD = "Your toaster left our warehouse on Monday; reply with your order number and I will chase the courier."
+LOOP = "I am sorry to hear that. " * 8
+
+
+@pytest.mark.parametrize("answer", ["", " \n", "...", "—", "_"])
+def test_an_answer_without_a_letter_is_empty(answer: str) -> None:
+    assert is_empty(answer)
+
+
+@pytest.mark.parametrize("answer", [LOOP, "no no no no no no", "a" * 30, "!" * 20])
+def test_an_endless_answer_is_repetitive(answer: str) -> None:
+    assert is_repetitive(answer)
+
+
+@pytest.mark.parametrize("answer", [GOOD, "Thank you, thank you!", "Step 1: pack it. Step 2: send it.", ""])
+def test_a_plain_answer_is_neither_empty_nor_repetitive(answer: str) -> None:
+    assert not is_repetitive(answer)
+    assert is_empty(answer) == (answer == "")
+
+
+def test_a_candidate_that_falls_silent_fails() -> None:
+    gate = assess_empty([""] * 15 + [GOOD] * 45, [GOOD] * 60)
+    assert gate.verdict == "fail"
+    assert gate.effect == 0.25
+    assert gate.words.startswith("15 of the candidate's and 0 of the champion's 60 answers are empty")
+
+
+def test_a_few_loops_more_than_the_champion_are_inconclusive() -> None:
+    assert assess_repetition([LOOP] * 3 + [GOOD] * 57, [GOOD] * 60).verdict == "inconclusive"
+
+
+def test_no_more_loops_than_the_champion_passes() -> None:
+    assert assess_repetition([LOOP] * 3 + [GOOD] * 17, [LOOP] * 5 + [GOOD] * 15).verdict == "pass"
+
+
+def test_shorter_answers_pass_as_long_as_they_say_something() -> None:
+    gate = assess_length([GOOD] * 60, [GOOD * 4] * 60)
+    assert gate.verdict == "pass"
+    assert gate.words.startswith("18.0 words an answer against the champion's 69.0")
+
+
+def test_one_word_answers_to_everything_fail() -> None:
+    assert assess_length(["Yes."] * 60, [GOOD] * 60).verdict == "fail"
+
+
+def test_a_flood_of_words_fails() -> None:
+    assert assess_length([GOOD * 5] * 60, [GOOD] * 60).verdict == "fail"
+
+
+def test_without_answers_no_gate_passes() -> None:
+    assert [gate([], []).verdict for gate in (assess_empty, assess_repetition, assess_length)] == ["inconclusive"] * 3
