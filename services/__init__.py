@@ -1,0 +1,1 @@
+"""The services; they meet only in the events and the tables."""
