@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.tables.base import Base, CreatedAt, OutboxRow, UuidKey
@@ -13,9 +13,12 @@ SCHEMA = {"schema": "evaluator"}
 
 
 class Evaluation(Base):
+    """A candidate being judged. Whatever goes wrong, it ends `completed`, with a verdict and words."""
+
     __tablename__ = "evaluations"
     __table_args__ = (
-        CheckConstraint("state IN ('generating', 'voting', 'completed', 'failed')", name="state"),
+        CheckConstraint("state IN ('generating', 'voting', 'completed')", name="state"),
+        Index("ix_evaluations_state", "state"),
         SCHEMA,
     )
 
@@ -27,37 +30,50 @@ class Evaluation(Base):
     training: Mapped[dict[str, Any]]
     """The `TrainingCompleted` that asked for it."""
     state: Mapped[str]
+    claimed_by: Mapped[UUID | None]
+    """Who works on it now; drawn anew with each claim, so that a stale worker may write nothing."""
+    heartbeat_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    """How often generation was started."""
     progress: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    generation: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    """How the answers came about: prompts examined and left out, settings, and the failure if there was one."""
     verdict: Mapped[str | None]
     report: Mapped[dict[str, Any] | None]
     report_sha256: Mapped[str | None]
     report_uri: Mapped[str | None]
-    heartbeat_at: Mapped[datetime | None]
     deadline_at: Mapped[datetime]
+    """Of generation, and once that is done of voting."""
     created_at: Mapped[CreatedAt]
     completed_at: Mapped[datetime | None]
     announced_at: Mapped[datetime | None]
+    announcements: Mapped[int] = mapped_column(server_default="0")
 
 
 class Comparison(Base):
-    """Two answers to one gate prompt, shown blind: which side the candidate is on is drawn once, here."""
+    """Two answers to one gate prompt, shown blind. Which side the candidate is on never leaves this table before the
+    votes are in. Each prompt has two, with the sides swapped."""
 
     __tablename__ = "comparisons"
     __table_args__ = (
         CheckConstraint("vote IS NULL OR vote IN ('left', 'right', 'tie')", name="vote"),
         ForeignKeyConstraint(["evaluation_id"], ["evaluator.evaluations.evaluation_id"]),
-        Index("ix_comparisons_evaluation_id", "evaluation_id"),
+        UniqueConstraint("evaluation_id", "prompt_hash", "candidate_is_left"),
+        Index("ix_comparisons_waiting", "evaluation_id", "position", postgresql_where="vote IS NULL"),
         SCHEMA,
     )
 
     comparison_id: Mapped[UuidKey]
     evaluation_id: Mapped[UUID]
+    position: Mapped[int]
+    """Place in the order of offering."""
     prompt_hash: Mapped[str]
     messages: Mapped[list[Any]]
     left_answer: Mapped[str]
     right_answer: Mapped[str]
     candidate_is_left: Mapped[bool]
     offered_to: Mapped[str | None]
+    """The person (hashed), else the key, that was shown it last."""
     offered_at: Mapped[datetime | None]
     vote: Mapped[str | None]
     voter: Mapped[str | None]

@@ -1,0 +1,41 @@
+"""What a frozen dataset asked, read from its Parquet files."""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import pyarrow
+import pyarrow.parquet
+import structlog
+
+from services.evaluator.domain.prompts import derive_question
+
+logger = structlog.get_logger(__name__)
+
+
+def load_training_questions(uri: str) -> list[str]:
+    """Every distinct question in the dataset's splits, boilerplate stripped; none when it cannot be read."""
+    folder = Path(unquote(urlparse(uri).path) if uri.startswith("file:") else uri)
+    questions: set[str] = set()
+    for file in sorted(folder.glob("*.parquet")):
+        try:
+            column = pyarrow.parquet.read_table(file, columns=["prompt"]).column("prompt").to_pylist()
+        except (OSError, KeyError, pyarrow.ArrowInvalid) as error:
+            logger.warning("dataset_unreadable", file=str(file), error=type(error).__name__)
+            continue
+        questions.update(_derive(prompt) for prompt in column)
+    return sorted(questions)
+
+
+def _derive(prompt: Any) -> str:
+    """A prompt is a list of chat messages, the same as JSON, or plain text."""
+    if isinstance(prompt, list):
+        return derive_question(prompt)
+    text = str(prompt)
+    if text.startswith("["):
+        try:
+            return derive_question(json.loads(text))
+        except (json.JSONDecodeError, AttributeError):
+            return text
+    return text

@@ -1,0 +1,84 @@
+"""Generation in a spawned process, so that its memory goes back when it is done."""
+
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from services.evaluator.adapters import AnswerGenerator, Answers, GenerationFailed, GenerationJob, Progress
+from services.evaluator.adapters.generation import AnswersLine, FailureLine, Line, ProgressLine
+
+COMMAND = (sys.executable, "-m", "services.evaluator", "generate")
+TICK_SECONDS = 2.0
+
+
+class SpawnedGenerator(AnswerGenerator):
+    def __init__(self, command: Sequence[str] = COMMAND) -> None:
+        self._command = command
+
+    def generate(self, job: GenerationJob, heartbeat: Callable[[Progress | None], None]) -> Answers:
+        for model in job.models:
+            if not Path(model.checkpoint).is_dir():
+                raise GenerationFailed(f"no checkpoint folder {model.checkpoint}", version=model.version)
+        process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            _send(process.stdin, job)
+            return _collect(process, process.stdout, job, heartbeat)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdin.close()
+            process.stdout.close()
+
+
+def _send(pipe: IO[bytes], job: GenerationJob) -> None:
+    """Standard input stays open: its end tells the child that its parent is gone."""
+    try:
+        pipe.write(msgspec.json.encode(job) + b"\n")
+        pipe.flush()
+    except BrokenPipeError as error:
+        raise GenerationFailed("the generating process did not start") from error
+
+
+def _collect(
+    process: "subprocess.Popen[bytes]",
+    output: IO[bytes],
+    job: GenerationJob,
+    heartbeat: Callable[[Progress | None], None],
+) -> Answers:
+    lines: queue.Queue[bytes | None] = queue.Queue()
+    reader = threading.Thread(target=_read, args=(output, lines), daemon=True)
+    reader.start()
+    answers: Answers = {}
+    while True:
+        try:
+            raw = lines.get(timeout=TICK_SECONDS)
+        except queue.Empty:
+            heartbeat(None)
+            continue
+        if raw is None:
+            break
+        line = msgspec.json.decode(raw, type=Line)
+        if isinstance(line, FailureLine):
+            raise GenerationFailed(line.words, version=line.version)
+        if isinstance(line, AnswersLine):
+            answers[line.version] = line.answers
+        if isinstance(line, ProgressLine):
+            heartbeat(line.progress)
+    status = process.wait()
+    if status != 0 or len(answers) < len(job.models):
+        raise GenerationFailed(f"the generating process ended with status {status} before it was done")
+    return answers
+
+
+def _read(output: IO[bytes], lines: "queue.Queue[bytes | None]") -> None:
+    for line in output:
+        lines.put(line)
+    lines.put(None)

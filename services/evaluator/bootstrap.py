@@ -1,0 +1,89 @@
+"""Composition root: `python -m services.evaluator` is API, consumer, generation, closing and relay in one process."""
+
+from datetime import UTC, datetime
+
+import structlog
+from fastapi import FastAPI
+
+from services.evaluator.adapters.datasets import load_training_questions
+from services.evaluator.adapters.spawned import SpawnedGenerator
+from services.evaluator.api import create_router
+from services.evaluator.consumer import TrainingConsumer
+from services.evaluator.handlers.closing import Closing
+from services.evaluator.handlers.generating import Generating
+from services.evaluator.handlers.voting import Voting
+from services.evaluator.settings import EvaluatorSettings
+from services.evaluator.tasks import list_workers
+from shared.auth import KeyRing, load_keys
+from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer
+from shared.consumer import ConsumerLoop
+from shared.db import check_database, connect, make_session_factory
+from shared.dead_letters import DeadLetters
+from shared.events import TrainingCompleted
+from shared.http import create_app
+from shared.logging import configure_logging
+from shared.outbox import Relay
+from shared.process import Worker, run_workers, serve
+from shared.registry.mlflow import MlflowRegistry
+from shared.settings import Settings, load_settings
+from shared.tables.evaluator import Outbox
+
+logger = structlog.get_logger(__name__)
+
+SERVICE = "evaluator"
+PORT = 7
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def main() -> None:
+    settings, own = load_settings(Settings), load_settings(EvaluatorSettings)
+    configure_logging(SERVICE, settings.log_level)
+    serve(create(settings, own), settings.bind_host, settings.port or settings.port_base + PORT)
+
+
+def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
+    engine = connect(settings)
+    sessions = make_session_factory(engine)
+    registry = MlflowRegistry(settings.mlflow_tracking_uri, settings.family)
+    producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE)
+    consumer = KafkaBusConsumer(
+        settings.kafka_bootstrap_servers,
+        [settings.topic_prefix + TrainingCompleted.topic],
+        f"{settings.topic_prefix}heliotrope-{SERVICE}",
+        client_id=SERVICE,
+        session_timeout_seconds=settings.consumer_session_timeout_seconds,
+    )
+    handler = TrainingConsumer(settings.family, own, now)
+    loop = ConsumerLoop(SERVICE, consumer, handler, sessions, DeadLetters(producer, SERVICE))
+    generating = Generating(
+        sessions, registry, SpawnedGenerator(), load_training_questions, settings.datasets, own, now
+    )
+    closing = Closing(sessions, registry, own, settings.topic_prefix, now)
+    keys = KeyRing(lambda: load_keys(sessions))
+    try:
+        keys.refresh()
+    except Exception as error:
+        logger.warning("keys_not_loaded_yet", error=repr(error))
+
+    def close() -> None:
+        producer.close(10.0)
+        engine.dispose()
+
+    workers = [
+        Worker("consumer", loop.run),
+        Worker("relay", Relay(sessions, Outbox, producer).run),
+        Worker("keys", keys.run),
+        *list_workers(generating, closing, sessions),
+    ]
+    app = create_app(
+        SERVICE,
+        checks={"database": lambda: check_database(engine), "registry": registry.check},
+        lifespan=run_workers(workers, close),
+    )
+    app.state.keys = keys
+    voting = Voting(sessions, settings.user_hash_secret.get_secret_value(), own.lease_seconds, now)
+    app.include_router(create_router(voting, sessions))
+    return app

@@ -1,0 +1,30 @@
+"""What the evaluator does with the events it consumes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from services.evaluator.handlers.opening import open_evaluation
+from services.evaluator.settings import EvaluatorSettings
+from shared.events import AnyEvent, TrainingCompleted
+
+
+@dataclass(frozen=True)
+class TrainingConsumer:
+    """Opens an evaluation for each run that left a candidate."""
+
+    family: str
+    settings: EvaluatorSettings
+    clock: Callable[[], datetime]
+
+    def prepare(self, session: Session, events: list[AnyEvent]) -> None:
+        """No locks: the table's unique key on the request is enough."""
+
+    def handle(self, session: Session, event: AnyEvent) -> None:
+        if isinstance(event, TrainingCompleted):
+            open_evaluation(session, event, family=self.family, settings=self.settings, now=self.clock())
+
+    def finish(self, session: Session, events: list[AnyEvent]) -> None:
+        """Nothing is left to do."""

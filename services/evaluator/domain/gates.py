@@ -1,0 +1,52 @@
+"""All gates of one evaluation, in the order in which the report shows them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from services.evaluator.domain.contamination import assess_contamination
+from services.evaluator.domain.report import JudgedPrompt
+from services.evaluator.domain.sanity import assess_empty, assess_length, assess_repetition
+from services.evaluator.domain.win_rate import Ballot, assess_win_rate
+from shared.events import GateResult
+
+
+def assess_all(
+    candidate_version: str,
+    generation: dict[str, Any],
+    prompts: Sequence[JudgedPrompt],
+    ballots: Sequence[Ballot],
+    minimum_votes_share: float,
+) -> list[GateResult]:
+    """What became of the generation decides first: without answers there is nothing to vote on or to measure."""
+    contamination = assess_contamination(
+        generation.get("gate_prompts", 0), generation.get("colliding", 0), generation.get("training_texts", 0)
+    )
+    if failed := assess_generation(candidate_version, generation, len(prompts)):
+        return [failed, contamination]
+    candidate = [prompt.candidate for prompt in prompts]
+    champion = [prompt.champion for prompt in prompts]
+    return [
+        assess_win_rate(ballots, minimum_votes_share),
+        contamination,
+        assess_length(candidate, champion),
+        assess_empty(candidate, champion),
+        assess_repetition(candidate, champion),
+    ]
+
+
+def assess_generation(candidate_version: str, generation: dict[str, Any], answered: int) -> GateResult | None:
+    """None when there are answers. A candidate that cannot answer fails; anything else is inconclusive."""
+    if answered:
+        return None
+    failure = generation.get("failure")
+    if failure is None:
+        prompts = generation.get("prompts", 0)
+        words = f"none of {prompts} gate prompts was answered" if prompts else "there are no gate prompts to judge by"
+        return GateResult(name="generation", verdict="inconclusive", words=words, n=0)
+    guilty = failure.get("version") == candidate_version
+    return GateResult(
+        name="generation",
+        verdict="fail" if guilty else "inconclusive",
+        words=f"no answers from version {failure.get('version') or '?'}: {failure['words']}",
+        n=0,
+    )

@@ -1,0 +1,1 @@
+"""What the evaluator does: opening, generating, voting, closing, announcing."""

@@ -1,0 +1,206 @@
+"""The votes are in, or time is up: gates, report, announcement."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+from sqlalchemy.orm import Session
+
+from services.evaluator.domain.gates import assess_all
+from services.evaluator.domain.page import render_page
+from services.evaluator.domain.report import (
+    JudgedPrompt,
+    Subject,
+    Verdict,
+    calculate_report_hash,
+    derive_report,
+    derive_verdict,
+    encode_report,
+)
+from services.evaluator.domain.win_rate import Ballot, Vote
+from services.evaluator.repository import claim_judged, load_claimed, load_comparisons, load_unanswered
+from services.evaluator.settings import EvaluatorSettings
+from shared.db import SessionFactory
+from shared.errors import StaleClaim
+from shared.events import EvaluationCompleted, GateResult, TrainingCompleted
+from shared.outbox import append_event
+from shared.registry import ModelRegistry
+from shared.tables.evaluator import Comparison, Evaluation, Outbox
+
+logger = structlog.get_logger(__name__)
+
+REGISTRY_GRACE = timedelta(minutes=10)
+"""A report is kept back this long past the deadline for a registry that is away; then it is announced without."""
+
+
+@dataclass(frozen=True)
+class Closing:
+    """Takes evaluations from `voting` to `completed`, and announces them until the deployer has them."""
+
+    sessions: SessionFactory
+    registry: ModelRegistry
+    settings: EvaluatorSettings
+    topic_prefix: str
+    clock: Callable[[], datetime]
+
+    def run_next(self) -> Verdict | None:
+        """The verdict of the evaluation that was completed, if one was."""
+        evaluation, comparisons = self._claim()
+        if evaluation is None:
+            return None
+        with structlog.contextvars.bound_contextvars(
+            evaluation_id=str(evaluation.evaluation_id), request_id=str(evaluation.request_id)
+        ):
+            try:
+                report = self._derive_report(evaluation, comparisons)
+                uri = self._publish(evaluation, report)
+                return self._complete(evaluation, report, uri)
+            except StaleClaim:
+                return None
+            except Exception:
+                self._release(evaluation)
+                raise
+
+    def _claim(self) -> tuple[Evaluation | None, Sequence[Comparison]]:
+        now = self.clock()
+        stale_before = now - timedelta(seconds=self.settings.heartbeat_expiry_seconds)
+        with self.sessions() as session, session.begin():
+            evaluation = claim_judged(session, now, stale_before)
+            return evaluation, load_comparisons(session, evaluation.evaluation_id) if evaluation else []
+
+    def _derive_report(self, evaluation: Evaluation, comparisons: Sequence[Comparison]) -> dict[str, Any]:
+        ballots, prompts = _derive_ballots(comparisons), _derive_prompts(comparisons)
+        share = self.settings.minimum_votes_share
+        gates = assess_all(evaluation.candidate_version, evaluation.generation, prompts, ballots, share)
+        return derive_report(_derive_subject(evaluation), gates, prompts, ballots, evaluation.generation, self.clock())
+
+    def _publish(self, evaluation: Evaluation, report: dict[str, Any]) -> str | None:
+        try:
+            return _log_report(self.registry, evaluation, report)
+        except Exception as error:
+            if self.clock() < evaluation.deadline_at + REGISTRY_GRACE:
+                raise
+            logger.error("report_not_stored_in_registry", error=repr(error))
+            return None
+
+    def _complete(self, evaluation: Evaluation, report: dict[str, Any], uri: str | None) -> Verdict | None:
+        now = self.clock()
+        with self.sessions() as session, session.begin():
+            row = load_claimed(session, evaluation.evaluation_id, evaluation.claimed_by)
+            row.claimed_by, row.heartbeat_at = None, None
+            cast = sum(comparison.vote is not None for comparison in load_comparisons(session, row.evaluation_id))
+            if cast != report["votes"]["cast"]:
+                return None  # a vote came in meanwhile: the next turn counts it
+            row.state, row.completed_at = "completed", now
+            row.verdict, row.report, row.report_uri = report["verdict"], report, uri
+            row.report_sha256 = calculate_report_hash(report)
+            self._announce(session, row, now)
+        logger.info("evaluation_completed", verdict=report["verdict"], votes=report["votes"])
+        return derive_verdict(msgspec.convert(report["gates"], list[GateResult]))
+
+    def _release(self, evaluation: Evaluation) -> None:
+        with self.sessions() as session, session.begin():
+            row = load_claimed(session, evaluation.evaluation_id, evaluation.claimed_by)
+            row.claimed_by, row.heartbeat_at = None, None
+
+    def _announce(self, session: Session, row: Evaluation, now: datetime) -> None:
+        event = derive_event(row)
+        append_event(session, Outbox, event, source="evaluator", topic_prefix=self.topic_prefix)
+        row.announced_at, row.announcements = now, row.announcements + 1
+
+    def announce_again(self) -> int:
+        """How many completed evaluations had no rollout for a while and were announced once more."""
+        now = self.clock()
+        announced_before = now - timedelta(seconds=self.settings.announce_again_seconds)
+        with self.sessions() as session, session.begin():
+            rows = load_unanswered(session, announced_before, self.settings.announcements)
+            for row in rows:
+                self._announce(session, row, now)
+                logger.warning(
+                    "evaluation_announced_again",
+                    evaluation_id=str(row.evaluation_id),
+                    announcements=row.announcements,
+                    last=row.announcements >= self.settings.announcements,
+                )
+            return len(rows)
+
+
+def derive_event(row: Evaluation) -> EvaluationCompleted:
+    """The announcement of a completed evaluation, the same each time."""
+    assert row.report is not None
+    assert row.report_sha256 is not None
+    assert row.completed_at is not None
+    return EvaluationCompleted(
+        request_id=row.request_id,
+        evaluation_id=row.evaluation_id,
+        run_id=row.run_id,
+        candidate_version=row.candidate_version,
+        champion_version=row.champion_version,
+        verdict=row.report["verdict"],
+        gates=msgspec.convert(row.report["gates"], list[GateResult]),
+        report_sha256=row.report_sha256,
+        completed_at=row.completed_at,
+        report_uri=row.report_uri,
+    )
+
+
+def _derive_ballots(comparisons: Sequence[Comparison]) -> list[Ballot]:
+    return [
+        Ballot(
+            comparison.prompt_hash,
+            comparison.candidate_is_left,
+            msgspec.convert(comparison.vote, Vote | None),
+        )
+        for comparison in comparisons
+    ]
+
+
+def _derive_prompts(comparisons: Sequence[Comparison]) -> list[JudgedPrompt]:
+    """Each prompt once, in the order of its first look."""
+    prompts: dict[str, JudgedPrompt] = {}
+    for comparison in comparisons:
+        sides = comparison.left_answer, comparison.right_answer
+        candidate, champion = sides if comparison.candidate_is_left else reversed(sides)
+        prompts.setdefault(
+            comparison.prompt_hash, JudgedPrompt(comparison.prompt_hash, comparison.messages, candidate, champion)
+        )
+    return list(prompts.values())
+
+
+def _derive_subject(evaluation: Evaluation) -> Subject:
+    training = msgspec.convert(evaluation.training, TrainingCompleted)
+    return Subject(
+        evaluation_id=str(evaluation.evaluation_id),
+        request_id=str(evaluation.request_id),
+        run_id=str(evaluation.run_id),
+        candidate_version=evaluation.candidate_version,
+        champion_version=evaluation.champion_version,
+        dataset_sha256=training.dataset_sha256,
+        weights_sha256=training.weights_sha256,
+        recipe_sha256=training.recipe_sha256,
+    )
+
+
+def _log_report(registry: ModelRegistry, evaluation: Evaluation, report: dict[str, Any]) -> str:
+    """Store `report.json` (the bytes that are hashed) and `report.html` with the evaluation's run; the folder's URI."""
+    tags = {
+        "evaluation_id": str(evaluation.evaluation_id),
+        "request_id": str(evaluation.request_id),
+        "candidate_version": evaluation.candidate_version,
+        "champion_version": evaluation.champion_version,
+    }
+    run_id = registry.start_run(f"evaluation of version {evaluation.candidate_version}", tags)
+    effects = {gate["name"]: gate["effect"] for gate in report["gates"] if gate.get("effect") is not None}
+    if effects:
+        registry.log_metrics(run_id, effects, step=0)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "report.json").write_bytes(encode_report(report))
+        Path(folder, "report.html").write_text(render_page(report), encoding="utf-8")
+        uri = registry.log_folder(run_id, Path(folder), "report")
+    registry.end_run(run_id, succeeded=True)
+    return uri

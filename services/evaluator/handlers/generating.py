@@ -1,0 +1,207 @@
+"""Both models answer the gate prompts, and the answers become blind comparisons."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import msgspec
+import structlog
+
+from services.evaluator.adapters import (
+    AnswerGenerator,
+    Answers,
+    GenerationFailed,
+    GenerationJob,
+    JobModel,
+    JobPrompt,
+    Progress,
+)
+from services.evaluator.domain.comparisons import derive_comparisons
+from services.evaluator.domain.contamination import TrainingTexts, collides
+from services.evaluator.domain.prompts import GatePrompt, choose_prompts, derive_question
+from services.evaluator.repository import (
+    claim_generating,
+    load_claimed,
+    load_dataset_uri,
+    load_gate_prompts,
+    save_comparisons,
+)
+from services.evaluator.settings import EvaluatorSettings
+from shared.db import SessionFactory
+from shared.errors import NotFound, StaleClaim
+from shared.registry import ModelRegistry
+from shared.tables.evaluator import Evaluation
+
+logger = structlog.get_logger(__name__)
+
+ATTEMPTS = 3
+
+
+class Interrupted(Exception):
+    """The process was told to stop; the evaluation goes back for its next start."""
+
+
+@dataclass(frozen=True)
+class Generating:
+    """Takes one evaluation after the other from `generating` to `voting`.
+
+    What cannot be answered goes to `voting` too, without comparisons and with its failure: closing turns that into a
+    verdict with words.
+    """
+
+    sessions: SessionFactory
+    registry: ModelRegistry
+    generator: AnswerGenerator
+    load_questions: Callable[[str], list[str]]
+    datasets: Path
+    settings: EvaluatorSettings
+    clock: Callable[[], datetime]
+
+    def run_next(self, stop: Event) -> bool:
+        """Whether an evaluation left `generating`."""
+        evaluation = self._claim()
+        if evaluation is None:
+            return False
+        with structlog.contextvars.bound_contextvars(evaluation_id=str(evaluation.evaluation_id)):
+            try:
+                self._answer(evaluation, stop)
+                return True
+            except StaleClaim:
+                logger.warning("evaluation_taken_over")
+                return False
+            except (GenerationFailed, NotFound) as error:
+                return self._fail(evaluation, error)
+            except Interrupted:
+                self._release(evaluation, attempts=evaluation.attempts - 1)
+                return False
+            except Exception:
+                self._release(evaluation, attempts=evaluation.attempts - 1)
+                raise
+
+    def _claim(self) -> Evaluation | None:
+        now = self.clock()
+        stale_before = now - timedelta(seconds=self.settings.heartbeat_expiry_seconds)
+        with self.sessions() as session, session.begin():
+            return claim_generating(session, now, stale_before)
+
+    def _answer(self, evaluation: Evaluation, stop: Event) -> None:
+        if self.clock() >= evaluation.deadline_at or evaluation.attempts > ATTEMPTS:
+            raise GenerationFailed(f"no answers after {evaluation.attempts - 1} attempts")
+        prompts, examined = self._load_prompts(evaluation)
+        answers: Answers = {}
+        if prompts:
+            job = self._derive_job(evaluation, prompts)
+            answers = self.generator.generate(job, self._heartbeat(evaluation, stop))
+        self._save(evaluation, prompts, answers, examined)
+
+    def _load_prompts(self, evaluation: Evaluation) -> tuple[list[GatePrompt], dict[str, Any]]:
+        """The prompts to judge by, those that training saw left out, and what was found on the way."""
+        dataset_sha256 = evaluation.training["dataset_sha256"]
+        with self.sessions() as session:
+            known = load_gate_prompts(session)
+            uri = load_dataset_uri(session, dataset_sha256) or str(self.datasets / dataset_sha256)
+        training = TrainingTexts.index(self.load_questions(uri))
+        clean = [prompt for prompt in known if not collides(derive_question(prompt.messages), training)]
+        examined = {
+            "gate_prompts": len(known),
+            "colliding": len(known) - len(clean),
+            "training_texts": len(training.texts),
+        }
+        return choose_prompts(clean, self.settings.gate_prompts, self.settings.seed), examined
+
+    def _derive_job(self, evaluation: Evaluation, prompts: list[GatePrompt]) -> GenerationJob:
+        settings = self.settings
+        versions = dict.fromkeys((evaluation.champion_version, evaluation.candidate_version))
+        models = [JobModel(version, self._load_checkpoint(version)) for version in versions]
+        return GenerationJob(
+            models=models,
+            prompts=[JobPrompt(prompt.prompt_hash, prompt.messages) for prompt in prompts],
+            max_new_tokens=settings.max_new_tokens,
+            batch_size=settings.batch_size,
+            dtype=settings.dtype,
+            sampling=settings.sampling,
+            seed=settings.seed,
+        )
+
+    def _load_checkpoint(self, version: str) -> str:
+        served_model = self.registry.load_version(version).tags.get("served_model")
+        if not served_model:
+            raise GenerationFailed(f"version {version} has no tag served_model", version=version)
+        return served_model
+
+    def _heartbeat(self, evaluation: Evaluation, stop: Event) -> Callable[[Progress | None], None]:
+        started = time.monotonic()
+
+        def beat(progress: Progress | None) -> None:
+            if stop.is_set():
+                raise Interrupted
+            now = self.clock()
+            if now >= evaluation.deadline_at:
+                raise GenerationFailed("the deadline passed while the answers were generated")
+            with self.sessions() as session, session.begin():
+                row = load_claimed(session, evaluation.evaluation_id, evaluation.claimed_by)
+                row.heartbeat_at = now
+                if progress:
+                    row.progress = _derive_progress(progress, time.monotonic() - started)
+
+        return beat
+
+    def _save(
+        self, evaluation: Evaluation, prompts: list[GatePrompt], answers: Answers, examined: dict[str, Any]
+    ) -> None:
+        champion = answers.get(evaluation.champion_version, {})
+        candidate = answers.get(evaluation.candidate_version, {})
+        seed = f"{self.settings.seed}:{evaluation.evaluation_id}"
+        drafts = derive_comparisons(prompts, _clean(champion), _clean(candidate), seed)
+        now = self.clock()
+        with self.sessions() as session, session.begin():
+            row = load_claimed(session, evaluation.evaluation_id, evaluation.claimed_by)
+            save_comparisons(session, row.evaluation_id, drafts, now)
+            row.generation = examined | {
+                "prompts": len(prompts),
+                "unanswered": len(prompts) - len(drafts) // 2,
+                "settings": self.settings.model_dump(
+                    include={"gate_prompts", "seed", "sampling", "max_new_tokens", "batch_size", "dtype"}
+                ),
+            }
+            self._open_voting(row, now)
+        logger.info("comparisons_opened", comparisons=len(drafts), **examined)
+
+    def _open_voting(self, row: Evaluation, now: datetime) -> None:
+        row.state, row.claimed_by, row.heartbeat_at = "voting", None, None
+        row.deadline_at = now + timedelta(seconds=self.settings.votes_deadline_seconds)
+
+    def _fail(self, evaluation: Evaluation, error: GenerationFailed | NotFound) -> bool:
+        """Another attempt while there is one left; then the failure stands, and closing words it."""
+        logger.warning("generation_failed", attempt=evaluation.attempts, reason=error.detail)
+        now = self.clock()
+        if evaluation.attempts < ATTEMPTS and now < evaluation.deadline_at:
+            self._release(evaluation, attempts=evaluation.attempts)
+            return False
+        with self.sessions() as session, session.begin():
+            row = load_claimed(session, evaluation.evaluation_id, evaluation.claimed_by)
+            version = getattr(error, "version", None)
+            row.generation = {"failure": {"words": error.detail, "version": version}}
+            self._open_voting(row, now)
+        return True
+
+    def _release(self, evaluation: Evaluation, *, attempts: int) -> None:
+        with self.sessions() as session, session.begin():
+            row = load_claimed(session, evaluation.evaluation_id, evaluation.claimed_by)
+            row.claimed_by, row.heartbeat_at, row.attempts = None, None, attempts
+
+
+def _derive_progress(progress: Progress, seconds: float) -> dict[str, Any]:
+    """`seconds_left` supposes that the rest goes as fast as what is done, loading included."""
+    left = seconds / progress.done * (progress.total - progress.done) if progress.done else None
+    done: dict[str, Any] = msgspec.to_builtins(progress)
+    return done | {"seconds_left": None if left is None else round(left, 1)}
+
+
+def _clean(answers: dict[str, str]) -> dict[str, str]:
+    """Postgres stores no NUL in text; an undertrained model writes one now and then."""
+    return {prompt_hash: answer.replace("\0", "\N{REPLACEMENT CHARACTER}") for prompt_hash, answer in answers.items()}

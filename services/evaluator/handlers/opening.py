@@ -1,0 +1,26 @@
+"""A candidate exists: open its evaluation."""
+
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.orm import Session
+
+from services.evaluator.repository import load_champion_version, save_evaluation
+from services.evaluator.settings import EvaluatorSettings
+from shared.events import TrainingCompleted
+
+logger = structlog.get_logger(__name__)
+
+
+def open_evaluation(
+    session: Session, event: TrainingCompleted, *, family: str, settings: EvaluatorSettings, now: datetime
+) -> bool:
+    """Once per request, for runs that left a candidate; judged against the champion of now, else against its parent."""
+    if event.outcome != "succeeded" or event.candidate_version is None:
+        return False
+    champion_version = load_champion_version(session, family) or event.parent_version
+    deadline_at = now + timedelta(seconds=settings.generation_deadline_seconds)
+    opened = save_evaluation(session, event, champion_version, now, deadline_at)
+    if opened:
+        logger.info("evaluation_opened", candidate=event.candidate_version, champion=champion_version)
+    return opened

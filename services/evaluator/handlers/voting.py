@@ -1,0 +1,73 @@
+"""People judge blind: one comparison at a time, and never a word about which side is which."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from services.evaluator.domain.win_rate import Vote
+from services.evaluator.repository import lease_comparison, load_for_vote, load_leased
+from shared.auth import Caller
+from shared.db import SessionFactory
+from shared.errors import Conflict, NotFound
+from shared.ids import calculate_user_hash
+from shared.tables.evaluator import Comparison
+
+
+class ComparisonNotFound(NotFound):
+    title = "Comparison not found"
+
+
+class VoteStands(Conflict):
+    title = "Another vote stands"
+
+
+class VotingClosed(Conflict):
+    title = "Voting is closed"
+
+
+@dataclass(frozen=True)
+class Voting:
+    sessions: SessionFactory
+    user_hash_secret: str
+    lease_seconds: float
+    clock: Callable[[], datetime]
+
+    def offer(self, caller: Caller, rater: str | None) -> Comparison | None:
+        """A comparison to judge, kept for this person for the time of the lease; None when there is none now.
+
+        Somebody who says who they are and asks again is shown the same one again. A key that many people share without
+        saying so gets another one each time.
+        """
+        person = self._derive_person(caller, rater)
+        now = self.clock()
+        leased_after = now - timedelta(seconds=self.lease_seconds)
+        with self.sessions() as session, session.begin():
+            again = load_leased(session, person, leased_after) if rater else None
+            return again or lease_comparison(session, person, now, leased_after)
+
+    def vote(self, caller: Caller, rater: str | None, comparison_id: UUID, vote: Vote) -> Comparison:
+        """Cast a vote; casting the same again changes nothing.
+
+        Raises:
+            ComparisonNotFound: no such comparison.
+            VoteStands: somebody voted otherwise.
+            VotingClosed: the evaluation is over.
+        """
+        with self.sessions() as session, session.begin():
+            found = load_for_vote(session, comparison_id)
+            if found is None:
+                raise ComparisonNotFound(f"no comparison {comparison_id}")
+            comparison, evaluation = found
+            if comparison.vote == vote:
+                return comparison
+            if comparison.vote is not None:
+                raise VoteStands("this comparison has another vote, and votes are not changed")
+            if evaluation.state != "voting":
+                raise VotingClosed("the evaluation of this comparison is over")
+            comparison.vote, comparison.voted_at = vote, self.clock()
+            comparison.voter = self._derive_person(caller, rater)
+            return comparison
+
+    def _derive_person(self, caller: Caller, rater: str | None) -> str:
+        return calculate_user_hash(rater, None, self.user_hash_secret) or f"key:{caller.key_id}"
