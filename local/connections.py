@@ -1,0 +1,100 @@
+"""Which servers this stack starts itself, and the environment that tells every process where all of them are."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+from local.credentials import Secrets
+from local.layout import Layout
+from local.leftovers import MARK
+
+EXISTING = {
+    "postgres": "HELIOTROPE_DATABASE_URL",
+    "valkey": "HELIOTROPE_REDIS_URL",
+    "broker": "HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS",
+    "mlflow": "HELIOTROPE_MLFLOW_TRACKING_URI",
+    "model-server": "HELIOTROPE_MODEL_SERVER_URLS",
+    "model-server-2": "HELIOTROPE_MODEL_SERVER_URLS",
+}
+"""Server -> the variable that names an existing one, which is then used in its place."""
+
+DATABASE = "heliotrope"
+
+
+@dataclass(frozen=True)
+class Connections:
+    """Where the servers are. `embedded` are those that the stack starts."""
+
+    embedded: tuple[str, ...]
+    database_url: str
+    mlflow_database_url: str
+    redis_url: str
+    kafka_bootstrap_servers: str
+    mlflow_tracking_uri: str
+    model_server_urls: str
+    topic_prefix: str
+
+    @property
+    def database_server_url(self) -> str:
+        """For statements about databases: one that exists from the start."""
+        if "postgres" not in self.embedded:
+            return self.database_url
+        return make_url(self.database_url).set(database="postgres").render_as_string(hide_password=False)
+
+
+def choose_connections(layout: Layout, secrets: Secrets, given: Mapping[str, str]) -> Connections:
+    """The existing servers that `given` names, and embedded ones for the rest."""
+    database_url = given.get(EXISTING["postgres"], secrets.database_url(layout.port("postgres"), DATABASE))
+    model_servers = ",".join(f"{layout.url(name)}/v1" for name in ("model-server", "model-server-2"))
+    return Connections(
+        embedded=tuple(server for server, variable in EXISTING.items() if not given.get(variable)),
+        database_url=database_url,
+        mlflow_database_url=derive_mlflow_url(database_url),
+        redis_url=given.get(EXISTING["valkey"], secrets.redis_url(layout.port("valkey"))),
+        kafka_bootstrap_servers=given.get(EXISTING["broker"], f"127.0.0.1:{layout.port('broker')}"),
+        mlflow_tracking_uri=given.get(EXISTING["mlflow"], layout.url("mlflow")),
+        model_server_urls=given.get(EXISTING["model-server"], model_servers),
+        topic_prefix=given.get("HELIOTROPE_TOPIC_PREFIX", ""),
+    )
+
+
+def derive_mlflow_url(database_url: str) -> str:
+    """MLflow's tables get a database of their own beside ours: its migrations must not meet ours."""
+    url = make_url(database_url)
+    return url.set(database=f"{url.database}_mlflow").render_as_string(hide_password=False)
+
+
+def build_environment(
+    layout: Layout, secrets: Secrets, connections: Connections, given: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment of every process: what `given` says, and on top of it what this stack decides."""
+    scripts = Path(sys.executable).parent
+    return {
+        "HELIOTROPE_USER_HASH_SECRET": secrets.user_hash_secret,
+        "HELIOTROPE_FEEDBACK_TOKEN_SECRET": secrets.feedback_token_secret,
+        **given,
+        "HELIOTROPE_HOME": str(layout.home),
+        "HELIOTROPE_PORT_BASE": str(layout.port_base),
+        "HELIOTROPE_DATABASE_URL": connections.database_url,
+        "HELIOTROPE_REDIS_URL": connections.redis_url,
+        "HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS": connections.kafka_bootstrap_servers,
+        "HELIOTROPE_MLFLOW_TRACKING_URI": connections.mlflow_tracking_uri,
+        "HELIOTROPE_MODEL_SERVER_URLS": connections.model_server_urls,
+        "MLFLOW_BACKEND_STORE_URI": connections.mlflow_database_url,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HOME": str(layout.home / "cache" / "huggingface"),
+        "MPLCONFIGDIR": str(layout.home / "cache" / "matplotlib"),
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+        "PATH": os.pathsep.join([str(scripts), given.get("PATH", os.defpath)]),
+        MARK: str(layout.home),
+    }

@@ -1,0 +1,72 @@
+"""Secrets of a stack (`secrets.json`) and one API key per role (`credentials.json`); only their owner can read them."""
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import create_engine, make_url
+
+from shared.auth import KeyRing, create_key, load_keys
+from shared.db import make_session_factory
+from shared.errors import Unauthenticated
+from shared.tables.access import ROLES
+
+
+@dataclass(frozen=True)
+class Secrets:
+    postgres_password: str
+    valkey_password: str
+    supervisor_password: str
+    user_hash_secret: str
+    feedback_token_secret: str
+
+    def database_url(self, port: int, database: str) -> str:
+        url = make_url(f"postgresql+psycopg://heliotrope@127.0.0.1:{port}/{database}")
+        return url.set(password=self.postgres_password).render_as_string(hide_password=False)
+
+    def redis_url(self, port: int) -> str:
+        return f"redis://:{self.valkey_password}@127.0.0.1:{port}/0"
+
+
+def load_secrets(path: Path) -> Secrets:
+    """The secrets of this home; made on first use, kept from then on."""
+    names = list(Secrets.__dataclass_fields__)
+    known = json.loads(path.read_text()) if path.exists() else {}
+    if missing := [name for name in names if name not in known]:
+        known |= {name: secrets.token_urlsafe(24) for name in missing}
+        write_private(path, {name: known[name] for name in names})
+    return Secrets(**{name: known[name] for name in names})
+
+
+def write_private(path: Path, content: object) -> None:
+    """Replace a JSON file atomically; it is readable by its owner only from its first byte on."""
+    draft = path.with_suffix(".draft")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+    draft.replace(path)
+
+
+def ensure_keys(database_url: str, path: Path) -> dict[str, str]:
+    """One working API key per role: those of `path` that the database still knows, and new ones for the rest."""
+    known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    engine = create_engine(database_url)
+    sessions = make_session_factory(engine)
+    ring = KeyRing(lambda: load_keys(sessions))
+    ring.refresh()
+    keys = {role: key for role, key in known.items() if role in ROLES and _opens(ring, role, key)}
+    with sessions() as session, session.begin():
+        keys |= {role: create_key(session, f"local {role}", role) for role in ROLES if role not in keys}
+    engine.dispose()
+    if keys != known:
+        write_private(path, keys)
+    return keys
+
+
+def _opens(ring: KeyRing, role: str, key: str) -> bool:
+    try:
+        return ring.authenticate(f"Bearer {key}").role == role
+    except Unauthenticated:
+        return False

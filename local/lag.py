@@ -1,0 +1,51 @@
+"""How far each consumer group is behind."""
+
+import time
+
+from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.errors import KafkaError
+from kafka.structs import TopicPartition
+
+from local.connections import Connections
+from shared.events import TOPICS
+
+
+def measure_lag(bootstrap_servers: str, topic_prefix: str) -> dict[str, int]:
+    """Group -> records of our topics that it has not committed yet. Partitions it never committed count in full.
+
+    Raises:
+        KafkaError: the broker does not answer.
+    """
+    ours = {topic_prefix + topic for topic in TOPICS}
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(","))
+    reader = KafkaConsumer(bootstrap_servers=bootstrap_servers.split(","))
+    try:
+        names = [group["group_id"] for group in admin.list_groups()]
+        committed = admin.list_group_offsets(dict.fromkeys(names)) if names else {}
+        lag: dict[str, int] = {}
+        for name, offsets in committed.items():
+            positions = {partition: offset.offset for partition, offset in offsets.items() if partition.topic in ours}
+            topics = {partition.topic for partition in positions}
+            everything = [
+                TopicPartition(topic, n) for topic in topics for n in reader.partitions_for_topic(topic) or ()
+            ]
+            ends = reader.end_offsets(everything) if everything else {}
+            lag[name] = sum(max(0, end - max(0, positions.get(partition, 0))) for partition, end in ends.items())
+        return lag
+    finally:
+        reader.close(autocommit=False)
+        admin.close()
+
+
+def wait_until_consumed(connections: Connections, deadline_seconds: float = 20) -> bool:
+    """Whether every group has caught up within the deadline."""
+    deadline = time.monotonic() + deadline_seconds
+    while True:
+        try:
+            if not any(measure_lag(connections.kafka_bootstrap_servers, connections.topic_prefix).values()):
+                return True
+        except (KafkaError, OSError):
+            return False
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.3)

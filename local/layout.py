@@ -1,0 +1,86 @@
+"""Where a stack keeps things and which ports it uses. Two stacks differ in both."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_PORT_BASE = 8000
+
+OFFSETS = {
+    "ingest": 1,
+    "gateway": 2,
+    "curator": 3,
+    "deployer": 4,
+    "mlflow": 5,
+    "model-server": 6,
+    "evaluator": 7,
+    "trainer": 8,
+    "drift-monitor": 9,
+    "model-server-2": 10,
+    "trainer-worker": 11,
+    "postgres": 50,
+    "valkey": 51,
+    "broker": 52,
+    "supervisor": 53,
+}
+"""Port of each process above the stack's port base."""
+
+
+def find_checkout() -> Path:
+    """The folder that holds this package: a clone, or site-packages."""
+    return Path(__file__).resolve().parents[1]
+
+
+def find_home() -> Path:
+    """`HELIOTROPE_HOME`, else `.heliotrope` in the checkout (in the working folder when not run from one)."""
+    if configured := os.environ.get("HELIOTROPE_HOME"):
+        return Path(configured).absolute()
+    checkout = find_checkout()
+    root = checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
+    return root / ".heliotrope"
+
+
+def find_port_base() -> int:
+    """`HELIOTROPE_PORT_BASE`, else 8000.
+
+    Raises:
+        ValueError: not a number from 1024 to 65000.
+    """
+    configured = os.environ.get("HELIOTROPE_PORT_BASE", str(DEFAULT_PORT_BASE))
+    if not configured.isdigit() or not 1024 <= int(configured) <= 65_000:
+        raise ValueError(f"HELIOTROPE_PORT_BASE must be a number from 1024 to 65000, not {configured!r}")
+    return int(configured)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below `home` and ports above `port_base`."""
+
+    home: Path
+    port_base: int = DEFAULT_PORT_BASE
+
+    def port(self, name: str) -> int:
+        return self.port_base + OFFSETS[name]
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.port(name)}"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    @property
+    def secrets(self) -> Path:
+        return self.home / "secrets.json"
+
+    @property
+    def credentials(self) -> Path:
+        return self.home / "credentials.json"
+
+    @property
+    def stack(self) -> Path:
+        """What the running stack was started with, for commands that come later."""
+        return self.home / "stack.json"

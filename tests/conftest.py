@@ -1,0 +1,76 @@
+"""Real servers for the tests that ask for them: Postgres, Valkey, the broker. Started once, on first use.
+
+The environment's servers are used in their place when `HELIOTROPE_DATABASE_URL`, `HELIOTROPE_REDIS_URL` or
+`HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS` names one; tests then still make databases and topics of their own.
+"""
+
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from local.connections import Connections
+from local.postgres import create_database, drop_database
+from local.preparation import migrate
+from local.readiness import is_port_free
+from local.stack import Stack
+
+STORES = ("postgres", "valkey", "broker")
+
+
+def find_port_base() -> int:
+    """A base above which no port of a stack is taken, away from the default one."""
+    while True:
+        base = random.randrange(20_000, 32_000, 60)
+        if all(is_port_free(base + offset) for offset in range(60)):
+            return base
+
+
+@pytest.fixture(scope="session")
+def stores() -> Iterator[Connections]:
+    """Postgres, Valkey and the broker, for the whole run."""
+    home = Path(tempfile.mkdtemp(prefix="heliotrope-tests-"))
+    home.chmod(0o755)  # as root, Postgres may have to run as a user who must reach its folder
+    stack = Stack(home, find_port_base(), only=STORES)
+    stack.up()
+    yield stack.connections
+    stack.down()
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(stores: Connections) -> Iterator[str]:
+    """Name of a database with all tables and no rows, to copy."""
+    name = f"heliotrope_template_{uuid4().hex[:12]}"
+    migrate(create_database(stores.database_server_url, name))
+    yield name
+    drop_database(stores.database_server_url, name)
+
+
+@pytest.fixture
+def database_url(stores: Connections, migrated_template: str) -> Iterator[str]:
+    """A fresh, migrated database; gone after the test."""
+    name = f"heliotrope_test_{uuid4().hex[:12]}"
+    yield create_database(stores.database_server_url, name, template=migrated_template)
+    drop_database(stores.database_server_url, name)
+
+
+@pytest.fixture
+def redis_url(stores: Connections) -> str:
+    """Valkey; tests keep apart by queue names of their own."""
+    return stores.redis_url
+
+
+@pytest.fixture
+def kafka_bootstrap(stores: Connections) -> str:
+    return stores.kafka_bootstrap_servers
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """Keeps the topics of one test apart from all others."""
+    return f"t{uuid4().hex[:10]}."
