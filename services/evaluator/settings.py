@@ -9,18 +9,24 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class EvaluatorSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HELIOTROPE_EVALUATOR_", extra="ignore", frozen=True)
 
-    gate_prompts: int = Field(60, ge=1, le=5_000, description="gate prompts judged in one evaluation, at most")
-    seed: int = Field(0, ge=0, description="draws the prompts, the sampling and the order of comparisons")
+    gate_prompts: int = Field(default=60, ge=1, le=5_000, description="gate prompts judged in one evaluation, at most")
+    seed: int = Field(default=0, ge=0, description="draws the prompts, the sampling and the order of comparisons")
     sampling: Literal["model", "greedy"] = Field(
-        "model", description="model: as the checkpoint's generation_config says; greedy: the likeliest token"
+        default="model", description="model: as the checkpoint's generation_config says; greedy: the likeliest token"
     )
-    max_new_tokens: int = Field(80, ge=1, le=4_096, description="length of an answer, at most")
-    batch_size: int = Field(8, ge=1, le=512, description="answers generated at once")
-    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="number format of the weights")
-    generation_deadline_seconds: float = Field(3_600, gt=0, description="without answers by then: inconclusive")
-    heartbeat_expiry_seconds: float = Field(30, gt=5, description="work without a heartbeat this long starts again")
-    votes_deadline_seconds: float = Field(86_400, gt=0, description="voting closes this long after it opened")
-    minimum_votes_share: float = Field(0.8, gt=0, le=1, description="votes needed at the deadline, of all asked for")
-    lease_seconds: float = Field(60, gt=0, description="a comparison shown to one person is kept for them this long")
-    announce_again_seconds: float = Field(30, gt=0, description="without a rollout by then: announced again")
-    announcements: int = Field(20, ge=1, description="how often a result is announced, at most")
+    max_new_tokens: int = Field(default=80, ge=1, le=4_096, description="length of an answer, at most")
+    batch_size: int = Field(default=8, ge=1, le=512, description="answers generated at once")
+    dtype: Literal["bfloat16", "float32"] = Field(default="bfloat16", description="number format of the weights")
+    generation_deadline_seconds: float = Field(default=3_600, gt=0, description="without answers by then: inconclusive")
+    heartbeat_expiry_seconds: float = Field(
+        default=30, gt=5, description="work without a heartbeat this long starts again"
+    )
+    votes_deadline_seconds: float = Field(default=86_400, gt=0, description="voting closes this long after it opened")
+    minimum_votes_share: float = Field(
+        default=0.8, gt=0, le=1, description="votes needed at the deadline, of all asked for"
+    )
+    lease_seconds: float = Field(
+        default=60, gt=0, description="a comparison shown to one person is kept for them this long"
+    )
+    announce_again_seconds: float = Field(default=30, gt=0, description="without a rollout by then: announced again")
+    announcements: int = Field(default=20, ge=1, description="how often a result is announced, at most")

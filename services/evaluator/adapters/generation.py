@@ -59,7 +59,9 @@ def main() -> int:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    """Reads below Python's buffers: a thread that waits inside one aborts the interpreter at its end."""
+    while os.read(0, 1):
+        pass
     os._exit(2)
 
 
@@ -87,7 +89,9 @@ def _answer(job: GenerationJob, spec: JobModel, done_before: int, emit: Callable
 def _load(job: GenerationJob, spec: JobModel) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(
         spec.checkpoint, local_files_only=True, padding_side="left", truncation_side="left"
     )

@@ -1,0 +1,115 @@
+"""Generation really spawned, on a tiny random Llama made here."""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from services.evaluator.adapters import GenerationFailed, GenerationJob, JobModel, JobPrompt, Progress
+from services.evaluator.adapters.spawned import SpawnedGenerator
+
+QUESTIONS = ("Where is my toaster?", "Can I return the lamp that I bought on Monday?", "Why?", "Is the rug blue?")
+TEMPLATE = (
+    "{% for message in messages %}{% if message.role == 'tool' %}{{ raise_exception('no tools') }}{% endif %}"
+    "<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Two random models, by version, each with a byte-level BPE of 400 words."""
+    import torch
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    bpe = ByteLevelBPETokenizer()
+    special = ["<|end|>", "<|user|>", "<|assistant|>", "<|system|>"]
+    bpe.train_from_iterator(QUESTIONS, vocab_size=400, special_tokens=special, show_progress=False)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe._tokenizer, eos_token="<|end|>", additional_special_tokens=special[1:]
+    )
+    tokenizer.chat_template = TEMPLATE
+    folders = {}
+    for version in ("1", "2"):
+        torch.manual_seed(int(version))
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=400,
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                max_position_embeddings=128,
+                bos_token_id=0,
+                eos_token_id=0,
+                pad_token_id=0,
+            )
+        )
+        folder = tmp_path_factory.mktemp(f"version {version}")
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        folders[version] = str(folder)
+    return folders
+
+
+def job(checkpoints: dict[str, str], *, batch_size: int = 2) -> GenerationJob:
+    prompts = [JobPrompt(f"prompt-{n}", [{"role": "user", "content": text}]) for n, text in enumerate(QUESTIONS)]
+    return GenerationJob(
+        models=[JobModel(version, folder) for version, folder in checkpoints.items()],
+        prompts=[*prompts, JobPrompt("with-tools", [{"role": "tool", "content": "42"}])],
+        max_new_tokens=12,
+        batch_size=batch_size,
+        dtype="float32",
+        sampling="greedy",
+        seed=0,
+    )
+
+
+def test_both_models_answer_in_a_spawned_process_and_padding_changes_nothing(checkpoints: dict[str, str]) -> None:
+    beats: list[Progress | None] = []
+    batched = SpawnedGenerator().generate(job(checkpoints), beats.append)
+    assert {version: set(answers) for version, answers in batched.items()} == {
+        version: {f"prompt-{n}" for n in range(4)} for version in ("1", "2")
+    }
+    assert batched["1"] != batched["2"]
+    progress = [beat for beat in beats if beat]
+    assert [beat.done for beat in progress] == sorted(beat.done for beat in progress)
+    assert (progress[-1].done, progress[-1].total) == (10, 10)
+    alone = SpawnedGenerator().generate(job(checkpoints, batch_size=1), beats.append)
+    assert alone == batched
+
+
+def test_a_folder_without_weights_fails_and_names_the_version(tmp_path: Path) -> None:
+    with pytest.raises(GenerationFailed) as failure:
+        SpawnedGenerator().generate(job({"2": str(tmp_path)}), lambda progress: None)
+    assert failure.value.version == "2"
+
+
+def test_a_missing_folder_fails_before_anything_is_spawned(checkpoints: dict[str, str]) -> None:
+    with pytest.raises(GenerationFailed, match="no checkpoint folder") as failure:
+        SpawnedGenerator(["false"]).generate(job({"1": checkpoints["1"], "2": "/nowhere"}), lambda progress: None)
+    assert failure.value.version == "2"
+
+
+def test_a_process_that_dies_is_a_failure_and_not_a_wait(checkpoints: dict[str, str]) -> None:
+    with pytest.raises(GenerationFailed, match="status 3"):
+        SpawnedGenerator([sys.executable, "-c", "raise SystemExit(3)"]).generate(
+            job(checkpoints), lambda progress: None
+        )
+
+
+class ToldToStop(Exception):
+    pass
+
+
+def test_whatever_the_heartbeat_raises_ends_the_process_at_once(checkpoints: dict[str, str]) -> None:
+    def stop(progress: Progress | None) -> None:
+        raise ToldToStop
+
+    started = time.monotonic()
+    with pytest.raises(ToldToStop):
+        SpawnedGenerator([sys.executable, "-c", "import time; time.sleep(60)"]).generate(job(checkpoints), stop)
+    assert time.monotonic() - started < 20
