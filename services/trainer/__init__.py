@@ -1,0 +1,1 @@
+"""Trainer: a retrain request becomes a candidate in the registry."""

@@ -1,0 +1,45 @@
+"""A trained model as a plain checkpoint folder that any server loads."""
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import GenerationConfig
+
+WEIGHTS = (".safetensors", ".bin", ".index.json", ".gguf")
+CHUNK_BYTES = 1 << 20
+
+
+def save_candidate(model: Any, parent: Path, folder: Path) -> str:
+    """Save the merged model's weights; everything else (config, tokenizer, chat template, sampling defaults) is the
+    parent's, byte for byte, since training changes config values that serving needs. Returns the weights' hash.
+
+    Files are readable by every user, for the model server may be another one.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    model.generation_config = GenerationConfig()  # the parent's, copied below, may be one that transformers refuses
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    for path in sorted(parent.iterdir()):
+        if path.is_file() and not path.name.endswith(WEIGHTS):
+            shutil.copyfile(path, folder / path.name)
+    make_readable(folder)
+    return calculate_weights_sha256(folder)
+
+
+def make_readable(folder: Path) -> None:
+    folder.chmod(0o755)
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def calculate_weights_sha256(folder: Path) -> str:
+    """SHA-256 (hex) over the contents of the safetensors files in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+    return digest.hexdigest()

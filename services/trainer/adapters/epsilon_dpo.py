@@ -1,0 +1,158 @@
+"""TRL's DPO with the loss of our own: each pair carries its probability ε of being the wrong way round.
+
+loss_i = (1 - 2ε_i) / mean(1 - 2ε) · [(1 - ε_i)·l(chosen over rejected) - ε_i·l(rejected over chosen)]
+
+The factor in front of it is normalised over the dataset, not over the micro-batch, so accumulated micro-batches add up
+to the gradient of the whole batch. The bracket is the unbiased loss under label noise of Chowdhury et al. 2024
+("Provably Robust DPO", eq. 12) without its constant 1/(1 - 2ε).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from datasets import Dataset
+from torch import Tensor
+from trl import DPOTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
+from trl.trainer.utils import entropy_from_logits, selective_log_softmax
+
+from services.trainer.domain.recipe import LossType
+from services.trainer.domain.weights import calculate_pair_weights
+
+
+@dataclass
+class EpsilonCollator(DataCollatorForPreference):  # type: ignore[misc]  # trl is untyped
+    """Keeps `epsilon` and `weight`, which TRL's own drops without a word."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = super().torch_call(examples)
+        for column in ("epsilon", "weight"):
+            batch[column] = torch.tensor([example[column] for example in examples], dtype=torch.float32)
+        return batch
+
+
+@dataclass
+class Scores:
+    """Sums over the answers' tokens, for a batch of B pairs: chosen first, then rejected, shape (2B,)."""
+
+    logps: Tensor
+    lengths: Tensor
+    entropy: float
+
+
+class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
+    """Pairs need an `epsilon` column. Logs loss, entropy, rewards/* and logps/*.
+
+    `before_reference` is called before each batch of reference log-probabilities, and may raise.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        losses: list[tuple[LossType, float]],
+        before_reference: Callable[[], None] = lambda: None,
+        **kwargs: Any,
+    ) -> None:
+        self._losses = losses
+        self._before_reference = before_reference
+        self.refused: dict[str, int] = {}
+        super().__init__(*args, **kwargs)
+        if self.use_liger_kernel:
+            raise ValueError("the Liger kernel takes another path that would ignore epsilon")
+
+    def _prepare_dataset(self, dataset: Dataset, processing_class: Any, args: Any, dataset_name: str) -> Dataset:
+        """Tokenized pairs that still differ after truncation, with their weights."""
+        limit = args.max_length
+        prepared = (
+            super()
+            ._prepare_dataset(dataset, processing_class, args, dataset_name)
+            .filter(
+                lambda pair: (
+                    (pair["prompt_ids"] + pair["chosen_ids"])[:limit]
+                    != (pair["prompt_ids"] + pair["rejected_ids"])[:limit]
+                )
+            )
+        )
+        self.refused[dataset_name] = len(dataset) - len(prepared)
+        return prepared.add_column("weight", calculate_pair_weights(prepared["epsilon"]))
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        self._signature_columns: list[str] = list(dict.fromkeys([*self._signature_columns, "epsilon", "weight"]))
+
+    def _score(self, model: Any, inputs: dict[str, Tensor]) -> Scores:
+        """Score the answers; logits are made for the columns from the first answer's start on, not for the prompts."""
+        completion_mask, input_ids = inputs["completion_mask"], inputs["input_ids"]
+        start = max(int(completion_mask.argmax(dim=1).min()) - 1, 0)
+        outputs = model(
+            input_ids=input_ids,
+            attention_mask=inputs["attention_mask"],
+            use_cache=False,
+            logits_to_keep=input_ids.shape[1] - start,
+        )
+        logits, mask = outputs.logits[:, :-1], completion_mask[:, start + 1 :]
+        logps = selective_log_softmax(logits, input_ids[:, start + 1 :]) * mask
+        with torch.no_grad():
+            entropy = (entropy_from_logits(logits.detach()) * mask).sum() / mask.sum().clamp(min=1)
+        return Scores(logps.sum(dim=1), mask.sum(dim=1).clamp(min=1), entropy.item())
+
+    def compute_ref_log_probs(self, model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        self._before_reference()
+        with torch.no_grad(), self.accelerator.autocast(), self.accelerator.unwrap_model(self.model).disable_adapter():
+            chosen, rejected = self._score(model, inputs).logps.chunk(2)
+        return chosen, rejected
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Tensor], return_outputs: bool) -> Any:
+        scores = self._score(model, inputs)
+        chosen, rejected = scores.logps.chunk(2)
+        chosen_gain, rejected_gain = chosen - inputs["ref_chosen_logps"], rejected - inputs["ref_rejected_logps"]
+        epsilon, weight = inputs["epsilon"], inputs["weight"]
+        per_pair = torch.zeros_like(chosen)
+        for kind, factor in self._losses:
+            right, wrong = self._calculate_losses(kind, chosen_gain, rejected_gain, chosen, scores.lengths)
+            per_pair = per_pair + factor * weight * ((1 - epsilon) * right - epsilon * wrong)
+        self._record(scores, chosen_gain.detach(), rejected_gain.detach())
+        # The nominal size while training: the short last batch of an epoch must not count its pairs for more.
+        loss = per_pair.sum() / (self.args.train_batch_size if self.model.training else len(per_pair))
+        return (loss, {}) if return_outputs else loss
+
+    def _calculate_losses(
+        self, kind: LossType, chosen_gain: Tensor, rejected_gain: Tensor, chosen: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(l(chosen over rejected), l(rejected over chosen)), each of shape (B,).
+
+        sigmoid: Rafailov et al. 2023, eq. 7. ipo: Azar et al. 2023, eq. 17, on means over tokens. sft: the mean
+        negative log-likelihood of the chosen answer, which has no second term.
+        """
+        chosen_lengths, rejected_lengths = lengths.chunk(2)
+        if kind == "sigmoid":
+            margin = self.beta * (chosen_gain - rejected_gain)
+            return -F.logsigmoid(margin), -F.logsigmoid(-margin)
+        if kind == "ipo":
+            delta = chosen_gain / chosen_lengths - rejected_gain / rejected_lengths
+            target = 1 / (2 * self.beta)
+            return (delta - target) ** 2, (-delta - target) ** 2
+        return -chosen / chosen_lengths, torch.zeros_like(chosen)
+
+    def _record(self, scores: Scores, chosen_gain: Tensor, rejected_gain: Tensor) -> None:
+        """Put the batch's figures where `log` takes their means from."""
+        gather = self.accelerator.gather
+        chosen, rejected = scores.logps.detach().chunk(2)
+        figures = {
+            "rewards/chosen": self.beta * chosen_gain,
+            "rewards/rejected": self.beta * rejected_gain,
+            "rewards/margins": self.beta * (chosen_gain - rejected_gain),
+            "rewards/accuracies": (chosen_gain > rejected_gain).float(),
+            "logps/chosen": chosen,
+            "logps/rejected": rejected,
+        }
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        for name, values in figures.items():
+            metrics[name].append(gather(values).mean().item())
+        metrics["entropy"].append(scores.entropy)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """None: checkpoints are ours alone, and the candidate's lineage is in the registry."""

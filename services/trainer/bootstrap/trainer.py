@@ -1,0 +1,75 @@
+"""The process `python -m services.trainer`: consumer, sweeper, relay and API."""
+
+from datetime import timedelta
+from functools import partial
+
+from services.trainer import api
+from services.trainer.adapters.recipes import load_recipe
+from services.trainer.consumer import RetrainHandler
+from services.trainer.domain.sweep import Patience
+from services.trainer.handlers.sweep import Sweeper
+from services.trainer.settings import TrainerSettings
+from services.trainer.tasks import make_enqueue
+from shared.auth import KeyRing, load_keys
+from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer
+from shared.celery_app import create_celery
+from shared.consumer import ConsumerLoop
+from shared.db import check_database, connect, make_session_factory
+from shared.dead_letters import DeadLetters
+from shared.events import RetrainRequested
+from shared.http import create_app
+from shared.logging import configure_logging
+from shared.outbox import Relay
+from shared.process import Worker, every, run_workers, serve
+from shared.settings import Settings, load_settings
+from shared.tables.trainer import Outbox
+
+PORT = 8
+
+
+def run_trainer() -> None:
+    """Start, and serve until told to stop."""
+    settings, trainer = load_settings(Settings), load_settings(TrainerSettings)
+    configure_logging("trainer", settings.log_level)
+    engine = connect(settings)
+    check_database(engine)
+    sessions = make_session_factory(engine)
+    keys = KeyRing(partial(load_keys, sessions))
+    keys.refresh()
+    producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id="heliotrope-trainer")
+    group = f"{settings.topic_prefix}heliotrope-trainer"
+    consumer = KafkaBusConsumer(
+        settings.kafka_bootstrap_servers,
+        [settings.topic_prefix + RetrainRequested.topic],
+        group,
+        client_id="heliotrope-trainer",
+        session_timeout_seconds=settings.consumer_session_timeout_seconds,
+    )
+    handler = RetrainHandler(partial(load_recipe, trainer.recipes_dir), trainer.recipe, settings.topic_prefix)
+    loop = ConsumerLoop("trainer", consumer, handler, sessions, DeadLetters(producer, "trainer"))
+    sweeper = Sweeper(
+        sessions,
+        make_enqueue(create_celery(settings), settings),
+        Patience(
+            timedelta(seconds=trainer.requeue_after_seconds), timedelta(seconds=trainer.heartbeat_timeout_seconds)
+        ),
+        timedelta(seconds=trainer.announce_again_seconds),
+        settings.topic_prefix,
+    )
+    workers = [
+        Worker("consumer", loop.run),
+        Worker("relay", Relay(sessions, Outbox, producer).run),
+        every(trainer.sweep_seconds, "sweep", sweeper.sweep),
+        Worker("keys", keys.run),
+    ]
+
+    def close() -> None:
+        producer.close(5.0)
+        engine.dispose()
+
+    app = create_app(
+        "trainer", checks={"database": partial(check_database, engine)}, lifespan=run_workers(workers, close)
+    )
+    app.state.keys = keys
+    app.include_router(api.make_router(sessions, topic_prefix=settings.topic_prefix))
+    serve(app, settings.bind_host, settings.port or settings.port_base + PORT)

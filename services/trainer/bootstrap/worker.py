@@ -1,0 +1,156 @@
+"""The process `python -m services.trainer worker`: Celery, with one child process for each run.
+
+torch is loaded in the child only, so its memory goes back when the run is over. A child that loses its parent is killed
+by the system (celery asks for that), so no run is carried on unseen.
+"""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import billiard.process
+import uvicorn
+from celery import signals
+
+from services.trainer.adapters.code_version import load_code_version
+from services.trainer.domain.training import Job, Trained, Watch
+from services.trainer.handlers.training import Workplace, carry_out
+from services.trainer.settings import TrainerSettings
+from services.trainer.tasks import register_train, training_queue
+from shared.celery_app import create_celery
+from shared.db import check_database, connect, make_session_factory
+from shared.http import create_app
+from shared.logging import configure_logging
+from shared.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from shared.celery_app import BaseTask
+
+PORT = 11
+
+# Models are folders on disk: nothing here may look for them elsewhere. MLflow's own retries take minutes by default.
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+
+
+def run_worker() -> None:
+    """Start, and work until told to stop: then the run in hand saves a checkpoint and goes back to the queue."""
+    settings, trainer = load_settings(Settings), load_settings(TrainerSettings)
+    configure_logging("trainer-worker", settings.log_level)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    celery = create_celery(settings)
+    stop = threading.Event()
+    register_train(celery, partial(carry_out_in_child, settings, trainer), stop)
+    disconnect = connect_signals(stop)
+    serve_health(settings, celery)
+    worker = celery.Worker(
+        pool="prefork",
+        concurrency=1,
+        queues=[training_queue(settings)],
+        hostname=f"trainer-{os.getpid()}@{socket.gethostname()}",
+        quiet=True,
+        loglevel=settings.log_level,
+    )
+    worker.start()
+    disconnect()
+    raise SystemExit(worker.exitcode)
+
+
+def connect_signals(stop: threading.Event) -> Callable[[], None]:
+    """Keep celery's hands off the logging, and pass the request to stop on to the child; returns the undoing."""
+
+    def keep_logging(**_: Any) -> None:
+        """A receiver of this signal replaces celery's own set-up."""
+
+    def stop_child_gently(**_: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+
+    def tell_children(**_: Any) -> None:
+        for child in billiard.process.active_children():
+            if child.pid:
+                os.kill(child.pid, signal.SIGTERM)
+
+    receivers = [
+        (signals.setup_logging, keep_logging),
+        (signals.worker_process_init, stop_child_gently),
+        (signals.worker_shutting_down, tell_children),
+    ]
+    for sent, receiver in receivers:
+        sent.connect(receiver, weak=False)
+
+    def disconnect() -> None:
+        for sent, receiver in receivers:
+            sent.disconnect(receiver)
+
+    return disconnect
+
+
+def serve_health(settings: Settings, celery: "Celery[BaseTask]") -> None:
+    """Health and metrics in a thread beside Celery, which needs the main one."""
+
+    def check_queue() -> None:
+        with celery.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, timeout=3)
+
+    def check_postgres() -> None:
+        engine = connect(settings, pool_size=1)
+        try:
+            check_database(engine)
+        finally:  # a child must not inherit an open connection
+            engine.dispose()
+
+    app = create_app("trainer-worker", checks={"queue": check_queue, "database": check_postgres})
+    config = uvicorn.Config(
+        app,
+        host=settings.bind_host,
+        port=settings.port or settings.port_base + PORT,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )
+    threading.Thread(target=uvicorn.Server(config).run, name="health", daemon=True).start()
+
+
+def carry_out_in_child(settings: Settings, trainer: TrainerSettings, run_id: UUID, stop: threading.Event) -> None:
+    from shared.registry.mlflow import MlflowRegistry  # takes seconds, and only this process needs it
+
+    engine = connect(settings, pool_size=2)
+    workplace = Workplace(
+        sessions=make_session_factory(engine),
+        registry=MlflowRegistry(settings.mlflow_tracking_uri, settings.family),
+        train={"dpo": partial(train_with_dpo, trainer.threads)},
+        runs_folder=settings.home.absolute() / "runs",
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+        code_version=load_code_version(),
+        topic_prefix=settings.topic_prefix,
+        heartbeat_seconds=trainer.heartbeat_seconds,
+        heartbeat_timeout=timedelta(seconds=trainer.heartbeat_timeout_seconds),
+        stop=stop,
+    )
+    try:
+        carry_out(run_id, workplace)
+    finally:
+        engine.dispose()
+
+
+def train_with_dpo(threads: int, job: Job, watch: Watch) -> Trained:
+    """Imports torch only once the run is claimed, with the heartbeat already going."""
+    from services.trainer.adapters.dpo import set_threads, train_dpo
+
+    set_threads(threads)
+    return train_dpo(job, watch)

@@ -1,0 +1,33 @@
+"""What the trainer does with the events it consumes."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from services.trainer.handlers.requests import LoadRecipe, request_run
+from shared.events import AnyEvent, RetrainRequested
+
+
+@dataclass(frozen=True)
+class RetrainHandler:
+    """`retrain.requested` -> one run for each request."""
+
+    load_recipe: LoadRecipe
+    default_recipe: str
+    topic_prefix: str
+
+    def prepare(self, session: Session, events: list[AnyEvent]) -> None:
+        """Nothing to lock: a request has one run by its unique key."""
+
+    def handle(self, session: Session, event: AnyEvent) -> None:
+        if isinstance(event, RetrainRequested):
+            request_run(
+                session,
+                event,
+                self.load_recipe,
+                default_recipe=self.default_recipe,
+                topic_prefix=self.topic_prefix,
+            )
+
+    def finish(self, session: Session, events: list[AnyEvent]) -> None:
+        """The sweeper enqueues what was committed."""

@@ -1,0 +1,1 @@
+"""Decisions of the trainer: values in, values out."""

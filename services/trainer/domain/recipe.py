@@ -1,0 +1,126 @@
+"""A recipe: everything a training run is made of, apart from its parent and its data.
+
+Each default is the value that the demo's model was measured with, or upstream's own.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from shared.errors import FieldError, InvalidRequest
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+PositiveFloat = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+LossType = Literal["sigmoid", "ipo", "sft"]
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A group of settings; unknown names are mistakes."""
+
+
+class Lora(Part, frozen=True, kw_only=True):
+    r: PositiveInt = 16
+    alpha: PositiveInt = 32
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    target_modules: Literal["all-linear"] | Annotated[tuple[str, ...], Meta(min_length=1)] = "all-linear"
+    last_layers: PositiveInt | None = None
+    """Adapt only this many layers, from the top: nothing flows back below them, so steps are faster. None: all."""
+
+
+class Guards(Part, frozen=True, kw_only=True):
+    """When to stop by itself; see `services.trainer.domain.guards`."""
+
+    max_gradient_norm: PositiveFloat = 1000.0
+    max_margin: PositiveFloat = 20.0
+    """Mean reward margin, in nats, above which the pairs have nothing left to teach."""
+    patience: PositiveInt = 5
+    """Logged steps for which margins must stay saturated."""
+
+
+class Recipe(Part, frozen=True, kw_only=True):
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    method: Literal["dpo"]
+    max_steps: PositiveInt
+    learning_rate: PositiveFloat = 1e-4
+    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant"
+    warmup_ratio: Share = 0.0
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.0
+    max_grad_norm: PositiveFloat = 1.0
+    """Gradients are clipped to this norm."""
+    batch_size: PositiveInt = 4
+    gradient_accumulation_steps: PositiveInt = 1
+    max_length: Annotated[int, Meta(ge=8)] = 512
+    """Tokens of prompt and answer together; answers are cut behind it."""
+    beta: PositiveFloat = 0.1
+    loss_type: Annotated[tuple[LossType, ...], Meta(min_length=1)] = ("sigmoid",)
+    loss_weights: tuple[PositiveFloat, ...] | None = None
+    """One for each loss type; None: 1 each."""
+    lora: Lora = Lora()
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
+    save_steps: PositiveInt = 10
+    logging_steps: PositiveInt = 1
+    eval_steps: PositiveInt | None = None
+    """Measure the validation split this often; None: never."""
+    guards: Guards = Guards()
+
+    @property
+    def weighted_losses(self) -> list[tuple[LossType, float]]:
+        weights = self.loss_weights or (1.0,) * len(self.loss_type)
+        return list(zip(self.loss_type, weights, strict=True))
+
+
+def parse_recipe(content: object) -> Recipe:
+    """The recipe in this mapping, with defaults filled in.
+
+    Raises:
+        InvalidRequest: with one `FieldError` for each field that is wrong, unknown or missing.
+    """
+    if not isinstance(content, Mapping):
+        raise InvalidRequest("a recipe is a mapping of settings", errors=[FieldError("recipe", "not a mapping")])
+    content = dict(content)
+    if isinstance(content.get("loss_type"), str):
+        content["loss_type"] = [content["loss_type"]]
+    errors = _find_errors(content)
+    if not errors:
+        recipe = msgspec.convert(content, Recipe)
+        if recipe.loss_weights is None or len(recipe.loss_weights) == len(recipe.loss_type):
+            return recipe
+        errors = [FieldError("loss_weights", f"needs one weight for each of {len(recipe.loss_type)} loss types")]
+    detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
+    raise InvalidRequest(detail, errors=errors)
+
+
+def _find_errors(content: Mapping[str, Any]) -> list[FieldError]:
+    fields = {field.name: field for field in msgspec.structs.fields(Recipe)}
+    errors = [FieldError(str(name), "unknown field") for name in content if name not in fields]
+    for name, field in fields.items():
+        if name in content:
+            try:
+                msgspec.convert(content[name], field.type)
+            except msgspec.ValidationError as error:
+                errors.append(_locate(name, str(error)))
+        elif field.required:
+            errors.append(FieldError(name, "required"))
+    return errors
+
+
+def _locate(name: str, message: str) -> FieldError:
+    """msgspec ends its messages with ` - at `$.inner.path``."""
+    words, _, path = message.partition(" - at `$")
+    return FieldError(name + path.rstrip("`"), words)
+
+
+def dump_recipe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as JSON values, defaults included."""
+    content: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))
+    return content
+
+
+def calculate_recipe_sha256(recipe: Recipe) -> str:
+    """SHA-256 (hex) of the canonical content, defaults included: comments and order in the file do not count."""
+    return hashlib.sha256(msgspec.json.encode(recipe, order="sorted")).hexdigest()

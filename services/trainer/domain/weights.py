@@ -1,0 +1,22 @@
+"""How much each pair counts, from its probability ε of being the wrong way round."""
+
+from collections.abc import Sequence
+
+from shared.errors import InvalidRequest
+
+
+def calculate_pair_weights(epsilons: Sequence[float]) -> list[float]:
+    """Weights proportional to 1 - 2ε with mean 1 over the dataset, so that batches of any make-up stay comparable.
+
+    A pair that is as likely wrong as right (ε = 1/2) weighs nothing.
+
+    Raises:
+        InvalidRequest: an ε outside [0, 1/2], or no pair that weighs anything.
+    """
+    if any(not 0.0 <= epsilon <= 0.5 for epsilon in epsilons):
+        raise InvalidRequest("epsilon must lie in [0, 0.5]")
+    raw = [1.0 - 2.0 * epsilon for epsilon in epsilons]
+    total = sum(raw)
+    if total <= 0.0:
+        raise InvalidRequest("no pair of the dataset says anything: there is none, or every epsilon is 0.5")
+    return [weight * len(raw) / total for weight in raw]

@@ -1,0 +1,92 @@
+"""A worker's hold on a run: a fencing token, kept by heartbeat."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy.orm import Session
+
+from services.trainer import repository
+from shared.db import SessionFactory
+from shared.errors import StaleClaim
+from shared.tables.trainer import Run
+
+logger = structlog.get_logger(__name__)
+
+
+class Claim:
+    """While it is open, a thread tells the database that the run is alive and how far it is.
+
+    A database that is away loses no claim: the thread goes on trying, and the token decides once it is back.
+    """
+
+    def __init__(self, sessions: SessionFactory, run_id: UUID, token: int, *, heartbeat_seconds: float) -> None:
+        self._sessions = sessions
+        self._run_id = run_id
+        self._token = token
+        self._heartbeat_seconds = heartbeat_seconds
+        self._progress: dict[str, Any] = {}
+        self._stopped = threading.Event()
+        self._lost = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> "Claim":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._thread.join(self._heartbeat_seconds + 1.0)
+
+    def _keep(self) -> None:
+        while not self._stopped.wait(self._heartbeat_seconds):
+            try:
+                self.beat()
+            except StaleClaim:
+                return
+            except Exception as error:
+                logger.warning("heartbeat_failed", error=repr(error))
+
+    def beat(self) -> None:
+        """Save a sign of life now.
+
+        Raises:
+            StaleClaim: the run is no longer ours, or was cancelled or closed.
+        """
+        with self._sessions() as session, session.begin():
+            held = repository.save_heartbeat(session, self._run_id, self._token, self._progress)
+        if not held and not self._stopped.is_set():
+            self._lost.set()
+            logger.warning("claim_lost", token=self._token)
+        self.check()
+
+    def check(self) -> None:
+        """Raises: StaleClaim."""
+        if self._lost.is_set():
+            raise StaleClaim(f"run {self._run_id} is no longer held with token {self._token}")
+
+    def report(self, **progress: Any) -> None:
+        """Remember how far the run is; the next sign of life carries it."""
+        self._progress = self._progress | progress
+
+    @contextmanager
+    def locked(self) -> Iterator[tuple[Session, Run]]:
+        """A transaction in which the run is certainly ours until it commits.
+
+        Raises:
+            StaleClaim: the run is no longer ours, or was cancelled or closed.
+        """
+        with self._sessions() as session, session.begin():
+            yield session, repository.lock_claim(session, self._run_id, self._token)
+
+    def release(self) -> None:
+        """Hand the run back to the queue."""
+        self._stopped.set()
+        with self._sessions() as session, session.begin():
+            repository.release_run(session, self._run_id, self._token)

@@ -1,0 +1,79 @@
+"""The sweeper: whatever a run waits for that did not come, it gets here."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+
+from services.trainer import metrics, repository
+from services.trainer.domain.sweep import OpenRun, Patience, next_step
+from services.trainer.handlers.announce import announce_run, finish_run
+from shared.db import SessionFactory
+from shared.tables.trainer import Run
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Sweeper:
+    """Enqueues, closes and announces again; also the first enqueueing of a run, after its transaction committed."""
+
+    sessions: SessionFactory
+    enqueue: Callable[[UUID], None]
+    patience: Patience
+    announce_again_after: timedelta
+    topic_prefix: str
+
+    def sweep(self) -> None:
+        with self.sessions() as session:
+            now = repository.load_now(session)
+            runs = repository.list_open_runs(session)
+            paused = repository.is_paused(session)
+            counts = repository.count_runs(session)
+        for run in runs:
+            step = next_step(OpenRun(run.state, run.deadline_at, run.enqueued_at, run.heartbeat_at), now, self.patience)
+            if step == "close":
+                self._close(run.run_id)
+            elif step == "enqueue" and not paused:
+                self._enqueue(run)
+        self._announce_again()
+        export_runs(runs, counts)
+
+    def _enqueue(self, run: Run) -> None:
+        with self.sessions() as session, session.begin():
+            repository.mark_enqueued(session, run.run_id, repository.load_now(session))
+            self.enqueue(run.run_id)
+        metrics.SWEPT.labels("enqueued").inc()
+        logger.info("run_enqueued", run_id=str(run.run_id), state=run.state, attempts=run.fencing_token)
+
+    def _close(self, run_id: UUID) -> None:
+        with self.sessions() as session, session.begin():
+            run = repository.load_run_for_update(session, run_id)
+            if run.state not in repository.OPEN_STATES:
+                return
+            reason = f"past its deadline while {run.state}, after {run.fencing_token} attempts"
+            finish_run(session, run, "failed", reason, topic_prefix=self.topic_prefix)
+        metrics.SWEPT.labels("closed").inc()
+        logger.warning("run_closed", run_id=str(run_id), reason=reason)
+
+    def _announce_again(self) -> None:
+        with self.sessions() as session, session.begin():
+            now = repository.load_now(session)
+            for run in repository.list_unanswered_runs(session, now - self.announce_again_after, now):
+                announce_run(session, run, now, topic_prefix=self.topic_prefix)
+                metrics.SWEPT.labels("announced").inc()
+                logger.info("run_announced_again", run_id=str(run.run_id), state=run.state)
+
+
+def export_runs(runs: Sequence[Run], counts: dict[str, int]) -> None:
+    """Show the runs as metrics; a worker's own figures die with its process, so they come from the rows."""
+    for state, count in counts.items():
+        metrics.RUNS.labels(state).set(count)
+    progress = next((run.progress for run in runs if run.state == "running"), {})
+    metrics.STEP.set(progress.get("step", 0))
+    metrics.STEPS.set(progress.get("total", 0))
+    metrics.LOSS.set(progress.get("loss") or 0.0)
+    metrics.MARGIN.set(progress.get("margin") or 0.0)
+    metrics.SECONDS_LEFT.set(progress.get("seconds_left") or 0.0)

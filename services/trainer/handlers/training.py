@@ -1,0 +1,223 @@
+"""A run is carried out: claimed, trained, registered, announced."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+from uuid import UUID
+
+import structlog
+
+from services.trainer import repository
+from services.trainer.adapters.checkpoints import delete_folder, find_newest, mark_complete
+from services.trainer.domain.guards import Metrics
+from services.trainer.domain.progress import calculate_seconds_left
+from services.trainer.domain.recipe import parse_recipe
+from services.trainer.domain.training import Interrupted, Job, Train, Trained
+from services.trainer.handlers.announce import finish_run
+from services.trainer.handlers.claim import Claim
+from shared.db import SessionFactory, is_transient
+from shared.errors import HeliotropeError, StaleClaim
+from shared.registry import ModelRegistry, ModelVersion
+from shared.tables.trainer import Run
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a worker needs to carry out runs."""
+
+    sessions: SessionFactory
+    registry: ModelRegistry
+    train: Mapping[str, Train]
+    """The methods, by name."""
+    runs_folder: Path
+    worker: str
+    code_version: str
+    topic_prefix: str
+    heartbeat_seconds: float
+    heartbeat_timeout: timedelta
+    stop: threading.Event
+    """Set when the worker was told to stop."""
+
+
+def carry_out(run_id: UUID, workplace: Workplace) -> None:
+    """Carry out the run unless somebody else does; every way it can end is on its row and, when final, announced."""
+    with workplace.sessions() as session, session.begin():
+        run = repository.claim_run(session, run_id, workplace.worker, workplace.heartbeat_timeout)
+    if run is None:
+        logger.info("run_not_claimed", run_id=str(run_id))
+        return
+    with structlog.contextvars.bound_contextvars(run_id=str(run_id), request_id=str(run.request_id)):
+        logger.info("run_claimed", token=run.fencing_token)
+        claim = Claim(workplace.sessions, run_id, run.fencing_token, heartbeat_seconds=workplace.heartbeat_seconds)
+        with claim:
+            _carry_out_claimed(run, claim, workplace)
+
+
+def _carry_out_claimed(run: Run, claim: Claim, workplace: Workplace) -> None:
+    try:
+        _train_and_register(run, claim, workplace)
+    except StaleClaim as error:
+        logger.warning("run_given_up", reason=error.detail)
+        return
+    except Interrupted as error:
+        claim.release()
+        logger.info("run_released", reason=error.detail)
+        return
+    except Exception as error:
+        if is_transient(error):  # the database is away: the sweeper finds the run, and the next worker its checkpoint
+            raise
+        logger.error("run_failed", exc_info=not isinstance(error, HeliotropeError), reason=str(error))
+        _fail(run, claim, workplace, _describe(error))
+    delete_folder(workplace.runs_folder / str(run.run_id))
+
+
+def _train_and_register(run: Run, claim: Claim, workplace: Workplace) -> None:
+    registry = workplace.registry
+    folder = workplace.runs_folder / str(run.run_id)
+    mlflow_run_id = registry.start_run(f"train {run.request_id}", {"training_run_id": str(run.run_id)})
+    registry.log_params(mlflow_run_id, _list_params(run))
+    job = Job(
+        recipe=parse_recipe(run.recipe),
+        parent=Path(registry.load_version(run.parent_version).served_model),
+        dataset=locate(run.dataset_uri),
+        checkpoints=folder / str(run.fencing_token),
+        resume_from=find_newest(folder, below_token=run.fencing_token),
+        candidate=folder / str(run.fencing_token) / "candidate",
+    )
+    logger.info("training_started", resume_from=job.resume_from and job.resume_from.name, recipe=job.recipe.name)
+    watch = RunWatch(claim, registry, mlflow_run_id, workplace.stop)
+    trained = workplace.train[job.recipe.method](job, watch)
+    logger.info("training_ended", steps=trained.steps, words=trained.words, refused_pairs=trained.refused)
+    watch.on_phase("registering")
+    source = registry.log_folder(mlflow_run_id, job.candidate, "model")
+    with claim.locked() as (session, held):
+        version = _register(held, trained, source, mlflow_run_id, workplace)
+        held.candidate_version = version.version
+        held.weights_sha256 = trained.weights_sha256
+        held.mlflow_run_id = mlflow_run_id
+        held.progress = watch.progress | {"phase": "done", "seconds_left": 0.0}
+        finish_run(session, held, "succeeded", trained.words, topic_prefix=workplace.topic_prefix)
+    registry.end_run(mlflow_run_id, succeeded=True)
+    logger.info("run_succeeded", candidate_version=version.version, weights_sha256=trained.weights_sha256)
+
+
+def _register(run: Run, trained: Trained, source: str, mlflow_run_id: str, workplace: Workplace) -> ModelVersion:
+    """The candidate's version: the one that an earlier attempt registered before it died, else a new one."""
+    found = workplace.registry.find_version("training_run_id", str(run.run_id))
+    if found is not None:
+        return found
+    tags = {
+        "served_model": source,
+        "weights_sha256": trained.weights_sha256,
+        "dataset_sha256": run.dataset_sha256,
+        "recipe_sha256": run.recipe_sha256,
+        "parent_version": run.parent_version,
+        "training_run_id": str(run.run_id),
+        "request_id": str(run.request_id),
+        "code_version": workplace.code_version,
+    }
+    return workplace.registry.register(source, mlflow_run_id, tags)
+
+
+def _fail(run: Run, claim: Claim, workplace: Workplace, reason: str) -> None:
+    try:
+        with claim.locked() as (session, held):
+            finish_run(session, held, "failed", reason, topic_prefix=workplace.topic_prefix)
+    except StaleClaim as error:
+        logger.warning("run_given_up", reason=error.detail)
+
+
+def _describe(error: Exception) -> str:
+    return error.detail if isinstance(error, HeliotropeError) else f"{type(error).__name__}: {error}"
+
+
+def _list_params(run: Run) -> dict[str, Any]:
+    """What MLflow shows of the run's making; nested settings by dotted name."""
+    params: dict[str, Any] = {
+        "dataset_sha256": run.dataset_sha256,
+        "recipe_sha256": run.recipe_sha256,
+        "parent_version": run.parent_version,
+    }
+    for name, value in run.recipe.items():
+        if isinstance(value, dict):
+            params |= {f"{name}.{inner}": content for inner, content in value.items()}
+        else:
+            params[name] = value
+    return params
+
+
+def locate(uri: str) -> Path:
+    """The local folder that a dataset URI names: a plain path or `file:`."""
+    return Path(unquote(urlparse(uri).path)) if uri.startswith("file:") else Path(uri)
+
+
+class RunWatch:
+    """Passes on what the training method reports: to the claim, to the registry, and back from the claim."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        registry: ModelRegistry,
+        mlflow_run_id: str,
+        stop: threading.Event,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._claim = claim
+        self._registry = registry
+        self._mlflow_run_id = mlflow_run_id
+        self._stop = stop
+        self._clock = clock
+        self._first: tuple[int, float] | None = None
+        self.progress: dict[str, Any] = {}
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def _report(self, **progress: Any) -> None:
+        self.progress = self.progress | progress
+        self._claim.report(**progress)
+
+    def on_phase(self, phase: str) -> None:
+        self._report(phase=phase)
+        self._claim.check()
+        if self.stopping:
+            raise Interrupted(f"while {phase}")
+
+    def on_micro_step(self) -> None:
+        self._claim.check()
+
+    def on_step(self, step: int, total: int) -> None:
+        now = self._clock()
+        if self._first is None:  # the first step of an attempt is slower than the others
+            self._first = (step, now)
+        first_step, began = self._first
+        left = calculate_seconds_left(step, total, first_step=first_step, seconds=now - began)
+        self._report(step=step, total=total, seconds_left=None if left is None else round(left, 1))
+        self._claim.check()
+
+    def on_metrics(self, step: int, metrics: Metrics) -> None:
+        """Metrics help people; a tracker that is away must not end a run."""
+        if "loss" in metrics:
+            self._report(loss=_finite(metrics["loss"]), margin=_finite(metrics.get("rewards/margins")))
+        try:
+            self._registry.log_metrics(self._mlflow_run_id, metrics, step)
+        except Exception as error:
+            logger.warning("metrics_not_logged", step=step, error=repr(error))
+
+    def on_checkpoint(self, checkpoint: Path) -> None:
+        with self._claim.locked():
+            mark_complete(checkpoint)
+        logger.info("checkpoint_saved", checkpoint=checkpoint.name)
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON knows no NaN."""
+    return value if value is not None and abs(value) < float("inf") else None

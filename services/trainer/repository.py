@@ -1,0 +1,149 @@
+"""Schema `trainer` in SQL; time is the database's."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, exists, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from shared.errors import NotFound, StaleClaim
+from shared.tables.curator import LoopSwitch, RetrainRequestRow
+from shared.tables.evaluator import Evaluation
+from shared.tables.trainer import Run
+
+OPEN_STATES = ("queued", "running")
+FINISHED_STATES = ("succeeded", "failed", "cancelled")
+
+
+def load_now(session: Session) -> datetime:
+    now: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    return now
+
+
+def insert_run(session: Session, run: dict[str, Any]) -> bool:
+    """Store a new run; False when its request has one already."""
+    statement = insert(Run).values(**run).on_conflict_do_nothing(index_elements=[Run.request_id]).returning(Run.run_id)
+    return session.scalar(statement) is not None
+
+
+def load_run(session: Session, run_id: UUID) -> Run:
+    """Raises: NotFound."""
+    run = session.get(Run, run_id)
+    if run is None:
+        raise NotFound(f"no run {run_id}")
+    return run
+
+
+def load_run_for_update(session: Session, run_id: UUID) -> Run:
+    """The run, locked until the transaction ends. Raises: NotFound."""
+    run = session.get(Run, run_id, with_for_update=True, populate_existing=True)
+    if run is None:
+        raise NotFound(f"no run {run_id}")
+    return run
+
+
+def list_runs(session: Session, *, state: str | None, limit: int) -> Sequence[Run]:
+    """Newest first."""
+    statement = select(Run).order_by(Run.created_at.desc(), Run.run_id.desc()).limit(limit)
+    return session.scalars(statement.where(Run.state == state) if state else statement).all()
+
+
+def list_open_runs(session: Session) -> Sequence[Run]:
+    """Oldest first."""
+    return session.scalars(select(Run).where(Run.state.in_(OPEN_STATES)).order_by(Run.created_at)).all()
+
+
+def count_runs(session: Session) -> dict[str, int]:
+    """How many runs are in each state."""
+    rows = session.execute(select(Run.state, func.count()).group_by(Run.state)).all()
+    return dict.fromkeys(OPEN_STATES + FINISHED_STATES, 0) | {row[0]: row[1] for row in rows}
+
+
+def mark_enqueued(session: Session, run_id: UUID, at: datetime) -> None:
+    session.execute(update(Run).where(Run.run_id == run_id).values(enqueued_at=at))
+
+
+def is_paused(session: Session) -> bool:
+    """Whether an admin has paused the whole loop."""
+    return bool(session.scalar(select(LoopSwitch.paused)))
+
+
+def claim_run(session: Session, run_id: UUID, worker: str, heartbeat_timeout: timedelta) -> Run | None:
+    """Take the run if nobody alive has it: one statement, so of two workers one gets it. The token grows each time."""
+    now = func.clock_timestamp()
+    statement = (
+        update(Run)
+        .where(
+            Run.run_id == run_id,
+            Run.deadline_at > now,
+            or_(Run.state == "queued", (Run.state == "running") & (Run.heartbeat_at < now - heartbeat_timeout)),
+        )
+        .values(
+            state="running",
+            fencing_token=Run.fencing_token + 1,
+            worker=worker,
+            heartbeat_at=now,
+            started_at=func.coalesce(Run.started_at, now),
+        )
+        .returning(Run)
+    )
+    return session.scalars(statement, execution_options={"populate_existing": True}).one_or_none()
+
+
+def _is_claim(run_id: UUID, token: int) -> ColumnElement[bool]:
+    return (Run.run_id == run_id) & (Run.fencing_token == token) & (Run.state == "running")
+
+
+def save_heartbeat(session: Session, run_id: UUID, token: int, progress: dict[str, Any]) -> bool:
+    """A sign of life; False when the run is no longer this worker's, or was cancelled or closed."""
+    statement = (
+        update(Run)
+        .where(_is_claim(run_id, token))
+        .values(heartbeat_at=func.clock_timestamp(), progress=progress)
+        .returning(Run.run_id)
+    )
+    return session.scalar(statement) is not None
+
+
+def lock_claim(session: Session, run_id: UUID, token: int) -> Run:
+    """The run, locked until the transaction ends: whoever wants to take it over waits.
+
+    Raises:
+        StaleClaim: it is no longer this worker's, or was cancelled or closed.
+    """
+    run = session.scalars(
+        select(Run).where(_is_claim(run_id, token)).with_for_update(), execution_options={"populate_existing": True}
+    ).one_or_none()
+    if run is None:
+        raise StaleClaim(f"run {run_id} is no longer held with token {token}")
+    return run
+
+
+def release_run(session: Session, run_id: UUID, token: int) -> bool:
+    """Hand the run back to the queue; False when it was not this worker's any more."""
+    statement = (
+        update(Run)
+        .where(_is_claim(run_id, token))
+        .values(state="queued", worker=None, heartbeat_at=None, enqueued_at=None)
+        .returning(Run.run_id)
+    )
+    return session.scalar(statement) is not None
+
+
+def list_unanswered_runs(session: Session, announced_before: datetime, now: datetime) -> Sequence[Run]:
+    """Finished runs, announced before that time and still within their deadline, whose successor is not there.
+
+    The successor of a success is its evaluation; of anything else, the closing of its retrain request.
+    """
+    evaluated = exists().where(Evaluation.request_id == Run.request_id)
+    waiting = exists().where(RetrainRequestRow.request_id == Run.request_id, RetrainRequestRow.state == "open")
+    statement = select(Run).where(
+        Run.state.in_(FINISHED_STATES),
+        Run.announced_at < announced_before,
+        Run.deadline_at > now,
+        ((Run.state == "succeeded") & ~evaluated) | ((Run.state != "succeeded") & waiting),
+    )
+    return session.scalars(statement.with_for_update(skip_locked=True)).all()

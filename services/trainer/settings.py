@@ -1,0 +1,21 @@
+"""The trainer's own settings."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+class TrainerSettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="HELIOTROPE_TRAINER_", extra="ignore", frozen=True)
+
+    recipe: str = Field("support_bot", description="recipe of a request that names none")
+    recipes_dir: Path = Field(RECIPES, description="folder with the recipes, one <name>.yaml each")
+    sweep_seconds: float = Field(0.5, gt=0, description="pause between two looks at the runs")
+    requeue_after_seconds: float = Field(60.0, gt=0, description="a queued run that nobody picked up is queued again")
+    announce_again_seconds: float = Field(30.0, gt=0, description="a result that nobody took up is announced again")
+    heartbeat_seconds: float = Field(2.0, gt=0, description="pause between two signs of life of a running run")
+    heartbeat_timeout_seconds: float = Field(30.0, gt=0, description="a run silent for this long lost its worker")
+    threads: int = Field(0, ge=0, description="threads for tensor arithmetic; 0: OMP_NUM_THREADS, else every core")

@@ -1,0 +1,220 @@
+"""DPO with each pair's ε, on a tiny model."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from services.trainer.adapters.dpo import build_adapter, build_arguments, train_dpo  # noqa: E402
+from services.trainer.adapters.epsilon_dpo import EpsilonCollator, EpsilonDPOTrainer  # noqa: E402
+from services.trainer.adapters.preferences import load_pairs  # noqa: E402
+from services.trainer.domain.recipe import Recipe, parse_recipe  # noqa: E402
+from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed  # noqa: E402
+from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model  # noqa: E402
+
+# peft and trl still ask transformers by the old name
+pytestmark = pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated:FutureWarning")
+
+
+class QuietWatch:
+    """Remembers what happened; `stop_at` is the step after which the worker is told to stop."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.stop_at = stop_at
+        self.stopping = False
+        self.steps: list[int] = []
+        self.phases: list[str] = []
+        self.metrics: list[tuple[int, dict[str, float]]] = []
+        self.checkpoints: list[Path] = []
+
+    def on_phase(self, phase: str) -> None:
+        self.phases.append(phase)
+
+    def on_step(self, step: int, total: int) -> None:
+        self.steps.append(step)
+        self.stopping = step == self.stop_at
+
+    def on_micro_step(self) -> None:
+        """Nothing to check."""
+
+    def on_metrics(self, step: int, metrics: Any) -> None:
+        self.metrics.append((step, dict(metrics)))
+
+    def on_checkpoint(self, checkpoint: Path) -> None:
+        self.checkpoints.append(checkpoint)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("parent"))
+
+
+def make_recipe(**changes: Any) -> Recipe:
+    settings = {"name": "tiny", "method": "dpo", "max_steps": 6, "learning_rate": 1e-2, "save_steps": 2}
+    return parse_recipe(settings | {"lora": {"r": 4, "alpha": 8}, "batch_size": 4, "max_length": 96} | changes)
+
+
+def make_job(folder: Path, parent: Path, *, token: int = 1, resume_from: Path | None = None, **changes: Any) -> Job:
+    return Job(
+        recipe=make_recipe(**changes),
+        parent=parent,
+        dataset=save_dataset(folder / "dataset", make_pairs(24)),
+        checkpoints=folder / str(token),
+        resume_from=resume_from,
+        candidate=folder / str(token) / "candidate",
+    )
+
+
+def make_trainer(folder: Path, parent: Path, pairs: list[dict[str, Any]], **changes: Any) -> EpsilonDPOTrainer:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.manual_seed(0)
+    recipe = make_recipe(**changes)
+    tokenizer = AutoTokenizer.from_pretrained(parent)
+    model = AutoModelForCausalLM.from_pretrained(parent, dtype=torch.float32)
+    trainer = EpsilonDPOTrainer(
+        model=model,
+        args=build_arguments(recipe, folder),
+        losses=recipe.weighted_losses,
+        data_collator=EpsilonCollator(pad_token_id=0, max_length=recipe.max_length),
+        train_dataset=load_pairs(save_dataset(folder / "data", pairs) / "train.parquet"),
+        processing_class=tokenizer,
+        peft_config=build_adapter(recipe.lora, model),
+    )
+    # A fresh adapter's B is zero, and with it half of the gradient
+    for name, parameter in trainer.model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(0.0, 0.5)
+    return trainer
+
+
+def calculate_gradient(trainer: EpsilonDPOTrainer, rows: slice) -> "torch.Tensor":
+    """Of the loss on these rows as one micro-batch, all adapter parameters in one vector."""
+    trainer.model.train()
+    trainer.model.zero_grad()
+    batch = trainer.data_collator([trainer.train_dataset[index] for index in range(24)[rows]])
+    trainer.compute_loss(trainer.model, batch).backward()
+    return torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
+
+
+def test_a_pair_as_likely_wrong_as_right_gives_no_gradient(tmp_path: Path, parent: Path):
+    pairs = make_pairs(8, epsilon=0.5) + make_pairs(16, epsilon=0.1)
+    trainer = make_trainer(tmp_path, parent, pairs, batch_size=8)
+    assert calculate_gradient(trainer, slice(0, 8)).abs().max() == 0.0
+    assert calculate_gradient(trainer, slice(8, 16)).abs().max() > 1e-4
+
+
+def test_a_less_certain_pair_counts_for_less(tmp_path: Path, parent: Path):
+    pairs = [make_pairs(1, epsilon=0.0)[0], make_pairs(1, epsilon=0.3)[0]]
+    trainer = make_trainer(tmp_path, parent, pairs, batch_size=1)
+    certain, doubtful = (calculate_gradient(trainer, slice(row, row + 1)).norm() for row in (0, 1))
+    assert doubtful < 0.4 * certain
+
+
+@pytest.mark.parametrize("loss_type", ["sigmoid", "ipo", "sft"])
+def test_four_micro_batches_of_one_add_up_to_one_batch_of_four(tmp_path: Path, parent: Path, loss_type: str):
+    pairs = [make_pairs(24)[row] | {"epsilon": epsilon} for row, epsilon in enumerate([0.0, 0.1, 0.25, 0.45])]
+    whole = make_trainer(tmp_path / "4", parent, pairs, batch_size=4, loss_type=loss_type)
+    parts = make_trainer(tmp_path / "1", parent, pairs, batch_size=1, loss_type=loss_type)
+    accumulated = sum(calculate_gradient(parts, slice(row, row + 1)) for row in range(4)) / 4
+    torch.testing.assert_close(accumulated, calculate_gradient(whole, slice(0, 4)), rtol=1e-4, atol=1e-6)
+
+
+def test_without_doubt_the_loss_is_trls_own(tmp_path: Path, parent: Path):
+    from trl import DPOTrainer
+
+    trainer = make_trainer(tmp_path, parent, make_pairs(24, epsilon=0.0))
+    trainer.model.train()
+    batch = trainer.data_collator([trainer.train_dataset[index] for index in range(4)])
+    ours = trainer.compute_loss(trainer.model, batch)
+    plain = {name: value for name, value in batch.items() if name not in {"epsilon", "weight"}}
+    torch.testing.assert_close(ours, DPOTrainer._compute_loss(trainer, trainer.model, plain, False))
+
+
+def test_pairs_that_truncation_makes_identical_are_refused(tmp_path: Path, parent: Path):
+    pair = make_pairs(1)[0]
+    long = "and then one more thing about the very same order " * 8
+    same_start = pair | {
+        side: [{"role": "assistant", "content": long + end}] for side, end in (("chosen", "a"), ("rejected", "b"))
+    }
+    trainer = make_trainer(tmp_path, parent, [*make_pairs(3), same_start])
+    assert len(trainer.train_dataset) == 3
+    assert trainer.refused == {"train": 1}
+
+
+def test_the_adapter_may_keep_to_the_last_layers(tmp_path: Path, parent: Path):
+    trainer = make_trainer(tmp_path, parent, make_pairs(4), lora={"r": 2, "alpha": 4, "last_layers": 1})
+    trained = {name for name, parameter in trainer.model.named_parameters() if parameter.requires_grad}
+    assert trained
+    assert all("layers.1." in name for name in trained)
+
+
+def test_a_run_makes_a_loadable_candidate_that_prefers_the_chosen_answers(tmp_path: Path, parent: Path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    watch = QuietWatch()
+    job = make_job(tmp_path, parent, eval_steps=3)
+    trained = train_dpo(job, watch)
+    assert (trained.steps, trained.pairs, trained.refused) == (6, 24, 0)
+    assert watch.steps == [1, 2, 3, 4, 5, 6]
+    assert watch.metrics[-1][1]["eval_rewards/accuracies"] == 1.0
+    model = AutoModelForCausalLM.from_pretrained(job.candidate)
+    before = AutoModelForCausalLM.from_pretrained(parent)
+    changed = [name for name, value in model.state_dict().items() if not torch.equal(value, before.state_dict()[name])]
+    assert changed
+    assert model.config.to_dict() == before.config.to_dict() | {"_name_or_path": str(job.candidate)}
+    assert AutoTokenizer.from_pretrained(job.candidate).chat_template
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in job.candidate.iterdir())
+
+
+def test_a_resumed_run_ends_at_the_weights_of_an_undisturbed_one(tmp_path: Path, parent: Path):
+    undisturbed = train_dpo(make_job(tmp_path / "a", parent), QuietWatch())
+    watch = QuietWatch(stop_at=3)
+    with pytest.raises(Interrupted):
+        train_dpo(make_job(tmp_path / "b", parent), watch)
+    assert watch.checkpoints[-1].name == "checkpoint-3"
+    resumed = QuietWatch()
+    trained = train_dpo(make_job(tmp_path / "b", parent, token=2, resume_from=watch.checkpoints[-1]), resumed)
+    assert resumed.steps == [4, 5, 6]
+    assert trained.weights_sha256 == undisturbed.weights_sha256
+
+
+def test_a_guard_ends_the_run_and_says_why(tmp_path: Path, parent: Path):
+    with pytest.raises(TrainingFailed, match="gradient norm"):
+        train_dpo(make_job(tmp_path, parent, guards={"max_gradient_norm": 1e-6}), QuietWatch())
+
+
+def test_saturated_margins_end_the_run_early_with_a_candidate(tmp_path: Path, parent: Path):
+    trained = train_dpo(
+        make_job(tmp_path, parent, max_steps=30, guards={"max_margin": 0.01, "patience": 2}), QuietWatch()
+    )
+    assert isinstance(trained, Trained)
+    assert trained.steps < 30
+    assert "every pair ranked right" in trained.words
+
+
+def test_a_dataset_without_epsilon_is_refused(tmp_path: Path, parent: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    job = make_job(tmp_path, parent)
+    pq.write_table(pa.Table.from_pylist(make_pairs(4)).drop(["epsilon"]), job.dataset / "train.parquet")
+    with pytest.raises(TrainingFailed, match="no column epsilon"):
+        train_dpo(job, QuietWatch())
+
+
+def test_a_dataset_in_which_nothing_is_certain_is_refused(tmp_path: Path, parent: Path):
+    job = make_job(tmp_path, parent)
+    save_dataset(job.dataset, make_pairs(4, epsilon=0.5))
+    with pytest.raises(TrainingFailed, match="says anything"):
+        train_dpo(job, QuietWatch())

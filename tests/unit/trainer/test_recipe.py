@@ -1,0 +1,80 @@
+"""Recipes: what is accepted, and how mistakes are explained."""
+
+from pathlib import Path
+
+import pytest
+
+from services.trainer.adapters.recipes import load_recipe
+from services.trainer.domain.recipe import calculate_recipe_sha256, dump_recipe, parse_recipe
+from shared.errors import InvalidRequest, NotFound
+
+MINIMAL = {"name": "support_bot", "method": "dpo", "max_steps": 40}
+RECIPES = Path(__file__).parents[3] / "recipes"
+
+
+def find_mistakes(content: object) -> dict[str, str]:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_recipe(content)
+    return {error.field: error.message for error in caught.value.errors}
+
+
+def test_a_recipe_needs_a_name_a_method_and_a_number_of_steps():
+    assert parse_recipe(MINIMAL).max_steps == 40
+    assert find_mistakes({}) == dict.fromkeys(["name", "method", "max_steps"], "required")
+
+
+def test_every_mistake_is_named_with_its_field():
+    mistakes = find_mistakes(MINIMAL | {"max_steps": "forty", "lora": {"r": 0}, "learning_rat": 1e-4})
+    assert set(mistakes) == {"max_steps", "lora.r", "learning_rat"}
+    assert mistakes["learning_rat"] == "unknown field"
+    assert mistakes["max_steps"] == "Expected `int`, got `str`"
+
+
+def test_an_unknown_method_is_refused():
+    assert "method" in find_mistakes(MINIMAL | {"method": "magic"})
+
+
+def test_something_else_than_a_mapping_is_refused():
+    assert find_mistakes(["dpo"]) == {"recipe": "not a mapping"}
+
+
+def test_one_loss_may_be_written_without_a_list():
+    assert parse_recipe(MINIMAL | {"loss_type": "ipo"}).weighted_losses == [("ipo", 1.0)]
+
+
+def test_each_loss_has_its_weight():
+    recipe = parse_recipe(MINIMAL | {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.1]})
+    assert recipe.weighted_losses == [("sigmoid", 1.0), ("sft", 0.1)]
+    assert set(find_mistakes(MINIMAL | {"loss_weights": [1.0, 0.1]})) == {"loss_weights"}
+
+
+def test_a_stored_recipe_reads_back_as_the_same():
+    recipe = parse_recipe(MINIMAL | {"lora": {"target_modules": ["q_proj"]}})
+    assert parse_recipe(dump_recipe(recipe)) == recipe
+
+
+def test_the_hash_follows_from_the_content_alone():
+    spelled_out = dict(reversed(list(dump_recipe(parse_recipe(MINIMAL)).items())))
+    assert calculate_recipe_sha256(parse_recipe(spelled_out)) == calculate_recipe_sha256(parse_recipe(MINIMAL))
+    assert calculate_recipe_sha256(parse_recipe(MINIMAL | {"seed": 1})) != calculate_recipe_sha256(
+        parse_recipe(MINIMAL)
+    )
+
+
+def test_a_recipe_is_found_by_its_plain_name_only(tmp_path: Path):
+    (tmp_path / "short.yaml").write_text("name: short\nmethod: dpo\nmax_steps: 3\n")
+    assert load_recipe(tmp_path, "short").max_steps == 3
+    for name in ("../short", "missing", ""):
+        with pytest.raises(NotFound):
+            load_recipe(tmp_path, name)
+
+
+def test_a_file_that_is_not_yaml_is_refused(tmp_path: Path):
+    (tmp_path / "broken.yaml").write_text("name: [unclosed")
+    with pytest.raises(InvalidRequest, match="not valid YAML"):
+        load_recipe(tmp_path, "broken")
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_recipes_that_we_ship_are_valid(path: Path):
+    assert load_recipe(RECIPES, path.stem).name == path.stem
