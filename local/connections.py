@@ -9,8 +9,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from local.credentials import Secrets
-from local.layout import Layout
-from local.leftovers import MARK
+from local.layout import MARK, Layout
 
 EXISTING = {
     "postgres": "HELIOTROPE_DATABASE_URL",

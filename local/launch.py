@@ -4,16 +4,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+from local.errors import StackFailed
+from local.health import find_problem
 from local.layout import Layout
 from local.processes import Process
 from local.supervisor import ProcessState, Supervisor
 
 MAX_ATTEMPTS = 3
 """A process that died this often before it was ready fails the start."""
-
-
-class StackFailed(RuntimeError):
-    """The stack did not come up; the message says what, why, and where to look."""
 
 
 def launch(supervisor: Supervisor, processes: Sequence[Process], layout: Layout, report: Callable[[str], None]) -> None:
@@ -36,7 +34,7 @@ def launch(supervisor: Supervisor, processes: Sequence[Process], layout: Layout,
         for process, since in list(starting.values()):
             state = states[process.name]
             attempts[process.name].add(state.started_at)
-            problem = _find_problem(process)
+            problem = find_problem(process)
             if state.is_up and problem is None:
                 del starting[process.name]
                 ready.add(process.name)
@@ -49,14 +47,6 @@ def launch(supervisor: Supervisor, processes: Sequence[Process], layout: Layout,
                     _describe(process, layout, f"is not ready after {process.ready_seconds:.0f} s: {problem}")
                 )
         time.sleep(0.1)
-
-
-def _find_problem(process: Process) -> str | None:
-    try:
-        process.check()
-    except Exception as error:
-        return str(error) or type(error).__name__
-    return None
 
 
 def _describe(process: Process, layout: Layout, problem: str) -> str:

@@ -1,10 +1,15 @@
 """Where a stack keeps things and which ports it uses. Two stacks differ in both."""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_PORT_BASE = 8000
+STARTED_WITH = "stack.json"
+
+MARK = "HELIOTROPE_STACK"
+"""Every process of a stack inherits this variable; its value is the stack's home."""
 
 OFFSETS = {
     "ingest": 1,
@@ -40,16 +45,24 @@ def find_home() -> Path:
     return root / ".heliotrope"
 
 
-def find_port_base() -> int:
-    """`HELIOTROPE_PORT_BASE`, else 8000.
+def find_port_base(home: Path) -> int:
+    """`HELIOTROPE_PORT_BASE`, else the one that this home was last started with, else 8000.
 
     Raises:
         ValueError: not a number from 1024 to 65000.
     """
-    configured = os.environ.get("HELIOTROPE_PORT_BASE", str(DEFAULT_PORT_BASE))
+    configured = os.environ.get("HELIOTROPE_PORT_BASE", "")
+    if not configured:
+        return read_port_base(home) or DEFAULT_PORT_BASE
     if not configured.isdigit() or not 1024 <= int(configured) <= 65_000:
         raise ValueError(f"HELIOTROPE_PORT_BASE must be a number from 1024 to 65000, not {configured!r}")
     return int(configured)
+
+
+def read_port_base(home: Path) -> int | None:
+    """The port base that this home was last started with."""
+    started_with = home / STARTED_WITH
+    return int(json.loads(started_with.read_text())["port_base"]) if started_with.exists() else None
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,6 @@ class Layout:
         return self.home / "credentials.json"
 
     @property
-    def stack(self) -> Path:
-        """What the running stack was started with, for commands that come later."""
-        return self.home / "stack.json"
+    def started_with(self) -> Path:
+        """What the stack was last started with, for commands that come later."""
+        return self.home / STARTED_WITH

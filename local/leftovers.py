@@ -6,8 +6,7 @@ from pathlib import Path
 
 import psutil
 
-MARK = "HELIOTROPE_STACK"
-"""Every process of a stack inherits this variable; its value is the stack's home."""
+from local.layout import MARK
 
 
 def find_leftovers(home: Path) -> list[psutil.Process]:

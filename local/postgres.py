@@ -16,6 +16,8 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
+from local.errors import PostgresCannotRun
+
 OWNER = "heliotrope"
 NAMESPACE = ("unshare", "--user", "--map-user=65534", "--map-group=65534")
 
@@ -26,10 +28,6 @@ SETTINGS = {
     "shared_buffers": "64MB",
     "log_line_prefix": "%m [%p] %d ",
 }
-
-
-class PostgresCannotRun(RuntimeError):
-    """Postgres refuses to run as root, and there is no other user to run it as."""
 
 
 def find_binary(name: str) -> str:

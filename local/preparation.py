@@ -12,13 +12,10 @@ from alembic.config import Config
 from sqlalchemy import make_url
 
 from local.connections import Connections
+from local.errors import PreparationFailed
 from local.layout import Layout, find_checkout
 from local.postgres import create_database
 from shared.bus.kafka import create_topics
-
-
-class PreparationFailed(RuntimeError):
-    """A step between the servers and the services did not work."""
 
 
 def prepare_databases(connections: Connections) -> None:

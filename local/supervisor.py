@@ -17,14 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local.errors import SupervisorFailed
 from local.processes import Process
 
 USERNAME = "heliotrope"
 RUNNING = "RUNNING"
-
-
-class SupervisorFailed(RuntimeError):
-    """supervisord did not come up, or answers nonsense."""
 
 
 @dataclass(frozen=True)

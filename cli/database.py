@@ -1,0 +1,24 @@
+"""The database that commands work on."""
+
+import os
+
+from local.errors import StackFailed
+from local.layout import find_home
+
+
+def find_database_url() -> str:
+    """`HELIOTROPE_DATABASE_URL`, else that of the local stack.
+
+    Raises:
+        StackFailed: neither exists.
+    """
+    if configured := os.environ.get("HELIOTROPE_DATABASE_URL"):
+        return configured
+    from local.stack import Stack
+
+    stack = Stack.find()
+    if not stack.layout.secrets.exists():
+        raise StackFailed(
+            f"which database? HELIOTROPE_DATABASE_URL is not set, and no stack was ever started in {find_home()}"
+        )
+    return stack.connections.database_url

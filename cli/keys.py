@@ -1,0 +1,59 @@
+"""`heliotrope keys`: create, list and revoke API keys."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import Session
+
+from cli.database import find_database_url
+from cli.errors import clear_errors
+from shared.auth import create_key, revoke_key
+from shared.tables.access import ROLES, ApiKey
+
+app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+
+
+@contextmanager
+def open_session() -> Iterator[Session]:
+    engine = create_engine(find_database_url(), connect_args={"connect_timeout": 5})
+    try:
+        with Session(engine) as session, session.begin():
+            yield session
+    finally:
+        engine.dispose()
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Who or what will use it.")],
+    role: Annotated[str, typer.Option(help=f"One of {', '.join(ROLES)}.")],
+) -> None:
+    """Make a key and print it, this once: only its hash is stored."""
+    with clear_errors(), open_session() as session:
+        key = create_key(session, name, role)
+    sys.stdout.write(f"{key}\n")
+
+
+@app.command("list")
+def list_keys() -> None:
+    """Every key: id, name, role, since when, and whether it was revoked."""
+    table = Table("id", "name", "role", "created", "revoked", box=None, header_style="bold")
+    with clear_errors(), open_session() as session:
+        for key in session.scalars(select(ApiKey).order_by(ApiKey.created_at)):
+            revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
+            table.add_row(key.key_id, key.name, key.role, f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
+    Console().print(table)
+
+
+@app.command()
+def revoke(key_id: Annotated[str, typer.Argument(help="The id that `heliotrope keys list` shows.")]) -> None:
+    """Make a key useless; running services notice within seconds."""
+    with clear_errors(), open_session() as session:
+        revoke_key(session, key_id)
+    sys.stdout.write(f"{key_id} is revoked\n")

@@ -1,0 +1,91 @@
+"""The `heliotrope` command: the local stack, API keys, migrations, the first champion."""
+
+import json
+import sys
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli import keys
+from cli.database import find_database_url
+from cli.errors import clear_errors
+
+app = typer.Typer(
+    help="Heliotrope keeps a chat model turned towards its users.", no_args_is_help=True, add_completion=False
+)
+app.add_typer(keys.app, name="keys")
+
+console = Console(soft_wrap=True, highlight=False)
+
+
+@app.command()
+def up() -> None:
+    """Start the local stack and wait until a champion serves. What already runs is left alone."""
+    from local.stack import Stack
+
+    started = time.monotonic()
+    with clear_errors():
+        stack = Stack.find()
+        console.print(f"Starting in {stack.layout.home}, ports from {stack.layout.port_base}", markup=False)
+        stack.up(lambda line: console.print(f"  {time.monotonic() - started:5.1f} s  {line}", markup=False))
+    for name, place in {
+        "chat, OpenAI's protocol": f"{stack.url('gateway')}/v1",
+        "feedback": f"{stack.url('ingest')}/v1/feedback",
+        "console": stack.url("deployer"),
+        "MLflow": stack.url("mlflow"),
+        "API keys, by role": stack.layout.credentials,
+        "logs": stack.layout.logs,
+    }.items():
+        console.print(f"  {name:<24} {place}", markup=False)
+
+
+@app.command()
+def down() -> None:
+    """Let the consumers catch up and stop every process of the local stack. Its state stays."""
+    from local.stack import Stack
+
+    with clear_errors():
+        stack = Stack.find()
+        stack.down(lambda line: console.print(f"  {line}", markup=False))
+    console.print(f"Nothing of {stack.layout.home} runs any more; its state stays.", markup=False)
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """What runs, how far behind it is, what the loop is doing. Ends with status 1 unless everything is ready."""
+    from cli.status import print_status, read_status
+    from local.stack import Stack
+
+    with clear_errors():
+        found = read_status(Stack.find())
+    if as_json:
+        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    else:
+        print_status(found, console)
+    raise typer.Exit(0 if found["ready"] else 1)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    from local.preparation import migrate as upgrade
+
+    with clear_errors():
+        upgrade(find_database_url())
+    console.print("The database has the newest schema.")
+
+
+@app.command()
+def adopt(model: Annotated[str, typer.Argument(help="A checkpoint folder, or the name of a served model.")]) -> None:
+    """Make a model the first champion. When there is a champion already, nothing happens."""
+    from local.preparation import adopt as run_adoption
+    from local.stack import Stack
+
+    with clear_errors():
+        console.print(run_adoption(model, Stack.find().environment), markup=False)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,93 @@
+"""`heliotrope status`: what runs, how far behind it is, what the loop is doing."""
+
+from dataclasses import asdict
+from typing import Any
+
+from kafka.errors import KafkaError
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from cli.loop import read_loop
+from local.lag import measure_lag
+from local.stack import Stack
+
+
+def read_status(stack: Stack) -> dict[str, Any]:
+    """Everything that can be said now; what does not answer is named under `problems`."""
+    processes = stack.list_health()
+    problems = [f"{health.name}: {health.problem}" for health in processes if health.problem]
+    status: dict[str, Any] = {
+        "home": str(stack.layout.home),
+        "port_base": stack.layout.port_base,
+        "running": bool(processes),
+        "ready": bool(processes) and not problems,
+        "processes": [asdict(health) | {"log": str(stack.layout.log(health.name))} for health in processes],
+        "consumer_lag": None,
+        "loop": None,
+        "problems": problems,
+    }
+    if not processes:
+        return status
+    connections = stack.connections
+    try:
+        status["consumer_lag"] = measure_lag(connections.kafka_bootstrap_servers, connections.topic_prefix)
+    except (KafkaError, OSError) as error:
+        problems.append(f"consumer lag: {error!r}")
+    engine = create_engine(connections.database_url, connect_args={"connect_timeout": 5})
+    try:
+        with Session(engine) as session:
+            status["loop"] = read_loop(session)
+    except SQLAlchemyError as error:
+        problems.append(f"loop: the database says {type(error).__name__}")
+    finally:
+        engine.dispose()
+    return status
+
+
+def print_status(status: dict[str, Any], console: Console) -> None:
+    if not status["running"]:
+        console.print(f"The stack of {status['home']} does not run. Start it with: heliotrope up")
+        return
+    table = Table("process", "state", "port", "up", "MB", box=None, header_style="bold")
+    for process in status["processes"]:
+        state = "ready" if process["ready"] else process["state"].lower()
+        minutes, seconds = divmod(process["seconds"], 60)
+        table.add_row(
+            process["name"], state, str(process["port"]), f"{minutes}m{seconds:02}s", str(process["memory_mb"])
+        )
+    console.print(table)
+    for problem in status["problems"]:
+        console.print(f"problem: {problem}", style="red", markup=False)
+    if status["consumer_lag"]:
+        console.print("behind: " + ", ".join(f"{group} {lag}" for group, lag in sorted(status["consumer_lag"].items())))
+    if status["loop"]:
+        for line in describe_loop(status["loop"]):
+            console.print(line, markup=False)
+
+
+def describe_loop(loop: dict[str, Any]) -> list[str]:
+    """The loop in a few lines, one for each stage that has something to say."""
+    champion = loop["routing"]["champion"]["version"] if loop["routing"] else "none yet"
+    lines = [f"champion: version {champion}" + (", the loop is paused" if loop["paused"] else "")]
+    lines.append(
+        f"gathered: {loop['interactions']} interactions, feedback {_join(loop['feedback'])}, "
+        f"pairs {_join(loop['pairs'])}, {loop['labels']} labels"
+    )
+    if request := loop["request"]:
+        reasons = "; ".join(reason["words"] for reason in request["reasons"])
+        lines.append(f"retraining: {request['outcome'] or request['state']}, because {reasons}")
+    if run := loop["run"]:
+        lines.append(f"training run: {run['state']} {_join(run['progress'])} {run['reason'] or ''}".rstrip())
+    if evaluation := loop["evaluation"]:
+        verdict = evaluation["verdict"] or evaluation["state"]
+        lines.append(f"evaluation: {verdict}, {evaluation['votes']} of {evaluation['comparisons']} comparisons judged")
+    if rollout := loop["rollout"]:
+        lines.append(f"rollout of version {rollout['candidate_version']}: {rollout['state']}, {rollout['words']}")
+    return lines
+
+
+def _join(counts: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted(counts.items())) or "none"
