@@ -60,7 +60,7 @@ class MlflowRegistry:
         self._client.set_terminated(run_id, "FINISHED" if succeeded else "FAILED")
 
     def find_version(self, tag: str, value: str) -> ModelVersion | None:
-        return next((version for version in self.list_versions() if version.tags.get(tag) == value), None)
+        return next(iter(self._search(f"name = '{self._family}' AND tags.{tag} = '{value}'")), None)
 
     def register(self, source: str, run_id: str | None, tags: Mapping[str, str]) -> ModelVersion:
         try:
@@ -81,7 +81,10 @@ class MlflowRegistry:
         return ModelVersion(str(found.version), dict(found.tags))
 
     def list_versions(self) -> list[ModelVersion]:
-        found = self._client.search_model_versions(f"name = '{self._family}'", max_results=1000)
+        return self._search(f"name = '{self._family}'")
+
+    def _search(self, condition: str) -> list[ModelVersion]:
+        found = self._client.search_model_versions(condition, max_results=1000)
         versions = [ModelVersion(str(version.version), dict(version.tags)) for version in found]
         return sorted(versions, key=lambda version: int(version.version))
 

@@ -126,7 +126,7 @@ def build_adapter(lora: Lora, model: Any) -> LoraConfig:
     head = model.get_output_embeddings()
     if names == "all-linear":
         linear = (name for name, module in model.named_modules() if _is_linear(module) and module is not head)
-        names = sorted({name.rpartition(".")[2] for name in linear})
+        names = tuple(sorted({name.rpartition(".")[2] for name in linear}))
     depth = model.config.num_hidden_layers
     layers = list(range(max(depth - lora.last_layers, 0), depth)) if lora.last_layers else None
     return LoraConfig(
