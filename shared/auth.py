@@ -85,9 +85,16 @@ class KeyRing:
         self._load = load
         self._refresh_seconds = refresh_seconds
         self._keys: Mapping[str, StoredKey] = {}
+        self._loaded = False
 
     def refresh(self) -> None:
         self._keys = self._load()
+        self._loaded = True
+
+    def check(self) -> None:
+        """Raise while the keys have never been loaded: nobody could be let in."""
+        if not self._loaded:
+            raise ConnectionError("the API keys have not been loaded yet")
 
     def run(self, stop: threading.Event) -> None:
         while not stop.wait(self._refresh_seconds):

@@ -1,0 +1,1 @@
+"""The bus, as an event loop may use it."""

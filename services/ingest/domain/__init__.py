@@ -1,0 +1,1 @@
+"""Rules over values: what is wrong with a submission."""

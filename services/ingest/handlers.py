@@ -1,0 +1,203 @@
+"""Intake: read what came, decide whether it is in order, have the bus store it, say so."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from services.ingest.adapters.lookup import KnownHashes
+from services.ingest.adapters.publisher import Publisher
+from services.ingest.callers import Sender
+from services.ingest.decoding import decode_feedback, decode_interaction, make_invalid
+from services.ingest.domain.assessment import TimeLimits, assess_feedback, assess_messages, assess_time
+from services.ingest.domain.recent import RecentEvents
+from services.ingest.metrics import EVENTS
+from shared.bus import Record, encode
+from shared.errors import Conflict, HeliotropeError, TooManyRequests, Unavailable
+from shared.events import FeedbackReceived, InteractionRecorded, calculate_content_hash
+from shared.ids import new_id
+
+Raw = bytes | msgspec.Raw
+
+
+class EventTooLarge(HeliotropeError):
+    status = 413
+    title = "Event too large"
+
+
+class IdTaken(Conflict):
+    title = "Id taken by another body"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One event in order, ready for the bus. `content_hash` is known when the client chose the id."""
+
+    event_id: UUID
+    key_id: str
+    type: str
+    record: Record
+    content_hash: str | None
+
+
+@dataclass(frozen=True)
+class Limits:
+    future: TimeLimits
+    feedback: TimeLimits
+    max_event_bytes: int
+
+
+Result = Submission | HeliotropeError
+
+
+class Intake:
+    """The two kinds of events differ in how they are read and where their ids are looked up, in nothing else."""
+
+    def __init__(
+        self,
+        kind: str,
+        read: Callable[[Raw, Sender], Submission],
+        publisher: Publisher,
+        known: KnownHashes,
+        recent: RecentEvents,
+    ) -> None:
+        self.kind = kind
+        self._read = read
+        self._publisher = publisher
+        self._known = known
+        self._recent = recent
+
+    async def take(self, raw: bytes, sender: Sender) -> Submission:
+        """Returns once the broker has stored the event.
+
+        Raises:
+            HeliotropeError: as `take_all` returns it; with the event's id, where there is one.
+        """
+        [(submission, error)] = await self.take_all([raw], sender)
+        if error is not None:
+            raise error
+        assert submission is not None
+        return submission
+
+    async def take_all(
+        self, raws: Sequence[Raw], sender: Sender
+    ) -> list[tuple[Submission | None, HeliotropeError | None]]:
+        """For each event what was read of it, and the error if it was not stored; in order, each for itself."""
+        results: list[Result] = [self._try_read(raw, sender) for raw in raws]
+        submissions = [result for result in results if isinstance(result, Submission)]
+        errors = await self._store(submissions)
+        outcomes: list[tuple[Submission | None, HeliotropeError | None]] = []
+        for result in results:
+            if isinstance(result, Submission):
+                error = errors.pop(0)
+                outcomes.append((result, error))
+                EVENTS.labels(self.kind, result.type, describe_outcome(error)).inc()
+            else:
+                outcomes.append((None, result))
+                EVENTS.labels(self.kind, "unknown", describe_outcome(result)).inc()
+        return outcomes
+
+    def _try_read(self, raw: Raw, sender: Sender) -> Result:
+        try:
+            return self._read(raw, sender)
+        except HeliotropeError as error:
+            return error
+
+    async def _store(self, submissions: list[Submission]) -> list[HeliotropeError | None]:
+        known = await self._find_known(submissions)
+        conflicts = [self._find_conflict(submission, known) for submission in submissions]
+        orderly = [one for one, conflict in zip(submissions, conflicts, strict=True) if conflict is None]
+        stored = iter(await self._publisher.publish([submission.record for submission in orderly]))
+        errors = [conflict or next(stored) for conflict in conflicts]
+        for submission, error in zip(submissions, errors, strict=True):
+            if error is not None:
+                error.extra = {"event_id": str(submission.event_id)}  # type: ignore[attr-defined]
+                if not isinstance(error, Conflict):
+                    self._recent.forget(submission.key_id, submission.event_id)
+        return errors
+
+    async def _find_known(self, submissions: list[Submission]) -> dict[UUID, str]:
+        """What the curator knows of the ids that clients chose and that were not seen here a moment ago."""
+        asked = [
+            submission
+            for submission in submissions
+            if submission.content_hash and self._recent.find(submission.key_id, submission.event_id) is None
+        ]
+        return await self._known.find(asked[0].key_id, [one.event_id for one in asked]) if asked else {}
+
+    def _find_conflict(self, submission: Submission, known: Mapping[UUID, str]) -> Conflict | None:
+        if submission.content_hash is None:
+            return None
+        standing = self._recent.find(submission.key_id, submission.event_id) or known.get(submission.event_id)
+        if standing not in (None, submission.content_hash):
+            return IdTaken("another body was sent with this id before; it stands, this one was not stored")
+        self._recent.remember(submission.key_id, submission.event_id, submission.content_hash)
+        return None
+
+
+def describe_outcome(error: HeliotropeError | None) -> str:
+    if error is None:
+        return "accepted"
+    return "retry" if isinstance(error, Unavailable | TooManyRequests) else "rejected"
+
+
+class Reader:
+    """From the bytes of one event to a submission, or to an error that names the field."""
+
+    def __init__(self, limits: Limits, user_hash_secret: str, topic_prefix: str, now: Callable[[], datetime]) -> None:
+        self._limits = limits
+        self._secret = user_hash_secret
+        self._topic_prefix = topic_prefix
+        self._now = now
+
+    def read_feedback(self, raw: Raw, sender: Sender) -> Submission:
+        """Raises: MalformedBody, InvalidRequest, Forbidden, EventTooLarge."""
+        body, now = decode_feedback(raw), self._now()
+        feedback = body.feedback()
+        sender.check_may_say(feedback, body.interaction_id)
+        errors = assess_feedback(feedback, body.interaction_id)
+        if errors := errors + assess_time("occurred_at", body.occurred_at, now, self._limits.feedback):
+            raise make_invalid(errors)
+        event = FeedbackReceived(
+            event_id=body.event_id or new_id(),
+            interaction_id=body.interaction_id,
+            feedback=feedback,
+            received_at=now,
+            key_id=sender.key_id,
+            user=sender.user(body.user_id, None, self._secret),
+            occurred_at=body.occurred_at,
+            metadata=body.metadata,
+        )
+        kind = str(type(feedback).__struct_config__.tag)
+        return self._prepare(event, event.event_id, kind, chosen=body.event_id is not None)
+
+    def read_interaction(self, raw: Raw, sender: Sender) -> Submission:
+        """Raises: MalformedBody, InvalidRequest, EventTooLarge."""
+        body = decode_interaction(raw)
+        errors = assess_messages(body.messages)
+        if errors := errors + assess_time("served_at", body.served_at, self._now(), self._limits.future):
+            raise make_invalid(errors)
+        event = InteractionRecorded(
+            interaction_id=body.interaction_id or new_id(),
+            messages=body.messages,
+            answer=body.answer,
+            model_version=body.model_version,
+            served_at=body.served_at,
+            key_id=sender.key_id,
+            conversation_id=body.conversation_id,
+            user=sender.user(body.user_id, body.conversation_id, self._secret),
+            solicited=body.solicited,
+            metadata=body.metadata,
+        )
+        return self._prepare(event, event.interaction_id, "interaction", chosen=body.interaction_id is not None)
+
+    def _prepare(
+        self, event: FeedbackReceived | InteractionRecorded, event_id: UUID, kind: str, *, chosen: bool
+    ) -> Submission:
+        record = encode(event, source="ingest", topic_prefix=self._topic_prefix)
+        if len(record.value) > self._limits.max_event_bytes:
+            raise EventTooLarge(f"an event may have at most {self._limits.max_event_bytes} bytes")
+        content_hash = calculate_content_hash(event) if chosen else None
+        return Submission(event_id, event.key_id, kind, record, content_hash)

@@ -1,0 +1,32 @@
+"""What ingest reads of the curator's tables; it writes none."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.tables.curator import Feedback, Interaction
+
+
+def find_feedback_hashes(session: Session, key_id: str, event_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Content hashes of the events that stand under these ids, of those that the curator knows."""
+    query = select(Feedback.event_id, Feedback.content_hash)
+    rows = session.execute(query.where(Feedback.event_id.in_(event_ids), Feedback.key_id == key_id))
+    return dict(rows.tuples().all())
+
+
+def find_interaction_hashes(session: Session, key_id: str, interaction_ids: Sequence[UUID]) -> dict[UUID, str]:
+    query = select(Interaction.interaction_id, Interaction.content_hash)
+    rows = session.execute(query.where(Interaction.interaction_id.in_(interaction_ids), Interaction.key_id == key_id))
+    return dict(rows.tuples().all())
+
+
+def has_interaction(session: Session, interaction_id: UUID) -> bool:
+    return session.scalar(select(Interaction.key_id).where(Interaction.interaction_id == interaction_id)) is not None
+
+
+def list_feedback(session: Session, interaction_id: UUID, key_id: str) -> list[Feedback]:
+    """What came in with this key, in the order in which it happened."""
+    query = select(Feedback).where(Feedback.interaction_id == interaction_id, Feedback.key_id == key_id)
+    return list(session.scalars(query.order_by(Feedback.happened_at, Feedback.event_id)))

@@ -1,0 +1,41 @@
+"""Settings of ingest, `HELIOTROPE_INGEST_*`, beside the shared ones."""
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.settings import Settings
+
+
+class SharedSettings(Settings):
+    """The shared settings, of which ingest cannot do without the secrets."""
+
+    user_hash_secret: SecretStr = Field(min_length=16, description="key of the hash that replaces user ids")
+    feedback_token_secret: SecretStr = Field(min_length=16, description="signs feedback tokens for browsers")
+
+
+class IngestSettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="HELIOTROPE_INGEST_", extra="ignore", frozen=True)
+
+    ack_deadline_seconds: float = Field(8.0, gt=0, description="without the broker's acknowledgement by then: 503")
+    max_in_flight_events: int = Field(5_000, ge=1, description="events that wait for the broker at once, at most")
+    max_in_flight_bytes: int = Field(64 * 2**20, ge=2**20, description="their bytes together, at most")
+    max_event_bytes: int = Field(900_000, ge=1_000, description="size of one event on the bus, at most")
+    max_body_bytes: int = Field(8 * 2**20, ge=1_000, description="size of a request's body, at most")
+    future_skew_seconds: float = Field(60.0, ge=0, description="how far a client's clock may be ahead")
+    oldest_feedback_days: float = Field(
+        30.0, ge=0, description="feedback that happened before is refused; 0 takes any, as an import of history needs"
+    )
+    remembered_events: int = Field(50_000, ge=0, description="newest event ids kept in memory, to notice another body")
+    conflict_lookup_seconds: float = Field(
+        0.2, ge=0, description="time to look up an event id that a client chose; past it the event is taken"
+    )
+    cors_origins: Annotated[list[str], NoDecode] = Field([], description="origins of browsers, comma separated, or *")
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [origin.strip().rstrip("/") for origin in value.split(",") if origin.strip()]
+        return value

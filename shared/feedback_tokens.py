@@ -1,0 +1,62 @@
+"""Signed feedback tokens: a browser that was served an answer may speak of it, without an API key."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from itsdangerous import BadSignature, URLSafeSerializer
+
+from shared.errors import Unauthenticated
+
+SALT = "heliotrope.feedback-token.v1"
+
+
+@dataclass(frozen=True)
+class FeedbackToken:
+    """What its bearer may do until it expires: events of this user on these interactions."""
+
+    interaction_ids: tuple[UUID, ...]
+    user: str | None
+    """Keyed hash, as in the events; None for an anonymous caller."""
+    key_id: str
+    """The API key that the answer was asked for with: its events count under the same key."""
+    expires_at: datetime
+
+
+class FeedbackTokens:
+    """Signs and opens tokens: HMAC-SHA-256 over their content, which is readable but not secret."""
+
+    def __init__(self, secret: str) -> None:
+        self._serializer = URLSafeSerializer(
+            secret, salt=SALT, signer_kwargs={"key_derivation": "hmac", "digest_method": "sha256"}
+        )
+
+    def sign(self, token: FeedbackToken) -> str:
+        content = {
+            "i": [interaction_id.hex for interaction_id in token.interaction_ids],
+            "u": token.user,
+            "k": token.key_id,
+            "e": int(token.expires_at.timestamp()),
+        }
+        signed = self._serializer.dumps(content)
+        return signed if isinstance(signed, str) else signed.decode()
+
+    def open(self, text: str, now: datetime) -> FeedbackToken:
+        """The token behind its text.
+
+        Raises:
+            Unauthenticated: not signed by us, or expired.
+        """
+        try:
+            content = self._serializer.loads(text)
+        except (BadSignature, UnicodeError):
+            raise Unauthenticated("this feedback token was not issued here") from None
+        token = FeedbackToken(
+            tuple(UUID(hex=interaction_id) for interaction_id in content["i"]),
+            content["u"],
+            content["k"],
+            datetime.fromtimestamp(content["e"], UTC),
+        )
+        if token.expires_at <= now:
+            raise Unauthenticated("this feedback token has expired")
+        return token

@@ -1,0 +1,114 @@
+"""The publisher against a producer whose acknowledgements a test holds in its hand."""
+
+import asyncio
+from concurrent.futures import Future
+
+from services.ingest.adapters.publisher import Publisher
+from shared.bus import Record
+from shared.errors import HeliotropeError, TooManyRequests, Unavailable
+
+
+class HeldProducer:
+    """Takes every record and acknowledges none until told to."""
+
+    def __init__(self) -> None:
+        self.pending: list[Future[None]] = []
+        self.refuse = False
+
+    def send(self, record: Record) -> "Future[None]":
+        if self.refuse:
+            raise Unavailable("the buffer is full")
+        self.pending.append(Future())
+        return self.pending[-1]
+
+    def close(self, timeout_seconds: float) -> None:
+        """Nothing to close."""
+
+
+def record(size: int = 10) -> Record:
+    return Record("feedback.received", b"key", b"x" * size)
+
+
+def make_publisher(producer: HeldProducer, **limits: float) -> Publisher:
+    options = {"deadline_seconds": 5.0, "max_in_flight": 2, "max_in_flight_bytes": 1_000} | limits
+    return Publisher(producer, **options)  # type: ignore[arg-type]
+
+
+async def until_sent(producer: HeldProducer, count: int) -> None:
+    async with asyncio.timeout(5):
+        while len(producer.pending) < count:
+            await asyncio.sleep(0.001)
+
+
+def kinds(outcomes: list[HeliotropeError | None]) -> list[type]:
+    return [type(outcome) for outcome in outcomes]
+
+
+async def publish_one(publisher: Publisher, size: int = 10) -> HeliotropeError | None:
+    [outcome] = await publisher.publish([record(size)])
+    return outcome
+
+
+def test_nothing_is_reported_stored_before_the_broker_says_so():
+    async def scenario() -> None:
+        producer = HeldProducer()
+        waiting = asyncio.create_task(publish_one(make_publisher(producer)))
+        await until_sent(producer, 1)
+        await asyncio.sleep(0.02)
+        assert not waiting.done()
+        producer.pending[0].set_result(None)
+        assert await waiting is None
+
+    asyncio.run(scenario())
+
+
+def test_what_does_not_fit_is_refused_and_its_neighbours_go_on():
+    async def scenario() -> None:
+        producer = HeldProducer()
+        publisher = make_publisher(producer)
+        waiting = asyncio.create_task(publisher.publish([record(), record(), record()]))
+        await until_sent(producer, 2)
+        assert isinstance(await publish_one(publisher), TooManyRequests)
+        for pending in producer.pending:
+            pending.set_result(None)
+        assert kinds(await waiting) == [type(None), type(None), TooManyRequests]
+        late = asyncio.create_task(publish_one(publisher))
+        await until_sent(producer, 3)
+        producer.pending[2].set_result(None)
+        assert await late is None
+
+    asyncio.run(scenario())
+
+
+def test_bytes_in_flight_are_bounded_too():
+    async def scenario() -> None:
+        assert isinstance(await publish_one(make_publisher(HeldProducer()), size=1_001), TooManyRequests)
+
+    asyncio.run(scenario())
+
+
+def test_past_the_deadline_the_outcome_is_unknown_and_the_room_stays_taken():
+    async def scenario() -> None:
+        producer = HeldProducer()
+        publisher = make_publisher(producer, deadline_seconds=0.05, max_in_flight=1)
+        assert isinstance(await publish_one(publisher), Unavailable)
+        assert isinstance(await publish_one(publisher), TooManyRequests)
+        producer.pending[0].set_exception(TimeoutError())
+        await asyncio.sleep(0.02)
+        assert isinstance(await publish_one(publisher), Unavailable)
+
+    asyncio.run(scenario())
+
+
+def test_a_producer_that_refuses_or_fails_is_unavailable():
+    async def scenario() -> None:
+        producer = HeldProducer()
+        publisher = make_publisher(producer)
+        waiting = asyncio.create_task(publish_one(publisher))
+        await until_sent(producer, 1)
+        producer.pending[0].set_exception(ConnectionError("the broker went away"))
+        assert isinstance(await waiting, Unavailable)
+        producer.refuse = True
+        assert isinstance(await publish_one(publisher), Unavailable)
+
+    asyncio.run(scenario())

@@ -1,0 +1,278 @@
+"""Ingest over ASGI, with the bus in memory and a database that is not there unless a test says so."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import jsonschema
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from services.ingest.adapters.lookup import KnownHashes
+from services.ingest.adapters.publisher import Publisher
+from services.ingest.api import Room, create_router
+from services.ingest.domain.assessment import TimeLimits
+from services.ingest.domain.recent import RecentEvents
+from services.ingest.handlers import Intake, Limits, Reader
+from services.ingest.openapi import FEEDBACK_EXAMPLES, INTERACTION_EXAMPLE, extend_openapi
+from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash
+from shared.bus import decode
+from shared.bus.memory import MemoryBroker, MemoryProducer
+from shared.events import FeedbackReceived, InteractionRecorded
+from shared.feedback_tokens import FeedbackToken, FeedbackTokens
+from shared.http import create_app
+from shared.ids import calculate_user_hash, new_id
+
+ANSWER = UUID("0199c2f0-7a3e-7c54-9d7b-1f2e3a4b5c6d")
+OTHER = UUID("0199c2f0-8b4f-7d65-8e8c-2a3b4c5d6e7f")
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+SECRET = "a hash secret of tests"
+TOKENS = FeedbackTokens("a token secret of tests")
+THUMB = {"type": "thumb", "interaction_id": str(ANSWER), "value": "up"}
+KEYS = {role: f"hk_{index:012x}_{role[0] * 43}" for index, role in enumerate(("frontend", "rater", "ops", "admin"))}
+
+
+def database_is_away() -> Any:
+    raise OperationalError("SELECT", {}, ConnectionError("no server"))
+
+
+class Edge:
+    """The app and what it put on the bus."""
+
+    def __init__(self, known: dict[UUID, str] | None = None, max_body_bytes: int = 100_000) -> None:
+        self.broker = MemoryBroker()
+        publisher = Publisher(
+            MemoryProducer(self.broker), deadline_seconds=5, max_in_flight=2_000, max_in_flight_bytes=10**7
+        )
+        limits = Limits(
+            TimeLimits(timedelta(seconds=60), None), TimeLimits(timedelta(seconds=60), timedelta(days=30)), 50_000
+        )
+        reader = Reader(limits, SECRET, "", lambda: NOW)
+        self.known = known or {}
+        self.app = create_app("ingest", checks={}, max_body_bytes=max_body_bytes)
+        callers = {role: Caller(f"{index:012x}", role, role) for index, role in enumerate(KEYS)}
+        stored = {c.key_id: StoredKey(c, calculate_secret_hash(KEYS[role][16:])) for role, c in callers.items()}
+        self.app.state.keys = KeyRing(lambda: stored)
+        self.app.state.keys.refresh()
+        lookup = KnownHashes(self._find, deadline_seconds=1)
+        self.app.include_router(
+            create_router(
+                Room(
+                    Intake("feedback", reader.read_feedback, publisher, lookup, RecentEvents(100)),
+                    Intake("interaction", reader.read_interaction, publisher, lookup, RecentEvents(100)),
+                    TOKENS,
+                    database_is_away,
+                    SECRET,
+                    lambda: NOW,
+                )
+            )
+        )
+        extend_openapi(self.app)
+
+    def _find(self, key_id: str, event_ids: Sequence[UUID]) -> dict[UUID, str]:
+        return {event_id: self.known[event_id] for event_id in event_ids if event_id in self.known}
+
+    def call(self, method: str, path: str, *, role: str | None = "frontend", **options: Any) -> httpx.Response:
+        headers = options.pop("headers", {})
+        if role is not None:
+            headers = {"authorization": f"Bearer {KEYS[role]}"} | headers
+
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as client:
+                return await client.request(method, path, headers=headers, **options)
+
+        return asyncio.run(send())
+
+    def post(self, path: str, body: Any, **options: Any) -> httpx.Response:
+        return self.call("POST", path, json=body, **options)
+
+    def feedback(self) -> list[FeedbackReceived]:
+        events = [decode(record) for record in self.broker.records("feedback.received")]
+        return [event for event in events if isinstance(event, FeedbackReceived)]
+
+    def interactions(self) -> list[InteractionRecorded]:
+        events = [decode(record) for record in self.broker.records("interaction.recorded")]
+        return [event for event in events if isinstance(event, InteractionRecorded)]
+
+
+@pytest.fixture
+def edge() -> Edge:
+    return Edge()
+
+
+def make_token(*interaction_ids: UUID, user: str | None = "0" * 32, lifetime: timedelta = timedelta(hours=1)) -> str:
+    return TOKENS.sign(FeedbackToken(interaction_ids, user, "00000000000f", NOW + lifetime))
+
+
+def with_token(text: str) -> dict[str, Any]:
+    return {"role": None, "headers": {"x-heliotrope-feedback-token": text}}
+
+
+@pytest.mark.parametrize("kind", sorted(FEEDBACK_EXAMPLES))
+def test_every_type_of_feedback_is_taken_as_documented(edge: Edge, kind: str):
+    response = edge.post("/v1/feedback", FEEDBACK_EXAMPLES[kind])
+    assert response.status_code == 202, response.text
+    [event] = edge.feedback()
+    assert response.json() == {"event_id": str(event.event_id), "status": "accepted"}
+    assert event.feedback.__struct_config__.tag == kind
+    assert event.received_at == NOW
+
+
+def test_the_user_leaves_the_process_as_a_keyed_hash_only(edge: Edge):
+    edge.post("/v1/feedback", THUMB | {"user_id": "ada@example.org"})
+    [record] = edge.broker.records("feedback.received")
+    assert b"ada" not in record.value
+    assert edge.feedback()[0].user == calculate_user_hash("ada@example.org", None, SECRET)
+
+
+@pytest.mark.parametrize(
+    "change, field",
+    [
+        ({"value": "sideways"}, "value"),
+        ({"value": 1}, "value"),
+        ({"type": "applause"}, "type"),
+        ({"type": None}, "type"),
+        ({"interaction_id": "the last one"}, "interaction_id"),
+        ({"occurred_at": "2026-11-22T11:59:00"}, "occurred_at"),
+        ({"occurred_at": "2026-11-22T12:02:00Z"}, "occurred_at"),
+        ({"occurred_at": "2026-10-01T12:00:00Z"}, "occurred_at"),
+        ({"stars": 5}, "stars"),
+        ({"type": "rating", "value": 6}, "value"),
+        ({"user_id": 7}, "user_id"),
+        ({"metadata": {"note": "a\0b"}}, "metadata.note"),
+    ],
+)
+def test_a_wrong_field_is_422_and_named_and_nothing_is_stored(edge: Edge, change: dict[str, Any], field: str):
+    response = edge.post("/v1/feedback", THUMB | change)
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert [error["field"] for error in response.json()["errors"]] == [field]
+    assert edge.feedback() == []
+
+
+def test_a_body_that_is_not_json_is_400(edge: Edge):
+    for path in ("/v1/feedback", "/v1/feedback/batch", "/v1/interactions", "/v1/interactions/batch"):
+        response = edge.call("POST", path, content=b"value=up")
+        assert (response.status_code, response.headers["content-type"]) == (400, "application/problem+json")
+
+
+def test_a_body_or_an_event_that_is_too_large_is_413():
+    edge = Edge()
+    assert edge.post("/v1/feedback", THUMB | {"metadata": {"note": "x" * 60_000}}).json()["title"] == "Event too large"
+    assert edge.post("/v1/feedback", THUMB | {"metadata": {"note": "x" * 120_000}}).status_code == 413
+    assert edge.feedback() == []
+
+
+@pytest.mark.parametrize("path", ["/v1/feedback", "/v1/feedback/batch", "/v1/interactions", "/v1/interactions/batch"])
+def test_only_front_ends_may_post(edge: Edge, path: str):
+    for role in ("rater", "ops", "admin"):
+        assert edge.post(path, THUMB, role=role).status_code == 403
+    assert edge.post(path, THUMB, role=None).status_code == 401
+    assert edge.post(path, THUMB, headers={"authorization": "Bearer hk_wrong"}).status_code == 401
+    assert edge.broker.records("feedback.received") == []
+
+
+def test_a_retry_with_the_same_id_is_202_and_another_body_is_409(edge: Edge):
+    event_id = str(new_id())
+    assert edge.post("/v1/feedback", THUMB | {"event_id": event_id}).status_code == 202
+    assert edge.post("/v1/feedback", THUMB | {"event_id": event_id}).status_code == 202
+    response = edge.post("/v1/feedback", THUMB | {"event_id": event_id, "value": "down"})
+    assert (response.status_code, response.json()["event_id"]) == (409, event_id)
+    assert {event.feedback.value for event in edge.feedback()} == {"up"}  # type: ignore[union-attr]
+
+
+def test_an_id_that_the_curator_knows_with_another_body_is_409():
+    event_id = new_id()
+    edge = Edge(known={event_id: "0" * 64})
+    assert edge.post("/v1/feedback", THUMB | {"event_id": str(event_id)}).status_code == 409
+    assert edge.post("/v1/feedback", THUMB | {"event_id": str(new_id())}).status_code == 202
+
+
+def test_a_poisoned_event_harms_no_neighbour_in_a_batch(edge: Edge):
+    bad = [THUMB | {"value": "sideways"}, 7, {"type": "thumb"}, THUMB | {"metadata": {"note": "x" * 60_000}}]
+    response = edge.post("/v1/feedback/batch", {"events": [THUMB, *bad, THUMB]})
+    assert response.status_code == 200
+    outcomes = response.json()["outcomes"]
+    assert [outcome["outcome"] for outcome in outcomes] == ["accepted", *["rejected"] * 4, "accepted"]
+    assert outcomes[1]["problem"]["status"] == 422
+    assert outcomes[1]["problem"]["errors"][0]["field"] == "events.1.value"
+    assert outcomes[3]["problem"]["errors"][0]["field"] == "events.3.interaction_id"
+    assert outcomes[4]["problem"]["status"] == 413
+    assert {str(event.event_id) for event in edge.feedback()} == {outcomes[0]["event_id"], outcomes[5]["event_id"]}
+
+
+def test_one_id_with_two_bodies_in_a_batch_is_stored_once(edge: Edge):
+    event_id = str(new_id())
+    events = [THUMB | {"event_id": event_id}, THUMB | {"event_id": event_id, "value": "down"}]
+    outcomes = edge.post("/v1/feedback/batch", {"events": events}).json()["outcomes"]
+    assert [outcome["outcome"] for outcome in outcomes] == ["accepted", "rejected"]
+    assert outcomes[1]["problem"]["status"] == 409
+
+
+def test_a_batch_holds_at_most_a_thousand_events(edge: Edge):
+    response = edge.post("/v1/feedback/batch", {"events": [1] * 1_001})
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "events")
+
+
+def test_an_interaction_is_recorded_with_its_user_or_else_its_conversation_hashed(edge: Edge):
+    interaction = INTERACTION_EXAMPLE | {"served_at": "2019-01-01T00:00:00Z"}
+    anonymous = {name: value for name, value in interaction.items() if name != "user_id"}
+    assert edge.post("/v1/interactions", interaction).status_code == 202
+    response = edge.post("/v1/interactions", anonymous | {"interaction_id": str(ANSWER)})
+    assert response.json() == {"event_id": str(ANSWER), "interaction_id": str(ANSWER), "status": "accepted"}
+    assert {event.user for event in edge.interactions()} == {
+        calculate_user_hash("ada", None, SECRET),
+        calculate_user_hash(None, "c-1042", SECRET),
+    }
+
+
+def test_an_interaction_from_the_future_or_without_roles_is_422(edge: Edge):
+    wrong = INTERACTION_EXAMPLE | {"served_at": "2026-11-23T00:00:00Z", "messages": [{"content": "hello"}]}
+    errors = edge.post("/v1/interactions", wrong).json()["errors"]
+    assert [error["field"] for error in errors] == ["messages.0.role", "served_at"]
+
+
+def test_a_feedback_token_speaks_for_its_user_on_its_answers_only(edge: Edge):
+    text = make_token(ANSWER, OTHER, user="f" * 32)
+    assert edge.post("/v1/feedback", THUMB | {"user_id": "mallory"}, **with_token(text)).status_code == 202
+    [event] = edge.feedback()
+    assert (event.user, event.key_id) == ("f" * 32, "00000000000f")
+    bearer = {"authorization": f"Bearer {text}"}
+    assert edge.post("/v1/feedback", FEEDBACK_EXAMPLES["choice"], role=None, headers=bearer).status_code == 202
+    assert edge.post("/v1/feedback", THUMB | {"interaction_id": str(new_id())}, **with_token(text)).status_code == 403
+    alone = with_token(make_token(ANSWER))
+    assert edge.post("/v1/feedback", FEEDBACK_EXAMPLES["choice"], **alone).status_code == 403
+
+
+def test_a_token_that_is_forged_or_expired_or_used_elsewhere_is_401(edge: Edge):
+    forged = FeedbackTokens("another secret").sign(FeedbackToken((ANSWER,), None, "x", NOW + timedelta(days=1)))
+    expired = make_token(ANSWER, lifetime=timedelta(seconds=-1))
+    for text in (forged, expired, "nonsense", make_token(ANSWER)[:-2]):
+        assert edge.post("/v1/feedback", THUMB, **with_token(text)).status_code == 401
+    assert edge.post("/v1/interactions", INTERACTION_EXAMPLE, **with_token(make_token(ANSWER))).status_code == 401
+    assert edge.feedback() == edge.interactions() == []
+
+
+def test_reading_is_503_without_a_database_and_taking_goes_on(edge: Edge):
+    assert edge.call("GET", "/v1/feedback", params={"interaction_id": str(ANSWER)}).status_code == 503
+    assert edge.call("GET", "/v1/feedback", params={"interaction_id": "the last"}).status_code == 422
+    assert edge.post("/v1/feedback", THUMB).status_code == 202
+
+
+def test_the_openapi_document_describes_bodies_that_are_really_taken(edge: Edge):
+    document = edge.app.openapi()
+    body = document["paths"]["/v1/feedback"]["post"]["requestBody"]["content"]["application/json"]
+    schema = body["schema"] | {"components": document["components"]}
+    for example in body["examples"].values():
+        jsonschema.validate(example["value"], schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(THUMB | {"value": "sideways"}, schema)
+    assert "#/components/schemas/Problem" in json.dumps(document["paths"])
+    assert set(document["paths"]["/v1/feedback"]["post"]["responses"]) == {
+        *("202", "400", "401", "403", "409", "413", "422", "429", "503")
+    }
