@@ -1,0 +1,503 @@
+"""The trainer's runs in a real Postgres: requested, claimed, swept, cancelled, carried out."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, create_engine, func, select, text, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from services.trainer import repository
+from services.trainer.adapters.checkpoints import mark_complete
+from services.trainer.api import make_router
+from services.trainer.consumer import RetrainHandler
+from services.trainer.domain.recipe import Recipe, parse_recipe
+from services.trainer.domain.sweep import Patience
+from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed, Watch
+from services.trainer.handlers.claim import Claim
+from services.trainer.handlers.sweep import Sweeper
+from services.trainer.handlers.training import Workplace, carry_out
+from shared.auth import KeyRing, create_key, load_keys
+from shared.bus import Record, decode
+from shared.errors import NotFound, StaleClaim
+from shared.events import Reason, RetrainRequested, TrainingCompleted
+from shared.http import create_app
+from shared.ids import new_id
+from shared.registry.memory import MemoryRegistry
+from shared.tables.curator import LoopSwitch
+from shared.tables.trainer import Outbox, Run
+
+Sessions = sessionmaker[Session]
+TIMEOUT = timedelta(seconds=30)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = create_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sessions(engine: Engine) -> Sessions:
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def make_request(**changes: Any) -> RetrainRequested:
+    now = datetime.now(UTC)
+    content: dict[str, Any] = {
+        "request_id": new_id(),
+        "reasons": [Reason(kind="volume", words="60 new pairs", value=60, threshold=50)],
+        "dataset_sha256": "d" * 64,
+        "dataset_uri": "/datasets/d",
+        "parent_version": "1",
+        "requested_at": now,
+        "deadline_at": now + timedelta(minutes=30),
+    }
+    return RetrainRequested(**content | changes)
+
+
+def load_recipe(name: str) -> Recipe:
+    if name != "support_bot":
+        raise NotFound(f"no recipe {name!r}")
+    return parse_recipe({"name": name, "method": "dpo", "max_steps": 4})
+
+
+def request(sessions: Sessions, event: RetrainRequested) -> Run:
+    handler = RetrainHandler(load_recipe, "support_bot", "")
+    with sessions() as session, session.begin():
+        handler.prepare(session, [event])
+        handler.handle(session, event)
+        handler.finish(session, [event])
+    with sessions() as session:
+        return session.scalars(select(Run).where(Run.request_id == event.request_id)).one()
+
+
+def load_run(sessions: Sessions, run_id: UUID) -> Run:
+    with sessions() as session:
+        return repository.load_run(session, run_id)
+
+
+def list_announced(sessions: Sessions) -> list[TrainingCompleted]:
+    with sessions() as session:
+        rows = session.scalars(select(Outbox).order_by(Outbox.sequence)).all()
+    events = [decode(Record(row.topic, row.key, row.value)) for row in rows]
+    assert all(isinstance(event, TrainingCompleted) for event in events)
+    return events  # type: ignore[return-value]
+
+
+def claim(sessions: Sessions, run_id: UUID, worker: str = "worker-1") -> Run | None:
+    with sessions() as session, session.begin():
+        return repository.claim_run(session, run_id, worker, TIMEOUT)
+
+
+def fall_silent(sessions: Sessions, run_id: UUID) -> None:
+    """As if the worker had died a minute ago."""
+    with sessions() as session, session.begin():
+        minute_ago = func.now() - timedelta(minutes=1)
+        session.execute(update(Run).where(Run.run_id == run_id).values(heartbeat_at=minute_ago))
+
+
+def make_sweeper(sessions: Sessions, enqueue: Callable[[UUID], None]) -> Sweeper:
+    return Sweeper(sessions, enqueue, Patience(timedelta(seconds=60), TIMEOUT), timedelta(seconds=30), "")
+
+
+def refuse(run_id: UUID) -> None:
+    raise ConnectionError("the queue is away")
+
+
+# --- requests
+
+
+def test_a_request_makes_one_run_however_often_it_comes(sessions: Sessions):
+    event = make_request()
+    run = request(sessions, event)
+    assert request(sessions, event).run_id == run.run_id
+    assert (run.state, run.recipe["max_steps"], run.parent_version) == ("queued", 4, "1")
+    assert list_announced(sessions) == []
+
+
+def test_a_recipe_that_cannot_be_used_fails_the_run_and_says_why(sessions: Sessions):
+    event = make_request(recipe="magic")
+    for _ in range(2):
+        assert request(sessions, event).state == "failed"
+    [announced] = list_announced(sessions)
+    assert (announced.outcome, announced.request_id) == ("failed", event.request_id)
+    assert announced.reason == "recipe 'magic' cannot be used: no recipe 'magic'"
+
+
+# --- claims
+
+
+def test_of_two_workers_one_gets_the_run(sessions: Sessions):
+    run = request(sessions, make_request())
+    claimed: list[Run | None] = []
+    threads = [
+        threading.Thread(target=lambda name=name: claimed.append(claim(sessions, run.run_id, name))) for name in "abcd"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    [held] = [taken for taken in claimed if taken]
+    assert (held.state, held.fencing_token) == ("running", 1)
+
+
+def test_a_silent_workers_run_is_taken_over_with_a_new_token(sessions: Sessions):
+    run = request(sessions, make_request())
+    assert claim(sessions, run.run_id)
+    assert claim(sessions, run.run_id, "worker-2") is None
+    fall_silent(sessions, run.run_id)
+    taken = claim(sessions, run.run_id, "worker-2")
+    assert taken is not None
+    assert (taken.fencing_token, taken.worker) == (2, "worker-2")
+
+
+def test_a_stale_worker_can_neither_beat_nor_write(sessions: Sessions, tmp_path: Path):
+    run = request(sessions, make_request())
+    claim(sessions, run.run_id)
+    stale = Claim(sessions, run.run_id, 1, heartbeat_seconds=60)
+    with stale.locked():
+        pass
+    fall_silent(sessions, run.run_id)
+    claim(sessions, run.run_id, "worker-2")
+    with pytest.raises(StaleClaim), stale.locked():
+        mark_complete(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(StaleClaim):
+        stale.beat()
+    with pytest.raises(StaleClaim):
+        stale.check()
+    stale.release()
+    assert load_run(sessions, run.run_id).worker == "worker-2"
+
+
+def test_nobody_takes_a_run_over_while_its_worker_writes(sessions: Sessions):
+    run = request(sessions, make_request())
+    claim(sessions, run.run_id)
+    fall_silent(sessions, run.run_id)
+    taken: list[Run | None] = []
+    rival = threading.Thread(target=lambda: taken.append(claim(sessions, run.run_id, "worker-2")))
+    with Claim(sessions, run.run_id, 1, heartbeat_seconds=60).locked() as (session, held):
+        rival.start()
+        rival.join(0.3)
+        assert taken == []
+        held.heartbeat_at = repository.load_now(session)
+    rival.join()
+    assert taken == [None]
+
+
+def test_the_heartbeat_carries_the_progress(sessions: Sessions):
+    run = request(sessions, make_request())
+    claim(sessions, run.run_id)
+    with Claim(sessions, run.run_id, 1, heartbeat_seconds=0.05) as held:
+        held.report(step=3, total=40)
+        wait_until(lambda: load_run(sessions, run.run_id).progress == {"step": 3, "total": 40})
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(100):
+        if condition():
+            return
+        pause.wait(0.05)
+    raise AssertionError("did not come true within 5 s")
+
+
+# --- the sweeper
+
+
+def test_a_new_run_is_enqueued_once(sessions: Sessions):
+    run = request(sessions, make_request())
+    enqueued: list[UUID] = []
+    sweeper = make_sweeper(sessions, enqueued.append)
+    for _ in range(3):
+        sweeper.sweep()
+    assert enqueued == [run.run_id]
+
+
+def test_a_queue_that_is_away_loses_no_run(sessions: Sessions):
+    run = request(sessions, make_request())
+    with pytest.raises(ConnectionError):
+        make_sweeper(sessions, refuse).sweep()
+    enqueued: list[UUID] = []
+    make_sweeper(sessions, enqueued.append).sweep()
+    assert enqueued == [run.run_id]
+
+
+def test_a_run_that_lost_its_worker_is_enqueued_again(sessions: Sessions):
+    run = request(sessions, make_request())
+    enqueued: list[UUID] = []
+    sweeper = make_sweeper(sessions, enqueued.append)
+    sweeper.sweep()
+    claim(sessions, run.run_id)
+    sweeper.sweep()
+    assert len(enqueued) == 1
+    with sessions() as session, session.begin():
+        hour, minute = func.now() - timedelta(hours=1), func.now() - timedelta(minutes=1)
+        session.execute(update(Run).values(enqueued_at=hour, heartbeat_at=minute))
+    sweeper.sweep()
+    assert enqueued == [run.run_id, run.run_id]
+
+
+def test_a_paused_loop_starts_no_run(sessions: Sessions):
+    run = request(sessions, make_request())
+    with sessions() as session, session.begin():
+        session.add(LoopSwitch(id=1, paused=True, actor="ada", at=datetime.now(UTC)))
+    enqueued: list[UUID] = []
+    sweeper = make_sweeper(sessions, enqueued.append)
+    sweeper.sweep()
+    assert enqueued == []
+    with sessions() as session, session.begin():
+        session.execute(update(LoopSwitch).values(paused=False))
+    sweeper.sweep()
+    assert enqueued == [run.run_id]
+
+
+def test_a_run_past_its_deadline_is_closed_with_the_reason(sessions: Sessions):
+    run = request(sessions, make_request(deadline_at=datetime.now(UTC) - timedelta(seconds=1)))
+    assert claim(sessions, run.run_id) is None
+    make_sweeper(sessions, refuse).sweep()
+    [announced] = list_announced(sessions)
+    assert announced.outcome == "failed"
+    assert announced.reason == "past its deadline while queued, after 0 attempts"
+
+
+def test_a_result_that_nobody_took_up_is_announced_again(sessions: Sessions):
+    run = request(sessions, make_request())
+    with sessions() as session, session.begin():
+        now = func.now()
+        minute_ago = func.now() - timedelta(minutes=1)
+        session.execute(update(Run).values(state="succeeded", finished_at=now, announced_at=minute_ago))
+    sweeper = make_sweeper(sessions, refuse)
+    sweeper.sweep()
+    sweeper.sweep()  # only just announced
+    assert [event.run_id for event in list_announced(sessions)] == [run.run_id]
+    with sessions() as session, session.begin():
+        session.execute(update(Run).values(announced_at=func.now() - timedelta(minutes=1)))
+        session.execute(
+            text(
+                "INSERT INTO evaluator.evaluations (evaluation_id, request_id, run_id, candidate_version,"
+                " champion_version, training, state, deadline_at)"
+                " VALUES (:id, :request, :run, '2', '1', '{}', 'generating', now())"
+            ),
+            {"id": new_id(), "request": run.request_id, "run": run.run_id},
+        )
+    sweeper.sweep()
+    assert len(list_announced(sessions)) == 1
+
+
+# --- carrying out
+
+
+def make_workplace(sessions: Sessions, folder: Path, train: Callable[[Job, Watch], Trained]) -> Workplace:
+    registry = MemoryRegistry(folder / "artifacts")
+    registry.register("/models/base", None, {"served_model": "/models/base"})
+    return Workplace(
+        sessions=sessions,
+        registry=registry,
+        train={"dpo": train},
+        runs_folder=folder / "runs",
+        worker="worker-1",
+        code_version="abc123",
+        topic_prefix="",
+        heartbeat_seconds=0.05,
+        heartbeat_timeout=TIMEOUT,
+        stop=threading.Event(),
+    )
+
+
+def train_quickly(job: Job, watch: Watch) -> Trained:
+    """Steps without a model."""
+    first = int(job.resume_from.name.removeprefix("checkpoint-")) if job.resume_from else 0
+    for step in range(first + 1, job.recipe.max_steps + 1):
+        watch.on_step(step, job.recipe.max_steps)
+        watch.on_metrics(step, {"loss": 0.5, "rewards/margins": 0.3})
+        checkpoint = job.checkpoints / f"checkpoint-{step}"
+        checkpoint.mkdir(parents=True)
+        watch.on_checkpoint(checkpoint)
+        if watch.stopping:
+            raise Interrupted(f"at step {step}")
+    job.candidate.mkdir(parents=True)
+    (job.candidate / "model.safetensors").write_bytes(b"weights")
+    return Trained(steps=job.recipe.max_steps - first, weights_sha256="w" * 64, words="done", pairs=60, refused=0)
+
+
+def test_a_run_ends_as_a_version_with_its_lineage_and_one_event(sessions: Sessions, tmp_path: Path):
+    run = request(sessions, make_request())
+    workplace = make_workplace(sessions, tmp_path, train_quickly)
+    carry_out(run.run_id, workplace)
+    carry_out(run.run_id, workplace)  # a second message for the same run
+    done = load_run(sessions, run.run_id)
+    assert (done.state, done.candidate_version, done.progress["step"]) == ("succeeded", "2", 4)
+    version = workplace.registry.load_version("2")
+    assert (Path(version.served_model) / "model.safetensors").read_bytes() == b"weights"
+    assert {name: version.tags[name] for name in version.tags if name != "served_model"} == {
+        "weights_sha256": "w" * 64,
+        "dataset_sha256": "d" * 64,
+        "recipe_sha256": run.recipe_sha256,
+        "parent_version": "1",
+        "training_run_id": str(run.run_id),
+        "request_id": str(run.request_id),
+        "code_version": "abc123",
+    }
+    [announced] = list_announced(sessions)
+    assert (announced.outcome, announced.candidate_version, announced.weights_sha256) == ("succeeded", "2", "w" * 64)
+    assert announced.mlflow_run_id == done.mlflow_run_id
+    assert not (tmp_path / "runs" / str(run.run_id)).exists()
+
+
+def test_a_failure_is_announced_with_its_reason(sessions: Sessions, tmp_path: Path):
+    def train(job: Job, watch: Watch) -> Trained:
+        raise TrainingFailed("loss is nan")
+
+    run = request(sessions, make_request())
+    carry_out(run.run_id, make_workplace(sessions, tmp_path, train))
+    [announced] = list_announced(sessions)
+    assert (announced.outcome, announced.reason, announced.candidate_version) == ("failed", "loss is nan", None)
+
+
+def test_a_surprise_is_a_failure_too(sessions: Sessions, tmp_path: Path):
+    def train(job: Job, watch: Watch) -> Trained:
+        raise OSError(28, "No space left on device")
+
+    run = request(sessions, make_request())
+    carry_out(run.run_id, make_workplace(sessions, tmp_path, train))
+    assert load_run(sessions, run.run_id).reason == "OSError: [Errno 28] No space left on device"
+
+
+def test_a_parent_that_is_not_registered_is_a_failure(sessions: Sessions, tmp_path: Path):
+    run = request(sessions, make_request(parent_version="9"))
+    carry_out(run.run_id, make_workplace(sessions, tmp_path, train_quickly))
+    assert load_run(sessions, run.run_id).reason == "no model version 9"
+
+
+def test_a_worker_told_to_stop_hands_the_run_back_and_the_next_one_resumes(sessions: Sessions, tmp_path: Path):
+    run = request(sessions, make_request())
+    workplace = make_workplace(sessions, tmp_path, train_quickly)
+    stopping = make_workplace(sessions, tmp_path, stop_after_two_steps)
+    carry_out(run.run_id, stopping)
+    released = load_run(sessions, run.run_id)
+    assert (released.state, released.enqueued_at, released.worker) == ("queued", None, None)
+    assert list_announced(sessions) == []
+    resumed: list[str] = []
+
+    def train(job: Job, watch: Watch) -> Trained:
+        assert job.resume_from is not None
+        resumed.append(job.resume_from.name)
+        return train_quickly(job, watch)
+
+    carry_out(run.run_id, Workplace(**vars(workplace) | {"train": {"dpo": train}}))
+    assert resumed == ["checkpoint-2"]
+    assert load_run(sessions, run.run_id).fencing_token == 2
+    assert [event.outcome for event in list_announced(sessions)] == ["succeeded"]
+
+
+def stop_after_two_steps(job: Job, watch: Watch) -> Trained:
+    for step in (1, 2):
+        checkpoint = job.checkpoints / f"checkpoint-{step}"
+        checkpoint.mkdir(parents=True)
+        watch.on_checkpoint(checkpoint)
+    raise Interrupted("at step 2")
+
+
+def test_a_worker_that_died_after_registering_leaves_no_twin(sessions: Sessions, tmp_path: Path):
+    run = request(sessions, make_request())
+    workplace = make_workplace(sessions, tmp_path, train_quickly)
+    earlier = workplace.registry.register("/models/c", None, {"training_run_id": str(run.run_id), "served_model": "c"})
+    carry_out(run.run_id, workplace)
+    assert load_run(sessions, run.run_id).candidate_version == earlier.version
+    assert len(workplace.registry.list_versions()) == 2
+
+
+def test_a_worker_whose_run_was_taken_over_registers_nothing(sessions: Sessions, tmp_path: Path):
+    run = request(sessions, make_request())
+
+    def train(job: Job, watch: Watch) -> Trained:
+        trained = train_quickly(job, watch)
+        with sessions() as session, session.begin():
+            session.execute(update(Run).values(fencing_token=Run.fencing_token + 1))
+        return trained
+
+    workplace = make_workplace(sessions, tmp_path, train)
+    carry_out(run.run_id, workplace)
+    assert len(workplace.registry.list_versions()) == 1
+    assert list_announced(sessions) == []
+    assert load_run(sessions, run.run_id).state == "running"
+
+
+def test_a_database_that_goes_away_leaves_the_run_to_the_sweeper(sessions: Sessions, engine: Engine, tmp_path: Path):
+    def train(job: Job, watch: Watch) -> Trained:
+        raise ConnectionError("the database is away")
+
+    run = request(sessions, make_request())
+    with pytest.raises(ConnectionError):
+        carry_out(run.run_id, make_workplace(sessions, tmp_path, train))
+    assert load_run(sessions, run.run_id).state == "running"
+    assert list_announced(sessions) == []
+
+
+# --- over HTTP
+
+
+@pytest.fixture
+def client(sessions: Sessions) -> TestClient:
+    app = create_app("trainer", checks={})
+    app.state.keys = KeyRing(lambda: load_keys(sessions))
+    app.include_router(make_router(sessions, topic_prefix=""))
+    return TestClient(app)
+
+
+def make_header(sessions: Sessions, client: TestClient, role: str) -> dict[str, str]:
+    with sessions() as session, session.begin():
+        key = create_key(session, f"{role}-key", role)
+    client.app.state.keys.refresh()  # type: ignore[attr-defined]
+    return {"Authorization": f"Bearer {key}"}
+
+
+def test_ops_see_the_runs_and_others_do_not(sessions: Sessions, client: TestClient):
+    run = request(sessions, make_request())
+    header = make_header(sessions, client, "ops")
+    listed = client.get("/v1/runs", headers=header).json()["runs"]
+    assert [(row["run_id"], row["state"]) for row in listed] == [(str(run.run_id), "queued")]
+    assert client.get(f"/v1/runs/{run.run_id}", headers=header).json() == listed[0]
+    assert client.get("/v1/runs?state=failed", headers=header).json() == {"runs": []}
+    assert client.get(f"/v1/runs/{new_id()}", headers=header).status_code == 404
+    assert client.get("/v1/runs?state=magic", headers=header).status_code == 422
+    assert client.get("/v1/runs").status_code == 401
+    assert client.get("/v1/runs", headers=make_header(sessions, client, "frontend")).status_code == 403
+
+
+def test_only_an_admin_cancels_and_only_what_is_not_finished(sessions: Sessions, client: TestClient):
+    run = request(sessions, make_request())
+    path = f"/v1/runs/{run.run_id}/cancel"
+    assert client.post(path, headers=make_header(sessions, client, "ops")).status_code == 403
+    admin = make_header(sessions, client, "admin")
+    cancelled = client.post(path, headers=admin).json()
+    assert (cancelled["state"], cancelled["reason"]) == ("cancelled", "cancelled by admin-key")
+    assert client.post(path, headers=admin).status_code == 409
+    assert [event.outcome for event in list_announced(sessions)] == ["cancelled"]
+    assert claim(sessions, run.run_id) is None
+
+
+def test_a_running_run_notices_its_cancelling(sessions: Sessions, client: TestClient, tmp_path: Path):
+    run = request(sessions, make_request())
+    admin = make_header(sessions, client, "admin")
+
+    def train(job: Job, watch: Watch) -> Trained:
+        assert client.post(f"/v1/runs/{run.run_id}/cancel", headers=admin).status_code == 200
+        pause = threading.Event()
+        for _ in range(100):
+            watch.on_micro_step()
+            pause.wait(0.05)
+        raise AssertionError("nobody told the worker within 5 s")
+
+    workplace = make_workplace(sessions, tmp_path, train)
+    carry_out(run.run_id, workplace)
+    assert [event.outcome for event in list_announced(sessions)] == ["cancelled"]
+    assert len(workplace.registry.list_versions()) == 1
