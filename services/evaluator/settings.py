@@ -15,7 +15,7 @@ class EvaluatorSettings(BaseSettings):
         default="model", description="model: as the checkpoint's generation_config says; greedy: the likeliest token"
     )
     max_new_tokens: int = Field(default=80, ge=1, le=4_096, description="length of an answer, at most")
-    batch_size: int = Field(default=8, ge=1, le=512, description="answers generated at once")
+    batch_size: int = Field(default=16, ge=1, le=512, description="answers generated at once")
     dtype: Literal["bfloat16", "float32"] = Field(default="bfloat16", description="number format of the weights")
     generation_deadline_seconds: float = Field(default=3_600, gt=0, description="without answers by then: inconclusive")
     heartbeat_expiry_seconds: float = Field(
