@@ -1,5 +1,6 @@
 """The Celery task that wakes a worker for a run, and how it is sent."""
 
+import signal
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -28,12 +29,12 @@ def make_enqueue(app: "Celery[BaseTask]", settings: Settings) -> Callable[[UUID]
     return enqueue
 
 
-def register_train(
-    app: "Celery[BaseTask]", carry_out: Callable[[UUID, threading.Event], None], stop: threading.Event
-) -> None:
-    """Register the task; `stop` is set in the process that runs it when that process was told to stop."""
+def register_train(app: "Celery[BaseTask]", carry_out: Callable[[UUID, threading.Event], None]) -> None:
+    """Register the task. It runs in a child process; SIGTERM to that process sets the event."""
 
     def train(run_id: str) -> None:
+        stop = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())  # now: the pool sets its own when the child starts
         carry_out(UUID(run_id), stop)
 
     app.task(name=TRAIN)(train)

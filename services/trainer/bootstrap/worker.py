@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from uuid import UUID
 import billiard.process
 import uvicorn
 from celery import signals
+from celery.worker import state
 
 from services.trainer.adapters.code_version import load_code_version
 from services.trainer.domain.training import Job, Trained, Watch
@@ -54,9 +54,8 @@ def run_worker() -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     celery = create_celery(settings)
-    stop = threading.Event()
-    register_train(celery, partial(carry_out_in_child, settings, trainer), stop)
-    disconnect = connect_signals(stop)
+    register_train(celery, partial(carry_out_in_child, settings, trainer))
+    connect_signals()
     serve_health(settings, celery)
     worker = celery.Worker(
         pool="prefork",
@@ -67,37 +66,23 @@ def run_worker() -> None:
         loglevel=settings.log_level,
     )
     worker.start()
-    disconnect()
     raise SystemExit(worker.exitcode)
 
 
-def connect_signals(stop: threading.Event) -> Callable[[], None]:
-    """Keep celery's hands off the logging, and pass the request to stop on to the child; returns the undoing."""
+def connect_signals() -> None:
+    """Keep celery's hands off the logging, and pass the request to stop on to a child that is at work."""
 
     def keep_logging(**_: Any) -> None:
         """A receiver of this signal replaces celery's own set-up."""
 
-    def stop_child_gently(**_: Any) -> None:
-        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    def stop_children_gently(**_: Any) -> None:
+        if state.active_requests:
+            for child in billiard.process.active_children():
+                if child.pid:
+                    os.kill(child.pid, signal.SIGTERM)
 
-    def tell_children(**_: Any) -> None:
-        for child in billiard.process.active_children():
-            if child.pid:
-                os.kill(child.pid, signal.SIGTERM)
-
-    receivers = [
-        (signals.setup_logging, keep_logging),
-        (signals.worker_process_init, stop_child_gently),
-        (signals.worker_shutting_down, tell_children),
-    ]
-    for sent, receiver in receivers:
-        sent.connect(receiver, weak=False)
-
-    def disconnect() -> None:
-        for sent, receiver in receivers:
-            sent.disconnect(receiver)
-
-    return disconnect
+    signals.setup_logging.connect(keep_logging, weak=False)
+    signals.worker_shutting_down.connect(stop_children_gently, weak=False)
 
 
 def serve_health(settings: Settings, celery: "Celery[BaseTask]") -> None:

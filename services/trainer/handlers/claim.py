@@ -85,6 +85,13 @@ class Claim:
         with self._sessions() as session, session.begin():
             yield session, repository.lock_claim(session, self._run_id, self._token)
 
+    @contextmanager
+    def ending(self) -> Iterator[tuple[Session, Run]]:
+        """As `locked`, for the transaction that closes the run: no sign of life comes after it."""
+        with self.locked() as held:
+            self._stopped.set()
+            yield held
+
     def release(self) -> None:
         """Hand the run back to the queue."""
         self._stopped.set()

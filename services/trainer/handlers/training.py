@@ -65,6 +65,7 @@ def _carry_out_claimed(run: Run, claim: Claim, workplace: Workplace) -> None:
         _train_and_register(run, claim, workplace)
     except StaleClaim as error:
         logger.warning("run_given_up", reason=error.detail)
+        _tidy_up_if_finished(run.run_id, workplace)
         return
     except Interrupted as error:
         claim.release()
@@ -74,14 +75,16 @@ def _carry_out_claimed(run: Run, claim: Claim, workplace: Workplace) -> None:
         if is_transient(error):  # the database is away: the sweeper finds the run, and the next worker its checkpoint
             raise
         logger.error("run_failed", exc_info=not isinstance(error, HeliotropeError), reason=str(error))
-        _fail(run, claim, workplace, _describe(error))
-    delete_folder(workplace.runs_folder / str(run.run_id))
+        _fail(claim, workplace, _describe(error))
+    _tidy_up_if_finished(run.run_id, workplace)
 
 
 def _train_and_register(run: Run, claim: Claim, workplace: Workplace) -> None:
     registry = workplace.registry
     folder = workplace.runs_folder / str(run.run_id)
     mlflow_run_id = registry.start_run(f"train {run.request_id}", {"training_run_id": str(run.run_id)})
+    with claim.locked() as (_, held):
+        held.mlflow_run_id = mlflow_run_id
     registry.log_params(mlflow_run_id, _list_params(run))
     job = Job(
         recipe=parse_recipe(run.recipe),
@@ -97,14 +100,12 @@ def _train_and_register(run: Run, claim: Claim, workplace: Workplace) -> None:
     logger.info("training_ended", steps=trained.steps, words=trained.words, refused_pairs=trained.refused)
     watch.on_phase("registering")
     source = registry.log_folder(mlflow_run_id, job.candidate, "model")
-    with claim.locked() as (session, held):
+    with claim.ending() as (session, held):
         version = _register(held, trained, source, mlflow_run_id, workplace)
         held.candidate_version = version.version
         held.weights_sha256 = trained.weights_sha256
-        held.mlflow_run_id = mlflow_run_id
         held.progress = watch.progress | {"phase": "done", "seconds_left": 0.0}
         finish_run(session, held, "succeeded", trained.words, topic_prefix=workplace.topic_prefix)
-    registry.end_run(mlflow_run_id, succeeded=True)
     logger.info("run_succeeded", candidate_version=version.version, weights_sha256=trained.weights_sha256)
 
 
@@ -126,12 +127,26 @@ def _register(run: Run, trained: Trained, source: str, mlflow_run_id: str, workp
     return workplace.registry.register(source, mlflow_run_id, tags)
 
 
-def _fail(run: Run, claim: Claim, workplace: Workplace, reason: str) -> None:
+def _fail(claim: Claim, workplace: Workplace, reason: str) -> None:
     try:
-        with claim.locked() as (session, held):
+        with claim.ending() as (session, held):
             finish_run(session, held, "failed", reason, topic_prefix=workplace.topic_prefix)
     except StaleClaim as error:
         logger.warning("run_given_up", reason=error.detail)
+
+
+def _tidy_up_if_finished(run_id: UUID, workplace: Workplace) -> None:
+    """Once a run is over, by whoever's hand: its checkpoints go, and its tracking run ends. Neither may fail it."""
+    with workplace.sessions() as session:
+        run = repository.load_run(session, run_id)
+    if run.state in repository.OPEN_STATES:
+        return
+    delete_folder(workplace.runs_folder / str(run_id))
+    try:
+        if run.mlflow_run_id:
+            workplace.registry.end_run(run.mlflow_run_id, succeeded=run.state == "succeeded")
+    except Exception as error:
+        logger.warning("tracking_run_not_ended", error=repr(error))
 
 
 def _describe(error: Exception) -> str:
