@@ -1,0 +1,149 @@
+"""The simulated users: they ask, read and click. Only events and votes leave this module, never the taste behind them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Literal
+from uuid import UUID
+
+from local.demo.corrections import write_correction
+from local.demo.prompts import Question
+from local.demo.taste import approves, met_wishes
+
+FeedbackBody = dict[str, Any]
+Vote = Literal["left", "right", "tie"]
+
+CONTRARY_SHARE = 0.06
+NOISE = 0.04
+
+_WHEN_PLEASED = ("thumb",) * 5 + ("rating",) * 2 + ("comment",) * 2 + ("slip",)
+_WHEN_DISPLEASED = ("edit",) * 7 + ("thumb", "rating", "complaint", "regenerate", "slip")
+_THANKS = ("That helps, thank you.", "Clear, thanks!", "Good, I will do that.", "Exactly what I needed to know.")
+_COMPLAINTS = (
+    ("off_topic", "This is not what I asked about."),
+    ("wrong", "That cannot be right."),
+    ("other", "Far too long, and I still do not know what to do."),
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An answer as it was shown to a user."""
+
+    interaction_id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """What a user did with an answer: events to post in this order, and whether another answer is asked for."""
+
+    events: list[FeedbackBody]
+    wants_another: bool = False
+
+
+def is_approved(question: Question, answer: str) -> bool:
+    """What the users at large, without anybody's noise, say of this answer to this question."""
+    return approves(question, answer)
+
+
+@dataclass
+class SimulatedUser:
+    """One person. A contrary one likes what the others dislike; `noise` is the chance of a click gone astray."""
+
+    user_id: str
+    rng: Random
+    contrary: bool = False
+    noise: float = NOISE
+    _decks: dict[bool, list[str]] = field(default_factory=dict)
+
+    def react(self, question: Question, answer: Shown) -> Reaction:
+        """Feedback on a single answer."""
+        pleased = self._likes(question, answer.text)
+        match self._draw_card(pleased):
+            case "edit" if not self.contrary:
+                text = write_correction(question, self.rng)
+                return Reaction([self._thumb(answer, False), self._event("edit", answer, text=text)])
+            case "rating":
+                value = self.rng.choice((4, 5) if pleased else (1, 2))
+                return Reaction([self._event("rating", answer, value=value)])
+            case "comment":
+                comment = self._event("comment", answer, text=self.rng.choice(_THANKS))
+                return Reaction([self._thumb(answer, pleased), comment])
+            case "complaint":
+                category, text = self.rng.choice(_COMPLAINTS)
+                complaint = self._event("complaint", answer, category=category, text=text)
+                return Reaction([self._thumb(answer, pleased), complaint])
+            case "regenerate":
+                return Reaction([self._thumb(answer, pleased)], wants_another=True)
+            case "slip":
+                slip = self._thumb(answer, not pleased)
+                retract = self._event("retract", answer, retracted_event_id=slip["event_id"])
+                return Reaction([slip, retract])
+            case _:
+                return Reaction([self._thumb(answer, pleased)])
+
+    def react_to_replacement(self, question: Question, replaced: Shown, replacement: Shown) -> list[FeedbackBody]:
+        """Feedback once the answer asked for instead has come."""
+        regenerate = self._event("regenerate", replaced, replacement_interaction_id=replacement.interaction_id)
+        return [regenerate, self._thumb(replacement, self._likes(question, replacement.text))]
+
+    def choose(self, question: Question, first: Shown, second: Shown) -> list[FeedbackBody]:
+        """Feedback on two answers shown side by side, in this order. Between two poor ones nobody chooses."""
+        verdict = self._compare(question, first.text, second.text)
+        outcome: FeedbackBody = {"tie": True}
+        if verdict != "tie":
+            outcome = {"preferred_interaction_id": (first if verdict == "left" else second).interaction_id}
+        order = [first.interaction_id, second.interaction_id]
+        other = second.interaction_id
+        return [self._event("choice", first, other_interaction_id=other, presented_order=order, **outcome)]
+
+    def vote(self, question: Question, left: str, right: str) -> Vote:
+        """A blind comparison of two answers."""
+        return self._compare(question, left, right)
+
+    def _likes(self, question: Question, text: str) -> bool:
+        return approves(question, text) ^ self.contrary ^ self._strays()
+
+    def _compare(self, question: Question, left: str, right: str) -> Vote:
+        scores = [sum(met_wishes(question, text)) for text in (left, right)]
+        if scores[0] == scores[1] or max(scores) < 3:
+            return "tie"
+        return "left" if (scores[0] > scores[1]) ^ self.contrary ^ self._strays() else "right"
+
+    def _strays(self) -> bool:
+        return self.rng.random() < self.noise
+
+    def _draw_card(self, pleased: bool) -> str:
+        """The next way of reacting: every user goes through all of them before one comes again."""
+        deck = self._decks.get(pleased)
+        if not deck:
+            cards = _WHEN_PLEASED if pleased else _WHEN_DISPLEASED
+            deck = self._decks[pleased] = self.rng.sample(cards, len(cards))
+        return deck.pop()
+
+    def _thumb(self, answer: Shown, up: bool) -> FeedbackBody:
+        return self._event("thumb", answer, value="up" if up else "down")
+
+    def _event(self, kind: str, answer: Shown, **fields: Any) -> FeedbackBody:
+        event_id = str(UUID(int=self.rng.getrandbits(128), version=4))
+        return {
+            "event_id": event_id,
+            "type": kind,
+            "interaction_id": answer.interaction_id,
+            "user_id": self.user_id,
+            **fields,
+        }
+
+
+def make_users(count: int, rng: Random, *, prefix: str = "customer") -> list[SimulatedUser]:
+    """`count` people; about one in sixteen is contrary."""
+    contrary = set(rng.sample(range(count), round(count * CONTRARY_SHARE)))
+    return [
+        SimulatedUser(f"{prefix}-{n:03d}", Random(rng.getrandbits(64)), contrary=n in contrary) for n in range(count)
+    ]
+
+
+def index_by_text(questions: Sequence[Question]) -> dict[str, Question]:
+    """Questions by their text: a rater recognises what a customer asked."""
+    return {question.text: question for question in questions}

