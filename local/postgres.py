@@ -80,7 +80,7 @@ def make_cluster(data: Path, password: str) -> None:
     if wrapper[:1] == ("setpriv",):
         for path in (data, password_file):
             os.chown(path, pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid)
-    options = ("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions")
+    options = ("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions", "--no-sync")
     command = (*wrapper, find_binary("initdb"), "-D", str(data), "-U", OWNER, f"--pwfile={password_file}", *options)
     try:
         finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")

@@ -50,14 +50,17 @@ def _describe_postgres(layout: Layout, secrets: Secrets) -> Process:
 
 
 def _write_valkey_config(layout: Layout, secrets: Secrets) -> None:
-    """The password goes into a file that only we may read: arguments can be seen by everyone on the machine."""
+    """The password goes into a file that only we may read: arguments can be seen by everyone on the machine.
+
+    Its process title stays as it is: writing one destroys the environment that `find_leftovers` reads.
+    """
     data = layout.home / "valkey"
     data.mkdir(parents=True, exist_ok=True)
     config = data / "valkey.conf"
     config.touch(mode=0o600)
     config.write_text(
         f'port {layout.port("valkey")}\nbind 127.0.0.1\ndir "{data}"\nrequirepass {secrets.valkey_password}\n'
-        'appendonly yes\nappendfsync everysec\nsave ""\n'
+        'appendonly yes\nappendfsync everysec\nsave ""\nset-proc-title no\n'
     )
 
 

@@ -80,7 +80,7 @@ class Stack:
 
     @cached_property
     def secrets(self) -> Secrets:
-        self.layout.home.mkdir(parents=True, exist_ok=True)
+        self.layout.home.mkdir(mode=0o711, parents=True, exist_ok=True)
         return load_secrets(self.layout.secrets)
 
     @cached_property
@@ -94,8 +94,7 @@ class Stack:
 
     @cached_property
     def supervisor(self) -> Supervisor:
-        config = self.layout.home / "supervisord.conf"
-        return Supervisor(self.layout.port("supervisor"), self.secrets.supervisor_password, config, self.layout.logs)
+        return Supervisor(self.layout.home, self.layout.port("supervisor"), self.secrets.supervisor_password)
 
     @property
     def _servers(self) -> frozenset[str]:
@@ -157,7 +156,6 @@ class Stack:
             port=self.layout.port("supervisor"),
             password=self.secrets.supervisor_password,
             home=self.layout.home,
-            logs=self.layout.logs,
             folder=find_checkout(),
         )
         ours = {name: value for name, value in self.environment.items() if name.startswith("HELIOTROPE_")}
@@ -169,7 +167,7 @@ class Stack:
             stop_leftovers(leftovers)
         self._check_ports()
         write_private(self.layout.started_with, {"port_base": self.layout.port_base})
-        self.supervisor.start(config, self.environment, find_checkout())
+        self.supervisor.start(config, self.environment)
 
     def _check_ports(self) -> None:
         wanted = {"supervisor": self.layout.port("supervisor")} | {
@@ -228,7 +226,7 @@ class Stack:
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
         """One `up` or `down` of a home at a time; the next one waits."""
-        self.layout.home.mkdir(parents=True, exist_ok=True)
+        self.layout.home.mkdir(mode=0o711, parents=True, exist_ok=True)
         with (self.layout.home / "stack.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

@@ -50,11 +50,13 @@ class _Transport(xmlrpc.client.Transport):
 
 
 class Supervisor:
-    def __init__(self, port: int, password: str, config: Path, logs: Path) -> None:
+    """Lives in `home`: its configuration, its pid file, and the logs of all processes under `logs/`."""
+
+    def __init__(self, home: Path, port: int, password: str) -> None:
         self._port = port
         self._password = password
-        self._config = config
-        self._logs = logs
+        self._home = home
+        self._config = home / "supervisord.conf"
         self._child: subprocess.Popen[bytes] | None = None
 
     def _call(self, method: str, *arguments: Any) -> Any:
@@ -64,26 +66,29 @@ class Supervisor:
 
     def is_running(self) -> bool:
         """Whether our supervisor answers: the port may also belong to a stranger."""
+        if self._child is not None:
+            self._child.poll()  # if it was killed, let it not stay a zombie
         try:
-            return bool(self._call("getIdentification") == str(self._config.parent))
+            return bool(self._call("getIdentification") == str(self._home))
         except (OSError, xmlrpc.client.Error, http.client.HTTPException):
             return False
 
     def matches(self, config: str) -> bool:
         return self._config.exists() and self._config.read_text() == config
 
-    def start(self, config: str, environment: Mapping[str, str], folder: Path, deadline_seconds: float = 20) -> None:
+    def start(self, config: str, environment: Mapping[str, str], deadline_seconds: float = 20) -> None:
         """Start supervisord with nothing running under it yet.
 
         Raises:
             SupervisorFailed: with what it said.
         """
-        self._logs.mkdir(parents=True, exist_ok=True)
+        logs = self._home / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
         draft = self._config.with_suffix(".draft")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(config)
         draft.replace(self._config)
-        said = self._logs / "supervisor.stderr"
+        said = logs / "supervisor.stderr"
         with said.open("wb") as errors:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "--silent", "-c", str(self._config)],
@@ -91,7 +96,7 @@ class Supervisor:
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 env=dict(environment),
-                cwd=folder,
+                cwd=self._home,
                 start_new_session=True,
             )
         deadline = time.monotonic() + deadline_seconds
@@ -155,18 +160,19 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def render_config(
-    processes: Sequence[Process], *, port: int, password: str, home: Path, logs: Path, folder: Path
-) -> str:
-    """supervisord's configuration: nothing starts by itself, everything restarts when it dies."""
+def render_config(processes: Sequence[Process], *, home: Path, port: int, password: str, folder: Path) -> str:
+    """supervisord's configuration: nothing starts by itself, everything restarts when it dies.
+
+    Logs are relative to where supervisord runs, `home`: it expands percent signs in their paths twice.
+    """
     lines = [
         "[supervisord]",
         f"identifier={_escape(str(home))}",
-        f"logfile={_escape(str(logs / 'supervisor.log'))}",
+        "logfile=logs/supervisor.log",
         "logfile_maxbytes=5MB",
         "logfile_backups=2",
-        f"pidfile={_escape(str(home / 'supervisor.pid'))}",
-        f"childlogdir={_escape(str(logs))}",
+        "pidfile=supervisor.pid",
+        "childlogdir=logs",
         *(["user=root"] if os.geteuid() == 0 else []),
         "[rpcinterface:supervisor]",
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
@@ -191,7 +197,7 @@ def render_config(
             f"stopwaitsecs={process.stop_seconds}",
             "killasgroup=true",
             "redirect_stderr=true",
-            f"stdout_logfile={_escape(str(logs / (process.name + '.log')))}",
+            f"stdout_logfile=logs/{process.name}.log",
             "stdout_logfile_maxbytes=20MB",
             "stdout_logfile_backups=3",
         ]

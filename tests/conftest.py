@@ -7,7 +7,7 @@ The environment's servers are used in their place when `HELIOTROPE_DATABASE_URL`
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,16 +22,23 @@ from local.stack import Stack
 STORES = ("postgres", "valkey", "broker")
 
 
-def find_port_base() -> int:
-    """A base above which no port of a stack is taken, away from the default one."""
-    while True:
-        base = random.randrange(20_000, 32_000, 60)
-        if all(is_port_free(base + offset) for offset in range(60)):
-            return base
+@pytest.fixture(scope="session")
+def find_port_base() -> Callable[[], int]:
+    """Finds a base above which no port of a stack is taken, a new one each time and away from the default one."""
+    bases = list(range(20_000, 32_000, 60))
+    random.shuffle(bases)
+
+    def find() -> int:
+        while True:
+            base = bases.pop()
+            if all(is_port_free(base + offset) for offset in range(60)):
+                return base
+
+    return find
 
 
 @pytest.fixture(scope="session")
-def stores() -> Iterator[Connections]:
+def stores(find_port_base: Callable[[], int]) -> Iterator[Connections]:
     """Postgres, Valkey and the broker, for the whole run."""
     home = Path(tempfile.mkdtemp(prefix="heliotrope-tests-"))
     home.chmod(0o755)  # as root, Postgres may have to run as a user who must reach its folder
