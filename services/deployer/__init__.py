@@ -1,0 +1,1 @@
+"""Gate report in, rollout out: approval, canary stages, a way back at every step."""

@@ -1,0 +1,1 @@
+"""What the deployer reaches over the network."""

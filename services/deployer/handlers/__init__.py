@@ -1,0 +1,1 @@
+"""What the deployer does: load, decide, save, announce."""

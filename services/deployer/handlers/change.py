@@ -1,0 +1,134 @@
+"""One change of a rollout: its row, the routing table, the audit log and the announcement, in one transaction."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from services.deployer.domain.rollout import Command, Position, next_position
+from services.deployer.domain.routing import (
+    choose_server,
+    next_stage_table,
+    promoted_table,
+    withdrawn_table,
+)
+from services.deployer.repository import append_audit, load_routing, save_routing
+from services.deployer.settings import DeployerSettings
+from shared.errors import Conflict
+from shared.events import RolloutAdvanced, Route, RoutingTable
+from shared.outbox import append_event
+from shared.tables.deployer import Outbox, Rollout
+
+
+@dataclass(frozen=True)
+class Change:
+    """Who does what, why, and when."""
+
+    command: Command
+    actor: str
+    words: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Applies changes; holds what they need besides the session."""
+
+    settings: DeployerSettings
+    family: str
+    topic_prefix: str
+    servers: list[str]
+
+    def load_table(self, session: Session) -> RoutingTable:
+        """The table in force.
+
+        Raises:
+            Conflict: there is no champion yet.
+        """
+        table = load_routing(session, self.family)
+        if table is None:
+            raise Conflict("there is no champion yet: adopt one first")
+        return table
+
+    def apply(self, session: Session, rollout: Rollout, change: Change, *, canary: Route | None = None) -> None:
+        """Move the rollout; `canary` is its route, needed to start it.
+
+        Raises:
+            InvalidCommand: not possible in its state.
+        """
+        before = derive_position(rollout)
+        after = next_position(before, change.command, stages=len(self.settings.stages))
+        table = self.load_table(session)
+        moved = self._derive_table(table, before, after, rollout, canary)
+        self._save(rollout, before, after, change)
+        if moved is not None:
+            save_routing(session, moved)
+        self.record(session, change, rollout, detail={"from": before.state, "to": after.state, "stage": after.stage})
+        self.announce(session, rollout, moved or table, change)
+
+    def _derive_table(
+        self, table: RoutingTable, before: Position, after: Position, rollout: Rollout, canary: Route | None
+    ) -> RoutingTable | None:
+        """The next routing table, or None when routing stays as it is."""
+        if after.state == "champion":
+            return promoted_table(table)
+        if after.is_closed:
+            return withdrawn_table(table) if before.serves_canary else None
+        if after.stage is None or after.stage == before.stage:
+            return None
+        route = canary or table.canary
+        if route is None:
+            raise Conflict("the canary's model server is not known")
+        percent = self.settings.stages[after.stage]
+        return next_stage_table(
+            table, route, rollout.rollout_id, percent=percent, holdback_percent=self.settings.holdback_percent
+        )
+
+    def _save(self, rollout: Rollout, before: Position, after: Position, change: Change) -> None:
+        rollout.state, rollout.stage, rollout.paused_from = after.state, after.stage, after.paused_from
+        rollout.words = change.words
+        if before.stage is not None and after.stage != before.stage:
+            rollout.stages = [*rollout.stages[:-1], rollout.stages[-1] | _end_stage(rollout, change)]
+        if after.stage is not None and after.stage != before.stage:
+            rollout.stage_started_at = change.at
+            entry = {"percent": self.settings.stages[after.stage], "started_at": change.at.isoformat()}
+            rollout.stages = [*rollout.stages, entry]
+        if after.is_closed:
+            rollout.closed_at = change.at
+
+    def choose_route(self, table: RoutingTable, rollout: Rollout, model: str) -> Route:
+        """Where the candidate is going to be served."""
+        return Route(version=rollout.candidate_version, model=model, base_url=choose_server(table, self.servers))
+
+    def record(self, session: Session, change: Change, rollout: Rollout | None, detail: dict[str, Any]) -> None:
+        append_audit(
+            session,
+            change.at,
+            actor=change.actor,
+            action=change.command,
+            subject=str(rollout.rollout_id) if rollout else self.family,
+            detail=detail | {"words": change.words},
+        )
+
+    def announce(self, session: Session, rollout: Rollout, table: RoutingTable, change: Change) -> None:
+        event = RolloutAdvanced(
+            state=rollout.state,  # type: ignore[arg-type]  # the table's check allows no other
+            words=change.words,
+            routing=table,
+            at=change.at,
+            rollout_id=rollout.rollout_id,
+            request_id=rollout.request_id,
+            candidate_version=rollout.candidate_version,
+            stage=rollout.stage,
+        )
+        append_event(session, Outbox, event, source="deployer", topic_prefix=self.topic_prefix)
+
+
+def derive_position(rollout: Rollout) -> Position:
+    return Position(rollout.state, rollout.stage, rollout.paused_from)  # type: ignore[arg-type]
+
+
+def _end_stage(rollout: Rollout, change: Change) -> dict[str, Any]:
+    """What the stage's entry says once it has ended."""
+    return {"ended_at": change.at.isoformat(), "ended_by": change.command, "evidence": rollout.evidence}

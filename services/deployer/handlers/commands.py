@@ -1,0 +1,154 @@
+"""What an admin tells the deployer to do."""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from services.deployer import repository
+from services.deployer.domain.approval import calculate_approval_hash
+from services.deployer.domain.rollout import Command
+from services.deployer.domain.routing import first_table, restored_table
+from services.deployer.handlers.change import Change, Rollouts, derive_position
+from shared.db import SessionFactory
+from shared.errors import Conflict, NotFound
+from shared.events import RolloutAdvanced, Route, RoutingTable
+from shared.ids import new_id
+from shared.outbox import append_event
+from shared.registry import ModelRegistry
+from shared.tables.deployer import Outbox, Rollout
+
+
+class RolloutNotFound(NotFound):
+    title = "Rollout not found"
+
+
+class ApprovalVoid(Conflict):
+    title = "Approval void"
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Each command is one transaction; the actor is the name of the admin's key."""
+
+    sessions: SessionFactory
+    rollouts: Rollouts
+    registry: ModelRegistry
+    clock: Callable[[], datetime]
+
+    def command(self, rollout_id: UUID, command: Command, *, actor: str, words: str) -> Rollout:
+        """Reject, pause, resume, abort or promote a rollout.
+
+        Raises:
+            RolloutNotFound, InvalidCommand
+        """
+        with self.sessions() as session, session.begin():
+            rollout = self._load(session, rollout_id)
+            self.rollouts.apply(session, rollout, Change(command, actor, words, self.clock()))
+            return rollout
+
+    def approve(self, rollout_id: UUID, approval_hash: str, *, actor: str) -> Rollout:
+        """Let a rollout begin, if what the admin saw is what there is.
+
+        - the hash that the admin sends is the rollout's
+        - and still that of weights, dataset and recipe in the registry, and of the report
+        - the candidate was judged against today's champion
+        - no other rollout has a canary
+
+        Raises:
+            RolloutNotFound, ApprovalVoid, InvalidCommand, Conflict
+        """
+        with self.sessions() as session:
+            rollout = self._find(session, rollout_id)
+        current = self._calculate_current_hash(rollout)
+        now = self.clock()
+        with self.sessions() as session, session.begin():
+            rollout = self._load(session, rollout_id)
+            if not hmac.compare_digest(approval_hash.encode(), rollout.approval_hash.encode()):
+                raise ApprovalVoid("approval_hash is not this rollout's: look at the rollout and its report again")
+            if current != rollout.approval_hash:
+                raise ApprovalVoid("weights, dataset, recipe or report changed since the rollout was opened")
+            champion = self.rollouts.load_table(session).champion.version
+            if rollout.champion_version != champion:
+                raise Conflict(
+                    f"it was judged against version {rollout.champion_version}, but {champion} is champion now"
+                )
+            self._check_alone(session, rollout)
+            rollout.approved_by, rollout.approved_at = actor, now
+            self.rollouts.apply(session, rollout, Change("approve", actor, f"approved by {actor}", now))
+            return rollout
+
+    def roll_back(self, *, actor: str, words: str) -> RoutingTable:
+        """Everyone back to the champion before this one; a running canary is aborted.
+
+        Raises:
+            Conflict: there is no champion before this one.
+        """
+        now = self.clock()
+        with self.sessions() as session, session.begin():
+            repository.lock_rollouts(session)
+            for rollout in repository.list_open_rollouts(session):
+                if derive_position(rollout).serves_canary:
+                    self.rollouts.apply(session, rollout, Change("abort", actor, words, now))
+            table = self.rollouts.load_table(session)
+            promotion = repository.load_latest_promotion(session, table.champion.version)
+            previous = repository.load_route(session, table.family, promotion.champion_version) if promotion else None
+            if promotion is None or previous is None:
+                raise Conflict(f"there is no champion before version {table.champion.version}")
+            restored = restored_table(table, previous)
+            repository.save_routing(session, restored)
+            promotion.state, promotion.words = "rolled_back", words
+            change = Change("roll_back", actor, words, now)
+            detail = {"from_version": table.champion.version, "to_version": previous.version}
+            self.rollouts.record(session, change, promotion, detail)
+            self.rollouts.announce(session, promotion, restored, change)
+            return restored
+
+    def adopt(self, route: Route, *, actor: str) -> RoutingTable | None:
+        """Make a registered version the first champion; None when there is a champion already."""
+        now = self.clock()
+        with self.sessions() as session, session.begin():
+            repository.lock_rollouts(session)
+            if repository.load_routing(session, self.rollouts.family) is not None:
+                return None
+            table = first_table(self.rollouts.family, route, str(new_id()))
+            repository.save_routing(session, table)
+            words = f"version {route.version} adopted as the first champion"
+            repository.append_audit(
+                session, now, actor=actor, action="adopt", subject=route.version, detail={"words": words}
+            )
+            event = RolloutAdvanced(state="adopted", words=words, routing=table, at=now)
+            append_event(session, Outbox, event, source="deployer", topic_prefix=self.rollouts.topic_prefix)
+            return table
+
+    def _find(self, session: Session, rollout_id: UUID) -> Rollout:
+        rollout = repository.load_rollout(session, rollout_id)
+        if rollout is None:
+            raise RolloutNotFound(f"no rollout {rollout_id}")
+        return rollout
+
+    def _load(self, session: Session, rollout_id: UUID) -> Rollout:
+        repository.lock_rollouts(session)
+        rollout = repository.load_rollout(session, rollout_id, for_update=True)
+        if rollout is None:
+            raise RolloutNotFound(f"no rollout {rollout_id}")
+        return rollout
+
+    def _calculate_current_hash(self, rollout: Rollout) -> str:
+        tags = self.registry.load_version(rollout.candidate_version).tags
+        return calculate_approval_hash(
+            weights=tags.get("weights_sha256", ""),
+            dataset=tags.get("dataset_sha256", ""),
+            recipe=tags.get("recipe_sha256", ""),
+            report=rollout.evaluation["report_sha256"],
+        )
+
+    def _check_alone(self, session: Session, rollout: Rollout) -> None:
+        for other in repository.list_open_rollouts(session):
+            position = derive_position(other)
+            started = "canary" in (position.state, position.paused_from)
+            if other.rollout_id != rollout.rollout_id and started:
+                raise Conflict(f"rollout {other.rollout_id} has the canary; abort it or wait for its end")

@@ -1,0 +1,128 @@
+"""What the deployer does with events: an evaluation opens a rollout; answers and thumbs become votes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+import structlog
+from sqlalchemy.orm import Session
+
+from services.deployer import repository
+from services.deployer.domain.approval import calculate_approval_hash
+from services.deployer.handlers.change import Change, Rollouts
+from shared.db import lock_all
+from shared.events import AnyEvent, EvaluationCompleted, FeedbackReceived, InteractionRecorded, Thumb
+from shared.ids import new_id
+from shared.tables.deployer import Rollout
+
+logger = structlog.get_logger(__name__)
+
+TOPICS = (EvaluationCompleted.topic, InteractionRecorded.topic, FeedbackReceived.topic)
+
+
+@dataclass(frozen=True)
+class EventHandler:
+    """The handler of the deployer's consumer loop."""
+
+    rollouts: Rollouts
+    clock: Callable[[], datetime]
+
+    def prepare(self, session: Session, events: list[AnyEvent]) -> None:
+        """An answer and the thumb on it may come to two consumers at once: whoever is second makes the vote."""
+        lock_all(session, (f"vote:{interaction_id}" for event in events if (interaction_id := _find_answer(event))))
+        if any(isinstance(event, EvaluationCompleted) for event in events):
+            repository.lock_rollouts(session)
+
+    def handle(self, session: Session, event: AnyEvent) -> None:
+        match event:
+            case EvaluationCompleted():
+                self._open_rollout(session, event)
+            case InteractionRecorded(rollout_id=UUID()):
+                self._save_interaction(session, event)
+            case FeedbackReceived(feedback=Thumb(value=value)):
+                repository.save_thumb(session, event.event_id, event.interaction_id, up=value == "up")
+                self._count_vote(session, event.interaction_id)
+
+    def finish(self, session: Session, events: list[AnyEvent]) -> None:
+        """Nothing is left to do."""
+
+    def _open_rollout(self, session: Session, event: EvaluationCompleted) -> None:
+        """A passed evaluation awaits approval; a failed or an inconclusive one is rejected with its reasons."""
+        if repository.load_rollout_of_request(session, event.request_id) is not None:
+            return
+        table = self.rollouts.load_table(session)
+        hashes = repository.load_run_hashes(session, event.run_id)
+        rollout = Rollout(
+            rollout_id=new_id(),
+            request_id=event.request_id,
+            evaluation=msgspec.to_builtins(event),
+            candidate_version=event.candidate_version,
+            champion_version=event.champion_version,
+            state="awaiting_approval",
+            stages=[],
+            evidence={},
+            approval_hash=calculate_approval_hash(**hashes, report=event.report_sha256),
+            words="passed its gates; waits for an admin",
+        )
+        session.add(rollout)
+        session.flush()
+        if event.verdict == "pass":
+            change = Change("pause", "deployer", rollout.words, self.clock())
+            self.rollouts.announce(session, rollout, table, change)
+            return
+        words = "; ".join(f"{gate.name}: {gate.words}" for gate in event.gates if gate.verdict != "pass")
+        change = Change("reject", "deployer", f"gates {event.verdict}: {words}", self.clock())
+        self.rollouts.apply(session, rollout, change)
+
+    def _save_interaction(self, session: Session, event: InteractionRecorded) -> None:
+        repository.save_interaction(
+            session,
+            interaction_id=event.interaction_id,
+            rollout_id=event.rollout_id,
+            user=event.user,
+            intended_version=event.intended_version,
+            served_version=event.model_version,
+            error=event.error,
+            served_at=event.served_at,
+        )
+        self._count_vote(session, event.interaction_id)
+
+    def _count_vote(self, session: Session, interaction_id: UUID) -> None:
+        """One vote per user and rollout, once both the answer and a thumb on it are known.
+
+        - the answer was served by the version that was meant, without an error, to a user we can tell from others
+        - the rollout is in a canary stage, and that version is one of its two arms
+        """
+        answer = repository.load_interaction(session, interaction_id)
+        thumb = repository.load_first_thumb(session, interaction_id)
+        if answer is None or thumb is None or answer.rollout_id is None or answer.user is None:
+            return
+        if answer.error is not None or answer.served_version != answer.intended_version:
+            return
+        rollout = repository.load_rollout(session, answer.rollout_id)
+        if rollout is None or rollout.stage is None:
+            return
+        arms = {rollout.candidate_version: "canary", rollout.champion_version: "champion"}
+        if (arm := arms.get(answer.served_version)) is None:
+            return
+        repository.save_vote(
+            session,
+            rollout_id=rollout.rollout_id,
+            user=answer.user,
+            arm=arm,
+            up=thumb.up,
+            stage=rollout.stage,
+            event_id=thumb.event_id,
+            at=self.clock(),
+        )
+
+
+def _find_answer(event: AnyEvent) -> UUID | None:
+    match event:
+        case InteractionRecorded(rollout_id=UUID()):
+            return event.interaction_id
+        case FeedbackReceived(feedback=Thumb()):
+            return event.interaction_id
+    return None

@@ -1,0 +1,46 @@
+"""Settings of the deployer, `HELIOTROPE_DEPLOYER_*`, beside the shared ones."""
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.deployer.domain.stages import Limits
+
+GUARDRAILS = 1
+"""Guardrails that share the rollback's alpha: thumbs."""
+
+
+class DeployerSettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="HELIOTROPE_DEPLOYER_", extra="ignore", frozen=True)
+
+    stages: list[float] = Field(default=[1, 5, 25, 50, 100], description="canary percent of each stage, growing to 100")
+    minimum_stage_seconds: float = Field(default=3_600, ge=0, description="shortest time in a stage")
+    minimum_stage_votes: int = Field(default=20, ge=1, description="canary votes that each stage must see")
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="chance of rolling back a canary that is not worse")
+    alpha_advance: float = Field(default=0.05, gt=0, lt=1, description="chance of advancing one worse by delta or more")
+    delta: float = Field(default=0.05, gt=0, lt=0.5, description="drop of the positive rate that counts as worse")
+    holdback_percent: float = Field(default=2, ge=0, le=50, description="users kept on the previous champion")
+    breaker_errors: int = Field(default=5, ge=1, description="failed canary answers before the breaker looks")
+    breaker_share: float = Field(default=0.2, gt=0, lt=1, description="share of failed canary answers that trips it")
+    tick_seconds: float = Field(default=1.0, gt=0, description="pause between two looks at the rollouts")
+    approval_deadline_seconds: float = Field(default=7 * 86_400, gt=0, description="unapproved by then: rejected")
+    loading_deadline_seconds: float = Field(default=300, gt=0, description="model not loaded by then: aborted")
+    thumbs_kept_seconds: float = Field(default=7 * 86_400, gt=0, description="how long a thumb waits for its answer")
+
+    @field_validator("stages")
+    @classmethod
+    def _check_stages(cls, stages: list[float]) -> list[float]:
+        if not stages or stages != sorted(set(stages)) or stages[0] <= 0 or stages[-1] != 100:
+            raise ValueError("must grow from above 0 to 100, for example [1, 5, 25, 50, 100]")
+        return stages
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            alpha_rollback=self.alpha / GUARDRAILS,
+            alpha_advance=self.alpha_advance,
+            delta=self.delta,
+            minimum_seconds=self.minimum_stage_seconds,
+            minimum_votes=self.minimum_stage_votes,
+            breaker_errors=self.breaker_errors,
+            breaker_share=self.breaker_share,
+        )
