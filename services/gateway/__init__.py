@@ -1,0 +1,1 @@
+"""OpenAI-compatible proxy: picks champion or canary per user, records each interaction."""

@@ -1,0 +1,1 @@
+"""Model servers, the spool, and where routing tables come from."""

@@ -1,0 +1,83 @@
+"""From the spool to the bus."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from services.gateway.adapters.spool import Spool
+from shared.bus import Producer
+
+logger = structlog.get_logger(__name__)
+
+BATCH = 200
+ACK_DEADLINE_SECONDS = 15.0
+WRITE_DEADLINE_SECONDS = 15.0
+DRAIN_SECONDS = 5.0
+MAX_BACKOFF_SECONDS = 10.0
+
+
+class SpoolRelay:
+    """Publishes the oldest records first; one leaves the spool when the broker has stored it.
+
+    It makes its producer when it first needs it, and again after a failure to: the gateway starts, and answers, while
+    the broker is away.
+    """
+
+    def __init__(self, spool: Spool, open_producer: Callable[[], Producer]) -> None:
+        self._spool = spool
+        self._open_producer = open_producer
+        self._producer: Producer | None = None
+
+    def relay_batch(self) -> int:
+        """Publish up to 200 records; how many went. Raises what the bus or the spool raised; nothing is lost."""
+        rows = self._spool.read(BATCH)
+        if not rows:
+            return 0
+        producer = self._producer = self._producer or self._open_producer()
+        failure: Exception | None = None
+        pending = []
+        for sequence, record in rows:
+            try:
+                pending.append((sequence, record, producer.send(record)))
+            except Exception as error:
+                failure = error
+                break
+        stored = []
+        for sequence, record, sent in pending:
+            try:
+                sent.result(ACK_DEADLINE_SECONDS)
+                stored.append((sequence, record))
+            except Exception as error:
+                failure = error
+        if stored:
+            self._spool.remove(stored).result(WRITE_DEADLINE_SECONDS)
+        if failure is not None:
+            raise failure
+        return len(stored)
+
+    def run(self, stop: threading.Event) -> None:
+        """Relay until told to stop, and then until the spool is empty, for five seconds at most."""
+        delay, drain_until = 0.2, 0.0
+        while True:
+            if stop.is_set():
+                drain_until = drain_until or time.monotonic() + DRAIN_SECONDS
+                if time.monotonic() > drain_until:
+                    break
+            self._spool.arrived.clear()
+            try:
+                moved = self.relay_batch()
+                delay = 0.2
+            except Exception as error:
+                logger.warning("spool_relay_failed", error=repr(error), retry_in_seconds=delay)
+                if stop.wait(delay):
+                    break
+                delay = min(delay * 2, MAX_BACKOFF_SECONDS)
+                continue
+            if not moved:
+                if stop.is_set():
+                    break
+                self._spool.arrived.wait(0.25)
+        if self._producer is not None:
+            self._producer.close(DRAIN_SECONDS)

@@ -1,0 +1,138 @@
+"""The routing table in force: heard on the bus, asked of the deployer, kept on disk."""
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import msgspec
+import structlog
+
+from services.gateway.metrics import ROUTING_GENERATION
+from shared.bus import Consumer, decode
+from shared.errors import UndecodableEvent
+from shared.events import RolloutAdvanced, RoutingTable
+
+logger = structlog.get_logger(__name__)
+
+MAX_BACKOFF_SECONDS = 10.0
+
+
+class RoutingStore:
+    """Keeps the table of the highest generation that it was offered, in memory and on disk."""
+
+    def __init__(self, path: Path, family: str) -> None:
+        self._path = path
+        self._family = family
+        self._writing = threading.Lock()
+        self.table: RoutingTable | None = None
+
+    def load(self) -> None:
+        """Take up the table that an earlier process left, if it can be read."""
+        try:
+            table = msgspec.json.decode(self._path.read_bytes(), type=RoutingTable)
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.DecodeError) as error:
+            logger.warning("routing_file_unreadable", error=repr(error))
+            return
+        if table.family == self._family:
+            self._take(table)
+
+    def offer(self, table: RoutingTable) -> bool:
+        """Whether the table is newer than the one in force, which it then replaces."""
+        with self._writing:
+            if table.family != self._family or (self.table and table.generation <= self.table.generation):
+                return False
+            self._take(table)
+            try:
+                self._save(table)
+            except OSError as error:
+                logger.warning("routing_not_saved", error=repr(error))
+        logger.info(
+            "routing_changed",
+            generation=table.generation,
+            champion=table.champion.version,
+            canary=table.canary.version if table.canary else None,
+            canary_percent=table.canary_percent,
+        )
+        return True
+
+    def _take(self, table: RoutingTable) -> None:
+        self.table = table
+        ROUTING_GENERATION.set(table.generation)
+
+    def _save(self, table: RoutingTable) -> None:
+        """Replace the file atomically: a reader finds the old table or the new one."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = self._path.with_suffix(".draft")
+        with draft.open("wb") as file:
+            file.write(msgspec.json.encode(table))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._path)
+
+
+class RoutingFollower:
+    """Reads all of `rollout.advanced`, as a member of no group, and waits for more."""
+
+    def __init__(self, store: RoutingStore, open_consumer: Callable[[], Consumer]) -> None:
+        self._store = store
+        self._open_consumer = open_consumer
+
+    def run(self, stop: threading.Event) -> None:
+        """Follow until told to stop; starts again from the beginning when the bus fails."""
+        delay = 0.5
+        while not stop.is_set():
+            try:
+                consumer = self._open_consumer()
+            except Exception as error:
+                logger.warning("routing_bus_away", error=repr(error), retry_in_seconds=delay)
+                stop.wait(delay)
+                delay = min(delay * 2, MAX_BACKOFF_SECONDS)
+                continue
+            try:
+                while not stop.is_set():
+                    self.take(consumer, 0.5)
+                    delay = 0.5
+            except Exception as error:
+                logger.warning("routing_follower_failed", error=repr(error), retry_in_seconds=delay)
+                stop.wait(delay)
+            finally:
+                consumer.close()
+
+    def take(self, consumer: Consumer, timeout_seconds: float) -> None:
+        """Offer the tables of the next records; what cannot be read is another build's, and left out."""
+        for record in consumer.poll(timeout_seconds):
+            try:
+                event = decode(record)
+            except UndecodableEvent as error:
+                logger.warning("rollout_undecodable", error=str(error))
+                continue
+            if isinstance(event, RolloutAdvanced):
+                self._store.offer(event.routing)
+
+
+class RoutingPoll:
+    """Asks the deployer, for when the bus is away or has forgotten."""
+
+    def __init__(self, store: RoutingStore, client: httpx.Client, url: str, load_key: Callable[[], str]) -> None:
+        self._store = store
+        self._client = client
+        self._url = url
+        self._load_key = load_key
+
+    def poll(self) -> None:
+        """One question; no table yet, or no deployer, changes nothing."""
+        key = self._load_key()
+        if not key:
+            return
+        try:
+            response = self._client.get(self._url, headers={"authorization": f"Bearer {key}"})
+            if response.status_code == 200:
+                self._store.offer(msgspec.json.decode(response.content, type=RoutingTable))
+            elif response.status_code != 404:
+                logger.warning("routing_poll_refused", status=response.status_code)
+        except (httpx.HTTPError, msgspec.DecodeError) as error:
+            logger.info("routing_poll_failed", error=repr(error))

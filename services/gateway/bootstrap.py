@@ -1,0 +1,175 @@
+"""Composition root: `python -m services.gateway` is API, spool relay and routing follower in one process."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import structlog
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from services.gateway.adapters.relay import SpoolRelay
+from services.gateway.adapters.routing import RoutingFollower, RoutingPoll, RoutingStore
+from services.gateway.adapters.spool import Spool
+from services.gateway.adapters.upstream import Upstream
+from services.gateway.api import EXPOSED_HEADERS, create_router
+from services.gateway.handlers.chatting import Chatting
+from services.gateway.handlers.recording import Recorder
+from services.gateway.openapi import SECURITY_SCHEMES
+from services.gateway.rendering import render_errors_as_openai
+from services.gateway.settings import GatewaySettings, SharedSettings
+from shared.auth import KeyRing, load_keys
+from shared.bus import Consumer, Producer
+from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer
+from shared.db import connect, make_session_factory
+from shared.events import RolloutAdvanced
+from shared.feedback_tokens import FeedbackTokens
+from shared.http import create_app
+from shared.logging import configure_logging
+from shared.process import Worker, every, run_workers, serve
+from shared.settings import load_settings
+
+logger = structlog.get_logger(__name__)
+
+SERVICE = "gateway"
+PORT = 2
+DEPLOYER_PORT = 4
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def main() -> None:
+    settings, own = load_settings(SharedSettings), load_settings(GatewaySettings)
+    configure_logging(SERVICE, settings.log_level)
+    serve(create(settings, own), settings.bind_host, settings.port or settings.port_base + PORT)
+
+
+def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
+    state_dir = own.state_dir or settings.home / SERVICE
+    engine = connect(settings)
+    sessions = make_session_factory(engine)
+    keys = KeyRing(lambda: load_keys(sessions))
+    try:
+        keys.refresh()
+    except Exception as error:
+        logger.warning("keys_not_loaded_yet", error=repr(error))
+    routing = RoutingStore(state_dir / "routing.json", settings.family)
+    routing.load()
+    spool = Spool(state_dir / "spool.sqlite", max_rows=own.spool_max_rows, max_bytes=own.spool_max_bytes)
+    client = httpx.AsyncClient(
+        limits=httpx.Limits(max_connections=own.max_connections, max_keepalive_connections=own.max_connections),
+        trust_env=False,
+    )
+    asking = httpx.Client(timeout=5.0, trust_env=False)
+    workers = [
+        Worker("keys", keys.run),
+        Worker("relay", SpoolRelay(spool, _open_producer(settings)).run),
+        Worker("routing", RoutingFollower(routing, _open_consumer(settings)).run),
+        every(
+            own.routing_poll_seconds,
+            "routing-poll",
+            RoutingPoll(routing, asking, _find_deployer(settings, own), _find_key(settings, own)).poll,
+        ),
+    ]
+
+    def close() -> None:
+        spool.close()
+        asking.close()
+        engine.dispose()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        spool.start()
+        async with client, run_workers(workers, close)(app):
+            yield
+
+    app = create_app(
+        SERVICE,
+        checks={"keys": keys.check, "spool": spool.check},
+        lifespan=lifespan,
+        max_body_bytes=own.max_body_bytes,
+    )
+    app.state.keys = keys
+    render_errors_as_openai(app)
+    app.include_router(create_router(_make_chatting(settings, own, routing, spool, client)))
+    _describe_security(app)
+    if own.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=own.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=[*EXPOSED_HEADERS, "retry-after", "x-request-id"],
+        )
+    return app
+
+
+def _make_chatting(
+    settings: SharedSettings, own: GatewaySettings, routing: RoutingStore, spool: Spool, client: httpx.AsyncClient
+) -> Chatting:
+    upstream = Upstream(
+        client,
+        connect_timeout_seconds=own.connect_timeout_seconds,
+        answer_timeout_seconds=own.answer_timeout_seconds,
+        idle_timeout_seconds=own.idle_timeout_seconds,
+    )
+    recorder = Recorder(
+        spool,
+        topic_prefix=settings.topic_prefix,
+        max_event_bytes=own.max_event_bytes,
+        deadline_seconds=own.spool_deadline_seconds,
+    )
+    return Chatting(
+        routing=routing,
+        upstream=upstream,
+        recorder=recorder,
+        tokens=FeedbackTokens(settings.feedback_token_secret.get_secret_value()),
+        family=settings.family,
+        user_hash_secret=settings.user_hash_secret.get_secret_value(),
+        token_lifetime=timedelta(days=own.feedback_token_days),
+        now=now,
+    )
+
+
+def _open_producer(settings: SharedSettings) -> Callable[[], Producer]:
+    return lambda: KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE)
+
+
+def _open_consumer(settings: SharedSettings) -> Callable[[], Consumer]:
+    topic = settings.topic_prefix + RolloutAdvanced.topic
+    return lambda: KafkaBusConsumer(settings.kafka_bootstrap_servers, [topic], None, client_id=SERVICE)
+
+
+def _find_deployer(settings: SharedSettings, own: GatewaySettings) -> str:
+    base = own.deployer_url or f"http://127.0.0.1:{settings.port_base + DEPLOYER_PORT}"
+    return f"{base.rstrip('/')}/v1/routing"
+
+
+def _find_key(settings: SharedSettings, own: GatewaySettings) -> Callable[[], str]:
+    """The setting, else the local stack's file, which may change while we run."""
+
+    def find() -> str:
+        if key := own.internal_key.get_secret_value():
+            return key
+        try:
+            return str(json.loads((settings.home / "credentials.json").read_text())["internal"])
+        except (OSError, ValueError, KeyError):
+            return ""
+
+    return find
+
+
+def _describe_security(app: FastAPI) -> None:
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        document.setdefault("components", {})["securitySchemes"] = SECURITY_SCHEMES
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,60 @@
+"""Who is served what."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.events import Route, RoutingTable
+
+Arm = Literal["champion", "canary", "holdback", "probe"]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The version that the table means for a user, and how likely it was to be meant."""
+
+    arm: Arm
+    route: Route
+    propensity: float
+
+
+def calculate_bucket(salt: str, subject: str) -> float:
+    """A number in [0, 100), uniform over subjects, fixed for one subject while the salt stands."""
+    digest = hashlib.sha256(f"{salt}:{subject}".encode()).digest()
+    return int.from_bytes(digest[:8]) / 2**64 * 100
+
+
+def assign(table: RoutingTable, subject: str) -> Assignment:
+    """The arm of a subject.
+
+    - below the canary's share, which never reaches into the holdback's top slice: the canary;
+    - in the top slice, once the holdback is served: the holdback;
+    - else the champion.
+
+    Shares nest, so nobody leaves the canary while it grows.
+    """
+    bucket = calculate_bucket(table.salt, subject)
+    canary_share = min(table.canary_percent, 100 - table.holdback_percent) if table.canary else 0.0
+    holdback_share = table.holdback_percent if table.holdback else 0.0
+    if table.canary and bucket < canary_share:
+        return Assignment("canary", table.canary, canary_share / 100)
+    if table.holdback and bucket >= 100 - holdback_share:
+        return Assignment("holdback", table.holdback, holdback_share / 100)
+    return Assignment("champion", table.champion, (100 - canary_share - holdback_share) / 100)
+
+
+def list_routes(table: RoutingTable) -> list[Route]:
+    """Every version that is served now."""
+    return [route for route in (table.champion, table.canary, table.holdback) if route is not None]
+
+
+def find_version(table: RoutingTable, version: str) -> Route | None:
+    return next((route for route in list_routes(table) if route.version == version), None)
+
+
+def should_fall_back(status: int | None) -> bool:
+    """Whether the champion may do better than a version that failed before its first byte.
+
+    Not when the model server found fault with the request itself (400, 413, 415, 422); None stands for no answer.
+    """
+    return status not in {400, 413, 415, 422}

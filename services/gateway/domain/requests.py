@@ -1,0 +1,73 @@
+"""What the gateway must know of a chat request; everything else passes through untouched."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.gateway.domain.errors import InvalidChatRequest
+from shared.events import Message
+
+MAX_CHOICES = 16
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    body: dict[str, Any]
+    model: str
+    messages: list[Message]
+    stream: bool
+    choices: int
+    user: str | None
+    conversation_id: str | None
+
+    def body_for(self, model: str) -> dict[str, Any]:
+        """The request as it goes to a model server: as it came, under the name that the server knows."""
+        return {**self.body, "model": model}
+
+
+def read_request(body: Any, conversation_header: str | None) -> ChatRequest:
+    """Check the fields that the gateway acts on.
+
+    Raises:
+        InvalidChatRequest: one of them is missing or of a wrong type.
+    """
+    if not isinstance(body, dict):
+        raise InvalidChatRequest("the body must be a JSON object")
+    choices = _read(body, "n", int, 1)
+    if not 1 <= choices <= MAX_CHOICES:
+        raise InvalidChatRequest(f"'n' must be between 1 and {MAX_CHOICES}", param="n")
+    metadata = _read(body, "metadata", dict, {})
+    conversation_id = metadata.get("conversation_id") or conversation_header
+    return ChatRequest(
+        body=body,
+        model=_read(body, "model", str),
+        messages=_read_messages(body),
+        stream=_read(body, "stream", bool, False),
+        choices=choices,
+        user=_read(body, "user", str, "") or None,
+        conversation_id=str(conversation_id) if conversation_id else None,
+    )
+
+
+_NAMES: Mapping[type, str] = {str: "a string", int: "an integer", bool: "a boolean", dict: "an object", list: "a list"}
+
+
+def _read(body: dict[str, Any], name: str, kind: type, default: Any = None) -> Any:
+    value = body.get(name)
+    if value is None:
+        if default is None:
+            raise InvalidChatRequest(f"'{name}' is missing", param=name)
+        return default
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise InvalidChatRequest(f"'{name}' must be {_NAMES[kind]}", param=name)
+    return value
+
+
+def _read_messages(body: dict[str, Any]) -> list[Message]:
+    messages: list[Message] = _read(body, "messages", list)
+    if not messages:
+        raise InvalidChatRequest("'messages' must hold at least one message", param="messages")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise InvalidChatRequest("a message must be an object with a 'role'", param=f"messages.{index}")
+    return messages

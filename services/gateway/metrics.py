@@ -1,0 +1,16 @@
+"""Metrics of the gateway."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+INTERACTIONS = Counter("heliotrope_gateway_interactions_total", "Answers served, by what was meant", ["arm", "outcome"])
+UNRECORDED = Counter("heliotrope_interactions_unrecorded_total", "Answers that could not be recorded", ["reason"])
+SPOOL_ROWS = Gauge("heliotrope_spool_rows", "Interactions that wait for the bus")
+SPOOL_LATE = Counter("heliotrope_spool_late_total", "Answers that went out before the spool had answered")
+UPSTREAM_REQUESTS = Counter("heliotrope_upstream_requests_total", "Requests to model servers", ["version", "outcome"])
+FIRST_BYTE_SECONDS = Histogram(
+    "heliotrope_upstream_first_byte_seconds",
+    "Time from a request to the first byte of its answer",
+    ["version"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 180),
+)
+ROUTING_GENERATION = Gauge("heliotrope_routing_generation", "Generation of the routing table in force")

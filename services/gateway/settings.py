@@ -1,0 +1,45 @@
+"""Settings of the gateway, `HELIOTROPE_GATEWAY_*`, beside the shared ones."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.settings import Settings
+
+
+class SharedSettings(Settings):
+    """The shared settings, of which the gateway cannot do without the secrets."""
+
+    user_hash_secret: SecretStr = Field(min_length=16, description="key of the hash that replaces user ids")
+    feedback_token_secret: SecretStr = Field(min_length=16, description="signs feedback tokens for browsers")
+
+
+class GatewaySettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="HELIOTROPE_GATEWAY_", extra="ignore", frozen=True)
+
+    deployer_url: str = Field("", description="where routing is asked for; default: the deployer's port of this stack")
+    internal_key: SecretStr = Field(
+        SecretStr(""), description="API key for that; default: the one in credentials.json of home"
+    )
+    routing_poll_seconds: float = Field(10.0, gt=0, description="how often routing is asked for, beside the bus")
+    state_dir: Path | None = Field(None, description="spool and last routing table; default: gateway/ in home")
+    spool_max_rows: int = Field(100_000, ge=1, description="interactions that wait for the bus, at most")
+    spool_max_bytes: int = Field(2**30, ge=2**20, description="their bytes together, at most")
+    spool_deadline_seconds: float = Field(5.0, gt=0, description="an answer waits for the spool this long, at most")
+    max_event_bytes: int = Field(900_000, ge=1_000, description="size of one interaction on the bus, at most")
+    max_body_bytes: int = Field(8 * 2**20, ge=1_000, description="size of a request's body, at most")
+    connect_timeout_seconds: float = Field(2.0, gt=0, description="time to reach a model server")
+    answer_timeout_seconds: float = Field(180.0, gt=0, description="time to a whole answer that is not streamed")
+    idle_timeout_seconds: float = Field(60.0, gt=0, description="time to the first, and to each further, chunk")
+    max_connections: int = Field(1_000, ge=1, description="connections to model servers, at most")
+    feedback_token_days: float = Field(7.0, gt=0, description="how long a browser may speak of an answer")
+    cors_origins: Annotated[list[str], NoDecode] = Field([], description="origins of browsers, comma separated, or *")
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [origin.strip().rstrip("/") for origin in value.split(",") if origin.strip()]
+        return value

@@ -1,0 +1,53 @@
+"""What the gateway reads of a chat request, and what it lets through."""
+
+from typing import Any
+
+import pytest
+
+from services.gateway.domain.errors import InvalidChatRequest
+from services.gateway.domain.requests import read_request
+
+BODY: dict[str, Any] = {"model": "heliotrope", "messages": [{"role": "user", "content": "Where is my order?"}]}
+
+
+def test_everything_but_the_model_reaches_the_server_as_it_came():
+    body = BODY | {"tools": [{"type": "function"}], "seed": 7, "x_unknown": {"deep": [1, 2.5, None]}, "user": "ada"}
+    assert read_request(body, None).body_for("/models/2") == body | {"model": "/models/2"}
+
+
+@pytest.mark.parametrize(
+    "change, param",
+    [
+        ({"model": None}, "model"),
+        ({"model": 7}, "model"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hello"}, "messages"),
+        ({"messages": [{"content": "hello"}]}, "messages.0"),
+        ({"stream": "yes"}, "stream"),
+        ({"n": 0}, "n"),
+        ({"n": True}, "n"),
+        ({"n": 17}, "n"),
+        ({"user": 7}, "user"),
+        ({"metadata": "c-1042"}, "metadata"),
+    ],
+)
+def test_a_field_that_the_gateway_acts_on_is_checked(change: dict[str, Any], param: str):
+    with pytest.raises(InvalidChatRequest) as caught:
+        read_request(BODY | change, None)
+    assert caught.value.param == param
+
+
+def test_a_body_that_is_no_object_is_refused():
+    with pytest.raises(InvalidChatRequest):
+        read_request([BODY], None)
+
+
+def test_the_conversation_comes_from_the_body_else_from_the_header():
+    assert read_request(BODY | {"metadata": {"conversation_id": "c-1"}}, "c-2").conversation_id == "c-1"
+    assert read_request(BODY, "c-2").conversation_id == "c-2"
+    assert read_request(BODY, None).conversation_id is None
+
+
+def test_null_means_the_default():
+    request = read_request(BODY | {"n": None, "stream": None, "user": None, "metadata": None}, None)
+    assert (request.choices, request.stream, request.user) == (1, False, None)

@@ -1,0 +1,126 @@
+"""Where the routing table comes from and which one is in force."""
+
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import msgspec
+import pytest
+
+from services.gateway.adapters.routing import RoutingFollower, RoutingPoll, RoutingStore
+from shared.bus import Record, encode
+from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
+from shared.events import RolloutAdvanced, Route, RoutingTable
+
+
+def table(generation: int, family: str = "heliotrope") -> RoutingTable:
+    champion = Route(version=str(generation), model="/models/1", base_url="http://127.0.0.1:8006/v1")
+    return RoutingTable(generation=generation, family=family, champion=champion, salt="s")
+
+
+def rollout(generation: int, family: str = "heliotrope") -> Record:
+    event = RolloutAdvanced(
+        state="canary",
+        words="stage 1",
+        routing=table(generation, family),
+        at=datetime.now(UTC),
+        rollout_id=uuid4(),
+    )
+    return encode(event, source="deployer")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RoutingStore:
+    return RoutingStore(tmp_path / "gateway" / "routing.json", "heliotrope")
+
+
+def test_the_highest_generation_stands_whatever_the_order(store: RoutingStore):
+    assert [store.offer(table(generation)) for generation in (2, 1, 2, 3)] == [True, False, False, True]
+    assert store.table == table(3)
+
+
+def test_another_family_is_not_ours(store: RoutingStore):
+    assert not store.offer(table(9, "moonflower"))
+    assert store.table is None
+
+
+def test_a_cold_start_finds_the_last_table_on_disk(store: RoutingStore, tmp_path: Path):
+    store.offer(table(4))
+    again = RoutingStore(tmp_path / "gateway" / "routing.json", "heliotrope")
+    again.load()
+    assert again.table == table(4)
+
+
+def test_a_file_that_is_missing_or_broken_is_no_obstacle(store: RoutingStore, tmp_path: Path):
+    store.load()
+    (tmp_path / "gateway").mkdir()
+    (tmp_path / "gateway" / "routing.json").write_text('{"generation": 4')
+    store.load()
+    assert store.table is None
+
+
+def test_the_topic_is_read_from_its_beginning_and_followed(store: RoutingStore):
+    broker, tries = MemoryBroker(), []
+
+    def open_consumer() -> MemoryConsumer:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ConnectionError("no broker yet")
+        return MemoryConsumer(broker, [RolloutAdvanced.topic], None)
+
+    producer = MemoryProducer(broker)
+    for record in (rollout(1), Record(RolloutAdvanced.topic, b"heliotrope", b"not an event"), rollout(2)):
+        producer.send(record)
+    stop = threading.Event()
+    thread = threading.Thread(target=RoutingFollower(store, open_consumer).run, args=(stop,))
+    thread.start()
+    wait_for_generation(store, 2)
+    producer.send(rollout(3))
+    wait_for_generation(store, 3)
+    stop.set()
+    thread.join(5)
+
+
+def wait_for_generation(store: RoutingStore, generation: int) -> None:
+    deadline = time.monotonic() + 10
+    while store.table is None or store.table.generation != generation:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def answer(status: int, content: bytes = b"") -> httpx.Client:
+    def handle(request: httpx.Request) -> httpx.Response:
+        assert request.headers["authorization"] == "Bearer hk_internal"
+        return httpx.Response(status, content=content)
+
+    return httpx.Client(transport=httpx.MockTransport(handle))
+
+
+def poll(store: RoutingStore, client: httpx.Client, key: str = "hk_internal") -> None:
+    with client:
+        RoutingPoll(store, client, "http://deployer/v1/routing", lambda: key).poll()
+
+
+def test_the_deployer_is_asked_too(store: RoutingStore):
+    poll(store, answer(200, msgspec.json.encode(table(5))))
+    assert store.table == table(5)
+
+
+def test_a_deployer_that_is_away_or_strange_changes_nothing(store: RoutingStore):
+    store.offer(table(5))
+
+    def unreachable(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("no route to host")
+
+    for client in (
+        answer(404),
+        answer(500),
+        answer(200, b"<html>"),
+        httpx.Client(transport=httpx.MockTransport(unreachable)),
+    ):
+        poll(store, client)
+    poll(store, answer(200, msgspec.json.encode(table(6))), key="")
+    assert store.table == table(5)
