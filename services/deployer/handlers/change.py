@@ -40,13 +40,17 @@ class Rollouts:
     topic_prefix: str
     servers: list[str]
 
+    def find_table(self, session: Session) -> RoutingTable | None:
+        """The table in force, once there is a champion."""
+        return load_routing(session, self.family)
+
     def load_table(self, session: Session) -> RoutingTable:
         """The table in force.
 
         Raises:
             Conflict: there is no champion yet.
         """
-        table = load_routing(session, self.family)
+        table = self.find_table(session)
         if table is None:
             raise Conflict("there is no champion yet: adopt one first")
         return table

@@ -112,7 +112,7 @@ class Commands:
         now = self.clock()
         with self.sessions() as session, session.begin():
             repository.lock_rollouts(session)
-            if repository.load_routing(session, self.rollouts.family) is not None:
+            if self.rollouts.find_table(session) is not None:
                 return None
             table = first_table(self.rollouts.family, route, str(new_id()))
             repository.save_routing(session, table)

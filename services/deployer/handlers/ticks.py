@@ -136,8 +136,10 @@ class Ticker:
     def project_aliases(self) -> None:
         """Make MLflow's aliases say what our tables say."""
         with self.sessions() as session:
-            table = self.rollouts.load_table(session)
+            table = self.rollouts.find_table(session)
             open_rollouts = repository.list_open_rollouts(session)
+        if table is None:
+            return
         challenger = open_rollouts[0].candidate_version if open_rollouts else None
         wanted = {"champion": table.champion.version, "challenger": challenger}
         for alias, version in wanted.items():

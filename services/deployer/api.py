@@ -1,0 +1,83 @@
+"""HTTP: rollouts and routing for operators, commands for admins, the console for both."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import HTMLResponse
+
+from services.deployer import repository
+from services.deployer.domain.approval import find_broken_link
+from services.deployer.handlers.commands import Commands, RolloutNotFound
+from services.deployer.schemas import ApproveBody, AuditLine, AuditLog, CommandBody, RolloutList, RolloutView
+from shared.auth import Caller, require
+from shared.db import SessionFactory
+
+Admin = Annotated[Caller, Depends(require("admin"))]
+Operator = Annotated[Caller, Depends(require("ops", "admin"))]
+Reader = Annotated[Caller, Depends(require("internal", "ops", "admin"))]
+
+CONSOLE = Path(__file__).with_name("console.html")
+CONSOLE_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline';"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+def create_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/", response_class=HTMLResponse, include_in_schema=False)
+    def console() -> HTMLResponse:
+        """The page holds no data: its script asks for a key and calls this API with it."""
+        return HTMLResponse(CONSOLE.read_text(), headers=CONSOLE_HEADERS)
+
+    @router.get("/v1/routing")
+    def routing(caller: Reader) -> dict[str, Any]:
+        with sessions() as session:
+            table: dict[str, Any] = msgspec.to_builtins(commands.rollouts.load_table(session))
+        return table
+
+    @router.get("/v1/rollouts")
+    def rollouts(caller: Operator, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> RolloutList:
+        with sessions() as session:
+            return RolloutList(rollouts=[RolloutView.of(row) for row in repository.list_rollouts(session, limit)])
+
+    @router.get("/v1/rollouts/{rollout_id}")
+    def rollout(rollout_id: UUID, caller: Operator) -> RolloutView:
+        with sessions() as session:
+            row = repository.load_rollout(session, rollout_id)
+        if row is None:
+            raise RolloutNotFound(f"no rollout {rollout_id}")
+        return RolloutView.of(row)
+
+    @router.post("/v1/rollouts/{rollout_id}/approve")
+    def approve(rollout_id: UUID, body: ApproveBody, caller: Admin) -> RolloutView:
+        return RolloutView.of(commands.approve(rollout_id, body.approval_hash, actor=caller.name))
+
+    @router.post("/v1/rollouts/{rollout_id}/{command}")
+    def command(
+        rollout_id: UUID,
+        command: Literal["reject", "pause", "resume", "abort", "promote"],
+        body: CommandBody,
+        caller: Admin,
+    ) -> RolloutView:
+        return RolloutView.of(commands.command(rollout_id, command, actor=caller.name, words=body.reason))
+
+    @router.post("/v1/rollback")
+    def rollback(body: CommandBody, caller: Admin) -> dict[str, Any]:
+        table: dict[str, Any] = msgspec.to_builtins(commands.roll_back(actor=caller.name, words=body.reason))
+        return table
+
+    @router.get("/v1/audit")
+    def audit(caller: Operator) -> AuditLog:
+        with sessions() as session:
+            entries = repository.load_audit(session)
+        lines = [AuditLine.model_validate(entry) for entry in entries]
+        return AuditLog(entries=lines, broken_at=find_broken_link(entries))
+
+    return router

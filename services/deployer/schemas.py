@@ -1,0 +1,70 @@
+"""Bodies of the deployer's API."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.tables.deployer import Rollout
+
+
+class ApproveBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    approval_hash: str = Field(min_length=64, max_length=64, description="the rollout's `approval_hash`, as you saw it")
+
+
+class CommandBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=1, max_length=500, description="goes to the audit log")
+
+
+class RolloutView(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    rollout_id: UUID
+    request_id: UUID
+    candidate_version: str
+    champion_version: str
+    state: str
+    paused_from: str | None
+    stage: int | None
+    stage_started_at: datetime | None
+    stages: list[dict[str, Any]]
+    evidence: dict[str, Any]
+    approval_hash: str
+    approved_by: str | None
+    approved_at: datetime | None
+    words: str
+    created_at: datetime
+    closed_at: datetime | None
+    evaluation: dict[str, Any]
+
+    @classmethod
+    def of(cls, rollout: Rollout) -> "RolloutView":
+        return cls.model_validate(rollout)
+
+
+class RolloutList(BaseModel):
+    rollouts: list[RolloutView]
+
+
+class AuditLine(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    sequence: int
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+    hash: str
+
+
+class AuditLog(BaseModel):
+    """`broken_at` is the first entry whose hash does not fit; null while the chain holds."""
+
+    entries: list[AuditLine]
+    broken_at: int | None
