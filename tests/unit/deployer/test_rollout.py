@@ -1,0 +1,188 @@
+"""The state machine, the stage rule, routing and the audit chain."""
+
+import dataclasses
+import math
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import ValidationError
+
+from services.deployer.domain.approval import (
+    GENESIS,
+    Entry,
+    calculate_approval_hash,
+    calculate_entry_hash,
+    find_broken_link,
+)
+from services.deployer.domain.evidence import Counts, Evidence
+from services.deployer.domain.rollout import InvalidCommand, Position, next_position
+from services.deployer.domain.routing import (
+    choose_server,
+    first_table,
+    next_stage_table,
+    promoted_table,
+    restored_table,
+    withdrawn_table,
+)
+from services.deployer.domain.stages import Limits, StageFacts, assess_stage
+from services.deployer.settings import DeployerSettings
+from shared.events import Route
+from shared.ids import new_id
+
+STAGES = 3
+OLD = Route(version="1", model="/models/1", base_url="http://127.0.0.1:8006/v1")
+NEW = Route(version="2", model="/models/2", base_url="http://127.0.0.1:8010/v1")
+LIMITS = Limits(
+    alpha_rollback=0.05,
+    alpha_advance=0.05,
+    delta=0.05,
+    minimum_seconds=60,
+    minimum_votes=10,
+    breaker_errors=5,
+    breaker_share=0.2,
+)
+SURE = Evidence(log_rollback=0, log_advance=math.log(50), champion=Counts(60, 20), canary=Counts(20, 15))
+FACTS = StageFacts(evidence=SURE, seconds=120, stage_votes=20, canary_served=100, canary_errors=0)
+
+
+def walk(*commands: str) -> Position:
+    position = Position("awaiting_approval")
+    for command in commands:
+        position = next_position(position, command, stages=STAGES)  # type: ignore[arg-type]
+    return position
+
+
+def test_an_approved_rollout_goes_through_every_stage_to_champion():
+    assert walk("approve") == Position("canary", None)
+    assert walk("approve", "start") == Position("canary", 0)
+    assert walk("approve", "start", "advance", "advance") == Position("canary", 2)
+    assert walk("approve", "start", "advance", "advance", "advance") == Position("champion")
+
+
+@pytest.mark.parametrize(
+    ("commands", "state"),
+    [
+        (["reject"], "rejected"),
+        (["approve", "abort"], "aborted"),
+        (["approve", "start", "roll_back"], "rolled_back"),
+        (["approve", "start", "pause", "roll_back"], "rolled_back"),
+        (["approve", "start", "promote"], "champion"),
+        (["pause", "resume", "approve", "start", "advance", "advance", "advance", "roll_back"], "rolled_back"),
+    ],
+)
+def test_there_is_a_way_out_at_every_step(commands, state):
+    assert walk(*commands).state == state
+
+
+def test_a_pause_keeps_the_stage():
+    assert walk("approve", "start", "advance", "pause") == Position("paused", 1, "canary")
+    assert walk("approve", "start", "advance", "pause", "resume") == Position("canary", 1)
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [["advance"], ["start"], ["promote"], ["resume"], ["approve", "approve"], ["approve", "promote"],
+     ["reject", "approve"], ["approve", "abort", "resume"], ["approve", "start", "start"], ["pause", "pause"]],
+)  # fmt: skip
+def test_what_leads_nowhere_is_refused_with_the_state_named(commands):
+    with pytest.raises(InvalidCommand, match="cannot"):
+        walk(*commands)
+
+
+def test_a_stage_with_evidence_time_and_votes_advances():
+    assert assess_stage(FACTS, LIMITS).action == "advance"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seconds": 20}, "40 s until the stage may end"),
+        ({"stage_votes": 4}, "6 more canary votes"),
+        ({"evidence": dataclasses.replace(SURE, log_advance=1.0)}, "more votes needed"),
+    ],
+)
+def test_a_stage_that_lacks_one_of_them_holds_and_says_what_is_missing(change, words):
+    decision = assess_stage(dataclasses.replace(FACTS, **change), LIMITS)
+    assert decision.action == "hold"
+    assert words in decision.words
+
+
+def test_evidence_of_harm_rolls_back_even_before_the_minimum_time():
+    harmed = dataclasses.replace(FACTS, seconds=1, evidence=dataclasses.replace(SURE, log_rollback=math.log(21)))
+    assert assess_stage(harmed, LIMITS).action == "roll_back"
+
+
+def test_the_breaker_trips_on_a_large_share_of_errors_only():
+    assert assess_stage(dataclasses.replace(FACTS, canary_errors=21), LIMITS).action == "roll_back"
+    assert assess_stage(dataclasses.replace(FACTS, canary_errors=19), LIMITS).action == "advance"
+    few = dataclasses.replace(FACTS, canary_served=4, canary_errors=4)
+    assert assess_stage(few, LIMITS).action == "advance"
+
+
+def test_the_canary_goes_to_the_server_that_does_not_serve_the_champion():
+    table = first_table("heliotrope", OLD, "s")
+    assert choose_server(table, [OLD.base_url, NEW.base_url]) == NEW.base_url
+    assert choose_server(table, [OLD.base_url]) == OLD.base_url
+
+
+def test_routing_goes_up_by_one_generation_each_time_and_keeps_the_holdback():
+    rollout_id = new_id()
+    table = next_stage_table(first_table("heliotrope", OLD, "s"), NEW, rollout_id, percent=25, holdback_percent=10)
+    assert (table.generation, table.canary, table.canary_percent, table.holdback) == (2, NEW, 25, None)
+    promoted = promoted_table(table)
+    assert (promoted.generation, promoted.champion, promoted.canary, promoted.holdback) == (3, NEW, None, OLD)
+    assert (promoted.holdback_percent, promoted.salt) == (10, str(rollout_id))
+    restored = restored_table(promoted, OLD)
+    assert (restored.generation, restored.champion, restored.holdback, restored.holdback_percent) == (4, OLD, None, 0)
+
+
+def test_a_withdrawn_canary_leaves_no_trace_in_the_table():
+    table = next_stage_table(first_table("heliotrope", OLD, "s"), NEW, new_id(), percent=25, holdback_percent=10)
+    withdrawn = withdrawn_table(table)
+    assert (withdrawn.champion, withdrawn.canary, withdrawn.canary_percent, withdrawn.rollout_id) == (
+        OLD,
+        None,
+        0,
+        None,
+    )
+
+
+@pytest.mark.parametrize("part", ["weights", "dataset", "recipe", "report"])
+def test_a_change_of_any_part_voids_an_approval(part):
+    hashes = {"weights": "w", "dataset": "d", "recipe": "r", "report": "p"}
+    assert calculate_approval_hash(**hashes) != calculate_approval_hash(**hashes | {part: "other"})
+
+
+def chain(count: int) -> list[Entry]:
+    entries, previous = [], GENESIS
+    for sequence in range(1, count + 1):
+        at = datetime(2026, 11, 22, 12, 0, sequence, tzinfo=UTC)
+        content = (sequence, at, "anna", "approve", "r1", {"words": "fine"}, previous)
+        entries.append(Entry(*content, calculate_entry_hash(*content)))
+        previous = entries[-1].hash
+    return entries
+
+
+def test_an_untouched_audit_chain_holds():
+    assert find_broken_link(chain(5)) is None
+
+
+@pytest.mark.parametrize(
+    ("tamper", "broken"),
+    [
+        (lambda entries: entries.__setitem__(2, dataclasses.replace(entries[2], actor="mallory")), 3),
+        (lambda entries: entries.pop(1), 2),
+        (lambda entries: entries.insert(0, entries[0]), 2),
+    ],
+)
+def test_a_changed_removed_or_inserted_entry_breaks_the_chain_there(tamper, broken):
+    entries = chain(5)
+    tamper(entries)
+    assert find_broken_link(entries) == broken
+
+
+@pytest.mark.parametrize("stages", ["[]", "[5, 1, 100]", "[1, 50]", "[0, 100]", "[50, 50, 100]"])
+def test_stages_that_do_not_grow_to_a_hundred_are_refused(stages, monkeypatch):
+    monkeypatch.setenv("HELIOTROPE_DEPLOYER_STAGES", stages)
+    with pytest.raises(ValidationError, match="must grow"):
+        DeployerSettings()
