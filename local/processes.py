@@ -50,7 +50,7 @@ SERVICES = (
     Service("trainer", "services.trainer"),
     Service("trainer-worker", "services.trainer", "worker", needs=("mlflow",), computes=True),
     Service("drift-monitor", "services.curator", "monitor"),
-    Service("gateway", "services.gateway", needs=("deployer",)),
+    Service("gateway", "services.gateway"),
 )
 """In start order, where their needs allow it. `computes`: uses every core for torch; the others take one thread."""
 

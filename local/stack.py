@@ -185,24 +185,25 @@ class Stack:
         models = [process for process in self.processes if process.name in SLOW_SERVERS]
         services = [process for process in self.processes if process.name not in SERVERS]
         launch(self.supervisor, stores, self.layout, report)
-        if models or services:
-            preparation.prepare_databases(self.connections)
+        if not models and not services:
+            return
+        preparation.prepare_databases(self.connections)
         for process in models:  # they are slow to start, and nothing of ours is needed for it
             self.supervisor.start_process(process.name)
-        if services:
-            preparation.prepare_topics(self.connections)
-            preparation.migrate(self.connections.database_url)
-            ensure_keys(self.connections.database_url, self.layout.credentials)
-            report("tables, topics and keys are ready")
-        launch(self.supervisor, [*models, *services], self.layout, report)
-        if "deployer" in self._only:
-            self._install_champion(report)
+        with preparation.BaseModel(self._base_model, self.environment) as base_model:
+            if services:
+                self._prepare_services(report)
+            launch(self.supervisor, [*models, *services], self.layout, report)
+            if "deployer" in self._only:
+                report(preparation.adopt(base_model.wait(), self.environment))
+                preparation.warm_up(self.layout, self.credentials["ops"])
+                report("the champion answers")
 
-    def _install_champion(self, report: Report) -> None:
-        model = self._base_model or preparation.find_base_model(self.layout.home)
-        report(preparation.adopt(str(model), self.environment))
-        preparation.warm_up(self.layout, self.credentials["internal"])
-        report("the champion is loaded")
+    def _prepare_services(self, report: Report) -> None:
+        preparation.prepare_topics(self.connections)
+        preparation.migrate(self.connections.database_url)
+        ensure_keys(self.connections.database_url, self.layout.credentials)
+        report("tables, topics and keys are ready")
 
     # down
 
