@@ -1,0 +1,1 @@
+"""What the curator touches besides Postgres and the bus."""

@@ -1,0 +1,61 @@
+"""Unpaired labels: this completion is desirable, or not."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+from services.curator.domain.rules import RATING, REGENERATE, THUMB, Answer, Rule, UnpairedLabel, calculate_label_id
+from services.curator.domain.text import derive_words
+from shared.events import FeedbackReceived, Rating, Regenerate, Thumb
+
+LIKED_FROM = 4
+DISLIKED_TO = 2
+
+
+def derive_polarity(event: FeedbackReceived) -> bool | None:
+    """Whether a thumb or rating is good or bad; None for a middling rating and for everything else."""
+    match event.feedback:
+        case Thumb(value=value):
+            return value == "up"
+        case Rating(value=value) if value >= LIKED_FROM:
+            return True
+        case Rating(value=value) if value <= DISLIKED_TO:
+            return False
+        case _:
+            return None
+
+
+def derive_labels(
+    answers: Mapping[UUID, Answer], standing: list[FeedbackReceived], used: set[UUID], vetoed: set[object]
+) -> list[UnpairedLabel]:
+    """Labels by id.
+
+    - A thumb or rating that no active pair rests on; not if its user said the opposite of the answer as well.
+    - A replaced answer is undesirable, unless its user liked it.
+    - Failed and empty answers get none; an answer that a complaint stands against is never desirable.
+    """
+    opinions: dict[tuple[str | None, UUID], set[bool]] = defaultdict(set)
+    for event in standing:
+        if (polarity := derive_polarity(event)) is not None:
+            opinions[event.user, event.interaction_id].add(polarity)
+    labels = [
+        _label(rule, event, answer, desirable)
+        for event in standing
+        for rule, desirable in _read(event, opinions[event.user, event.interaction_id], used)
+        if not (answer := answers[event.interaction_id]).error and derive_words(answer.text)
+        if not (desirable and answer.interaction_id in vetoed)
+    ]
+    return sorted(labels, key=lambda label: label.label_id)
+
+
+def _read(event: FeedbackReceived, opinions: set[bool], used: set[UUID]) -> Iterable[tuple[Rule, bool]]:
+    polarity = derive_polarity(event)
+    if polarity is not None and len(opinions) == 1 and event.event_id not in used:
+        yield (THUMB if isinstance(event.feedback, Thumb) else RATING), polarity
+    if isinstance(event.feedback, Regenerate) and True not in opinions:
+        yield REGENERATE, False
+
+
+def _label(rule: Rule, event: FeedbackReceived, answer: Answer, desirable: bool) -> UnpairedLabel:
+    evidence = (event.event_id,)
+    return UnpairedLabel(calculate_label_id(rule, evidence, answer, desirable), rule, answer, desirable, evidence)

@@ -1,0 +1,171 @@
+"""Named rules over the answers to one prompt and the standing events on them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from uuid import UUID
+
+from services.curator.domain.contradictions import derive_states
+from services.curator.domain.labelling import derive_labels, derive_polarity
+from services.curator.domain.quality import assess_quality
+from services.curator.domain.rules import (
+    CHOICE,
+    CROSS_USER_CONTRAST,
+    EDIT,
+    REGENERATE,
+    SAME_USER_CONTRAST,
+    Answer,
+    Draft,
+    PreferencePair,
+    UnpairedLabel,
+    Written,
+)
+from services.curator.domain.standing import derive_standing
+from shared.events import Choice, Complaint, Edit, FeedbackReceived, Rating, Regenerate, Thumb
+
+CONTRASTS_PER_USER = 20
+"""Of one user on one prompt: keeps the rule from growing with the square of what one user says."""
+RATING_DISTANCE = 2
+
+Answers = Mapping[UUID, Answer]
+
+
+@dataclass(frozen=True)
+class Derived:
+    """What one prompt group yields."""
+
+    pairs: list[PreferencePair]
+    labels: list[UnpairedLabel]
+
+
+def derive_group(answers: Answers, events: list[FeedbackReceived]) -> Derived:
+    """Pairs and labels of one prompt group, each by id.
+
+    `answers` holds every interaction that an event speaks of, also one that turns out to belong to another prompt.
+    """
+    standing = [event for event in derive_standing(events) if event.interaction_id in answers]
+    vetoed: set[object] = {event.interaction_id for event in standing if isinstance(event.feedback, Complaint)}
+    drafts = [
+        *derive_choices(answers, standing),
+        *derive_edits(answers, standing),
+        *derive_same_user_contrasts(answers, standing),
+        *derive_cross_user_contrasts(answers, standing),
+        *derive_regenerations(answers, standing),
+    ]
+    pairs = derive_states([(draft, assess_quality(draft, vetoed)) for draft in drafts])
+    used = {event_id for pair in pairs if pair.state == "active" for event_id in pair.draft.evidence}
+    return Derived(pairs, derive_labels(answers, standing, used, vetoed))
+
+
+def derive_choices(answers: Answers, standing: list[FeedbackReceived]) -> Iterable[Draft]:
+    """The preferred answer over the other; refused unless both belong to the same prompt and user. A tie says nothing."""
+    for event in standing:
+        if not isinstance(event.feedback, Choice) or event.feedback.tie:
+            continue
+        one, other = answers[event.interaction_id], answers.get(event.feedback.other_interaction_id)
+        preferred = event.feedback.preferred_interaction_id
+        if other is None or preferred is None:
+            continue
+        chosen, rejected = (other, one) if preferred == other.interaction_id else (one, other)
+        reason = _assess_choice(event, one, other, preferred)
+        yield Draft(CHOICE, chosen, rejected, (event.event_id,), _voter(event), reason)
+
+
+def _assess_choice(event: FeedbackReceived, one: Answer, other: Answer, preferred: UUID) -> str | None:
+    if one.interaction_id == other.interaction_id:
+        return "same_answer"
+    if preferred not in (one.interaction_id, other.interaction_id):
+        return "preferred_neither"
+    if one.prompt_hash != other.prompt_hash:
+        return "different_prompts"
+    if one.user != other.user or (one.user and event.user and one.user != event.user):
+        return "different_users"
+    return None
+
+
+def derive_edits(answers: Answers, standing: list[FeedbackReceived]) -> Iterable[Draft]:
+    """The user's text over the answer that it corrects."""
+    for event in standing:
+        if isinstance(event.feedback, Edit):
+            chosen = Written(event.feedback.text)
+            yield Draft(EDIT, chosen, answers[event.interaction_id], (event.event_id,), _voter(event))
+
+
+def derive_same_user_contrasts(answers: Answers, standing: list[FeedbackReceived]) -> Iterable[Draft]:
+    """One user, thumb up on one answer and down on another, or ratings two or more apart."""
+    spoken: dict[tuple[str, type], list[FeedbackReceived]] = defaultdict(list)
+    for event in standing:
+        if event.user and isinstance(event.feedback, Thumb | Rating):
+            spoken[event.user, type(event.feedback)].append(event)
+    for _, events in sorted(spoken.items(), key=lambda item: (item[0][0], item[0][1].__name__)):
+        yield from islice(_contrast(answers, events), CONTRASTS_PER_USER)
+
+
+def _contrast(answers: Answers, events: list[FeedbackReceived]) -> Iterable[Draft]:
+    for better in events:
+        for worse in events:
+            if _is_above(better, worse):
+                chosen, rejected = answers[better.interaction_id], answers[worse.interaction_id]
+                evidence = (better.event_id, worse.event_id)
+                yield Draft(SAME_USER_CONTRAST, chosen, rejected, evidence, _voter(better))
+
+
+def _is_above(better: FeedbackReceived, worse: FeedbackReceived) -> bool:
+    match better.feedback, worse.feedback:
+        case Thumb(value="up"), Thumb(value="down"):
+            return True
+        case Rating(value=high), Rating(value=low):
+            return high - low >= RATING_DISTANCE
+        case _:
+            return False
+
+
+def derive_cross_user_contrasts(answers: Answers, standing: list[FeedbackReceived]) -> Iterable[Draft]:
+    """An answer that everyone liked over one that everyone else disliked; each answer is used once.
+
+    Nobody may have spoken of both: that is a contrast of one user, or a contradiction.
+    """
+    votes: dict[UUID, list[FeedbackReceived]] = defaultdict(list)
+    for event in standing:
+        if derive_polarity(event) is not None:
+            votes[event.interaction_id].append(event)
+    liked = [key for key in sorted(votes) if all(derive_polarity(event) for event in votes[key])]
+    disliked = [key for key in sorted(votes) if not any(derive_polarity(event) for event in votes[key])]
+    for worse in disliked:
+        raters = {event.user for event in votes[worse]} - {None}
+        better = next((key for key in liked if not raters & {event.user for event in votes[key]}), None)
+        if better is None:
+            continue
+        liked.remove(better)
+        evidence = tuple(sorted(event.event_id for event in votes[better] + votes[worse]))
+        voter = f"{_voter(votes[better][0])}+{_voter(votes[worse][0])}"
+        yield Draft(CROSS_USER_CONTRAST, answers[better], answers[worse], evidence, voter)
+
+
+def derive_regenerations(answers: Answers, standing: list[FeedbackReceived]) -> Iterable[Draft]:
+    """The replacement over the replaced answer, if the same user also said something good of the replacement.
+
+    A replacement that was itself replaced is an intermediate of a chain and never chosen.
+    """
+    replaced = {event.interaction_id for event in standing if isinstance(event.feedback, Regenerate)}
+    for event in standing:
+        if not isinstance(event.feedback, Regenerate) or event.user is None:
+            continue
+        replacement = answers.get(event.feedback.replacement_interaction_id)
+        praise = [
+            other.event_id
+            for other in standing
+            if other.user == event.user
+            and other.interaction_id == event.feedback.replacement_interaction_id
+            and derive_polarity(other)
+        ]
+        if replacement is None or replacement.interaction_id in replaced or not praise:
+            continue
+        original = answers[event.interaction_id]
+        reason = None if replacement.prompt_hash == original.prompt_hash else "different_prompts"
+        yield Draft(REGENERATE, replacement, original, (event.event_id, *praise), _voter(event), reason)
+
+
+def _voter(event: FeedbackReceived) -> str:
+    return event.user or "anonymous"

@@ -1,0 +1,47 @@
+"""Which drafts are too poor to learn from, and why."""
+
+from services.curator.domain.rules import EDIT, Answer, Draft
+from services.curator.domain.text import calculate_similarity, derive_words
+
+NEAR_IDENTICAL = 0.95
+EDIT_LENGTH_RATIO = 10.0
+"""An edit this many times longer or shorter is another answer, or a note, rather than a correction."""
+EDIT_SLACK_WORDS = 40
+"""Below this many words any length of an edit is fine."""
+
+
+def assess_quality(draft: Draft, vetoed: set[object]) -> str | None:
+    """The first reason to refuse a draft, or None.
+
+    - an answer that failed, or a side without words
+    - a complaint stands against the chosen answer
+    - an edit that changes no word, or is out of all proportion
+    - sides that say the same
+    """
+    if draft.reason:
+        return draft.reason
+    if draft.rejected.error or (isinstance(draft.chosen, Answer) and draft.chosen.error):
+        return "error_answer"
+    if not derive_words(draft.chosen.text):
+        return "emptied_edit" if draft.rule == EDIT else "empty"
+    if not derive_words(draft.rejected.text):
+        return "empty"
+    if isinstance(draft.chosen, Answer) and draft.chosen.interaction_id in vetoed:
+        return "complaint"
+    if draft.rule == EDIT:
+        return _assess_edit(draft.chosen.text, draft.rejected.text)
+    if calculate_similarity(draft.chosen.text, draft.rejected.text) >= NEAR_IDENTICAL:
+        return "near_identical"
+    return None
+
+
+def _assess_edit(edited: str, original: str) -> str | None:
+    after, before = derive_words(edited), derive_words(original)
+    if after == before:
+        return "trivial_edit"
+    longer, shorter = max(len(after), len(before)), min(len(after), len(before))
+    if longer > EDIT_SLACK_WORDS and longer > EDIT_LENGTH_RATIO * shorter:
+        return "edit_out_of_bounds"
+    if not set(after) & set(before):
+        return "edit_out_of_bounds"
+    return None

@@ -1,0 +1,54 @@
+"""Where a prompt belongs: its cell, and the split of that cell."""
+
+import hashlib
+from functools import cache
+from typing import Literal
+
+from services.curator.domain.text import derive_question, derive_words
+from shared.events import Message
+
+Split = Literal["train", "validation", "gate"]
+
+SPLITTING_VERSION = 1
+BITS = 8
+TRAIN_SHARE = 0.70
+VALIDATION_SHARE = 0.10
+"""The rest, 0.20, is for the gate."""
+
+
+def derive_cell(messages: list[Message]) -> str:
+    """The SimHash cell (Charikar 2002) of the last user message over its words and word pairs.
+
+    Stable for ever: another recipe gets another version, and so other names.
+    """
+    words = derive_words(derive_question(messages))
+    features = words + [f"{one} {two}" for one, two in zip(words, words[1:], strict=False)]
+    sums = [0] * BITS
+    for feature in features:
+        digest = hashlib.sha256(feature.encode("utf-8", "surrogatepass")).digest()
+        for bit in range(BITS):
+            sums[bit] += 1 if digest[bit // 8] >> (bit % 8) & 1 else -1
+    code = sum((total > 0) << bit for bit, total in enumerate(sums))
+    return _name_cell(code)
+
+
+def derive_split(cell: str) -> Split:
+    """The split of a cell: the cells in the order of their hashes, cut at the quotas."""
+    share = _rank_cells()[cell] / 2**BITS
+    if share < TRAIN_SHARE:
+        return "train"
+    return "validation" if share < TRAIN_SHARE + VALIDATION_SHARE else "gate"
+
+
+@cache
+def _rank_cells() -> dict[str, int]:
+    cells = [_name_cell(code) for code in range(2**BITS)]
+    return {cell: rank for rank, cell in enumerate(sorted(cells, key=_hash_cell))}
+
+
+def _name_cell(code: int) -> str:
+    return f"simhash-v{SPLITTING_VERSION}-{code:02x}"
+
+
+def _hash_cell(cell: str) -> bytes:
+    return hashlib.sha256(f"split:{cell}".encode()).digest()
