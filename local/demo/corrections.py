@@ -4,8 +4,8 @@ from random import Random
 
 from local.demo.prompts import Question
 
-_OPENERS = ("Sorry about that!", "Sorry for the trouble.", "Thanks for telling us.", "Of course.", "No problem.", "Gladly.",
-            "Thank you for asking.", "I am sorry.", "", "", "", "")  # fmt: skip
+_OPENERS = ("Sorry about that!", "Sorry for the trouble.", "Thanks for telling us.", "Of course.", "No problem.",
+            "Gladly.", "Thank you for asking.", "I am sorry.", "", "", "", "")  # fmt: skip
 
 _BODIES: dict[str, tuple[str, ...]] = {
     "delivery": (

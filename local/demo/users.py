@@ -1,4 +1,4 @@
-"""The simulated users: they ask, read and click. Only events and votes leave this module, never the taste behind them."""
+"""The simulated users: they ask, read and click. Events and votes leave this module, the taste behind them does not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

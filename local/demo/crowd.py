@@ -1,0 +1,75 @@
+"""A crowd of simulated users at work: they chat through the gateway and click through ingest, several at a time."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+
+from local.demo.apis import Apis
+from local.demo.prompts import Question
+from local.demo.users import FeedbackBody, Shown, SimulatedUser
+
+SIDE_BY_SIDE_SHARE = 0.3
+
+
+@dataclass
+class Heard:
+    """What was served and what was clicked, as the demo itself knows it."""
+
+    chats: int = 0
+    events: Counter[str] = field(default_factory=Counter)
+    event_ids: list[str] = field(default_factory=list)
+    served: dict[str, str] = field(default_factory=dict)
+    """Interaction id -> version that served it."""
+
+
+@dataclass
+class Crowd:
+    """Users take turns; each turn is one question, one answer or two, and the clicks on them."""
+
+    apis: Apis
+    users: Iterator[SimulatedUser]
+    questions: Iterator[Question]
+    rng: Random
+    max_tokens: int
+    heard: Heard = field(default_factory=Heard)
+
+    async def run(self, concurrency: int, is_enough: Callable[[], bool], *, side_by_side: bool) -> None:
+        """Chat until it is enough, or until users or questions run out; turns that began are finished."""
+
+        async def work() -> None:
+            while not is_enough():
+                user, question = next(self.users, None), next(self.questions, None)
+                if user is None or question is None:
+                    return
+                await self._take_turn(user, question, side_by_side=side_by_side)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(concurrency):
+                group.create_task(work())
+
+    async def _take_turn(self, user: SimulatedUser, question: Question, *, side_by_side: bool) -> None:
+        if side_by_side and self.rng.random() < SIDE_BY_SIDE_SHARE:
+            first, second = await asyncio.gather(self._ask(user, question), self._ask(user, question))
+            await self._click(user.choose(question, first, second))
+            return
+        answer = await self._ask(user, question)
+        reaction = user.react(question, answer)
+        await self._click(reaction.events)
+        if reaction.wants_another:
+            another = await self._ask(user, question)
+            await self._click(user.react_to_replacement(question, answer, another))
+
+    async def _ask(self, user: SimulatedUser, question: Question) -> Shown:
+        answer = await self.apis.chat(question.messages, user=user.user_id, max_tokens=self.max_tokens)
+        self.heard.chats += 1
+        self.heard.served[answer.interaction_id] = answer.model_version
+        return Shown(answer.interaction_id, answer.text)
+
+    async def _click(self, events: list[FeedbackBody]) -> None:
+        if len(events) == 1:
+            self.heard.event_ids.append(await self.apis.send_feedback(events[0]))
+        elif events:
+            self.heard.event_ids += await self.apis.send_feedback_batch(events)
+        self.heard.events.update(event["type"] for event in events)

@@ -1,0 +1,69 @@
+"""The demo's numbers: how many people, how long, and which settings of the services differ from their defaults."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way to run the demo."""
+
+    name: str
+    recipe: str
+    max_tokens: int
+    concurrency: int
+    """Chats at once, before and after the retraining."""
+    most_chats: int
+    """Chats after which the demo gives up waiting for a retrain request."""
+    held_out_prompts: int
+    users: int = 60
+    raters: int = 8
+    most_canary_users: int = 400
+    service_settings: Mapping[str, str] = field(default_factory=dict)
+    seconds_for: Mapping[str, float] = field(default_factory=dict)
+    """Deadline of each stage in seconds; a stage that takes longer fails the demo."""
+
+
+COMMON = {
+    "HELIOTROPE_DEPLOYER_STAGES": "[25, 50, 100]",
+    "HELIOTROPE_DEPLOYER_MINIMUM_STAGE_SECONDS": "5",
+    "HELIOTROPE_DEPLOYER_HOLDBACK_PERCENT": "10",
+    "HELIOTROPE_CURATOR_MONITOR_SECONDS": "2",
+}
+DEADLINES = {"listen": 420, "train": 600, "evaluate": 300, "approve": 60, "canary": 420, "measure": 300}
+
+SMOLLM2 = Plan(
+    name="smollm2",
+    recipe="support_bot",
+    max_tokens=64,
+    concurrency=12,
+    most_chats=600,
+    held_out_prompts=120,
+    service_settings=COMMON
+    | {
+        "HELIOTROPE_CURATOR_RECIPE": "support_bot",
+        "HELIOTROPE_CURATOR_VOLUME_PAIRS": "90",
+        "HELIOTROPE_EVALUATOR_GATE_PROMPTS": "40",
+        "HELIOTROPE_EVALUATOR_MAX_NEW_TOKENS": "64",
+        "HELIOTROPE_EVALUATOR_BATCH_SIZE": "32",
+    },
+    seconds_for=DEADLINES,
+)
+TINY = Plan(
+    name="tiny",
+    recipe="support_bot_tiny",
+    max_tokens=48,
+    concurrency=16,
+    most_chats=800,
+    held_out_prompts=120,
+    service_settings=COMMON
+    | {
+        "HELIOTROPE_CURATOR_RECIPE": "support_bot_tiny",
+        "HELIOTROPE_CURATOR_VOLUME_PAIRS": "90",
+        "HELIOTROPE_EVALUATOR_GATE_PROMPTS": "40",
+        "HELIOTROPE_EVALUATOR_MAX_NEW_TOKENS": "48",
+        "HELIOTROPE_EVALUATOR_BATCH_SIZE": "32",
+    },
+    seconds_for=DEADLINES,
+)
+PLANS = {plan.name: plan for plan in (SMOLLM2, TINY)}

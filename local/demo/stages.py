@@ -1,0 +1,228 @@
+"""The stages of the demo, each waiting for the loop to take its next step and showing how far it is."""
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from local.demo.apis import Apis, DemoFailed
+from local.demo.approval import PairedApproval, Rise, calculate_rise
+from local.demo.crowd import Crowd
+from local.demo.plan import Plan
+from local.demo.prompts import Question, draw_held_out_questions, draw_live_questions
+from local.demo.screen import Screen
+from local.demo.users import SimulatedUser, index_by_text, is_approved, make_users
+
+POLL_SECONDS = 1.0
+CLOSED = ("champion", "rejected", "aborted", "rolled_back")
+
+
+@dataclass
+class Stages:
+    """One demo: its people and their questions, and what they have seen so far."""
+
+    plan: Plan
+    apis: Apis
+    screen: Screen
+    seed: int
+    rng: Random = field(init=False)
+    crowd: Crowd = field(init=False)
+    live: list[Question] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rng = Random(self.seed)
+        self.live = draw_live_questions(self.plan.most_chats + self.plan.most_canary_users, self.rng)
+        regulars = make_users(self.plan.users, self.rng)
+        self.crowd = Crowd(
+            self.apis,
+            users=itertools.cycle(regulars),
+            questions=iter(self.live[: self.plan.most_chats]),
+            rng=self.rng,
+            max_tokens=self.plan.max_tokens,
+        )
+
+    @asynccontextmanager
+    async def _stage(self, name: str, title: str) -> AsyncIterator[None]:
+        with self.screen.stage(name, title):
+            try:
+                async with asyncio.timeout(self.plan.seconds_for[name]):
+                    yield
+            except TimeoutError:
+                raise DemoFailed(f"{title}: not done after {self.plan.seconds_for[name]:.0f} s") from None
+
+    async def _poll(self, look: Callable[[], Any]) -> Any:
+        """Look again and again until there is something."""
+        while not (found := await look()):
+            await asyncio.sleep(POLL_SECONDS)
+        return found
+
+    async def listen(self) -> dict[str, Any]:
+        """Users chat and click until the monitor asks for retraining; the request."""
+        requested: dict[str, Any] = {}
+        async with self._stage("listen", "Users chat and click; their feedback becomes preference pairs"):
+            watcher = asyncio.create_task(self._watch_for_request(requested))
+            await self.crowd.run(self.plan.concurrency, lambda: bool(requested), side_by_side=True)
+            if not requested:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(asyncio.shield(watcher), 20)
+            watcher.cancel()
+        if not requested:
+            raise DemoFailed(f"{self.crowd.heard.chats} chats brought no retrain request")
+        for reason in requested["reasons"]:
+            self.screen.say(f"  the monitor asks for retraining: {reason['words']}")
+        return requested
+
+    async def _watch_for_request(self, requested: dict[str, Any]) -> None:
+        started = time.monotonic()
+        wanted = float(self.plan.service_settings["HELIOTROPE_CURATOR_VOLUME_PAIRS"])
+        while not requested:
+            if requests := (await self.apis.read("curator", "/v1/requests"))["requests"]:
+                requested |= requests[0]
+            pairs = float((await self.apis.read("curator", "/v1/summary"))["new_train_pairs"])
+            left = (time.monotonic() - started) * (wanted - pairs) / pairs if pairs > 5 else None
+            heard = self.crowd.heard
+            self.screen.show(
+                f"{heard.chats} answers, {heard.events.total()} events, {pairs:.0f} of {wanted:.0f} pairs to train on",
+                pairs,
+                wanted,
+                left,
+            )
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def train(self, request_id: str) -> dict[str, Any]:
+        """Wait for the run; the run."""
+
+        async def look() -> dict[str, Any] | None:
+            runs = (await self.apis.read("trainer", "/v1/runs"))["runs"]
+            run = next((run for run in runs if run["request_id"] == request_id), None)
+            if run is None:
+                return None
+            progress = run["progress"]
+            step, total = progress.get("step"), progress.get("total")
+            told = f"{run['state']}, {progress.get('phase', 'waiting for the worker')}"
+            told += f", step {step} of {total}, loss {progress.get('loss') or 0:.3f}" if step else ""
+            self.screen.show(told, step, total, progress.get("seconds_left"))
+            if run["state"] in ("failed", "cancelled"):
+                raise DemoFailed(f"the training run {run['state']}: {run['reason']}")
+            return dict(run) if run["state"] == "succeeded" else None
+
+        async with self._stage("train", "The trainer runs DPO with LoRA on the frozen dataset"):
+            run: dict[str, Any] = await self._poll(look)
+        self.screen.say(f"  candidate: version {run['candidate_version']}")
+        return run
+
+    async def evaluate(self, request_id: str) -> dict[str, Any]:
+        """Raters vote blind while the evaluator asks; the evaluation with its report."""
+        questions = index_by_text(self.live)
+        raters = make_users(self.plan.raters, self.rng, prefix="rater")
+
+        async def look() -> dict[str, Any] | None:
+            evaluations = (await self.apis.read("evaluator", "/v1/evaluations"))["evaluations"]
+            found = next((each for each in evaluations if each["request_id"] == request_id), None)
+            if found is None:
+                return None
+            if found["state"] == "voting":
+                await self._vote(raters, questions)
+            progress, votes = found["progress"], found["votes"]
+            if found["state"] == "generating":
+                done, total = progress.get("done"), progress.get("total")
+                told = f"both models answer the gate prompts: {done or 0} of {total or '?'}"
+                self.screen.show(told, done, total, progress.get("seconds_left"))
+            else:
+                self.screen.show(f"{votes['cast']} of {votes['asked']} blind votes", votes["cast"], votes["asked"])
+            return dict(found) if found["state"] == "completed" else None
+
+        async with self._stage("evaluate", "The evaluator has both models judged blind on prompts kept from training"):
+            summary = await self._poll(look)
+            evaluation: dict[str, Any] = await self.apis.read(
+                "evaluator", f"/v1/evaluations/{summary['evaluation_id']}"
+            )
+        for gate in evaluation["gates"]:
+            self.screen.say(f"  {gate['name']}: {gate['verdict']}, {gate['words']}")
+        return evaluation
+
+    async def _vote(self, raters: list[SimulatedUser], questions: dict[str, Question]) -> None:
+        """Each rater judges what is offered until nothing is."""
+        for rater in itertools.cycle(raters):
+            headers = {"x-heliotrope-rater": rater.user_id}
+            offer = await self.apis.request("evaluator", "rater", "GET", "/v1/comparisons/next", headers=headers)
+            if offer.status_code == 204:
+                return
+            shown = offer.json()
+            vote = rater.vote(questions[shown["messages"][-1]["content"]], shown["left"], shown["right"])
+            path = f"/v1/comparisons/{shown['comparison_id']}/vote"
+            await self.apis.request("evaluator", "rater", "POST", path, body={"vote": vote}, headers=headers)
+
+    async def _find_rollout(self, request_id: str) -> dict[str, Any] | None:
+        rollouts = (await self.apis.read("deployer", "/v1/rollouts"))["rollouts"]
+        return next((rollout for rollout in rollouts if rollout["request_id"] == request_id), None)
+
+    async def approve(self, request_id: str) -> dict[str, Any]:
+        """The admin looks at the rollout and approves what was looked at."""
+        async with self._stage("approve", "An admin approves the candidate over the API"):
+            rollout: dict[str, Any] = await self._poll(lambda: self._find_rollout(request_id))
+            if rollout["state"] != "awaiting_approval":
+                raise DemoFailed(f"the rollout is {rollout['state']}: {rollout['words']}")
+            path = f"/v1/rollouts/{rollout['rollout_id']}/approve"
+            await self.apis.request("deployer", "admin", "POST", path, body={"approval_hash": rollout["approval_hash"]})
+        return rollout
+
+    async def follow_canary(self, request_id: str) -> dict[str, Any]:
+        """New users bring live traffic, one chat each, until the rollout is over; the rollout."""
+        rollout: dict[str, Any] = {}
+        newcomers = make_users(self.plan.most_canary_users, self.rng, prefix="newcomer")
+        self.crowd.users = iter(newcomers)
+        self.crowd.questions = iter(self.live[self.plan.most_chats :])
+
+        def is_over() -> bool:
+            return rollout.get("state") in CLOSED
+
+        async def watch() -> None:
+            said = 0
+            while not is_over():
+                rollout.update(await self._find_rollout(request_id) or {})
+                for stage in rollout["stages"][said:]:
+                    self.screen.say(f"  canary at {stage['percent']:.0f} %")
+                    said += 1
+                self.screen.show(rollout["evidence"].get("words") or rollout["words"])
+                await asyncio.sleep(POLL_SECONDS)
+
+        async with self._stage("canary", "Canary stages take live traffic; each vote is weighed"):
+            watcher = asyncio.create_task(watch())
+            await self.crowd.run(self.plan.concurrency, is_over, side_by_side=False)
+            await watcher
+        self.screen.say(f"  {rollout['state']}: {rollout['words']}")
+        if rollout["state"] != "champion":
+            raise DemoFailed(f"the candidate did not become champion but {rollout['state']}: {rollout['words']}")
+        return rollout
+
+    async def measure(self, before: str, after: str) -> tuple[Rise, list[dict[str, Any]]]:
+        """Both versions answer held-out prompts; the rise in approval and every pair of answers."""
+        questions = draw_held_out_questions(self.plan.held_out_prompts, Random(self.seed + 1))
+        answered: list[dict[str, Any]] = []
+        started = time.monotonic()
+        slots = asyncio.Semaphore(self.plan.concurrency)
+
+        async def ask(question: Question) -> None:
+            async with slots:
+                texts = await asyncio.gather(*(self._probe(question, version) for version in (before, after)))
+            liked = [is_approved(question, text) for text in texts]
+            answered.append({"question": question, "before": texts[0], "after": texts[1], "liked": liked})
+            left = (time.monotonic() - started) * (len(questions) / len(answered) - 1)
+            self.screen.show(f"{len(answered)} of {len(questions)} prompts", len(answered), len(questions), left)
+
+        title = "Both champions answer prompts from templates that nobody has seen"
+        async with self._stage("measure", title), asyncio.TaskGroup() as group:
+            for question in questions:
+                group.create_task(ask(question))
+        results = [PairedApproval(each["question"].template, *each["liked"]) for each in answered]
+        return calculate_rise(results), answered
+
+    async def _probe(self, question: Question, version: str) -> str:
+        answer = await self.apis.chat(question.messages, user="demo", max_tokens=self.plan.max_tokens, version=version)
+        return Shown(answer.interaction_id, answer.text).text
