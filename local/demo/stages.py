@@ -225,4 +225,4 @@ class Stages:
 
     async def _probe(self, question: Question, version: str) -> str:
         answer = await self.apis.chat(question.messages, user="demo", max_tokens=self.plan.max_tokens, version=version)
-        return Shown(answer.interaction_id, answer.text).text
+        return answer.text

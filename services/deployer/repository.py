@@ -144,7 +144,7 @@ def count_stage_votes(session: Session, rollout_id: UUID, stage: int) -> dict[st
     rows = session.execute(
         select(Vote.arm, func.count()).where(Vote.rollout_id == rollout_id, Vote.stage == stage).group_by(Vote.arm)
     )
-    return dict(rows.tuples().all())
+    return {arm: votes for arm, votes in rows}  # noqa: C416 - a Row is not a pair to mypy
 
 
 def count_canary_answers(session: Session, rollout: Rollout) -> tuple[int, int]:
