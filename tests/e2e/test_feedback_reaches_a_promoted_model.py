@@ -1,0 +1,50 @@
+"""The whole loop on a tiny model: real servers, every service its own process, nothing patched."""
+
+import asyncio
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from rich.console import Console
+
+from local.demo.plan import PLANS
+from local.demo.run import run_demo
+from local.demo.screen import Screen
+
+
+@pytest.mark.timeout(900)
+def test_feedback_reaches_a_promoted_model(tmp_path: Path, find_port_base: Callable[[], int]):
+    tmp_path.chmod(0o755)
+    home = tmp_path / "a home" / "demo"
+    told = io.StringIO()
+    screen = Screen(Console(file=told, width=200))
+    try:
+        asyncio.run(run_demo(PLANS["tiny"], home, find_port_base(), seed=3, screen=screen))
+    except BaseException:
+        sys.stdout.write(told.getvalue())
+        raise
+    report = json.loads((home / "report.json").read_text())
+
+    assert report["champion_after"] != report["champion_before"]
+    assert report["events_accepted"] == sum(report["events_by_type"].values())
+    assert set(report["events_by_type"]) >= {"thumb", "rating", "choice", "edit", "regenerate", "complaint", "retract"}
+    assert [reason["kind"] for reason in report["retrain_reasons"]] == ["volume"]
+    assert report["held_out_win_rate"]["low"] > 0.5
+    assert report["approval_rate"]["before"]["n"] >= 100
+    assert report["approval_rate"]["templates"] >= 20
+    assert report["approval_rate"]["rise_low"] > 0.15
+    assert [stage["percent"] for stage in report["stages"]] == [25, 50, 100]
+    assert len(report["dataset_sha256"]) == 64
+    assert report["lineage_checked"]
+    assert not [process for process in psutil.process_iter() if str(home) in " ".join(_read_command(process))]
+
+
+def _read_command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
