@@ -53,6 +53,7 @@ def upgrade() -> None:
         sa.Column("event_id", sa.Uuid(), nullable=False),
         sa.Column("key_id", sa.Text(), nullable=False),
         sa.Column("interaction_id", sa.Uuid(), nullable=False),
+        sa.Column("other_interaction_id", sa.Uuid(), nullable=True),
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("user", sa.Text(), nullable=True),
         sa.Column("happened_at", sa.DateTime(timezone=True), nullable=False),
@@ -65,6 +66,9 @@ def upgrade() -> None:
         schema="curator",
     )
     op.create_index("ix_feedback_interaction_id", "feedback", ["interaction_id"], unique=False, schema="curator")
+    op.create_index(
+        "ix_feedback_other_interaction_id", "feedback", ["other_interaction_id"], unique=False, schema="curator"
+    )
     op.create_index("ix_feedback_state", "feedback", ["state"], unique=False, schema="curator")
     op.create_table(
         "loop_switch",
@@ -130,9 +134,7 @@ def upgrade() -> None:
         sa.Column("cell", sa.Text(), nullable=False),
         sa.Column("split", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["cell", "split"],
-            ["curator.cells.cell", "curator.cells.split"],
-            name=op.f("fk_prompts_cell_split"),
+            ["cell", "split"], ["curator.cells.cell", "curator.cells.split"], name=op.f("fk_prompts_cell_split")
         ),
         sa.PrimaryKeyConstraint("prompt_hash", name=op.f("pk_prompts")),
         schema="curator",
@@ -221,6 +223,7 @@ def downgrade() -> None:
     op.drop_table("outbox", schema="curator")
     op.drop_table("loop_switch", schema="curator")
     op.drop_index("ix_feedback_state", table_name="feedback", schema="curator")
+    op.drop_index("ix_feedback_other_interaction_id", table_name="feedback", schema="curator")
     op.drop_index("ix_feedback_interaction_id", table_name="feedback", schema="curator")
     op.drop_table("feedback", schema="curator")
     op.drop_table("detectors", schema="curator")

@@ -73,6 +73,7 @@ class Feedback(Base):
     __table_args__ = (
         CheckConstraint("state IN ('parked', 'attached', 'expired')", name="state"),
         Index("ix_feedback_interaction_id", "interaction_id"),
+        Index("ix_feedback_other_interaction_id", "other_interaction_id"),
         Index("ix_feedback_state", "state"),
         SCHEMA,
     )
@@ -80,6 +81,8 @@ class Feedback(Base):
     event_id: Mapped[UuidKey]
     key_id: Mapped[str]
     interaction_id: Mapped[UUID]
+    other_interaction_id: Mapped[UUID | None]
+    """The other answer of a choice, or the replacement of a regeneration."""
     type: Mapped[str]
     user: Mapped[str | None]
     happened_at: Mapped[datetime]

@@ -59,7 +59,7 @@ def derive_group(answers: Answers, events: list[FeedbackReceived]) -> Derived:
 
 
 def derive_choices(answers: Answers, standing: list[FeedbackReceived]) -> Iterable[Draft]:
-    """The preferred answer over the other; refused unless both belong to the same prompt and user. A tie says nothing."""
+    """The preferred answer over the other; refused unless both are of one prompt and user. A tie says nothing."""
     for event in standing:
         if not isinstance(event.feedback, Choice) or event.feedback.tie:
             continue

@@ -1,0 +1,12 @@
+"""The curator's metrics."""
+
+from prometheus_client import Counter, Gauge
+
+CONFLICTS = Counter("heliotrope_conflicting_events_total", "Events whose id was taken by another body", ["kind"])
+PAIRS = Gauge("heliotrope_pairs", "Preference pairs", ["rule", "state", "split"])
+LABELS = Gauge("heliotrope_labels", "Unpaired labels", ["rule", "desirable", "split"])
+REFUSED = Gauge("heliotrope_pairs_refused", "Refused pairs by reason", ["reason"])
+PARKED = Gauge("heliotrope_feedback_parked", "Feedback that waits for its interaction")
+PARKED_AGE = Gauge("heliotrope_feedback_parked_age_seconds", "Age of the longest waiting feedback")
+EXPIRED = Counter("heliotrope_feedback_expired_total", "Feedback whose interaction never came")
+OUTBOX = Gauge("heliotrope_curator_outbox_rows", "Events that wait to be announced")

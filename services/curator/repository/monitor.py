@@ -1,0 +1,224 @@
+"""SQL of the drift monitor. It reads the other services' schemas and writes `detectors` and `retrain_requests`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from services.curator.domain.drift import Vote, read_rating
+from services.curator.domain.open_request import Progress
+from services.curator.domain.readings import Health
+from shared.tables.curator import (
+    DetectorState,
+    Feedback,
+    Interaction,
+    Label,
+    LoopSwitch,
+    Pair,
+    Prompt,
+    RetrainRequestRow,
+    RoutingRow,
+)
+from shared.tables.deployer import Rollout, RoutingGeneration
+from shared.tables.evaluator import Evaluation
+from shared.tables.trainer import Run
+
+FIRST_VOTES = 5_000
+LATEST_VOTES = 50_000
+VOTING_TYPES = ("thumb", "rating")
+TRAINED_ON = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Champion:
+    version: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class RequestHistory:
+    is_open: bool
+    last_requested_at: datetime | None
+    last_closed_at: datetime | None
+    last_opinion_at: datetime | None
+    """Last request that an opinion alarm had a part in."""
+    this_month: int
+
+
+def load_champion(session: Session, family: str) -> Champion | None:
+    """From the routing table that the curator has heard of, else from the deployer's newest."""
+    heard = session.get(RoutingRow, family)
+    if heard is not None:
+        return Champion(heard.champion_version, heard.champion_since)
+    of_family = RoutingGeneration.family == family
+    version_of = RoutingGeneration.table["champion"]["version"].astext
+    newest = session.scalar(select(version_of).where(of_family).order_by(RoutingGeneration.generation.desc()).limit(1))
+    if newest is None:
+        return None
+    last_other = (
+        select(func.coalesce(func.max(RoutingGeneration.generation), -1))
+        .where(of_family, version_of != newest)
+        .scalar_subquery()
+    )
+    since = session.scalar(
+        select(func.min(RoutingGeneration.created_at)).where(of_family, RoutingGeneration.generation > last_other)
+    )
+    assert since is not None
+    return Champion(newest, since)
+
+
+def load_votes(session: Session, champion: Champion) -> list[Vote]:
+    """Votes on what the champion served since it became that: the first 5,000 and the latest 50,000, in order."""
+    order = (Feedback.happened_at, Feedback.event_id)
+    ranked = (
+        _select_votes(champion)
+        .add_columns(
+            func.row_number().over(order_by=order).label("first"),
+            func.row_number().over(order_by=[column.desc() for column in order]).label("latest"),
+        )
+        .subquery()
+    )
+    rows = session.execute(
+        select(ranked.c.event_id, ranked.c.voter, ranked.c.happened_at, ranked.c.type, ranked.c.value)
+        .where(or_(ranked.c.first <= FIRST_VOTES, ranked.c.latest <= LATEST_VOTES))
+        .order_by(ranked.c.first)
+    )
+    votes = []
+    for event_id, user, at, kind, value in rows:
+        up = value == "up" if kind == "thumb" else read_rating(int(value))
+        if up is not None:
+            votes.append(Vote(event_id, user, at, up))
+    return votes
+
+
+def _select_votes(champion: Champion) -> Select[tuple[object, ...]]:
+    selected: Select[tuple[object, ...]] = (
+        select(
+            Feedback.event_id,
+            func.coalesce(Feedback.user, Interaction.user).label("voter"),
+            Feedback.happened_at,
+            Feedback.type,
+            Feedback.event["feedback"]["value"].astext.label("value"),
+        )
+        .join(Interaction, Interaction.interaction_id == Feedback.interaction_id)
+        .where(Feedback.type.in_(VOTING_TYPES), Feedback.state == "attached", _is_served_by(champion))
+    )
+    return selected
+
+
+def _is_served_by(champion: Champion):  # type: ignore[no-untyped-def]
+    return (Interaction.model_version == champion.version) & (Interaction.served_at >= champion.since)
+
+
+def measure_response_rate(session: Session, champion: Champion, since: datetime) -> float | None:
+    """Share of the champion's answers served since then that have a thumb or a rating."""
+    voted = (
+        select(Feedback.event_id)
+        .where(Feedback.interaction_id == Interaction.interaction_id, Feedback.type.in_(VOTING_TYPES))
+        .exists()
+    )
+    served, answered = session.execute(
+        select(func.count(), func.count().filter(voted)).where(
+            _is_served_by(champion), Interaction.served_at >= since, Interaction.error.is_(None)
+        )
+    ).one()
+    return answered / served if served else None
+
+
+def count_pairs(session: Session, since: datetime | None) -> tuple[int, int]:
+    """(active pairs that may be trained on, those of them made since then)."""
+    is_new = Pair.created_at > since if since else Pair.created_at.is_not(None)
+    total, new = session.execute(
+        select(func.count(), func.count().filter(is_new))
+        .select_from(Pair)
+        .join(Prompt, Prompt.prompt_hash == Pair.prompt_hash)
+        .where(Pair.state == "active", Prompt.split.in_(TRAINED_ON))
+    ).one()
+    return total, new
+
+
+def count_labels(session: Session, since: datetime | None) -> int:
+    """Labels that may be trained on, made since then."""
+    query = (
+        select(func.count())
+        .select_from(Label)
+        .join(Prompt, Prompt.prompt_hash == Label.prompt_hash)
+        .where(Prompt.split.in_(TRAINED_ON))
+    )
+    if since:
+        query = query.where(Label.created_at > since)
+    return session.scalar(query) or 0
+
+
+def load_history(session: Session, month_ago: datetime) -> RequestHistory:
+    requested_at, opinion = RetrainRequestRow.requested_at, RetrainRequestRow.reasons.contains([{"kind": "opinion"}])
+    row = session.execute(
+        select(
+            func.count().filter(RetrainRequestRow.state == "open"),
+            func.max(requested_at),
+            func.max(RetrainRequestRow.closed_at),
+            func.max(requested_at).filter(opinion),
+            func.count().filter(requested_at > month_ago),
+        )
+    ).one()
+    return RequestHistory(row[0] > 0, row[1], row[2], row[3], row[4])
+
+
+def is_paused(session: Session) -> bool:
+    return bool(session.scalar(select(LoopSwitch.paused)))
+
+
+def measure_health(session: Session, now: datetime, window: timedelta) -> Health:
+    since = now - window
+    answers = session.scalar(select(func.count()).where(Interaction.served_at >= since, Interaction.error.is_(None)))
+    feedback = session.execute(
+        select(Feedback.type, func.count()).where(Feedback.received_at >= since).group_by(Feedback.type)
+    )
+    parked, oldest = session.execute(
+        select(func.count(), func.min(Feedback.received_at)).where(Feedback.state == "parked")
+    ).one()
+    newest = session.scalar(select(func.max(Feedback.received_at)))
+    return Health(
+        answers or 0,
+        {kind: count for kind, count in feedback},
+        parked,
+        (now - oldest).total_seconds() if oldest else None,
+        (now - newest).total_seconds() if newest else None,
+    )
+
+
+def save_detector(session: Session, name: str, state: dict[str, object], now: datetime) -> None:
+    row = insert(DetectorState).values(name=name, state=state, updated_at=now)
+    session.execute(
+        row.on_conflict_do_update(
+            index_elements=["name"], set_={"state": row.excluded.state, "updated_at": row.excluded.updated_at}
+        )
+    )
+
+
+def list_detectors(session: Session) -> Sequence[DetectorState]:
+    return session.scalars(select(DetectorState).order_by(DetectorState.name)).all()
+
+
+def claim_open_request(session: Session) -> tuple[RetrainRequestRow, Progress] | None:
+    """The open request, locked, and how far it has come; None too while somebody else holds it."""
+    request = session.scalar(
+        select(RetrainRequestRow).where(RetrainRequestRow.state == "open").with_for_update(skip_locked=True)
+    )
+    if request is None:
+        return None
+    run = session.scalar(select(Run).where(Run.request_id == request.request_id))
+    evaluation = session.scalar(select(Evaluation).where(Evaluation.request_id == request.request_id))
+    rollout = session.scalar(select(Rollout).where(Rollout.request_id == request.request_id))
+    return request, Progress(
+        deadline_at=request.deadline_at,
+        announced_at=request.announced_at,
+        run_state=run.state if run else None,
+        run_reason=run.reason if run else None,
+        verdict=evaluation.verdict if evaluation else None,
+        rollout_state=rollout.state if rollout else None,
+        candidate_version=run.candidate_version if run else None,
+    )
