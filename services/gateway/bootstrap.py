@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
+from services.gateway.adapters.brokers import check_any_answers
 from services.gateway.adapters.relay import SpoolRelay
 from services.gateway.adapters.routing import RoutingFollower, RoutingPoll, RoutingStore
 from services.gateway.adapters.spool import Spool
@@ -137,12 +138,21 @@ def _make_chatting(
 
 
 def _open_producer(settings: SharedSettings) -> Callable[[], Producer]:
-    return lambda: KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE)
+    def open_producer() -> Producer:
+        check_any_answers(settings.kafka_bootstrap_servers)
+        return KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE)
+
+    return open_producer
 
 
 def _open_consumer(settings: SharedSettings) -> Callable[[], Consumer]:
     topic = settings.topic_prefix + RolloutAdvanced.topic
-    return lambda: KafkaBusConsumer(settings.kafka_bootstrap_servers, [topic], None, client_id=SERVICE)
+
+    def open_consumer() -> Consumer:
+        check_any_answers(settings.kafka_bootstrap_servers)
+        return KafkaBusConsumer(settings.kafka_bootstrap_servers, [topic], None, client_id=SERVICE)
+
+    return open_consumer
 
 
 def _find_deployer(settings: SharedSettings, own: GatewaySettings) -> str:

@@ -1,0 +1,235 @@
+"""Ingest with a real Postgres and a real broker: what is acknowledged is on the topic."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from services.ingest.bootstrap import create
+from services.ingest.settings import IngestSettings, SharedSettings
+from shared.auth import create_key
+from shared.bus import decode
+from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer, create_topics
+from shared.events import FeedbackReceived, InteractionRecorded, Thumb, calculate_content_hash, calculate_prompt_hash
+from shared.ids import new_id
+from shared.tables import curator
+
+ORIGIN = "https://shop.example"
+MESSAGES = [{"role": "user", "content": "The lamp flickers."}]
+
+
+class Room:
+    def __init__(
+        self,
+        client: TestClient,
+        sessions: sessionmaker[Session],
+        keys: dict[str, str],
+        bootstrap: str,
+        prefix: str,
+    ) -> None:
+        self.client, self.sessions, self.keys, self.bootstrap, self.prefix = client, sessions, keys, bootstrap, prefix
+
+    def headers(self, role: str = "frontend") -> dict[str, str]:
+        return {"authorization": f"Bearer {self.keys[role]}"}
+
+    def post(self, path: str, body: Any, role: str = "frontend") -> Any:
+        return self.client.post(path, json=body, headers=self.headers(role))
+
+    def heard(self, topic: str, count: int) -> list[Any]:
+        """Everything on a topic, once `count` records are there and no more come."""
+        consumer = KafkaBusConsumer(self.bootstrap, [self.prefix + topic], None, client_id="test")
+        events: list[Any] = []
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            records = consumer.poll(0.5)
+            events += [decode(record) for record in records]
+            if len(events) >= count and not records:
+                break
+        consumer.close()
+        return events
+
+
+@pytest.fixture
+def room(database_url: str, kafka_bootstrap: str, topic_prefix: str) -> Iterator[Room]:
+    create_topics(kafka_bootstrap, topic_prefix=topic_prefix)
+    settings = SharedSettings(
+        database_url=database_url,
+        kafka_bootstrap_servers=kafka_bootstrap,
+        topic_prefix=topic_prefix,
+        user_hash_secret="a hash secret of tests",
+        feedback_token_secret="a token secret of tests",
+    )
+    engine = create_engine(database_url)
+    sessions = sessionmaker(engine, expire_on_commit=False)
+    with sessions() as session, session.begin():
+        keys = {role: create_key(session, role, role) for role in ("frontend", "ops")}
+    producer = KafkaBusProducer(kafka_bootstrap, client_id="test-ingest")
+    app = create(settings, IngestSettings(cors_origins=[ORIGIN], conflict_lookup_seconds=5), producer)
+    with TestClient(app) as client:
+        yield Room(client, sessions, keys, kafka_bootstrap, topic_prefix)
+    engine.dispose()
+
+
+def thumb(interaction_id: UUID, **fields: Any) -> dict[str, Any]:
+    return {"type": "thumb", "interaction_id": str(interaction_id), "value": "up"} | fields
+
+
+def test_an_acknowledged_event_is_on_the_topic_and_a_refused_one_is_not(room: Room):
+    interaction_id = new_id()
+    accepted = room.post("/v1/feedback", thumb(interaction_id, user_id="ada"))
+    refused = room.post("/v1/feedback", thumb(interaction_id, value="sideways"))
+    forbidden = room.post("/v1/feedback", thumb(interaction_id), role="ops")
+    assert (accepted.status_code, refused.status_code, forbidden.status_code) == (202, 422, 403)
+    [event] = room.heard(FeedbackReceived.topic, 1)
+    assert str(event.event_id) == accepted.json()["event_id"]
+    assert event.feedback == Thumb(value="up")
+
+
+def test_a_thousand_events_in_a_batch_are_all_stored(room: Room):
+    interaction_id = new_id()
+    response = room.post("/v1/feedback/batch", {"events": [thumb(interaction_id)] * 999 + [thumb(interaction_id, x=1)]})
+    outcomes = response.json()["outcomes"]
+    assert [outcome["outcome"] for outcome in outcomes] == ["accepted"] * 999 + ["rejected"]
+    heard = {str(event.event_id) for event in room.heard(FeedbackReceived.topic, 999)}
+    assert heard == {outcome["event_id"] for outcome in outcomes[:999]}
+
+
+def test_an_interaction_served_elsewhere_is_recorded(room: Room):
+    body = {
+        "messages": MESSAGES,
+        "answer": "Send us your order number.",
+        "model_version": "1",
+        "served_at": "2025-01-01T00:00:00Z",
+        "conversation_id": "c-1042",
+    }
+    response = room.post("/v1/interactions", body)
+    [event] = room.heard(InteractionRecorded.topic, 1)
+    assert response.json()["interaction_id"] == str(event.interaction_id)
+    assert (event.messages, event.answer, event.conversation_id) == (MESSAGES, body["answer"], "c-1042")
+
+
+def key_id(room: Room) -> str:
+    return room.keys["frontend"].split("_")[1]
+
+
+def store(room: Room, interaction_id: UUID, *events: FeedbackReceived) -> None:
+    """As the curator would."""
+    prompt_hash = calculate_prompt_hash(MESSAGES)
+    now = datetime.now(UTC)
+    with room.sessions() as session, session.begin():
+        session.add(curator.Cell(cell="cell", split="train"))
+        session.flush()
+        session.add(curator.Prompt(prompt_hash=prompt_hash, messages=MESSAGES, cell="cell", split="train"))
+        session.flush()
+        session.add(
+            curator.Interaction(
+                interaction_id=interaction_id,
+                key_id=key_id(room),
+                prompt_hash=prompt_hash,
+                answer="Send us your order number.",
+                model_version="1",
+                served_at=now,
+                content_hash="0" * 64,
+                event={},
+            )
+        )
+        for event in events:
+            session.add(
+                curator.Feedback(
+                    event_id=event.event_id,
+                    key_id=event.key_id,
+                    interaction_id=interaction_id,
+                    type=str(event.feedback.__struct_config__.tag),
+                    user=event.user,
+                    happened_at=event.received_at,
+                    received_at=event.received_at,
+                    content_hash=calculate_content_hash(event),
+                    state="attached",
+                    event=msgspec.to_builtins(event),
+                )
+            )
+
+
+def hear(room: Room, interaction_id: UUID, **fields: Any) -> FeedbackReceived:
+    common = {"event_id": new_id(), "received_at": datetime.now(UTC), "key_id": key_id(room)}
+    return FeedbackReceived(interaction_id=interaction_id, feedback=Thumb(value="up"), **(common | fields))
+
+
+def test_a_caller_reads_what_it_has_said(room: Room):
+    interaction_id = new_id()
+    ours, foreign = hear(room, interaction_id), hear(room, interaction_id, key_id="ffffffffffff")
+    store(room, interaction_id, ours, foreign)
+    response = room.client.get("/v1/feedback", params={"interaction_id": str(interaction_id)}, headers=room.headers())
+    assert response.status_code == 200
+    [said] = response.json()["events"]
+    assert (said["event_id"], said["type"], said["value"]) == (str(ours.event_id), "thumb", "up")
+    by_user = {"interaction_id": str(interaction_id), "user_id": "ada"}
+    assert room.client.get("/v1/feedback", params=by_user, headers=room.headers()).json()["events"] == []
+
+
+def test_an_unknown_interaction_is_404_to_read_and_202_to_speak_of(room: Room):
+    interaction_id = new_id()
+    response = room.client.get("/v1/feedback", params={"interaction_id": str(interaction_id)}, headers=room.headers())
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
+    assert room.post("/v1/feedback", thumb(interaction_id)).status_code == 202
+
+
+def test_an_id_that_the_curator_has_with_another_body_is_409(room: Room):
+    interaction_id = new_id()
+    known = hear(room, interaction_id)
+    store(room, interaction_id, known)
+    assert room.post("/v1/feedback", thumb(interaction_id, event_id=str(known.event_id))).status_code == 202
+    other = thumb(interaction_id, event_id=str(known.event_id), metadata={"page": "cart"})
+    store_hash = room.post("/v1/feedback", other)
+    assert (store_hash.status_code, store_hash.json()["event_id"]) == (409, str(known.event_id))
+
+
+def test_only_listed_origins_may_call_from_a_browser(room: Room):
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "x-heliotrope-feedback-token"}
+    allowed = room.client.options("/v1/feedback", headers={"origin": ORIGIN} | asked)
+    assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, ORIGIN)
+    assert room.client.options("/v1/feedback", headers={"origin": "https://evil.example"} | asked).status_code == 400
+
+
+def test_health_and_metrics_answer(room: Room):
+    room.post("/v1/feedback", thumb(new_id()))
+    assert room.client.get("/readyz").json() == {"ready": True, "checks": {"keys": "ok"}}
+    assert (
+        'heliotrope_ingest_events_total{kind="feedback",outcome="accepted",type="thumb"}'
+        in room.client.get("/metrics").text
+    )
+
+
+def test_a_broker_that_is_away_makes_503_with_the_id_to_retry_with(database_url: str):
+    class AwayProducer:
+        def send(self, record: Any) -> Any:
+            time.sleep(1)
+            raise ConnectionError("no broker")
+
+        def close(self, timeout_seconds: float) -> None:
+            """Nothing to close."""
+
+    settings = SharedSettings(
+        database_url=database_url,
+        user_hash_secret="a hash secret of tests",
+        feedback_token_secret="a token secret of tests",
+    )
+    engine = create_engine(database_url)
+    with Session(engine) as session, session.begin():
+        key = create_key(session, "frontend", "frontend")
+    engine.dispose()
+    app = create(settings, IngestSettings(ack_deadline_seconds=0.2), AwayProducer())
+    with TestClient(app) as client:
+        started = time.monotonic()
+        response = client.post("/v1/feedback", json=thumb(new_id()), headers={"authorization": f"Bearer {key}"})
+        assert time.monotonic() - started < 0.9
+    assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+    assert UUID(response.json()["event_id"])
