@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import quote, unquote, urlparse
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
@@ -68,6 +68,9 @@ class MlflowRegistry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+        if run_id is None:
+            # the server refuses a local path outside a run's artifacts; nothing reads this but people
+            source = f"served:/{quote(source.lstrip('/'))}"
         version = self._client.create_model_version(self._family, source, run_id=run_id, tags=dict(tags))
         return ModelVersion(str(version.version), dict(tags))
 
