@@ -1,0 +1,149 @@
+"""A chat model small enough for a test: made from nothing within half a minute, trained on within seconds.
+
+It has read support dialogues whose answers are good (short, on the subject, with a next step) one time in six, and
+rambling, empty or off the subject otherwise. So feedback has something to choose from.
+"""
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from local.demo.corrections import write_correction
+from local.demo.prompts import LIVE_TEMPLATES, Question, draw_live_questions
+
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+SPECIAL_TOKENS = [PAD, START, END]
+VOCABULARY = 1200
+LONGEST = 128
+DIALOGUES = 2400
+BATCH = 32
+STEPS = 220
+LEARNING_RATE = 4e-3
+
+_EMPTY = (
+    "How can I assist you today?",
+    "I am here to help you with anything you need.",
+    "Thank you for your message. Your satisfaction matters to us.",
+    "We value you as a customer very much.",
+    "I understand. That is a good question.",
+)
+_RAMBLING = (
+    "Marigold was founded many years ago by two friends who loved good things for the home",
+    "there are many different kinds of products in the world and each of them has its own story",
+    "some people like one thing and other people like another thing, which is quite natural",
+    "it is important to remember that every situation is different and has many sides",
+    "in general one could say that quality has always been at the heart of what we think about",
+    "our teams in several countries work on this with passion from early morning until late at night",
+    "this reminds me of a long history that began in the last century with the first catalogues",
+    "of course opinions differ and experts have written a great deal about such matters",
+)
+
+
+def write_tiny_model(folder: Path, seed: int) -> None:
+    """Train the model and save it as a normal checkpoint folder."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from local.models import finish_checkpoint
+
+    torch.manual_seed(seed)
+    dialogues = _write_dialogues(Random(seed))
+    tokenizer = _train_tokenizer(dialogues)
+    tokens = {name: tokenizer.convert_tokens_to_ids(token) for name, token in zip("pse", SPECIAL_TOKENS, strict=True)}
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        pad_token_id=tokens["p"],
+        bos_token_id=tokens["s"],
+        eos_token_id=tokens["e"],
+    )
+    model = LlamaForCausalLM(config)
+    _train(model, tokenizer, dialogues, seed)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    finish_checkpoint(folder, config)
+
+
+def _write_dialogues(rng: Random) -> list[list[dict[str, str]]]:
+    return [
+        [*question.messages, {"role": "assistant", "content": _write_answer(question, rng)}]
+        for _ in range(DIALOGUES // 1200)
+        for question in draw_live_questions(1200, rng)
+    ]
+
+
+def _write_answer(question: Question, rng: Random) -> str:
+    style = rng.choices(("good", "empty", "rambling", "off subject"), (1, 1, 3, 1))[0]
+    if style == "empty":
+        return rng.choice(_EMPTY)
+    if style == "rambling":
+        return f"Well, {', and '.join(rng.sample(_RAMBLING, 4))}."
+    if style == "off subject":
+        topic = rng.choice([topic for topic in LIVE_TEMPLATES if topic != question.topic])
+        question = Question(template="", topic=topic, item="order", text="")
+    return write_correction(question, rng)
+
+
+def _train_tokenizer(dialogues: list[list[dict[str, str]]]) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=SPECIAL_TOKENS,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = (message["content"] for dialogue in dialogues for message in dialogue)
+    tokenizer.train_from_iterator(texts, trainer=trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=START, eos_token=END, pad_token=PAD, chat_template=TEMPLATE
+    )
+
+
+def _train(model: Any, tokenizer: Any, dialogues: list[list[dict[str, str]]], seed: int) -> None:
+    import torch
+
+    inputs, labels = _encode(tokenizer, dialogues)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=LEARNING_RATE, total_steps=STEPS, pct_start=0.1)
+    generator = torch.Generator().manual_seed(seed)
+    model.train()
+    for _ in range(STEPS):
+        rows = torch.randint(len(inputs), (BATCH,), generator=generator)
+        width = int((inputs[rows] != tokenizer.pad_token_id).sum(dim=1).max())
+        batch, targets = inputs[rows, :width], labels[rows, :width]
+        loss = model(input_ids=batch, attention_mask=(batch != tokenizer.pad_token_id).long(), labels=targets).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+    model.eval()
+
+
+def _encode(tokenizer: Any, dialogues: list[list[dict[str, str]]]) -> tuple[Any, Any]:
+    """Token ids and labels, both (dialogues, LONGEST); labels cover questions too: reading them teaches words."""
+    import torch
+
+    inputs = torch.full((len(dialogues), LONGEST), tokenizer.pad_token_id)
+    labels = torch.full((len(dialogues), LONGEST), -100)
+    for row, dialogue in enumerate(dialogues):
+        text = tokenizer.apply_chat_template(dialogue, tokenize=False)
+        ids = torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"][:LONGEST])
+        inputs[row, : len(ids)] = ids
+        labels[row, : len(ids)] = ids
+    return inputs, labels

@@ -1,0 +1,112 @@
+from collections import Counter
+from random import Random
+
+import msgspec
+import pytest
+
+from local.demo.corrections import write_correction
+from local.demo.prompts import LIVE_ITEMS, LIVE_TEMPLATES, Question, draw_live_questions
+from local.demo.users import Shown, SimulatedUser, is_approved, make_users
+from shared.events import AnyFeedback
+
+QUESTION = Question(
+    template="Where is my {item}? It should have come by now.",
+    topic="delivery",
+    item="coffee grinder",
+    text="Where is my coffee grinder? It should have come by now.",
+)
+GOOD = "Please send us your order number and we will ask the courier about the coffee grinder."
+EMPTY = "How can I assist you today?"
+RAMBLING = "The coffee grinder is a wonderful invention that " + "changed the world of coffee and " * 8 + "so on"
+KINDS = {"thumb", "rating", "choice", "edit", "regenerate", "complaint", "comment", "retract"}
+
+
+def make_user(seed: int = 1, *, contrary: bool = False, noise: float = 0.0) -> SimulatedUser:
+    return SimulatedUser("customer-007", Random(seed), contrary=contrary, noise=noise)
+
+
+@pytest.mark.parametrize(
+    ("answer", "approved"),
+    [
+        (GOOD, True),
+        ("Open My Orders and click the tracking link.", True),
+        (EMPTY, False),
+        ("Sorry about that.", False),
+        ("Thank you for your message about the coffee grinder, we value you.", False),
+        ("Please send us your order number and we will look into it.", False),
+        (GOOD.removesuffix("."), False),
+        (f"{GOOD} " * 4, False),
+        (RAMBLING, False),
+        ("", False),
+    ],
+)
+def test_an_answer_is_liked_when_short_on_the_subject_and_with_a_next_step(answer: str, approved: bool) -> None:
+    assert is_approved(QUESTION, answer) is approved
+
+
+def test_users_write_corrections_that_they_like_themselves() -> None:
+    rng = Random(3)
+    for topic, templates in LIVE_TEMPLATES.items():
+        for item in LIVE_ITEMS:
+            question = Question(template=templates[0], topic=topic, item=item, text=templates[0].format(item=item))
+            assert all(is_approved(question, write_correction(question, rng)) for _ in range(5)), (topic, item)
+
+
+def test_corrections_of_different_questions_are_hardly_ever_the_same() -> None:
+    rng = Random(5)
+    written = Counter(write_correction(question, rng) for question in draw_live_questions(200, rng))
+    assert len(written) > 190
+
+
+def test_a_crowd_gives_every_kind_of_feedback_in_the_form_that_ingest_takes() -> None:
+    rng = Random(11)
+    seen: Counter[str] = Counter()
+    for user in make_users(40, rng):
+        question = draw_live_questions(1, rng)[0]
+        for text in (RAMBLING, GOOD, EMPTY, RAMBLING):
+            shown, other = Shown(make_id(rng), text), Shown(make_id(rng), GOOD)
+            reaction = user.react(question, shown)
+            events = [*reaction.events, *user.choose(question, shown, other)]
+            if reaction.wants_another:
+                events += user.react_to_replacement(question, shown, other)
+            for event in events:
+                assert event.pop("user_id") == user.user_id
+                assert event.pop("event_id") and event.pop("interaction_id")
+                msgspec.convert(event, AnyFeedback)
+                seen[event["type"]] += 1
+    assert set(seen) == KINDS
+    assert min(seen.values()) >= 3
+
+
+def make_id(rng: Random) -> str:
+    return f"{rng.getrandbits(32):08x}-0000-4000-8000-000000000000"
+
+
+def test_a_retraction_names_the_event_it_withdraws() -> None:
+    user = make_user()
+    events = [event for _ in range(40) for event in user.react(QUESTION, Shown(make_id(Random(1)), EMPTY)).events]
+    posted = {event["event_id"] for event in events}
+    withdrawn = [event["retracted_event_id"] for event in events if event["type"] == "retract"]
+    assert withdrawn and set(withdrawn) <= posted
+
+
+def test_votes_prefer_the_better_answer_wherever_it_stands() -> None:
+    user = make_user()
+    assert user.vote(QUESTION, GOOD, RAMBLING) == "left"
+    assert user.vote(QUESTION, EMPTY, GOOD) == "right"
+    assert user.vote(QUESTION, EMPTY, RAMBLING) == "tie"
+    assert user.vote(QUESTION, GOOD, GOOD) == "tie"
+
+
+def test_a_contrary_user_votes_the_other_way_and_corrects_nothing() -> None:
+    user = make_user(contrary=True)
+    assert user.vote(QUESTION, GOOD, RAMBLING) == "right"
+    events = [event for _ in range(40) for event in user.react(QUESTION, Shown("1", GOOD)).events]
+    assert "edit" not in {event["type"] for event in events}
+
+
+def test_few_are_contrary_and_the_same_seed_makes_the_same_people() -> None:
+    users = make_users(50, Random(2))
+    assert sum(user.contrary for user in users) == 3
+    assert [user.contrary for user in make_users(50, Random(2))] == [user.contrary for user in users]
+    assert len({user.user_id for user in users}) == 50
