@@ -41,7 +41,7 @@ def _count_pairs(session: Session) -> dict[str, int]:
         .where(Pair.state == "active")
         .group_by(Prompt.split)
     )
-    return dict(session.execute(query).tuples().all())
+    return {split: count for split, count in session.execute(query)}  # noqa: C416 - a Row is not a pair to mypy
 
 
 def _read_request(session: Session) -> dict[str, Any] | None:
@@ -94,6 +94,6 @@ def _read_rollout(session: Session) -> dict[str, Any] | None:
         "state": row.state,
         "candidate_version": row.candidate_version,
         "stage": row.stage,
-        "votes": dict(session.execute(votes).tuples().all()),
+        "votes": {arm: count for arm, count in session.execute(votes)},  # noqa: C416 - a Row is not a pair to mypy
         "words": row.words,
     }

