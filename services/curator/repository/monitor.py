@@ -1,10 +1,11 @@
-"""SQL of the drift monitor. It reads the other services' schemas and writes `detectors` and `retrain_requests`."""
+"""SQL of the drift monitor. It reads the other services' schemas and writes `detectors` only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -16,7 +17,6 @@ from shared.tables.curator import (
     Feedback,
     Interaction,
     Label,
-    LoopSwitch,
     Pair,
     Prompt,
     RetrainRequestRow,
@@ -94,8 +94,8 @@ def load_votes(session: Session, champion: Champion) -> list[Vote]:
     return votes
 
 
-def _select_votes(champion: Champion) -> Select[tuple[object, ...]]:
-    selected: Select[tuple[object, ...]] = (
+def _select_votes(champion: Champion) -> Select[tuple[UUID, str | None, datetime, str, str]]:
+    selected: Select[tuple[UUID, str | None, datetime, str, str]] = (
         select(
             Feedback.event_id,
             func.coalesce(Feedback.user, Interaction.user).label("voter"),
@@ -109,7 +109,7 @@ def _select_votes(champion: Champion) -> Select[tuple[object, ...]]:
     return selected
 
 
-def _is_served_by(champion: Champion):  # type: ignore[no-untyped-def]
+def _is_served_by(champion: Champion) -> ColumnElement[bool]:
     return (Interaction.model_version == champion.version) & (Interaction.served_at >= champion.since)
 
 
@@ -167,10 +167,6 @@ def load_history(session: Session, month_ago: datetime) -> RequestHistory:
     return RequestHistory(row[0] > 0, row[1], row[2], row[3], row[4])
 
 
-def is_paused(session: Session) -> bool:
-    return bool(session.scalar(select(LoopSwitch.paused)))
-
-
 def measure_health(session: Session, now: datetime, window: timedelta) -> Health:
     since = now - window
     answers = session.scalar(select(func.count()).where(Interaction.served_at >= since, Interaction.error.is_(None)))
@@ -183,7 +179,7 @@ def measure_health(session: Session, now: datetime, window: timedelta) -> Health
     newest = session.scalar(select(func.max(Feedback.received_at)))
     return Health(
         answers or 0,
-        {kind: count for kind, count in feedback},
+        dict(feedback.tuples().all()),
         parked,
         (now - oldest).total_seconds() if oldest else None,
         (now - newest).total_seconds() if newest else None,
@@ -203,22 +199,20 @@ def list_detectors(session: Session) -> Sequence[DetectorState]:
     return session.scalars(select(DetectorState).order_by(DetectorState.name)).all()
 
 
-def claim_open_request(session: Session) -> tuple[RetrainRequestRow, Progress] | None:
-    """The open request, locked, and how far it has come; None too while somebody else holds it."""
-    request = session.scalar(
-        select(RetrainRequestRow).where(RetrainRequestRow.state == "open").with_for_update(skip_locked=True)
-    )
-    if request is None:
-        return None
-    run = session.scalar(select(Run).where(Run.request_id == request.request_id))
-    evaluation = session.scalar(select(Evaluation).where(Evaluation.request_id == request.request_id))
-    rollout = session.scalar(select(Rollout).where(Rollout.request_id == request.request_id))
-    return request, Progress(
-        deadline_at=request.deadline_at,
-        announced_at=request.announced_at,
-        run_state=run.state if run else None,
-        run_reason=run.reason if run else None,
-        verdict=evaluation.verdict if evaluation else None,
-        rollout_state=rollout.state if rollout else None,
-        candidate_version=run.candidate_version if run else None,
-    )
+def load_open_request(session: Session) -> tuple[UUID, Progress] | None:
+    """(id of the open request, how far it has come)."""
+    request_id = RetrainRequestRow.request_id
+    row = session.execute(
+        select(
+            request_id,
+            Run.state,
+            Evaluation.verdict,
+            Rollout.state,
+            func.coalesce(Rollout.candidate_version, Evaluation.candidate_version, Run.candidate_version),
+        )
+        .outerjoin(Run, Run.request_id == request_id)
+        .outerjoin(Evaluation, Evaluation.request_id == request_id)
+        .outerjoin(Rollout, Rollout.request_id == request_id)
+        .where(RetrainRequestRow.state == "open")
+    ).first()
+    return (row[0], Progress(row[1], row[2], row[3], row[4])) if row else None
