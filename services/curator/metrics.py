@@ -9,4 +9,3 @@ REFUSED = Gauge("heliotrope_pairs_refused", "Refused pairs by reason", ["reason"
 PARKED = Gauge("heliotrope_feedback_parked", "Feedback that waits for its interaction")
 PARKED_AGE = Gauge("heliotrope_feedback_parked_age_seconds", "Age of the longest waiting feedback")
 EXPIRED = Counter("heliotrope_feedback_expired_total", "Feedback whose interaction never came")
-OUTBOX = Gauge("heliotrope_curator_outbox_rows", "Events that wait to be announced")

@@ -31,8 +31,9 @@ def freeze_dataset(session: Session, datasets_dir: Path, caps: Caps) -> Dataset:
         InvalidRequest: there is nothing to train on.
     """
     pairs, labels = datasets.load_pair_evidence(session), datasets.load_label_evidence(session)
-    questions = {item.prompt_hash: derive_question(item.messages) for item in (*pairs, *labels)}
-    prompts = [Prompting(prompt_hash, question) for prompt_hash, question in questions.items()]
+    messages = {pair.prompt_hash: pair.messages for pair in pairs}
+    messages |= {label.prompt_hash: label.messages for label in labels}
+    prompts = [Prompting(prompt_hash, derive_question(asked)) for prompt_hash, asked in messages.items()]
     snapshot = derive_snapshot(pairs, labels, find_near(prompts, datasets.load_gate_prompts(session)), caps)
     if not snapshot.train:
         raise InvalidRequest("there is nothing to train on: no preference pair stands in the training split")

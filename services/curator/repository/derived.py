@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, func, insert, or_, select
+from sqlalchemy import delete, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from services.curator.domain.pairing import Derived
@@ -83,7 +83,7 @@ def list_pairs(
     limit: int,
 ) -> Sequence[tuple[Pair, str]]:
     """(pair, split), newest first."""
-    query: Select[tuple[Pair, str]] = select(Pair, Prompt.split).join(Prompt, Prompt.prompt_hash == Pair.prompt_hash)
+    query = select(Pair, Prompt.split).join(Prompt, Prompt.prompt_hash == Pair.prompt_hash)
     if interaction_id is not None:
         sides = (Pair.chosen_interaction_id == interaction_id, Pair.rejected_interaction_id == interaction_id)
         query = query.where(or_(*sides))
@@ -95,7 +95,8 @@ def list_pairs(
     ):
         if value is not None:
             query = query.where(column == value)
-    return session.execute(query.order_by(Pair.created_at.desc(), Pair.pair_id).limit(limit)).tuples().all()
+    rows = session.execute(query.order_by(Pair.created_at.desc(), Pair.pair_id).limit(limit))
+    return [(pair, of_split) for pair, of_split in rows]
 
 
 def count_pairs(session: Session) -> list[tuple[str, str, str, int]]:

@@ -1,0 +1,74 @@
+"""Composition root: `python -m services.curator api` is API, consumer, sweeper and relay in one process."""
+
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+from fastapi import FastAPI
+
+from services.curator.api import create_admin_router, create_router
+from services.curator.consumer import CONSUMED, CuratorConsumer
+from services.curator.handlers.sweep import Sweeper
+from services.curator.settings import CuratorSettings
+from shared.auth import KeyRing, load_keys
+from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer
+from shared.consumer import ConsumerLoop
+from shared.db import check_database, connect, make_session_factory
+from shared.dead_letters import DeadLetters
+from shared.http import Check, create_app
+from shared.logging import configure_logging
+from shared.outbox import Relay
+from shared.process import Worker, every, run_workers, serve
+from shared.settings import Settings, load_settings
+from shared.tables.curator import Outbox
+
+logger = structlog.get_logger(__name__)
+
+SERVICE = "curator"
+PORT = 3
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def main() -> None:
+    settings, curator = load_settings(Settings), load_settings(CuratorSettings)
+    configure_logging(SERVICE, settings.log_level)
+    serve(create(settings, curator), settings.bind_host, settings.port or settings.port_base + PORT)
+
+
+def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
+    engine = connect(settings)
+    sessions = make_session_factory(engine)
+    producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE)
+    consumer = KafkaBusConsumer(
+        settings.kafka_bootstrap_servers,
+        [settings.topic_prefix + event.topic for event in CONSUMED],
+        f"{settings.topic_prefix}heliotrope-{SERVICE}",
+        client_id=SERVICE,
+        session_timeout_seconds=settings.consumer_session_timeout_seconds,
+    )
+    loop = ConsumerLoop(SERVICE, consumer, CuratorConsumer(), sessions, DeadLetters(producer, SERVICE))
+    keys = KeyRing(partial(load_keys, sessions))
+    try:
+        keys.refresh()
+    except Exception as error:
+        logger.warning("keys_not_loaded_yet", error=repr(error))
+
+    def close() -> None:
+        producer.close(10.0)
+        engine.dispose()
+
+    workers = [
+        Worker("consumer", loop.run),
+        Worker("relay", Relay(sessions, Outbox, producer).run),
+        Worker("keys", keys.run),
+        every(curator.sweep_seconds, "sweep", Sweeper(sessions, curator, settings.topic_prefix, now).sweep),
+    ]
+    checks: dict[str, Check] = {"database": partial(check_database, engine), "keys": keys.check}
+    app = create_app(SERVICE, checks=checks, lifespan=run_workers(workers, close))
+    app.state.keys = keys
+    app.include_router(create_router(sessions))
+    app.include_router(create_admin_router(sessions, settings, curator, now))
+    return app
