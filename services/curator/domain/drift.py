@@ -12,6 +12,9 @@ L_j is then at most 1, so mean(M) - n is a supermartingale), provided that votes
 are not: five votes per session at correlation .2 bring 2,000 down to about 430. Hence one vote per user and period,
 and anonymous votes are not used. p0 is itself an estimate, so its lower confidence bound stands in for it; it comes
 from fresh votes after the promotion, since the rate that won a promotion is selected upwards.
+
+The price, simulated at A = 2,000 and a fall from .80 to .72: found after 170 votes (median) when p0 is .80 exactly, and
+after 420 when p0 is the bound from 300 votes, about .76.
 """
 
 from collections.abc import Iterable, Sequence

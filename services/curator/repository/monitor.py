@@ -179,7 +179,7 @@ def measure_health(session: Session, now: datetime, window: timedelta) -> Health
     newest = session.scalar(select(func.max(Feedback.received_at)))
     return Health(
         answers or 0,
-        dict(feedback.tuples().all()),
+        dict(feedback.all()),
         parked,
         (now - oldest).total_seconds() if oldest else None,
         (now - newest).total_seconds() if newest else None,
