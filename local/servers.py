@@ -136,7 +136,7 @@ def _describe_model_server(layout: Layout, name: str) -> Process:
         command=(
             *(sys.executable, "-m", "transformers.cli.transformers", "serve", "--host", "127.0.0.1"),
             *("--port", str(port), "--device", "cpu", "--dtype", "bfloat16", "--continuous-batching"),
-            *("--model-timeout", "-1"),
+            *("--model-timeout", "-1", "--cb-num-blocks", "64", "--cb-max-batch-tokens", "1024"),
         ),
         port=port,
         check=answers_http(f"{layout.url(name)}/health"),
