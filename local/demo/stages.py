@@ -83,7 +83,8 @@ class Stages:
         while not requested:
             if requests := (await self.apis.read("curator", "/v1/requests"))["requests"]:
                 requested |= requests[0]
-            pairs = float((await self.apis.read("curator", "/v1/summary"))["new_train_pairs"])
+            summary = await self.apis.read("curator", "/v1/summary")
+            pairs = float(summary["pairs"]["by_split"].get("train", 0))
             left = (time.monotonic() - started) * (wanted - pairs) / pairs if pairs > 5 else None
             heard = self.crowd.heard
             self.screen.show(
