@@ -23,4 +23,4 @@ def count_conflicting(session: Session) -> int:
 def count_prompts(session: Session) -> dict[str, int]:
     """Prompts by split."""
     query = select(Prompt.split, func.count()).group_by(Prompt.split).order_by(Prompt.split)
-    return dict(session.execute(query).tuples().all())
+    return {split: count for split, count in session.execute(query)}  # noqa: C416

@@ -17,9 +17,9 @@ INSERTED_AT_ONCE = 500
 
 def replace_derived(session: Session, groups: dict[str, Derived]) -> None:
     """Make these the pairs and labels of their prompts. What was there before keeps its `created_at`."""
-    made = _load_created(session, groups)
-    session.execute(delete(Pair).where(Pair.prompt_hash.in_(groups)))
-    session.execute(delete(Label).where(Label.prompt_hash.in_(groups)))
+    made = _load_created(session, list(groups))
+    session.execute(delete(Pair).where(Pair.prompt_hash.in_(list(groups))))
+    session.execute(delete(Label).where(Label.prompt_hash.in_(list(groups))))
     now = datetime.now(UTC)
     pairs = [_dump_pair(key, pair, made.get(pair.pair_id, now)) for key in groups for pair in groups[key].pairs]
     labels = [_dump_label(key, label, made.get(label.label_id, now)) for key in groups for label in groups[key].labels]
@@ -30,9 +30,9 @@ def replace_derived(session: Session, groups: dict[str, Derived]) -> None:
 
 
 def _load_created(session: Session, prompt_hashes: Collection[str]) -> dict[str, datetime]:
-    pairs = session.execute(select(Pair.pair_id, Pair.created_at).where(Pair.prompt_hash.in_(prompt_hashes)))
-    labels = session.execute(select(Label.label_id, Label.created_at).where(Label.prompt_hash.in_(prompt_hashes)))
-    return dict([*pairs.tuples(), *labels.tuples()])
+    pairs = session.execute(select(Pair.pair_id, Pair.created_at).where(Pair.prompt_hash.in_(list(prompt_hashes))))
+    labels = session.execute(select(Label.label_id, Label.created_at).where(Label.prompt_hash.in_(list(prompt_hashes))))
+    return {key: created_at for rows in (pairs, labels) for key, created_at in rows}
 
 
 def _dump_pair(prompt_hash: str, pair: PreferencePair, created_at: datetime) -> dict[str, Any]:
@@ -107,13 +107,13 @@ def count_pairs(session: Session) -> list[tuple[str, str, str, int]]:
         .group_by(Pair.rule, Pair.state, Prompt.split)
         .order_by(Pair.rule, Pair.state, Prompt.split)
     )
-    return list(session.execute(query).tuples())
+    return [(rule, state, split, count) for rule, state, split, count in session.execute(query)]
 
 
 def count_refusals(session: Session) -> dict[str, int]:
     """Refused pairs by reason."""
     query = select(Pair.reason, func.count()).where(Pair.state == "refused").group_by(Pair.reason).order_by(Pair.reason)
-    return {reason or "": count for reason, count in session.execute(query).tuples()}
+    return {reason or "": count for reason, count in session.execute(query)}
 
 
 def count_labels(session: Session) -> list[tuple[str, bool, str, int]]:
@@ -124,4 +124,4 @@ def count_labels(session: Session) -> list[tuple[str, bool, str, int]]:
         .group_by(Label.rule, Label.desirable, Prompt.split)
         .order_by(Label.rule, Label.desirable, Prompt.split)
     )
-    return list(session.execute(query).tuples())
+    return [(rule, desirable, split, count) for rule, desirable, split, count in session.execute(query)]

@@ -120,12 +120,12 @@ def keep_aside(session: Session, event_id: UUID, content_hash: str, event: dict[
 
 
 def count_known(session: Session, interaction_ids: Collection[UUID]) -> int:
-    query = select(func.count()).select_from(Interaction).where(Interaction.interaction_id.in_(interaction_ids))
+    query = select(func.count()).select_from(Interaction).where(Interaction.interaction_id.in_(list(interaction_ids)))
     return session.scalar(query) or 0
 
 
 def load_prompt_hashes(session: Session, interaction_ids: Collection[UUID]) -> set[str]:
-    query = select(Interaction.prompt_hash).where(Interaction.interaction_id.in_(interaction_ids))
+    query = select(Interaction.prompt_hash).where(Interaction.interaction_id.in_(list(interaction_ids)))
     return set(session.scalars(query))
 
 
@@ -137,11 +137,11 @@ def load_feedback_on(session: Session, interaction_id: UUID) -> list[Feedback]:
 
 
 def load_group_answers(session: Session, prompt_hashes: Collection[str]) -> list[Answer]:
-    return _load_answers(session, Interaction.prompt_hash.in_(prompt_hashes))
+    return _load_answers(session, Interaction.prompt_hash.in_(list(prompt_hashes)))
 
 
 def load_answers(session: Session, interaction_ids: Collection[UUID]) -> list[Answer]:
-    return _load_answers(session, Interaction.interaction_id.in_(interaction_ids))
+    return _load_answers(session, Interaction.interaction_id.in_(list(interaction_ids)))
 
 
 def _load_answers(session: Session, condition: Any) -> list[Answer]:
@@ -161,7 +161,7 @@ def load_attached(session: Session, prompt_hashes: Collection[str]) -> list[Feed
     rows = session.scalars(
         select(Feedback.event)
         .join(Interaction, Interaction.interaction_id == Feedback.interaction_id)
-        .where(Interaction.prompt_hash.in_(prompt_hashes), Feedback.state == "attached")
+        .where(Interaction.prompt_hash.in_(list(prompt_hashes)), Feedback.state == "attached")
         .order_by(Feedback.event_id)
     )
     return [msgspec.convert(row, FeedbackReceived) for row in rows]
