@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,16 @@ def test_a_paused_loop_and_a_cooldown_hold_a_request_back(sessions: Sessions, mo
         session.get_one(LoopSwitch, 1).paused = False
     add_request(sessions, state="closed", outcome="champion", closed_at=NOW - HOUR / 2)
     assert "1800 s of cooldown are left" in monitor.look().decision.words
+
+
+def test_shadow_mode_leaves_a_decision_and_no_request(sessions: Sessions):
+    add_pairs(sessions, 12)
+    rules = replace(RULES, limits=replace(RULES.limits, shadow=True))
+    Monitor(sessions, "heliotrope", rules, refuse, lambda: NOW).look()
+    with sessions() as session:
+        decision = session.get_one(DetectorState, "decision").state
+    assert decision["action"] == "shadow"
+    assert list_requests(sessions) == []
 
 
 def test_a_refusal_becomes_words_and_nothing_is_left_behind(sessions: Sessions):

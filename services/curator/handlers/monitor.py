@@ -77,6 +77,8 @@ class Monitor:
         decision = decide(situation, self.rules.limits, now)
         if decision.action == "request":
             decision = self._request(reasons, decision, now)
+        elif decision.action == "shadow":
+            logger.info("retrain_wanted_in_shadow", words=decision.words)
         report = Report(readings, decision)
         with self.sessions() as session, session.begin():
             save_report(session, report, now)
