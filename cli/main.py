@@ -13,7 +13,10 @@ from cli.database import find_database_url
 from cli.errors import clear_errors
 
 app = typer.Typer(
-    help="Heliotrope keeps a chat model turned towards its users.", no_args_is_help=True, add_completion=False
+    help="Heliotrope keeps a chat model turned towards its users.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 app.add_typer(keys.app, name="keys")
 

