@@ -98,9 +98,9 @@ def upgrade() -> None:
         schema="deployer",
     )
     op.create_index(
-        "ix_served_interactions_rollout_id",
+        "ix_served_interactions_latest",
         "served_interactions",
-        ["rollout_id"],
+        ["rollout_id", "intended_version", "served_at"],
         unique=False,
         schema="deployer",
     )
@@ -124,7 +124,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("votes", schema="deployer")
-    op.drop_index("ix_served_interactions_rollout_id", table_name="served_interactions", schema="deployer")
+    op.drop_index("ix_served_interactions_latest", table_name="served_interactions", schema="deployer")
     op.drop_table("served_interactions", schema="deployer")
     op.drop_table("routing", schema="deployer")
     op.drop_index("ix_rollouts_state", table_name="rollouts", schema="deployer")

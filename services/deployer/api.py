@@ -78,6 +78,7 @@ def create_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
         with sessions() as session:
             entries = repository.load_audit(session)
         lines = [AuditLine.model_validate(entry) for entry in entries]
-        return AuditLog(entries=lines, broken_at=find_broken_link(entries))
+        broken_at = find_broken_link(entries)
+        return AuditLog(entries=lines, verified=broken_at is None, broken_at=broken_at)
 
     return router

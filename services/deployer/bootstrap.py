@@ -2,36 +2,34 @@
 
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import structlog
-from sqlalchemy import Engine
 
 from services.deployer.adapters.model_server import ModelServer
 from services.deployer.adapters.weights import calculate_weights_sha256
 from services.deployer.api import create_router
+from services.deployer.handlers.adoption import Adoption
 from services.deployer.handlers.change import Rollouts
 from services.deployer.handlers.commands import Commands
 from services.deployer.handlers.events import TOPICS, EventHandler
 from services.deployer.handlers.ticks import Ticker
+from services.deployer.handlers.upkeep import Upkeep
 from services.deployer.settings import DeployerSettings
+from services.deployer.tasks import list_workers
 from shared.auth import KeyRing, load_keys
 from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer
 from shared.consumer import ConsumerLoop
 from shared.db import check_database, connect, make_session_factory
 from shared.dead_letters import DeadLetters
-from shared.events import Route
 from shared.http import create_app
 from shared.logging import configure_logging
 from shared.outbox import Relay
-from shared.process import Worker, every, run_workers, serve
+from shared.process import Worker, run_workers, serve
 from shared.registry.mlflow import MlflowRegistry
 from shared.settings import Settings, load_settings
 from shared.tables.deployer import Outbox
 
 PORT = 4
-ALIASES_EVERY_SECONDS = 5.0
-CLEANING_EVERY_SECONDS = 3_600.0
 
 logger = structlog.get_logger(__name__)
 
@@ -76,12 +74,12 @@ def run() -> None:
         Worker("keys", keys.run),
         Worker("consumer", loop.run),
         Worker("relay", Relay(sessions, Outbox, producer).run),
-        every(rollouts.settings.tick_seconds, "ticker", ticker.tick),
-        every(ALIASES_EVERY_SECONDS, "aliases", ticker.project_aliases),
-        every(CLEANING_EVERY_SECONDS, "cleaning", ticker.delete_old_thumbs),
+        *list_workers(ticker, Upkeep(sessions, rollouts, registry, now)),
     ]
     app = create_app(
-        "deployer", checks={"database": lambda: check_database(engine)}, lifespan=run_workers(workers, close)
+        "deployer",
+        checks={"database": lambda: check_database(engine), "keys": keys.check},
+        lifespan=run_workers(workers, close),
     )
     app.state.keys = keys
     app.include_router(create_router(Commands(sessions, rollouts, registry, now), sessions))
@@ -97,31 +95,14 @@ def _refresh(keys: KeyRing) -> None:
 
 
 def run_adopt(model: str, name: str | None) -> None:
-    """Register a served model, unless its weights are registered already, and make it the first champion."""
+    """Make a model the first champion, say what happened, and end."""
     settings = load_settings(Settings)
     configure_logging("deployer", settings.log_level)
     engine = connect(settings)
-    try:
-        sys.stdout.write(_adopt(settings, engine, model, name) + "\n")
-    finally:
-        engine.dispose()
-
-
-def _adopt(settings: Settings, engine: Engine, model: str, name: str | None) -> str:
     registry = MlflowRegistry(settings.mlflow_tracking_uri, settings.family)
     commands = Commands(make_session_factory(engine), make_rollouts(settings), registry, now)
-    with commands.sessions() as session:
-        champion = commands.rollouts.find_table(session)
-    if champion is not None:
-        return f"version {champion.champion.version} is champion already; nothing changed"
-    folder = Path(model)
-    weights = calculate_weights_sha256(folder) if folder.is_dir() else None
-    served = str(folder.resolve()) if folder.is_dir() else model
-    tag, value = ("weights_sha256", weights) if weights else ("served_model", served)
-    tags = {"served_model": served, "weights_sha256": weights or "", "name": name or folder.name, "adopted": "true"}
-    version = registry.find_version(tag, value) or registry.register(served, None, tags)
-    route = Route(version=version.version, model=version.served_model, base_url=settings.model_server_urls[0])
-    table = commands.adopt(route, actor="heliotrope adopt")
-    if table is None:
-        return "another champion was adopted meanwhile; nothing changed"
-    return f"version {version.version} ({tags['name']}) is the champion"
+    try:
+        words = Adoption(commands, calculate_weights_sha256, settings.model_server_urls[0]).adopt(model, name)
+        sys.stdout.write(words + "\n")
+    finally:
+        engine.dispose()

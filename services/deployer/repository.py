@@ -1,4 +1,4 @@
-"""The deployer's SQL: its own schema, and what it reads of the trainer's."""
+"""The deployer's SQL: its own schema, and what it reads of the trainer's and the curator's."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,16 +6,26 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from services.deployer.domain.approval import GENESIS, Entry, calculate_entry_hash
+from services.deployer.domain.evidence import Arm, Counts
 from services.deployer.domain.evidence import Vote as CastVote
 from services.deployer.domain.rollout import CLOSED
 from shared.db import lock_all
 from shared.events import Route, RoutingTable
-from shared.tables.deployer import AuditEntry, HeardThumb, Rollout, RoutingGeneration, ServedInteraction, Vote
+from shared.tables.curator import RetrainRequestRow, RoutingRow
+from shared.tables.deployer import (
+    AuditEntry,
+    HeardThumb,
+    Outbox,
+    Rollout,
+    RoutingGeneration,
+    ServedInteraction,
+    Vote,
+)
 from shared.tables.trainer import Run
 
 # routing
@@ -30,6 +40,25 @@ def load_routing(session: Session, family: str) -> RoutingTable | None:
         .limit(1)
     ).first()
     return msgspec.convert(row.table, RoutingTable) if row else None
+
+
+def load_routing_since(session: Session, table: RoutingTable) -> datetime:
+    """When a table came into force."""
+    return session.scalars(
+        select(RoutingGeneration.created_at).where(
+            RoutingGeneration.family == table.family, RoutingGeneration.generation == table.generation
+        )
+    ).one()
+
+
+def load_heard_generation(session: Session, family: str) -> int:
+    """The newest generation that the curator has heard of; 0 for none."""
+    return session.scalar(select(RoutingRow.generation).where(RoutingRow.family == family)) or 0
+
+
+def is_announcing(session: Session) -> bool:
+    """Whether announcements still wait for the bus."""
+    return session.scalar(select(exists().where(Outbox.sequence.is_not(None)))) or False
 
 
 def save_routing(session: Session, table: RoutingTable) -> None:
@@ -57,11 +86,17 @@ def lock_rollouts(session: Session) -> None:
     lock_all(session, ["deployer:rollouts"])
 
 
+def lock_adoption(session: Session) -> None:
+    """One adoption at a time: two would register the same weights twice."""
+    lock_all(session, ["deployer:adoption"])
+
+
 # rollouts
 
 
 def load_rollout(session: Session, rollout_id: UUID, *, for_update: bool = False) -> Rollout | None:
-    return session.get(Rollout, rollout_id, with_for_update=for_update or None)
+    """With `for_update`, held against other changes, but not against votes that point to it."""
+    return session.get(Rollout, rollout_id, with_for_update={"key_share": True} if for_update else None)
 
 
 def load_rollout_of_request(session: Session, request_id: UUID) -> Rollout | None:
@@ -76,6 +111,22 @@ def list_rollouts(session: Session, limit: int) -> Sequence[Rollout]:
 def list_open_rollouts(session: Session) -> Sequence[Rollout]:
     """Oldest first."""
     return session.scalars(select(Rollout).where(Rollout.state.not_in(CLOSED)).order_by(Rollout.created_at)).all()
+
+
+def load_latest_approved(session: Session) -> Rollout | None:
+    """The rollout that last had the canary, or has it."""
+    return session.scalars(
+        select(Rollout).where(Rollout.approved_at.is_not(None)).order_by(Rollout.approved_at.desc()).limit(1)
+    ).first()
+
+
+def list_unheard_ends(session: Session, before: datetime) -> Sequence[Rollout]:
+    """Rollouts that ended before then and whose retrain request the curator still holds open."""
+    return session.scalars(
+        select(Rollout)
+        .join(RetrainRequestRow, RetrainRequestRow.request_id == Rollout.request_id)
+        .where(Rollout.closed_at < before, RetrainRequestRow.state == "open")
+    ).all()
 
 
 def load_latest_promotion(session: Session, version: str) -> Rollout | None:
@@ -124,8 +175,10 @@ def load_first_thumb(session: Session, interaction_id: UUID) -> HeardThumb | Non
     ).first()
 
 
-def delete_old_thumbs(session: Session, before: datetime) -> None:
+def delete_waiting(session: Session, before: datetime) -> None:
+    """Forget thumbs and answers of before then; the votes that they made stay."""
     session.execute(delete(HeardThumb).where(HeardThumb.heard_at < before))
+    session.execute(delete(ServedInteraction).where(ServedInteraction.served_at < before))
 
 
 def save_vote(session: Session, **values: Any) -> None:
@@ -133,29 +186,50 @@ def save_vote(session: Session, **values: Any) -> None:
     session.execute(insert(Vote).values(**values).on_conflict_do_nothing(index_elements=["rollout_id", "user"]))
 
 
-def load_votes(session: Session, rollout_id: UUID) -> list[CastVote]:
-    """In the order in which they were heard."""
-    rows = session.execute(select(Vote.arm, Vote.up).where(Vote.rollout_id == rollout_id).order_by(Vote.sequence))
-    return [CastVote(arm, up) for arm, up in rows]  # type: ignore[arg-type]  # the table's check allows no other arm
-
-
-def count_stage_votes(session: Session, rollout_id: UUID, stage: int) -> dict[str, int]:
-    """Votes of a stage by arm."""
+def load_votes(session: Session, rollout_id: UUID, *, after: int) -> list[tuple[int, CastVote]]:
+    """Those with a sequence number above `after`, with it, in the order in which they were heard."""
     rows = session.execute(
-        select(Vote.arm, func.count()).where(Vote.rollout_id == rollout_id, Vote.stage == stage).group_by(Vote.arm)
+        select(Vote.sequence, Vote.arm, Vote.up)
+        .where(Vote.rollout_id == rollout_id, Vote.sequence > after)
+        .order_by(Vote.sequence)
     )
-    return {arm: votes for arm, votes in rows}  # noqa: C416 - a Row is not a pair to mypy
+    return [(sequence, CastVote(arm, up)) for sequence, arm, up in rows]  # type: ignore[arg-type]  # checked there
 
 
-def count_canary_answers(session: Session, rollout: Rollout) -> tuple[int, int]:
-    """(answers meant for the canary, those of them that failed or were served by another version)."""
-    meant = (
-        ServedInteraction.rollout_id == rollout.rollout_id,
-        ServedInteraction.intended_version == rollout.candidate_version,
+def count_votes(session: Session, rollout_id: UUID) -> int:
+    return session.scalar(select(func.count()).select_from(Vote).where(Vote.rollout_id == rollout_id)) or 0
+
+
+def count_stage_votes(session: Session, rollout_id: UUID, stage: int) -> dict[Arm, Counts]:
+    """Votes of a stage by arm; no entry for an arm without any."""
+    rows = session.execute(
+        select(Vote.arm, func.count(), func.count().filter(Vote.up))
+        .where(Vote.rollout_id == rollout_id, Vote.stage == stage)
+        .group_by(Vote.arm)
     )
-    failed = (ServedInteraction.error.is_not(None)) | (ServedInteraction.served_version != rollout.candidate_version)
-    total = session.scalar(select(func.count()).select_from(ServedInteraction).where(*meant)) or 0
-    return total, session.scalar(select(func.count()).select_from(ServedInteraction).where(*meant, failed)) or 0
+    return {arm: Counts(votes, ups) for arm, votes, ups in rows}  # type: ignore[misc]  # the table's check
+
+
+def count_canary_answers(session: Session, rollout: Rollout, window: int) -> tuple[int, int]:
+    """(the latest answers meant for the canary, at most `window`; those that failed or came from another version)."""
+    latest = (
+        select(
+            (
+                ServedInteraction.error.is_not(None) | (ServedInteraction.served_version != rollout.candidate_version)
+            ).label("failed")
+        )
+        .where(
+            ServedInteraction.rollout_id == rollout.rollout_id,
+            ServedInteraction.intended_version == rollout.candidate_version,
+        )
+        .order_by(ServedInteraction.served_at.desc())
+        .limit(window)
+        .subquery()
+    )
+    served, failed = session.execute(
+        select(func.count(), func.count().filter(latest.c.failed)).select_from(latest)
+    ).one()
+    return served, failed
 
 
 # audit

@@ -12,13 +12,15 @@ from shared.tables.deployer import Rollout
 class ApproveBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    approval_hash: str = Field(min_length=64, max_length=64, description="the rollout's `approval_hash`, as you saw it")
+    approval_hash: str = Field(pattern="^[0-9a-f]{64}$", description="the rollout's `approval_hash`, as you saw it")
 
 
 class CommandBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    reason: str = Field(min_length=1, max_length=500, description="goes to the audit log")
+    reason: str = Field(
+        min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$", description="one line, for the audit log"
+    )
 
 
 class RolloutView(BaseModel):
@@ -67,4 +69,5 @@ class AuditLog(BaseModel):
     """`broken_at` is the first entry whose hash does not fit; null while the chain holds."""
 
     entries: list[AuditLine]
+    verified: bool
     broken_at: int | None

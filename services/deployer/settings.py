@@ -14,17 +14,23 @@ class DeployerSettings(BaseSettings):
 
     stages: list[float] = Field(default=[1, 5, 25, 50, 100], description="canary percent of each stage, growing to 100")
     minimum_stage_seconds: float = Field(default=3_600, ge=0, description="shortest time in a stage")
-    minimum_stage_votes: int = Field(default=20, ge=1, description="canary votes that each stage must see")
+    minimum_stage_votes: int = Field(
+        default=5, ge=0, description="votes that each stage must hear anew, of each arm that has traffic"
+    )
     alpha: float = Field(default=0.05, gt=0, lt=1, description="chance of rolling back a canary that is not worse")
     alpha_advance: float = Field(default=0.05, gt=0, lt=1, description="chance of advancing one worse by delta or more")
     delta: float = Field(default=0.05, gt=0, lt=0.5, description="drop of the positive rate that counts as worse")
-    holdback_percent: float = Field(default=2, ge=0, le=50, description="users kept on the previous champion")
+    holdback_percent: float = Field(default=5, ge=0, le=50, description="users kept on the previous champion")
     breaker_errors: int = Field(default=5, ge=1, description="failed canary answers before the breaker looks")
     breaker_share: float = Field(default=0.2, gt=0, lt=1, description="share of failed canary answers that trips it")
+    breaker_window: int = Field(default=200, ge=1, description="latest canary answers that the breaker looks at")
     tick_seconds: float = Field(default=1.0, gt=0, description="pause between two looks at the rollouts")
     approval_deadline_seconds: float = Field(default=7 * 86_400, gt=0, description="unapproved by then: rejected")
     loading_deadline_seconds: float = Field(default=300, gt=0, description="model not loaded by then: aborted")
-    thumbs_kept_seconds: float = Field(default=7 * 86_400, gt=0, description="how long a thumb waits for its answer")
+    announce_again_seconds: float = Field(default=30, gt=0, description="a move nobody took up is announced again")
+    votes_wait_seconds: float = Field(
+        default=7 * 86_400, gt=0, description="how long a thumb and its answer wait for each other"
+    )
 
     @field_validator("stages")
     @classmethod
@@ -43,4 +49,5 @@ class DeployerSettings(BaseSettings):
             minimum_votes=self.minimum_stage_votes,
             breaker_errors=self.breaker_errors,
             breaker_share=self.breaker_share,
+            breaker_window=self.breaker_window,
         )

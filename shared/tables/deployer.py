@@ -51,7 +51,10 @@ class ServedInteraction(Base):
     """Which arm served an interaction: what a vote on it counts for."""
 
     __tablename__ = "served_interactions"
-    __table_args__ = (Index("ix_served_interactions_rollout_id", "rollout_id"), SCHEMA)
+    __table_args__ = (
+        Index("ix_served_interactions_latest", "rollout_id", "intended_version", "served_at"),
+        SCHEMA,
+    )
 
     interaction_id: Mapped[UuidKey]
     rollout_id: Mapped[UUID | None]

@@ -14,15 +14,18 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import create_engine
+from msgspec import to_builtins
+from sqlalchemy import create_engine, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from services.deployer.adapters.model_server import ModelServer
 from services.deployer.api import create_router
+from services.deployer.handlers.adoption import Adoption
 from services.deployer.handlers.change import Rollouts
 from services.deployer.handlers.commands import Commands
 from services.deployer.handlers.events import EventHandler
 from services.deployer.handlers.ticks import Ticker
+from services.deployer.handlers.upkeep import Upkeep
 from services.deployer.settings import DeployerSettings
 from shared.auth import KeyRing, create_key, load_keys
 from shared.bus import decode, encode
@@ -42,6 +45,7 @@ from shared.http import create_app
 from shared.ids import new_id
 from shared.outbox import Relay
 from shared.registry.memory import MemoryRegistry
+from shared.tables.curator import RetrainRequestRow, RoutingRow
 from shared.tables.deployer import Outbox
 from shared.tables.trainer import Run
 
@@ -99,6 +103,7 @@ class Setup:
         self.rollouts = Rollouts(settings, "heliotrope", "", ["http://127.0.0.1:1/v1", server])
         self.loader = ModelServer(deadline_seconds=10)
         self.ticker = Ticker(self.sessions, self.rollouts, self.registry, self.loader, self.clock)
+        self.upkeep = Upkeep(self.sessions, self.rollouts, self.registry, self.clock)
         self.commands = Commands(self.sessions, self.rollouts, self.registry, self.clock)
         self.broker = MemoryBroker()
         self.loop = ConsumerLoop(
@@ -131,7 +136,9 @@ class Setup:
     def call(self, method: str, path: str, *, role: str = "admin", body: Any = None) -> Any:
         return self.client.request(method, path, json=body, headers={"authorization": f"Bearer {self.keys[role]}"})
 
-    def open_rollout(self, verdict: str = "pass") -> dict[str, Any]:
+    def open_rollout(
+        self, verdict: str = "pass", *, candidate_version: str = "2", champion_version: str = "1"
+    ) -> dict[str, Any]:
         run_id = new_id()
         with self.sessions() as session, session.begin():
             session.add(
@@ -150,15 +157,16 @@ class Setup:
             request_id=request_id,
             evaluation_id=new_id(),
             run_id=run_id,
-            candidate_version="2",
-            champion_version="1",
+            candidate_version=candidate_version,
+            champion_version=champion_version,
             verdict=verdict,  # type: ignore[arg-type]
             gates=[GateResult(name="win_rate", verdict=verdict, words="71% (60% to 80%)")],  # type: ignore[arg-type]
             report_sha256="p" * 64,
             completed_at=self.clock(),
         )
         self.hear(event, event)
-        [rollout] = self.call("GET", "/v1/rollouts", role="ops").json()["rollouts"]
+        rollouts = self.call("GET", "/v1/rollouts", role="ops").json()["rollouts"]
+        [rollout] = [rollout for rollout in rollouts if rollout["request_id"] == str(request_id)]
         return dict(rollout)
 
     def approve(self, rollout: dict[str, Any], **body: Any) -> Any:
@@ -239,8 +247,9 @@ def test_a_passed_candidate_becomes_champion_through_approval_and_stages(setup: 
     assert table["champion"]["version"] == "2"
     assert (table["holdback"]["version"], table["holdback_percent"]) == ("1", 10)
     assert [event.routing.generation for event in setup.announced()][-4:] == [2, 3, 4, 5]
-    setup.ticker.project_aliases()
+    setup.upkeep.project_aliases()
     assert setup.registry.load_alias("champion") == "2"
+    assert setup.registry.load_alias("challenger") is None
 
 
 def test_harm_is_rolled_back_and_everyone_is_on_the_champion_again(setup: Setup):
@@ -315,7 +324,7 @@ def test_the_breaker_rolls_back_a_canary_that_fails(setup: Setup):
     setup.ticker.tick()
     rollout = setup.load(rollout)
     assert rollout["state"] == "rolled_back"
-    assert "6 of 6" in rollout["words"]
+    assert "6 of the last 6" in rollout["words"]
 
 
 def test_a_paused_rollout_holds_its_stage_and_says_who_paused_it(setup: Setup):
@@ -327,7 +336,7 @@ def test_a_paused_rollout_holds_its_stage_and_says_who_paused_it(setup: Setup):
     assert setup.load(rollout)["stage"] == 0
     assert setup.call("POST", f"{path}/resume", body={"reason": "back"}).json()["state"] == "canary"
     log = setup.call("GET", "/v1/audit", role="ops").json()
-    assert log["broken_at"] is None
+    assert (log["verified"], log["broken_at"]) == (True, None)
     assert [(line["actor"], line["action"]) for line in log["entries"]][-2:] == [
         ("admin-anna", "pause"),
         ("admin-anna", "resume"),
@@ -361,6 +370,121 @@ def test_a_model_that_cannot_be_loaded_ends_in_an_abort(setup: Setup):
     assert setup.load(rollout)["state"] == "aborted"
 
 
+def test_a_rollout_that_was_approved_before_a_rollback_does_not_start_after_it(setup: Setup):
+    promoted = setup.start_canary()
+    setup.call("POST", f"/v1/rollouts/{promoted['rollout_id']}/promote", body={"reason": "sure"})
+    setup.registry.register("third", None, {"served_model": "/models/3", **HASHES})
+    waiting = setup.open_rollout(candidate_version="3", champion_version="2")
+    assert setup.approve(waiting).status_code == 200
+    assert setup.call("POST", "/v1/rollback", body={"reason": "odd answers"}).status_code == 200
+    setup.ticker.tick()
+    assert setup.load(waiting)["state"] == "aborted"
+    assert setup.call("GET", "/v1/routing").json()["champion"]["version"] == "1"
+
+
+def test_only_one_rollout_has_the_canary(setup: Setup):
+    setup.start_canary()
+    second = setup.open_rollout()
+    response = setup.approve(second)
+    assert response.status_code == 409
+    assert "has the canary" in response.json()["detail"]
+    assert setup.load(second)["state"] == "awaiting_approval"
+
+
+def test_a_candidate_judged_against_a_former_champion_cannot_be_approved(setup: Setup):
+    first = setup.start_canary()
+    second = setup.open_rollout()
+    setup.call("POST", f"/v1/rollouts/{first['rollout_id']}/promote", body={"reason": "sure"})
+    response = setup.approve(second)
+    assert response.status_code == 409
+    assert "2 is champion now" in response.json()["detail"]
+
+
+def test_the_holdback_goes_on_voting_after_the_promotion(setup: Setup):
+    rollout = setup.start_canary()
+    setup.vote(rollout, canary=True, up=True, user="anna")
+    setup.call("POST", f"/v1/rollouts/{rollout['rollout_id']}/promote", body={"reason": "sure"})
+    assert setup.call("GET", "/v1/routing").json()["rollout_id"] == rollout["rollout_id"]
+    for number in range(4):
+        setup.vote(rollout, canary=number > 0, up=number > 1, user=f"late-{number}")
+    setup.upkeep.measure_holdback()
+    assert setup.load(rollout)["evidence"]["since_promotion"] == {
+        "champion": {"votes": 3, "ups": 2},
+        "holdback": {"votes": 1, "ups": 0},
+    }
+
+
+def test_a_vote_that_commits_late_under_an_earlier_number_is_weighed_all_the_same(setup: Setup):
+    rollout = setup.start_canary()
+    with setup.sessions() as slow, slow.begin():
+        slow.execute(text("SELECT nextval(pg_get_serial_sequence('deployer.votes', 'sequence'))"))
+    setup.vote(rollout, canary=True, up=True, user="anna")
+    assert setup.count_votes(rollout) == (0, 1)
+    with setup.sessions() as slow, slow.begin():
+        slow.execute(
+            text(
+                'INSERT INTO deployer.votes (sequence, rollout_id, "user", arm, up, stage, event_id, at)'
+                " OVERRIDING SYSTEM VALUE"
+                " SELECT 1, rollout_id, 'bert', 'champion', up, stage, event_id, at FROM deployer.votes"
+            )
+        )
+    assert setup.count_votes(rollout) == (1, 1)
+
+
+def test_what_the_curator_did_not_hear_is_announced_again_until_it_did(setup: Setup):
+    rollout = setup.open_rollout("fail")
+    with setup.sessions() as session, session.begin():
+        session.add(
+            RetrainRequestRow(
+                request_id=UUID(rollout["request_id"]),
+                dataset_sha256=HASHES["dataset_sha256"],
+                parent_version="1",
+                reasons=[],
+                state="open",
+                requested_at=setup.clock(),
+                deadline_at=setup.clock(),
+                announced_at=setup.clock(),
+            )
+        )
+    before = setup.announced()
+    setup.upkeep.announce_again()
+    assert setup.announced() == before
+    setup.clock.pass_seconds(31)
+    setup.upkeep.announce_again()
+    setup.upkeep.announce_again()
+    again = setup.announced()[len(before) :]
+    assert sorted(event.state for event in again) == ["adopted", "rejected"]
+    assert all(event in before for event in again if event.state == "rejected")
+    with setup.sessions() as session, session.begin():
+        session.execute(update(RetrainRequestRow).values(state="closed"))
+        table = again[0].routing
+        session.add(
+            RoutingRow(
+                family="heliotrope", generation=1, champion_version="1", champion_since=setup.clock(),
+                table=to_builtins(table),
+            )
+        )  # fmt: skip
+    setup.upkeep.announce_again()
+    assert len(setup.announced()) == len(before) + 2
+
+
+def test_adopting_once_registers_once_and_again_changes_nothing(setup: Setup, tmp_path: Path):
+    folder = tmp_path / "base model"
+    folder.mkdir()
+    rollouts = Rollouts(setup.rollouts.settings, "another", "", setup.rollouts.servers)
+    commands = Commands(setup.sessions, rollouts, setup.registry, setup.clock)
+    adoption = Adoption(commands, lambda folder: "a" * 64, "http://127.0.0.1:1/v1")
+    assert adoption.adopt(str(folder), "base") == "version 3 (base) is the champion"
+    assert setup.registry.load_alias("champion") == "3"
+    assert adoption.adopt(str(folder), "base") == "version 3 is champion already; nothing changed"
+    elsewhere = Commands(setup.sessions, Rollouts(rollouts.settings, "third", "", []), setup.registry, setup.clock)
+    assert "version 3" in Adoption(elsewhere, lambda folder: "a" * 64, "http://127.0.0.1:1/v1").adopt(str(folder), None)
+    assert len(setup.registry.list_versions()) == 3
+    with setup.sessions() as session:
+        route = rollouts.load_table(session).champion
+    assert (route.model, route.version) == (str(folder), "3")
+
+
 def test_nobody_approves_in_time_and_it_is_rejected(setup: Setup):
     rollout = setup.open_rollout()
     setup.clock.pass_seconds(8 * 86_400)
@@ -384,6 +508,13 @@ def test_nobody_approves_in_time_and_it_is_rejected(setup: Setup):
 def test_roles_and_unknown_rollouts(setup: Setup, method: str, path: str, role: str, status: int):
     body = {"reason": "test"} if method == "POST" else None
     assert setup.call(method, path, role=role, body=body).status_code == status
+
+
+@pytest.mark.parametrize("reason", ["", "\x00", "two\nlines", 7, None])
+def test_a_reason_that_the_audit_log_cannot_hold_is_refused(setup: Setup, reason: Any):
+    response = setup.call("POST", "/v1/rollback", body={"reason": reason})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == "reason"
 
 
 def test_a_command_without_a_reason_names_the_field(setup: Setup):

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -36,8 +36,11 @@ class Entry:
 def calculate_entry_hash(
     sequence: int, at: datetime, actor: str, action: str, subject: str, detail: Mapping[str, Any], previous_hash: str
 ) -> str:
-    """SHA-256 (hex) over the entry and the hash of the one before it."""
-    content = [sequence, at.isoformat(), actor, action, subject, dict(detail), previous_hash]
+    """SHA-256 (hex) over the entry and the hash of the one before it.
+
+    `at` counts in UTC: Postgres gives times back in the zone of the session.
+    """
+    content = [sequence, at.astimezone(UTC).isoformat(), actor, action, subject, dict(detail), previous_hash]
     return hashlib.sha256(_encoder.encode(content)).hexdigest()
 
 

@@ -14,8 +14,8 @@ sequential k-sample tests".
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from scipy.optimize import brentq
@@ -53,50 +53,61 @@ class Counts:
 
 @dataclass(frozen=True)
 class Block:
-    champion: Counts
-    canary: Counts
+    champion: Counts = Counts()
+    canary: Counts = Counts()
+
+    def add(self, vote: Vote) -> "Block":
+        if vote.arm == "champion":
+            return replace(self, champion=self.champion.add(vote.up))
+        return replace(self, canary=self.canary.add(vote.up))
+
+    def merge(self, other: "Block") -> "Block":
+        return Block(self.champion.merge(other.champion), self.canary.merge(other.canary))
+
+    @property
+    def is_whole(self) -> bool:
+        return self.champion.votes > 0 and self.canary.votes > 0
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Natural logarithms of both e-values after the last whole block, and the counts of all votes."""
+    """Natural logarithms of both e-values after the whole blocks in `weighed`, and the votes `waiting` for an end."""
 
-    log_rollback: float
-    log_advance: float
-    champion: Counts
-    canary: Counts
+    log_rollback: float = 0.0
+    log_advance: float = 0.0
+    weighed: Block = Block()
+    waiting: Block = Block()
+
+    @property
+    def votes(self) -> int:
+        return self.champion.votes + self.canary.votes
+
+    @property
+    def champion(self) -> Counts:
+        """All votes for or against the champion."""
+        return self.weighed.champion.merge(self.waiting.champion)
+
+    @property
+    def canary(self) -> Counts:
+        """All votes for or against the canary."""
+        return self.weighed.canary.merge(self.waiting.canary)
 
 
-def derive_blocks(votes: Iterable[Vote]) -> list[Block]:
-    """Votes cut into blocks; a last block without both arms is left for later."""
-    blocks: list[Block] = []
-    champion, canary = Counts(), Counts()
+def extend_evidence(evidence: Evidence, votes: Iterable[Vote], *, delta: float) -> Evidence:
+    """Both e-processes after further votes; stages make no difference. `delta` is the margin of "worse" in (0, 1)."""
     for vote in votes:
-        if vote.arm == "champion":
-            champion = champion.add(vote.up)
-        else:
-            canary = canary.add(vote.up)
-        if champion.votes and canary.votes:
-            blocks.append(Block(champion, canary))
-            champion, canary = Counts(), Counts()
-    return blocks
+        block = evidence.waiting.add(vote)
+        evidence = _weigh(evidence, block, delta) if block.is_whole else replace(evidence, waiting=block)
+    return evidence
 
 
-def calculate_evidence(votes: Sequence[Vote], *, delta: float) -> Evidence:
-    """Both e-processes over all votes of a rollout, stages and all; `delta` is the margin of "worse" in (0, 1)."""
-    champion, canary = Counts(), Counts()
-    log_rollback = log_advance = 0.0
-    for block in derive_blocks(votes):
-        rates = (champion.estimate, canary.estimate)
-        log_rollback += calculate_rollback_factor(rates, block)
-        log_advance += calculate_advance_factor(rates, block, delta)
-        champion, canary = champion.merge(block.champion), canary.merge(block.canary)
-    everyone = {arm: Counts(len(ups), sum(ups)) for arm in ("champion", "canary") if (ups := _list_ups(votes, arm))}
-    return Evidence(log_rollback, log_advance, everyone.get("champion", Counts()), everyone.get("canary", Counts()))
-
-
-def _list_ups(votes: Sequence[Vote], arm: str) -> list[bool]:
-    return [vote.up for vote in votes if vote.arm == arm]
+def _weigh(evidence: Evidence, block: Block, delta: float) -> Evidence:
+    rates = (evidence.weighed.champion.estimate, evidence.weighed.canary.estimate)
+    return Evidence(
+        evidence.log_rollback + calculate_rollback_factor(rates, block),
+        evidence.log_advance + calculate_advance_factor(rates, block, delta),
+        evidence.weighed.merge(block),
+    )
 
 
 def calculate_rollback_factor(rates: tuple[float, float], block: Block) -> float:
@@ -142,10 +153,9 @@ def _log_ratio(alternative: tuple[float, float], null: tuple[float, float], bloc
 def estimate_missing_votes(evidence: Evidence, *, delta: float, alpha: float) -> int | None:
     """Votes still to come before the rollout may advance, if the rates stay as they are; None when it never would."""
     rates = (evidence.champion.estimate, evidence.canary.estimate)
-    voted = evidence.champion.votes + evidence.canary.votes
     if rates[1] <= rates[0] - delta or not evidence.champion.votes or not evidence.canary.votes:
         return None
-    share = evidence.canary.votes / voted
+    share = evidence.canary.votes / evidence.votes
     per_block = max(1.0, (1 - share) / share), max(1.0, share / (1 - share))
     nearest = project_onto_margin(rates, (1, 1), delta)
     growth = sum(

@@ -8,6 +8,7 @@ from shared.errors import Conflict
 State = Literal["awaiting_approval", "canary", "paused", "champion", "rejected", "aborted", "rolled_back"]
 Command = Literal["approve", "reject", "pause", "resume", "abort", "promote", "start", "advance", "roll_back"]
 
+OPEN: tuple[State, ...] = ("awaiting_approval", "canary", "paused")
 CLOSED: frozenset[State] = frozenset({"champion", "rejected", "aborted", "rolled_back"})
 
 
@@ -26,6 +27,11 @@ class Position:
     @property
     def is_closed(self) -> bool:
         return self.state in CLOSED
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether it has, or is about to have, the canary; a paused one too."""
+        return "canary" in (self.state, self.paused_from)
 
     @property
     def serves_canary(self) -> bool:

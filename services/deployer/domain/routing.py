@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from services.deployer.domain.evidence import Arm
 from shared.events import Route, RoutingTable
 
 replace = msgspec.structs.replace
@@ -39,7 +40,10 @@ def next_stage_table(
 
 
 def promoted_table(table: RoutingTable) -> RoutingTable:
-    """The canary becomes champion; the slice that never saw it stays on the old one."""
+    """The canary becomes champion; the slice that never saw it stays on the old one.
+
+    Traffic goes on under the rollout's id, so that what the holdback says can still be held against its candidate.
+    """
     if table.canary is None:
         raise ValueError("there is no canary to promote")
     return replace(
@@ -49,7 +53,6 @@ def promoted_table(table: RoutingTable) -> RoutingTable:
         canary=None,
         canary_percent=0.0,
         holdback=table.champion if table.holdback_percent else None,
-        rollout_id=None,
     )
 
 
@@ -69,3 +72,8 @@ def withdrawn_table(table: RoutingTable) -> RoutingTable:
 def restored_table(table: RoutingTable, previous: Route) -> RoutingTable:
     """Everyone on the previous champion."""
     return replace(withdrawn_table(table), champion=previous)
+
+
+def list_voting_arms(percent: float, holdback_percent: float) -> list[Arm]:
+    """The arms that have traffic at a stage: at 100% without a holdback, the canary alone."""
+    return ["champion", "canary"] if min(percent, 100 - holdback_percent) < 100 else ["canary"]

@@ -1,10 +1,11 @@
 """What to do with a canary stage: roll back, advance, or hold, and why in words."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from services.deployer.domain.evidence import Counts, Evidence, estimate_missing_votes
+from services.deployer.domain.evidence import Arm, Counts, Evidence, estimate_missing_votes
 
 
 @dataclass(frozen=True)
@@ -16,20 +17,23 @@ class Limits:
     delta: float
     minimum_seconds: float
     minimum_votes: int
-    """Canary votes that each stage must see for itself."""
+    """Votes that each stage must hear for itself, of each arm that has traffic."""
     breaker_errors: int
     breaker_share: float
+    breaker_window: int
 
 
 @dataclass(frozen=True)
 class StageFacts:
-    """What happened so far: evidence over all stages; the rest since this stage began."""
+    """What happened so far: evidence over all stages, time and votes of this one."""
 
     evidence: Evidence
     seconds: float
-    stage_votes: int
+    stage_votes: Mapping[Arm, int]
     canary_served: int
+    """Of the canary's latest answers, at most `breaker_window`."""
     canary_errors: int
+    """How many of those failed."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +46,16 @@ class Decision:
 def assess_stage(facts: StageFacts, limits: Limits) -> Decision:
     """The first of these that holds.
 
-    - too many errors of the canary (a hard breaker): roll back
+    - too many of the canary's latest answers failed (a hard breaker): roll back
     - the rollback e-value reached 1/alpha: roll back
     - the stage is younger than its minimum: hold
-    - too few canary votes in this stage: hold
+    - too few votes of an arm in this stage: hold
     - the advance e-value has not reached 1/alpha: hold
     - else advance
     """
     evidence = facts.evidence
     if breaks(facts, limits):
-        return Decision("roll_back", f"{facts.canary_errors} of {facts.canary_served} canary answers failed")
+        return Decision("roll_back", f"{facts.canary_errors} of the last {facts.canary_served} canary answers failed")
     if evidence.log_rollback >= math.log(1 / limits.alpha_rollback):
         return Decision(
             "roll_back",
@@ -59,12 +63,12 @@ def assess_stage(facts: StageFacts, limits: Limits) -> Decision:
             f" ({_describe(evidence)})",
         )
     estimate = estimate_missing_votes(evidence, delta=limits.delta, alpha=limits.alpha_advance)
-    missing = max(estimate, limits.minimum_votes - facts.stage_votes, 0) if estimate is not None else None
+    short = {arm: limits.minimum_votes - votes for arm, votes in facts.stage_votes.items()}
+    missing = max(estimate, sum(max(votes, 0) for votes in short.values())) if estimate is not None else None
     if facts.seconds < limits.minimum_seconds:
         return Decision("hold", f"{limits.minimum_seconds - facts.seconds:.0f} s until the stage may end", missing)
-    if facts.stage_votes < limits.minimum_votes:
-        short = limits.minimum_votes - facts.stage_votes
-        return Decision("hold", f"{short} more canary votes needed in this stage ({_describe(evidence)})", missing)
+    if wanted := [f"{votes} more {arm}" for arm, votes in short.items() if votes > 0]:
+        return Decision("hold", f"{' and '.join(wanted)} votes needed in this stage ({_describe(evidence)})", missing)
     if evidence.log_advance < math.log(1 / limits.alpha_advance):
         wait = f"about {missing} more votes needed" if missing is not None else "the canary looks worse"
         return Decision("hold", f"{wait}: e-value {_show(evidence.log_advance)} ({_describe(evidence)})", missing)

@@ -69,7 +69,7 @@ class Rollouts:
         if moved is not None:
             save_routing(session, moved)
         self.record(session, change, rollout, detail={"from": before.state, "to": after.state, "stage": after.stage})
-        self.announce(session, rollout, moved or table, change)
+        self.announce(session, moved or table, change.at, rollout)
 
     def _derive_table(
         self, table: RoutingTable, before: Position, after: Position, rollout: Rollout, canary: Route | None
@@ -105,27 +105,33 @@ class Rollouts:
         """Where the candidate is going to be served."""
         return Route(version=rollout.candidate_version, model=model, base_url=choose_server(table, self.servers))
 
-    def record(self, session: Session, change: Change, rollout: Rollout | None, detail: dict[str, Any]) -> None:
+    def record(self, session: Session, change: Change, rollout: Rollout, detail: dict[str, Any]) -> None:
         append_audit(
             session,
             change.at,
             actor=change.actor,
             action=change.command,
-            subject=str(rollout.rollout_id) if rollout else self.family,
+            subject=str(rollout.rollout_id),
             detail=detail | {"words": change.words},
         )
 
-    def announce(self, session: Session, rollout: Rollout, table: RoutingTable, change: Change) -> None:
+    def announce(self, session: Session, table: RoutingTable, at: datetime, rollout: Rollout) -> None:
+        """Say where the rollout and the routing stand since `at`."""
         event = RolloutAdvanced(
             state=rollout.state,  # type: ignore[arg-type]  # the table's check allows no other
-            words=change.words,
+            words=rollout.words,
             routing=table,
-            at=change.at,
+            at=at,
             rollout_id=rollout.rollout_id,
             request_id=rollout.request_id,
             candidate_version=rollout.candidate_version,
             stage=rollout.stage,
         )
+        append_event(session, Outbox, event, source="deployer", topic_prefix=self.topic_prefix)
+
+    def announce_adoption(self, session: Session, table: RoutingTable, at: datetime) -> None:
+        words = f"version {table.champion.version} adopted as the first champion"
+        event = RolloutAdvanced(state="adopted", words=words, routing=table, at=at)
         append_event(session, Outbox, event, source="deployer", topic_prefix=self.topic_prefix)
 
 

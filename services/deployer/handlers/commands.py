@@ -6,20 +6,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import structlog
 from sqlalchemy.orm import Session
 
 from services.deployer import repository
 from services.deployer.domain.approval import calculate_approval_hash
-from services.deployer.domain.rollout import Command
+from services.deployer.domain.rollout import Command, next_position
 from services.deployer.domain.routing import first_table, restored_table
 from services.deployer.handlers.change import Change, Rollouts, derive_position
 from shared.db import SessionFactory
-from shared.errors import Conflict, NotFound
-from shared.events import RolloutAdvanced, Route, RoutingTable
+from shared.errors import Conflict, HeliotropeError, NotFound, Unavailable
+from shared.events import Route, RoutingTable
 from shared.ids import new_id
-from shared.outbox import append_event
 from shared.registry import ModelRegistry
-from shared.tables.deployer import Outbox, Rollout
+from shared.tables.deployer import Rollout
+
+logger = structlog.get_logger(__name__)
 
 
 class RolloutNotFound(NotFound):
@@ -59,7 +61,7 @@ class Commands:
         - no other rollout has a canary
 
         Raises:
-            RolloutNotFound, ApprovalVoid, InvalidCommand, Conflict
+            RolloutNotFound, ApprovalVoid, InvalidCommand, Conflict, Unavailable
         """
         with self.sessions() as session:
             rollout = self._find(session, rollout_id)
@@ -78,11 +80,12 @@ class Commands:
                 )
             self._check_alone(session, rollout)
             rollout.approved_by, rollout.approved_at = actor, now
-            self.rollouts.apply(session, rollout, Change("approve", actor, f"approved by {actor}", now))
+            words = f"approved by {actor}; its model server is loading the model"
+            self.rollouts.apply(session, rollout, Change("approve", actor, words, now))
             return rollout
 
     def roll_back(self, *, actor: str, words: str) -> RoutingTable:
-        """Everyone back to the champion before this one; a running canary is aborted.
+        """Everyone back to the champion before this one; an approved rollout is aborted, whose measure is gone.
 
         Raises:
             Conflict: there is no champion before this one.
@@ -91,7 +94,7 @@ class Commands:
         with self.sessions() as session, session.begin():
             repository.lock_rollouts(session)
             for rollout in repository.list_open_rollouts(session):
-                if derive_position(rollout).serves_canary:
+                if derive_position(rollout).is_approved:
                     self.rollouts.apply(session, rollout, Change("abort", actor, words, now))
             table = self.rollouts.load_table(session)
             promotion = repository.load_latest_promotion(session, table.champion.version)
@@ -100,11 +103,13 @@ class Commands:
                 raise Conflict(f"there is no champion before version {table.champion.version}")
             restored = restored_table(table, previous)
             repository.save_routing(session, restored)
-            promotion.state, promotion.words = "rolled_back", words
+            stages = len(self.rollouts.settings.stages)
+            promotion.state = next_position(derive_position(promotion), "roll_back", stages=stages).state
+            promotion.words = words
             change = Change("roll_back", actor, words, now)
             detail = {"from_version": table.champion.version, "to_version": previous.version}
             self.rollouts.record(session, change, promotion, detail)
-            self.rollouts.announce(session, promotion, restored, change)
+            self.rollouts.announce(session, restored, now, promotion)
             return restored
 
     def adopt(self, route: Route, *, actor: str) -> RoutingTable | None:
@@ -116,12 +121,9 @@ class Commands:
                 return None
             table = first_table(self.rollouts.family, route, str(new_id()))
             repository.save_routing(session, table)
-            words = f"version {route.version} adopted as the first champion"
-            repository.append_audit(
-                session, now, actor=actor, action="adopt", subject=route.version, detail={"words": words}
-            )
-            event = RolloutAdvanced(state="adopted", words=words, routing=table, at=now)
-            append_event(session, Outbox, event, source="deployer", topic_prefix=self.rollouts.topic_prefix)
+            detail = {"words": f"version {route.version} is the first champion", "model": route.model}
+            repository.append_audit(session, now, actor=actor, action="adopt", subject=route.version, detail=detail)
+            self.rollouts.announce_adoption(session, table, now)
             return table
 
     def _find(self, session: Session, rollout_id: UUID) -> Rollout:
@@ -138,7 +140,13 @@ class Commands:
         return rollout
 
     def _calculate_current_hash(self, rollout: Rollout) -> str:
-        tags = self.registry.load_version(rollout.candidate_version).tags
+        try:
+            tags = self.registry.load_version(rollout.candidate_version).tags
+        except HeliotropeError:
+            raise
+        except Exception as error:
+            logger.warning("registry_away", error=repr(error))
+            raise Unavailable("the model registry does not answer, and an approval needs its hashes") from error
         return calculate_approval_hash(
             weights=tags.get("weights_sha256", ""),
             dataset=tags.get("dataset_sha256", ""),
@@ -148,7 +156,5 @@ class Commands:
 
     def _check_alone(self, session: Session, rollout: Rollout) -> None:
         for other in repository.list_open_rollouts(session):
-            position = derive_position(other)
-            started = "canary" in (position.state, position.paused_from)
-            if other.rollout_id != rollout.rollout_id and started:
+            if other.rollout_id != rollout.rollout_id and derive_position(other).is_approved:
                 raise Conflict(f"rollout {other.rollout_id} has the canary; abort it or wait for its end")

@@ -19,6 +19,7 @@ from shared.tables.deployer import Rollout
 
 logger = structlog.get_logger(__name__)
 
+ACTOR = "deployer"
 TOPICS = (EvaluationCompleted.topic, InteractionRecorded.topic, FeedbackReceived.topic)
 
 
@@ -52,6 +53,7 @@ class EventHandler:
         """A passed evaluation awaits approval; a failed or an inconclusive one is rejected with its reasons."""
         if repository.load_rollout_of_request(session, event.request_id) is not None:
             return
+        now = self.clock()
         table = self.rollouts.load_table(session)
         hashes = repository.load_run_hashes(session, event.run_id)
         rollout = Rollout(
@@ -65,16 +67,28 @@ class EventHandler:
             evidence={},
             approval_hash=calculate_approval_hash(**hashes, report=event.report_sha256),
             words="passed its gates; waits for an admin",
+            created_at=now,
         )
         session.add(rollout)
         session.flush()
+        self._record_opening(session, rollout, event, now)
         if event.verdict == "pass":
-            change = Change("pause", "deployer", rollout.words, self.clock())
-            self.rollouts.announce(session, rollout, table, change)
+            self.rollouts.announce(session, table, now, rollout)
             return
         words = "; ".join(f"{gate.name}: {gate.words}" for gate in event.gates if gate.verdict != "pass")
-        change = Change("reject", "deployer", f"gates {event.verdict}: {words}", self.clock())
+        change = Change("reject", ACTOR, f"gates {event.verdict}: {words}", now)
         self.rollouts.apply(session, rollout, change)
+
+    def _record_opening(self, session: Session, rollout: Rollout, event: EvaluationCompleted, now: datetime) -> None:
+        detail = {
+            "candidate_version": event.candidate_version,
+            "champion_version": event.champion_version,
+            "verdict": event.verdict,
+            "approval_hash": rollout.approval_hash,
+            "words": f"version {event.candidate_version} was judged: {event.verdict}",
+        }
+        subject = str(rollout.rollout_id)
+        repository.append_audit(session, now, actor=ACTOR, action="open", subject=subject, detail=detail)
 
     def _save_interaction(self, session: Session, event: InteractionRecorded) -> None:
         repository.save_interaction(
@@ -93,7 +107,8 @@ class EventHandler:
         """One vote per user and rollout, once both the answer and a thumb on it are known.
 
         - the answer was served by the version that was meant, without an error, to a user we can tell from others
-        - the rollout is in a canary stage, and that version is one of its two arms
+        - that version is one of the rollout's two arms
+        - the rollout is in a canary stage, or won: then the holdback goes on speaking for the old champion
         """
         answer = repository.load_interaction(session, interaction_id)
         thumb = repository.load_first_thumb(session, interaction_id)
@@ -102,7 +117,7 @@ class EventHandler:
         if answer.error is not None or answer.served_version != answer.intended_version:
             return
         rollout = repository.load_rollout(session, answer.rollout_id)
-        if rollout is None or rollout.stage is None:
+        if rollout is None or (rollout.stage is None and rollout.state != "champion"):
             return
         arms = {rollout.candidate_version: "canary", rollout.champion_version: "champion"}
         if (arm := arms.get(answer.served_version)) is None:
@@ -113,7 +128,7 @@ class EventHandler:
             user=answer.user,
             arm=arm,
             up=thumb.up,
-            stage=rollout.stage,
+            stage=len(rollout.stages) if rollout.stage is None else rollout.stage,
             event_id=thumb.event_id,
             at=self.clock(),
         )

@@ -1,8 +1,8 @@
-"""What moves rollouts by itself: loading, evidence, deadlines, and the registry's aliases."""
+"""What moves rollouts by itself: deadlines, loading, and the weighing of evidence."""
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -11,7 +11,8 @@ import structlog
 from sqlalchemy.orm import Session
 
 from services.deployer import repository
-from services.deployer.domain.evidence import calculate_evidence
+from services.deployer.domain.evidence import Evidence, extend_evidence
+from services.deployer.domain.routing import list_voting_arms
 from services.deployer.domain.stages import Decision, StageFacts, assess_stage
 from services.deployer.handlers.change import Change, Rollouts, derive_position
 from shared.db import SessionFactory
@@ -23,12 +24,21 @@ from shared.tables.deployer import Rollout
 logger = structlog.get_logger(__name__)
 
 ACTOR = "deployer"
+LARGEST_LOG = 690.0  # e^690 is about 1e299: JSON has no infinity
 
 
 class Loader(Protocol):
     """Makes a model server load a model."""
 
     def load(self, route: Route) -> None: ...
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Evidence of a rollout up to the vote with this sequence number."""
+
+    sequence: int = 0
+    evidence: Evidence = field(default_factory=Evidence)
 
 
 @dataclass(frozen=True)
@@ -40,34 +50,35 @@ class Ticker:
     registry: ModelRegistry
     loader: Loader
     clock: Callable[[], datetime]
+    weighed: dict[UUID, Weighed] = field(default_factory=dict)
+    """What earlier ticks have made of each open rollout's votes, so that a tick only reads the new ones."""
 
     def tick(self) -> None:
         with self.sessions() as session:
-            rollouts = [
-                (rollout.rollout_id, derive_position(rollout)) for rollout in repository.list_open_rollouts(session)
-            ]
-        for rollout_id, position in rollouts:
-            with structlog.contextvars.bound_contextvars(rollout_id=str(rollout_id)):
-                if position.state == "awaiting_approval":
-                    self._check_approval_deadline(rollout_id)
+            rollouts = list(repository.list_open_rollouts(session))
+        for known in self.weighed.keys() - {rollout.rollout_id for rollout in rollouts}:
+            del self.weighed[known]
+        for rollout in rollouts:
+            position = derive_position(rollout)
+            with structlog.contextvars.bound_contextvars(rollout_id=str(rollout.rollout_id)):
+                if position.state == "awaiting_approval" and self._waits_too_long(rollout):
+                    self._reject_unapproved(rollout.rollout_id)
                 elif position.state == "canary" and position.stage is None:
-                    self._start(rollout_id)
+                    self._start(rollout.rollout_id)
                 elif position.serves_canary:
-                    self._weigh(rollout_id)
+                    self._weigh(rollout.rollout_id)
 
-    def delete_old_thumbs(self) -> None:
-        before = self.clock() - timedelta(seconds=self.rollouts.settings.thumbs_kept_seconds)
-        with self.sessions() as session, session.begin():
-            repository.delete_old_thumbs(session, before)
-
-    def _check_approval_deadline(self, rollout_id: UUID) -> None:
-        now = self.clock()
+    def _waits_too_long(self, rollout: Rollout) -> bool:
         seconds = self.rollouts.settings.approval_deadline_seconds
+        return self.clock() - rollout.created_at > timedelta(seconds=seconds)
+
+    def _reject_unapproved(self, rollout_id: UUID) -> None:
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
-            if rollout.state == "awaiting_approval" and now - rollout.created_at > timedelta(seconds=seconds):
-                words = f"nobody approved it within {seconds / 86_400:.1f} days"
-                self.rollouts.apply(session, rollout, Change("reject", ACTOR, words, now))
+            if rollout.state == "awaiting_approval":
+                days = self.rollouts.settings.approval_deadline_seconds / 86_400
+                change = Change("reject", ACTOR, f"nobody approved it within {days:.1f} days", self.clock())
+                self.rollouts.apply(session, rollout, change)
 
     def _start(self, rollout_id: UUID) -> None:
         """Load the model, outside of any transaction; then the first stage."""
@@ -80,7 +91,7 @@ class Ticker:
             self.loader.load(route)
         except Exception as error:
             logger.warning("canary_not_loaded", error=repr(error))
-            self._check_loading_deadline(rollout_id, type(error).__name__)
+            self._retry_loading(rollout_id, type(error).__name__)
             return
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
@@ -88,14 +99,19 @@ class Ticker:
                 change = Change("start", ACTOR, "the model is loaded; the first stage begins", self.clock())
                 self.rollouts.apply(session, rollout, change, canary=route)
 
-    def _check_loading_deadline(self, rollout_id: UUID, reason: str) -> None:
+    def _retry_loading(self, rollout_id: UUID, reason: str) -> None:
+        """The next tick tries again, until the deadline."""
         now = self.clock()
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
+            if rollout.state != "canary" or rollout.stage is not None:
+                return
             since = rollout.approved_at or rollout.created_at
             if now - since > timedelta(seconds=self.rollouts.settings.loading_deadline_seconds):
                 words = f"its model could not be loaded: {reason}"
                 self.rollouts.apply(session, rollout, Change("abort", ACTOR, words, now))
+            else:
+                rollout.words = f"loading the model failed ({reason}) and is tried again"
 
     def _weigh(self, rollout_id: UUID) -> None:
         """Weigh the votes, and act on them; a paused rollout may still be rolled back."""
@@ -121,44 +137,39 @@ class Ticker:
         return rollout
 
     def _load_facts(self, session: Session, rollout: Rollout, now: datetime) -> StageFacts:
+        settings = self.rollouts.settings
         stage, started = rollout.stage or 0, rollout.stage_started_at or now
-        served, failed = repository.count_canary_answers(session, rollout)
+        counts = repository.count_stage_votes(session, rollout.rollout_id, stage)
+        arms = list_voting_arms(settings.stages[stage], settings.holdback_percent)
+        served, failed = repository.count_canary_answers(session, rollout, settings.breaker_window)
         return StageFacts(
-            evidence=calculate_evidence(
-                repository.load_votes(session, rollout.rollout_id), delta=self.rollouts.settings.delta
-            ),
+            evidence=self._load_evidence(session, rollout.rollout_id),
             seconds=(now - started).total_seconds(),
-            stage_votes=repository.count_stage_votes(session, rollout.rollout_id, stage).get("canary", 0),
+            stage_votes={arm: counts[arm].votes if arm in counts else 0 for arm in arms},
             canary_served=served,
             canary_errors=failed,
         )
 
-    def project_aliases(self) -> None:
-        """Make MLflow's aliases say what our tables say."""
-        with self.sessions() as session:
-            table = self.rollouts.find_table(session)
-            open_rollouts = repository.list_open_rollouts(session)
-        if table is None:
-            return
-        challenger = open_rollouts[0].candidate_version if open_rollouts else None
-        wanted = {"champion": table.champion.version, "challenger": challenger}
-        for alias, version in wanted.items():
-            known = self.registry.load_alias(alias)
-            if version is None and known is not None:
-                self.registry.clear_alias(alias)
-            elif version is not None and known != version:
-                self.registry.set_alias(alias, version)
+    def _load_evidence(self, session: Session, rollout_id: UUID) -> Evidence:
+        """Extend what is known by the votes since; from the start when a vote of before has come in late."""
+        known = self.weighed.get(rollout_id, Weighed())
+        votes = repository.load_votes(session, rollout_id, after=known.sequence)
+        if known.evidence.votes + len(votes) != repository.count_votes(session, rollout_id):
+            known, votes = Weighed(), repository.load_votes(session, rollout_id, after=0)
+        evidence = extend_evidence(known.evidence, (vote for _, vote in votes), delta=self.rollouts.settings.delta)
+        self.weighed[rollout_id] = Weighed(votes[-1][0] if votes else known.sequence, evidence)
+        return evidence
 
 
 def derive_evidence(facts: StageFacts, decision: Decision) -> dict[str, Any]:
-    """What the API shows of the weighing: e-values (capped at 1e300, JSON has no infinity), counts, words."""
+    """What the API shows of the weighing: e-values, counts, and what is missing in words."""
     evidence = facts.evidence
     return {
-        "e_rollback": math.exp(min(evidence.log_rollback, 690)),
-        "e_advance": math.exp(min(evidence.log_advance, 690)),
+        "e_rollback": math.exp(min(evidence.log_rollback, LARGEST_LOG)),
+        "e_advance": math.exp(min(evidence.log_advance, LARGEST_LOG)),
         "champion": asdict(evidence.champion),
         "canary": asdict(evidence.canary),
-        "stage_votes": facts.stage_votes,
+        "stage_votes": dict(facts.stage_votes),
         "canary_served": facts.canary_served,
         "canary_errors": facts.canary_errors,
         "missing_votes": decision.missing_votes,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from pydantic import ValidationError
@@ -14,11 +14,12 @@ from services.deployer.domain.approval import (
     calculate_entry_hash,
     find_broken_link,
 )
-from services.deployer.domain.evidence import Counts, Evidence
+from services.deployer.domain.evidence import Block, Counts, Evidence
 from services.deployer.domain.rollout import InvalidCommand, Position, next_position
 from services.deployer.domain.routing import (
     choose_server,
     first_table,
+    list_voting_arms,
     next_stage_table,
     promoted_table,
     restored_table,
@@ -40,9 +41,11 @@ LIMITS = Limits(
     minimum_votes=10,
     breaker_errors=5,
     breaker_share=0.2,
+    breaker_window=200,
 )
-SURE = Evidence(log_rollback=0, log_advance=math.log(50), champion=Counts(60, 20), canary=Counts(20, 15))
-FACTS = StageFacts(evidence=SURE, seconds=120, stage_votes=20, canary_served=100, canary_errors=0)
+SURE = Evidence(log_rollback=0, log_advance=math.log(50), weighed=Block(Counts(60, 20), Counts(20, 15)))
+ENOUGH = {"champion": 60, "canary": 20}
+FACTS = StageFacts(evidence=SURE, seconds=120, stage_votes=ENOUGH, canary_served=100, canary_errors=0)
 
 
 def walk(*commands: str) -> Position:
@@ -97,7 +100,8 @@ def test_a_stage_with_evidence_time_and_votes_advances():
     ("change", "words"),
     [
         ({"seconds": 20}, "40 s until the stage may end"),
-        ({"stage_votes": 4}, "6 more canary votes"),
+        ({"stage_votes": {"champion": 60, "canary": 4}}, "6 more canary votes"),
+        ({"stage_votes": {"champion": 7, "canary": 4}}, "3 more champion and 6 more canary votes"),
         ({"evidence": dataclasses.replace(SURE, log_advance=1.0)}, "more votes needed"),
     ],
 )
@@ -105,6 +109,13 @@ def test_a_stage_that_lacks_one_of_them_holds_and_says_what_is_missing(change, w
     decision = assess_stage(dataclasses.replace(FACTS, **change), LIMITS)
     assert decision.action == "hold"
     assert words in decision.words
+
+
+def test_a_stage_where_only_the_canary_has_traffic_asks_for_no_champion_votes():
+    assert list_voting_arms(100, holdback_percent=0) == ["canary"]
+    assert list_voting_arms(100, holdback_percent=5) == ["champion", "canary"]
+    assert list_voting_arms(50, holdback_percent=0) == ["champion", "canary"]
+    assert assess_stage(dataclasses.replace(FACTS, stage_votes={"canary": 20}), LIMITS).action == "advance"
 
 
 def test_evidence_of_harm_rolls_back_even_before_the_minimum_time():
@@ -131,7 +142,7 @@ def test_routing_goes_up_by_one_generation_each_time_and_keeps_the_holdback():
     assert (table.generation, table.canary, table.canary_percent, table.holdback) == (2, NEW, 25, None)
     promoted = promoted_table(table)
     assert (promoted.generation, promoted.champion, promoted.canary, promoted.holdback) == (3, NEW, None, OLD)
-    assert (promoted.holdback_percent, promoted.salt) == (10, str(rollout_id))
+    assert (promoted.holdback_percent, promoted.salt, promoted.rollout_id) == (10, str(rollout_id), rollout_id)
     restored = restored_table(promoted, OLD)
     assert (restored.generation, restored.champion, restored.holdback, restored.holdback_percent) == (4, OLD, None, 0)
 
@@ -165,6 +176,12 @@ def chain(count: int) -> list[Entry]:
 
 def test_an_untouched_audit_chain_holds():
     assert find_broken_link(chain(5)) is None
+
+
+def test_the_audit_chain_holds_in_whatever_time_zone_postgres_gives_times_back():
+    zone = timezone(timedelta(hours=5, minutes=30))
+    moved = [dataclasses.replace(entry, at=entry.at.astimezone(zone)) for entry in chain(3)]
+    assert find_broken_link(moved) is None
 
 
 @pytest.mark.parametrize(

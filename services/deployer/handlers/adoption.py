@@ -1,0 +1,57 @@
+"""The first champion."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from services.deployer import repository
+from services.deployer.handlers.commands import Commands
+from shared.events import Route
+from shared.registry import ModelVersion
+
+logger = structlog.get_logger(__name__)
+
+ACTOR = "heliotrope adopt"
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """Registers a served model, unless its weights are registered already, and makes it the first champion."""
+
+    commands: Commands
+    calculate_weights: Callable[[Path], str | None]
+    base_url: str
+
+    def adopt(self, model: str, name: str | None) -> str:
+        """What happened, in words. `model` is a checkpoint folder, or the name that its server knows it by."""
+        with self.commands.sessions() as session, session.begin():
+            repository.lock_adoption(session)
+            table = self.commands.rollouts.find_table(session)
+            if table is not None:
+                return f"version {table.champion.version} is champion already; nothing changed"
+            version = self._register(model, name)
+            route = Route(version=version.version, model=version.served_model, base_url=self.base_url)
+            self.commands.adopt(route, actor=ACTOR)
+        self._set_alias(version)
+        return f"version {version.version} ({version.tags.get('name', model)}) is the champion"
+
+    def _register(self, model: str, name: str | None) -> ModelVersion:
+        folder = Path(model)
+        local = folder.is_dir()
+        served = str(folder.resolve()) if local else model
+        weights = self.calculate_weights(folder) if local else None
+        tag, value = ("weights_sha256", weights) if weights else ("served_model", served)
+        registry = self.commands.registry
+        if (known := registry.find_version(tag, value)) is not None:
+            return known
+        tags = {"served_model": served, "name": name or folder.name, "adopted": "true"}
+        return registry.register(served, None, tags | ({"weights_sha256": weights} if weights else {}))
+
+    def _set_alias(self, version: ModelVersion) -> None:
+        """Now, so that nobody has to wait for the deployer; should it fail, the deployer makes up for it."""
+        try:
+            self.commands.registry.set_alias("champion", version.version)
+        except Exception as error:
+            logger.warning("alias_not_set", error=repr(error))

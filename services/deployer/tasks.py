@@ -1,0 +1,48 @@
+"""The deployer's background work, each in a thread of its own."""
+
+from services.deployer import repository
+from services.deployer.domain.rollout import OPEN
+from services.deployer.handlers.change import Rollouts, derive_position
+from services.deployer.handlers.ticks import Ticker
+from services.deployer.handlers.upkeep import Upkeep
+from services.deployer.metrics import CANARY_PERCENT, E_VALUE, ROLLOUTS, VOTES
+from shared.db import SessionFactory
+from shared.process import Worker, every
+from shared.tables.deployer import Rollout
+
+UPKEEP_SECONDS = 5.0
+CLEANING_SECONDS = 3_600.0
+
+
+def list_workers(ticker: Ticker, upkeep: Upkeep) -> list[Worker]:
+    settings = ticker.rollouts.settings
+    return [
+        every(settings.tick_seconds, "ticker", ticker.tick),
+        every(UPKEEP_SECONDS, "aliases", upkeep.project_aliases),
+        every(UPKEEP_SECONDS, "holdback", upkeep.measure_holdback),
+        every(UPKEEP_SECONDS, "measuring", lambda: measure(ticker.sessions, ticker.rollouts)),
+        every(settings.announce_again_seconds, "announcing_again", upkeep.announce_again),
+        every(CLEANING_SECONDS, "cleaning", upkeep.delete_waiting),
+    ]
+
+
+def measure(sessions: SessionFactory, rollouts: Rollouts) -> None:
+    """Show the open rollouts, and the evidence of the one that has the canary."""
+    with sessions() as session:
+        table = rollouts.find_table(session)
+        waiting = repository.list_open_rollouts(session)
+    for state in OPEN:
+        ROLLOUTS.labels(state).set(sum(rollout.state == state for rollout in waiting))
+    CANARY_PERCENT.set(table.canary_percent if table else 0)
+    for rollout in waiting:
+        if derive_position(rollout).serves_canary and rollout.evidence:
+            _measure_evidence(rollout)
+
+
+def _measure_evidence(rollout: Rollout) -> None:
+    evidence = rollout.evidence
+    E_VALUE.labels("roll_back").set(evidence["e_rollback"])
+    E_VALUE.labels("advance").set(evidence["e_advance"])
+    for arm in ("champion", "canary"):
+        VOTES.labels(arm, "up").set(evidence[arm]["ups"])
+        VOTES.labels(arm, "down").set(evidence[arm]["votes"] - evidence[arm]["ups"])
