@@ -32,7 +32,7 @@ def derive_labels(
 
     - A thumb or rating that no active pair rests on; not if its user said the opposite of the answer as well.
     - A replaced answer is undesirable, unless its user liked it.
-    - Failed and empty answers get none; an answer that a complaint stands against is never desirable.
+    - Failed and empty answers get none; one that a complaint stands against, or that was cut off, is never desirable.
     """
     opinions: dict[tuple[str | None, UUID], set[bool]] = defaultdict(set)
     for event in standing:
@@ -43,7 +43,7 @@ def derive_labels(
         for event in standing
         for rule, desirable in _read(event, opinions[event.user, event.interaction_id], used)
         if not (answer := answers[event.interaction_id]).error and derive_words(answer.text)
-        if not (desirable and answer.interaction_id in vetoed)
+        if not (desirable and (answer.truncated or answer.interaction_id in vetoed))
     ]
     return sorted(labels, key=lambda label: label.label_id)
 

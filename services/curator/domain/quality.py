@@ -14,7 +14,7 @@ def assess_quality(draft: Draft, vetoed: set[object]) -> str | None:
     """The first reason to refuse a draft, or None.
 
     - an answer that failed, or a side without words
-    - a complaint stands against the chosen answer
+    - a complaint stands against the chosen answer, or a token limit cut it off
     - an edit that changes no word, or is out of all proportion
     - sides that say the same
     """
@@ -28,6 +28,8 @@ def assess_quality(draft: Draft, vetoed: set[object]) -> str | None:
         return "empty"
     if isinstance(draft.chosen, Answer) and draft.chosen.interaction_id in vetoed:
         return "complaint"
+    if isinstance(draft.chosen, Answer) and draft.chosen.truncated:
+        return "truncated"
     if draft.rule == EDIT:
         return _assess_edit(draft.chosen.text, draft.rejected.text)
     if calculate_similarity(draft.chosen.text, draft.rejected.text) >= NEAR_IDENTICAL:

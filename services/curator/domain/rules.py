@@ -39,6 +39,8 @@ class Answer:
     model_version: str
     user: str | None = None
     error: str | None = None
+    truncated: bool = False
+    """Cut off by a token limit."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from services.curator.domain.rows import calculate_dataset_sha256, derive_rows
 from services.curator.domain.snapshot import Caps, Prompting, derive_manifest, derive_snapshot, find_near
 from services.curator.domain.text import derive_question
 from services.curator.repository import datasets, derived, requests
+from services.curator.repository.monitor import load_champion
 from services.curator.settings import CuratorSettings
 from shared.db import lock_all
 from shared.errors import Conflict, InvalidRequest
@@ -59,13 +60,13 @@ def request_retrain(
         raise Conflict("the loop is paused")
     if (standing := requests.load_open_request(session)) is not None:
         raise Conflict(f"request {standing.request_id} is open until {standing.deadline_at.isoformat()}")
-    if (routing := requests.load_routing(session, settings.family)) is None:
+    if (champion := load_champion(session, settings.family)) is None:
         raise Conflict(f"no champion of {settings.family} is known yet: adopt one first")
     dataset = freeze_dataset(session, settings.datasets, Caps(curator.pairs_per_user, curator.pairs_per_prompt))
     row = RetrainRequestRow(
         request_id=new_id(),
         dataset_sha256=dataset.dataset_sha256,
-        parent_version=routing.champion_version,
+        parent_version=champion.version,
         reasons=[msgspec.to_builtins(reason) for reason in reasons],
         recipe=curator.recipe,
         state="open",

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import false, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -130,10 +130,14 @@ def load_prompt_hashes(session: Session, interaction_ids: Collection[UUID]) -> s
 
 
 def load_feedback_on(session: Session, interaction_id: UUID) -> list[Feedback]:
-    """All feedback that speaks of an interaction, parked or not."""
+    """All feedback that speaks of an interaction, parked or not.
+
+    Locked: of two consumers that store the two answers of one parked choice at once, the second must see what the
+    first committed, or neither would attach it.
+    """
     spoken = or_(Feedback.interaction_id == interaction_id, Feedback.other_interaction_id == interaction_id)
     query = select(Feedback).where(spoken).order_by(Feedback.event_id)
-    return list(session.scalars(query.execution_options(populate_existing=True)))
+    return list(session.scalars(query.with_for_update().execution_options(populate_existing=True)))
 
 
 def load_group_answers(session: Session, prompt_hashes: Collection[str]) -> list[Answer]:
@@ -152,6 +156,7 @@ def _load_answers(session: Session, condition: Any) -> list[Answer]:
         Interaction.model_version,
         Interaction.user,
         Interaction.error,
+        func.coalesce(Interaction.event["metadata"]["finish_reason"].astext == "length", false()),
     )
     return [Answer(*row) for row in session.execute(query.where(condition).order_by(Interaction.interaction_id))]
 

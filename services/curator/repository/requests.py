@@ -35,10 +35,6 @@ def has_rollout(session: Session, request_id: UUID) -> bool:
     return bool(session.scalar(select(exists().where(deployer.Rollout.request_id == request_id))))
 
 
-def load_routing(session: Session, family: str) -> RoutingRow | None:
-    return session.get(RoutingRow, family)
-
-
 def load_routing_for_update(session: Session, family: str) -> RoutingRow | None:
     return session.get(RoutingRow, family, with_for_update=True)
 

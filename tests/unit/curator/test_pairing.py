@@ -202,3 +202,10 @@ def test_near_ties_are_contested() -> None:
 )
 def test_poor_sides_are_refused(other: Answer, reason: str) -> None:
     assert read(derive([chose(1, preferred=1)], answer(1), other)) == [("choice", TEXTS[1], "refused", reason)]
+
+
+def test_an_answer_that_was_cut_off_is_never_chosen_and_never_desirable() -> None:
+    cut = answer(2, truncated=True)
+    assert read(derive([chose(1, preferred=2)], answer(1), cut)) == [("choice", TEXTS[2], "refused", "truncated")]
+    assert read(derive([chose(1, preferred=1)], answer(1), cut)) == [("choice", TEXTS[1], "active", "")]
+    assert derive([said(1, 2, UP)], cut).labels == []

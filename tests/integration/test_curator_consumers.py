@@ -1,0 +1,79 @@
+"""Two consumers of the curator at once, against a real Postgres."""
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import create_engine, func, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from services.curator.consumer import CuratorConsumer
+from shared.events import AnyEvent, Choice, FeedbackReceived, InteractionRecorded
+from shared.ids import new_id
+from shared.tables.curator import Feedback, Pair
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+HOLD_SECONDS = 10
+
+
+@pytest.fixture
+def sessions(database_url: str) -> Iterator["sessionmaker[Session]"]:
+    engine = create_engine(database_url)
+    yield sessionmaker(engine, expire_on_commit=False)
+    engine.dispose()
+
+
+def answer(text: str) -> InteractionRecorded:
+    return InteractionRecorded(
+        interaction_id=new_id(),
+        messages=[{"role": "user", "content": "Where is my lamp?"}],
+        answer=text,
+        model_version="1",
+        served_at=NOON,
+        key_id="shop",
+        user="ines",
+    )
+
+
+def test_a_parked_choice_attaches_when_its_two_answers_are_stored_at_the_same_time(sessions: "sessionmaker[Session]"):
+    one, other = answer("Send us the order number and we look."), answer("No idea about that, my friend.")
+    choice = FeedbackReceived(
+        event_id=new_id(),
+        interaction_id=one.interaction_id,
+        feedback=Choice(
+            other_interaction_id=other.interaction_id,
+            presented_order=[one.interaction_id, other.interaction_id],
+            preferred_interaction_id=one.interaction_id,
+        ),
+        received_at=NOON,
+        key_id="shop",
+        user="ines",
+    )
+    stored, go_on = threading.Event(), threading.Event()
+
+    def consume(event: AnyEvent, *, overlap: bool = False) -> None:
+        handler = CuratorConsumer()
+        with sessions() as session, session.begin():
+            handler.prepare(session, [event])
+            handler.handle(session, event)
+            session.flush()
+            if overlap:
+                stored.set()
+                go_on.wait(HOLD_SECONDS)
+            handler.finish(session, [event])
+
+    consume(answer("An earlier answer to the same question."))
+    consume(choice)
+    first = threading.Thread(target=consume, args=(one,), kwargs={"overlap": True})
+    second = threading.Thread(target=consume, args=(other,))
+    first.start()
+    assert stored.wait(HOLD_SECONDS)
+    second.start()
+    second.join(0.5)  # it has to wait for the first one, which goes on now
+    go_on.set()
+    first.join()
+    second.join()
+    with sessions() as session:
+        assert session.scalar(select(Feedback.state)) == "attached"
+        assert session.scalar(select(func.count()).select_from(Pair)) == 1
