@@ -52,7 +52,7 @@ down: .venv/project.stamp ## Drain and stop the local stack; its state stays
 
 .PHONY: status
 status: .venv/project.stamp ## What runs, how far behind it is, what the loop is doing
-	@$(BIN)/heliotrope status
+	@$(BIN)/heliotrope status || true
 
 .PHONY: migrate
 migrate: .venv/project.stamp ## Bring the database at HELIOTROPE_DATABASE_URL (or the local one) to the newest schema

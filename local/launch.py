@@ -10,7 +10,7 @@ from local.layout import Layout
 from local.processes import Process
 from local.supervisor import ProcessState, Supervisor
 
-MAX_ATTEMPTS = 3
+MAX_ATTEMPTS = 2
 """A process that died this often before it was ready fails the start."""
 
 
@@ -18,7 +18,7 @@ def launch(supervisor: Supervisor, processes: Sequence[Process], layout: Layout,
     """Start `processes`, each when its needs among them are ready; return when all are ready.
 
     Raises:
-        StackFailed: one of them died three times, or was not ready in its time.
+        StackFailed: one of them died twice, or was not ready in its time.
     """
     names = {process.name for process in processes}
     waiting = list(processes)

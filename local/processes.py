@@ -26,7 +26,7 @@ class Process:
     check: Check
     environment: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
-    ready_seconds: float = 90
+    ready_seconds: float = 180
     stop_signal: str = "TERM"
     stop_seconds: int = 30
 

@@ -128,7 +128,7 @@ def _describe_mlflow(layout: Layout) -> Process:
         port=port,
         check=answers_http(f"{layout.url('mlflow')}/health"),
         environment=limit_threads(1),
-        ready_seconds=240,
+        ready_seconds=300,
     )
 
 
@@ -145,5 +145,5 @@ def _describe_model_server(layout: Layout, name: str) -> Process:
         port=port,
         check=answers_http(f"{layout.url(name)}/health"),
         environment=limit_threads(count_cores()),
-        ready_seconds=180,
+        ready_seconds=300,
     )

@@ -191,7 +191,7 @@ def render_config(processes: Sequence[Process], *, home: Path, port: int, passwo
             f"priority={priority}",
             "autostart=false",
             "autorestart=true",
-            "startsecs=1",
+            "startsecs=5",
             "startretries=30",
             f"stopsignal={process.stop_signal}",
             f"stopwaitsecs={process.stop_seconds}",
