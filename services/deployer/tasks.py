@@ -34,6 +34,8 @@ def measure(sessions: SessionFactory, rollouts: Rollouts) -> None:
     for state in OPEN:
         ROLLOUTS.labels(state).set(sum(rollout.state == state for rollout in waiting))
     CANARY_PERCENT.set(table.canary_percent if table else 0)
+    E_VALUE.clear()
+    VOTES.clear()
     for rollout in waiting:
         if derive_position(rollout).serves_canary and rollout.evidence:
             _measure_evidence(rollout)
