@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import billiard.process
+import psycopg  # noqa: F401 - SQLAlchemy would import it late, in whichever thread connects first
 import uvicorn
 from celery import signals
 from celery.worker import state
@@ -56,7 +57,7 @@ def run_worker() -> None:
     celery = create_celery(settings)
     register_train(celery, partial(carry_out_in_child, settings, trainer))
     connect_signals()
-    serve_health(settings, celery)
+    signals.worker_ready.connect(lambda **_: serve_health(settings, celery), weak=False)
     worker = celery.Worker(
         pool="prefork",
         concurrency=1,
@@ -86,7 +87,11 @@ def connect_signals() -> None:
 
 
 def serve_health(settings: Settings, celery: "Celery[BaseTask]") -> None:
-    """Health and metrics in a thread beside Celery, which needs the main one."""
+    """Health and metrics in a thread beside Celery, which needs the main one.
+
+    Started when the first child is there: a child forked while this thread imports a module would wait for that
+    module's lock for ever. For later children everything is imported already, psycopg by this module itself.
+    """
 
     def check_queue() -> None:
         with celery.connection_for_read() as connection:
