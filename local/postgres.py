@@ -9,7 +9,7 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psycopg
@@ -28,6 +28,10 @@ SETTINGS = {
     "shared_buffers": "64MB",
     "log_line_prefix": "%m [%p] %d ",
 }
+
+
+NO_WAITING = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+"""Fine for state that may be lost when the machine crashes; a crash of Postgres alone loses nothing."""
 
 
 def find_binary(name: str) -> str:
@@ -91,8 +95,8 @@ def make_cluster(data: Path, password: str) -> None:
         raise PostgresCannotRun(f"initdb failed:\n{finished.stdout}{finished.stderr}".rstrip())
 
 
-def serve_command(data: Path, port: int, settings: dict[str, str] | None = None) -> tuple[str, ...]:
-    chosen = {**SETTINGS, "port": str(port), **(settings or {})}
+def serve_command(data: Path, port: int, settings: Mapping[str, str]) -> tuple[str, ...]:
+    chosen = {**SETTINGS, "port": str(port), **settings}
     options = [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
     return (*wrap_for_user(data), find_binary("postgres"), "-D", str(data), *options)
 

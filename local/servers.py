@@ -26,10 +26,12 @@ def prepare(layout: Layout, secrets: Secrets, names: Collection[str]) -> None:
         (layout.home / "mlartifacts").mkdir(parents=True, exist_ok=True)
 
 
-def list_servers(layout: Layout, secrets: Secrets, names: Collection[str], topic_prefix: str) -> list[Process]:
+def list_servers(
+    layout: Layout, secrets: Secrets, names: Collection[str], *, topic_prefix: str, throwaway: bool
+) -> list[Process]:
     """The servers in `names`, in start order."""
     builders: dict[str, Callable[[], Process]] = {
-        "postgres": lambda: _describe_postgres(layout, secrets),
+        "postgres": lambda: _describe_postgres(layout, secrets, throwaway),
         "valkey": lambda: _describe_valkey(layout),
         "broker": lambda: _describe_broker(layout, topic_prefix),
         "mlflow": lambda: _describe_mlflow(layout),
@@ -39,11 +41,11 @@ def list_servers(layout: Layout, secrets: Secrets, names: Collection[str], topic
     return [build() for name, build in builders.items() if name in names]
 
 
-def _describe_postgres(layout: Layout, secrets: Secrets) -> Process:
+def _describe_postgres(layout: Layout, secrets: Secrets, throwaway: bool) -> Process:
     port = layout.port("postgres")
     return Process(
         name="postgres",
-        command=postgres.serve_command(layout.home / "postgres", port),
+        command=postgres.serve_command(layout.home / "postgres", port, postgres.NO_WAITING if throwaway else {}),
         port=port,
         check=postgres.accepts_connections(secrets.database_url(port, "postgres")),
         ready_seconds=60,

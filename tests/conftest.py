@@ -42,7 +42,7 @@ def stores(find_port_base: Callable[[], int]) -> Iterator[Connections]:
     """Postgres, Valkey and the broker, for the whole run."""
     home = Path(tempfile.mkdtemp(prefix="heliotrope-tests-"))
     home.chmod(0o755)  # as root, Postgres may have to run as a user who must reach its folder
-    stack = Stack(home, find_port_base(), only=STORES)
+    stack = Stack(home, find_port_base(), only=STORES, throwaway=True)
     stack.up()
     yield stack.connections
     stack.down()

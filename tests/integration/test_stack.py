@@ -38,7 +38,9 @@ def make_stack(find_port_base: Callable[[], int], environment: None) -> Iterator
     made: list[Stack] = []
 
     def make(home: Path | None = None, **options: Any) -> Stack:
-        stack = Stack(home or root / f"{len(made)} of 50%", find_port_base(), **{"only": STORES, **options})
+        stack = Stack(
+            home or root / f"{len(made)} of 50%", find_port_base(), **{"only": STORES, "throwaway": True, **options}
+        )
         made.append(stack)
         return stack
 
