@@ -1,5 +1,6 @@
 """The bus over Kafka's protocol, with kafka-python; keeps to the protocol's common core."""
 
+import threading
 from concurrent.futures import Future
 from contextlib import suppress
 
@@ -21,24 +22,30 @@ from shared.events import TOPICS
 
 
 class KafkaBusProducer:
-    """Idempotent, acks=all: a resolved future means that every in-sync replica has the record."""
+    """Idempotent, acks=all: a resolved future means that every in-sync replica has the record.
+
+    An idempotent producer that its broker has forgotten (a broker that came back without its state) never recovers by
+    itself: it is replaced by a new one. What it still held has failed, and its senders send it again.
+    """
 
     def __init__(self, bootstrap_servers: str, *, client_id: str, deadline_seconds: float = 10.0) -> None:
-        self._producer = KafkaProducer(
-            bootstrap_servers=bootstrap_servers.split(","),
-            client_id=client_id,
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=2,
-            delivery_timeout_ms=int(deadline_seconds * 1000),
-            request_timeout_ms=int(deadline_seconds * 500),
-            max_block_ms=2_000,
-        )
+        self._config = {
+            "bootstrap_servers": bootstrap_servers.split(","),
+            "client_id": client_id,
+            "acks": "all",
+            "enable_idempotence": True,
+            "linger_ms": 2,
+            "delivery_timeout_ms": int(deadline_seconds * 1000),
+            "request_timeout_ms": int(deadline_seconds * 500),
+            "max_block_ms": 2_000,
+        }
+        self._replacing = threading.Lock()
+        self._producer = KafkaProducer(**self._config)
 
     def send(self, record: Record) -> "Future[None]":
         stored: Future[None] = Future()
         try:
-            pending = self._producer.send(
+            pending = self._working_producer().send(
                 record.topic,
                 key=record.key,
                 value=record.value,
@@ -50,8 +57,24 @@ class KafkaBusProducer:
         pending.add_errback(stored.set_exception)
         return stored
 
+    def _working_producer(self) -> KafkaProducer:
+        """The producer, or a new one if it can send nothing any more. Raises: KafkaTimeoutError."""
+        if not _has_failed_for_good(self._producer):
+            return self._producer
+        with self._replacing:
+            if _has_failed_for_good(self._producer):
+                successor = KafkaProducer(**self._config, bootstrap_timeout_ms=2_000)
+                self._producer.close(timeout=0)
+                self._producer = successor
+        return self._producer
+
     def close(self, timeout_seconds: float) -> None:
         self._producer.close(timeout=timeout_seconds)
+
+
+def _has_failed_for_good(producer: KafkaProducer) -> bool:
+    # kafka-python tells it nowhere else: every later send just fails
+    return bool(producer._transaction_manager.has_fatal_error())
 
 
 class KafkaBusConsumer:

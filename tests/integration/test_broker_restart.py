@@ -1,0 +1,49 @@
+"""A producer outlives a broker that comes back without its memory."""
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Iterator
+
+from kafka.errors import KafkaError
+
+from local.broker import serve_command
+from local.readiness import is_port_free
+from shared.bus import Record
+from shared.bus.kafka import KafkaBusProducer, create_topics
+from shared.errors import Unavailable
+from shared.events import FeedbackReceived
+
+
+@contextlib.contextmanager
+def run_broker(port: int) -> Iterator[str]:
+    address = f"127.0.0.1:{port}"
+    broker = subprocess.Popen(serve_command(address), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while is_port_free(port):  # kafka-python leaks the socket of a client that finds nobody
+            time.sleep(0.05)
+        create_topics(address)
+        yield address
+    finally:
+        broker.kill()
+        broker.wait()
+
+
+def test_a_producer_that_its_broker_has_forgotten_is_replaced():
+    port = next(port for port in range(18_141, 18_149) if is_port_free(port))
+    record = Record(FeedbackReceived.topic, b"key", b"value")
+    with contextlib.ExitStack() as stack:
+        with run_broker(port) as address:
+            producer = KafkaBusProducer(address, client_id="test", deadline_seconds=3)
+            stack.callback(producer.close, 5)
+            for _ in range(3):
+                producer.send(record).result(10)
+        with run_broker(port):
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:
+                with contextlib.suppress(KafkaError, Unavailable):
+                    producer.send(record).result(10)
+                    break
+                time.sleep(0.1)
+            for _ in range(3):
+                producer.send(record).result(10)
