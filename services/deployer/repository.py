@@ -28,6 +28,9 @@ from shared.tables.deployer import (
 )
 from shared.tables.trainer import Run
 
+CLIENTS_FAULTS = ("client_disconnected", "status_400", "status_413", "status_422")
+"""Errors of answers that say nothing about the model that was to give them."""
+
 # routing
 
 
@@ -221,6 +224,7 @@ def count_canary_answers(session: Session, rollout: Rollout, window: int) -> tup
         .where(
             ServedInteraction.rollout_id == rollout.rollout_id,
             ServedInteraction.intended_version == rollout.candidate_version,
+            func.coalesce(ServedInteraction.error, "").not_in(CLIENTS_FAULTS),
         )
         .order_by(ServedInteraction.served_at.desc())
         .limit(window)

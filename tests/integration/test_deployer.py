@@ -327,6 +327,15 @@ def test_the_breaker_rolls_back_a_canary_that_fails(setup: Setup):
     assert "6 of the last 6" in rollout["words"]
 
 
+@pytest.mark.parametrize("error", ["client_disconnected", "status_422"])
+def test_what_clients_do_wrong_trips_no_breaker(setup: Setup, error: str):
+    rollout = setup.start_canary()
+    for number in range(6):
+        setup.vote(rollout, canary=True, up=True, user=str(number), error=error)
+    setup.ticker.tick()
+    assert setup.load(rollout)["state"] == "canary"
+
+
 def test_a_paused_rollout_holds_its_stage_and_says_who_paused_it(setup: Setup):
     rollout = setup.start_canary()
     path = f"/v1/rollouts/{rollout['rollout_id']}"
