@@ -84,6 +84,7 @@ def build_environment(
         "HELIOTROPE_MLFLOW_TRACKING_URI": connections.mlflow_tracking_uri,
         "HELIOTROPE_MODEL_SERVER_URLS": connections.model_server_urls,
         "MLFLOW_BACKEND_STORE_URI": connections.mlflow_database_url,
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": (layout.home / "mlartifacts").as_uri(),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",

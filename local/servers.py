@@ -118,15 +118,11 @@ def has_topics(bootstrap_servers: str, topic_prefix: str) -> Callable[[], None]:
 
 
 def _describe_mlflow(layout: Layout) -> Process:
-    """Clients write artifacts to disk themselves. Where its tables are is in the environment: arguments are public."""
-    artifacts = layout.home / "mlartifacts"
+    """Where its tables and artifacts are is in the environment: arguments can be seen by everyone on the machine."""
     port = layout.port("mlflow")
     return Process(
         name="mlflow",
-        command=(
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-            *("--workers", "1", "--no-serve-artifacts", "--default-artifact-root", artifacts.as_uri()),
-        ),
+        command=(sys.executable, "-m", "local.mlflow_server", "127.0.0.1", str(port)),
         port=port,
         check=answers_http(f"{layout.url('mlflow')}/health"),
         environment=limit_threads(1),
