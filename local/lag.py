@@ -25,6 +25,8 @@ def measure_lag(bootstrap_servers: str, topic_prefix: str) -> dict[str, int]:
         lag: dict[str, int] = {}
         for name, offsets in committed.items():
             positions = {partition: offset.offset for partition, offset in offsets.items() if partition.topic in ours}
+            if not positions:
+                continue
             topics = {partition.topic for partition in positions}
             everything = [
                 TopicPartition(topic, n) for topic in topics for n in reader.partitions_for_topic(topic) or ()

@@ -92,7 +92,8 @@ def make_cluster(data: Path, password: str) -> None:
         password_file.unlink()
     if finished.returncode != 0:
         shutil.rmtree(data, ignore_errors=True)
-        raise PostgresCannotRun(f"initdb failed:\n{finished.stdout}{finished.stderr}".rstrip())
+        hint = f"\nThe user nobody must be able to enter {data.parent} and its parents." if "setpriv" in wrapper else ""
+        raise PostgresCannotRun(f"initdb failed:\n{finished.stdout}{finished.stderr}".rstrip() + hint)
 
 
 def serve_command(data: Path, port: int, settings: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,0 +1,88 @@
+"""The command against a real Postgres and broker."""
+
+import json
+
+import pytest
+from sqlalchemy import create_engine
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from local.lag import measure_lag
+from shared.auth import KeyRing, load_keys
+from shared.bus import Record
+from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer, create_topics
+from shared.db import make_session_factory
+from shared.errors import Unauthenticated
+
+
+@pytest.fixture
+def invoke(database_url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HELIOTROPE_DATABASE_URL", database_url)
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(app, arguments)
+
+    return run
+
+
+def find_role(database_url: str, key: str) -> str:
+    engine = create_engine(database_url)
+    ring = KeyRing(lambda: load_keys(make_session_factory(engine)))
+    ring.refresh()
+    engine.dispose()
+    return ring.authenticate(f"Bearer {key}").role
+
+
+def test_a_key_opens_until_it_is_revoked(invoke, database_url: str):
+    key = invoke("keys", "create", "shop front end", "--role", "frontend").stdout.strip()
+    assert find_role(database_url, key) == "frontend"
+    listed = invoke("keys", "list").stdout
+    key_id = key.split("_")[1]
+    assert key_id in listed
+    assert "shop front end" in listed
+    assert key not in listed
+    assert invoke("keys", "revoke", key_id).exit_code == 0
+    with pytest.raises(Unauthenticated):
+        find_role(database_url, key)
+
+
+def test_a_role_that_does_not_exist_is_refused_with_those_that_do(invoke):
+    result = invoke("keys", "create", "shop", "--role", "root")
+    assert result.exit_code == 1
+    assert "frontend, rater, ops, admin, internal" in result.stderr
+
+
+def test_migrating_a_migrated_database_changes_nothing(invoke):
+    assert invoke("migrate").exit_code == 0
+
+
+def test_a_database_that_is_away_is_one_line_and_not_a_traceback(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HELIOTROPE_DATABASE_URL", "postgresql+psycopg://me@127.0.0.1:1/sun")
+    result = CliRunner().invoke(app, ["keys", "list"])
+    assert result.exit_code == 1
+    assert "the database does not answer" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_status_as_json_is_json_even_when_nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    monkeypatch.setenv("HELIOTROPE_HOME", str(tmp_path))
+    status = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)
+    assert (status["running"], status["ready"], status["processes"]) == (False, False, [])
+
+
+def test_lag_is_what_a_group_has_not_committed_yet(kafka_bootstrap: str, topic_prefix: str):
+    create_topics(kafka_bootstrap, topic_prefix=topic_prefix)
+    topic, group = f"{topic_prefix}feedback.received", f"{topic_prefix}curator"
+    producer = KafkaBusProducer(kafka_bootstrap, client_id="test")
+    consumer = KafkaBusConsumer(kafka_bootstrap, [topic], group, client_id="test")
+    for n in range(6):
+        producer.send(Record(topic, f"{n}".encode(), b"{}")).result(10)
+    seen = 0
+    while seen < 6:
+        seen += len(consumer.poll(1))
+    consumer.commit()
+    assert measure_lag(kafka_bootstrap, topic_prefix)[group] == 0
+    producer.send(Record(topic, b"7", b"{}")).result(10)
+    assert measure_lag(kafka_bootstrap, topic_prefix)[group] == 1
+    consumer.close()
+    producer.close(5)
