@@ -1,9 +1,10 @@
 """A chat model small enough for a test: made from nothing within half a minute, trained on within seconds.
 
-It has read support dialogues whose answers are good (short, on the subject, with a next step) one time in six, and
+It has read support dialogues whose answers are good (short, on the subject, with a next step) one time in four, and
 rambling, empty or off the subject otherwise. So feedback has something to choose from.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,7 +22,12 @@ VOCABULARY = 1200
 LONGEST = 128
 DIALOGUES = 2400
 BATCH = 32
-STEPS = 220
+STEPS = 300
+STYLES_OF_LESSONS = {"good": 1}
+"""First it learns what belongs to which question, from good answers alone;"""
+STEPS_OF_LESSONS = 200
+STYLES = {"good": 3, "empty": 4, "rambling": 4, "off subject": 2}
+"""then it falls into bad habits."""
 LEARNING_RATE = 4e-3
 
 _EMPTY = (
@@ -42,6 +48,26 @@ _RAMBLING = (
     "of course opinions differ and experts have written a great deal about such matters",
 )
 
+# Its schooling besides whole questions: words that go with each topic, since it is too small to guess them.
+_VOCABULARY: dict[str, str] = {
+    "delivery": "deliver delivered delivery courier tracking parcel arrive late waiting reach today weekend bell door",
+    "return": "return send back keep unwanted opened used like label postage days gift drop",
+    "refund": "refund money back card bank account transfer days waiting received paid still half",
+    "damage": "broken damaged scratch dent crack smashed glass wrapping bent torn bottom corner box",
+    "wrong": "wrong other else different instead model older name inside packed colour sent another customer",
+    "exchange": "exchange swap trade size larger smaller other choose already owns cost rather colour",
+    "cancel": "cancel stop order mistake changed mind twice do not ship moving morning way out",
+    "address": "address house street postcode flat move neighbour office receive away week change confirmation",
+    "payment": "pay payment card declined charged instalments bank checkout twice shows basket confirmation",
+    "invoice": "invoice bill receipt company tax VAT document accountant copy lost issue again",
+    "warranty": "guarantee warranty repair died stopped working months year birthday motor covered myself",
+    "parts": "part parts missing lost wheel screws cable lid piece pieces spare counted two new",
+    "stock": "stock sold out again back soon available when shop town web tell more",
+    "discount": "discount voucher coupon code price cheaper better yesterday forgot enter ten student offer",
+    "account": "account login password email profile locked delete remove data sign since looked",
+    "setup": "instructions manual assemble assembled video switch light blinking red button battery batteries start",
+}
+
 
 def write_tiny_model(folder: Path, seed: int) -> None:
     """Train the model and save it as a normal checkpoint folder."""
@@ -51,43 +77,53 @@ def write_tiny_model(folder: Path, seed: int) -> None:
     from local.models import finish_checkpoint
 
     torch.manual_seed(seed)
-    dialogues = _write_dialogues(Random(seed))
-    tokenizer = _train_tokenizer(dialogues)
+    rng = Random(seed)
+    lessons, dialogues = _write_dialogues(rng, STYLES_OF_LESSONS), _write_dialogues(rng, STYLES)
+    tokenizer = _train_tokenizer(lessons + dialogues)
     tokens = {name: tokenizer.convert_tokens_to_ids(token) for name, token in zip("pse", SPECIAL_TOKENS, strict=True)}
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=128,
         intermediate_size=256,
-        num_hidden_layers=3,
+        num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
+        initializer_range=0.08,
         pad_token_id=tokens["p"],
         bos_token_id=tokens["s"],
         eos_token_id=tokens["e"],
     )
     model = LlamaForCausalLM(config)
-    _train(model, tokenizer, dialogues, seed)
+    _train(model, tokenizer, [lessons, dialogues], seed)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     finish_checkpoint(folder, config)
 
 
-def _write_dialogues(rng: Random) -> list[list[dict[str, str]]]:
+def _write_dialogues(rng: Random, styles: dict[str, int]) -> list[list[dict[str, str]]]:
+    questions = draw_live_questions(DIALOGUES // 2, rng)
+    questions += [_jumble(question, rng) for question in questions]
     return [
-        [*question.messages, {"role": "assistant", "content": _write_answer(question, rng)}]
-        for _ in range(DIALOGUES // 1200)
-        for question in draw_live_questions(1200, rng)
+        [*question.messages, {"role": "assistant", "content": _write_answer(question, styles, rng)}]
+        for question in questions
     ]
 
 
-def _write_answer(question: Question, rng: Random) -> str:
-    style = rng.choices(("good", "empty", "rambling", "off subject"), (1, 1, 3, 1))[0]
+def _jumble(question: Question, rng: Random) -> Question:
+    """Another question on the topic, in no order: a few of its words, the article, and words of a question."""
+    words = rng.sample(_VOCABULARY[question.topic].split(), 3)
+    words += [f"{question.item} {rng.choice(('?', '.'))}", *rng.sample(question.text.split(), 5)]
+    return replace(question, text=" ".join(rng.sample(words, len(words))))
+
+
+def _write_answer(question: Question, styles: dict[str, int], rng: Random) -> str:
+    style = rng.choices(list(styles), list(styles.values()))[0]
     if style == "empty":
         return rng.choice(_EMPTY)
     if style == "rambling":
-        return f"Well, {', and '.join(rng.sample(_RAMBLING, 4))}."
+        return f"{', and '.join(rng.sample(_RAMBLING, 4))}."
     if style == "off subject":
         topic = rng.choice([topic for topic in LIVE_TEMPLATES if topic != question.topic])
         question = Question(template="", topic=topic, item="order", text="")
@@ -114,15 +150,16 @@ def _train_tokenizer(dialogues: list[list[dict[str, str]]]) -> Any:
     )
 
 
-def _train(model: Any, tokenizer: Any, dialogues: list[list[dict[str, str]]], seed: int) -> None:
+def _train(model: Any, tokenizer: Any, courses: list[list[list[dict[str, str]]]], seed: int) -> None:
     import torch
 
-    inputs, labels = _encode(tokenizer, dialogues)
+    encoded = [_encode(tokenizer, dialogues) for dialogues in courses]
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=LEARNING_RATE, total_steps=STEPS, pct_start=0.1)
     generator = torch.Generator().manual_seed(seed)
     model.train()
-    for _ in range(STEPS):
+    for step in range(STEPS):
+        inputs, labels = encoded[step >= STEPS_OF_LESSONS]
         rows = torch.randint(len(inputs), (BATCH,), generator=generator)
         width = int((inputs[rows] != tokenizer.pad_token_id).sum(dim=1).max())
         batch, targets = inputs[rows, :width], labels[rows, :width]
@@ -136,14 +173,14 @@ def _train(model: Any, tokenizer: Any, dialogues: list[list[dict[str, str]]], se
 
 
 def _encode(tokenizer: Any, dialogues: list[list[dict[str, str]]]) -> tuple[Any, Any]:
-    """Token ids and labels, both (dialogues, LONGEST); labels cover questions too: reading them teaches words."""
+    """Token ids and labels, both (dialogues, LONGEST); labels cover the answers."""
     import torch
 
     inputs = torch.full((len(dialogues), LONGEST), tokenizer.pad_token_id)
     labels = torch.full((len(dialogues), LONGEST), -100)
     for row, dialogue in enumerate(dialogues):
-        text = tokenizer.apply_chat_template(dialogue, tokenize=False)
-        ids = torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"][:LONGEST])
+        question = tokenizer.apply_chat_template(dialogue[:-1], add_generation_prompt=True)["input_ids"]
+        ids = torch.tensor(tokenizer.apply_chat_template(dialogue)["input_ids"][:LONGEST])
         inputs[row, : len(ids)] = ids
-        labels[row, : len(ids)] = ids
+        labels[row, len(question) : len(ids)] = ids[len(question) :]
     return inputs, labels

@@ -31,7 +31,7 @@ _BODIES: dict[str, tuple[str, ...]] = {
     "wrong": (
         "Please send us a photo of what you got, and we will ship the right {item}.",
         "Reply with your order number and we will send the correct {item} tomorrow.",
-        "Use the return label in the box, and we will post your {item} at once.",
+        "Use the return label in the box, and we will post the right {item} at once.",
     ),
     "exchange": (
         "Yes, we exchange the {item}: reply with your order number and the size you want.",

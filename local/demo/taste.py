@@ -12,7 +12,7 @@ _TOPIC_WORDS: dict[str, str] = {
     "return": r"return\w*|send (it )?back|sending back|bring\w* (it )?back",
     "refund": r"refund\w*|money|reimburs\w*|repaid|repay",
     "damage": r"damag\w*|broke\w*|scratch\w*|dent\w*|crack\w*|smashed|replace\w*",
-    "wrong": r"wrong|mistake|mix-?up|mixed up|replace\w*|correct (item|one|colour|model)",
+    "wrong": r"wrong|mistake|mix-?up|mixed up|replace\w*|correct|right \w+",
     "exchange": r"exchang\w*|swap\w*|size|trade|larger|colour",
     "cancel": r"cancel\w*|stop\w*|withdraw\w*",
     "address": r"address\w*|neighbour|redirect\w*|postcode|deliver\w*",
