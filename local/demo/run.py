@@ -40,7 +40,7 @@ async def run_demo(plan: Plan, home: Path, port_base: int, seed: int, screen: Sc
         Stack(home, port_base).down()
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    stack = Stack(home, port_base, environment=plan.service_settings, base_model=prepare_model(plan))
+    stack = Stack(home, port_base, environment=plan.service_settings, base_model=prepare_model(plan), throwaway=True)
     with PeakMemory(home) as memory:
         try:
             with screen.stage("start", "Servers and services start, each its own process"):

@@ -44,8 +44,9 @@ def _assess_trait(
 ) -> GateResult:
     """Answers to the same prompts, in the same order.
 
-    Fail when the candidate shows the trait clearly more often than the champion, by 5 points or more. Pass when it
-    shows it no more often, or clearly less than 5 points more. Inconclusive between.
+    Fail when the candidate shows the trait clearly more than 5 points more often than the champion. Pass when it was
+    seen at most 5 points more often: a guard against collapse, not a proof of equality, whose interval says how much
+    it may have missed. Inconclusive between.
     """
     n = len(candidate)
     if not n:
@@ -54,13 +55,13 @@ def _assess_trait(
     worse = sum(mine and not other for mine, other in zip(ours, theirs, strict=True))
     better = sum(other and not mine for mine, other in zip(ours, theirs, strict=True))
     low, high = calculate_paired_interval(worse, better, n)
-    passed = worse <= better or high <= WORSE_BY
+    passed = worse - better <= WORSE_BY * n
     return GateResult(
         name=name,
         verdict="pass" if passed else "fail" if low > WORSE_BY else "inconclusive",
         words=(
             f"{sum(ours)} of the candidate's and {sum(theirs)} of the champion's {n} answers are {adjective}; "
-            f"blocked when clearly {WORSE_BY:.0%} or more beyond the champion"
+            f"blocked when clearly more than {WORSE_BY:.0%} beyond the champion"
         ),
         effect=(worse - better) / n,
         low=low,

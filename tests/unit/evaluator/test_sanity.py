@@ -38,7 +38,11 @@ def test_a_candidate_that_falls_silent_fails() -> None:
 
 
 def test_a_few_loops_more_than_the_champion_are_inconclusive() -> None:
-    assert assess_repetition([LOOP] * 3 + [GOOD] * 57, [GOOD] * 60).verdict == "inconclusive"
+    assert assess_repetition([LOOP] * 4 + [GOOD] * 56, [GOOD] * 60).verdict == "inconclusive"
+
+
+def test_a_single_loop_among_forty_answers_is_no_reason_to_stop() -> None:
+    assert assess_repetition([LOOP] + [GOOD] * 39, [GOOD] * 40).verdict == "pass"
 
 
 def test_no_more_loops_than_the_champion_passes() -> None:
