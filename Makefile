@@ -73,6 +73,14 @@ format: .venv/dev.stamp ## Let ruff rewrite what it can
 	@$(RUN) ruff check --fix .
 	@$(RUN) ruff format .
 
+.PHONY: bench-bus
+bench-bus: .venv/project.stamp ## What the bus port costs on top of the bare Kafka client, as a ratio
+	@$(RUN) bench.bus
+
+.PHONY: api-docs
+api-docs: .venv/project.stamp ## Write docs/api/asyncapi.json from the events
+	@$(RUN) shared.asyncapi > docs/api/asyncapi.json
+
 .PHONY: setup
 setup: .venv/project.stamp .venv/dev.stamp ## Only make .venv: what the demo and the tests need
 

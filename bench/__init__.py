@@ -1,0 +1,1 @@
+"""Benchmarks: each against a peer or a ceiling, in one run, as ratios."""
