@@ -66,11 +66,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Common behaviour of the six events."""
 
     topic: ClassVar[str]
+    key_field: ClassVar[str]
 
     @property
     def key(self) -> str:
         """Records with one key stay in order."""
-        raise NotImplementedError(type(self).__name__)
+        return str(getattr(self, self.key_field))
 
     @property
     def identity(self) -> str:
@@ -82,6 +83,7 @@ class InteractionRecorded(Event, frozen=True, kw_only=True, tag="InteractionReco
     """An answer was served (or was meant to be: `error` says why not)."""
 
     topic: ClassVar[str] = "interaction.recorded"
+    key_field: ClassVar[str] = "interaction_id"
 
     interaction_id: UUID
     messages: list[Message]
@@ -105,15 +107,12 @@ class InteractionRecorded(Event, frozen=True, kw_only=True, tag="InteractionReco
     total_seconds: float | None = None
     metadata: dict[str, Any] | None = None
 
-    @property
-    def key(self) -> str:
-        return str(self.interaction_id)
-
 
 class FeedbackReceived(Event, frozen=True, kw_only=True, tag="FeedbackReceived"):
     """A user reacted."""
 
     topic: ClassVar[str] = "feedback.received"
+    key_field: ClassVar[str] = "interaction_id"
 
     event_id: UUID
     interaction_id: UUID
@@ -124,10 +123,6 @@ class FeedbackReceived(Event, frozen=True, kw_only=True, tag="FeedbackReceived")
     occurred_at: datetime | None = None
     """As the client said; None when it said nothing, and then `received_at` stands in."""
     metadata: dict[str, Any] | None = None
-
-    @property
-    def key(self) -> str:
-        return str(self.interaction_id)
 
     @property
     def identity(self) -> str:
@@ -147,6 +142,7 @@ class RetrainRequested(Event, frozen=True, kw_only=True, tag="RetrainRequested")
     """Retraining is wanted; the dataset was frozen in the transaction that asked for it."""
 
     topic: ClassVar[str] = "retrain.requested"
+    key_field: ClassVar[str] = "request_id"
 
     request_id: UUID
     reasons: list[Reason]
@@ -157,15 +153,12 @@ class RetrainRequested(Event, frozen=True, kw_only=True, tag="RetrainRequested")
     deadline_at: datetime
     recipe: str | None = None
 
-    @property
-    def key(self) -> str:
-        return str(self.request_id)
-
 
 class TrainingCompleted(Event, frozen=True, kw_only=True, tag="TrainingCompleted"):
     """A candidate exists, or the run failed."""
 
     topic: ClassVar[str] = "training.completed"
+    key_field: ClassVar[str] = "request_id"
 
     request_id: UUID
     run_id: UUID
@@ -178,10 +171,6 @@ class TrainingCompleted(Event, frozen=True, kw_only=True, tag="TrainingCompleted
     recipe_sha256: str | None = None
     weights_sha256: str | None = None
     mlflow_run_id: str | None = None
-
-    @property
-    def key(self) -> str:
-        return str(self.request_id)
 
 
 class GateResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +190,7 @@ class EvaluationCompleted(Event, frozen=True, kw_only=True, tag="EvaluationCompl
     """The candidate was judged."""
 
     topic: ClassVar[str] = "evaluation.completed"
+    key_field: ClassVar[str] = "request_id"
 
     request_id: UUID
     evaluation_id: UUID
@@ -212,10 +202,6 @@ class EvaluationCompleted(Event, frozen=True, kw_only=True, tag="EvaluationCompl
     report_sha256: str
     completed_at: datetime
     report_uri: str | None = None
-
-    @property
-    def key(self) -> str:
-        return str(self.request_id)
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,6 +234,7 @@ class RolloutAdvanced(Event, frozen=True, kw_only=True, tag="RolloutAdvanced"):
     """The rollout moved; carries the whole routing table."""
 
     topic: ClassVar[str] = "rollout.advanced"
+    key_field: ClassVar[str] = "family"
 
     state: Literal["adopted", "awaiting_approval", "canary", "paused", "champion", "rejected", "aborted", "rolled_back"]
     words: str
@@ -259,7 +246,7 @@ class RolloutAdvanced(Event, frozen=True, kw_only=True, tag="RolloutAdvanced"):
     stage: int | None = None
 
     @property
-    def key(self) -> str:
+    def family(self) -> str:
         return self.routing.family
 
     @property
