@@ -31,7 +31,7 @@ COMMON = {
     "HELIOTROPE_DEPLOYER_HOLDBACK_PERCENT": "10",
     "HELIOTROPE_CURATOR_MONITOR_SECONDS": "2",
 }
-DEADLINES = {"listen": 420, "train": 600, "evaluate": 300, "approve": 60, "canary": 420, "measure": 300}
+DEADLINES = {"listen": 900, "train": 900, "evaluate": 400, "approve": 60, "canary": 600, "measure": 400}
 
 SMOLLM2 = Plan(
     name="smollm2",
