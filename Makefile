@@ -42,6 +42,10 @@ test: .venv/dev.stamp ## All tests: import contracts, unit, contract, integratio
 	@$(BIN)/lint-imports
 	@$(RUN) pytest $(ARGS)
 
+.PHONY: test-faults
+test-faults: .venv/dev.stamp ## The long fault runs: kills, stops, restarts and full disks while the loop turns
+	@$(RUN) pytest -m faults $(ARGS)
+
 .PHONY: up
 up: .venv/project.stamp ## Start the local stack: servers, services, a first champion
 	@$(BIN)/heliotrope up

@@ -18,7 +18,8 @@ class Plan:
     held_out_prompts: int
     users: int = 60
     raters: int = 8
-    most_canary_users: int = 400
+    canary_questions: int = 400
+    """Different questions that newcomers bring while the canary runs; asked again when all have been."""
     service_settings: Mapping[str, str] = field(default_factory=dict)
     seconds_for: Mapping[str, float] = field(default_factory=dict)
     """Deadline of each stage in seconds; a stage that takes longer fails the demo."""

@@ -16,7 +16,7 @@ from local.demo.crowd import Crowd
 from local.demo.plan import Plan
 from local.demo.prompts import Question, draw_held_out_questions, draw_live_questions
 from local.demo.screen import Screen
-from local.demo.users import SimulatedUser, index_by_text, is_approved, make_users
+from local.demo.users import SimulatedUser, index_by_text, is_approved, make_users, meet_newcomers
 
 POLL_SECONDS = 1.0
 CLOSED = ("champion", "rejected", "aborted", "rolled_back")
@@ -36,7 +36,7 @@ class Stages:
 
     def __post_init__(self) -> None:
         self.rng = Random(self.seed)
-        self.live = draw_live_questions(self.plan.most_chats + self.plan.most_canary_users, self.rng)
+        self.live = draw_live_questions(self.plan.most_chats + self.plan.canary_questions, self.rng)
         regulars = make_users(self.plan.users, self.rng)
         self.crowd = Crowd(
             self.apis,
@@ -176,9 +176,8 @@ class Stages:
     async def follow_canary(self, request_id: str) -> dict[str, Any]:
         """New users bring live traffic, one chat each, until the rollout is over; the rollout."""
         rollout: dict[str, Any] = {}
-        newcomers = make_users(self.plan.most_canary_users, self.rng, prefix="newcomer")
-        self.crowd.users = iter(newcomers)
-        self.crowd.questions = iter(self.live[self.plan.most_chats :])
+        self.crowd.users = meet_newcomers(self.rng)
+        self.crowd.questions = itertools.cycle(self.live[self.plan.most_chats :])
 
         def is_over() -> bool:
             return rollout.get("state") in CLOSED

@@ -1,6 +1,7 @@
 """The simulated users: they ask, read and click. Events and votes leave this module, the taste behind them does not."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
@@ -142,6 +143,12 @@ def make_users(count: int, rng: Random, *, prefix: str = "customer") -> list[Sim
     return [
         SimulatedUser(f"{prefix}-{n:03d}", Random(rng.getrandbits(64)), contrary=n in contrary) for n in range(count)
     ]
+
+
+def meet_newcomers(rng: Random) -> Iterator[SimulatedUser]:
+    """People nobody has seen before, without end."""
+    for group in itertools.count():
+        yield from make_users(50, rng, prefix=f"newcomer-{group}")
 
 
 def index_by_text(questions: Sequence[Question]) -> dict[str, Question]:

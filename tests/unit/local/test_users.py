@@ -1,3 +1,4 @@
+import itertools
 from collections import Counter
 from random import Random
 
@@ -6,7 +7,7 @@ import pytest
 
 from local.demo.corrections import write_correction
 from local.demo.prompts import LIVE_ITEMS, LIVE_TEMPLATES, Question, draw_live_questions
-from local.demo.users import Shown, SimulatedUser, is_approved, make_users
+from local.demo.users import Shown, SimulatedUser, is_approved, make_users, meet_newcomers
 from shared.events import AnyFeedback
 
 QUESTION = Question(
@@ -112,3 +113,10 @@ def test_few_are_contrary_and_the_same_seed_makes_the_same_people() -> None:
     assert sum(user.contrary for user in users) == 3
     assert [user.contrary for user in make_users(50, Random(2))] == [user.contrary for user in users]
     assert len({user.user_id for user in users}) == 50
+
+
+def test_newcomers_never_run_out_and_are_all_different_people():
+    met = list(itertools.islice(meet_newcomers(Random(4)), 1_000))
+
+    assert len({user.user_id for user in met}) == 1_000
+    assert sum(user.contrary for user in met) == 60
