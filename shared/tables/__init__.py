@@ -1,8 +1,8 @@
 """The tables, one module for each Postgres schema. Only its service writes a schema; the others may read it."""
 
-from shared.tables import access, curator, deployer, evaluator, trainer
+from shared.tables import access, curator, deployer, erasures, evaluator, quarantine, trainer
 from shared.tables.base import Base
 
 SCHEMAS = ("access", "curator", "trainer", "evaluator", "deployer")
 
-__all__ = ["SCHEMAS", "Base", "access", "curator", "deployer", "evaluator", "trainer"]
+__all__ = ["SCHEMAS", "Base", "access", "curator", "deployer", "erasures", "evaluator", "quarantine", "trainer"]

@@ -1,17 +1,20 @@
 """Schema `curator`: evidence, what was derived from it, datasets and retrain requests."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, Uuid
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, ForeignKeyConstraint, Index, Sequence, UniqueConstraint, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.tables.base import Base, CreatedAt, OutboxRow, UuidKey
 
 SCHEMA = {"schema": "curator"}
+DERIVED = Sequence("derived_sequence", schema="curator", metadata=Base.metadata)
 SPLIT_CHECK = "split IN ('train', 'validation', 'gate')"
+
+DerivedSequence = Annotated[int, mapped_column(BigInteger, server_default=DERIVED.next_value())]
 
 
 class Cell(Base):
@@ -133,6 +136,8 @@ class Pair(Base):
     state: Mapped[str]
     reason: Mapped[str | None]
     created_at: Mapped[CreatedAt]
+    sequence: Mapped[DerivedSequence]
+    """Drawn anew whenever the state changes: what is above a dataset's `through_sequence` came after it."""
 
 
 class Label(Base):
@@ -155,10 +160,14 @@ class Label(Base):
     evidence: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
     epsilon: Mapped[float]
     created_at: Mapped[CreatedAt]
+    sequence: Mapped[DerivedSequence]
 
 
 class Dataset(Base):
-    """A frozen snapshot; its files lie under `uri` and are named by their content."""
+    """A frozen snapshot; its files lie under `uri` and are named by their content.
+
+    An erasure deletes the files, puts a successor in their place, and leaves the hash.
+    """
 
     __tablename__ = "datasets"
     __table_args__ = SCHEMA
@@ -168,6 +177,11 @@ class Dataset(Base):
     parent_sha256: Mapped[str | None]
     manifest: Mapped[dict[str, Any]]
     created_at: Mapped[CreatedAt]
+    through_sequence: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """The highest `sequence` of pairs and labels that the snapshot could see."""
+    erased_at: Mapped[datetime | None]
+    replaced_by: Mapped[str | None]
+    """The successor without the erased rows; None too when nothing was left."""
 
 
 class RetrainRequestRow(Base):

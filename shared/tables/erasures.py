@@ -1,0 +1,66 @@
+"""Schema `curator`, continued: who was erased, what must never come back, and what each dataset was made of."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, CheckConstraint, Index, Uuid
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.tables.base import Base, CreatedAt, UuidKey
+
+SCHEMA = {"schema": "curator"}
+
+
+class Erasure(Base):
+    """The ledger: one row for each erased user, for ever. Everything that stores evidence looks here first."""
+
+    __tablename__ = "erasures"
+    __table_args__ = (CheckConstraint("state IN ('running', 'done')", name="state"), SCHEMA)
+
+    erasure_id: Mapped[UuidKey]
+    user: Mapped[str] = mapped_column(unique=True)
+    """The keyed hash, as on every event."""
+    state: Mapped[str]
+    requested_by: Mapped[str]
+    requested_at: Mapped[CreatedAt]
+    completed_at: Mapped[datetime | None]
+    certificate: Mapped[dict[str, Any] | None]
+    """Set when done: ids and counts only, nothing of the user's."""
+
+
+class Tombstone(Base):
+    """An id that was erased: of an `event`, `interaction`, `pair` or `label`. What bears it is never stored again."""
+
+    __tablename__ = "tombstones"
+    __table_args__ = (Index("ix_tombstones_erasure_id", "erasure_id"), SCHEMA)
+
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    erasure_id: Mapped[UUID]
+
+
+class FrozenItem(Base):
+    """What a pair or label of some dataset rested on when it was frozen: it outlives the pair itself."""
+
+    __tablename__ = "frozen_items"
+    __table_args__ = (
+        Index("ix_frozen_items_evidence", "evidence", postgresql_using="gin"),
+        Index("ix_frozen_items_interactions", "interactions", postgresql_using="gin"),
+        SCHEMA,
+    )
+
+    item_id: Mapped[str] = mapped_column(primary_key=True)
+    prompt_hash: Mapped[str]
+    evidence: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    interactions: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+
+
+class DatasetItem(Base):
+    """Which pairs and labels a dataset holds."""
+
+    __tablename__ = "dataset_items"
+    __table_args__ = (Index("ix_dataset_items_item_id", "item_id"), SCHEMA)
+
+    dataset_sha256: Mapped[str] = mapped_column(primary_key=True)
+    item_id: Mapped[str] = mapped_column(primary_key=True)
