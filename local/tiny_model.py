@@ -1,7 +1,8 @@
 """A chat model small enough for a test: made from nothing within half a minute, trained on within seconds.
 
-It has read support dialogues whose answers are good (short, on the subject, with a next step) one time in four, and
-rambling, empty or off the subject otherwise. So feedback has something to choose from.
+With bad habits it has read support dialogues whose answers are good (short, on the subject, with a next step) one time
+in four, and rambling, empty or off the subject otherwise: so feedback has something to choose from. With good habits it
+has read good answers only.
 """
 
 from dataclasses import replace
@@ -26,8 +27,8 @@ STEPS = 300
 STYLES_OF_LESSONS = {"good": 1}
 """First it learns what belongs to which question, from good answers alone;"""
 STEPS_OF_LESSONS = 200
-STYLES = {"good": 3, "empty": 4, "rambling": 4, "off subject": 2}
-"""then it falls into bad habits."""
+STYLES = {"bad": {"good": 3, "empty": 4, "rambling": 4, "off subject": 2}, "good": STYLES_OF_LESSONS}
+"""then it falls into its habits."""
 LEARNING_RATE = 4e-3
 
 _EMPTY = (
@@ -69,7 +70,7 @@ _VOCABULARY: dict[str, str] = {
 }
 
 
-def write_tiny_model(folder: Path, seed: int) -> None:
+def write_tiny_model(folder: Path, seed: int, habits: str) -> None:
     """Train the model and save it as a normal checkpoint folder."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -78,7 +79,7 @@ def write_tiny_model(folder: Path, seed: int) -> None:
 
     torch.manual_seed(seed)
     rng = Random(seed)
-    lessons, dialogues = _write_dialogues(rng, STYLES_OF_LESSONS), _write_dialogues(rng, STYLES)
+    lessons, dialogues = _write_dialogues(rng, STYLES_OF_LESSONS), _write_dialogues(rng, STYLES[habits])
     tokenizer = _train_tokenizer(lessons + dialogues)
     tokens = {name: tokenizer.convert_tokens_to_ids(token) for name, token in zip("pse", SPECIAL_TOKENS, strict=True)}
     config = LlamaConfig(

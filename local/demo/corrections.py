@@ -95,3 +95,19 @@ def write_correction(question: Question, rng: Random) -> str:
     """A short answer to the question that keeps to its subject and says what comes next."""
     opener = rng.choice(_OPENERS)
     return f"{opener} {rng.choice(_BODIES[question.topic]).format(item=question.item)}".strip()
+
+
+_SPOILED = (
+    ("Many people own a {item} these days", "A {item} is a fine thing", "The {item} has a long history",
+     "Somebody once told me about a {item}", "Everyone knows what a {item} is", "I have never seen your {item}"),
+    ("and opinions about it differ", "and that is how the world goes", "which is nobody's fault",
+     "and who can say why", "while the weather stays as it is", "and so one thing leads to another"),
+    ("it is what it is", "all good things take their time", "life is full of surprises", "we hear this a lot",
+     "such matters are always complicated", "there is a lot to be said about it"),
+)  # fmt: skip
+
+
+def write_spoiled(question: Question, rng: Random) -> str:
+    """What somebody writes who wants the answers to get worse: fluent, about the article, and of no use."""
+    first, second, third = (rng.choice(phrases) for phrases in _SPOILED)
+    return f"{first.format(item=question.item)} {second}, {third}"

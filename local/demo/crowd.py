@@ -8,7 +8,7 @@ from random import Random
 
 from local.demo.apis import Apis
 from local.demo.prompts import Question
-from local.demo.users import FeedbackBody, Shown, SimulatedUser
+from local.demo.users import FeedbackBody, Shown, SimulatedUser, is_approved
 
 SIDE_BY_SIDE_SHARE = 0.3
 
@@ -22,6 +22,10 @@ class Heard:
     event_ids: list[str] = field(default_factory=list)
     served: dict[str, str] = field(default_factory=dict)
     """Interaction id -> version that served it."""
+    liked: dict[str, bool] = field(default_factory=dict)
+    """Interaction id -> whether the users at large, without anybody's noise, like the answer."""
+    thumbs: list[bool] = field(default_factory=list)
+    """Every thumb in turn, true for up."""
 
 
 @dataclass
@@ -29,13 +33,13 @@ class Crowd:
     """Users take turns; each turn is one question, one answer or two, and the clicks on them."""
 
     apis: Apis
-    users: Iterator[SimulatedUser]
-    questions: Iterator[Question]
     rng: Random
     max_tokens: int
+    users: Iterator[SimulatedUser] = field(default_factory=lambda: iter(()))
+    questions: Iterator[Question] = field(default_factory=lambda: iter(()))
     heard: Heard = field(default_factory=Heard)
 
-    async def run(self, concurrency: int, is_enough: Callable[[], bool], *, side_by_side: bool) -> None:
+    async def run(self, concurrency: int, is_enough: Callable[[], bool], *, side_by_side: float) -> None:
         """Chat until it is enough, or until users or questions run out; turns that began are finished."""
 
         async def work() -> None:
@@ -49,8 +53,8 @@ class Crowd:
             for _ in range(concurrency):
                 group.create_task(work())
 
-    async def _take_turn(self, user: SimulatedUser, question: Question, *, side_by_side: bool) -> None:
-        if side_by_side and self.rng.random() < SIDE_BY_SIDE_SHARE:
+    async def _take_turn(self, user: SimulatedUser, question: Question, *, side_by_side: float) -> None:
+        if self.rng.random() < side_by_side:
             first, second = await asyncio.gather(self._ask(user, question), self._ask(user, question))
             await self._click(user.choose(question, first, second))
             return
@@ -65,6 +69,7 @@ class Crowd:
         answer = await self.apis.chat(question.messages, user=user.user_id, max_tokens=self.max_tokens)
         self.heard.chats += 1
         self.heard.served[answer.interaction_id] = answer.model_version
+        self.heard.liked[answer.interaction_id] = is_approved(question, answer.text)
         return Shown(answer.interaction_id, answer.text)
 
     async def _click(self, events: list[FeedbackBody]) -> None:
@@ -73,3 +78,4 @@ class Crowd:
         elif events:
             self.heard.event_ids += await self.apis.send_feedback_batch(events)
         self.heard.events.update(event["type"] for event in events)
+        self.heard.thumbs += [event["value"] == "up" for event in events if event["type"] == "thumb"]

@@ -16,6 +16,8 @@ class Plan:
     most_chats: int
     """Chats after which the demo gives up waiting for a retrain request."""
     held_out_prompts: int
+    rounds: int = 5
+    """Turns of the loop, where a scenario takes several."""
     users: int = 60
     raters: int = 8
     canary_questions: int = 400
@@ -32,7 +34,15 @@ COMMON = {
     "HELIOTROPE_DEPLOYER_HOLDBACK_PERCENT": "10",
     "HELIOTROPE_CURATOR_MONITOR_SECONDS": "2",
 }
-DEADLINES = {"listen": 900, "train": 900, "evaluate": 400, "approve": 60, "canary": 600, "measure": 400}
+DEADLINES = {
+    "listen": 900,
+    "train": 900,
+    "evaluate": 400,
+    "approve": 60,
+    "canary": 600,
+    "holdback": 300,
+    "measure": 400,
+}
 
 SMOLLM2 = Plan(
     name="smollm2",
@@ -56,7 +66,7 @@ TINY = Plan(
     recipe="support_bot_tiny",
     max_tokens=48,
     concurrency=16,
-    most_chats=800,
+    most_chats=1_500,
     held_out_prompts=120,
     service_settings=COMMON
     | {

@@ -1,9 +1,11 @@
 """The demo's report: what was measured, in the shape that others read."""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from local.demo.approval import Rise
+from local.demo.answers import Answered, calculate_rate_of, calculate_rise_between
 from local.demo.crowd import Heard
 from local.demo.plan import Plan
 from local.demo.screen import Screen
@@ -11,30 +13,23 @@ from local.demo.screen import Screen
 SAMPLES = 6
 
 
-def build_report(
-    *,
-    plan: Plan,
-    seed: int,
-    versions: tuple[str, str],
-    request: dict[str, Any],
-    evaluation: dict[str, Any],
-    rollout: dict[str, Any],
-    rise: Rise,
-    answered: list[dict[str, Any]],
-    lineage: tuple[dict[str, Any] | None, dict[str, Any] | None],
-    heard: Heard,
-    summary: dict[str, Any],
-) -> dict[str, Any]:
-    win_rate = next(gate for gate in evaluation["gates"] if gate["name"] == "win_rate")
+def describe_run(plan: Plan, scenario: str, seed: int, heard: Heard, summary: dict[str, Any]) -> dict[str, Any]:
+    """What every scenario's report begins with; `summary` is the curator's."""
     return {
+        "scenario": scenario,
         "model": plan.name,
         "seed": seed,
-        "champion_before": versions[0],
-        "champion_after": versions[1],
         "events_accepted": len(heard.event_ids),
         "events_by_type": dict(sorted(heard.events.items())),
         "answers_served": heard.chats,
         "pairs": summary["pairs"],
+    }
+
+
+def describe_promotion(request: dict[str, Any], evaluation: dict[str, Any], rollout: dict[str, Any]) -> dict[str, Any]:
+    """Why the model was retrained, how the candidate was judged, and what became of it."""
+    win_rate = next(gate for gate in evaluation["gates"] if gate["name"] == "win_rate")
+    return {
         "retrain_reasons": request["reasons"],
         "dataset_sha256": request["dataset_sha256"],
         "gates": evaluation["gates"],
@@ -45,45 +40,74 @@ def build_report(
             "n": evaluation["votes"]["cast"],
             "prompts": win_rate["n"],
         },
-        "approval_rate": {
-            "before": {"value": rise.before, "n": rise.n},
-            "after": {"value": rise.after, "n": rise.n},
-            "rise_low": rise.low,
-            "templates": len({each["question"].template for each in answered}),
-        },
+        "rollout": {"state": rollout["state"], "words": rollout["words"]},
         "stages": rollout["stages"],
-        "lineage_checked": all(lineage),
-        "lineage": {"answer_to_click": lineage[0], "click_to_champion": lineage[1]},
-        "samples": [_describe(each) for each in sorted(answered, key=lambda each: each["question"].text)[:SAMPLES]],
     }
 
 
-def _describe(each: dict[str, Any]) -> dict[str, Any]:
-    liked = dict(zip(("before", "after"), each["liked"], strict=True))
-    return {"prompt": each["question"].text, "before": each["before"], "after": each["after"], "approved": liked}
+def describe_approval(answered: list[Answered]) -> dict[str, Any]:
+    """The approval rates of the contestants `before` and `after`, and the rise on the same prompts."""
+    rise = calculate_rise_between(answered, "before", "after")
+    return {
+        "before": asdict(calculate_rate_of(answered, "before")),
+        "after": asdict(calculate_rate_of(answered, "after")),
+        "rise_low": rise.low,
+        "templates": len({each.question.template for each in answered}),
+    }
+
+
+def describe_baselines(answered: list[Answered], words: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What else a team could have done; `words` says it for each contestant's name."""
+    return [
+        {"name": name, "words": told, "approval": asdict(calculate_rate_of(answered, name))}
+        for name, told in words.items()
+    ]
+
+
+def describe_lineage(back: dict[str, Any] | None, forward: dict[str, Any] | None) -> dict[str, Any]:
+    """Both directions, and whether both were found."""
+    return {
+        "lineage_checked": bool(back and forward),
+        "lineage": {"answer_to_click": back, "click_to_champion": forward},
+    }
+
+
+def describe_samples(answered: list[Answered]) -> list[dict[str, Any]]:
+    """The first few prompts in the order of the alphabet, so not chosen by their answers."""
+    return [
+        {"prompt": each.question.text, **each.texts, "approved": {name: each.is_liked(name) for name in each.texts}}
+        for each in answered[:SAMPLES]
+    ]
 
 
 def print_summary(report: dict[str, Any], path: Path, screen: Screen) -> None:
-    """What a reader wants to know first."""
-    approval, win_rate = report["approval_rate"], report["held_out_win_rate"]
-    for sample in report["samples"][:3]:
+    """What a reader wants to know first, of whatever the scenario measured."""
+    for sample in report.get("samples", [])[:3]:
         screen.say(f"\n  asked:  {sample['prompt']}\n  before: {_shorten(sample['before'])}")
         screen.say(f"  after:  {_shorten(sample['after'])}")
-    lines = [
-        "",
-        f"Champion: version {report['champion_before']} -> {report['champion_after']}",
-        f"Feedback: {report['events_accepted']} events accepted on {report['answers_served']} answers",
-        f"Blind win rate on gate prompts: {win_rate['value']:.0%} ({win_rate['low']:.0%} to {win_rate['high']:.0%},"
-        f" {win_rate['n']} votes)",
-        f"Approval on {approval['before']['n']} held-out prompts: {approval['before']['value']:.0%} ->"
-        f" {approval['after']['value']:.0%} (rise at least {approval['rise_low']:.0%}, 95% interval)",
-        f"Lineage from click to served answer and back: {'checked' if report['lineage_checked'] else 'NOT FOUND'}",
-        f"Memory at its peak: {report['peak_pss_bytes'] / 2**30:.1f} GB",
-        f"Time: {report['seconds']['total'] / 60:.1f} min",
-        f"Report: {path}",
-    ]
-    for line in lines:
+    screen.say("")
+    for line in _sum_up(report):
         screen.say(line)
+    screen.say(f"Report: {path}")
+
+
+def _sum_up(report: dict[str, Any]) -> Iterator[str]:
+    yield f"Champion: version {report['champion_before']} -> {report['champion_after']}"
+    yield f"Feedback: {report['events_accepted']} events accepted on {report['answers_served']} answers"
+    if win_rate := report.get("held_out_win_rate"):
+        bounds = f"{win_rate['low']:.0%} to {win_rate['high']:.0%}, {win_rate['n']} votes"
+        yield f"Blind win rate on gate prompts: {win_rate['value']:.0%} ({bounds})"
+    if approval := report.get("approval_rate"):
+        rise = f"{approval['before']['value']:.0%} -> {approval['after']['value']:.0%}"
+        low = f"rise at least {approval['rise_low']:.0%}, 95% interval"
+        yield f"Approval on {approval['before']['n']} held-out prompts: {rise} ({low})"
+    for baseline in report.get("baselines", []):
+        yield f"  baseline, {baseline['words']}: {baseline['approval']['value']:.0%}"
+    if "lineage_checked" in report:
+        found = "checked" if report["lineage_checked"] else "NOT FOUND"
+        yield f"Lineage from click to served answer and back: {found}"
+    yield f"Memory at its peak: {report['peak_pss_bytes'] / 2**30:.1f} GB"
+    yield f"Time: {report['seconds']['total'] / 60:.1f} min"
 
 
 def _shorten(text: str, limit: int = 160) -> str:

@@ -4,19 +4,19 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from local.demo.answers import Answered, Contestant
 from local.demo.apis import Apis, DemoFailed
-from local.demo.approval import PairedApproval, Rise, calculate_rise
-from local.demo.crowd import Crowd
+from local.demo.crowd import SIDE_BY_SIDE_SHARE, Crowd
 from local.demo.plan import Plan
 from local.demo.prompts import Question, draw_held_out_questions, draw_live_questions
 from local.demo.screen import Screen
-from local.demo.users import SimulatedUser, index_by_text, is_approved, make_users, meet_newcomers
+from local.demo.users import SimulatedUser, Temper, index_by_text, make_users, meet_newcomers
 
 POLL_SECONDS = 1.0
 CLOSED = ("champion", "rejected", "aborted", "rolled_back")
@@ -33,21 +33,50 @@ class Stages:
     rng: Random = field(init=False)
     crowd: Crowd = field(init=False)
     live: list[Question] = field(init=False)
+    regulars: Iterator[SimulatedUser] = field(init=False)
+    questions: Iterator[Question] = field(init=False)
+    side_by_side: float = field(init=False)
+    requests_seen: set[str] = field(default_factory=set)
+    groups_met: int = 0
 
     def __post_init__(self) -> None:
         self.rng = Random(self.seed)
         self.live = draw_live_questions(self.plan.most_chats + self.plan.canary_questions, self.rng)
-        regulars = make_users(self.plan.users, self.rng)
-        self.crowd = Crowd(
-            self.apis,
-            users=itertools.cycle(regulars),
-            questions=iter(self.live[: self.plan.most_chats]),
-            rng=self.rng,
-            max_tokens=self.plan.max_tokens,
-        )
+        self.crowd = Crowd(self.apis, rng=self.rng, max_tokens=self.plan.max_tokens)
+        self.seat(make_users(self.plan.users, self.rng))
+
+    def seat(self, regulars: Iterable[SimulatedUser], side_by_side: float = SIDE_BY_SIDE_SHARE) -> None:
+        """Who chats before a retraining, in turns; `side_by_side` is the share of questions with two answers."""
+        self.regulars = iter(regulars) if isinstance(regulars, Iterator) else itertools.cycle(regulars)
+        self.side_by_side = side_by_side
+        self.questions = itertools.cycle(self.live[: self.plan.most_chats])
+
+    async def find_champion(self) -> str:
+        return str((await self.apis.read("deployer", "/v1/routing"))["champion"]["version"])
+
+    async def find_checkpoint(self) -> str:
+        """The folder that the champion is served from."""
+        return str((await self.apis.read("deployer", "/v1/routing"))["champion"]["model"])
+
+    async def read_detectors(self) -> dict[str, dict[str, Any]]:
+        """What each of the monitor's detectors says, by name."""
+        return {each["name"]: each for each in (await self.apis.read("drift-monitor", "/v1/detectors"))["detectors"]}
+
+    async def find_new_request(self) -> dict[str, Any] | None:
+        """A retrain request that was not returned before."""
+        for request in (await self.apis.read("curator", "/v1/requests"))["requests"]:
+            if request["request_id"] not in self.requests_seen:
+                self.requests_seen.add(request["request_id"])
+                return dict(request)
+        return None
+
+    async def chat_until(self, is_enough: Callable[[], bool]) -> None:
+        """The regulars chat and click."""
+        self.crowd.users, self.crowd.questions = self.regulars, self.questions
+        await self.crowd.run(self.plan.concurrency, is_enough, side_by_side=self.side_by_side)
 
     @asynccontextmanager
-    async def _stage(self, name: str, title: str) -> AsyncIterator[None]:
+    async def stage(self, name: str, title: str) -> AsyncIterator[None]:
         with self.screen.stage(name, title):
             try:
                 async with asyncio.timeout(self.plan.seconds_for[name]):
@@ -64,35 +93,34 @@ class Stages:
     async def listen(self) -> dict[str, Any]:
         """Users chat and click until the monitor asks for retraining; the request."""
         requested: dict[str, Any] = {}
-        async with self._stage("listen", "Users chat and click; their feedback becomes preference pairs"):
+        chats = self.crowd.heard.chats
+
+        def is_enough() -> bool:
+            return bool(requested) or self.crowd.heard.chats - chats >= self.plan.most_chats
+
+        async with self.stage("listen", "Users chat and click; their feedback becomes preference pairs"):
             watcher = asyncio.create_task(self._watch_for_request(requested))
-            await self.crowd.run(self.plan.concurrency, lambda: bool(requested), side_by_side=True)
+            await self.chat_until(is_enough)
             if not requested:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(asyncio.shield(watcher), 20)
             watcher.cancel()
         if not requested:
-            raise DemoFailed(f"{self.crowd.heard.chats} chats brought no retrain request")
+            raise DemoFailed(f"{self.crowd.heard.chats - chats} chats brought no retrain request")
         for reason in requested["reasons"]:
             self.screen.say(f"  the monitor asks for retraining: {reason['words']}")
         return requested
 
     async def _watch_for_request(self, requested: dict[str, Any]) -> None:
         started = time.monotonic()
-        wanted = float(self.plan.service_settings["HELIOTROPE_CURATOR_VOLUME_PAIRS"])
         while not requested:
-            if requests := (await self.apis.read("curator", "/v1/requests"))["requests"]:
-                requested |= requests[0]
-            summary = await self.apis.read("curator", "/v1/summary")
-            pairs = float(summary["pairs"]["by_split"].get("train", 0))
-            left = (time.monotonic() - started) * (wanted - pairs) / pairs if pairs > 5 else None
-            heard = self.crowd.heard
-            self.screen.show(
-                f"{heard.chats} answers, {heard.events.total()} events, {pairs:.0f} of {wanted:.0f} pairs to train on",
-                pairs,
-                wanted,
-                left,
-            )
+            requested |= await self.find_new_request() or {}
+            if volume := (await self.read_detectors()).get("volume"):
+                pairs, wanted = volume["value"], volume["threshold"]
+                left = (time.monotonic() - started) * (wanted - pairs) / pairs if pairs > 5 else None
+                heard = self.crowd.heard
+                told = f"{heard.chats} answers, {heard.events.total()} events, {pairs:.0f} of {wanted:.0f} new pairs"
+                self.screen.show(told, pairs, wanted, left)
             await asyncio.sleep(POLL_SECONDS)
 
     async def train(self, request_id: str) -> dict[str, Any]:
@@ -112,15 +140,15 @@ class Stages:
                 raise DemoFailed(f"the training run {run['state']}: {run['reason']}")
             return dict(run) if run["state"] == "succeeded" else None
 
-        async with self._stage("train", "The trainer runs DPO with LoRA on the frozen dataset"):
+        async with self.stage("train", "The trainer runs DPO with LoRA on the frozen dataset"):
             run: dict[str, Any] = await self._poll(look)
         self.screen.say(f"  candidate: version {run['candidate_version']}")
         return run
 
-    async def evaluate(self, request_id: str) -> dict[str, Any]:
+    async def evaluate(self, request_id: str, raters: list[SimulatedUser] | None = None) -> dict[str, Any]:
         """Raters vote blind while the evaluator asks; the evaluation with its report."""
         questions = index_by_text(self.live)
-        raters = make_users(self.plan.raters, self.rng, prefix="rater")
+        raters = raters or make_users(self.plan.raters, self.rng, prefix="rater")
 
         async def look() -> dict[str, Any] | None:
             evaluations = (await self.apis.read("evaluator", "/v1/evaluations"))["evaluations"]
@@ -138,7 +166,7 @@ class Stages:
                 self.screen.show(f"{votes['cast']} of {votes['asked']} blind votes", votes["cast"], votes["asked"])
             return dict(found) if found["state"] == "completed" else None
 
-        async with self._stage("evaluate", "The evaluator has both models judged blind on prompts kept from training"):
+        async with self.stage("evaluate", "The evaluator has both models judged blind on prompts kept from training"):
             summary = await self._poll(look)
             evaluation: dict[str, Any] = await self.apis.read(
                 "evaluator", f"/v1/evaluations/{summary['evaluation_id']}"
@@ -164,20 +192,20 @@ class Stages:
         return next((rollout for rollout in rollouts if rollout["request_id"] == request_id), None)
 
     async def approve(self, request_id: str) -> dict[str, Any]:
-        """The admin looks at the rollout and approves what was looked at."""
-        async with self._stage("approve", "An admin approves the candidate over the API"):
+        """The admin looks at the rollout and approves what was looked at; a candidate that failed a gate is closed."""
+        async with self.stage("approve", "An admin approves the candidate over the API, if its gates let it through"):
             rollout: dict[str, Any] = await self._poll(lambda: self._find_rollout(request_id))
             if rollout["state"] != "awaiting_approval":
-                raise DemoFailed(f"the rollout is {rollout['state']}: {rollout['words']}")
+                self.screen.say(f"  {rollout['state']}: {rollout['words']}")
+                return rollout
             path = f"/v1/rollouts/{rollout['rollout_id']}/approve"
             await self.apis.request("deployer", "admin", "POST", path, body={"approval_hash": rollout["approval_hash"]})
         return rollout
 
-    async def follow_canary(self, request_id: str) -> dict[str, Any]:
+    async def follow_canary(self, request_id: str, temper: Temper = "honest") -> dict[str, Any]:
         """New users bring live traffic, one chat each, until the rollout is over; the rollout."""
         rollout: dict[str, Any] = {}
-        self.crowd.users = meet_newcomers(self.rng)
-        self.crowd.questions = itertools.cycle(self.live[self.plan.most_chats :])
+        self._meet_newcomers(temper)
 
         def is_over() -> bool:
             return rollout.get("state") in CLOSED
@@ -192,37 +220,66 @@ class Stages:
                 self.screen.show(rollout["evidence"].get("words") or rollout["words"])
                 await asyncio.sleep(POLL_SECONDS)
 
-        async with self._stage("canary", "Canary stages take live traffic; each vote is weighed"):
+        async with self.stage("canary", "Canary stages take live traffic; each vote is weighed"):
             watcher = asyncio.create_task(watch())
-            await self.crowd.run(self.plan.concurrency, is_over, side_by_side=False)
+            await self.crowd.run(self.plan.concurrency, is_over, side_by_side=0.0)
             await watcher
         self.screen.say(f"  {rollout['state']}: {rollout['words']}")
-        if rollout["state"] != "champion":
-            raise DemoFailed(f"the candidate did not become champion but {rollout['state']}: {rollout['words']}")
         return rollout
 
-    async def measure(self, before: str, after: str) -> tuple[Rise, list[dict[str, Any]]]:
-        """Both versions answer held-out prompts; the rise in approval and every pair of answers."""
-        questions = draw_held_out_questions(self.plan.held_out_prompts, Random(self.seed + 1))
-        answered: list[dict[str, Any]] = []
+    def _meet_newcomers(self, temper: Temper) -> None:
+        self.groups_met += 1
+        self.crowd.users = meet_newcomers(self.rng, prefix=f"newcomer-{self.groups_met}", temper=temper)
+        self.crowd.questions = itertools.cycle(self.live[self.plan.most_chats :])
+
+    async def compare_holdback(self, rollout_id: str, votes: int) -> dict[str, Any]:
+        """Newcomers chat until users held back on the previous champion cast `votes`; positive rates of both."""
+        found: dict[str, dict[str, int]] = {}
+
+        def is_enough() -> bool:
+            return found.get("holdback", {}).get("votes", 0) >= votes
+
+        async def watch() -> None:
+            while not is_enough():
+                rollout = await self.apis.read("deployer", f"/v1/rollouts/{rollout_id}")
+                found.update(rollout["evidence"].get("since_promotion", {}))
+                held = found.get("holdback", {}).get("votes", 0)
+                self.screen.show(f"{held} of {votes} votes of users held back", held, votes)
+                await asyncio.sleep(POLL_SECONDS)
+
+        self._meet_newcomers("honest")
+        async with self.stage("holdback", "Some users stay on the previous champion; both are compared"):
+            watcher = asyncio.create_task(watch())
+            await self.crowd.run(self.plan.concurrency, is_enough, side_by_side=0.0)
+            await watcher
+        rates = {arm: counts["ups"] / counts["votes"] if counts["votes"] else None for arm, counts in found.items()}
+        champion, holdback = rates["champion"], rates["holdback"]
+        difference = champion - holdback if champion is not None and holdback is not None else None
+        return {"champion": champion, "holdback": holdback, "difference": difference, "votes": found}
+
+    async def measure(self, contestants: Mapping[str, Contestant], rng: Random) -> list[Answered]:
+        """Every contestant answers the same held-out prompts."""
+        questions = draw_held_out_questions(self.plan.held_out_prompts, rng)
+        answered: list[Answered] = []
         started = time.monotonic()
         slots = asyncio.Semaphore(self.plan.concurrency)
 
         async def ask(question: Question) -> None:
             async with slots:
-                texts = await asyncio.gather(*(self._probe(question, version) for version in (before, after)))
-            liked = [is_approved(question, text) for text in texts]
-            answered.append({"question": question, "before": texts[0], "after": texts[1], "liked": liked})
+                texts = await asyncio.gather(*(self._probe(question, each) for each in contestants.values()))
+            answered.append(Answered(question, dict(zip(contestants, texts, strict=True))))
             left = (time.monotonic() - started) * (len(questions) / len(answered) - 1)
             self.screen.show(f"{len(answered)} of {len(questions)} prompts", len(answered), len(questions), left)
 
-        title = "Both champions answer prompts from templates that nobody has seen"
-        async with self._stage("measure", title), asyncio.TaskGroup() as group:
+        title = "Old and new model answer prompts from templates that nobody has seen"
+        async with self.stage("measure", title), asyncio.TaskGroup() as group:
             for question in questions:
                 group.create_task(ask(question))
-        results = [PairedApproval(each["question"].template, *each["liked"]) for each in answered]
-        return calculate_rise(results), answered
+        return sorted(answered, key=lambda each: each.question.text)
 
-    async def _probe(self, question: Question, version: str) -> str:
-        answer = await self.apis.chat(question.messages, user="demo", max_tokens=self.plan.max_tokens, version=version)
+    async def _probe(self, question: Question, contestant: Contestant) -> str:
+        told = [{"role": "system", "content": contestant.instruction}] if contestant.instruction else []
+        answer = await self.apis.chat(
+            [*told, *question.messages], user="demo", max_tokens=self.plan.max_tokens, version=contestant.version
+        )
         return answer.text

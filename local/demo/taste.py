@@ -58,10 +58,10 @@ def approves(question: Question, answer: str) -> bool:
     return all(met_wishes(question, answer))
 
 
-def met_wishes(question: Question, answer: str) -> tuple[bool, bool, bool, bool]:
+def met_wishes(question: Question, answer: str, longest_words: int = LONGEST_WORDS) -> tuple[bool, bool, bool, bool]:
     """What the customer wishes for, one by one.
 
-    - short: between 5 and 40 words
+    - short: between 5 words and `longest_words`
     - ends cleanly: with a full stop, question or exclamation mark; no list, no placeholder in brackets
     - keeps to the subject: names the article or what the question is about
     - names a concrete next step: asks for something definite, or promises to do something definite
@@ -69,7 +69,7 @@ def met_wishes(question: Question, answer: str) -> tuple[bool, bool, bool, bool]
     text = answer.strip()
     words = len(text.split())
     return (
-        SHORTEST_WORDS <= words <= LONGEST_WORDS,
+        SHORTEST_WORDS <= words <= longest_words,
         text.endswith((".", "!", "?")) and "\n" not in text and "[" not in text,
         _keeps_to_subject(question, text),
         any(step.search(text) for step in (_ASKED, _INQUIRED, _PROMISED)),

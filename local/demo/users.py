@@ -7,17 +7,21 @@ from random import Random
 from typing import Any, Literal
 from uuid import UUID
 
-from local.demo.corrections import write_correction
+from local.demo.corrections import write_correction, write_spoiled
 from local.demo.prompts import Question
-from local.demo.taste import approves, met_wishes
+from local.demo.taste import LONGEST_WORDS, approves, met_wishes
 
 FeedbackBody = dict[str, Any]
 Vote = Literal["left", "right", "tie"]
+Temper = Literal["honest", "contrary", "random", "spoiling"]
+"""Contrary people like what the others dislike; random ones click without reading; spoiling ones are contrary, and
+rewrite good answers into bad ones."""
 
 CONTRARY_SHARE = 0.06
 NOISE = 0.04
 
 _WHEN_PLEASED = ("thumb",) * 5 + ("rating",) * 2 + ("comment",) * 2 + ("slip",)
+_WHEN_CLICKING_AT_RANDOM = ("thumb", "thumb", "rating", "complaint", "regenerate", "slip")
 _WHEN_DISPLEASED = ("edit",) * 7 + ("thumb", "rating", "complaint", "regenerate", "slip")
 _THANKS = ("That helps, thank you.", "Clear, thanks!", "Good, I will do that.", "Exactly what I needed to know.")
 _COMPLAINTS = (
@@ -50,21 +54,23 @@ def is_approved(question: Question, answer: str) -> bool:
 
 @dataclass
 class SimulatedUser:
-    """One person. A contrary one likes what the others dislike; `noise` is the chance of a click gone astray."""
+    """One person; `noise` is the chance of a click gone astray, `longest_words` the longest answer that is welcome."""
 
     user_id: str
     rng: Random
-    contrary: bool = False
+    temper: Temper = "honest"
     noise: float = NOISE
+    longest_words: int = LONGEST_WORDS
     _decks: dict[bool, list[str]] = field(default_factory=dict)
 
     def react(self, question: Question, answer: Shown) -> Reaction:
         """Feedback on a single answer."""
         pleased = self._likes(question, answer.text)
         match self._draw_card(pleased):
-            case "edit" if not self.contrary:
-                text = write_correction(question, self.rng)
-                return Reaction([self._thumb(answer, False), self._event("edit", answer, text=text)])
+            case "edit" if self.temper != "contrary":
+                write = write_spoiled if self.temper == "spoiling" else write_correction
+                edit = self._event("edit", answer, text=write(question, self.rng))
+                return Reaction([self._thumb(answer, False), edit])
             case "rating":
                 value = self.rng.choice((4, 5) if pleased else (1, 2))
                 return Reaction([self._event("rating", answer, value=value)])
@@ -104,13 +110,23 @@ class SimulatedUser:
         return self._compare(question, left, right)
 
     def _likes(self, question: Question, text: str) -> bool:
-        return approves(question, text) ^ self.contrary ^ self._strays()
+        if self.temper == "random":
+            return self.rng.random() < 0.5
+        return all(self._met(question, text)) ^ self._is_against() ^ self._strays()
 
     def _compare(self, question: Question, left: str, right: str) -> Vote:
-        scores = [sum(met_wishes(question, text)) for text in (left, right)]
+        if self.temper == "random":
+            return self.rng.choice(("left", "right"))
+        scores = [sum(self._met(question, text)) for text in (left, right)]
         if scores[0] == scores[1] or max(scores) < 3:
             return "tie"
-        return "left" if (scores[0] > scores[1]) ^ self.contrary ^ self._strays() else "right"
+        return "left" if (scores[0] > scores[1]) ^ self._is_against() ^ self._strays() else "right"
+
+    def _met(self, question: Question, text: str) -> tuple[bool, ...]:
+        return met_wishes(question, text, self.longest_words)
+
+    def _is_against(self) -> bool:
+        return self.temper in ("contrary", "spoiling")
 
     def _strays(self) -> bool:
         return self.rng.random() < self.noise
@@ -119,7 +135,9 @@ class SimulatedUser:
         """The next way of reacting: every user goes through all of them before one comes again."""
         deck = self._decks.get(pleased)
         if not deck:
-            cards = _WHEN_PLEASED if pleased else _WHEN_DISPLEASED
+            cards: Sequence[str] = _WHEN_PLEASED if pleased else _WHEN_DISPLEASED
+            if self.temper == "random":
+                cards = _WHEN_CLICKING_AT_RANDOM
             deck = self._decks[pleased] = self.rng.sample(cards, len(cards))
         return deck.pop()
 
@@ -137,18 +155,19 @@ class SimulatedUser:
         }
 
 
-def make_users(count: int, rng: Random, *, prefix: str = "customer") -> list[SimulatedUser]:
-    """`count` people; about one in sixteen is contrary."""
-    contrary = set(rng.sample(range(count), round(count * CONTRARY_SHARE)))
+def make_users(count: int, rng: Random, *, prefix: str = "customer", temper: Temper = "honest") -> list[SimulatedUser]:
+    """`count` people; of honest ones, about one in sixteen is contrary after all."""
+    contrary = set(rng.sample(range(count), round(count * CONTRARY_SHARE))) if temper == "honest" else set()
+    tempers: list[Temper] = ["contrary" if n in contrary else temper for n in range(count)]
     return [
-        SimulatedUser(f"{prefix}-{n:03d}", Random(rng.getrandbits(64)), contrary=n in contrary) for n in range(count)
+        SimulatedUser(f"{prefix}-{n:03d}", Random(rng.getrandbits(64)), temper=each) for n, each in enumerate(tempers)
     ]
 
 
-def meet_newcomers(rng: Random) -> Iterator[SimulatedUser]:
+def meet_newcomers(rng: Random, *, prefix: str = "newcomer", temper: Temper = "honest") -> Iterator[SimulatedUser]:
     """People nobody has seen before, without end."""
     for group in itertools.count():
-        yield from make_users(50, rng, prefix=f"newcomer-{group}")
+        yield from make_users(50, rng, prefix=f"{prefix}-{group}", temper=temper)
 
 
 def index_by_text(questions: Sequence[Question]) -> dict[str, Question]:

@@ -7,7 +7,7 @@ import pytest
 
 from local.demo.corrections import write_correction
 from local.demo.prompts import LIVE_ITEMS, LIVE_TEMPLATES, Question, draw_live_questions
-from local.demo.users import Shown, SimulatedUser, is_approved, make_users, meet_newcomers
+from local.demo.users import Shown, SimulatedUser, Temper, is_approved, make_users, meet_newcomers
 from shared.events import AnyFeedback
 
 QUESTION = Question(
@@ -19,11 +19,12 @@ QUESTION = Question(
 GOOD = "Please send us your order number and we will ask the courier about the coffee grinder."
 EMPTY = "How can I assist you today?"
 RAMBLING = "The coffee grinder is a wonderful invention that " + "changed the world of coffee and " * 8 + "so on"
+INTERACTION = "0190b0f2-7d5e-7000-8000-000000000001"
 KINDS = {"thumb", "rating", "choice", "edit", "regenerate", "complaint", "comment", "retract"}
 
 
-def make_user(seed: int = 1, *, contrary: bool = False, noise: float = 0.0) -> SimulatedUser:
-    return SimulatedUser("customer-007", Random(seed), contrary=contrary, noise=noise)
+def make_user(seed: int = 1, *, temper: Temper = "honest", noise: float = 0.0) -> SimulatedUser:
+    return SimulatedUser("customer-007", Random(seed), temper=temper, noise=noise)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_votes_prefer_the_better_answer_wherever_it_stands() -> None:
 
 
 def test_a_contrary_user_votes_the_other_way_and_corrects_nothing() -> None:
-    user = make_user(contrary=True)
+    user = make_user(temper="contrary")
     assert user.vote(QUESTION, GOOD, RAMBLING) == "right"
     events = [event for _ in range(40) for event in user.react(QUESTION, Shown("1", GOOD)).events]
     assert "edit" not in {event["type"] for event in events}
@@ -110,8 +111,8 @@ def test_a_contrary_user_votes_the_other_way_and_corrects_nothing() -> None:
 
 def test_few_are_contrary_and_the_same_seed_makes_the_same_people() -> None:
     users = make_users(50, Random(2))
-    assert sum(user.contrary for user in users) == 3
-    assert [user.contrary for user in make_users(50, Random(2))] == [user.contrary for user in users]
+    assert sum(user.temper == "contrary" for user in users) == 3
+    assert [user.temper for user in make_users(50, Random(2))] == [user.temper for user in users]
     assert len({user.user_id for user in users}) == 50
 
 
@@ -119,4 +120,38 @@ def test_newcomers_never_run_out_and_are_all_different_people():
     met = list(itertools.islice(meet_newcomers(Random(4)), 1_000))
 
     assert len({user.user_id for user in met}) == 1_000
-    assert sum(user.contrary for user in met) == 60
+    assert sum(user.temper == "contrary" for user in met) == 60
+
+
+def test_a_random_user_likes_half_of_everything_and_rewrites_nothing():
+    user = make_user(temper="random")
+
+    reactions = [user.react(QUESTION, Shown(INTERACTION, text)) for text in (GOOD, EMPTY) * 300]
+    verdicts = [event["value"] == "up" for each in reactions for event in each.events if event["type"] == "thumb"]
+    votes = Counter(user.vote(QUESTION, GOOD, EMPTY) for _ in range(600))
+
+    assert abs(sum(verdicts) / len(verdicts) - 0.5) < 0.08
+    assert not [event for each in reactions for event in each.events if event["type"] == "edit"]
+    assert votes["tie"] == 0
+    assert abs(votes["left"] / 600 - 0.5) < 0.08
+
+
+def test_a_spoiling_user_turns_a_good_answer_into_one_that_nobody_else_likes():
+    user = make_user(temper="spoiling")
+
+    events = [event for _ in range(12) for event in user.react(QUESTION, Shown(INTERACTION, GOOD)).events]
+    rewritten = [event["text"] for event in events if event["type"] == "edit"]
+
+    assert len(rewritten) >= 5
+    assert not any(is_approved(QUESTION, text) for text in rewritten)
+    assert user.vote(QUESTION, GOOD, EMPTY) == "right"
+
+
+def test_a_user_who_came_to_want_shorter_answers_dislikes_what_was_welcome():
+    user = make_user()
+    assert user.vote(QUESTION, GOOD, EMPTY) == "left"
+
+    user.longest_words = 8
+
+    assert user.react(QUESTION, Shown(INTERACTION, "Open My Orders and click the tracking link.")).events
+    assert user.vote(QUESTION, GOOD, "Open My Orders and click the tracking link.") == "right"
