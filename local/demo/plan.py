@@ -66,7 +66,7 @@ TINY = Plan(
     recipe="support_bot_tiny",
     max_tokens=48,
     concurrency=16,
-    most_chats=1_500,
+    most_chats=1_000,
     held_out_prompts=120,
     service_settings=COMMON
     | {
