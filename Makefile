@@ -87,6 +87,10 @@ format: .venv/dev.stamp ## Let ruff rewrite what it can
 bench-bus: .venv/project.stamp ## What the bus port costs on top of the bare Kafka client, as a ratio
 	@$(RUN) bench.bus
 
+.PHONY: bench-scenarios
+bench-scenarios: .venv/project.stamp ## Placebo, harm and falling approval with ten seeds each: did the loop keep its word?
+	@$(RUN) bench.scenarios $(ARGS)
+
 .PHONY: api-docs
 api-docs: .venv/project.stamp ## Write docs/api/asyncapi.json from the events
 	@$(RUN) shared.asyncapi > docs/api/asyncapi.json
