@@ -50,31 +50,42 @@ def calculate_rise(results: Sequence[PairedApproval], *, confidence: float = 0.9
     Raises:
         ValueError: fewer than two templates.
     """
-    differences = [(result.template, float(result.after) - float(result.before)) for result in results]
-    middle, half_width = _measure_over_templates(differences, confidence)
+    differences = defaultdict(list)
+    for result in results:
+        differences[result.template].append(float(result.after) - float(result.before))
+    if len(differences) < 2:
+        raise ValueError("a paired interval needs prompts of at least two templates")
+    means = np.array([np.mean(values) for values in differences.values()])
+    spread = float(means.std(ddof=1) / np.sqrt(len(means)))
+    quantile = float(stats.t.ppf((1 + confidence) / 2, len(means) - 1))
     before = float(np.mean([result.before for result in results]))
     after = float(np.mean([result.after for result in results]))
-    return Rise(before=before, after=after, n=len(results), low=middle - half_width)
+    return Rise(before=before, after=after, n=len(results), low=float(means.mean()) - quantile * spread)
 
 
 def calculate_rate(results: Sequence[tuple[str, bool]], *, confidence: float = 0.95) -> Rate:
-    """The approval rate of (template, approved) with the same interval over templates, kept within [0, 1].
+    """The rate over (template, approved) with Korn and Graubard's interval for clustered samples (Survey Methodology
+    24, 1998): Clopper and Pearson's for as many independent prompts as would vary as much.
+
+    Prompts of one template move together, so they count for fewer than they are. Where all say the same, no variance
+    can be estimated: then each template counts once. Near 0 and 1 a t interval over templates covers too little.
 
     Raises:
         ValueError: fewer than two templates.
     """
-    middle, half_width = _measure_over_templates([(name, float(liked)) for name, liked in results], confidence)
-    value = float(np.mean([liked for _, liked in results]))
-    return Rate(value=value, n=len(results), low=max(0.0, middle - half_width), high=min(1.0, middle + half_width))
-
-
-def _measure_over_templates(results: Sequence[tuple[str, float]], confidence: float) -> tuple[float, float]:
-    """The mean of the templates' means, and half the width of its interval."""
-    by_template = defaultdict(list)
-    for template, value in results:
-        by_template[template].append(value)
-    if len(by_template) < 2:
+    liked: dict[str, list[bool]] = defaultdict(list)
+    for template, approved in results:
+        liked[template].append(approved)
+    if len(liked) < 2:
         raise ValueError("an interval needs prompts of at least two templates")
-    means = np.array([np.mean(values) for values in by_template.values()])
-    spread = float(means.std(ddof=1) / np.sqrt(len(means)))
-    return float(means.mean()), float(stats.t.ppf((1 + confidence) / 2, len(means) - 1)) * spread
+    n, templates = len(results), len(liked)
+    value = sum(approved for _, approved in results) / n
+    residuals = np.array([sum(each) - value * len(each) for each in liked.values()])
+    variance = templates / (templates - 1) * float((residuals**2).sum()) / n**2
+    tail = (1 - confidence) / 2
+    ratio = float(stats.t.ppf(tail, n - 1) / stats.t.ppf(tail, templates - 1)) ** 2
+    effective = min(float(n), value * (1 - value) / variance * ratio) if variance > 0 else float(templates)
+    hits = value * effective
+    low = float(stats.beta.ppf(tail, hits, effective - hits + 1)) if value > 0 else 0.0
+    high = float(stats.beta.ppf(1 - tail, hits + 1, effective - hits)) if value < 1 else 1.0
+    return Rate(value=value, n=n, low=low, high=high)

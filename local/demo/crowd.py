@@ -20,6 +20,10 @@ class Heard:
     chats: int = 0
     events: Counter[str] = field(default_factory=Counter)
     event_ids: list[str] = field(default_factory=list)
+    clicks: dict[str, FeedbackBody] = field(default_factory=dict)
+    """Event id -> the event as it was posted."""
+    said: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Interaction id -> what was asked, what was answered."""
     served: dict[str, str] = field(default_factory=dict)
     """Interaction id -> version that served it."""
     liked: dict[str, bool] = field(default_factory=dict)
@@ -67,12 +71,14 @@ class Crowd:
 
     async def _ask(self, user: SimulatedUser, question: Question) -> Shown:
         answer = await self.apis.chat(question.messages, user=user.user_id, max_tokens=self.max_tokens)
+        self.heard.said[answer.interaction_id] = (question.text, answer.text)
         self.heard.chats += 1
         self.heard.served[answer.interaction_id] = answer.model_version
         self.heard.liked[answer.interaction_id] = is_approved(question, answer.text)
         return Shown(answer.interaction_id, answer.text)
 
     async def _click(self, events: list[FeedbackBody]) -> None:
+        self.heard.clicks |= {event["event_id"]: event for event in events}
         if len(events) == 1:
             self.heard.event_ids.append(await self.apis.send_feedback(events[0]))
         elif events:

@@ -13,11 +13,13 @@ from typing import Any
 from local.demo.apis import Apis
 from local.demo.memory import PeakMemory
 from local.demo.plan import Plan
+from local.demo.record import Recorder
 from local.demo.report import describe_run, print_summary
 from local.demo.scenarios import SCENARIOS
 from local.demo.scenarios.scenario import Scenario
 from local.demo.screen import Screen
 from local.demo.stages import Stages
+from local.demo.story import tell_story
 from local.layout import find_base_model, find_checkout
 from local.models import Habits
 from local.stack import Stack
@@ -70,8 +72,11 @@ async def _play(scenario: Scenario, plan: Plan, stack: Stack, seed: int, screen:
     apis = Apis(stack.layout, stack.credentials)
     try:
         stages = Stages(plan, apis, screen, seed)
-        came_of_it = await scenario.play(stages)
+        async with Recorder(apis, stack.layout.url("mlflow"), screen.timeline) as recorder:
+            came_of_it = await scenario.play(stages)
+        heard = stages.crowd.heard
         summary = await apis.read("curator", "/v1/summary")
-        return describe_run(plan, scenario.name, seed, stages.crowd.heard, summary) | came_of_it
+        recorded = await recorder.collect() | {"story": await tell_story(apis, heard, came_of_it["champion_after"])}
+        return describe_run(plan, scenario.name, seed, heard, summary) | came_of_it | recorded
     finally:
         await apis.close()

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from local.demo.timeline import Timeline
+
 LINE_EVERY_SECONDS = 15.0
 
 
@@ -16,6 +18,7 @@ class Screen:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
         self.seconds: dict[str, float] = {}
+        self.timeline = Timeline()
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._title = ""
@@ -23,6 +26,7 @@ class Screen:
 
     def say(self, words: str) -> None:
         """A line that stays."""
+        self.timeline.note(words.strip())
         (self._progress.console if self._progress else self.console).print(words, markup=False)
 
     @contextmanager
@@ -30,6 +34,7 @@ class Screen:
         """A stage of the loop: its seconds are kept under `name`."""
         started = time.monotonic()
         self._title, self._printed_at = title, started
+        self.timeline.begin(name, title)
         self.console.print(f"[bold]{title}[/bold]")
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
         try:
@@ -41,6 +46,7 @@ class Screen:
                 yield
         finally:
             self._progress = None
+            self.timeline.end()
             self.seconds[name] = round(time.monotonic() - started, 1)
         self.console.print(f"  done in {self.seconds[name]:.0f} s", markup=False)
 

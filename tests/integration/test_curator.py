@@ -396,3 +396,4 @@ def test_pairs_are_found_by_their_filters_and_counted(caller: Caller, curator: C
     assert summary["interactions"] == 2
     assert summary["events"] == {"choice": 1}
     assert summary["pairs"]["by_rule"] == {"choice": 1}
+    assert summary["pairs"]["by_rule_and_split"] == {"choice": summary["pairs"]["by_split"]}

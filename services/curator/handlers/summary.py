@@ -27,6 +27,10 @@ def summarize(session: Session) -> dict[str, Any]:
             "by_rule": _sum((rule, count) for rule, state, _, count in pairs if state == "active"),
             "by_state": _sum((state, count) for _, state, _, count in pairs),
             "by_split": _sum((split, count) for _, state, split, count in pairs if state == "active"),
+            "by_rule_and_split": {
+                rule: _sum((split, count) for each, state, split, count in pairs if state == "active" and each == rule)
+                for rule in sorted({rule for rule, state, *_ in pairs if state == "active"})
+            },
         },
         "labels": {
             "total": sum(count for *_, count in labels),

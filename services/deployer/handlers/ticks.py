@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from services.deployer import repository
 from services.deployer.domain.evidence import Evidence, extend_evidence
 from services.deployer.domain.routing import list_voting_arms
-from services.deployer.domain.stages import Decision, StageFacts, assess_stage
+from services.deployer.domain.stages import Decision, Limits, StageFacts, assess_stage
 from services.deployer.handlers.change import Change, Rollouts, derive_position
 from shared.db import SessionFactory
 from shared.errors import NotFound
@@ -122,7 +122,7 @@ class Ticker:
                 return
             facts = self._load_facts(session, rollout, now)
             decision = assess_stage(facts, self.rollouts.settings.limits)
-            rollout.evidence = derive_evidence(facts, decision)
+            rollout.evidence = derive_evidence(facts, decision, self.rollouts.settings.limits)
             if decision.action == "hold" or (decision.action == "advance" and rollout.state == "paused"):
                 return
             logger.info("rollout_decided", action=decision.action, words=decision.words)
@@ -161,12 +161,15 @@ class Ticker:
         return evidence
 
 
-def derive_evidence(facts: StageFacts, decision: Decision) -> dict[str, Any]:
-    """What the API shows of the weighing: e-values, counts, and what is missing in words."""
+def derive_evidence(facts: StageFacts, decision: Decision, limits: Limits) -> dict[str, Any]:
+    """What the API shows of the weighing: e-values and where they act, counts, and what is missing in words."""
     evidence = facts.evidence
     return {
         "e_rollback": math.exp(min(evidence.log_rollback, LARGEST_LOG)),
         "e_advance": math.exp(min(evidence.log_advance, LARGEST_LOG)),
+        "rolls_back_at": 1 / limits.alpha_rollback,
+        "advances_at": 1 / limits.alpha_advance,
+        "delta": limits.delta,
         "champion": asdict(evidence.champion),
         "canary": asdict(evidence.canary),
         "stage_votes": dict(facts.stage_votes),
