@@ -212,6 +212,12 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
 
 
+class Collection(msgspec.Struct, frozen=True, kw_only=True):
+    """A collection request: evidence is too scarce, so two answers to one request come from champion and canary."""
+
+    until: datetime
+
+
 class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
     """Who is served what. A user's bucket is a number in [0, 100) from `salt` and the user.
 
@@ -228,6 +234,7 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
     holdback: Route | None = None
     holdback_percent: float = 0.0
     rollout_id: UUID | None = None
+    collection: Collection | None = None
 
 
 class RolloutAdvanced(Event, frozen=True, kw_only=True, tag="RolloutAdvanced"):

@@ -77,8 +77,9 @@ def _decode(raw: bytes) -> Any:
 
 
 def _make_headers(exchange: Exchange) -> dict[str, str]:
-    headers = {"x-heliotrope-model-version": exchange.served.version}
+    first = exchange.answered[0]
+    headers = {"x-heliotrope-model-version": first.served.version}
     if exchange.feedback_token is not None:
-        headers["x-heliotrope-interaction-id"] = str(exchange.interaction_ids[0])
+        headers["x-heliotrope-interaction-id"] = str(first.interaction_id)
         headers["x-heliotrope-feedback-token"] = exchange.feedback_token
     return headers

@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
+from services.gateway.adapters.breakers import Breakers
 from services.gateway.adapters.brokers import check_any_answers
 from services.gateway.adapters.relay import SpoolRelay
 from services.gateway.adapters.routing import RoutingFollower, RoutingPoll, RoutingStore
@@ -62,9 +63,12 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
     routing = RoutingStore(state_dir / "routing.json", settings.family)
     routing.load()
     spool = Spool(state_dir / "spool.sqlite", max_rows=own.spool_max_rows, max_bytes=own.spool_max_bytes)
-    client = httpx.AsyncClient(
-        limits=httpx.Limits(max_connections=own.max_connections, max_keepalive_connections=own.max_connections),
-        trust_env=False,
+    upstream = Upstream(
+        Breakers(max_failures=own.breaker_failures, open_seconds=own.breaker_open_seconds),
+        max_connections=own.max_connections,
+        connect_timeout_seconds=own.connect_timeout_seconds,
+        answer_timeout_seconds=own.answer_timeout_seconds,
+        idle_timeout_seconds=own.idle_timeout_seconds,
     )
     asking = httpx.Client(timeout=5.0, trust_env=False)
     workers = [
@@ -86,7 +90,7 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         spool.start()
-        async with client, run_workers(workers, close)(app):
+        async with upstream, run_workers(workers, close)(app):
             yield
 
     app = create_app(
@@ -97,7 +101,7 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
     )
     app.state.keys = keys
     render_errors_as_openai(app)
-    app.include_router(create_router(_make_chatting(settings, own, routing, spool, client)))
+    app.include_router(create_router(_make_chatting(settings, own, routing, spool, upstream)))
     _describe_security(app)
     if own.cors_origins:
         app.add_middleware(
@@ -111,14 +115,8 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
 
 
 def _make_chatting(
-    settings: SharedSettings, own: GatewaySettings, routing: RoutingStore, spool: Spool, client: httpx.AsyncClient
+    settings: SharedSettings, own: GatewaySettings, routing: RoutingStore, spool: Spool, upstream: Upstream
 ) -> Chatting:
-    upstream = Upstream(
-        client,
-        connect_timeout_seconds=own.connect_timeout_seconds,
-        answer_timeout_seconds=own.answer_timeout_seconds,
-        idle_timeout_seconds=own.idle_timeout_seconds,
-    )
     recorder = Recorder(
         spool,
         topic_prefix=settings.topic_prefix,

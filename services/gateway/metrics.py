@@ -14,3 +14,4 @@ FIRST_BYTE_SECONDS = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 180),
 )
 ROUTING_GENERATION = Gauge("heliotrope_routing_generation", "Generation of the routing table in force")
+BREAKER_OPEN = Gauge("heliotrope_upstream_breaker_open", "1 while a version is left alone", ["version"])

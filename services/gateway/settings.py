@@ -34,6 +34,8 @@ class GatewaySettings(BaseSettings):
     answer_timeout_seconds: float = Field(180.0, gt=0, description="time to a whole answer that is not streamed")
     idle_timeout_seconds: float = Field(60.0, gt=0, description="time to the first, and to each further, chunk")
     max_connections: int = Field(1_000, ge=1, description="connections to model servers, at most")
+    breaker_failures: int = Field(5, ge=1, description="failures in a row after which a model is left alone")
+    breaker_open_seconds: float = Field(5.0, gt=0, description="time until one request tries such a model again")
     feedback_token_days: float = Field(7.0, gt=0, description="how long a browser may speak of an answer")
     cors_origins: Annotated[list[str], NoDecode] = Field([], description="origins of browsers, comma separated, or *")
 

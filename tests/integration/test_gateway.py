@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,12 +27,14 @@ from services.gateway.settings import GatewaySettings, SharedSettings
 from shared.auth import create_key
 from shared.bus import decode, encode
 from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer, create_topics
-from shared.events import InteractionRecorded, RolloutAdvanced, Route, RoutingTable
+from shared.events import Collection, InteractionRecorded, RolloutAdvanced, Route, RoutingTable
 from shared.feedback_tokens import FeedbackTokens
 from shared.ids import calculate_user_hash
 
 HASH_SECRET = "a hash secret of tests"
 TOKEN_SECRET = "a token secret of tests"
+BREAKER_FAILURES = 3
+BREAKER_OPEN_SECONDS = 1.0
 MESSAGES: list[Any] = [{"role": "user", "content": "The lamp I bought flickers. What now?"}]
 WORDS = ["Send ", "us ", "your ", "order ", "number."]
 ANSWER = "".join(WORDS)
@@ -66,6 +68,8 @@ class ModelServer:
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.failure: tuple[int, Any] | None = None
+        self.failures: list[tuple[int, Any]] = []
+        """For the next requests, one each."""
         self.breaks_after: int | None = None
         self.pause_seconds = 0.0
         self.says_done = True
@@ -76,12 +80,12 @@ class ModelServer:
     async def complete(self, request: Request) -> Response:
         body = await request.json()
         self.requests.append(body)
-        if self.failure:
-            return JSONResponse(self.failure[1], self.failure[0], {"retry-after": "7"})
+        if failure := self.failures.pop() if self.failures else self.failure:
+            return JSONResponse(failure[1], failure[0], {"retry-after": "7"})
         if body.get("stream"):
             return StreamingResponse(self.stream(body), media_type="text/event-stream")
         choice = {"message": {"role": "assistant", "content": ANSWER}, "finish_reason": "stop"}
-        choices = [choice | {"index": index} for index in range(body.get("n") or 1)]
+        choices = [choice | {"index": 0}]  # like many servers: one, whatever `n` says
         reply = {"id": "req-1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": choices}
         return JSONResponse(reply | {"usage": USAGE})
 
@@ -134,7 +138,9 @@ class Room:
     def route(self, version: str) -> Route:
         return Route(version=version, model=f"/checkpoints/{version}", base_url=self.urls[version])
 
-    def roll_out(self, champion: str, canary: str | None = None, percent: float = 0) -> RoutingTable:
+    def roll_out(
+        self, champion: str, canary: str | None = None, percent: float = 0, collection: Collection | None = None
+    ) -> RoutingTable:
         """Announce a table, and wait until the gateway has heard of it."""
         self.generation += 1
         routing = RoutingTable(
@@ -144,6 +150,8 @@ class Room:
             salt="rollout",
             canary=self.route(canary) if canary else None,
             canary_percent=percent,
+            rollout_id=UUID(int=7),
+            collection=collection,
         )
         event = RolloutAdvanced(state="canary", words="a stage of tests", routing=routing, at=datetime.now(UTC))
         self.producer.send(encode(event, source="deployer", topic_prefix=self.settings.topic_prefix)).result(10)
@@ -185,7 +193,12 @@ def room(database_url: str, kafka_bootstrap: str, topic_prefix: str, tmp_path: P
     with Session(engine) as session, session.begin():
         keys = {role: create_key(session, role, role) for role in ("frontend", "ops", "admin", "rater")}
     engine.dispose()
-    own = GatewaySettings(deployer_url="http://127.0.0.1:9", cors_origins=["https://shop.example"])
+    own = GatewaySettings(
+        deployer_url="http://127.0.0.1:9",
+        cors_origins=["https://shop.example"],
+        breaker_failures=BREAKER_FAILURES,
+        breaker_open_seconds=BREAKER_OPEN_SECONDS,
+    )
     servers = {"1": ModelServer(), "2": ModelServer()}
     with serve(servers["1"].app) as one, serve(servers["2"].app) as two, serve(create(settings, own)) as url:
         room = Room(url, settings, keys, servers)
@@ -253,12 +266,91 @@ def test_tokens_are_passed_on_as_they_come(room: Room):
     assert times[-1] - times[0] > 0.3
 
 
-def test_two_choices_are_two_interactions(room: Room):
+@pytest.mark.parametrize("stream", [False, True])
+def test_two_choices_are_two_interactions_though_the_server_gives_one_at_a_time(room: Room, stream: bool):
     room.roll_out("1")
-    reply = room.client().chat.completions.create(model="heliotrope", messages=MESSAGES, n=2)
-    ids = reply.heliotrope["interaction_ids"]  # type: ignore[attr-defined]
-    assert len(set(ids)) == len(reply.choices) == 2
-    assert [str(event.interaction_id) for event in room.recorded(2)] == ids
+    create = room.client().chat.completions.create
+    if stream:
+        options: Any = {"include_usage": True}
+        chunks = list(create(model="heliotrope", messages=MESSAGES, n=2, stream=True, stream_options=options))
+        told, usage = chunks[-1].heliotrope, chunks[-1].usage  # type: ignore[attr-defined]
+        texts = ["", ""]
+        for chunk in chunks:
+            for choice in chunk.choices:
+                texts[choice.index] += choice.delta.content or ""
+    else:
+        reply = create(model="heliotrope", messages=MESSAGES, n=2, seed=7)
+        told, usage = reply.heliotrope, reply.usage  # type: ignore[attr-defined]
+        texts = [choice.message.content or "" for choice in reply.choices]
+        assert {asked["seed"] for asked in room.servers["1"].requests} == {7, 8}
+    assert texts == [ANSWER, ANSWER]
+    assert usage is not None
+    assert (usage.prompt_tokens, usage.completion_tokens) == (11, 10)
+    events = room.recorded(2)
+    ids = [str(event.interaction_id) for event in events]
+    assert (told["interaction_ids"], len(set(ids))) == (ids, 2)
+    assert [event.answer for event in events] == texts
+    assert {(event.solicited, event.completion_tokens) for event in events} == {(True, 5)}
+    token = FeedbackTokens(TOKEN_SECRET).open(told["feedback_token"], datetime.now(UTC))
+    assert [str(interaction_id) for interaction_id in token.interaction_ids] == ids
+
+
+def test_a_collection_request_sets_the_canary_beside_the_champion_and_is_no_evidence_of_the_rollout(room: Room):
+    room.roll_out("1", canary="2", percent=1, collection=Collection(until=datetime.now(UTC) + timedelta(minutes=5)))
+    client = room.client()
+    one = client.chat.completions.create(model="heliotrope", messages=MESSAGES)
+    assert one.heliotrope["side_by_side_wanted"] is True  # type: ignore[attr-defined]
+    client.chat.completions.create(model="heliotrope", messages=MESSAGES, n=2)
+    events = [event for event in room.recorded(3) if event.solicited]
+    assert {event.model_version for event in events} == {"1", "2"}
+    assert [event.rollout_id for event in events] == [None, None]
+    assert events[0].metadata is not None
+    assert events[0].metadata["sibling_interaction_ids"] == [str(events[1].interaction_id)]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_of_two_choices_the_one_that_came_is_given(room: Room, stream: bool):
+    room.servers["1"].failures = [(500, {"error": {"message": "out of memory"}})]
+    room.roll_out("1")
+    body = {"model": "heliotrope", "messages": MESSAGES, "n": 2, "stream": stream}
+    headers = {"authorization": f"Bearer {room.keys['frontend']}"}
+    reply = httpx.post(f"{room.url}/v1/chat/completions", json=body, headers=headers)
+    assert reply.status_code == 200
+    events = room.recorded(2)
+    assert sorted(event.error or "" for event in events) == ["", "status_500"]
+    [came] = [str(event.interaction_id) for event in events if event.error is None]
+    assert reply.headers["x-heliotrope-interaction-id"] == came
+    assert f'"interaction_ids":["{came}"]' in reply.text
+    assert '"index":1' not in reply.text
+
+
+def test_a_model_server_that_keeps_failing_is_left_alone_and_tried_again(room: Room):
+    routing = room.roll_out("1", canary="2", percent=50)
+    room.servers["2"].failure = (500, {"error": {"message": "out of memory", "type": "server_error"}})
+    client, user = room.client(), user_of("canary", routing)
+    for _ in range(7):
+        reply = client.chat.completions.create(model="heliotrope", messages=MESSAGES, user=user)
+        assert reply.heliotrope["model_version"] == "1"  # type: ignore[attr-defined]
+    assert len(room.servers["2"].requests) == BREAKER_FAILURES
+    reasons = [(event.metadata or {})["fell_back_because"] for event in room.recorded(7)]
+    assert reasons == ["status_500"] * BREAKER_FAILURES + ["circuit_open"] * (7 - BREAKER_FAILURES)
+    room.servers["2"].failure = None
+    time.sleep(BREAKER_OPEN_SECONDS)
+    reply = client.chat.completions.create(model="heliotrope", messages=MESSAGES, user=user)
+    assert reply.heliotrope["model_version"] == "2"  # type: ignore[attr-defined]
+
+
+def test_a_champion_left_alone_is_said_to_be_so_at_once(room: Room):
+    room.roll_out("1")
+    room.servers["1"].failure = (500, {"error": {"message": "out of memory", "type": "server_error"}})
+    client = room.client()
+    for _ in range(BREAKER_FAILURES):
+        with pytest.raises(openai.InternalServerError):
+            client.chat.completions.create(model="heliotrope", messages=MESSAGES)
+    with pytest.raises(openai.InternalServerError) as caught:
+        client.chat.completions.create(model="heliotrope", messages=MESSAGES)
+    assert (caught.value.status_code, caught.value.code) == (503, "circuit_open")
+    assert caught.value.response.headers["retry-after"] == "1"
 
 
 def test_headers_tell_the_same_for_streams_too_and_browsers_may_read_them(room: Room):

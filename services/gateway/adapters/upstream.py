@@ -1,129 +1,174 @@
 """Model servers that speak OpenAI's protocol."""
 
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
-import httpx
+import aiohttp
 import msgspec
 
+from services.gateway.adapters.breakers import Breakers
 from services.gateway.domain.errors import UpstreamFailed
-from services.gateway.domain.requests import ChatRequest
 from services.gateway.domain.sse import EventParser
 from services.gateway.metrics import UPSTREAM_REQUESTS
 from shared.events import Route
 
 DONE = b"[DONE]"
+Chunks = AsyncGenerator[list[dict[str, Any]], None]
+"""What came together, together: one write to the client for one read from the model server."""
+
+# Below the five seconds after which uvicorn, and so vLLM, hangs up: a request must not meet a closing connection.
+KEEPALIVE_SECONDS = 4.0
+END_SECONDS = 1.0
+HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 
 _encode = msgspec.json.Encoder().encode
 _decoder: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 
 
 class Upstream:
-    """Asks model servers over one pool of connections."""
+    """Asks model servers over one pool of connections. To be opened in the loop that uses it."""
 
     def __init__(
         self,
-        client: httpx.AsyncClient,
+        breakers: Breakers,
         *,
+        max_connections: int,
         connect_timeout_seconds: float,
         answer_timeout_seconds: float,
         idle_timeout_seconds: float,
     ) -> None:
-        self._client = client
-        common = {"connect": connect_timeout_seconds, "write": 30.0, "pool": connect_timeout_seconds}
-        self._whole = httpx.Timeout(read=answer_timeout_seconds, **common)
-        self._chunks = httpx.Timeout(read=idle_timeout_seconds, **common)
+        self._breakers = breakers
+        self._max_connections = max_connections
+        reach = {"connect": connect_timeout_seconds, "sock_connect": connect_timeout_seconds}
+        self._whole = aiohttp.ClientTimeout(total=answer_timeout_seconds, **reach)
+        self._chunks = aiohttp.ClientTimeout(total=None, sock_read=idle_timeout_seconds, **reach)
+        self._endings: set[asyncio.Task[None]] = set()
 
-    async def complete(self, route: Route, request: ChatRequest) -> dict[str, Any]:
+    async def __aenter__(self) -> "Upstream":
+        connector = aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=KEEPALIVE_SECONDS)
+        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def complete(self, route: Route, request: dict[str, Any]) -> dict[str, Any]:
         """The whole answer. Raises: UpstreamFailed."""
-        response = await self._send(route, request, self._whole)
+        self._breakers.check(route)
         try:
+            response = await self._send(route, request, self._whole)
             body = _decode(await _read(response), route)
         except UpstreamFailed as failure:
-            _count(route, failure.reason)
+            self._settle(route, failure)
             raise
-        _count(route, "answered")
+        self._settle(route, None)
         return body
 
-    async def stream(self, route: Route, request: ChatRequest) -> AsyncGenerator[dict[str, Any], None]:
-        """The chunks, the first of which has already come, so that whoever iterates may begin to answer.
+    async def stream(self, route: Route, request: dict[str, Any]) -> Chunks:
+        """The chunks, the first of which have already come, so that whoever iterates may begin to answer.
 
         Raises:
             UpstreamFailed: before the first chunk from here, after it from the iteration.
         """
-        response = await self._send(route, request, self._chunks)
-        chunks = _iterate(response, route)
+        self._breakers.check(route)
         try:
+            response = await self._send(route, request, self._chunks)
+            chunks = self._iterate(response, route)
             first = await anext(chunks, None)
             if first is None:
                 raise UpstreamFailed("empty", f"version {route.version} ended its answer before it began")
         except UpstreamFailed as failure:
-            _count(route, failure.reason)
+            self._settle(route, failure)
             raise
-        _count(route, "answered")
+        self._settle(route, None)
         return _resume(first, chunks)
 
-    async def _send(self, route: Route, request: ChatRequest, timeout: httpx.Timeout) -> httpx.Response:
+    def _settle(self, route: Route, failure: UpstreamFailed | None) -> None:
+        UPSTREAM_REQUESTS.labels(route.version, failure.reason if failure else "answered").inc()
+        self._breakers.settle(route, failure)
+
+    async def _send(
+        self, route: Route, request: dict[str, Any], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
         url = f"{route.base_url.rstrip('/')}/chat/completions"
-        content = _encode(request.body_for(route.model))
-        headers = {"content-type": "application/json"}
         try:
-            outgoing = self._client.build_request("POST", url, content=content, headers=headers, timeout=timeout)
-            response = await self._client.send(outgoing, stream=True)
-            if response.status_code == 200:
-                return response
-            body = await _read(response)
-        except httpx.HTTPError as error:
-            failure = _describe(error, route)
-        except UpstreamFailed as error:
-            failure = error
-        else:
-            failure = UpstreamFailed(
-                f"status_{response.status_code}",
-                f"version {route.version} answered {response.status_code}",
-                upstream_status=response.status_code,
-                body=body,
-                retry_after=response.headers.get("retry-after"),
+            response = await self._session.post(
+                url, data=_encode(request), headers=HEADERS, timeout=timeout, allow_redirects=False
             )
-        _count(route, failure.reason)
-        raise failure
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _describe(error, route) from error
+        if response.status == 200:
+            return response
+        raise UpstreamFailed(
+            f"status_{response.status}",
+            f"version {route.version} answered {response.status}",
+            upstream_status=response.status,
+            body=await _read(response),
+            retry_after=response.headers.get("retry-after"),
+        )
+
+    async def _iterate(self, response: aiohttp.ClientResponse, route: Route) -> Chunks:
+        """The chunks of a stream until `[DONE]` or its end."""
+        ended = False
+        try:
+            async for events in _read_events(response):
+                ended = DONE in events
+                chunks: list[dict[str, Any]] = []
+                try:
+                    for data in events[: events.index(DONE)] if ended else events:
+                        chunks.append(_check_chunk(_decode(data, route), data))
+                finally:
+                    if chunks:
+                        yield chunks
+                if ended:
+                    return
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _describe(error, route) from error
+        finally:
+            if ended and not response.content.at_eof():
+                self._end_later(response)
+            else:
+                response.close()
+
+    def _end_later(self, response: aiohttp.ClientResponse) -> None:
+        """Read what follows `[DONE]`, so that the connection can be used again; the client need not wait for that."""
+        ending = asyncio.create_task(_end(response))
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def _end(response: aiohttp.ClientResponse) -> None:
+    with suppress(aiohttp.ClientError, TimeoutError):
+        async with asyncio.timeout(END_SECONDS):
+            await response.read()
+    response.close()
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
     try:
-        return await response.aread()
-    except httpx.HTTPError as error:
+        return await response.read()
+    except TimeoutError as error:
+        raise UpstreamFailed("timeout", "the model server did not answer in time") from error
+    except aiohttp.ClientError as error:
         raise UpstreamFailed("broken_off", f"the answer broke off ({type(error).__name__})") from error
     finally:
-        await response.aclose()
+        response.close()
 
 
-async def _iterate(response: httpx.Response, route: Route) -> AsyncGenerator[dict[str, Any], None]:
-    """The chunks of a stream until `[DONE]` or its end."""
+async def _read_events(response: aiohttp.ClientResponse) -> AsyncGenerator[list[bytes], None]:
     parser = EventParser()
-    try:
-        async for piece in response.aiter_bytes():
-            for data in parser.feed(piece):
-                if data == DONE:
-                    return
-                yield _check_chunk(_decode(data, route), data)
-        for data in parser.finish():
-            if data != DONE:
-                yield _check_chunk(_decode(data, route), data)
-    except httpx.HTTPError as error:
-        raise _describe(error, route) from error
-    finally:
-        await response.aclose()
+    async for piece in response.content.iter_any():
+        yield parser.feed(piece)
+    yield parser.finish()
 
 
-async def _resume(
-    first: dict[str, Any], rest: AsyncGenerator[dict[str, Any], None]
-) -> AsyncGenerator[dict[str, Any], None]:
+async def _resume(first: list[dict[str, Any]], rest: Chunks) -> Chunks:
     async with aclosing(rest):
         yield first
-        async for chunk in rest:
-            yield chunk
+        async for chunks in rest:
+            yield chunks
 
 
 def _check_chunk(chunk: dict[str, Any], data: bytes) -> dict[str, Any]:
@@ -139,13 +184,9 @@ def _decode(data: bytes, route: Route) -> dict[str, Any]:
         raise UpstreamFailed("malformed", f"version {route.version} did not answer in JSON") from None
 
 
-def _describe(error: httpx.HTTPError, route: Route) -> UpstreamFailed:
-    if isinstance(error, httpx.TimeoutException):
-        return UpstreamFailed("timeout", f"version {route.version} did not answer in time", upstream_status=None)
-    if isinstance(error, httpx.ConnectError):
+def _describe(error: Exception, route: Route) -> UpstreamFailed:
+    if isinstance(error, TimeoutError):
+        return UpstreamFailed("timeout", f"version {route.version} did not answer in time")
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL):
         return UpstreamFailed("unreachable", f"version {route.version} cannot be reached")
     return UpstreamFailed("broken_off", f"the answer of version {route.version} broke off ({type(error).__name__})")
-
-
-def _count(route: Route, outcome: str) -> None:
-    UPSTREAM_REQUESTS.labels(route.version, outcome).inc()

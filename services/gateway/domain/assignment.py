@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from shared.events import Route, RoutingTable
@@ -16,6 +17,10 @@ class Assignment:
     arm: Arm
     route: Route
     propensity: float
+
+    @property
+    def may_fall_back(self) -> bool:
+        return self.arm in ("canary", "holdback")
 
 
 def calculate_bucket(salt: str, subject: str) -> float:
@@ -41,6 +46,17 @@ def assign(table: RoutingTable, subject: str) -> Assignment:
     if table.holdback and bucket >= 100 - holdback_share:
         return Assignment("holdback", table.holdback, holdback_share / 100)
     return Assignment("champion", table.champion, (100 - canary_share - holdback_share) / 100)
+
+
+def compare(table: RoutingTable, subject: str, now: datetime) -> list[Assignment] | None:
+    """Champion and canary for two answers side by side, in an order that the subject's hash decides.
+
+    None, and so the user's arm for both, without a collection request in force or without a canary.
+    """
+    if table.canary is None or table.collection is None or table.collection.until <= now:
+        return None
+    sides = [Assignment("champion", table.champion, 1.0), Assignment("canary", table.canary, 1.0)]
+    return sides if calculate_bucket("side by side", subject) < 50 else sides[::-1]
 
 
 def list_routes(table: RoutingTable) -> list[Route]:

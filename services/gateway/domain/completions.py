@@ -1,49 +1,38 @@
-"""What an answer says, gathered from a completion or from the chunks of a stream."""
+"""What an answer says, gathered from a completion or from the chunks of a stream; and several made one reply."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass
 class Answer:
-    """One choice."""
+    """One choice, and the tokens that the model server counted for it."""
 
     text: str = ""
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     finish_reason: str | None = None
-
-
-@dataclass
-class Answers:
-    """The choices by index, and the tokens that the model server counted."""
-
-    choices: dict[int, Answer] = field(default_factory=dict)
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
     def add_completion(self, body: dict[str, Any]) -> None:
-        for position, choice in enumerate(_dicts(body.get("choices"))):
+        for choice in _dicts(body.get("choices"))[:1]:
             message = choice.get("message")
             message = message if isinstance(message, dict) else {}
-            answer = self._answer(choice.get("index", position))
-            answer.text += _text(message.get("content"))
-            answer.tool_calls += _dicts(message.get("tool_calls"))
-            answer.finish_reason = choice.get("finish_reason")
+            self.text += _text(message.get("content"))
+            self.tool_calls += _dicts(message.get("tool_calls"))
+            self.finish_reason = choice.get("finish_reason")
         self._count(body.get("usage"))
 
     def add_chunk(self, chunk: dict[str, Any]) -> None:
-        for choice in _dicts(chunk.get("choices")):
+        for choice in _dicts(chunk.get("choices"))[:1]:
             delta = choice.get("delta")
             delta = delta if isinstance(delta, dict) else {}
-            answer = self._answer(choice.get("index", 0))
-            answer.text += _text(delta.get("content"))
+            self.text += _text(delta.get("content"))
             for call in _dicts(delta.get("tool_calls")):
-                _add_tool_call(answer.tool_calls, call)
-            answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
+                _add_tool_call(self.tool_calls, call)
+            self.finish_reason = choice.get("finish_reason") or self.finish_reason
         self._count(chunk.get("usage"))
-
-    def _answer(self, index: Any) -> Answer:
-        return self.choices.setdefault(index if isinstance(index, int) else 0, Answer())
 
     def _count(self, usage: Any) -> None:
         if isinstance(usage, dict):
@@ -57,14 +46,34 @@ def may_be_last(chunk: dict[str, Any]) -> bool:
     return not choices or any(choice.get("finish_reason") for choice in choices)
 
 
+def place_choice(body: dict[str, Any], index: int) -> dict[str, Any]:
+    """The body with its only choice under this index."""
+    return body | {"choices": [choice | {"index": index} for choice in _dicts(body.get("choices"))[:1]]}
+
+
+def merge_completions(bodies: Sequence[dict[str, Any]], answers: Sequence[Answer]) -> dict[str, Any]:
+    """One reply with a choice of each body, in order; the rest is the first one's."""
+    choices = [choice for place, body in enumerate(bodies) for choice in place_choice(body, place)["choices"]]
+    return bodies[0] | {"choices": choices, "usage": sum_usage(answers)}
+
+
+def sum_usage(answers: Sequence[Answer]) -> dict[str, Any]:
+    """As OpenAI counts several choices: the prompt once, the completions together."""
+    prompt = max(answer.prompt_tokens or 0 for answer in answers)
+    completion = sum(answer.completion_tokens or 0 for answer in answers)
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
 def _add_tool_call(calls: list[dict[str, Any]], part: dict[str, Any]) -> None:
     """Arguments come in pieces that belong to the call with the same index."""
     index = part.get("index", len(calls))
     call = next((known for known in calls if known.get("index") == index), None)
+    function = part.get("function")
+    function = function if isinstance(function, dict) else {}
     if call is None:
-        calls.append({**part, "index": index, "function": dict(part.get("function") or {})})
+        calls.append({**part, "index": index, "function": dict(function)})
         return
-    for name, value in (part.get("function") or {}).items():
+    for name, value in function.items():
         call["function"][name] = _text(call["function"].get(name)) + _text(value)
 
 

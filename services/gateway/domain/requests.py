@@ -20,9 +20,23 @@ class ChatRequest:
     user: str | None
     conversation_id: str | None
 
-    def body_for(self, model: str) -> dict[str, Any]:
-        """The request as it goes to a model server: as it came, under the name that the server knows."""
-        return {**self.body, "model": model}
+    def body_for(self, model: str, choice: int = 0) -> dict[str, Any]:
+        """The request as it goes to a model server: as it came, under the name that the server knows.
+
+        Of several choices each is a request of its own, since not every server knows `n`; with a `seed`, choice i has
+        seed + i, or all would be the same.
+        """
+        body = {**self.body, "model": model}
+        if self.choices > 1:
+            del body["n"]
+            if isinstance(body.get("seed"), int):
+                body["seed"] += choice
+        return body
+
+    @property
+    def solicits(self) -> bool:
+        """Whether the user will be asked: side-by-side answers ask for a choice, and a front end may say so."""
+        return self.choices > 1 or str((self.body.get("metadata") or {}).get("solicited")).lower() == "true"
 
 
 def read_request(body: Any, conversation_header: str | None) -> ChatRequest:

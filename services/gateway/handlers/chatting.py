@@ -3,23 +3,21 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
-
-import msgspec
+from uuid import UUID
 
 from services.gateway.adapters.routing import RoutingStore
 from services.gateway.adapters.upstream import Upstream
-from services.gateway.domain.assignment import Assignment, assign, find_version, should_fall_back
-from services.gateway.domain.completions import may_be_last
+from services.gateway.domain.assignment import Assignment, assign, compare, find_version, should_fall_back
+from services.gateway.domain.completions import merge_completions
 from services.gateway.domain.errors import ModelNotFound, NothingServed, UpstreamFailed
 from services.gateway.domain.requests import ChatRequest
-from services.gateway.handlers.exchange import Exchange
+from services.gateway.handlers.exchange import Choice, Exchange
 from services.gateway.handlers.recording import Recorder
+from services.gateway.handlers.relaying import brand, relay
 from services.gateway.metrics import FIRST_BYTE_SECONDS
-from services.gateway.rendering import describe_error
 from shared.auth import Caller
 from shared.errors import Forbidden
 from shared.events import Route, RoutingTable
@@ -27,11 +25,8 @@ from shared.feedback_tokens import FeedbackToken, FeedbackTokens
 from shared.ids import calculate_user_hash, new_id
 
 T = TypeVar("T")
-Chunks = AsyncGenerator[dict[str, Any], None]
 
 OPERATORS = ("ops", "admin")
-
-_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True)
@@ -52,115 +47,99 @@ class Chatting:
 
         Raises: NothingServed, ModelNotFound, Forbidden.
         """
-        table = self.routing.table
-        interaction_ids = [new_id() for _ in range(request.choices)]
+        table, now = self.routing.table, self.now()
+        ids = [new_id() for _ in range(request.choices)]
         user = calculate_user_hash(request.user, request.conversation_id, self.user_hash_secret)
-        assignment, table = self._choose(table, request.model, caller, user or str(interaction_ids[0]))
-        now = self.now()
+        probed = self._find_probed(table, request.model, caller)
+        if table is None:
+            raise NothingServed("no model is served yet: adopt one with 'heliotrope adopt'")
         feedback_token = None
-        if assignment.arm != "probe":
-            token = FeedbackToken(tuple(interaction_ids), user, caller.key_id, now + self.token_lifetime)
-            feedback_token = self.tokens.sign(token)
+        if probed is None:
+            feedback_token = self.tokens.sign(FeedbackToken(tuple(ids), user, caller.key_id, now + self.token_lifetime))
+        compared = compare(table, str(ids[0]), now) if probed is None and request.choices == 2 else None
+        assignments = compared or [probed or assign(table, user or str(ids[0]))] * request.choices
         return Exchange(
-            request, caller.key_id, user, assignment, table, interaction_ids, feedback_token, now, time.monotonic()
+            request=request,
+            key_id=caller.key_id,
+            user=user,
+            table=table,
+            choices=_make_choices(ids, assignments),
+            feedback_token=feedback_token,
+            served_at=now,
+            started=time.monotonic(),
+            collected=compared is not None,
         )
 
-    def _choose(
-        self, table: RoutingTable | None, model: str, caller: Caller, subject: str
-    ) -> tuple[Assignment, RoutingTable]:
+    def _find_probed(self, table: RoutingTable | None, model: str, caller: Caller) -> Assignment | None:
         """Front ends name the family and get their user's arm; operators name a version, and probe it."""
         if model == self.family and caller.role in OPERATORS:
             raise Forbidden(f"a key of the role {caller.role} may only ask for a version, such as '1'")
-        if table is None:
-            raise NothingServed("no model is served yet: adopt one with 'heliotrope adopt'")
-        if model == self.family:
-            return assign(table, subject), table
+        if model == self.family or table is None:
+            return None
         route = find_version(table, model) if caller.role in OPERATORS else None
         if route is None:
             raise ModelNotFound(f"the model '{model}' does not exist here; ask for '{self.family}'", param="model")
-        return Assignment("probe", route, 1.0), table
+        return Assignment("probe", route, 1.0)
 
     async def complete(self, exchange: Exchange) -> dict[str, Any]:
-        """The whole reply, once the exchange is recorded. Raises: UpstreamFailed."""
-        try:
-            body = await self._ask(exchange, lambda route: self.upstream.complete(route, exchange.request))
-        except UpstreamFailed as failure:
-            await self.recorder.record_and_wait(exchange, failure.reason)
-            raise
-        exchange.answers.add_completion(body)
+        """The whole reply, once the exchange is recorded. Raises: UpstreamFailed, when no choice was answered."""
+        bodies = await self._ask_all(exchange, self.upstream.complete)
+        for choice, body in bodies:
+            choice.answer.add_completion(body)
+            choice.total_seconds = exchange.elapsed_seconds
         await self.recorder.record_and_wait(exchange)
-        return self._brand(exchange, body) | {"heliotrope": exchange.describe()}
+        if not bodies:
+            raise _first_failure(exchange)
+        body = bodies[0][1]
+        if len(exchange.choices) > 1:
+            body = merge_completions([body for _, body in bodies], [choice.answer for choice, _ in bodies])
+        return brand(exchange, self.family, body) | {"heliotrope": exchange.describe()}
 
     async def open_stream(self, exchange: Exchange) -> AsyncGenerator[bytes, None]:
-        """Server-sent events of the reply; the model server has begun to answer. Raises: UpstreamFailed."""
-        try:
-            chunks = await self._ask(exchange, lambda route: self.upstream.stream(route, exchange.request))
-        except UpstreamFailed as failure:
-            await self.recorder.record_and_wait(exchange, failure.reason)
-            raise
-        return self._relay(exchange, chunks)
+        """Server-sent events of the reply; the model servers have begun to answer. Raises: UpstreamFailed."""
+        streams = await self._ask_all(exchange, self.upstream.stream)
+        if not streams:
+            await self.recorder.record_and_wait(exchange)
+            raise _first_failure(exchange)
+        return relay(exchange, streams, self.recorder, self.family)
 
-    async def _ask(self, exchange: Exchange, ask: Callable[[Route], Awaitable[T]]) -> T:
+    async def _ask_all(
+        self, exchange: Exchange, ask: Callable[[Route, dict[str, Any]], Awaitable[T]]
+    ) -> list[tuple[Choice, T]]:
+        """What each choice was answered with; one that failed before its first byte is left out, and says why."""
+        if len(exchange.choices) == 1:
+            answers = [await self._ask(exchange, exchange.choices[0], ask)]
+        else:
+            answers = await asyncio.gather(*(self._ask(exchange, choice, ask) for choice in exchange.choices))
+        return [
+            (choice, answer) for choice, answer in zip(exchange.choices, answers, strict=True) if answer is not None
+        ]
+
+    async def _ask(
+        self, exchange: Exchange, choice: Choice, ask: Callable[[Route, dict[str, Any]], Awaitable[T]]
+    ) -> T | None:
         """Ask the version that is meant; the champion, when that one fails before its first byte."""
-        champion = exchange.table.champion
+        request, champion = exchange.request, exchange.table.champion
         try:
-            answer = await ask(exchange.served)
+            try:
+                answer = await ask(choice.served, request.body_for(choice.served.model, choice.index))
+            except UpstreamFailed as failure:
+                if not (choice.assignment.may_fall_back and should_fall_back(failure.upstream_status)):
+                    raise
+                choice.served, choice.fell_back_because = champion, failure.reason
+                answer = await ask(champion, request.body_for(champion.model, choice.index))
         except UpstreamFailed as failure:
-            if exchange.assignment.arm not in ("canary", "holdback") or not should_fall_back(failure.upstream_status):
-                raise
-            exchange.served, exchange.fell_back_because = champion, failure.reason
-            answer = await ask(champion)
-        exchange.first_byte_seconds = time.monotonic() - exchange.started
-        FIRST_BYTE_SECONDS.labels(exchange.served.version).observe(exchange.first_byte_seconds)
+            choice.failure, choice.total_seconds = failure, exchange.elapsed_seconds
+            return None
+        choice.first_byte_seconds = exchange.elapsed_seconds
+        FIRST_BYTE_SECONDS.labels(choice.served.version).observe(choice.first_byte_seconds)
         return answer
 
-    async def _relay(self, exchange: Exchange, chunks: Chunks) -> AsyncGenerator[bytes, None]:
-        """Each chunk as it comes. Only one that may be the last is held back: it goes out, with what `heliotrope` has
-        to say, when the exchange is on disk.
-        """
-        held: dict[str, Any] | None = None
-        failure: UpstreamFailed | None = None
-        try:
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    exchange.answers.add_chunk(chunk)
-                    if held is not None:
-                        yield _make_event(held)
-                    branded = self._brand(exchange, chunk)
-                    held = branded if may_be_last(chunk) else None
-                    if held is None:
-                        yield _make_event(branded)
-        except UpstreamFailed as error:
-            failure = error
-        except (asyncio.CancelledError, GeneratorExit):
-            self.recorder.record(exchange, "client_disconnected")
-            raise
-        await self.recorder.record_and_wait(exchange, failure.reason if failure else None)
-        if failure is not None:
-            if held is not None:
-                yield _make_event(held)
-            last = describe_error(failure)
-        else:
-            last = held or self._make_last_chunk(exchange)
-        yield _make_event(last | {"heliotrope": exchange.describe()})
-        yield b"data: [DONE]\n\n"
 
-    def _brand(self, exchange: Exchange, body: dict[str, Any]) -> dict[str, Any]:
-        """Under our own id and name: the model server's name for a model is its own affair."""
-        if exchange.is_probe:
-            return body | {"model": exchange.served.version}
-        return body | {"id": str(exchange.interaction_ids[0]), "model": self.family}
-
-    def _make_last_chunk(self, exchange: Exchange) -> dict[str, Any]:
-        """For a stream that ended without a reason."""
-        return {
-            "id": str(exchange.interaction_ids[0]),
-            "object": "chat.completion.chunk",
-            "created": int(exchange.served_at.timestamp()),
-            "model": self.family,
-            "choices": [{"index": 0, "delta": {}, "finish_reason": None}],
-        }
+def _make_choices(ids: list[UUID], assignments: list[Assignment]) -> list[Choice]:
+    pairs = zip(ids, assignments, strict=True)
+    return [Choice(index, interaction_id, assignment) for index, (interaction_id, assignment) in enumerate(pairs)]
 
 
-def _make_event(content: dict[str, Any]) -> bytes:
-    return b"data: " + _encode(content) + b"\n\n"
+def _first_failure(exchange: Exchange) -> UpstreamFailed:
+    return next(choice.failure for choice in exchange.choices if choice.failure is not None)

@@ -1,13 +1,33 @@
 """One chat request on its way: who asked, what was meant, what was served."""
 
+import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from services.gateway.domain.assignment import Assignment
-from services.gateway.domain.completions import Answers
+from services.gateway.domain.completions import Answer
+from services.gateway.domain.errors import UpstreamFailed
 from services.gateway.domain.requests import ChatRequest
 from shared.events import Route, RoutingTable
+
+
+@dataclass
+class Choice:
+    """One answer of a reply: an interaction of its own."""
+
+    index: int
+    interaction_id: UUID
+    assignment: Assignment
+    served: Route = field(init=False)
+    fell_back_because: str | None = None
+    first_byte_seconds: float | None = None
+    total_seconds: float | None = None
+    answer: Answer = field(default_factory=Answer)
+    failure: UpstreamFailed | None = None
+
+    def __post_init__(self) -> None:
+        self.served = self.assignment.route
 
 
 @dataclass
@@ -15,38 +35,43 @@ class Exchange:
     request: ChatRequest
     key_id: str
     user: str | None
-    assignment: Assignment
     table: RoutingTable
-    interaction_ids: list[UUID]
+    choices: list[Choice]
     feedback_token: str | None
     """None for a probe, which is answered and not recorded."""
     served_at: datetime
     started: float
     """Monotonic seconds."""
-    served: Route = field(init=False)
-    fell_back_because: str | None = None
-    first_byte_seconds: float | None = None
-    answers: Answers = field(default_factory=Answers)
-
-    def __post_init__(self) -> None:
-        self.served = self.assignment.route
+    collected: bool = False
+    """Whether a collection request chose the versions, and not the users' assignment."""
 
     @property
     def is_probe(self) -> bool:
-        return self.assignment.arm == "probe"
+        return self.choices[0].assignment.arm == "probe"
 
     @property
-    def recorded_ids(self) -> list[UUID]:
-        """One interaction per choice that came; one, too, when none did."""
-        if self.is_probe:
-            return []
-        count = max(self.answers.choices, default=0) + 1
-        return self.interaction_ids[:count]
+    def elapsed_seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def answered(self) -> list[Choice]:
+        """The choices of the reply; one that failed before its first byte is none of them."""
+        return [choice for choice in self.choices if choice.first_byte_seconds is not None]
+
+    @property
+    def tells_usage_last(self) -> bool:
+        """Whether the client asked for a chunk of usage at the end of a stream whose choices come from several."""
+        options = self.request.body.get("stream_options")
+        return len(self.choices) > 1 and isinstance(options, dict) and options.get("include_usage") is True
 
     def describe(self) -> dict[str, object]:
         """What a reply tells about itself under `heliotrope`."""
-        return {
-            "interaction_ids": [str(interaction_id) for interaction_id in self.recorded_ids],
+        answered = self.answered or self.choices[:1]
+        told: dict[str, object] = {
+            "interaction_ids": [] if self.is_probe else [str(choice.interaction_id) for choice in answered],
             "feedback_token": self.feedback_token,
-            "model_version": self.served.version,
+            "model_version": answered[0].served.version,
         }
+        if self.table.collection is not None and self.table.collection.until > self.served_at and not self.is_probe:
+            told["side_by_side_wanted"] = True
+        return told

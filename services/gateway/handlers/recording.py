@@ -1,18 +1,15 @@
 """Every interaction goes to the spool before the last byte of its answer."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
-from uuid import UUID
 
 import msgspec
 import structlog
 
 from services.gateway.adapters.spool import Spool, SpoolFull
-from services.gateway.domain.completions import Answer
-from services.gateway.handlers.exchange import Exchange
+from services.gateway.handlers.exchange import Choice, Exchange
 from services.gateway.metrics import INTERACTIONS, SPOOL_LATE, UNRECORDED
 from shared.bus import Record, encode
 from shared.events import InteractionRecorded
@@ -29,9 +26,9 @@ class Recorder:
         self._max_event_bytes = max_event_bytes
         self._deadline_seconds = deadline_seconds
 
-    async def record_and_wait(self, exchange: Exchange, error: str | None = None) -> None:
+    async def record_and_wait(self, exchange: Exchange) -> None:
         """Returns when the exchange is on disk, or cannot be recorded, or the deadline has passed."""
-        kept = self.record(exchange, error)
+        kept = self.record(exchange)
         if kept is None:
             return
         waiting = asyncio.wrap_future(kept)
@@ -41,11 +38,16 @@ class Recorder:
             SPOOL_LATE.inc()
 
     def record(self, exchange: Exchange, error: str | None = None) -> "Future[None] | None":
-        """Queue the exchange for the disk; None when there is nothing to wait for."""
+        """Queue the exchange for the disk; None when there is nothing to wait for.
+
+        `error` holds for every choice that has not failed for a reason of its own.
+        """
         if exchange.is_probe:
             return None
-        INTERACTIONS.labels(exchange.assignment.arm, "answered" if error is None else "failed").inc()
-        records = self._encode(derive_interactions(exchange, error, time.monotonic() - exchange.started))
+        events = [derive_interaction(exchange, choice, error) for choice in exchange.choices]
+        for choice, event in zip(exchange.choices, events, strict=True):
+            INTERACTIONS.labels(choice.assignment.arm, "failed" if event.error else "answered").inc()
+        records = self._encode(events)
         if not records:
             return None
         try:
@@ -75,48 +77,43 @@ def _count_failure(kept: "Future[None]", count: int) -> None:
         UNRECORDED.labels("spool_failed").inc(count)
 
 
-def derive_interactions(exchange: Exchange, error: str | None, total_seconds: float) -> list[InteractionRecorded]:
-    """One interaction per choice. Completion tokens are counted over all choices: a single choice has them."""
-    request, answers = exchange.request, exchange.answers
-    ids = exchange.recorded_ids
-    return [
-        InteractionRecorded(
-            interaction_id=interaction_id,
-            messages=request.messages,
-            answer=answer.text,
-            model_version=exchange.served.version,
-            served_at=exchange.served_at,
-            key_id=exchange.key_id,
-            conversation_id=request.conversation_id,
-            user=exchange.user,
-            intended_version=exchange.assignment.route.version,
-            rollout_id=exchange.table.rollout_id,
-            propensity=exchange.assignment.propensity,
-            error=error,
-            prompt_tokens=answers.prompt_tokens,
-            completion_tokens=answers.completion_tokens if len(ids) == 1 else None,
-            first_byte_seconds=exchange.first_byte_seconds,
-            total_seconds=total_seconds,
-            metadata=_describe(exchange, interaction_id, answer) or None,
-        )
-        for interaction_id, answer in (
-            (interaction_id, answers.choices.get(index, Answer())) for index, interaction_id in enumerate(ids)
-        )
-    ]
+def derive_interaction(exchange: Exchange, choice: Choice, error: str | None) -> InteractionRecorded:
+    """What is known of one choice. Evidence about a rollout is what the users' assignment brought about only."""
+    request, answer = exchange.request, choice.answer
+    return InteractionRecorded(
+        interaction_id=choice.interaction_id,
+        messages=request.messages,
+        answer=answer.text,
+        model_version=choice.served.version,
+        served_at=exchange.served_at,
+        key_id=exchange.key_id,
+        conversation_id=request.conversation_id,
+        user=exchange.user,
+        intended_version=choice.assignment.route.version,
+        rollout_id=None if exchange.collected else exchange.table.rollout_id,
+        propensity=choice.assignment.propensity,
+        solicited=request.solicits,
+        error=choice.failure.reason if choice.failure else error,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+        first_byte_seconds=choice.first_byte_seconds,
+        total_seconds=choice.total_seconds if choice.total_seconds is not None else exchange.elapsed_seconds,
+        metadata=_describe(exchange, choice) or None,
+    )
 
 
-def _describe(exchange: Exchange, interaction_id: UUID, answer: Answer) -> dict[str, Any]:
+def _describe(exchange: Exchange, choice: Choice) -> dict[str, Any]:
     """The client's metadata, and what else bears on the answer's worth as evidence."""
     metadata: dict[str, Any] = dict(exchange.request.body.get("metadata") or {})
-    if answer.finish_reason:
-        metadata["finish_reason"] = answer.finish_reason
-    if answer.tool_calls:
-        metadata["tool_calls"] = answer.tool_calls
+    if choice.answer.finish_reason:
+        metadata["finish_reason"] = choice.answer.finish_reason
+    if choice.answer.tool_calls:
+        metadata["tool_calls"] = choice.answer.tool_calls
     if exchange.request.body.get("tools"):
         metadata["tools"] = exchange.request.body["tools"]
-    if exchange.fell_back_because:
-        metadata["fell_back_because"] = exchange.fell_back_because
-    siblings = [str(sibling) for sibling in exchange.recorded_ids if sibling != interaction_id]
+    if choice.fell_back_because:
+        metadata["fell_back_because"] = choice.fell_back_because
+    siblings = [str(other.interaction_id) for other in exchange.answered if other is not choice]
     if siblings:
         metadata["sibling_interaction_ids"] = siblings
     return metadata

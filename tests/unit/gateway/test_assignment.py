@@ -1,7 +1,9 @@
 """Who is served what, over many users."""
 
 import itertools
+from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,11 +11,12 @@ from hypothesis import strategies as st
 from services.gateway.domain.assignment import (
     assign,
     calculate_bucket,
+    compare,
     find_version,
     list_routes,
     should_fall_back,
 )
-from shared.events import Route, RoutingTable
+from shared.events import Collection, Route, RoutingTable
 
 USERS = [f"user-{number}" for number in range(20_000)]
 
@@ -109,3 +112,24 @@ def test_versions_in_service_can_be_found():
 def test_only_a_fault_of_the_server_is_worth_another_try():
     assert [status for status in (None, 500, 503, 429, 404, 401) if not should_fall_back(status)] == []
     assert [status for status in (400, 413, 422) if should_fall_back(status)] == []
+
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def collecting(table: RoutingTable, until: datetime) -> RoutingTable:
+    return msgspec.structs.replace(table, collection=Collection(until=until))
+
+
+def test_a_collection_request_puts_champion_and_canary_side_by_side_in_either_order():
+    routing = collecting(table(5), NOW + timedelta(hours=1))
+    orders = [tuple(side.route.version for side in compare(routing, user, NOW) or []) for user in USERS[:2_000]]
+    assert set(orders) == {("1", "2"), ("2", "1")}
+    assert abs(orders.count(("1", "2")) - 1_000) < 116  # 2.6 standard deviations, p = 0.01
+
+
+@pytest.mark.parametrize(
+    "routing", [table(5), collecting(table(5), NOW), collecting(table(5, canary=False), NOW + timedelta(hours=1))]
+)
+def test_without_a_request_in_force_or_a_canary_nothing_is_compared(routing: RoutingTable):
+    assert compare(routing, "ada", NOW) is None

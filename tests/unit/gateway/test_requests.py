@@ -51,3 +51,17 @@ def test_the_conversation_comes_from_the_body_else_from_the_header():
 def test_null_means_the_default():
     request = read_request(BODY | {"n": None, "stream": None, "user": None, "metadata": None}, None)
     assert (request.choices, request.stream, request.user) == (1, False, None)
+
+
+def test_each_of_several_choices_is_a_request_of_its_own_with_a_seed_of_its_own():
+    request = read_request(BODY | {"n": 2, "seed": 7}, None)
+    assert [request.body_for("m", choice) for choice in (0, 1)] == [
+        BODY | {"model": "m", "seed": 7},
+        BODY | {"model": "m", "seed": 8},
+    ]
+
+
+def test_feedback_is_solicited_by_side_by_side_answers_or_when_the_front_end_says_so():
+    assert not read_request(BODY, None).solicits
+    assert read_request(BODY | {"n": 2}, None).solicits
+    assert read_request(BODY | {"metadata": {"solicited": "true"}}, None).solicits

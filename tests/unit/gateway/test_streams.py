@@ -1,11 +1,12 @@
 """Events out of bytes, and answers out of chunks."""
 
 import itertools
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.domain.completions import Answers, may_be_last
+from services.gateway.domain.completions import Answer, may_be_last, merge_completions
 from services.gateway.domain.sse import EventParser
 
 STREAM = b'data: {"a": "\xe2\x80\xa8"}\r\n\r\n: keep-alive\n\ndata:one\ndata: two\nid: 7\n\ndata: [DONE]\n\n'
@@ -27,45 +28,61 @@ def test_a_stream_that_ends_without_an_empty_line_still_ends_its_event():
     assert parse([b"data: last"]) == [b"last"]
 
 
-def chunk(index: int, *, finish: str | None = None, **delta: object) -> dict[str, object]:
-    return {"choices": [{"index": index, "delta": delta, "finish_reason": finish}]}
+def chunk(*, finish: str | None = None, **delta: object) -> dict[str, object]:
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
 
 
-def test_interleaved_choices_are_put_together_each_for_itself():
-    answers = Answers()
+def test_an_answer_is_put_together_from_its_chunks():
+    answer = Answer()
     for part in (
-        chunk(0, role="assistant"),
-        chunk(0, content="Send "),
-        chunk(1, content="Which"),
-        chunk(0, content="us", finish="stop"),
-        chunk(1, content=" lamp?", finish="length"),
+        chunk(role="assistant"),
+        chunk(content="Send "),
+        chunk(content="us", finish="stop"),
         {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 5}},
     ):
-        answers.add_chunk(part)
-    assert [(answer.text, answer.finish_reason) for answer in answers.choices.values()] == [
-        ("Send us", "stop"),
-        ("Which lamp?", "length"),
-    ]
-    assert (answers.prompt_tokens, answers.completion_tokens) == (9, 5)
+        answer.add_chunk(part)
+    assert (answer.text, answer.finish_reason) == ("Send us", "stop")
+    assert (answer.prompt_tokens, answer.completion_tokens) == (9, 5)
 
 
 def test_the_pieces_of_a_tool_call_are_joined():
-    answers = Answers()
-    answers.add_chunk(chunk(0, tool_calls=[{"index": 0, "id": "c1", "function": {"name": "find", "arguments": '{"o'}}]))
-    answers.add_chunk(chunk(0, tool_calls=[{"index": 0, "function": {"arguments": 'rder": 7}'}}]))
-    [call] = answers.choices[0].tool_calls
+    answer = Answer()
+    answer.add_chunk(chunk(tool_calls=[{"index": 0, "id": "c1", "function": {"name": "find", "arguments": '{"o'}}]))
+    answer.add_chunk(chunk(tool_calls=[{"index": 0, "function": {"arguments": 'rder": 7}'}}]))
+    answer.add_chunk(chunk(tool_calls=[{"index": 0, "function": "strange"}]))
+    [call] = answer.tool_calls
     assert call["function"] == {"name": "find", "arguments": '{"order": 7}'}
 
 
 def test_strange_bodies_make_empty_answers_not_errors():
     for body in ({}, {"choices": None}, {"choices": [7]}, {"choices": [{"message": "x"}]}, {"usage": 3}):
-        answers = Answers()
-        answers.add_completion(body)
-        answers.add_chunk(body)
-        assert all(answer.text == "" for answer in answers.choices.values())
+        answer = Answer()
+        answer.add_completion(body)
+        answer.add_chunk(body)
+        assert answer.text == ""
+
+
+def test_several_completions_become_one_reply_that_counts_the_prompt_once():
+    bodies: list[dict[str, Any]] = [
+        {
+            "id": f"req-{text}",
+            "choices": [{"index": 0, "message": {"content": text}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 9, "completion_tokens": tokens, "total_tokens": 9 + tokens},
+        }
+        for text, tokens in (("Send us", 2), ("Which lamp?", 3))
+    ]
+    answers = [Answer(), Answer()]
+    for answer, body in zip(answers, bodies, strict=True):
+        answer.add_completion(body)
+    reply = merge_completions(bodies, answers)
+    assert [(choice["index"], choice["message"]["content"]) for choice in reply["choices"]] == [
+        (0, "Send us"),
+        (1, "Which lamp?"),
+    ]
+    assert reply["usage"] == {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
 
 
 def test_only_an_ending_chunk_may_be_the_last():
-    assert not may_be_last(chunk(0, content="Send"))
-    assert may_be_last(chunk(0, finish="stop"))
+    assert not may_be_last(chunk(content="Send"))
+    assert may_be_last(chunk(finish="stop"))
     assert may_be_last({"choices": [], "usage": {}})
