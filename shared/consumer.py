@@ -1,14 +1,15 @@
-"""The consumer loop: at least once, one transaction per polled batch, a savepoint per event, offsets after it."""
+"""The consumer loop: at least once, one transaction per polled batch, each event isolated, offsets after it."""
 
 import threading
 import time
+from contextlib import nullcontext
 from typing import Protocol
 
 import structlog
 from sqlalchemy.orm import Session
 
 from shared.bus import Consumer, Record, decode
-from shared.db import SessionFactory, is_transient
+from shared.db import SessionFactory, is_full, is_transient
 from shared.dead_letters import DeadLetters
 from shared.errors import UndecodableEvent
 from shared.events import AnyEvent
@@ -37,7 +38,8 @@ class ConsumerLoop:
     """Feeds a handler from the bus until told to stop.
 
     A failure that may pass (the database is away, a deadlock) repeats the batch, with back-off, before anything else is
-    polled. Any other failure of one event sends that record to its dead-letter topic, and its neighbours go on.
+    polled. Any other failure of one event sends that record to its dead-letter topic, and its neighbours go on. A batch
+    that fails as a whole is halved until what is wrong with it stands alone.
     """
 
     def __init__(
@@ -47,12 +49,16 @@ class ConsumerLoop:
         handler: Handler,
         sessions: SessionFactory,
         dead_letters: DeadLetters,
+        *,
+        savepoints: bool = True,
     ) -> None:
+        """Without `savepoints`, `handle` must leave the transaction usable whatever it raises."""
         self._name = name
         self._consumer = consumer
         self._handler = handler
         self._sessions = sessions
         self._dead_letters = dead_letters
+        self._savepoints = savepoints
 
     def run(self, stop: threading.Event) -> None:
         lag_at = 0.0
@@ -83,16 +89,24 @@ class ConsumerLoop:
             delay = min(delay * 2, MAX_BACKOFF_SECONDS)
 
     def handle_batch(self, records: list[Record]) -> None:
-        """Handle the records in one transaction; if that fails as a whole, each in its own."""
-        decoded = self._decode(records)
+        """Handle the records in one transaction; if that fails as a whole, in halves, down to single records."""
+        self._handle_decoded(self._decode(records))
+
+    def _handle_decoded(self, decoded: list[tuple[Record, AnyEvent]]) -> None:
+        if not decoded:
+            return
         try:
             self._run_transaction(decoded)
         except Exception as error:
-            if is_transient(error):
+            if is_transient(error) and not (is_full(error) and len(decoded) > 1):
                 raise
-            logger.warning("batch_split", consumer=self._name, error=repr(error), records=len(decoded))
-            for item in decoded:
-                self._run_alone(item)
+            if len(decoded) == 1:
+                self._put_aside(decoded[0][0], error)
+                return
+            logger.warning("batch_split", consumer=self._name, error=type(error).__name__, records=len(decoded))
+            half = len(decoded) // 2
+            self._handle_decoded(decoded[:half])
+            self._handle_decoded(decoded[half:])
 
     def _decode(self, records: list[Record]) -> list[tuple[Record, AnyEvent]]:
         decoded: list[tuple[Record, AnyEvent]] = []
@@ -111,7 +125,7 @@ class ConsumerLoop:
             for record, event in decoded:
                 with event_context(event):
                     try:
-                        with session.begin_nested():
+                        with session.begin_nested() if self._savepoints else nullcontext():
                             self._handler.handle(session, event)
                     except Exception as error:
                         if is_transient(error):
@@ -124,14 +138,6 @@ class ConsumerLoop:
             self._put_aside(record, failure)
         for event in handled:
             CONSUMED.labels(self._name, event.topic, "handled").inc()
-
-    def _run_alone(self, item: tuple[Record, AnyEvent]) -> None:
-        try:
-            self._run_transaction([item])
-        except Exception as error:
-            if is_transient(error):
-                raise
-            self._put_aside(item[0], error)
 
     def _put_aside(self, record: Record, error: Exception) -> None:
         """The reason names the error's kind and our own words for it, never the record's text."""

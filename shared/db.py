@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Iterable
 
+import psycopg
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from shared.settings import Settings
+
+TRANSIENT = frozenset({"08", "40", "53", "55", "57"})
+"""Classes of SQLSTATE: connection, rollback (deadlock), resources, object not in state (locks), operator's doing."""
 
 SessionFactory = Callable[[], Session]
 
@@ -33,17 +37,53 @@ def check_database(engine: Engine) -> None:
         connection.execute(text("SELECT 1"))
 
 
+LOCK_ALL = text(
+    """
+    SELECT count(pg_advisory_xact_lock(key)) FROM (
+        SELECT DISTINCT hashtextextended(name, 0) AS key FROM unnest(CAST(:names AS text[])) AS name ORDER BY key
+    ) AS ordered
+    """
+)
+
+
 def lock_all(session: Session, names: Iterable[str]) -> None:
-    """Hold an advisory lock on each name until the transaction ends; taken in one order, so nobody deadlocks."""
-    for name in sorted(set(names)):
-        session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
+    """Hold an advisory lock on each name until the transaction ends; taken in one order, so nobody deadlocks.
+
+    One statement, however many names; Postgres has room for `max_locks_per_transaction` times `max_connections`.
+    """
+    if wanted := list(set(names)):
+        session.execute(LOCK_ALL, {"names": wanted})
+
+
+def hold_shared(session: Session, name: str) -> None:
+    """Hold a shared advisory lock until the transaction ends: `wait_for_holders` waits for it."""
+    session.execute(text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:name, 1))"), {"name": name})
+
+
+def wait_for_holders(session: Session, name: str) -> None:
+    """Return once every transaction that held the shared lock before is over; what they wrote can be seen then."""
+    parameters = {"name": name}
+    session.execute(text("SELECT pg_advisory_lock(hashtextextended(:name, 1))"), parameters)
+    session.execute(text("SELECT pg_advisory_unlock(hashtextextended(:name, 1))"), parameters)
+
+
+class ConcurrentChange(ConnectionError):
+    """Another transaction wrote the same rows meanwhile: the same work succeeds when it is done again."""
+
+
+def find_sqlstate(error: BaseException) -> str | None:
+    """Of an error of the database, its SQLSTATE."""
+    return getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
 
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same transaction may succeed later: a lost connection, a deadlock, a timeout, a full server."""
-    if not isinstance(error, DBAPIError):
+    if not isinstance(error, DBAPIError | psycopg.Error):
         return isinstance(error, ConnectionError | TimeoutError)
-    if error.connection_invalidated:
-        return True
-    state = getattr(error.orig, "sqlstate", None)
-    return state is None or state[:2] in {"08", "40", "53", "57", "55"}
+    state = find_sqlstate(error)
+    return state is None or state[:2] in TRANSIENT or (isinstance(error, DBAPIError) and error.connection_invalidated)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the server has no room for so many locks: half as many may fit."""
+    return find_sqlstate(error) == "53200"

@@ -2,11 +2,14 @@
 
 from sqlalchemy.orm import Session
 
+from services.curator.domain.arrivals import ArrivedFeedback, ArrivedInteraction
 from services.curator.domain.standing import list_interactions
 from services.curator.handlers.control import close_on_evaluation, close_on_rollout, close_on_training, follow_routing
 from services.curator.handlers.derivation import derive_groups
-from services.curator.handlers.evidence import store_feedback, store_interaction
-from shared.db import lock_all
+from services.curator.handlers.evidence import store_feedback, store_interactions
+from services.curator.handlers.reading import read_feedback, read_interaction
+from services.curator.repository.batches import EVIDENCE
+from shared.db import hold_shared, lock_all
 from shared.events import (
     AnyEvent,
     EvaluationCompleted,
@@ -27,32 +30,46 @@ CONSUMED: tuple[type[Event], ...] = (
 
 
 class CuratorConsumer:
-    """Stores a batch's evidence, then derives each prompt group that it touched, once."""
+    """Takes a batch's evidence apart in memory, then stores all of it and derives each prompt group it touched, once.
+
+    So a batch costs a fixed number of statements, and `handle` writes nothing for evidence: what is wrong with one
+    event shows before the database is asked.
+    """
 
     def __init__(self) -> None:
-        self._touched: set[str] = set()
+        self._interactions: list[ArrivedInteraction] = []
+        self._feedback: list[ArrivedFeedback] = []
 
     def prepare(self, session: Session, events: list[AnyEvent]) -> None:
         """Lock every interaction spoken of, so that feedback cannot be parked while its interaction is being stored."""
-        self._touched = set()
+        self._interactions, self._feedback = [], []
+        hold_shared(session, EVIDENCE)
         lock_all(session, (f"interaction:{key}" for event in events for key in _list_locked(event)))
 
     def handle(self, session: Session, event: AnyEvent) -> None:
         match event:
             case InteractionRecorded():
-                self._touched |= store_interaction(session, event)
+                self._interactions.append(read_interaction(event))
             case FeedbackReceived():
-                self._touched |= store_feedback(session, event)
-            case TrainingCompleted():
-                close_on_training(session, event)
-            case EvaluationCompleted():
-                close_on_evaluation(session, event)
-            case RolloutAdvanced():
-                follow_routing(session, event)
-                close_on_rollout(session, event)
+                self._feedback.append(read_feedback(event))
+            case _:
+                with session.begin_nested():
+                    _follow(session, event)
 
     def finish(self, session: Session, events: list[AnyEvent]) -> None:
-        derive_groups(session, self._touched)
+        touched = store_interactions(session, self._interactions) | store_feedback(session, self._feedback)
+        derive_groups(session, touched)
+
+
+def _follow(session: Session, event: AnyEvent) -> None:
+    match event:
+        case TrainingCompleted():
+            close_on_training(session, event)
+        case EvaluationCompleted():
+            close_on_evaluation(session, event)
+        case RolloutAdvanced():
+            follow_routing(session, event)
+            close_on_rollout(session, event)
 
 
 def _list_locked(event: AnyEvent) -> list[str]:

@@ -78,7 +78,7 @@ class Curator:
         broker = MemoryBroker()
         producer, consumer = MemoryProducer(broker), MemoryConsumer(broker, [], "heliotrope-curator")
         self.loop = ConsumerLoop(
-            "curator", consumer, CuratorConsumer(), self.sessions, DeadLetters(producer, "curator")
+            "curator", consumer, CuratorConsumer(), self.sessions, DeadLetters(producer, "curator"), savepoints=False
         )
         self.broker = broker
 

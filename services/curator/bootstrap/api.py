@@ -26,6 +26,8 @@ logger = structlog.get_logger(__name__)
 
 SERVICE = "curator"
 PORT = 3
+BATCH_RECORDS = 1000
+"""A batch costs a fixed number of statements, and a lock for each interaction and prompt in it."""
 
 
 def now() -> datetime:
@@ -48,8 +50,11 @@ def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
         f"{settings.topic_prefix}heliotrope-{SERVICE}",
         client_id=SERVICE,
         session_timeout_seconds=settings.consumer_session_timeout_seconds,
+        max_records=BATCH_RECORDS,
     )
-    loop = ConsumerLoop(SERVICE, consumer, CuratorConsumer(), sessions, DeadLetters(producer, SERVICE))
+    loop = ConsumerLoop(
+        SERVICE, consumer, CuratorConsumer(), sessions, DeadLetters(producer, SERVICE), savepoints=False
+    )
     keys = KeyRing(partial(load_keys, sessions))
     try:
         keys.refresh()

@@ -1,75 +1,131 @@
-"""Pairs and labels: rewritten whenever their group's evidence changes."""
+"""Pairs and labels: what changes when their group's evidence does."""
 
-from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, or_, select
+from psycopg import sql
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from services.curator.domain.pairing import Derived
 from services.curator.domain.rules import Answer, PreferencePair, UnpairedLabel
+from services.curator.repository.batches import connection_of, copy_rows, fetch
 from shared.tables.curator import Label, Pair, Prompt
 
-INSERTED_AT_ONCE = 500
+PAIR_COLUMNS = (
+    "pair_id",
+    "prompt_hash",
+    "rule",
+    "rule_version",
+    "chosen",
+    "rejected",
+    "chosen_interaction_id",
+    "rejected_interaction_id",
+    "chosen_version",
+    "rejected_version",
+    "evidence",
+    "epsilon",
+    "state",
+    "reason",
+)
+LABEL_COLUMNS = (
+    "label_id",
+    "prompt_hash",
+    "rule",
+    "rule_version",
+    "interaction_id",
+    "model_version",
+    "desirable",
+    "evidence",
+    "epsilon",
+)
 
 
-def replace_derived(session: Session, groups: dict[str, Derived]) -> None:
-    """Make these the pairs and labels of their prompts. What was there before keeps its `created_at`."""
-    made = _load_created(session, list(groups))
-    session.execute(delete(Pair).where(Pair.prompt_hash.in_(list(groups))))
-    session.execute(delete(Label).where(Label.prompt_hash.in_(list(groups))))
-    now = datetime.now(UTC)
-    pairs = [_dump_pair(key, pair, made.get(pair.pair_id, now)) for key in groups for pair in groups[key].pairs]
-    labels = [_dump_label(key, label, made.get(label.label_id, now)) for key in groups for label in groups[key].labels]
-    for start in range(0, len(pairs), INSERTED_AT_ONCE):
-        session.execute(insert(Pair), pairs[start : start + INSERTED_AT_ONCE])
-    for start in range(0, len(labels), INSERTED_AT_ONCE):
-        session.execute(insert(Label), labels[start : start + INSERTED_AT_ONCE])
+def save_derived(session: Session, groups: Mapping[str, Derived]) -> None:
+    """Make these the pairs and labels of their prompts; rows that stay as they are are not touched."""
+    prompt_hashes = list(groups)
+    standing = _load_standing(session, prompt_hashes)
+    pairs = {pair.pair_id: (key, pair) for key in groups for pair in groups[key].pairs}
+    _delete(session, "pairs", "pair_id", standing.keys() - pairs.keys())
+    changed = [
+        pair for key, (_, pair) in pairs.items() if key in standing and standing[key] != (pair.state, pair.reason)
+    ]
+    _update_states(session, changed)
+    new = [_pair_row(key, pair) for key, pair in pairs.values() if pair.pair_id not in standing]
+    if new:
+        copy_rows(session, "pairs", PAIR_COLUMNS, new)
+    labelled = set(_list_labels(session, prompt_hashes))
+    labels = {label.label_id: (key, label) for key in groups for label in groups[key].labels}
+    _delete(session, "labels", "label_id", labelled - labels.keys())
+    if rows := [_label_row(key, label) for key, label in labels.values() if label.label_id not in labelled]:
+        copy_rows(session, "labels", LABEL_COLUMNS, rows)
 
 
-def _load_created(session: Session, prompt_hashes: Collection[str]) -> dict[str, datetime]:
-    pairs = session.execute(select(Pair.pair_id, Pair.created_at).where(Pair.prompt_hash.in_(list(prompt_hashes))))
-    labels = session.execute(select(Label.label_id, Label.created_at).where(Label.prompt_hash.in_(list(prompt_hashes))))
-    return {key: created_at for rows in (pairs, labels) for key, created_at in rows}
+def _load_standing(session: Session, prompt_hashes: list[str]) -> dict[str, tuple[str, str | None]]:
+    """(state, reason) of every pair of these groups."""
+    query = "SELECT pair_id, state, reason FROM curator.pairs WHERE prompt_hash = ANY(%s)"
+    return {pair_id: (state, reason) for pair_id, state, reason in fetch(session, query, prompt_hashes)}
 
 
-def _dump_pair(prompt_hash: str, pair: PreferencePair, created_at: datetime) -> dict[str, Any]:
+def _list_labels(session: Session, prompt_hashes: list[str]) -> list[str]:
+    query = "SELECT label_id FROM curator.labels WHERE prompt_hash = ANY(%s)"
+    return [label_id for (label_id,) in fetch(session, query, prompt_hashes)]
+
+
+def _delete(session: Session, table: Literal["pairs", "labels"], column: str, keys: Collection[str]) -> None:
+    if keys:
+        connection_of(session).execute(
+            sql.SQL("DELETE FROM curator.{} WHERE {} = ANY(%s)").format(sql.Identifier(table), sql.Identifier(column)),
+            (list(keys),),
+        )
+
+
+def _update_states(session: Session, pairs: list[PreferencePair]) -> None:
+    """A pair whose state changes counts as new: it is drawn a new `sequence`."""
+    with connection_of(session).cursor() as cursor:
+        cursor.executemany(
+            """
+            UPDATE curator.pairs SET state = %s, reason = %s, sequence = nextval('curator.derived_sequence')
+            WHERE pair_id = %s
+            """,
+            [(pair.state, pair.reason, pair.pair_id) for pair in pairs],
+        )
+
+
+def _pair_row(prompt_hash: str, pair: PreferencePair) -> tuple[object, ...]:
     draft = pair.draft
     chosen = draft.chosen if isinstance(draft.chosen, Answer) else None
-    return {
-        "pair_id": pair.pair_id,
-        "prompt_hash": prompt_hash,
-        "rule": draft.rule.name,
-        "rule_version": draft.rule.version,
-        "chosen": draft.chosen.text,
-        "rejected": draft.rejected.text,
-        "chosen_interaction_id": chosen.interaction_id if chosen else None,
-        "rejected_interaction_id": draft.rejected.interaction_id,
-        "chosen_version": chosen.model_version if chosen else None,
-        "rejected_version": draft.rejected.model_version,
-        "evidence": sorted(draft.evidence),
-        "epsilon": draft.rule.epsilon,
-        "state": pair.state,
-        "reason": pair.reason,
-        "created_at": created_at,
-    }
+    return (
+        pair.pair_id,
+        prompt_hash,
+        draft.rule.name,
+        draft.rule.version,
+        draft.chosen.text,
+        draft.rejected.text,
+        chosen.interaction_id if chosen else None,
+        draft.rejected.interaction_id,
+        chosen.model_version if chosen else None,
+        draft.rejected.model_version,
+        sorted(draft.evidence),
+        draft.rule.epsilon,
+        pair.state,
+        pair.reason,
+    )
 
 
-def _dump_label(prompt_hash: str, label: UnpairedLabel, created_at: datetime) -> dict[str, Any]:
-    return {
-        "label_id": label.label_id,
-        "prompt_hash": prompt_hash,
-        "rule": label.rule.name,
-        "rule_version": label.rule.version,
-        "interaction_id": label.answer.interaction_id,
-        "model_version": label.answer.model_version,
-        "desirable": label.desirable,
-        "evidence": sorted(label.evidence),
-        "epsilon": label.rule.epsilon,
-        "created_at": created_at,
-    }
+def _label_row(prompt_hash: str, label: UnpairedLabel) -> tuple[object, ...]:
+    return (
+        label.label_id,
+        prompt_hash,
+        label.rule.name,
+        label.rule.version,
+        label.answer.interaction_id,
+        label.answer.model_version,
+        label.desirable,
+        sorted(label.evidence),
+        label.rule.epsilon,
+    )
 
 
 def list_pairs(
