@@ -68,8 +68,8 @@ def _answer(rng: random.Random, at: datetime, question: str, user: str) -> Inter
         interaction_id=make_id(rng, at),
         messages=[SYSTEM, {"role": "user", "content": question}],
         answer=(
-            f"I am sorry to hear that. We can offer you {offers[0]} or {offers[1]}, whichever you prefer. Please tell us "
-            f"the number {rng.randrange(100, 999)} that is printed on the label, and we will see to {offers[2]} as well."
+            f"I am sorry to hear that. We can offer you {offers[0]} or {offers[1]}, whichever you prefer. Please tell "
+            f"us the number {rng.randrange(100, 999)} that is printed on the label, and we see to {offers[2]} as well."
         ),
         model_version="7",
         served_at=at,
