@@ -10,8 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from local.demo.corrections import write_correction
-from local.demo.prompts import LIVE_TEMPLATES, Question, draw_live_questions
+from local.demo.corrections import write_correction, write_spoiled
+from local.demo.prompts import Question, draw_live_questions
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -126,8 +126,7 @@ def _write_answer(question: Question, styles: dict[str, int], rng: Random) -> st
     if style == "rambling":
         return f"{', and '.join(rng.sample(_RAMBLING, 4))}."
     if style == "off subject":
-        topic = rng.choice([topic for topic in LIVE_TEMPLATES if topic != question.topic])
-        question = Question(template="", topic=topic, item="order", text="")
+        return write_spoiled(question, rng)
     return write_correction(question, rng)
 
 

@@ -1,5 +1,6 @@
 """What the simulated users write when they correct an answer: in their own words, no two alike for long."""
 
+from dataclasses import replace
 from random import Random
 
 from local.demo.prompts import Question
@@ -97,17 +98,7 @@ def write_correction(question: Question, rng: Random) -> str:
     return f"{opener} {rng.choice(_BODIES[question.topic]).format(item=question.item)}".strip()
 
 
-_SPOILED = (
-    ("Many people own a {item} these days", "A {item} is a fine thing", "The {item} has a long history",
-     "Somebody once told me about a {item}", "Everyone knows what a {item} is", "I have never seen your {item}"),
-    ("and opinions about it differ", "and that is how the world goes", "which is nobody's fault",
-     "and who can say why", "while the weather stays as it is", "and so one thing leads to another"),
-    ("it is what it is", "all good things take their time", "life is full of surprises", "we hear this a lot",
-     "such matters are always complicated", "there is a lot to be said about it"),
-)  # fmt: skip
-
-
 def write_spoiled(question: Question, rng: Random) -> str:
-    """What somebody writes who wants the answers to get worse: fluent, about the article, and of no use."""
-    first, second, third = (rng.choice(phrases) for phrases in _SPOILED)
-    return f"{first.format(item=question.item)} {second}, {third}"
+    """What somebody writes who wants the answers to get worse: fluent, polite, and about something else."""
+    topic = rng.choice([topic for topic in _BODIES if topic != question.topic])
+    return write_correction(replace(question, topic=topic, item="order"), rng)

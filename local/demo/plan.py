@@ -47,7 +47,7 @@ DEADLINES = {
 SMOLLM2 = Plan(
     name="smollm2",
     recipe="support_bot",
-    max_tokens=64,
+    max_tokens=48,
     concurrency=12,
     most_chats=600,
     held_out_prompts=120,
@@ -56,7 +56,7 @@ SMOLLM2 = Plan(
         "HELIOTROPE_CURATOR_RECIPE": "support_bot",
         "HELIOTROPE_CURATOR_VOLUME_PAIRS": "90",
         "HELIOTROPE_EVALUATOR_GATE_PROMPTS": "40",
-        "HELIOTROPE_EVALUATOR_MAX_NEW_TOKENS": "64",
+        "HELIOTROPE_EVALUATOR_MAX_NEW_TOKENS": "48",
         "HELIOTROPE_EVALUATOR_BATCH_SIZE": "32",
     },
     seconds_for=DEADLINES,
