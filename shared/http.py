@@ -11,11 +11,14 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.errors import FieldError, HeliotropeError
+from shared.db import is_transient
+from shared.errors import FieldError, HeliotropeError, Unavailable
 from shared.ids import new_id
 from shared.metrics import REQUEST_SECONDS, REQUESTS
 
@@ -45,6 +48,8 @@ def create_app(
     app.add_exception_handler(HeliotropeError, _render_error)
     app.add_exception_handler(RequestValidationError, _render_validation_error)
     app.add_exception_handler(HTTPException, _render_http_exception)
+    app.add_exception_handler(DBAPIError, _render_database_error)
+    app.add_exception_handler(PoolTimeout, _render_database_error)
     app.add_exception_handler(Exception, _render_unexpected)
 
     @app.get("/healthz", tags=["operations"])
@@ -169,6 +174,14 @@ async def _render_http_exception(request: Request, error: Exception) -> Response
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
     return render_problem(error.status_code, title, str(error.detail), headers=error.headers)
+
+
+async def _render_database_error(request: Request, error: Exception) -> Response:
+    """A database that is away for now is no fault of ours: the caller may try again."""
+    if not isinstance(error, PoolTimeout) and not is_transient(error):
+        return await _render_unexpected(request, error)
+    logger.warning("database_away", path=request.url.path, error=type(error).__name__)
+    return await _render_error(request, Unavailable("the database does not answer"))
 
 
 async def _render_unexpected(request: Request, error: Exception) -> Response:

@@ -3,7 +3,9 @@
 import httpx
 import pytest
 from fastapi import Depends, FastAPI, Request
+from psycopg.errors import UndefinedColumn
 from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash, require
 from shared.errors import FieldError, InvalidRequest, Unavailable
@@ -38,6 +40,10 @@ def app() -> FastAPI:
             raise InvalidRequest("no", errors=[FieldError("events.3.value", "must be up or down")])
         if kind == "busy":
             raise Unavailable("the broker did not answer in time")
+        if kind == "away":
+            raise OperationalError("SELECT 1", {}, ConnectionError("server closed the connection unexpectedly"))
+        if kind == "wrong":
+            raise ProgrammingError("SELECT secret", {}, UndefinedColumn())
         raise RuntimeError("secret detail")
 
     @app.get("/admin")
@@ -98,6 +104,14 @@ def test_unavailable_says_when_to_retry(client: httpx.AsyncClient):
     response = get(client, "GET", "/fail/busy")
     assert response.status_code == 503
     assert int(response.headers["retry-after"]) > 0
+
+
+def test_a_database_that_is_away_is_unavailable_and_one_that_says_no_is_an_error(client: httpx.AsyncClient):
+    away = get(client, "GET", "/fail/away")
+    assert away.status_code == 503
+    assert int(away.headers["retry-after"]) > 0
+    assert "SELECT" not in away.text
+    assert get(client, "GET", "/fail/wrong").status_code == 500
 
 
 def test_an_unexpected_error_is_a_problem_without_its_detail(client: httpx.AsyncClient):
