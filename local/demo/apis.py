@@ -1,6 +1,12 @@
-"""The services as the demo's people use them: over HTTP, each with the key of a role."""
+"""The services as the demo's people use them: over HTTP, each with the key of a role.
+
+They do what a careful front end does. A feedback event carries an id of the client's making, and what was not answered
+is sent again under the same id, until a deadline. A chat that failed is simply asked again. Both are counted.
+"""
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +16,11 @@ import httpx
 from local.layout import Layout
 
 TIMEOUT = httpx.Timeout(180, connect=10)
-ATTEMPTS = 4
+PATIENCE_SECONDS = 120.0
+"""How long one request is sent again before the demo gives up."""
+PAUSE_SECONDS = 0.5
+PASSING = (429, 502, 503, 504)
+"""Answers that say: not now."""
 
 
 class DemoFailed(RuntimeError):
@@ -29,13 +39,15 @@ class Answer:
 class Apis:
     """HTTP clients of one stack; `credentials` maps role to key."""
 
-    def __init__(self, layout: Layout, credentials: Mapping[str, str]) -> None:
+    def __init__(
+        self, layout: Layout, credentials: Mapping[str, str], transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self._layout = layout
         self._credentials = credentials
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-        self._client = httpx.AsyncClient(
-            timeout=TIMEOUT, limits=limits, transport=httpx.AsyncHTTPTransport(retries=3, limits=limits)
-        )
+        self._client = httpx.AsyncClient(timeout=TIMEOUT, limits=limits, transport=transport)
+        self.sent_again: Counter[str] = Counter()
+        """By service: requests that were not answered, or answered with "not now"."""
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -50,17 +62,31 @@ class Apis:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        """Send a request; a service that says 503 or 429 is asked again, a few times."""
+        """Send a request until it is answered.
+
+        Raises:
+            DemoFailed: it was refused, or not answered for too long.
+        """
         url = f"{self._layout.url(service)}{path}"
         sent = {"authorization": f"Bearer {self._credentials[role]}", **(headers or {})}
-        for attempt in range(ATTEMPTS):
-            response = await self._client.request(method, url, json=body, headers=sent)
-            if response.status_code not in (429, 503) or attempt == ATTEMPTS - 1:
-                break
-            await asyncio.sleep(float(response.headers.get("retry-after", 1)))
-        if response.status_code >= 400:
-            raise DemoFailed(f"{method} {url} answered {response.status_code}: {response.text[:500]}")
-        return response
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            pause = PAUSE_SECONDS
+            try:
+                response = await self._client.request(method, url, json=body, headers=sent)
+            except httpx.TransportError as error:
+                problem = f"got no answer: {error!r}"
+            else:
+                if response.status_code < 400:
+                    return response
+                problem = f"answered {response.status_code}: {response.text[:500]}"
+                if response.status_code not in PASSING:
+                    raise DemoFailed(f"{method} {url} {problem}")
+                pause = float(response.headers.get("retry-after", PAUSE_SECONDS))
+            if time.monotonic() > give_up_at:
+                raise DemoFailed(f"{method} {url}, sent again for {PATIENCE_SECONDS:.0f} s, {problem}")
+            self.sent_again[service] += 1
+            await asyncio.sleep(pause)
 
     async def read(self, service: str, path: str, role: str = "ops") -> Any:
         return (await self.request(service, role, "GET", path)).json()
@@ -87,13 +113,22 @@ class Apis:
         return str(response.json()["event_id"])
 
     async def send_feedback_batch(self, events: list[dict[str, Any]]) -> list[str]:
-        """Post several events at once; the ids of those accepted.
+        """Post several events at once, and those that were not stored again; the ids, once all are accepted.
 
         Raises:
-            DemoFailed: one was rejected.
+            DemoFailed: one was rejected, or not stored for too long.
         """
-        response = await self.request("ingest", "frontend", "POST", "/v1/feedback/batch", body={"events": events})
-        outcomes = response.json()["outcomes"]
-        if wrong := [outcome for outcome in outcomes if outcome["outcome"] != "accepted"]:
-            raise DemoFailed(f"a batch of feedback was not accepted whole: {wrong[0]}")
-        return [str(outcome["event_id"]) for outcome in outcomes]
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        waiting = events
+        while waiting:
+            response = await self.request("ingest", "frontend", "POST", "/v1/feedback/batch", body={"events": waiting})
+            outcomes = response.json()["outcomes"]
+            late = time.monotonic() > give_up_at
+            for outcome in outcomes:
+                if outcome["outcome"] == "rejected" or (late and outcome["outcome"] == "retry"):
+                    raise DemoFailed(f"a batch of feedback was not accepted whole: {outcome}")
+            waiting = [event for event, outcome in zip(waiting, outcomes, strict=True) if outcome["outcome"] == "retry"]
+            if waiting:
+                self.sent_again["ingest"] += 1
+                await asyncio.sleep(PAUSE_SECONDS)
+        return [str(event["event_id"]) for event in events]

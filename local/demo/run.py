@@ -77,6 +77,7 @@ async def _play(scenario: Scenario, plan: Plan, stack: Stack, seed: int, screen:
         heard = stages.crowd.heard
         summary = await apis.read("curator", "/v1/summary")
         recorded = await recorder.collect() | {"story": await tell_story(apis, heard, came_of_it["champion_after"])}
-        return describe_run(plan, scenario.name, seed, heard, summary) | came_of_it | recorded
+        sent_again = {"sent_again": dict(apis.sent_again)}
+        return describe_run(plan, scenario.name, seed, heard, summary) | came_of_it | recorded | sent_again
     finally:
         await apis.close()

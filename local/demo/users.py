@@ -1,6 +1,7 @@
 """The simulated users: they ask, read and click. Events and votes leave this module, the taste behind them does not."""
 
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -145,14 +146,19 @@ class SimulatedUser:
         return self._event("thumb", answer, value="up" if up else "down")
 
     def _event(self, kind: str, answer: Shown, **fields: Any) -> FeedbackBody:
-        event_id = str(UUID(int=self.rng.getrandbits(128), version=4))
         return {
-            "event_id": event_id,
+            "event_id": str(_make_event_id(self.rng)),
             "type": kind,
             "interaction_id": answer.interaction_id,
             "user_id": self.user_id,
             **fields,
         }
+
+
+def _make_event_id(rng: Random) -> UUID:
+    """A UUIDv7 (RFC 9562, section 5.7), as a front end makes it, so that it can send an event again under its id."""
+    value = (int(time.time() * 1000) << 80) | (rng.getrandbits(128) >> 48)
+    return UUID(int=(value & ~(0xF << 76 | 0x3 << 62)) | 0x7 << 76 | 0x2 << 62)
 
 
 def make_users(count: int, rng: Random, *, prefix: str = "customer", temper: Temper = "honest") -> list[SimulatedUser]:
