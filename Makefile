@@ -43,6 +43,10 @@ help: ## Show this list
 demo: .venv/project.stamp ## Watch the whole loop turn: simulated users teach a real small model (15 minutes)
 	@$(RUN) local.demo --scenario "$(SCENARIO)" --rounds "$(ROUNDS)" $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
+.PHONY: demo-pictures
+demo-pictures: .venv/project.stamp ## Keep the last demo's report, its page and pictures of that under docs/demo (needs Chromium)
+	@$(RUN) local.demo.page "$${HELIOTROPE_HOME:-.heliotrope}/demo/report.json" docs/demo --pictures
+
 .PHONY: test
 test: .venv/dev.stamp ## All tests: import contracts, unit, contract, integration, short faults, end to end
 	@$(BIN)/lint-imports

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from local.demo.apis import DemoFailed
+from local.demo.opening import has_screen, open_page
 from local.demo.plan import PLANS
 from local.demo.run import run_demo
 from local.demo.scenarios import SCENARIOS
@@ -36,6 +37,8 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    if has_screen(os.environ, is_terminal=screen.console.is_terminal):
+        open_page(home / "report.html")
 
 
 def _list_scenarios() -> str:

@@ -45,7 +45,6 @@ class Recorder:
         """The report's parts that only pictures need; a tracker that is away costs its curves, not the report."""
         runs = (await self._apis.read("trainer", "/v1/runs"))["runs"]
         return {
-            "timeline": self._timeline.stages,
             "trainings": [await self._describe_training(run) for run in reversed(runs)],
             "canaries": list(self._canaries.values()),
         }

@@ -80,7 +80,7 @@ def describe_samples(answered: list[Answered]) -> list[dict[str, Any]]:
     ]
 
 
-def print_summary(report: dict[str, Any], path: Path, screen: Screen) -> None:
+def print_summary(report: dict[str, Any], page: Path, screen: Screen) -> None:
     """What a reader wants to know first, of whatever the scenario measured."""
     for sample in report.get("samples", [])[:3]:
         screen.say(f"\n  asked:  {sample['prompt']}\n  before: {_shorten(sample['before'])}")
@@ -88,7 +88,7 @@ def print_summary(report: dict[str, Any], path: Path, screen: Screen) -> None:
     screen.say("")
     for line in _sum_up(report):
         screen.say(line)
-    screen.say(f"Report: {path}")
+    screen.link("Report", page)
 
 
 def _sum_up(report: dict[str, Any]) -> Iterator[str]:

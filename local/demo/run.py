@@ -12,6 +12,7 @@ from typing import Any
 
 from local.demo.apis import Apis
 from local.demo.memory import PeakMemory
+from local.demo.page.render import render_page
 from local.demo.plan import Plan
 from local.demo.record import Recorder
 from local.demo.report import describe_run, print_summary
@@ -25,20 +26,22 @@ from local.models import Habits
 from local.stack import Stack
 
 
-def prepare_model(plan: Plan, habits: Habits) -> Path | None:
+def prepare_model(plan: Plan, habits: Habits, screen: Screen) -> Path | None:
     """The tiny model's checkpoint, made once by a child; None for the one that a stack makes for itself."""
     if plan.name != "tiny":
         return None
     folder = find_base_model().with_name(f"{plan.name}-{habits}")
     command = [sys.executable, "-m", "local.models", plan.name, str(folder), "--habits", habits]
-    subprocess.run(command, cwd=find_checkout(), check=True)
+    with screen.stage("prepare", "A tiny model is made, once for this checkout"):
+        subprocess.run(command, cwd=find_checkout(), check=True)
     return folder
 
 
 async def run_demo(
     plan: Plan, home: Path, port_base: int, seed: int, screen: Screen, scenario: str = "turn"
 ) -> dict[str, Any]:
-    """Play the scenario once in `home`, which is made new; the report, which is also in `home/report.json`.
+    """Play the scenario once in `home`, which is made new; the report, which is also in `home/report.json` and, as a
+    page, in `home/report.html`.
 
     Raises:
         DemoFailed, StackFailed: what happened, in words.
@@ -50,7 +53,7 @@ async def run_demo(
         Stack(home, port_base).down()
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    base_model = prepare_model(plan, played.habits)
+    base_model = prepare_model(plan, played.habits, screen)
     stack = Stack(home, port_base, environment=plan.service_settings, base_model=base_model, throwaway=True)
     with PeakMemory(home) as memory:
         try:
@@ -60,11 +63,14 @@ async def run_demo(
         finally:
             with screen.stage("stop", "Everything stops, in order"):
                 stack.down()
+    report["timeline"] = screen.timeline.stages
     report["peak_pss_bytes"] = memory.peak
     report["seconds"] = screen.seconds | {"total": round(time.monotonic() - started, 1)}
     report["at"] = datetime.now(UTC).isoformat()
     (home / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    print_summary(report, home / "report.json", screen)
+    page = home / "report.html"
+    page.write_text(render_page(report), encoding="utf-8")
+    print_summary(report, page, screen)
     return report
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -28,6 +29,10 @@ class Screen:
         """A line that stays."""
         self.timeline.note(words.strip())
         (self._progress.console if self._progress else self.console).print(words, markup=False)
+
+    def link(self, words: str, path: Path) -> None:
+        """An address that a terminal can open: never wrapped."""
+        self.console.print(f"{words}: {path.as_uri()}", markup=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, name: str, title: str) -> Iterator[None]:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -41,7 +42,27 @@ def test_feedback_reaches_a_promoted_model(tmp_path: Path, find_port_base: Calla
     assert [stage["percent"] for stage in report["stages"]] == [25, 50, 100]
     assert len(report["dataset_sha256"]) == 64
     assert report["lineage_checked"]
+    _check_what_the_pictures_need(report)
+    assert f"{report['approval_rate']['after']['value']:.0%}" in (home / "report.html").read_text()
+    assert "report.html" in told.getvalue()
     assert not [process for process in psutil.process_iter() if str(home) in " ".join(_read_command(process))]
+
+
+def _check_what_the_pictures_need(report: dict[str, Any]) -> None:
+    assert [stage["name"] for stage in report["timeline"]][-7:] == [
+        "listen", "train", "evaluate", "approve", "canary", "measure", "stop"
+    ]  # fmt: skip
+    assert all(stage["end"] >= stage["start"] for stage in report["timeline"])
+    (training,) = report["trainings"]
+    assert len(training["curves"]["loss"]) == len(training["curves"]["grad_norm"]) > 10
+    assert training["guards"]["max_gradient_norm"] > 0
+    (canary,) = report["canaries"]
+    assert canary["history"][-1]["e_advance"] >= canary["advances_at"] > 1
+    assert (
+        sum(sum(parts.values()) for parts in report["pairs"]["by_rule_and_split"].values()) == report["pairs"]["active"]
+    )
+    assert report["story"]["version"] == report["champion_after"]
+    assert report["story"]["pair"]["chosen"]
 
 
 def _read_command(process: psutil.Process) -> list[str]:

@@ -1,0 +1,154 @@
+"""What went on while a model was trained and while its canary ran, as curves."""
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+from local.demo.page.charts import Curve, Limit, LineChart, draw_lines
+from local.demo.page.scales import tell_number, tell_percent, tell_power
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A training chart: its metrics with their names, and the guards that limit them."""
+
+    title: str
+    metrics: dict[str, str]
+    guards: dict[str, str]
+    is_log: bool = False
+    is_share: bool = False
+
+
+WANTED = (
+    Wanted("Loss", {"loss": "training", "eval_loss": "validation"}, {}),
+    Wanted(
+        "Reward margin, nats",
+        {"rewards/margins": "training", "eval_rewards/margins": "validation"},
+        {"max_margin": "guard: enough above"},
+    ),
+    Wanted(
+        "Pairs ranked right",
+        {"rewards/accuracies": "training", "eval_rewards/accuracies": "validation"},
+        {},
+        is_share=True,
+    ),
+    Wanted("Gradient norm", {"grad_norm": "before clipping"}, {"max_gradient_norm": "guard: stop above"}, is_log=True),
+    Wanted("KL to the parent, nats", {"kl": "training", "eval_kl": "validation"}, {"max_kl": "guard: stop above"}),
+    Wanted("Entropy, nats a token", {"entropy": "training"}, {"min_entropy": "guard: stop below"}),
+)
+
+
+@dataclass(frozen=True)
+class Training:
+    title: str
+    words: str
+    charts: list[LineChart]
+
+
+def derive_trainings(report: Report) -> list[Training]:
+    return [
+        Training(
+            title=f"Version {run['candidate_version'] or '(none)'} from version {run['parent_version']}",
+            words=(
+                f"Recipe {run['recipe']['name']}, {run['recipe']['method'].upper()}, at most"
+                f" {run['recipe']['max_steps']} steps. It ended because: {run['words'] or run['state']}."
+            ),
+            charts=[chart for wanted in WANTED if (chart := _draw_training(wanted, run)) is not None],
+        )
+        for run in report.get("trainings") or []
+        if run["curves"]
+    ]
+
+
+def _draw_training(wanted: Wanted, run: dict[str, Any]) -> LineChart | None:
+    tones = itertools.cycle(("new", "base"))
+    curves = [
+        Curve(name, tone, run["curves"][metric])
+        for (metric, name), tone in zip(wanted.metrics.items(), tones, strict=False)
+        if run["curves"].get(metric)
+    ]
+    limits = [
+        Limit(f"{words} {tell_number(run['guards'][guard])}", run["guards"][guard])
+        for guard, words in wanted.guards.items()
+        if run["guards"].get(guard) is not None
+    ]
+    if "grad_norm" in wanted.metrics and (clip := run.get("clips_gradients_at")):
+        limits.append(Limit(f"clipped to {tell_number(clip)}", clip, "old"))
+    return draw_lines(
+        wanted.title,
+        curves,
+        x_label="step",
+        limits=limits,
+        is_log=wanted.is_log,
+        y_range=(0.0, 1.0) if wanted.is_share else None,
+        tell_y=tell_percent if wanted.is_share else tell_power if wanted.is_log else tell_number,
+    )
+
+
+@dataclass(frozen=True)
+class Canary:
+    title: str
+    words: str
+    state: str
+    charts: list[LineChart]
+
+
+def derive_canaries(report: Report) -> list[Canary]:
+    return [_derive_canary(each) for each in report.get("canaries") or [] if each["history"]]
+
+
+def _derive_canary(canary: dict[str, Any]) -> Canary:
+    history = canary["history"]
+    began = history[0]["at"]
+    bands = _list_bands(canary, began)
+    advance = [(point["at"] - began, point["e_advance"]) for point in history]
+    rollback = [(point["at"] - began, point["e_rollback"]) for point in history]
+    limits = [
+        Limit(f"1/α for advancing: {canary['advances_at']:.0f}", canary["advances_at"], "new"),
+        Limit(f"1/α for rolling back: {canary['rolls_back_at']:.0f}", canary["rolls_back_at"]),
+    ]
+    if canary["advances_at"] == canary["rolls_back_at"]:
+        limits = [Limit(f"1/α for either: {canary['advances_at']:.0f}", canary["advances_at"], "old")]
+    evidence = draw_lines(
+        "e-values, logarithmic",
+        [
+            Curve(f"not worse by {canary['delta']:.0%} or more: advance", "new", advance),
+            Curve("worse: roll back", "bad", rollback),
+        ],
+        x_label="seconds since the first vote",
+        limits=limits,
+        bands=bands,
+        is_log=True,
+        tell_y=tell_power,
+    )
+    rates = [
+        Curve(name, tone, [(point["at"] - began, point[arm]["ups"] / point[arm]["votes"])
+                           for point in history if point[arm]["votes"]])
+        for arm, name, tone in (("canary", "candidate", "new"), ("champion", "champion", "old"))
+    ]  # fmt: skip
+    votes = draw_lines(
+        "Thumbs up, one vote a user",
+        rates,
+        x_label="seconds since the first vote",
+        bands=bands,
+        y_range=(0.0, 1.0),
+        tell_y=tell_percent,
+    )
+    charts = [chart for chart in (evidence, votes) if chart is not None]
+    return Canary(f"Version {canary['candidate_version']}", canary["words"], canary["state"], charts)
+
+
+def _list_bands(canary: dict[str, Any], began: float) -> list[tuple[float, float, str]]:
+    """(start, end, percent) of each stage, in seconds since the first vote."""
+    starts: dict[int, float] = {}
+    for point in canary["history"]:
+        if point["stage"] is not None:
+            starts.setdefault(point["stage"], point["at"] - began)
+    ends = [*list(starts.values())[1:], canary["history"][-1]["at"] - began]
+    percents = [stage["percent"] for stage in canary["stages"]]
+    return [
+        (start, end, f"{percents[stage]:.0f}%" if stage < len(percents) else "")
+        for (stage, start), end in zip(starts.items(), ends, strict=True)
+    ]
