@@ -95,6 +95,10 @@ bench-bus: .venv/project.stamp ## What the bus port costs on top of the bare Kaf
 bench-scenarios: .venv/project.stamp ## Placebo, harm and falling approval with ten seeds each: did the loop keep its word?
 	@$(RUN) bench.scenarios $(ARGS)
 
+.PHONY: bench-curator
+bench-curator: .venv/project.stamp ## Events per second from topic to rows with pairs, at three table sizes, beside a plain COPY
+	@$(RUN) bench.curator
+
 .PHONY: api-docs
 api-docs: .venv/project.stamp ## Write docs/api/asyncapi.json from the events
 	@$(RUN) shared.asyncapi > docs/api/asyncapi.json

@@ -10,7 +10,6 @@ from shared.events import (
     Choice,
     Complaint,
     Edit,
-    Event,
     FeedbackReceived,
     InteractionRecorded,
     Rating,
@@ -34,7 +33,7 @@ def make_id(rng: random.Random, at: datetime) -> UUID:
     return UUID(int=stamp | 0x7 << 76 | rng.getrandbits(12) << 64 | 0x2 << 62 | rng.getrandbits(62))
 
 
-def make_history(prompts: int, seed: int) -> Iterator[Event]:
+def make_history(prompts: int, seed: int) -> Iterator[InteractionRecorded | FeedbackReceived]:
     """For each prompt two answers to one user and what that user says of them, in the order of time."""
     rng = random.Random(seed)
     for number in range(prompts):

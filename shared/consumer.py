@@ -2,7 +2,7 @@
 
 import threading
 import time
-from contextlib import nullcontext
+from collections import Counter
 from typing import Protocol
 
 import structlog
@@ -123,21 +123,26 @@ class ConsumerLoop:
         with self._sessions() as session, session.begin():
             self._handler.prepare(session, [event for _, event in decoded])
             for record, event in decoded:
-                with event_context(event):
-                    try:
-                        with session.begin_nested() if self._savepoints else nullcontext():
-                            self._handler.handle(session, event)
-                    except Exception as error:
-                        if is_transient(error):
-                            raise
-                        failed.append((record, error))
-                    else:
-                        handled.append(event)
+                try:
+                    self._handle(session, event)
+                except Exception as error:
+                    if is_transient(error):
+                        raise
+                    failed.append((record, error))
+                else:
+                    handled.append(event)
             self._handler.finish(session, handled)
         for record, failure in failed:
             self._put_aside(record, failure)
-        for event in handled:
-            CONSUMED.labels(self._name, event.topic, "handled").inc()
+        for topic, count in Counter(event.topic for event in handled).items():
+            CONSUMED.labels(self._name, topic, "handled").inc(count)
+
+    def _handle(self, session: Session, event: AnyEvent) -> None:
+        if not self._savepoints:
+            self._handler.handle(session, event)
+            return
+        with event_context(event), session.begin_nested():
+            self._handler.handle(session, event)
 
     def _put_aside(self, record: Record, error: Exception) -> None:
         """The reason names the error's kind and our own words for it, never the record's text."""

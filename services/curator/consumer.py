@@ -19,6 +19,7 @@ from shared.events import (
     RolloutAdvanced,
     TrainingCompleted,
 )
+from shared.logging import event_context
 
 CONSUMED: tuple[type[Event], ...] = (
     InteractionRecorded,
@@ -53,7 +54,7 @@ class CuratorConsumer:
             case FeedbackReceived():
                 self._feedback.append(read_feedback(event))
             case _:
-                with session.begin_nested():
+                with event_context(event), session.begin_nested():
                     _follow(session, event)
 
     def finish(self, session: Session, events: list[AnyEvent]) -> None:

@@ -11,7 +11,8 @@ from services.curator.consumer import CONSUMED, CuratorConsumer
 from services.curator.handlers.sweep import Sweeper
 from services.curator.settings import CuratorSettings
 from shared.auth import KeyRing, load_keys
-from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer
+from shared.bus.kafka import KafkaBusProducer
+from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
 from shared.consumer import ConsumerLoop
 from shared.db import check_database, connect, make_session_factory
 from shared.dead_letters import DeadLetters
@@ -44,7 +45,7 @@ def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
     engine = connect(settings)
     sessions = make_session_factory(engine)
     producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE)
-    consumer = KafkaBusConsumer(
+    consumer = LibrdkafkaBusConsumer(
         settings.kafka_bootstrap_servers,
         [settings.topic_prefix + event.topic for event in CONSUMED],
         f"{settings.topic_prefix}heliotrope-{SERVICE}",

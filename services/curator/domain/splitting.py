@@ -1,7 +1,8 @@
 """Where a prompt belongs: its cell, and the split of that cell."""
 
-import hashlib
+from collections import Counter
 from functools import cache
+from hashlib import sha256
 from itertools import pairwise
 from typing import Literal
 
@@ -25,12 +26,11 @@ def derive_cell(messages: list[Message]) -> str:
     """
     words = derive_words(derive_question(messages))
     features = words + [f"{one} {two}" for one, two in pairwise(words)]
-    sums = [0] * BITS
-    for feature in features:
-        digest = hashlib.sha256(feature.encode("utf-8", "surrogatepass")).digest()
-        for bit in range(BITS):
-            sums[bit] += 1 if digest[bit // 8] >> (bit % 8) & 1 else -1
-    code = sum((total > 0) << bit for bit, total in enumerate(sums))
+    counts = Counter(sha256(feature.encode("utf-8", "surrogatepass")).digest()[0] % 2**BITS for feature in features)
+    code = 0
+    for bit in range(BITS):
+        ones = sum(count for low, count in counts.items() if low >> bit & 1)
+        code |= (2 * ones > len(features)) << bit
     return _name_cell(code)
 
 
@@ -53,4 +53,4 @@ def _name_cell(code: int) -> str:
 
 
 def _hash_cell(cell: str) -> bytes:
-    return hashlib.sha256(f"split:{cell}".encode()).digest()
+    return sha256(f"split:{cell}".encode()).digest()

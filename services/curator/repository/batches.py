@@ -69,8 +69,14 @@ def copy_rows(session: Session, table: str, columns: Sequence[str], rows: Iterab
         raise ConcurrentChange(f"rows of {table} were written meanwhile") from error
 
 
-def fetch(session: Session, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-    return connection_of(session).execute(cast("Any", query), parameters).fetchall()
+def fetch(session: Session, query: str, keys: Collection[UUID] | Collection[str]) -> list[tuple[Any, ...]]:
+    """Rows of a query over keys (ids or hashes), which it names as `%s`, an array."""
+    return connection_of(session).execute(cast("Any", query), (array_of(keys),)).fetchall()
+
+
+def array_of(keys: Collection[UUID] | Collection[str]) -> str:
+    """An array literal of ids or hashes, which need no quoting: psycopg's own takes 3 µs for each."""
+    return "{" + ",".join(map(str, keys)) + "}"
 
 
 def load_interaction_hashes(session: Session, keys: Collection[UUID]) -> dict[UUID, str]:
@@ -78,7 +84,7 @@ def load_interaction_hashes(session: Session, keys: Collection[UUID]) -> dict[UU
     rows = fetch(
         session,
         "SELECT interaction_id, content_hash FROM curator.interactions WHERE interaction_id = ANY(%s)",
-        list(keys),
+        keys,
     )
     return dict(cast("list[tuple[UUID, str]]", rows))
 
@@ -88,7 +94,7 @@ def load_feedback_standing(session: Session, keys: Collection[UUID]) -> dict[UUI
     rows = fetch(
         session,
         "SELECT event_id, content_hash, received_at FROM curator.feedback WHERE event_id = ANY(%s)",
-        list(keys),
+        keys,
     )
     return {key: (content_hash, received_at) for key, content_hash, received_at in rows}
 
@@ -98,7 +104,7 @@ def load_prompts_of(session: Session, keys: Collection[UUID]) -> dict[UUID, str]
     rows = fetch(
         session,
         "SELECT interaction_id, prompt_hash FROM curator.interactions WHERE interaction_id = ANY(%s)",
-        list(keys),
+        keys,
     )
     return dict(cast("list[tuple[UUID, str]]", rows))
 
@@ -116,18 +122,13 @@ def insert_prompts(session: Session, prompts: Sequence[tuple[str, list[dict[str,
         "INSERT INTO curator.cells (cell, split) SELECT * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING",
         ([cell for cell, _ in cells], [split for _, split in cells]),
     )
-    ordered = sorted(prompts, key=lambda prompt: prompt[0])
     connection.execute(
         """
         INSERT INTO curator.prompts (prompt_hash, messages, cell, split)
-        SELECT * FROM unnest(%s::text[], %s::jsonb[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING
+        SELECT item->>0, item->1, item->>2, item->>3 FROM jsonb_array_elements(%s::jsonb) AS item
+        ON CONFLICT DO NOTHING
         """,
-        (
-            [prompt[0] for prompt in ordered],
-            [_encoder.encode(prompt[1]).decode() for prompt in ordered],
-            [prompt[2] for prompt in ordered],
-            [prompt[3] for prompt in ordered],
-        ),
+        (_encoder.encode(sorted(prompts, key=lambda prompt: prompt[0])).decode(),),
     )
 
 
@@ -161,7 +162,7 @@ def _update(session: Session, table: str, columns: Sequence[str], rows: list[tup
 
 def mark_attached(session: Session, keys: Collection[UUID]) -> None:
     connection_of(session).execute(
-        "UPDATE curator.feedback SET state = 'attached' WHERE event_id = ANY(%s)", (list(keys),)
+        "UPDATE curator.feedback SET state = 'attached' WHERE event_id = ANY(%s)", (array_of(keys),)
     )
 
 
@@ -177,7 +178,7 @@ def load_waiting(session: Session, keys: Collection[UUID]) -> list[tuple[UUID, U
             SELECT event_id, interaction_id, other_interaction_id, state FROM curator.feedback
             WHERE {column} = ANY(%s) ORDER BY event_id FOR UPDATE
         """
-        for row in fetch(session, query, list(keys)):
+        for row in fetch(session, query, keys):
             found[row[0]] = cast("tuple[UUID, UUID, UUID | None, str]", row)
     return [found[key] for key in sorted(found)]
 
@@ -191,7 +192,7 @@ def load_interaction_bodies(session: Session, keys: Collection[UUID]) -> list[tu
                interactions.event || jsonb_build_object('messages', messages, 'answer', answer)
         FROM curator.interactions JOIN curator.prompts USING (prompt_hash) WHERE interaction_id = ANY(%s)
         """,
-        list(keys),
+        keys,
     )
     return cast("list[tuple[UUID, str, str, dict[str, Any]]]", rows)
 
@@ -199,7 +200,7 @@ def load_interaction_bodies(session: Session, keys: Collection[UUID]) -> list[tu
 def load_feedback_bodies(session: Session, keys: Collection[UUID]) -> list[tuple[UUID, str, UUID, dict[str, Any]]]:
     """(id, content hash, interaction, whole event) of stored feedback."""
     query = "SELECT event_id, content_hash, interaction_id, event FROM curator.feedback WHERE event_id = ANY(%s)"
-    return cast("list[tuple[UUID, str, UUID, dict[str, Any]]]", fetch(session, query, list(keys)))
+    return cast("list[tuple[UUID, str, UUID, dict[str, Any]]]", fetch(session, query, keys))
 
 
 def keep_aside(session: Session, bodies: Sequence[tuple[UUID, str, object]]) -> None:
@@ -277,7 +278,7 @@ def load_events(session: Session, prompt_hashes: Collection[str]) -> list[Feedba
         SELECT feedback.event::text FROM curator.feedback JOIN curator.interactions USING (interaction_id)
         WHERE prompt_hash = ANY(%s) AND state = 'attached' ORDER BY event_id
         """,
-        list(prompt_hashes),
+        prompt_hashes,
     )
     return [_decoder.decode(text) for (text,) in rows]
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from services.curator.domain.pairing import Derived
 from services.curator.domain.rules import Answer, PreferencePair, UnpairedLabel
-from services.curator.repository.batches import connection_of, copy_rows, fetch
+from services.curator.repository.batches import array_of, connection_of, copy_rows, fetch
 from shared.tables.curator import Label, Pair, Prompt
 
 PAIR_COLUMNS = (
@@ -77,7 +77,7 @@ def _delete(session: Session, table: Literal["pairs", "labels"], column: str, ke
     if keys:
         connection_of(session).execute(
             sql.SQL("DELETE FROM curator.{} WHERE {} = ANY(%s)").format(sql.Identifier(table), sql.Identifier(column)),
-            (list(keys),),
+            (array_of(keys),),
         )
 
 
