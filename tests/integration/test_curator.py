@@ -172,7 +172,7 @@ def invent_history(rng: random.Random) -> list[Event]:
 
 def read_files(row: RetrainRequestRow, curator: Curator) -> dict[str, bytes]:
     folder = curator.settings.datasets / row.dataset_sha256
-    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -1,8 +1,9 @@
-"""A frozen dataset's files: Parquet and a manifest, in a folder named by their content."""
+"""A frozen dataset's files: Parquet, a manifest and a card, in a folder named by their content."""
 
 import json
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import pyarrow
 import pyarrow.parquet
 
 from services.curator.domain.rows import FileName, Row
+
+LEDGER = Path("meta/ledger.parquet")
+"""Out of the way of those who read every Parquet file of the folder."""
 
 _MESSAGES = pyarrow.list_(pyarrow.struct([("role", pyarrow.string()), ("content", pyarrow.string())]))
 _WEIGHING = [("epsilon", pyarrow.float64()), ("rule", pyarrow.string()), ("rule_version", pyarrow.int32())]
@@ -22,37 +26,63 @@ _PAIRS = pyarrow.schema(
         ("pair_id", pyarrow.string()),
     ]
 )
+_LABELS = pyarrow.schema(
+    [
+        ("prompt", _MESSAGES),
+        ("completion", _MESSAGES),
+        ("label", pyarrow.bool_()),
+        *_WEIGHING,
+        ("label_id", pyarrow.string()),
+    ]
+)
+_SFT = pyarrow.schema(
+    [
+        ("prompt", _MESSAGES),
+        ("completion", _MESSAGES),
+        *_WEIGHING,
+        ("pair_id", pyarrow.string()),
+        ("label_id", pyarrow.string()),
+    ]
+)
+_LEDGER = pyarrow.schema(
+    [
+        ("id", pyarrow.string()),
+        ("kind", pyarrow.string()),
+        *_WEIGHING,
+        ("file", pyarrow.string()),
+        ("reason", pyarrow.string()),
+    ]
+)
 SCHEMAS: dict[FileName, Any] = {
     "train": _PAIRS,
     "validation": _PAIRS,
-    "labels": pyarrow.schema(
-        [
-            ("prompt", _MESSAGES),
-            ("completion", _MESSAGES),
-            ("label", pyarrow.bool_()),
-            *_WEIGHING,
-            ("label_id", pyarrow.string()),
-        ]
-    ),
-    "sft": pyarrow.schema([("prompt", _MESSAGES), ("completion", _MESSAGES), ("pair_id", pyarrow.string())]),
+    "labels": _LABELS,
+    "sft": _SFT,
+    "safety": _LABELS,
 }
 
 
-def write_dataset(
-    datasets_dir: Path, dataset_sha256: str, rows: dict[FileName, list[Row]], manifest: dict[str, Any]
-) -> Path:
+@dataclass(frozen=True)
+class DatasetContent:
+    """All that a dataset's folder holds."""
+
+    dataset_sha256: str
+    rows: dict[FileName, list[Row]]
+    manifest: dict[str, Any]
+    card: str
+    ledger: list[Row]
+
+
+def write_dataset(datasets_dir: Path, content: DatasetContent) -> Path:
     """The dataset's folder. A folder of that name is complete and has this content, and is left alone."""
-    folder = datasets_dir.resolve() / dataset_sha256
+    folder = datasets_dir.resolve() / content.dataset_sha256
     if folder.exists():
         return folder
     datasets_dir.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=datasets_dir))
     try:
         draft.chmod(0o755)
-        for name, schema in SCHEMAS.items():
-            table = pyarrow.Table.from_pylist(rows[name], schema=schema)
-            pyarrow.parquet.write_table(table, draft / f"{name}.parquet")
-        (draft / "manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        _fill(draft, content)
         draft.rename(folder)
     except OSError:
         if not folder.exists():  # else another process was first, with the same content
@@ -60,3 +90,23 @@ def write_dataset(
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder
+
+
+def _fill(folder: Path, content: DatasetContent) -> None:
+    for name, schema in SCHEMAS.items():
+        _write_table(content.rows[name], schema, folder / f"{name}.parquet")
+    (folder / LEDGER).parent.mkdir()
+    _write_table(content.ledger, _LEDGER, folder / LEDGER)
+    manifest = json.dumps(content.manifest, indent=2, sort_keys=True) + "\n"
+    (folder / "manifest.json").write_text(manifest, encoding="utf-8")
+    (folder / "README.md").write_text(content.card, encoding="utf-8")
+
+
+def _write_table(rows: list[Row], schema: Any, file: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), file)
+
+
+def read_ledger(folder: Path) -> list[Row]:
+    """What became of every pair and label that the dataset's snapshot considered."""
+    rows: list[Row] = pyarrow.parquet.read_table(folder / LEDGER).to_pylist()
+    return rows

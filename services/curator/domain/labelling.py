@@ -4,9 +4,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-from services.curator.domain.rules import RATING, REGENERATE, THUMB, Answer, Rule, UnpairedLabel, calculate_label_id
+from services.curator.domain.rules import (
+    HARMFUL,
+    RATING,
+    REGENERATE,
+    THUMB,
+    Answer,
+    Rule,
+    UnpairedLabel,
+    calculate_label_id,
+)
 from services.curator.domain.text import derive_words
-from shared.events import FeedbackReceived, Rating, Regenerate, Thumb
+from shared.events import Complaint, FeedbackReceived, Rating, Regenerate, Thumb
 
 LIKED_FROM = 4
 DISLIKED_TO = 2
@@ -31,7 +40,7 @@ def derive_labels(
     """Labels by id.
 
     - A thumb or rating that no active pair rests on; not if its user said the opposite of the answer as well.
-    - A replaced answer is undesirable, unless its user liked it.
+    - A replaced answer is undesirable, unless its user liked it; one that somebody found harmful is undesirable.
     - Failed and empty answers get none; one that a complaint stands against, or that was cut off, is never desirable.
     """
     opinions: dict[tuple[str | None, UUID], set[bool]] = defaultdict(set)
@@ -52,8 +61,11 @@ def _read(event: FeedbackReceived, opinions: set[bool], used: set[UUID]) -> Iter
     polarity = derive_polarity(event)
     if polarity is not None and len(opinions) == 1 and event.event_id not in used:
         yield (THUMB if isinstance(event.feedback, Thumb) else RATING), polarity
-    if isinstance(event.feedback, Regenerate) and True not in opinions:
-        yield REGENERATE, False
+    match event.feedback:
+        case Regenerate() if True not in opinions:
+            yield REGENERATE, False
+        case Complaint(category="harmful"):
+            yield HARMFUL, False
 
 
 def _label(rule: Rule, event: FeedbackReceived, answer: Answer, desirable: bool) -> UnpairedLabel:

@@ -39,12 +39,17 @@ class Derived:
     labels: list[UnpairedLabel]
 
 
-def derive_group(answers: Answers, events: list[FeedbackReceived]) -> Derived:
+def derive_group(answers: Answers, events: list[FeedbackReceived], set_aside: frozenset[UUID] = frozenset()) -> Derived:
     """Pairs and labels of one prompt group, each by id.
 
-    `answers` holds every interaction that an event speaks of, also one that turns out to belong to another prompt.
+    `answers` holds every interaction that an event speaks of, also one that turns out to belong to another prompt. What
+    is in `set_aside` supports nothing, and yet an earlier event of the same user that it replaced stays replaced.
     """
-    standing = [event for event in derive_standing(events) if event.interaction_id in answers]
+    standing = [
+        event
+        for event in derive_standing(events)
+        if event.interaction_id in answers and event.event_id not in set_aside
+    ]
     vetoed: set[object] = {event.interaction_id for event in standing if isinstance(event.feedback, Complaint)}
     drafts = [
         *derive_choices(answers, standing),
@@ -99,7 +104,8 @@ def derive_same_user_contrasts(answers: Answers, standing: list[FeedbackReceived
         if event.user and isinstance(event.feedback, Thumb | Rating):
             spoken[event.user, type(event.feedback)].append(event)
     for _, events in sorted(spoken.items(), key=lambda item: (item[0][0], item[0][1].__name__)):
-        yield from islice(_contrast(answers, events), CONTRASTS_PER_USER)
+        in_order = sorted(events, key=lambda event: event.interaction_id)
+        yield from islice(_contrast(answers, in_order), CONTRASTS_PER_USER)
 
 
 def _contrast(answers: Answers, events: list[FeedbackReceived]) -> Iterable[Draft]:
@@ -124,7 +130,8 @@ def _is_above(better: FeedbackReceived, worse: FeedbackReceived) -> bool:
 def derive_cross_user_contrasts(answers: Answers, standing: list[FeedbackReceived]) -> Iterable[Draft]:
     """An answer that everyone liked over one that everyone else disliked; each answer is used once.
 
-    Nobody may have spoken of both: that is a contrast of one user, or a contradiction.
+    Nobody may have spoken of both: that is a contrast of one user, or a contradiction. Each user's own mean is taken
+    off when a snapshot is made (`centring.py`), since it depends on everything that the user ever said.
     """
     votes: dict[UUID, list[FeedbackReceived]] = defaultdict(list)
     for event in standing:

@@ -1,9 +1,12 @@
 """Which drafts are too poor to learn from, and why."""
 
-from services.curator.domain.rules import EDIT, Answer, Draft
+from services.curator.domain.language import derive_language
+from services.curator.domain.rules import CHOICE, EDIT, Answer, Draft
 from services.curator.domain.text import calculate_similarity, derive_words
 
-NEAR_IDENTICAL = 0.95
+NEAR_IDENTICAL = 0.9
+"""Shared 3-shingles. High on purpose: one changed word (a price, a weekday) may be what the user cared for."""
+LONGEST_WORDS = 4_000
 EDIT_LENGTH_RATIO = 10.0
 """An edit this many times longer or shorter is another answer, or a note, rather than a correction."""
 EDIT_SLACK_WORDS = 40
@@ -15,8 +18,10 @@ def assess_quality(draft: Draft, vetoed: set[object]) -> str | None:
 
     - an answer that failed, or a side without words
     - a complaint stands against the chosen answer, or a token limit cut it off
+    - a side longer than any answer that a model is trained on
     - an edit that changes no word, or is out of all proportion
     - sides that say the same
+    - sides in two languages, unless the user compared them on purpose: it would teach the language, not the answer
     """
     if draft.reason:
         return draft.reason
@@ -30,11 +35,19 @@ def assess_quality(draft: Draft, vetoed: set[object]) -> str | None:
         return "complaint"
     if isinstance(draft.chosen, Answer) and draft.chosen.truncated:
         return "truncated"
+    if max(len(derive_words(draft.chosen.text)), len(derive_words(draft.rejected.text))) > LONGEST_WORDS:
+        return "too_long"
     if draft.rule == EDIT:
         return _assess_edit(draft.chosen.text, draft.rejected.text)
     if calculate_similarity(draft.chosen.text, draft.rejected.text) >= NEAR_IDENTICAL:
         return "near_identical"
+    if draft.rule != CHOICE:
+        return _assess_languages(derive_language(draft.chosen.text), derive_language(draft.rejected.text))
     return None
+
+
+def _assess_languages(chosen: str | None, rejected: str | None) -> str | None:
+    return "different_languages" if chosen and rejected and chosen != rejected else None
 
 
 def _assess_edit(edited: str, original: str) -> str | None:

@@ -4,49 +4,73 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from services.curator.domain.snapshot import SNAPSHOT_VERSION, LabelEvidence, PairEvidence, Snapshot
+from services.curator.domain.curation import AnyWeighed, Weighed
+from services.curator.domain.evidence import LabelEvidence, PairEvidence
+from services.curator.domain.snapshot import Messages, Snapshot
 from shared.events import Message
 
-FileName = Literal["train", "validation", "labels", "sft"]
+FORMAT = 2
+
+FileName = Literal["train", "validation", "labels", "sft", "safety"]
 Row = dict[str, Any]
 
 
-def derive_rows(snapshot: Snapshot) -> dict[FileName, list[Row]]:
+def derive_rows(snapshot: Snapshot, messages: Messages) -> dict[FileName, list[Row]]:
     """The rows of each file: conversations in TRL's shape, with every prompt message reduced to role and content."""
+    prompts = {prompt_hash: _reduce(asked) for prompt_hash, asked in messages.items()}
     return {
-        "train": [_pair_row(pair) for pair in snapshot.train],
-        "validation": [_pair_row(pair) for pair in snapshot.validation],
-        "labels": [_label_row(label) for label in snapshot.labels],
-        "sft": [_sft_row(pair) for pair in snapshot.sft],
+        "train": [_pair_row(pair, prompts) for pair in snapshot.train],
+        "validation": [_pair_row(pair, prompts) for pair in snapshot.validation],
+        "labels": [_label_row(label, prompts) for label in snapshot.labels],
+        "sft": [
+            *(_sft_row(edit, edit.item.chosen, prompts, pair_id=edit.item.pair_id) for edit in snapshot.edits),
+            *(_sft_row(one, one.item.completion, prompts, label_id=one.item.label_id) for one in snapshot.praised),
+        ],
+        "safety": [_label_row(label, prompts) for label in snapshot.harmful],
     }
 
 
-def _pair_row(pair: PairEvidence) -> Row:
+def _pair_row(pair: Weighed[PairEvidence], prompts: dict[str, list[Row]]) -> Row:
     return {
-        "prompt": _reduce(pair.messages),
-        "chosen": _say(pair.chosen),
-        "rejected": _say(pair.rejected),
+        "prompt": prompts[pair.item.prompt_hash],
+        "chosen": _say(pair.item.chosen),
+        "rejected": _say(pair.item.rejected),
         "epsilon": pair.epsilon,
-        "rule": pair.rule,
-        "rule_version": pair.rule_version,
-        "pair_id": pair.pair_id,
+        "rule": pair.item.rule,
+        "rule_version": pair.item.rule_version,
+        "pair_id": pair.item.pair_id,
     }
 
 
-def _label_row(label: LabelEvidence) -> Row:
+def _label_row(label: Weighed[LabelEvidence], prompts: dict[str, list[Row]]) -> Row:
     return {
-        "prompt": _reduce(label.messages),
-        "completion": _say(label.completion),
-        "label": label.desirable,
+        "prompt": prompts[label.item.prompt_hash],
+        "completion": _say(label.item.completion),
+        "label": label.item.desirable,
         "epsilon": label.epsilon,
-        "rule": label.rule,
-        "rule_version": label.rule_version,
-        "label_id": label.label_id,
+        "rule": label.item.rule,
+        "rule_version": label.item.rule_version,
+        "label_id": label.item.label_id,
     }
 
 
-def _sft_row(pair: PairEvidence) -> Row:
-    return {"prompt": _reduce(pair.messages), "completion": _say(pair.chosen), "pair_id": pair.pair_id}
+def _sft_row(
+    one: AnyWeighed,
+    completion: str,
+    prompts: dict[str, list[Row]],
+    *,
+    pair_id: str | None = None,
+    label_id: str | None = None,
+) -> Row:
+    return {
+        "prompt": prompts[one.item.prompt_hash],
+        "completion": _say(completion),
+        "epsilon": one.epsilon,
+        "rule": one.item.rule,
+        "rule_version": one.item.rule_version,
+        "pair_id": pair_id,
+        "label_id": label_id,
+    }
 
 
 def _say(text: str) -> list[Row]:
@@ -66,7 +90,7 @@ def _flatten(content: object) -> str:
 
 def calculate_dataset_sha256(rows: dict[FileName, list[Row]]) -> str:
     """SHA-256 (hex) over the canonical rows of all files."""
-    digest = hashlib.sha256(f"heliotrope-dataset-v{SNAPSHOT_VERSION}\n".encode())
+    digest = hashlib.sha256(f"heliotrope-dataset-v{FORMAT}\n".encode())
     for name in sorted(rows):
         digest.update(f"{name} {len(rows[name])}\n".encode())
         for row in rows[name]:

@@ -19,14 +19,18 @@ class Rule:
     epsilon: float
 
 
-# Priors, ordered by how directly the user compared the two sides; calibration against audited choices comes later.
+# Priors, ordered by how directly the user compared the two sides. A snapshot calibrates them (`calibration.py`).
 CHOICE = Rule("choice", 1, 0.05)  # both sides seen together, asked on purpose
 EDIT = Rule("edit", 1, 0.08)  # the user did work to improve it, yet may have changed mere taste
-SAME_USER_CONTRAST = Rule("same_user_contrast", 1, 0.15)  # one yardstick, but two moments
+SAME_USER_CONTRAST = Rule("same_user_contrast", 2, 0.15)  # one yardstick, but two moments
 REGENERATE = Rule("regenerate", 1, 0.30)  # people also regenerate out of curiosity
-CROSS_USER_CONTRAST = Rule("cross_user_contrast", 1, 0.35)  # two yardsticks
+CROSS_USER_CONTRAST = Rule("cross_user_contrast", 2, 0.35)  # two yardsticks, each user's own mean taken off
 THUMB = Rule("thumb", 1, 0.15)
 RATING = Rule("rating", 1, 0.15)
+HARMFUL = Rule("harmful", 1, 0.20)  # a complaint; feeds the safety set too
+
+PAIR_RULES = (CHOICE, EDIT, SAME_USER_CONTRAST, REGENERATE, CROSS_USER_CONTRAST)
+LABEL_RULES = (THUMB, RATING, REGENERATE, HARMFUL)
 
 
 @dataclass(frozen=True)

@@ -1,57 +1,18 @@
-"""What goes into a dataset: a pure function of the standing pairs and labels, in one order."""
+"""What goes into a dataset: a pure function of weighed evidence, in one order."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from services.curator.domain.rules import EDIT
-from services.curator.domain.text import derive_shingles
+from services.curator.domain.curation import AnyWeighed, Curated, Weighed
+from services.curator.domain.evidence import History, LabelEvidence, PairEvidence
+from services.curator.domain.rules import EDIT, HARMFUL, RATING
 from shared.events import Message
 
-SNAPSHOT_VERSION = 1
-TOO_NEAR = 0.7
-
-
-@dataclass(frozen=True)
-class PairEvidence:
-    """An active pair as it stands; `user` is one of those who said so, None for an anonymous one."""
-
-    pair_id: str
-    prompt_hash: str
-    split: str
-    messages: list[Message]
-    chosen: str
-    rejected: str
-    epsilon: float
-    rule: str
-    rule_version: int
-    user: str | None
-
-
-@dataclass(frozen=True)
-class LabelEvidence:
-    label_id: str
-    prompt_hash: str
-    split: str
-    messages: list[Message]
-    completion: str
-    desirable: bool
-    epsilon: float
-    rule: str
-    rule_version: int
-    user: str | None
-
-
 Item = TypeVar("Item", PairEvidence, LabelEvidence)
-
-
-@dataclass(frozen=True)
-class Prompting:
-    """A prompt's words, as near-copies are looked for."""
-
-    prompt_hash: str
-    question: str
+Messages = Mapping[str, list[Message]]
+"""By prompt hash."""
 
 
 @dataclass(frozen=True)
@@ -62,94 +23,79 @@ class Caps:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Rows of each file, by id, and what was left out by reason. Of `gate` there is nothing."""
+    """Rows of each file, by content, and the reason of everything that was left out. Of `gate` there is nothing."""
 
-    train: list[PairEvidence]
-    validation: list[PairEvidence]
-    labels: list[LabelEvidence]
-    left_out: dict[str, int]
+    train: list[Weighed[PairEvidence]]
+    validation: list[Weighed[PairEvidence]]
+    labels: list[Weighed[LabelEvidence]]
+    left_out: dict[str, str]
+    """By id of the pair or label."""
 
     @property
-    def sft(self) -> list[PairEvidence]:
-        """The corrections among the training pairs."""
-        return [pair for pair in self.train if pair.rule == EDIT.name]
+    def pairs(self) -> list[Weighed[PairEvidence]]:
+        return [*self.train, *self.validation]
+
+    @property
+    def everything(self) -> list[AnyWeighed]:
+        return [*self.train, *self.validation, *self.labels]
+
+    @property
+    def edits(self) -> list[Weighed[PairEvidence]]:
+        """The corrections among the training pairs: what a user wrote is worth imitating."""
+        return [pair for pair in self.train if pair.item.rule == EDIT.name]
+
+    @property
+    def praised(self) -> list[Weighed[LabelEvidence]]:
+        """The highly rated answers among the labels."""
+        return [label for label in self.labels if label.item.rule == RATING.name and label.item.desirable]
+
+    @property
+    def harmful(self) -> list[Weighed[LabelEvidence]]:
+        """The safety set: answers that somebody found harmful."""
+        return [label for label in self.labels if label.item.rule == HARMFUL.name]
 
 
-def derive_snapshot(
-    pairs: Iterable[PairEvidence], labels: Iterable[LabelEvidence], near_gate: frozenset[str], caps: Caps
-) -> Snapshot:
-    """- nothing of a gate prompt, nor of a prompt too near to one (`near_gate`)
-    - of one prompt, then of one user, no more than the caps allow; ids are hashes, so the first by id are a fair draw
+def derive_snapshot(curated: Curated, history: History, near_gate: frozenset[str], caps: Caps) -> Snapshot:
+    """- nothing that its weighing left out
+    - nothing of a prompt too near to a gate prompt (`near_gate`)
+    - of one prompt, then of one user, no more than the caps allow; contents are hashed, so the first are a fair draw
     """
-    left_out: Counter[str] = Counter()
-    kept = _filter_near(sorted(pairs, key=lambda pair: pair.pair_id), near_gate, left_out, "pairs")
-    kept = _cap(kept, caps, left_out, "pairs")
-    training_labels = (label for label in labels if label.split == "train")
-    candidates = _filter_near(sorted(training_labels, key=lambda item: item.label_id), near_gate, left_out, "labels")
+    left_out: dict[str, str] = {}
+    pairs = _cap(_keep(curated.pairs, near_gate, left_out), history, caps, left_out)
+    training = [label for label in curated.labels if label.item.split == "train"]
     return Snapshot(
-        train=[pair for pair in kept if pair.split == "train"],
-        validation=[pair for pair in kept if pair.split == "validation"],
-        labels=_cap(candidates, caps, left_out, "labels"),
+        train=[pair for pair in pairs if pair.item.split == "train"],
+        validation=[pair for pair in pairs if pair.item.split == "validation"],
+        labels=_cap(_keep(training, near_gate, left_out), history, caps, left_out),
         left_out=dict(sorted(left_out.items())),
     )
 
 
-def _filter_near(items: list[Item], near_gate: frozenset[str], left_out: Counter[str], kind: str) -> list[Item]:
-    candidates = [item for item in items if item.split != "gate"]
-    kept = [item for item in candidates if item.prompt_hash not in near_gate]
-    if len(kept) < len(candidates):
-        left_out[f"{kind}_near_gate"] += len(candidates) - len(kept)
+def _keep(weighed: Iterable[Weighed[Item]], near_gate: frozenset[str], left_out: dict[str, str]) -> list[Weighed[Item]]:
+    kept = []
+    for one in weighed:
+        reason = "near_gate" if one.item.prompt_hash in near_gate else one.reason
+        if reason is None:
+            kept.append(one)
+        else:
+            left_out[one.item.item_id] = reason
     return kept
 
 
-def _cap(items: list[Item], caps: Caps, left_out: Counter[str], kind: str) -> list[Item]:
+def _cap(
+    weighed: Sequence[Weighed[Item]], history: History, caps: Caps, left_out: dict[str, str]
+) -> list[Weighed[Item]]:
     of_prompt: Counter[str] = Counter()
     of_user: Counter[str] = Counter()
-    kept: list[Item] = []
-    for item in items:
-        if of_prompt[item.prompt_hash] >= caps.per_prompt:
-            left_out[f"{kind}_prompt_cap"] += 1
-        elif item.user is not None and of_user[item.user] >= caps.per_user:
-            left_out[f"{kind}_user_cap"] += 1
+    kept = []
+    for one in weighed:
+        users = [user for user in history.list_users(one.item.evidence) if user is not None]
+        if of_prompt[one.item.prompt_hash] >= caps.per_prompt:
+            left_out[one.item.item_id] = "prompt_cap"
+        elif any(of_user[user] >= caps.per_user for user in users):
+            left_out[one.item.item_id] = "user_cap"
         else:
-            of_prompt[item.prompt_hash] += 1
-            if item.user is not None:
-                of_user[item.user] += 1
-            kept.append(item)
+            of_prompt[one.item.prompt_hash] += 1
+            of_user.update(users)
+            kept.append(one)
     return kept
-
-
-def find_near(prompts: Sequence[Prompting], gate: Sequence[Prompting]) -> frozenset[str]:
-    """Hashes of the prompts whose word 3-shingles have a Jaccard similarity of 0.7 or more with some gate prompt's."""
-    gate_shingles = [derive_shingles(prompt.question) for prompt in gate]
-    holders: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for number, shingles in enumerate(gate_shingles):
-        for shingle in shingles:
-            holders[shingle].append(number)
-    near: set[str] = set()
-    for prompt in prompts:
-        shingles = derive_shingles(prompt.question)
-        shared = Counter(number for shingle in shingles for number in holders.get(shingle, ()))
-        if any(n >= TOO_NEAR * (len(shingles) + len(gate_shingles[at]) - n) for at, n in shared.items()):
-            near.add(prompt.prompt_hash)
-    return frozenset(near)
-
-
-def derive_manifest(snapshot: Snapshot, refused: dict[str, int], dataset_sha256: str) -> dict[str, Any]:
-    """What is in the dataset and what is not, and why. The same for the same evidence."""
-    pairs = [*snapshot.train, *snapshot.validation]
-    return {
-        "format": SNAPSHOT_VERSION,
-        "dataset_sha256": dataset_sha256,
-        "counts": {
-            "train": len(snapshot.train),
-            "validation": len(snapshot.validation),
-            "labels": len(snapshot.labels),
-            "sft": len(snapshot.sft),
-        },
-        "rules": dict(sorted(Counter(f"{pair.rule} v{pair.rule_version}" for pair in pairs).items())),
-        "left_out": snapshot.left_out,
-        "refused": refused,
-        "pair_ids": sorted(pair.pair_id for pair in pairs),
-        "label_ids": sorted(label.label_id for label in snapshot.labels),
-    }

@@ -19,16 +19,22 @@ def derive_groups(session: Session, prompt_hashes: Collection[str]) -> None:
     if not prompt_hashes:
         return
     lock_all(session, (f"prompt:{prompt_hash}" for prompt_hash in prompt_hashes))
+    derived.save_derived(session, derive_stored(session, prompt_hashes))
+
+
+def derive_stored(
+    session: Session, prompt_hashes: Collection[str], set_aside: frozenset[UUID] = frozenset()
+) -> dict[str, Derived]:
+    """What the stored evidence of each group yields, without the events that are set aside."""
     events = batches.load_events(session, prompt_hashes)
     spoken_of = {key for event in events for key in list_interactions(event)}
     answers = {answer.interaction_id: answer for answer in evidence.load_answers(session, spoken_of)}
     by_group: dict[str, list[FeedbackReceived]] = defaultdict(list)
     for event in events:
         by_group[answers[event.interaction_id].prompt_hash].append(event)
-    groups = {key: _derive(by_group.get(key, []), answers) for key in sorted(prompt_hashes)}
-    derived.save_derived(session, groups)
+    return {key: _derive(by_group.get(key, []), answers, set_aside) for key in sorted(prompt_hashes)}
 
 
-def _derive(events: list[FeedbackReceived], answers: Mapping[UUID, Answer]) -> Derived:
+def _derive(events: list[FeedbackReceived], answers: Mapping[UUID, Answer], set_aside: frozenset[UUID]) -> Derived:
     needed = {key: answers[key] for event in events for key in list_interactions(event) if key in answers}
-    return derive_group(needed, events)
+    return derive_group(needed, events, set_aside)

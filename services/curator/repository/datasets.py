@@ -1,77 +1,64 @@
-"""What a snapshot is made of, and the snapshots there are."""
+"""The snapshots there are, and what each holds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from services.curator.domain.snapshot import LabelEvidence, PairEvidence, Prompting
-from services.curator.domain.text import derive_question
-from shared.tables.curator import Dataset, Feedback, Interaction, Label, Pair, Prompt
+from services.curator.domain.evidence import Evidence, PairEvidence
+from shared.tables.curator import Dataset
+from shared.tables.erasures import DatasetItem, FrozenItem
 
-
-def load_pair_evidence(session: Session) -> list[PairEvidence]:
-    """Every active pair outside the gate."""
-    query = (
-        select(
-            Pair.pair_id,
-            Pair.prompt_hash,
-            Prompt.split,
-            Prompt.messages,
-            Pair.chosen,
-            Pair.rejected,
-            Pair.epsilon,
-            Pair.rule,
-            Pair.rule_version,
-            Feedback.user,
-        )
-        .join(Prompt, Prompt.prompt_hash == Pair.prompt_hash)
-        .outerjoin(Feedback, Feedback.event_id == Pair.evidence[1])
-        .where(Pair.state == "active", Prompt.split != "gate")
-    )
-    return [PairEvidence(*row) for row in session.execute(query)]
-
-
-def load_label_evidence(session: Session) -> list[LabelEvidence]:
-    """Every label outside the gate."""
-    query = (
-        select(
-            Label.label_id,
-            Label.prompt_hash,
-            Prompt.split,
-            Prompt.messages,
-            Interaction.answer,
-            Label.desirable,
-            Label.epsilon,
-            Label.rule,
-            Label.rule_version,
-            Feedback.user,
-        )
-        .join(Prompt, Prompt.prompt_hash == Label.prompt_hash)
-        .join(Interaction, Interaction.interaction_id == Label.interaction_id)
-        .outerjoin(Feedback, Feedback.event_id == Label.evidence[1])
-        .where(Prompt.split != "gate")
-    )
-    return [LabelEvidence(*row) for row in session.execute(query)]
-
-
-def load_gate_prompts(session: Session) -> list[Prompting]:
-    """The gate prompts that somebody really asked."""
-    asked = exists().where(Interaction.prompt_hash == Prompt.prompt_hash)
-    query = select(Prompt.prompt_hash, Prompt.messages).where(Prompt.split == "gate", asked)
-    rows = session.execute(query.order_by(Prompt.prompt_hash))
-    return [Prompting(prompt_hash, derive_question(messages)) for prompt_hash, messages in rows]
+INSERTED_AT_ONCE = 1000
 
 
 def save_dataset(
-    session: Session, dataset_sha256: str, uri: str, parent_sha256: str | None, manifest: dict[str, Any]
+    session: Session,
+    dataset_sha256: str,
+    uri: str,
+    parent_sha256: str | None,
+    manifest: dict[str, Any],
+    through_sequence: int,
 ) -> Dataset:
     """The dataset's row; the one that is there, when the same content was frozen before."""
-    row = {"dataset_sha256": dataset_sha256, "uri": uri, "parent_sha256": parent_sha256, "manifest": manifest}
+    row = {
+        "dataset_sha256": dataset_sha256,
+        "uri": uri,
+        "parent_sha256": parent_sha256,
+        "manifest": manifest,
+        "through_sequence": through_sequence,
+    }
     session.execute(insert(Dataset).values(row).on_conflict_do_nothing())
     return session.get_one(Dataset, dataset_sha256)
+
+
+def save_items(session: Session, dataset_sha256: str, items: Iterable[Evidence]) -> None:
+    """Record what a dataset holds and what each of it rests on."""
+    left = iter(items)
+    while part := list(islice(left, INSERTED_AT_ONCE)):
+        session.execute(insert(FrozenItem).values([_describe(item) for item in part]).on_conflict_do_nothing())
+        rows = [{"dataset_sha256": dataset_sha256, "item_id": item.item_id} for item in part]
+        session.execute(insert(DatasetItem).values(rows).on_conflict_do_nothing())
+
+
+def _describe(item: Evidence) -> dict[str, Any]:
+    sides = (item.chosen_id, item.rejected_id) if isinstance(item, PairEvidence) else (item.interaction_id,)
+    return {
+        "item_id": item.item_id,
+        "prompt_hash": item.prompt_hash,
+        "evidence": list(item.evidence),
+        "interactions": sorted(side for side in sides if side is not None),
+    }
+
+
+def load_last_sequence(session: Session) -> int:
+    """The highest number that any pair or label, committed or not, was given by now."""
+    return (
+        session.scalar(text("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM curator.derived_sequence")) or 0
+    )
 
 
 def load_newest_sha256(session: Session) -> str | None:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, insert, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from shared.tables.quarantine import Quarantined, QuarantineDecision
@@ -14,7 +15,7 @@ def load_quarantine_decisions(session: Session) -> list[QuarantineDecision]:
     """The newest decision on each subject, by subject."""
     newest = (
         select(QuarantineDecision)
-        .distinct(QuarantineDecision.subject_kind, QuarantineDecision.subject_id)
+        .ext(distinct_on(QuarantineDecision.subject_kind, QuarantineDecision.subject_id))
         .order_by(QuarantineDecision.subject_kind, QuarantineDecision.subject_id, QuarantineDecision.decision_id.desc())
     )
     return list(session.scalars(newest))

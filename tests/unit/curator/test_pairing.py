@@ -151,11 +151,39 @@ def test_a_middling_rating_and_a_comment_say_nothing() -> None:
     assert derive([said(1, 1, Rating(value=3)), said(2, 1, Comment(text="hm"))]) == Derived([], [])
 
 
-def test_a_complaint_vetoes_its_answer_as_chosen_and_as_desirable() -> None:
-    events = [chose(1, preferred=1), said(2, 1, UP), said(3, 1, Complaint(category="harmful"), "tomas")]
+@pytest.mark.parametrize("category", ["harmful", "wrong", "off_topic", "other"])
+def test_a_complaint_vetoes_its_answer_as_chosen_and_as_desirable(category: Any) -> None:
+    events = [chose(1, preferred=1), said(2, 1, UP), said(3, 1, Complaint(category=category), "tomas")]
     derived = derive(events)
     assert read(derived) == [("choice", TEXTS[1], "refused", "complaint")]
-    assert derived.labels == []
+    assert not [label for label in derived.labels if label.desirable]
+
+
+def test_an_answer_that_somebody_found_harmful_is_undesirable() -> None:
+    labels = derive([said(1, 1, Complaint(category="harmful"))]).labels
+    assert [(label.rule.name, label.desirable) for label in labels] == [("harmful", False)]
+    assert derive([said(1, 1, Complaint(category="wrong"))]).labels == []
+
+
+def test_sides_in_two_languages_are_compared_only_on_purpose() -> None:
+    spanish = answer(2, "Por favor, envíenos el número de pedido de la tetera que no le ha llegado en esta semana.")
+    english = answer(1, "Please send us the order number of the kettle that you have not been able to find.")
+    contrast = derive([said(1, 1, UP), said(2, 2, DOWN)], english, spanish)
+    assert read(contrast) == [("same_user_contrast", english.text, "refused", "different_languages")]
+    assert read(derive([chose(1, preferred=1)], english, spanish)) == [("choice", english.text, "active", "")]
+
+
+def test_a_side_longer_than_any_training_row_is_refused() -> None:
+    endless = answer(2, "word " * 5_000)
+    assert read(derive([chose(1, preferred=2)], answer(1), endless)) == [
+        ("choice", endless.text, "refused", "too_long")
+    ]
+
+
+def test_what_is_set_aside_supports_nothing_and_brings_nothing_back() -> None:
+    events = [said(1, 1, UP, minute=0), said(2, 1, DOWN, minute=5)]
+    answers = {key(1): answer(1)}
+    assert derive_group(answers, events, frozenset({key(1002)})) == Derived([], [])
 
 
 def test_a_retraction_withdraws_what_rested_on_its_event_alone() -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 from random import Random
 
 from local.demo.prompts import draw_live_questions
-from services.curator.domain.snapshot import Prompting, find_near
+from services.curator.domain.near_gate import Prompting, find_near
 from services.curator.domain.splitting import derive_cell, derive_split
 
 

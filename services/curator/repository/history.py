@@ -1,0 +1,157 @@
+"""All evidence as a snapshot sees it: one consistent state of the tables, however long it takes to read them."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import exists, func, or_, select, text
+from sqlalchemy.orm import Session, aliased
+
+from services.curator.domain.evidence import LabelEvidence, PairEvidence, Said
+from services.curator.domain.near_gate import Prompting
+from services.curator.domain.text import derive_question
+from shared.events import Message
+from shared.tables import trainer
+from shared.tables.curator import Feedback, Interaction, Label, Pair, Prompt
+
+READING_SECONDS = 900
+FETCHED_AT_ONCE = 10_000
+STANDING = or_(Pair.state.in_(["active", "contested"]), Pair.reason == "contradicted")
+
+
+@contextmanager
+def open_snapshot(session: Session) -> Iterator[Session]:
+    """A session of its own, read-only, that sees one state of the database: the newest one at its first query."""
+    with Session(session.get_bind().engine) as reading:
+        reading.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
+        reading.execute(text(f"SET LOCAL statement_timeout = '{READING_SECONDS}s'"))
+        yield reading
+
+
+def load_pair_evidence(session: Session) -> list[PairEvidence]:
+    """Every pair outside the gate that is not refused for its quality."""
+    query = (
+        select(
+            Pair.pair_id,
+            Pair.prompt_hash,
+            Prompt.split,
+            Pair.chosen,
+            Pair.rejected,
+            Pair.rule,
+            Pair.rule_version,
+            Pair.epsilon,
+            Pair.evidence,
+            Pair.chosen_interaction_id,
+            Pair.rejected_interaction_id,
+            Pair.chosen_version,
+            Pair.rejected_version,
+        )
+        .join(Prompt, Prompt.prompt_hash == Pair.prompt_hash)
+        .where(STANDING, Prompt.split != "gate")
+    )
+    return [PairEvidence(*_freeze_evidence(row)) for row in _stream(session, query)]
+
+
+def load_label_evidence(session: Session) -> list[LabelEvidence]:
+    """Every label outside the gate."""
+    query = (
+        select(
+            Label.label_id,
+            Label.prompt_hash,
+            Prompt.split,
+            Interaction.answer,
+            Label.desirable,
+            Label.rule,
+            Label.rule_version,
+            Label.epsilon,
+            Label.evidence,
+            Label.interaction_id,
+            Label.model_version,
+        )
+        .join(Prompt, Prompt.prompt_hash == Label.prompt_hash)
+        .join(Interaction, Interaction.interaction_id == Label.interaction_id)
+        .where(Prompt.split != "gate")
+    )
+    return [LabelEvidence(*_freeze_evidence(row)) for row in _stream(session, query)]
+
+
+def _freeze_evidence(row: Any) -> tuple[Any, ...]:
+    """The arrays of a row as tuples."""
+    return tuple(tuple(value) if isinstance(value, list) else value for value in row)
+
+
+def load_said(session: Session, wanted: Collection[UUID]) -> dict[UUID, Said]:
+    """Of the attached events outside the gate, the wanted ones: those that pairs and labels rest on."""
+    other = aliased(Interaction)
+    said = Feedback.event["feedback"]
+    solicited = Interaction.event["solicited"].as_boolean()
+    both = solicited & or_(Feedback.other_interaction_id.is_(None), other.event["solicited"].as_boolean())
+    query = (
+        select(
+            Feedback.event_id,
+            Feedback.user,
+            Feedback.happened_at,
+            Feedback.type,
+            said["value"].astext,
+            said["presented_order"][0].astext,
+            said["text"].astext,
+            func.coalesce(both, False),
+        )
+        .join(Interaction, Interaction.interaction_id == Feedback.interaction_id)
+        .outerjoin(other, other.interaction_id == Feedback.other_interaction_id)
+        .join(Prompt, Prompt.prompt_hash == Interaction.prompt_hash)
+        .where(Feedback.state == "attached", Prompt.split != "gate")
+    )
+    found = {}
+    for event_id, user, at, kind, value, first, written, asked in _stream(session, query):
+        if event_id in wanted:
+            text_of = written if kind == "edit" else None
+            shown = UUID(first) if first else None
+            found[event_id] = Said(event_id, user, at, _read_value(kind, value), shown, text_of, asked)
+    return found
+
+
+def _read_value(kind: str, value: str | None) -> float | None:
+    match kind:
+        case "thumb":
+            return float(value == "up")
+        case "rating":
+            return (int(value or 1) - 1) / 4
+        case _:
+            return None
+
+
+def load_messages(session: Session, prompt_hashes: Collection[str]) -> dict[str, list[Message]]:
+    query = select(Prompt.prompt_hash, Prompt.messages).where(Prompt.prompt_hash == func.any(list(prompt_hashes)))
+    return dict(tuple(row) for row in _stream(session, query))
+
+
+def load_gate_prompts(session: Session) -> list[Prompting]:
+    """The gate prompts that somebody really asked."""
+    asked = exists().where(Interaction.prompt_hash == Prompt.prompt_hash)
+    query = select(Prompt.prompt_hash, Prompt.messages).where(Prompt.split == "gate", asked)
+    rows = session.execute(query.order_by(Prompt.prompt_hash))
+    return [Prompting(prompt_hash, derive_question(messages)) for prompt_hash, messages in rows]
+
+
+def count_refused(session: Session) -> dict[str, int]:
+    """Pairs outside the gate that were refused for their quality, by reason."""
+    query = (
+        select(Pair.reason, func.count())
+        .join(Prompt, Prompt.prompt_hash == Pair.prompt_hash)
+        .where(~STANDING, Prompt.split != "gate")
+        .group_by(Pair.reason)
+    )
+    return {reason or "": count for reason, count in session.execute(query)}
+
+
+def load_parents(session: Session) -> dict[str, str]:
+    """Which version each candidate was trained from."""
+    query = select(trainer.Run.candidate_version, trainer.Run.parent_version)
+    rows = session.execute(query.where(trainer.Run.candidate_version.is_not(None)))
+    return {str(candidate): parent for candidate, parent in rows}
+
+
+def _stream(session: Session, query: Any) -> Iterator[Any]:
+    return iter(session.execute(query.execution_options(yield_per=FETCHED_AT_ONCE)))
