@@ -1,16 +1,11 @@
-"""How far a model has moved from another, measured by a child process, so that torch's memory goes back."""
+"""How far a model has moved from another."""
 
-import asyncio
 import json
-import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from local.demo.apis import DemoFailed
-from local.layout import find_checkout
+from local.demo.children import run_child
 
 DEADLINE_SECONDS = 600.0
 
@@ -24,19 +19,4 @@ async def measure_divergence(model: str, anchor: str, answers: Sequence[tuple[li
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "answers.json")
         path.write_text(json.dumps(answers))
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "local.kl", model, anchor, str(path)),
-            cwd=find_checkout(),
-            env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            out, err = await asyncio.wait_for(child.communicate(), DEADLINE_SECONDS)
-        except TimeoutError:
-            child.kill()
-            raise DemoFailed(f"measuring the distance of {model} took over {DEADLINE_SECONDS:.0f} s") from None
-    if child.returncode:
-        raise DemoFailed(f"measuring the distance of {model} failed: {err.decode(errors='replace')[-500:]}")
-    told: dict[str, Any] = json.loads(out)
-    return float(told["kl"])
+        return float((await run_child("local.kl", model, anchor, str(path), deadline=DEADLINE_SECONDS))["kl"])

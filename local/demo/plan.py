@@ -42,6 +42,7 @@ DEADLINES = {
     "canary": 600,
     "holdback": 300,
     "measure": 400,
+    "baseline": 600,
 }
 
 SMOLLM2 = Plan(

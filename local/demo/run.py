@@ -77,7 +77,7 @@ async def run_demo(
 async def _play(scenario: Scenario, plan: Plan, stack: Stack, seed: int, screen: Screen) -> dict[str, Any]:
     apis = Apis(stack.layout, stack.credentials)
     try:
-        stages = Stages(plan, apis, screen, seed)
+        stages = Stages(plan, apis, screen, seed, stack.layout.home / "datasets")
         async with Recorder(apis, stack.layout.url("mlflow"), screen.timeline) as recorder:
             came_of_it = await scenario.play(stages)
         heard = stages.crowd.heard

@@ -4,19 +4,20 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any
 
-from local.demo.answers import Answered, Contestant
 from local.demo.apis import Apis, DemoFailed
 from local.demo.crowd import SIDE_BY_SIDE_SHARE, Crowd
 from local.demo.plan import Plan
-from local.demo.prompts import Question, draw_held_out_questions, draw_live_questions
+from local.demo.prompts import Question, draw_live_questions
 from local.demo.screen import Screen
-from local.demo.users import SimulatedUser, Temper, index_by_text, make_users, meet_newcomers
+from local.demo.users import SimulatedUser, Temper, index_by_text, make_users
+from local.demo.users import meet_newcomers as newcomers
 
 POLL_SECONDS = 1.0
 CLOSED = ("champion", "rejected", "aborted", "rolled_back")
@@ -30,6 +31,8 @@ class Stages:
     apis: Apis
     screen: Screen
     seed: int
+    datasets: Path
+    """The folder of frozen datasets."""
     rng: Random = field(init=False)
     crowd: Crowd = field(init=False)
     live: list[Question] = field(init=False)
@@ -210,7 +213,7 @@ class Stages:
     async def follow_canary(self, request_id: str, temper: Temper = "honest") -> dict[str, Any]:
         """New users bring live traffic, one chat each, until the rollout is over; the rollout."""
         rollout: dict[str, Any] = {}
-        self._meet_newcomers(temper)
+        self.meet_newcomers(temper)
 
         def is_over() -> bool:
             return rollout.get("state") in CLOSED
@@ -232,59 +235,7 @@ class Stages:
         self.screen.say(f"  {rollout['state']}: {rollout['words']}")
         return rollout
 
-    def _meet_newcomers(self, temper: Temper) -> None:
+    def meet_newcomers(self, temper: Temper) -> None:
         self.groups_met += 1
-        self.crowd.users = meet_newcomers(self.rng, prefix=f"newcomer-{self.groups_met}", temper=temper)
+        self.crowd.users = newcomers(self.rng, prefix=f"newcomer-{self.groups_met}", temper=temper)
         self.crowd.questions = itertools.cycle(self.live[self.plan.most_chats :])
-
-    async def compare_holdback(self, rollout_id: str, votes: int) -> dict[str, Any]:
-        """Newcomers chat until users held back on the previous champion cast `votes`; positive rates of both."""
-        found: dict[str, dict[str, int]] = {}
-
-        def is_enough() -> bool:
-            return found.get("holdback", {}).get("votes", 0) >= votes
-
-        async def watch() -> None:
-            while not is_enough():
-                rollout = await self.apis.read("deployer", f"/v1/rollouts/{rollout_id}")
-                found.update(rollout["evidence"].get("since_promotion", {}))
-                held = found.get("holdback", {}).get("votes", 0)
-                self.screen.show(f"{held} of {votes} votes of users held back", held, votes)
-                await asyncio.sleep(POLL_SECONDS)
-
-        self._meet_newcomers("honest")
-        async with self.stage("holdback", "Some users stay on the previous champion; both are compared"):
-            watcher = asyncio.create_task(watch())
-            await self.crowd.run(self.plan.concurrency, is_enough, side_by_side=0.0)
-            await watcher
-        rates = {arm: counts["ups"] / counts["votes"] if counts["votes"] else None for arm, counts in found.items()}
-        champion, holdback = rates["champion"], rates["holdback"]
-        difference = champion - holdback if champion is not None and holdback is not None else None
-        return {"champion": champion, "holdback": holdback, "difference": difference, "votes": found}
-
-    async def measure(self, contestants: Mapping[str, Contestant], rng: Random) -> list[Answered]:
-        """Every contestant answers the same held-out prompts."""
-        questions = draw_held_out_questions(self.plan.held_out_prompts, rng)
-        answered: list[Answered] = []
-        started = time.monotonic()
-        slots = asyncio.Semaphore(self.plan.concurrency)
-
-        async def ask(question: Question) -> None:
-            async with slots:
-                texts = await asyncio.gather(*(self._probe(question, each) for each in contestants.values()))
-            answered.append(Answered(question, dict(zip(contestants, texts, strict=True))))
-            left = (time.monotonic() - started) * (len(questions) / len(answered) - 1)
-            self.screen.show(f"{len(answered)} of {len(questions)} prompts", len(answered), len(questions), left)
-
-        title = "Old and new model answer prompts from templates that nobody has seen"
-        async with self.stage("measure", title), asyncio.TaskGroup() as group:
-            for question in questions:
-                group.create_task(ask(question))
-        return sorted(answered, key=lambda each: each.question.text)
-
-    async def _probe(self, question: Question, contestant: Contestant) -> str:
-        told = [{"role": "system", "content": contestant.instruction}] if contestant.instruction else []
-        answer = await self.apis.chat(
-            [*told, *question.messages], user="demo", max_tokens=self.plan.max_tokens, version=contestant.version
-        )
-        return answer.text

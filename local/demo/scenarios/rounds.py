@@ -5,6 +5,7 @@ from typing import Any
 
 from local.demo.answers import Contestant
 from local.demo.divergence import measure_divergence
+from local.demo.measuring import compare_holdback, measure
 from local.demo.report import describe_approval
 from local.demo.scenarios.scenario import Scenario
 from local.demo.stages import Stages
@@ -37,10 +38,10 @@ async def _turn(stages: Stages, number: int, first: str, anchor: str) -> dict[st
     if rollout["state"] == "awaiting_approval":
         rollout = await stages.follow_canary(request["request_id"])
     promoted = rollout["state"] == "champion"
-    holdback = await stages.compare_holdback(rollout["rollout_id"], HOLDBACK_VOTES) if promoted else None
+    holdback = await compare_holdback(stages, rollout["rollout_id"], HOLDBACK_VOTES) if promoted else None
     champion = await stages.find_champion()
     contestants = {"before": Contestant(first), "after": Contestant(champion)}
-    answered = await stages.measure(contestants, Random(stages.seed + 1))
+    answered = await measure(stages, contestants, Random(stages.seed + 1))
     answers = [(each.question.messages, each.texts["after"]) for each in answered]
     texts = [text for _, text in answers]
     approval = describe_approval(answered)

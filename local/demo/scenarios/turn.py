@@ -6,6 +6,7 @@ from typing import Any
 from local.demo.answers import Contestant
 from local.demo.apis import DemoFailed
 from local.demo.lineage import trace_back, trace_forward
+from local.demo.measuring import measure, tune_plainly
 from local.demo.report import (
     describe_approval,
     describe_baselines,
@@ -17,11 +18,14 @@ from local.demo.scenarios.scenario import Scenario
 from local.demo.stages import Stages
 
 INSTRUCTION = "Be brief and concrete: answer in one or two sentences, and say what the customer should do next."
-BASELINES = {"instructed": "the model before, told to be brief and concrete"}
+BASELINES = {
+    "instructed": "the model before, told to be brief and concrete",
+    "sft": "the model before, fine-tuned on the chosen answers with a plain script",
+}
 
 
 async def play(stages: Stages) -> dict[str, Any]:
-    before = await stages.find_champion()
+    before, parent_folder = await stages.find_champion(), await stages.find_checkpoint()
     request = await stages.listen()
     await stages.train(request["request_id"])
     evaluation = await stages.evaluate(request["request_id"])
@@ -35,7 +39,8 @@ async def play(stages: Stages) -> dict[str, Any]:
         "after": Contestant(after),
         "instructed": Contestant(before, INSTRUCTION),
     }
-    answered = await stages.measure(contestants, Random(stages.seed + 1))
+    answered = await measure(stages, contestants, Random(stages.seed + 1))
+    answered = await tune_plainly(stages, parent_folder, request["dataset_sha256"], answered, "sft")
     heard = stages.crowd.heard
     served_by_new = [interaction for interaction, version in heard.served.items() if version == after]
     back = await trace_back(stages.apis, served_by_new, heard.event_ids)
