@@ -39,11 +39,12 @@ class Whisker:
 
 @dataclass(frozen=True)
 class Line:
-    """`tone` names a colour of the style sheet; `dots` are drawn when the points are few."""
+    """`tone` names a colour of the style sheet; few points are `dots` too; `said` is for those who cannot see."""
 
     name: str
     tone: str
     path: str
+    said: str
     dots: list[tuple[float, float]] = field(default_factory=list)
     whiskers: list[Whisker] = field(default_factory=list)
 
@@ -114,7 +115,7 @@ def draw_lines(
     return LineChart(
         title=title,
         words=words,
-        lines=[_draw_line(curve, x_scale, y_scale) for curve in curves if curve.points],
+        lines=[_draw_line(curve, x_scale, y_scale, tell_y) for curve in curves if curve.points],
         x_ticks=[Tick(x_scale.place(value), tell_x(value)) for value in x_values],
         y_ticks=[Tick(y_scale.place(value), tell_y(value)) for value in y_values],
         limits=[replace(limit, at=y_scale.place(limit.value)) for limit in limits],
@@ -143,12 +144,13 @@ def _choose_y_scale(low: float, high: float, *, is_log: bool, is_fixed: bool) ->
     return Scale(low - (pad if low else 0.0), high + pad, bottom, top)
 
 
-def _draw_line(curve: Curve, x_scale: Scale, y_scale: Scale) -> Line:
+def _draw_line(curve: Curve, x_scale: Scale, y_scale: Scale, tell_y: Callable[[float], str]) -> Line:
     places = [(x_scale.place(point[0]), y_scale.place(point[1])) for point in curve.points]
     return Line(
         name=curve.name,
         tone=curve.tone,
         path="M" + "L".join(f"{x} {y}" for x, y in places),
+        said=f"from {tell_y(curve.points[0][1])} to {tell_y(curve.points[-1][1])}",
         dots=places if len(places) <= 12 else [],
         whiskers=[
             Whisker(x_scale.place(x), y_scale.place(low), y_scale.place(high)) for x, low, high in curve.intervals
