@@ -99,6 +99,10 @@ bench-scenarios: .venv/project.stamp ## Placebo, harm and falling approval with 
 bench-curator: .venv/project.stamp ## Events per second from topic to rows with pairs, at three table sizes, beside a plain COPY
 	@$(RUN) bench.curator
 
+.PHONY: bench-gateway
+bench-gateway: .venv/project.stamp ## Our gateway beside the LiteLLM proxy and no proxy at all: requests/s, added latency
+	@$(RUN) bench.gateway $(ARGS)
+
 .PHONY: api-docs
 api-docs: .venv/project.stamp ## Write docs/api/asyncapi.json from the events
 	@$(RUN) shared.asyncapi > docs/api/asyncapi.json

@@ -1,12 +1,13 @@
 """HTTP: OpenAI's chat completions and models."""
 
-from collections.abc import AsyncGenerator, Awaitable, MutableMapping
-from contextlib import aclosing
-from typing import Any, Protocol
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from services.gateway.domain.assignment import list_routes
 from services.gateway.domain.errors import InvalidChatRequest
@@ -23,20 +24,41 @@ authorize = require("frontend", *OPERATORS)
 _encode = msgspec.json.Encoder().encode
 
 
-class Send(Protocol):
-    def __call__(self, message: MutableMapping[str, Any], /) -> Awaitable[None]: ...
-
-
-class EventStream(StreamingResponse):
+class EventStream(Response):
     """Closes its generator when the client has gone, so that what was said is recorded then, not some time later."""
 
     def __init__(self, events: AsyncGenerator[bytes, None], headers: dict[str, str]) -> None:
-        super().__init__(events, headers=headers | {"cache-control": "no-cache"}, media_type="text/event-stream")
         self._events = events
+        self.status_code = 200
+        self.media_type = "text/event-stream"
+        self.background = None
+        self.init_headers(headers | {"cache-control": "no-cache"})
 
-    async def stream_response(self, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sending = asyncio.create_task(self._send_all(send))
+        leaving = asyncio.create_task(_wait_until_gone(receive))
+        try:
+            await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            if not sending.done():
+                sending.cancel()
+                with suppress(asyncio.CancelledError):
+                    await sending
+        if not sending.cancelled():
+            sending.result()
+
+    async def _send_all(self, send: Send) -> None:
         async with aclosing(self._events):
-            await super().stream_response(send)
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            async for events in self._events:
+                await send({"type": "http.response.body", "body": events, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _wait_until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def create_router(chatting: Chatting) -> APIRouter:
