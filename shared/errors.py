@@ -57,7 +57,7 @@ class Conflict(HeliotropeError):
 class TooManyRequests(HeliotropeError):
     status = 429
     title = "Too many requests"
-    retry_after_seconds: ClassVar[int] = 1
+    retry_after_seconds: int = 1
 
 
 class Unavailable(HeliotropeError):

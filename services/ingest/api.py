@@ -1,24 +1,26 @@
 """HTTP: feedback and interactions in, what a caller said of an answer out."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.types import Receive
 
-from services.ingest.callers import Sender, identify, identify_frontend
+from services.ingest.bodies import Bodies
+from services.ingest.callers import Callers, Sender
 from services.ingest.decoding import decode_batch
 from services.ingest.handlers import Intake, Submission, describe_outcome
+from services.ingest.hot_path import Door, Reply
 from services.ingest.openapi import BATCH_RESPONSES, READ_RESPONSES, SINGLE_RESPONSES, describe_body
+from services.ingest.rate_limits import RateLimits
 from services.ingest.repository import has_interaction, list_feedback
 from services.ingest.schemas import Accepted, Outcome, Outcomes, Problem
 from shared.db import SessionFactory
 from shared.errors import HeliotropeError, NotFound, Unavailable
-from shared.feedback_tokens import FeedbackTokens
 from shared.tables.curator import Feedback
 
 _encode = msgspec.json.Encoder().encode
@@ -34,39 +36,80 @@ class Room:
 
     feedback: Intake
     interactions: Intake
-    tokens: FeedbackTokens
+    bodies: Bodies
+    callers: Callers
+    rate_limits: RateLimits
     sessions: SessionFactory
     user_hash_secret: str
-    now: Callable[[], datetime]
+
+
+class Doors:
+    """What is posted, whichever way it came in; headers by their names in lower case."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+
+    def by_path(self) -> dict[str, Door]:
+        return {
+            "/v1/feedback": self.take_feedback,
+            "/v1/feedback/batch": self.take_feedback_batch,
+            "/v1/interactions": self.take_interaction,
+            "/v1/interactions/batch": self.take_interaction_batch,
+        }
+
+    async def take_feedback(self, headers: Mapping[str, str], receive: Receive) -> Reply:
+        sender = self._room.callers.identify(headers)
+        submission = await self._take(self._room.feedback, sender, headers, receive)
+        return 202, _encode(Accepted(event_id=submission.event_id))
+
+    async def take_interaction(self, headers: Mapping[str, str], receive: Receive) -> Reply:
+        sender = self._room.callers.identify_frontend(headers)
+        submission = await self._take(self._room.interactions, sender, headers, receive)
+        return 202, _encode(Accepted(event_id=submission.event_id, interaction_id=submission.event_id))
+
+    async def take_feedback_batch(self, headers: Mapping[str, str], receive: Receive) -> Reply:
+        sender = self._room.callers.identify(headers)
+        return await self._take_batch(self._room.feedback, sender, headers, receive)
+
+    async def take_interaction_batch(self, headers: Mapping[str, str], receive: Receive) -> Reply:
+        sender = self._room.callers.identify_frontend(headers)
+        return await self._take_batch(self._room.interactions, sender, headers, receive)
+
+    async def _take(self, intake: Intake, sender: Sender, headers: Mapping[str, str], receive: Receive) -> Submission:
+        self._room.rate_limits.take(sender.key_id, 1)
+        return await intake.take(await self._room.bodies.read(headers, receive), sender)
+
+    async def _take_batch(self, intake: Intake, sender: Sender, headers: Mapping[str, str], receive: Receive) -> Reply:
+        raws = decode_batch(await self._room.bodies.read(headers, receive))
+        self._room.rate_limits.take(sender.key_id, len(raws))
+        taken = await intake.take_all(raws, sender)
+        outcomes = [_describe(index, submission, error) for index, (submission, error) in enumerate(taken)]
+        return 200, _encode(Outcomes(outcomes))
 
 
 def create_router(room: Room) -> APIRouter:
     router = APIRouter(prefix="/v1")
+    doors = Doors(room)
 
     @router.post("/feedback", **describe_body("feedback", SINGLE_RESPONSES))
     async def post_feedback(request: Request) -> Response:
         """One feedback event; 202 once the broker has stored it, also when its interaction is not known yet."""
-        sender = identify(request, room.tokens, room.now())
-        return _accept(Accepted(event_id=(await room.feedback.take(await request.body(), sender)).event_id))
+        return await _enter(doors.take_feedback, request)
 
     @router.post("/feedback/batch", **describe_body("feedback_batch", BATCH_RESPONSES))
     async def post_feedback_batch(request: Request) -> Response:
         """Up to 1,000 feedback events, with one outcome for each, in order."""
-        sender = identify(request, room.tokens, room.now())
-        return await _take_batch(room.feedback, await request.body(), sender)
+        return await _enter(doors.take_feedback_batch, request)
 
     @router.post("/interactions", **describe_body("interaction", SINGLE_RESPONSES))
     async def post_interaction(request: Request) -> Response:
         """An answer that was served without the gateway."""
-        sender = identify_frontend(request)
-        submission = await room.interactions.take(await request.body(), sender)
-        return _accept(Accepted(event_id=submission.event_id, interaction_id=submission.event_id))
+        return await _enter(doors.take_interaction, request)
 
     @router.post("/interactions/batch", **describe_body("interaction_batch", BATCH_RESPONSES))
     async def post_interactions_batch(request: Request) -> Response:
         """Up to 1,000 interactions, with one outcome for each, in order."""
-        sender = identify_frontend(request)
-        return await _take_batch(room.interactions, await request.body(), sender)
+        return await _enter(doors.take_interaction_batch, request)
 
     @router.get("/feedback", **READ_RESPONSES)
     def get_feedback(
@@ -75,7 +118,7 @@ def create_router(room: Room) -> APIRouter:
         user_id: Annotated[str | None, Query(description="only what this user said; a token says who")] = None,
     ) -> Response:
         """What this caller has said of an answer, in the order in which it happened."""
-        sender = identify(request, room.tokens, room.now())
+        sender = room.callers.identify(request.headers)
         sender.check_may_speak_of(interaction_id)
         rows = _load_feedback(room.sessions, interaction_id, sender)
         if sender.token is not None or user_id is not None:
@@ -87,14 +130,9 @@ def create_router(room: Room) -> APIRouter:
     return router
 
 
-def _accept(accepted: Accepted) -> Response:
-    return Response(_encode(accepted), 202, media_type="application/json")
-
-
-async def _take_batch(intake: Intake, raw: bytes, sender: Sender) -> Response:
-    taken = await intake.take_all(decode_batch(raw), sender)
-    outcomes = [_describe(index, submission, error) for index, (submission, error) in enumerate(taken)]
-    return Response(_encode(Outcomes(outcomes)), media_type="application/json")
+async def _enter(door: Door, request: Request) -> Response:
+    status, body = await door(request.headers, request.receive)
+    return Response(body, status, media_type="application/json")
 
 
 def _describe(index: int, submission: Submission | None, error: HeliotropeError | None) -> Outcome:

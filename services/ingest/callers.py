@@ -1,20 +1,18 @@
 """Who sends feedback: a front end with its key, or a browser with the token of the answer it was served."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from fastapi import Request
-
-from shared.auth import require
+from shared.auth import KeyRing
 from shared.errors import Forbidden
 from shared.events import AnyFeedback, Choice
 from shared.feedback_tokens import FeedbackToken, FeedbackTokens
 from shared.ids import calculate_user_hash
 
 TOKEN_HEADER = "x-heliotrope-feedback-token"
-
-require_frontend = require("frontend")
+ROLES = ("frontend",)
 
 
 @dataclass(frozen=True)
@@ -41,25 +39,35 @@ class Sender:
         self.check_may_speak_of(interaction_id, *both)
 
 
-def identify(request: Request, tokens: FeedbackTokens, now: datetime) -> Sender:
-    """The sender behind the token header, else behind `Authorization`, which may carry a key or a token.
+class Callers:
+    """Knows senders by their headers, whose names are in lower case."""
 
-    Raises: Unauthenticated, Forbidden.
-    """
-    if text := _find_token(request):
-        token = tokens.open(text, now)
-        return Sender(token.key_id, token)
-    return Sender(require_frontend(request).key_id)
+    def __init__(self, keys: KeyRing, tokens: FeedbackTokens, now: Callable[[], datetime]) -> None:
+        self._keys = keys
+        self._tokens = tokens
+        self._now = now
+
+    def identify(self, headers: Mapping[str, str]) -> Sender:
+        """The sender behind the token header, else behind `Authorization`, which may carry a key or a token.
+
+        Raises: Unauthenticated, Forbidden.
+        """
+        if text := _find_token(headers):
+            token = self._tokens.open(text, self._now())
+            return Sender(token.key_id, token)
+        return self.identify_frontend(headers)
+
+    def identify_frontend(self, headers: Mapping[str, str]) -> Sender:
+        """Raises: Unauthenticated, Forbidden."""
+        return Sender(self._keys.authorize(headers.get("authorization"), ROLES).key_id)
 
 
-def identify_frontend(request: Request) -> Sender:
-    """Raises: Unauthenticated, Forbidden."""
-    return Sender(require_frontend(request).key_id)
-
-
-def _find_token(request: Request) -> str | None:
-    if text := request.headers.get(TOKEN_HEADER):
+def _find_token(headers: Mapping[str, str]) -> str | None:
+    if text := headers.get(TOKEN_HEADER):
         return text.strip()
-    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    authorization = headers.get("authorization", "")
+    if "." not in authorization:  # of keys none has one, of tokens each
+        return None
+    scheme, _, text = authorization.partition(" ")
     text = text.strip()
-    return text if scheme.lower() == "bearer" and "." in text and not text.startswith("hk_") else None
+    return text if scheme.lower() == "bearer" and not text.startswith("hk_") else None

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from typing import get_args
 from uuid import UUID
 
 import msgspec
@@ -16,7 +18,7 @@ from services.ingest.domain.recent import RecentEvents
 from services.ingest.metrics import EVENTS
 from shared.bus import Record, encode
 from shared.errors import Conflict, HeliotropeError, TooManyRequests, Unavailable
-from shared.events import FeedbackReceived, InteractionRecorded, calculate_content_hash
+from shared.events import AnyFeedback, FeedbackReceived, InteractionRecorded, calculate_content_hash
 from shared.ids import new_id
 
 Raw = bytes | msgspec.Raw
@@ -31,8 +33,7 @@ class IdTaken(Conflict):
     title = "Id taken by another body"
 
 
-@dataclass(frozen=True)
-class Submission:
+class Submission(msgspec.Struct, frozen=True):
     """One event in order, ready for the bus. `content_hash` is known when the client chose the id."""
 
     event_id: UUID
@@ -50,6 +51,10 @@ class Limits:
 
 
 Result = Submission | HeliotropeError
+
+# looking a child up by its labels takes longer than counting
+_count_events = lru_cache(1_000)(EVENTS.labels)
+_TAGS: dict[type, str] = {kind: str(kind.__struct_config__.tag) for kind in get_args(AnyFeedback)}
 
 
 class Intake:
@@ -75,11 +80,15 @@ class Intake:
         Raises:
             HeliotropeError: as `take_all` returns it; with the event's id, where there is one.
         """
-        [(submission, error)] = await self.take_all([raw], sender)
+        result = self._try_read(raw, sender)
+        if not isinstance(result, Submission):
+            self._count("unknown", result)
+            raise result
+        [error] = await self._store([result])
+        self._count(result.type, error)
         if error is not None:
             raise error
-        assert submission is not None
-        return submission
+        return result
 
     async def take_all(
         self, raws: Sequence[Raw], sender: Sender
@@ -87,17 +96,20 @@ class Intake:
         """For each event what was read of it, and the error if it was not stored; in order, each for itself."""
         results: list[Result] = [self._try_read(raw, sender) for raw in raws]
         submissions = [result for result in results if isinstance(result, Submission)]
-        errors = await self._store(submissions)
+        errors = iter(await self._store(submissions))
         outcomes: list[tuple[Submission | None, HeliotropeError | None]] = []
         for result in results:
             if isinstance(result, Submission):
-                error = errors.pop(0)
+                error = next(errors)
                 outcomes.append((result, error))
-                EVENTS.labels(self.kind, result.type, describe_outcome(error)).inc()
+                self._count(result.type, error)
             else:
                 outcomes.append((None, result))
-                EVENTS.labels(self.kind, "unknown", describe_outcome(result)).inc()
+                self._count("unknown", result)
         return outcomes
+
+    def _count(self, kind: str, error: HeliotropeError | None) -> None:
+        _count_events(self.kind, kind, describe_outcome(error)).inc()
 
     def _try_read(self, raw: Raw, sender: Sender) -> Result:
         try:
@@ -106,11 +118,21 @@ class Intake:
             return error
 
     async def _store(self, submissions: list[Submission]) -> list[HeliotropeError | None]:
+        if not any(submission.content_hash for submission in submissions):
+            return self._mark(submissions, await self._publish(submissions))
         known = await self._find_known(submissions)
         conflicts = [self._find_conflict(submission, known) for submission in submissions]
         orderly = [one for one, conflict in zip(submissions, conflicts, strict=True) if conflict is None]
-        stored = iter(await self._publisher.publish([submission.record for submission in orderly]))
-        errors = [conflict or next(stored) for conflict in conflicts]
+        stored = iter(await self._publish(orderly))
+        return self._mark(submissions, [conflict or next(stored) for conflict in conflicts])
+
+    async def _publish(self, submissions: list[Submission]) -> list[HeliotropeError | None]:
+        return await self._publisher.publish([submission.record for submission in submissions])
+
+    def _mark(
+        self, submissions: list[Submission], errors: list[HeliotropeError | None]
+    ) -> list[HeliotropeError | None]:
+        """Tells errors the id to send the event again with, and forgets what was not stored."""
         for submission, error in zip(submissions, errors, strict=True):
             if error is not None:
                 error.extra = {"event_id": str(submission.event_id)}  # type: ignore[attr-defined]
@@ -170,14 +192,14 @@ class Reader:
             occurred_at=body.occurred_at,
             metadata=body.metadata,
         )
-        kind = str(type(feedback).__struct_config__.tag)
-        return self._prepare(event, event.event_id, kind, chosen=body.event_id is not None)
+        kind = _TAGS[type(feedback)]
+        return self._prepare(event, event.event_id, kind, now, chosen=body.event_id is not None)
 
     def read_interaction(self, raw: Raw, sender: Sender) -> Submission:
         """Raises: MalformedBody, InvalidRequest, EventTooLarge."""
-        body = decode_interaction(raw)
+        body, now = decode_interaction(raw), self._now()
         errors = assess_messages(body.messages)
-        if errors := errors + assess_time("served_at", body.served_at, self._now(), self._limits.future):
+        if errors := errors + assess_time("served_at", body.served_at, now, self._limits.future):
             raise make_invalid(errors)
         event = InteractionRecorded(
             interaction_id=body.interaction_id or new_id(),
@@ -191,12 +213,12 @@ class Reader:
             solicited=body.solicited,
             metadata=body.metadata,
         )
-        return self._prepare(event, event.interaction_id, "interaction", chosen=body.interaction_id is not None)
+        return self._prepare(event, event.interaction_id, "interaction", now, chosen=body.interaction_id is not None)
 
     def _prepare(
-        self, event: FeedbackReceived | InteractionRecorded, event_id: UUID, kind: str, *, chosen: bool
+        self, event: FeedbackReceived | InteractionRecorded, event_id: UUID, kind: str, now: datetime, *, chosen: bool
     ) -> Submission:
-        record = encode(event, source="ingest", topic_prefix=self._topic_prefix)
+        record = encode(event, source="ingest", topic_prefix=self._topic_prefix, at=now)
         if len(record.value) > self._limits.max_event_bytes:
             raise EventTooLarge(f"an event may have at most {self._limits.max_event_bytes} bytes")
         content_hash = calculate_content_hash(event) if chosen else None

@@ -62,12 +62,13 @@ _PROBLEMS = {
     400: "the body is not JSON",
     401: "no key, or not one of ours; a token that was forged or has expired",
     403: "a key of another role, or a token of another answer",
+    408: "the body did not arrive in time",
     413: "the body, or the event, is too large",
     422: "a field is wrong; `errors` names it",
+    429: "this key sends too many events, or too much waits here for the broker; see Retry-After",
 }
 _BUSY = {
     409: "another body was sent with this id before",
-    429: "too many events wait for the broker; see Retry-After",
     503: "the broker did not answer in time: send the event again with the problem's `event_id`",
 }
 

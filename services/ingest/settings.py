@@ -1,10 +1,11 @@
 """Settings of ingest, `HELIOTROPE_INGEST_*`, beside the shared ones."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from services.ingest.schemas import MAX_BATCH
 from shared.settings import Settings
 
 
@@ -18,11 +19,21 @@ class SharedSettings(Settings):
 class IngestSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HELIOTROPE_INGEST_", extra="ignore", frozen=True)
 
+    bus_client: Literal["librdkafka", "kafka-python"] = Field("librdkafka", description="client that sends to Kafka")
     ack_deadline_seconds: float = Field(8.0, gt=0, description="without the broker's acknowledgement by then: 503")
     max_in_flight_events: int = Field(5_000, ge=1, description="events that wait for the broker at once, at most")
     max_in_flight_bytes: int = Field(64 * 2**20, ge=2**20, description="their bytes together, at most")
     max_event_bytes: int = Field(900_000, ge=1_000, description="size of one event on the bus, at most")
     max_body_bytes: int = Field(8 * 2**20, ge=1_000, description="size of a request's body, at most")
+    max_arriving_bytes: int = Field(
+        128 * 2**20, ge=2**20, description="bodies that arrive in pieces, together, at most; beyond it: 429"
+    )
+    body_deadline_seconds: float = Field(20.0, gt=0, description="a body not there by then: 408")
+    key_events_per_second: float = Field(2_000.0, ge=0, description="what one API key may send on average; 0: no limit")
+    key_burst_events: int = Field(10_000, ge=MAX_BATCH, description="what one API key may send at once")
+    rate_limit_turn_seconds: float = Field(
+        1.0, gt=0, description="how often processes tell each other through Redis what each key has sent"
+    )
     future_skew_seconds: float = Field(60.0, ge=0, description="how far a client's clock may be ahead")
     oldest_feedback_days: float = Field(
         30.0, ge=0, description="feedback that happened before is refused; 0 takes any, as an import of history needs"

@@ -1,12 +1,14 @@
-"""The bus port: records out, records in. Adapters: `shared.bus.kafka` and the in-memory `shared.bus.memory`.
+"""The bus port: records out, records in.
 
-Both keep the same promises, and the same contract tests: a record whose future resolved is stored; records of one key
-keep their order; a consumer sees every record from its group's last commit on, at least once.
+Adapters: `shared.bus.kafka`, a faster producer in `shared.bus.librdkafka`, and the in-memory `shared.bus.memory`. All
+keep the same promises, and the same contract tests: a record whose future resolved is stored; records of one key keep
+their order and their partition; a consumer sees every record from its group's last commit on, at least once.
 """
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -15,16 +17,19 @@ from shared.errors import UndecodableEvent
 from shared.events import AnyEvent, Event
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """One record; `partition` and `offset` are known once it was consumed."""
 
     topic: str
     key: bytes
     value: bytes
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
     partition: int = -1
     offset: int = -1
+
+
+Settle = Callable[[int, BaseException | None], None]
+"""Told once of each record, by its index: None when it is stored, else why not. May be called from any thread."""
 
 
 class Producer(Protocol):
@@ -34,6 +39,9 @@ class Producer(Protocol):
         Raises:
             Unavailable: the local queue is full.
         """
+
+    def deliver(self, records: Sequence[Record], settle: Settle) -> None:
+        """Queue records without ever blocking or raising; each is settled once, about within the deadline."""
 
     def close(self, timeout_seconds: float) -> None:
         """Wait for what is queued, at most this long."""
@@ -57,21 +65,26 @@ _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
-def encode(event: Event, *, source: str, topic_prefix: str = "") -> Record:
-    """The record of an event, with CloudEvents 1.0 attributes (Kafka protocol binding, binary mode) as headers."""
-    return Record(
-        topic=topic_prefix + event.topic,
-        key=event.key.encode(),
-        value=_encoder.encode(event),
-        headers={
-            "ce_specversion": "1.0",
-            "ce_id": event.identity,
-            "ce_source": f"/heliotrope/{source}",
-            "ce_type": f"heliotrope.{event.topic}",
-            "ce_time": datetime.now(UTC).isoformat(),
-            "content-type": "application/json",
-        },
-    )
+def encode(event: Event, *, source: str, topic_prefix: str = "", at: datetime | None = None) -> Record:
+    """The record of an event, with CloudEvents 1.0 attributes (Kafka protocol binding, binary mode) as headers.
+
+    `at` is `ce_time`; without it, now.
+    """
+    topic, headers = _describe(type(event), source, topic_prefix)
+    own = {"ce_id": event.identity, "ce_time": (at or datetime.now(UTC)).isoformat()}
+    return Record(topic, event.key.encode(), _encoder.encode(event), headers | own)
+
+
+@lru_cache
+def _describe(event_type: type[Event], source: str, topic_prefix: str) -> tuple[str, dict[str, str]]:
+    """The topic, and the headers that all events of a type share."""
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_source": f"/heliotrope/{source}",
+        "ce_type": f"heliotrope.{event_type.topic}",
+        "content-type": "application/json",
+    }
+    return topic_prefix + event_type.topic, headers
 
 
 def decode(record: Record) -> AnyEvent:

@@ -1,8 +1,11 @@
 """The bus over Kafka's protocol, with kafka-python; keeps to the protocol's common core."""
 
 import threading
-from concurrent.futures import Future
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
@@ -16,7 +19,7 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from shared.bus import Record
+from shared.bus import Record, Settle
 from shared.errors import Unavailable
 from shared.events import TOPICS
 
@@ -39,7 +42,10 @@ class KafkaBusProducer:
             "request_timeout_ms": int(deadline_seconds * 500),
             "max_block_ms": 2_000,
         }
+        self._deadline_seconds = deadline_seconds
         self._replacing = threading.Lock()
+        # send() blocks for up to `max_block_ms` while the broker is away
+        self._delivering = ThreadPoolExecutor(1, "bus-deliver")
         self._producer = KafkaProducer(**self._config)
 
     def send(self, record: Record) -> "Future[None]":
@@ -57,6 +63,21 @@ class KafkaBusProducer:
         pending.add_errback(stored.set_exception)
         return stored
 
+    def deliver(self, records: Sequence[Record], settle: Settle) -> None:
+        self._delivering.submit(self._deliver, records, settle, time.monotonic() + self._deadline_seconds)
+
+    def _deliver(self, records: Sequence[Record], settle: Settle, give_up_at: float) -> None:
+        """What nobody waits for any more is not sent: it would keep others waiting."""
+        for index, record in enumerate(records):
+            try:
+                if time.monotonic() > give_up_at:
+                    raise TimeoutError("its sender has been told to send it again")
+                stored = self.send(record)
+            except Exception as error:
+                settle(index, error)
+            else:
+                stored.add_done_callback(partial(_pass_on, settle, index))
+
     def _working_producer(self) -> KafkaProducer:
         """The producer, or a new one if it can send nothing any more. Raises: KafkaTimeoutError."""
         if not _has_failed_for_good(self._producer):
@@ -69,7 +90,12 @@ class KafkaBusProducer:
         return self._producer
 
     def close(self, timeout_seconds: float) -> None:
+        self._delivering.shutdown()
         self._producer.close(timeout=timeout_seconds)
+
+
+def _pass_on(settle: Settle, index: int, stored: "Future[None]") -> None:
+    settle(index, stored.exception())
 
 
 def _has_failed_for_good(producer: KafkaProducer) -> bool:

@@ -3,10 +3,12 @@
 import threading
 import zlib
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 
-from shared.bus import Record
+from msgspec import structs
+
+from shared.bus import Record, Settle
 
 
 class MemoryBroker:
@@ -22,7 +24,7 @@ class MemoryBroker:
         partition = zlib.crc32(record.key) % self._partitions
         with self._changed:
             log = self._logs[record.topic][partition]
-            log.append(replace(record, partition=partition, offset=len(log)))
+            log.append(structs.replace(record, partition=partition, offset=len(log)))
             self._changed.notify_all()
 
     def read(
@@ -79,6 +81,11 @@ class MemoryProducer:
         stored: Future[None] = Future()
         stored.set_result(None)
         return stored
+
+    def deliver(self, records: Sequence[Record], settle: Settle) -> None:
+        for index, record in enumerate(records):
+            self._broker.append(record)
+            settle(index, None)
 
     def close(self, timeout_seconds: float) -> None:
         """Nothing waits."""

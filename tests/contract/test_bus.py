@@ -1,13 +1,16 @@
-"""One behaviour, two adapters: the same promises in memory and over Kafka's protocol."""
+"""One behaviour, three adapters: the same promises in memory and, by either client, over Kafka's protocol."""
 
+import queue
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from shared.bus import Consumer, Producer, Record
-from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer
+from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer, create_topics
+from shared.bus.librdkafka import LibrdkafkaBusProducer
 from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
+from shared.events import FeedbackReceived
 
 
 class MemoryBus:
@@ -32,11 +35,17 @@ class KafkaBus:
         return KafkaBusConsumer(self.bootstrap, [topic], group, client_id="test")
 
 
-@pytest.fixture(params=["memory", "kafka"])
+class LibrdkafkaBus(KafkaBus):
+    def producer(self) -> Producer:
+        return LibrdkafkaBusProducer(self.bootstrap, client_id="test")
+
+
+@pytest.fixture(params=["memory", "kafka", "librdkafka"])
 def bus(request: pytest.FixtureRequest) -> MemoryBus | KafkaBus:
     if request.param == "memory":
         return MemoryBus()
-    return KafkaBus(request.getfixturevalue("kafka_bootstrap"))
+    kind = KafkaBus if request.param == "kafka" else LibrdkafkaBus
+    return kind(request.getfixturevalue("kafka_bootstrap"))
 
 
 @pytest.fixture
@@ -78,6 +87,47 @@ def test_records_of_one_key_keep_their_order(bus: MemoryBus | KafkaBus, topic: s
     records = read(consumer, 50)
     consumer.close()
     assert [int(record.value) for record in records] == list(range(50))
+
+
+def test_each_delivered_record_is_settled_once_when_it_is_stored(
+    bus: MemoryBus | KafkaBus, topic: str, producer: Producer
+):
+    settled: queue.Queue[tuple[int, BaseException | None]] = queue.Queue()
+    records = [Record(topic, b"same", str(number).encode(), {"ce_id": str(number)}) for number in range(200)]
+    producer.deliver(records, lambda index, failure: settled.put((index, failure)))
+    assert sorted(settled.get(timeout=10) for _ in records) == [(index, None) for index in range(200)]
+    consumer = bus.consumer(topic, None)
+    assert [record.value for record in read(consumer, 200)] == [record.value for record in records]
+    assert consumer.poll(0.2) == []
+    consumer.close()
+    assert settled.empty()
+
+
+def test_a_record_too_large_for_the_client_fails_alone(kafka_bootstrap: str, topic_prefix: str):
+    producer = LibrdkafkaBusProducer(kafka_bootstrap, client_id="test")
+    settled: queue.Queue[tuple[int, BaseException | None]] = queue.Queue()
+    topic = f"{topic_prefix}sample.happened"
+    records = [Record(topic, b"a", b"1"), Record(topic, b"b", b"x" * 2_000_000), Record(topic, b"c", b"3")]
+    producer.deliver(records, lambda index, failure: settled.put((index, failure)))
+    outcomes = dict(settled.get(timeout=10) for _ in records)
+    producer.close(5)
+    assert [outcomes[index] is None for index in range(3)] == [True, False, True]
+
+
+def test_both_clients_choose_the_same_partition_for_a_key(kafka_bootstrap: str, topic_prefix: str):
+    create_topics(kafka_bootstrap, topic_prefix=topic_prefix, partitions=3)
+    topic = topic_prefix + FeedbackReceived.topic
+    partitions: list[dict[bytes, int]] = []
+    for bus in (KafkaBus(kafka_bootstrap), LibrdkafkaBus(kafka_bootstrap)):
+        producer, consumer = bus.producer(), bus.consumer(topic, None)
+        stored = [producer.send(Record(topic, str(number).encode(), b"value")) for number in range(30)]
+        for each in stored:
+            each.result(10)
+        partitions.append({record.key: record.partition for record in read(consumer, 30)})
+        producer.close(5)
+        consumer.close()
+    assert partitions[0] == partitions[1]
+    assert len(set(partitions[0].values())) == 3
 
 
 def test_a_successor_starts_after_the_commit_and_not_before(bus: MemoryBus | KafkaBus, topic: str, producer: Producer):

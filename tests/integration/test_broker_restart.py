@@ -5,12 +5,15 @@ import subprocess
 import time
 from collections.abc import Iterator
 
+import pytest
+from confluent_kafka import KafkaException
 from kafka.errors import KafkaError
 
 from local.broker import serve_command
 from local.readiness import is_port_free
 from shared.bus import Record
 from shared.bus.kafka import KafkaBusProducer, create_topics
+from shared.bus.librdkafka import LibrdkafkaBusProducer
 from shared.errors import Unavailable
 from shared.events import FeedbackReceived
 
@@ -29,19 +32,20 @@ def run_broker(port: int) -> Iterator[str]:
         broker.wait()
 
 
-def test_a_producer_that_its_broker_has_forgotten_is_replaced():
+@pytest.mark.parametrize("kind", [KafkaBusProducer, LibrdkafkaBusProducer])
+def test_a_producer_that_its_broker_has_forgotten_is_replaced(kind: type[KafkaBusProducer | LibrdkafkaBusProducer]):
     port = next(port for port in range(18_141, 18_149) if is_port_free(port))
     record = Record(FeedbackReceived.topic, b"key", b"value")
     with contextlib.ExitStack() as stack:
         with run_broker(port) as address:
-            producer = KafkaBusProducer(address, client_id="test", deadline_seconds=3)
+            producer = kind(address, client_id="test", deadline_seconds=3)
             stack.callback(producer.close, 5)
             for _ in range(3):
                 producer.send(record).result(10)
         with run_broker(port):
             deadline = time.monotonic() + 30
             while time.monotonic() < deadline:
-                with contextlib.suppress(KafkaError, Unavailable):
+                with contextlib.suppress(KafkaError, KafkaException, Unavailable):
                     producer.send(record).result(10)
                     break
                 time.sleep(0.1)

@@ -12,11 +12,11 @@ from fastapi.testclient import TestClient
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from services.ingest.bootstrap import create
+from services.ingest.bootstrap import create, open_producer
 from services.ingest.settings import IngestSettings, SharedSettings
 from shared.auth import create_key
 from shared.bus import decode
-from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer, create_topics
+from shared.bus.kafka import KafkaBusConsumer, create_topics
 from shared.events import FeedbackReceived, InteractionRecorded, Thumb, calculate_content_hash, calculate_prompt_hash
 from shared.ids import new_id
 from shared.tables import curator
@@ -70,8 +70,8 @@ def room(database_url: str, kafka_bootstrap: str, topic_prefix: str) -> Iterator
     sessions = sessionmaker(engine, expire_on_commit=False)
     with sessions() as session, session.begin():
         keys = {role: create_key(session, role, role) for role in ("frontend", "ops")}
-    producer = KafkaBusProducer(kafka_bootstrap, client_id="test-ingest")
-    app = create(settings, IngestSettings(cors_origins=[ORIGIN], conflict_lookup_seconds=5), producer)
+    own = IngestSettings(cors_origins=[ORIGIN], conflict_lookup_seconds=5)
+    app = create(settings, own, open_producer(settings, own))
     with TestClient(app) as client:
         yield Room(client, sessions, keys, kafka_bootstrap, topic_prefix)
     engine.dispose()
@@ -210,9 +210,8 @@ def test_health_and_metrics_answer(room: Room):
 
 def test_a_broker_that_is_away_makes_503_with_the_id_to_retry_with(database_url: str):
     class AwayProducer:
-        def send(self, record: Any) -> Any:
-            time.sleep(1)
-            raise ConnectionError("no broker")
+        def deliver(self, records: Any, settle: Any) -> None:
+            """Settles none."""
 
         def close(self, timeout_seconds: float) -> None:
             """Nothing to close."""

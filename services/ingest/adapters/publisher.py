@@ -1,16 +1,36 @@
 """The bus for an event loop: bounded, with a deadline, and never blocking it."""
 
 import asyncio
-import functools
-import time
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 
 from services.ingest.metrics import IN_FLIGHT
 from shared.bus import Producer, Record
 from shared.errors import HeliotropeError, TooManyRequests, Unavailable
 
-Stored = asyncio.Future[None]
+
+class Delivery:
+    """Records that one caller waits for; complete when each is settled."""
+
+    __slots__ = ("failures", "records", "settled", "waiting")
+
+    def __init__(self, records: list[Record], waiting: asyncio.Future[None]) -> None:
+        self.records = records
+        self.waiting = waiting
+        self.failures: list[BaseException | None] = [TimeoutError("the broker did not answer in time")] * len(records)
+        self.settled = 0
+
+    def settle(self, index: int, failure: BaseException | None) -> None:
+        self.failures[index] = failure
+        self.settled += 1
+        if self.settled == len(self.records):
+            self.stop_waiting()
+
+    def stop_waiting(self) -> None:
+        if not self.waiting.done():
+            self.waiting.set_result(None)
 
 
 class Publisher:
@@ -18,6 +38,8 @@ class Publisher:
 
     What waits for the broker is bounded in number and in bytes. A record counts until its outcome is known, also when
     nobody waits for it any more, because the producer still holds it.
+
+    The producer settles records in a thread of its own; the loop is woken once for all that it has settled meanwhile.
     """
 
     def __init__(
@@ -27,92 +49,64 @@ class Publisher:
         self._deadline_seconds = deadline_seconds
         self._records_free = max_in_flight
         self._bytes_free = max_in_flight_bytes
-        # kafka-python's send() blocks for up to two seconds while the broker is away
-        self._sending = ThreadPoolExecutor(1, "bus-send")
+        self._settled: deque[tuple[Delivery, int, BaseException | None]] = deque()
+        self._waking = False
+        IN_FLIGHT.set_function(lambda: max_in_flight - self._records_free)
 
     async def publish(self, records: Sequence[Record]) -> list[HeliotropeError | None]:
         """For each record None, when the broker has stored it, or TooManyRequests, or Unavailable."""
-        admitted = [self._admit(record) for record in records]
-        sending = [record for record, taken in zip(records, admitted, strict=True) if taken]
-        stored = iter(await self._send(sending))
-        return [
-            next(stored) if taken else TooManyRequests("too many events wait for the broker; try again")
-            for taken in admitted
-        ]
+        sending = self._admit(records)
+        outcomes: list[HeliotropeError | None] = []
+        if sending:
+            outcomes += map(_describe, await self._send(sending))
+        refused = len(records) - len(sending)
+        return outcomes + [TooManyRequests("too many events wait for the broker; try again") for _ in range(refused)]
 
-    def _admit(self, record: Record) -> bool:
-        size = len(record.value)
-        if self._records_free < 1 or self._bytes_free < size:
-            return False
-        self._records_free -= 1
-        self._bytes_free -= size
-        IN_FLIGHT.inc()
-        return True
+    def _admit(self, records: Sequence[Record]) -> list[Record]:
+        """As many from the front as there is room for."""
+        admitted: list[Record] = []
+        for record in records:
+            if self._records_free < 1 or self._bytes_free < len(record.value):
+                break
+            self._records_free -= 1
+            self._bytes_free -= len(record.value)
+            admitted.append(record)
+        return admitted
 
-    def _release(self, record: Record) -> None:
-        self._records_free += 1
-        self._bytes_free += len(record.value)
-        IN_FLIGHT.dec()
-
-    async def _send(self, records: list[Record]) -> list[HeliotropeError | None]:
+    async def _send(self, records: list[Record]) -> list[BaseException | None]:
         """Waits without cancelling: a record whose deadline passed may still be stored."""
-        if not records:
-            return []
         loop = asyncio.get_running_loop()
-        waiting: list[Stored] = [loop.create_future() for _ in records]
-        for record, stored in zip(records, waiting, strict=True):
-            stored.add_done_callback(functools.partial(self._settle, record))
-        give_up_at = time.monotonic() + self._deadline_seconds
-        self._sending.submit(self._hand_over, loop, records, waiting, give_up_at)
-        done, _ = await asyncio.wait(waiting, timeout=self._deadline_seconds)
-        return [_outcome(stored) if stored in done else _too_late() for stored in waiting]
+        delivery = Delivery(records, loop.create_future())
+        self._producer.deliver(records, partial(self._settle, loop, delivery))
+        giving_up = loop.call_later(self._deadline_seconds, delivery.stop_waiting)
+        try:
+            await delivery.waiting
+        finally:
+            giving_up.cancel()
+        return delivery.failures.copy()
 
-    def _settle(self, record: Record, stored: Stored) -> None:
-        stored.exception()  # read, so that asyncio does not complain when nobody waits
-        self._release(record)
-
-    def _hand_over(
-        self, loop: asyncio.AbstractEventLoop, records: list[Record], waiting: list[Stored], give_up_at: float
+    def _settle(
+        self, loop: asyncio.AbstractEventLoop, delivery: Delivery, index: int, failure: BaseException | None
     ) -> None:
-        """Runs in the sending thread. What nobody waits for any more is not sent: it would keep others waiting."""
-        for record, stored in zip(records, waiting, strict=True):
-            try:
-                if time.monotonic() > give_up_at:
-                    raise TimeoutError("its caller has been told to send it again")
-                pending = self._producer.send(record)
-            except Exception as error:
-                _resolve_soon(loop, stored, error)
-            else:
-                pending.add_done_callback(functools.partial(_forward, loop, stored))
+        """Runs in the producer's thread."""
+        self._settled.append((delivery, index, failure))
+        if not self._waking:
+            self._waking = True
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(self._take_settled)
 
-    def close(self) -> None:
-        self._sending.shutdown(wait=False, cancel_futures=True)
-
-
-def _forward(loop: asyncio.AbstractEventLoop, stored: Stored, sent: "Future[None]") -> None:
-    _resolve_soon(loop, stored, sent.exception())
+    def _take_settled(self) -> None:
+        self._waking = False
+        while self._settled:
+            delivery, index, failure = self._settled.popleft()
+            self._records_free += 1
+            self._bytes_free += len(delivery.records[index].value)
+            delivery.settle(index, failure)
 
 
-def _resolve_soon(loop: asyncio.AbstractEventLoop, stored: Stored, failure: BaseException | None) -> None:
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(_resolve, stored, failure)
-
-
-def _resolve(stored: Stored, failure: BaseException | None) -> None:
-    if failure is None:
-        stored.set_result(None)
-    else:
-        stored.set_exception(failure)
-
-
-def _outcome(stored: Stored) -> HeliotropeError | None:
-    failure = stored.exception()
+def _describe(failure: BaseException | None) -> HeliotropeError | None:
     if failure is None:
         return None
     return Unavailable(
         f"the broker did not store the event ({type(failure).__name__}); send it again with its event_id"
     )
-
-
-def _too_late() -> HeliotropeError:
-    return Unavailable("the broker did not answer in time; send the event again with its event_id")

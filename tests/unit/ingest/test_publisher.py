@@ -1,10 +1,12 @@
 """The publisher against a producer whose acknowledgements a test holds in its hand."""
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 
 from services.ingest.adapters.publisher import Publisher
-from shared.bus import Record
+from shared.bus import Record, Settle
 from shared.errors import HeliotropeError, TooManyRequests, Unavailable
 
 
@@ -16,10 +18,19 @@ class HeldProducer:
         self.refuse = False
 
     def send(self, record: Record) -> "Future[None]":
-        if self.refuse:
-            raise Unavailable("the buffer is full")
         self.pending.append(Future())
         return self.pending[-1]
+
+    def deliver(self, records: Sequence[Record], settle: Settle) -> None:
+        for index, record in enumerate(records):
+            if self.refuse:
+                settle(index, Unavailable("the buffer is full"))
+            else:
+                self.send(record).add_done_callback(partial(self._pass_on, settle, index))
+
+    @staticmethod
+    def _pass_on(settle: Settle, index: int, stored: "Future[None]") -> None:
+        settle(index, stored.exception())
 
     def close(self, timeout_seconds: float) -> None:
         """Nothing to close."""

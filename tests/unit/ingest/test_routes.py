@@ -14,22 +14,27 @@ from sqlalchemy.exc import OperationalError
 
 from services.ingest.adapters.lookup import KnownHashes
 from services.ingest.adapters.publisher import Publisher
-from services.ingest.api import Room, create_router
+from services.ingest.api import Room
+from services.ingest.bodies import Bodies
+from services.ingest.bootstrap import create_http
+from services.ingest.callers import Callers
 from services.ingest.domain.assessment import TimeLimits
+from services.ingest.domain.rate_limit import RateLimit
 from services.ingest.domain.recent import RecentEvents
 from services.ingest.handlers import Intake, Limits, Reader
-from services.ingest.openapi import FEEDBACK_EXAMPLES, INTERACTION_EXAMPLE, extend_openapi
+from services.ingest.openapi import FEEDBACK_EXAMPLES, INTERACTION_EXAMPLE
+from services.ingest.rate_limits import RateLimits
 from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash
 from shared.bus import decode
 from shared.bus.memory import MemoryBroker, MemoryProducer
 from shared.events import FeedbackReceived, InteractionRecorded
 from shared.feedback_tokens import FeedbackToken, FeedbackTokens
-from shared.http import create_app
 from shared.ids import calculate_user_hash, new_id
 
 ANSWER = UUID("0199c2f0-7a3e-7c54-9d7b-1f2e3a4b5c6d")
 OTHER = UUID("0199c2f0-8b4f-7d65-8e8c-2a3b4c5d6e7f")
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+ORIGIN = "https://shop.example"
 SECRET = "a hash secret of tests"
 TOKENS = FeedbackTokens("a token secret of tests")
 THUMB = {"type": "thumb", "interaction_id": str(ANSWER), "value": "up"}
@@ -43,7 +48,12 @@ def database_is_away() -> Any:
 class Edge:
     """The app and what it put on the bus."""
 
-    def __init__(self, known: dict[UUID, str] | None = None, max_body_bytes: int = 100_000) -> None:
+    def __init__(
+        self,
+        known: dict[UUID, str] | None = None,
+        max_body_bytes: int = 100_000,
+        rate_limit: RateLimit | None = None,
+    ) -> None:
         self.broker = MemoryBroker()
         publisher = Publisher(
             MemoryProducer(self.broker), deadline_seconds=5, max_in_flight=2_000, max_in_flight_bytes=10**7
@@ -53,25 +63,22 @@ class Edge:
         )
         reader = Reader(limits, SECRET, "", lambda: NOW)
         self.known = known or {}
-        self.app = create_app("ingest", checks={}, max_body_bytes=max_body_bytes)
+        self.clock = 1_000.0
         callers = {role: Caller(f"{index:012x}", role, role) for index, role in enumerate(KEYS)}
         stored = {c.key_id: StoredKey(c, calculate_secret_hash(KEYS[role][16:])) for role, c in callers.items()}
-        self.app.state.keys = KeyRing(lambda: stored)
-        self.app.state.keys.refresh()
+        keys = KeyRing(lambda: stored)
+        keys.refresh()
         lookup = KnownHashes(self._find, deadline_seconds=1)
-        self.app.include_router(
-            create_router(
-                Room(
-                    Intake("feedback", reader.read_feedback, publisher, lookup, RecentEvents(100)),
-                    Intake("interaction", reader.read_interaction, publisher, lookup, RecentEvents(100)),
-                    TOKENS,
-                    database_is_away,
-                    SECRET,
-                    lambda: NOW,
-                )
-            )
+        room = Room(
+            feedback=Intake("feedback", reader.read_feedback, publisher, lookup, RecentEvents(100)),
+            interactions=Intake("interaction", reader.read_interaction, publisher, lookup, RecentEvents(100)),
+            bodies=Bodies(max_bytes=max_body_bytes, max_arriving_bytes=10**6, deadline_seconds=5),
+            callers=Callers(keys, TOKENS, lambda: NOW),
+            rate_limits=RateLimits(rate_limit, lambda: self.clock),
+            sessions=database_is_away,
+            user_hash_secret=SECRET,
         )
-        extend_openapi(self.app)
+        self.app = create_http(room, keys, [ORIGIN])
 
     def _find(self, key_id: str, event_ids: Sequence[UUID]) -> dict[UUID, str]:
         return {event_id: self.known[event_id] for event_id in event_ids if event_id in self.known}
@@ -274,5 +281,5 @@ def test_the_openapi_document_describes_bodies_that_are_really_taken(edge: Edge)
         jsonschema.validate(THUMB | {"value": "sideways"}, schema)
     assert "#/components/schemas/Problem" in json.dumps(document["paths"])
     assert set(document["paths"]["/v1/feedback"]["post"]["responses"]) == {
-        *("202", "400", "401", "403", "409", "413", "422", "429", "503")
+        *("202", "400", "401", "403", "408", "409", "413", "422", "429", "503")
     }
