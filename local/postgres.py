@@ -30,8 +30,11 @@ SETTINGS = {
 }
 
 
-NO_WAITING = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-"""Fine for state that may be lost when the machine crashes; a crash of Postgres alone loses nothing."""
+NO_WAITING = {"fsync": "off", "full_page_writes": "off"}
+"""Fine for state that may be lost when the machine crashes; a crash of Postgres alone loses nothing.
+
+That needs synchronous_commit: without it, transactions said to be committed stay in Postgres's own memory for a moment.
+"""
 
 
 def find_binary(name: str) -> str:
