@@ -19,6 +19,7 @@ from shared.metrics import CONSUMED, CONSUMER_LAG, CONSUMER_SECONDS
 logger = structlog.get_logger(__name__)
 
 MAX_BACKOFF_SECONDS = 10.0
+POLL_PATIENCE_SECONDS = 60.0
 
 
 class Handler(Protocol):
@@ -64,7 +65,7 @@ class ConsumerLoop:
         lag_at = 0.0
         try:
             while not stop.is_set():
-                records = self._consumer.poll(0.5)
+                records = self._poll(stop)
                 if records and not self._handle_until_done(records, stop):
                     return
                 if time.monotonic() >= lag_at:
@@ -72,6 +73,20 @@ class ConsumerLoop:
                     lag_at = time.monotonic() + 5.0
         finally:
             self._consumer.close()
+
+    def _poll(self, stop: threading.Event) -> list[Record]:
+        """The next records. A bus that fails is asked again; past a minute, it is for a new process to try."""
+        failing_since, delay = time.monotonic(), 0.2
+        while True:
+            try:
+                return self._consumer.poll(0.5)
+            except Exception as error:
+                if time.monotonic() - failing_since > POLL_PATIENCE_SECONDS:
+                    raise
+                logger.warning("poll_failed", consumer=self._name, error=repr(error), retry_in_seconds=delay)
+            if stop.wait(delay):
+                return []
+            delay = min(delay * 2, MAX_BACKOFF_SECONDS)
 
     def _handle_until_done(self, records: list[Record], stop: threading.Event) -> bool:
         """Handle a batch and commit its offsets; False when told to stop before that."""

@@ -1,5 +1,6 @@
 """What the consumer loop does with failures, on the in-memory bus and a session that records."""
 
+import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -127,3 +128,29 @@ def test_a_batch_that_fails_as_a_whole_is_halved_until_it_is_handled():
     setup.take(*(encode(event, source="ingest") for event in events))
     assert setup.handler.finished == [event.identity for event in events]
     assert setup.letters == []
+
+
+class FlakyConsumer(MemoryConsumer):
+    """The bus fails the first `failures` times that it is asked; then it stops the loop."""
+
+    def __init__(self, broker: MemoryBroker, failures: int, stop: threading.Event) -> None:
+        super().__init__(broker, [TOPIC], "g")
+        self._failures = failures
+        self._stop = stop
+
+    def poll(self, timeout_seconds: float) -> list[Record]:
+        if self._failures:
+            self._failures -= 1
+            raise ConnectionError("the coordinator is gone")
+        self._stop.set()
+        return super().poll(0)
+
+
+def test_a_bus_that_fails_for_a_moment_is_asked_again():
+    broker, handler, stop = MemoryBroker(partitions=1), Recorder(), threading.Event()
+    event = thumb()
+    broker.append(encode(event, source="ingest"))
+    letters = DeadLetters(MemoryProducer(broker), "curator")
+    consumer = FlakyConsumer(broker, 2, stop)
+    ConsumerLoop("curator", consumer, handler, FakeSession, letters).run(stop)  # type: ignore[arg-type]
+    assert handler.handled == [event.identity]
