@@ -1,5 +1,6 @@
 """The `heliotrope` command: the local stack, API keys, migrations, the first champion."""
 
+import contextlib
 import json
 import sys
 import time
@@ -56,17 +57,27 @@ def down() -> None:
 
 
 @app.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds.")] = False,
+) -> None:
     """What runs, how far behind it is, what the loop is doing. Ends with status 1 unless everything is ready."""
-    from cli.status import print_status, read_status
+    from cli.status import read_status, render_status, watch_status
     from local.stack import Stack
 
+    if as_json and watch:
+        raise typer.BadParameter("give --json or --watch, not both")
     with clear_errors():
-        found = read_status(Stack.find())
+        stack = Stack.find()
+        if watch:
+            with contextlib.suppress(KeyboardInterrupt):
+                watch_status(lambda: read_status(stack), console)
+            return
+        found = read_status(stack)
     if as_json:
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
     else:
-        print_status(found, console)
+        console.print(render_status(found))
     raise typer.Exit(0 if found["ready"] else 1)
 
 

@@ -1,11 +1,16 @@
 """`heliotrope status`: what runs, how far behind it is, what the loop is doing."""
 
+import shutil
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from kafka.errors import KafkaError
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -14,11 +19,17 @@ from cli.loop import read_loop
 from local.lag import measure_lag
 from local.stack import Stack
 
+SCARCE_BYTES = 200e6
+"""With less than this the next dataset or checkpoint may not fit."""
+WATCH_SECONDS = 2.0
+
 
 def read_status(stack: Stack) -> dict[str, Any]:
     """Everything that can be said now; what does not answer is named under `problems`."""
     processes = stack.list_health()
     problems = [f"{health.name}: {health.problem}" for health in processes if health.problem]
+    if (free := shutil.disk_usage(stack.layout.home).free if processes else None) is not None and free < SCARCE_BYTES:
+        problems.append(f"disk: {stack.layout.home} has {free / 1e6:.0f} MB left")
     status: dict[str, Any] = {
         "home": str(stack.layout.home),
         "port_base": stack.layout.port_base,
@@ -47,25 +58,40 @@ def read_status(stack: Stack) -> dict[str, Any]:
     return status
 
 
-def print_status(status: dict[str, Any], console: Console) -> None:
+def render_status(status: dict[str, Any]) -> RenderableType:
     if not status["running"]:
-        console.print(f"The stack of {status['home']} does not run. Start it with: heliotrope up")
-        return
+        return Text(f"The stack of {status['home']} does not run. Start it with: heliotrope up")
     table = Table("process", "state", "port", "up", "MB", box=None, header_style="bold")
     for process in status["processes"]:
-        state = "ready" if process["ready"] else process["state"].lower()
+        state = Text("ready") if process["ready"] else Text(process["state"].lower(), style="red")
         minutes, seconds = divmod(process["seconds"], 60)
         table.add_row(
             process["name"], state, str(process["port"]), f"{minutes}m{seconds:02}s", str(process["memory_mb"])
         )
-    console.print(table)
-    for problem in status["problems"]:
-        console.print(f"problem: {problem}", style="red", markup=False)
+    lines = [Text(f"problem: {problem}", style="red") for problem in status["problems"]]
     if status["consumer_lag"]:
-        console.print("behind: " + ", ".join(f"{group} {lag}" for group, lag in sorted(status["consumer_lag"].items())))
-    if status["loop"]:
-        for line in describe_loop(status["loop"]):
-            console.print(line, markup=False)
+        behind = ", ".join(f"{group} {lag}" for group, lag in sorted(status["consumer_lag"].items()))
+        lines.append(Text(f"behind: {behind}"))
+    lines += [Text(line) for line in describe_loop(status["loop"])] if status["loop"] else []
+    return Group(table, *lines)
+
+
+def watch_status(
+    read: Callable[[], dict[str, Any]],
+    console: Console,
+    *,
+    looks: int | None = None,
+    pause_seconds: float = WATCH_SECONDS,
+) -> None:
+    """Show the status anew every two seconds, until interrupted or after so many `looks`."""
+    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+        while looks is None or looks > 0:
+            rendered = render_status(read())
+            title = Text(f"heliotrope at {time.strftime('%H:%M:%S')}, Ctrl-C ends", style="dim")
+            live.update(Group(title, rendered), refresh=True)
+            looks = None if looks is None else looks - 1
+            if looks != 0:
+                time.sleep(pause_seconds)
 
 
 def describe_loop(loop: dict[str, Any]) -> list[str]:

@@ -1,0 +1,75 @@
+"""What `heliotrope status` shows of a status that was read."""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from cli.main import app
+from cli.status import render_status, watch_status
+
+
+def describe(*, ready: bool, interactions: int = 3) -> dict[str, Any]:
+    process = {"name": "gateway", "state": "RUNNING", "ready": ready, "port": 8002, "seconds": 75, "memory_mb": 90}
+    loop = {
+        "routing": {"champion": {"version": "4"}},
+        "paused": False,
+        "interactions": interactions,
+        "feedback": {"attached": 2},
+        "pairs": {"train": 1},
+        "labels": 0,
+        "request": None,
+        "run": None,
+        "evaluation": None,
+        "rollout": None,
+    }
+    return {
+        "home": "/srv/[heliotrope]",
+        "running": True,
+        "ready": ready,
+        "processes": [process],
+        "problems": [] if ready else ["gateway: ConnectionError"],
+        "consumer_lag": {"heliotrope-curator": 7},
+        "loop": loop,
+    }
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(file=io.StringIO(), width=160, highlight=False)
+
+
+def read_text(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_what_is_not_ready_is_named_with_its_problem(console: Console):
+    console.print(render_status(describe(ready=False)))
+    text = read_text(console)
+    assert "problem: gateway: ConnectionError" in text
+    assert "1m15s" in text
+    assert "behind: heliotrope-curator 7" in text
+    assert "champion: version 4" in text
+
+
+def test_a_stack_that_does_not_run_is_said_with_the_command_that_starts_it(console: Console):
+    console.print(render_status({"running": False, "home": "/srv/[heliotrope]"}))
+    assert "/srv/[heliotrope] does not run. Start it with: heliotrope up" in read_text(console)
+
+
+def test_watching_shows_each_look_anew():
+    console = Console(file=io.StringIO(), width=160, force_terminal=True, color_system=None)
+    looks: Iterator[dict[str, Any]] = iter([describe(ready=True, interactions=3), describe(ready=True, interactions=9)])
+    watch_status(lambda: next(looks), console, looks=2, pause_seconds=0)
+    text = read_text(console)
+    assert text.index("gathered: 3 interactions") < text.index("gathered: 9 interactions")
+
+
+def test_json_and_watch_exclude_each_other():
+    result = CliRunner().invoke(app, ["status", "--json", "--watch"])
+    assert result.exit_code == 2
+    assert "not both" in result.stderr
