@@ -7,6 +7,7 @@ from kafka.errors import KafkaError
 from kafka.structs import TopicPartition
 
 from local.connections import Connections
+from local.readiness import answers_tcp
 from shared.events import TOPICS
 
 
@@ -44,6 +45,9 @@ def wait_until_consumed(connections: Connections, deadline_seconds: float = 20) 
     deadline = time.monotonic() + deadline_seconds
     while True:
         try:
+            for server in connections.kafka_bootstrap_servers.split(","):  # kafka-python takes 30 s to say no
+                host, _, port = server.rpartition(":")
+                answers_tcp(int(port), host)()
             if not any(measure_lag(connections.kafka_bootstrap_servers, connections.topic_prefix).values()):
                 return True
         except (KafkaError, OSError):

@@ -1,9 +1,12 @@
 """Is a port free, is a server ready: cheap checks that raise while the answer is no."""
 
+import contextlib
 import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+
+import psutil
 
 
 def is_port_free(port: int, host: str = "127.0.0.1") -> bool:
@@ -14,6 +17,16 @@ def is_port_free(port: int, host: str = "127.0.0.1") -> bool:
         except OSError:
             return False
     return True
+
+
+def find_listener(port: int) -> str | None:
+    """Name and pid of the process that listens on the port, as far as we may know."""
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            is_it = connection.status == psutil.CONN_LISTEN and tuple(connection.laddr)[1:] == (port,)
+            if is_it and connection.pid:
+                return f"{psutil.Process(connection.pid).name()}, pid {connection.pid}"
+    return None
 
 
 def answers_tcp(port: int, host: str = "127.0.0.1") -> Callable[[], None]:

@@ -25,7 +25,7 @@ from local.launch import launch, stop
 from local.layout import OFFSETS, Layout, find_checkout, find_home, find_port_base, read_port_base
 from local.leftovers import find_leftovers, stop_leftovers
 from local.processes import Process, list_services
-from local.readiness import is_port_free
+from local.readiness import find_listener, is_port_free
 from local.supervisor import Supervisor, render_config
 
 Report = Callable[[str], None]
@@ -38,6 +38,11 @@ INPUTS = ("gateway", "ingest")
 
 def be_silent(_: str) -> None:
     """Report nothing."""
+
+
+def _describe_holder(port: int) -> str:
+    holder = find_listener(port)
+    return f"; {holder}, has it" if holder else ""
 
 
 class Stack:
@@ -183,7 +188,7 @@ class Stack:
             process.name: process.port for process in self.processes
         }
         if taken := {name: port for name, port in wanted.items() if not is_port_free(port)}:
-            ports = ", ".join(f"{port} (for {name})" for name, port in taken.items())
+            ports = ", ".join(f"{port} (for {name}{_describe_holder(port)})" for name, port in taken.items())
             raise StackFailed(
                 f"in use by something else: port {ports}. Stop it, or move the stack with HELIOTROPE_PORT_BASE, "
                 f"for example HELIOTROPE_PORT_BASE={self.layout.port_base + 1000}"
