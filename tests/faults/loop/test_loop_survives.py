@@ -1,0 +1,95 @@
+"""The loop turns while each of its processes in turn is killed, or stopped for longer than its deadline."""
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from local.demo.apis import Apis
+from local.demo.plan import PLANS
+from local.demo.run import prepare_model
+from local.demo.screen import Screen
+from local.demo.stages import Stages
+from tests.faults.conftest import MakeStack
+from tests.faults.loop.harm import Harm
+from tests.faults.loop.scene import Scene
+from tests.faults.loop.table import calculate_loss, write_table
+from tests.faults.saboteur import NotInTime, wait_until
+from tests.faults.tables import Reconciliation, list_heard_thumbs, reconcile
+
+SEED = 3
+CHATS_AT_ONCE = 8
+NEVER_BY_ITSELF = {"HELIOTROPE_CURATOR_VOLUME_PAIRS": "1000000"}
+"""Retraining is asked for when enough harm was done to what users touch."""
+SHORT_DEADLINES = {
+    "HELIOTROPE_GATEWAY_ANSWER_TIMEOUT_SECONDS": "12",
+    "HELIOTROPE_TRAINER_HEARTBEAT_TIMEOUT_SECONDS": "10",
+    "HELIOTROPE_EVALUATOR_HEARTBEAT_EXPIRY_SECONDS": "10",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+"""So that a stop need not last for minutes to be longer than the deadline of what is stopped."""
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("name", "kills"), [("kill-table", True), ("stop-table", False)])
+def test_the_loop_turns_while_each_process_in_turn_fails(name: str, kills: bool, make_stack: MakeStack):
+    tiny = PLANS["tiny"]
+    plan = replace(tiny, concurrency=CHATS_AT_ONCE, seconds_for=dict.fromkeys(tiny.seconds_for, 1200.0))
+    settings = {**plan.service_settings, **NEVER_BY_ITSELF, **({} if kills else SHORT_DEADLINES)}
+    stack = make_stack(environment=settings, base_model=prepare_model(plan, "bad"))
+    screen = Screen()
+    stack.up(screen.say)
+    started = time.monotonic()
+    scene = Scene(stack, Stages(plan, Apis(stack.layout, stack.credentials), screen, SEED))
+    harm = Harm(scene, kills, screen.say)
+    state = asyncio.run(play(scene, harm))
+    found = settle(scene, harm)
+    unheard = frozenset((scene.list_thumbs() & scene.list_acknowledged()[0]) - list_heard_thumbs(scene.tables))
+    loss = calculate_loss(harm.outcomes, found, unheard)
+    folder = write_table(name, harm.outcomes, found, loss, state=state, seconds=time.monotonic() - started)
+    screen.say((folder / f"{name}.md").read_text())
+
+    assert not loss.otherwise, f"{len(loss.otherwise)} lost, of which {len(unheard)} thumbs by the deployer: {loss}"
+    assert not found.unknown_events
+    assert not found.counted_twice
+    assert state == "champion"
+
+
+async def play(scene: Scene, harm: Harm) -> str:
+    """The loop and the saboteur side by side; whichever fails ends both."""
+    over = False
+
+    async def do_harm() -> None:
+        nonlocal over
+        try:
+            await asyncio.to_thread(harm.run)
+        finally:
+            over = True
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(do_harm())
+            turn = group.create_task(scene.play(lambda: over))
+        return turn.result()
+    finally:
+        await scene.apis.close()
+
+
+def settle(scene: Scene, harm: Harm) -> Reconciliation:
+    """The tables against what was acknowledged, once nothing more comes."""
+
+    def look() -> Reconciliation:
+        events, answers = scene.list_acknowledged()
+        return reconcile(scene.tables, events=events, answers=answers, sent=scene.list_sent())
+
+    def is_settled() -> bool:
+        found = look()
+        thumbs = (scene.list_thumbs() & scene.list_acknowledged()[0]) - list_heard_thumbs(scene.tables)
+        return not calculate_loss(harm.outcomes, found, frozenset(thumbs)).otherwise
+
+    with suppress(NotInTime):
+        wait_until(is_settled, "what was acknowledged is in the tables", 90)
+    return look()
