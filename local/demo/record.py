@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -11,6 +12,7 @@ import structlog
 
 from local.demo.apis import Apis, DemoFailed
 from local.demo.timeline import Timeline
+from local.layout import Layout
 
 logger = structlog.get_logger(__name__)
 
@@ -20,11 +22,22 @@ MOST_POINTS = 400
 
 
 class Recorder:
-    """Looks at the deployer's rollouts in the background; reads the training's metrics once all is over."""
+    """Looks at the deployer's rollouts in the background; reads the training's metrics once all is over.
 
-    def __init__(self, apis: Apis, mlflow_url: str, timeline: Timeline) -> None:
-        self._apis = apis
-        self._mlflow_url = mlflow_url
+    Its requests are its own: none of them counts as one of the demo's people.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        credentials: Mapping[str, str],
+        timeline: Timeline,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._apis = Apis(layout, credentials, transport)
+        self._mlflow = httpx.AsyncClient(
+            base_url=f"{layout.url('mlflow')}/api/2.0/mlflow", timeout=30, transport=transport
+        )
         self._timeline = timeline
         self._task: asyncio.Task[None] | None = None
         self._canaries: dict[str, dict[str, Any]] = {}
@@ -40,6 +53,8 @@ class Recorder:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        await self._apis.close()
+        await self._mlflow.aclose()
 
     async def collect(self) -> dict[str, Any]:
         """The report's parts that only pictures need; a tracker that is away costs its curves, not the report."""
@@ -51,7 +66,7 @@ class Recorder:
 
     async def _watch(self) -> None:
         while True:
-            with contextlib.suppress(httpx.HTTPError, DemoFailed):
+            with contextlib.suppress(DemoFailed):
                 for rollout in reversed((await self._apis.read("deployer", "/v1/rollouts"))["rollouts"]):
                     self._note(rollout)
             await asyncio.sleep(LOOK_EVERY_SECONDS)
@@ -106,19 +121,15 @@ class Recorder:
 
     async def _read_curves(self, run_id: str) -> dict[str, list[list[float]]]:
         """Each metric's [step, value] points, in order of steps; values that are not numbers are left out."""
-        async with httpx.AsyncClient(base_url=f"{self._mlflow_url}/api/2.0/mlflow", timeout=30) as client:
-            run = await _get(client, "/runs/get", run_id=run_id)
-            names = [metric["key"] for metric in run["run"]["data"].get("metrics", [])]
-            found = [
-                (name, await _get(client, "/metrics/get-history", run_id=run_id, metric_key=name)) for name in names
-            ]
+        run = await self._get("/runs/get", run_id=run_id)
+        names = [metric["key"] for metric in run["run"]["data"].get("metrics", [])]
+        found = [(name, await self._get("/metrics/get-history", run_id=run_id, metric_key=name)) for name in names]
         return {name: _derive_curve(history["metrics"]) for name, history in found}
 
-
-async def _get(client: httpx.AsyncClient, path: str, **query: str) -> Any:
-    response = await client.get(path, params=query)
-    response.raise_for_status()
-    return response.json()
+    async def _get(self, path: str, **query: str) -> Any:
+        response = await self._mlflow.get(path, params=query)
+        response.raise_for_status()
+        return response.json()
 
 
 def _derive_curve(history: list[dict[str, Any]]) -> list[list[float]]:

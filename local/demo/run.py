@@ -78,12 +78,13 @@ async def _play(scenario: Scenario, plan: Plan, stack: Stack, seed: int, screen:
     apis = Apis(stack.layout, stack.credentials)
     try:
         stages = Stages(plan, apis, screen, seed, stack.layout.home / "datasets")
-        async with Recorder(apis, stack.layout.url("mlflow"), screen.timeline) as recorder:
+        async with Recorder(stack.layout, stack.credentials, screen.timeline) as recorder:
             came_of_it = await scenario.play(stages)
+            recorded = await recorder.collect()
         heard = stages.crowd.heard
         summary = await apis.read("curator", "/v1/summary")
-        recorded = await recorder.collect() | {"story": await tell_story(apis, heard, came_of_it["champion_after"])}
-        sent_again = {"sent_again": dict(apis.sent_again)}
-        return describe_run(plan, scenario.name, seed, heard, summary) | came_of_it | recorded | sent_again
+        story = await tell_story(apis, heard, came_of_it["champion_after"])
+        told = {"story": story, "sent_again": dict(apis.sent_again)}
+        return describe_run(plan, scenario.name, seed, heard, summary) | came_of_it | recorded | told
     finally:
         await apis.close()
