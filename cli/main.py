@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 import time
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -79,6 +80,26 @@ def status(
     else:
         console.print(render_status(found))
     raise typer.Exit(0 if found["ready"] else 1)
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """What is wrong, and what to do: settings, connections, topics, schema, clock, disk, versions, keys.
+
+    Changes nothing. Ends with status 1 when there is a problem.
+    """
+    from cli.doctor.examination import examine, show
+    from local.stack import Stack
+
+    findings = []
+    with clear_errors():
+        for finding in examine(Stack.find()):
+            findings.append(finding)
+            if not as_json:
+                show(finding, console)
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")
+    raise typer.Exit(1 if any(finding.verdict == "problem" for finding in findings) else 0)
 
 
 @app.command()

@@ -1,0 +1,68 @@
+"""Checks of the settings: every `HELIOTROPE_*` variable is known, and has a value that its process accepts."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from cli.doctor.finding import Finding, ok, problem, warning
+from services.curator.monitor_settings import MonitorSettings
+from services.curator.settings import CuratorSettings
+from services.deployer.settings import DeployerSettings
+from services.evaluator.settings import EvaluatorSettings
+from services.gateway.settings import GatewaySettings
+from services.ingest.settings import IngestSettings
+from services.trainer.settings import TrainerSettings
+from shared.settings import Settings
+
+GROUPS: tuple[type[BaseSettings], ...] = (
+    Settings,
+    IngestSettings,
+    GatewaySettings,
+    CuratorSettings,
+    MonitorSettings,
+    TrainerSettings,
+    EvaluatorSettings,
+    DeployerSettings,
+)
+OTHERS = {"HELIOTROPE_STACK"}
+"""Variables that are no settings: what the local stack marks its processes with."""
+SECRETS = ("HELIOTROPE_USER_HASH_SECRET", "HELIOTROPE_FEEDBACK_TOKEN_SECRET")
+
+
+def list_variables() -> set[str]:
+    """Every variable that some process reads."""
+    return {
+        f"{group.model_config.get('env_prefix', '')}{name}".upper() for group in GROUPS for name in group.model_fields
+    }
+
+
+def check_settings(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """`environment` is what the processes would see; nothing of its values is repeated, they may be secret."""
+    wrong = list(_find_wrong_values())
+    yield from wrong
+    known = list_variables() | OTHERS
+    strange = sorted(name for name in environment if name.startswith("HELIOTROPE_") and name not in known)
+    for name in strange:
+        near = difflib.get_close_matches(name, sorted(known), n=1)
+        remedy = f"did you mean {near[0]}?" if near else "unset it, or look the name up in the settings"
+        yield warning("settings", f"nothing reads {name}", remedy)
+    missing = [name for name in SECRETS if not environment.get(name)]
+    if missing:
+        remedy = "set each to its own long random value, the same for every process, and keep it"
+        yield problem("settings", f"not set: {', '.join(missing)}", remedy)
+    if not wrong and not strange and not missing:
+        yield ok("settings", "every variable is known and valid")
+
+
+def _find_wrong_values() -> Iterator[Finding]:
+    """Of this process's own environment, which is what settings are read from."""
+    for group in GROUPS:
+        try:
+            group()
+        except ValidationError as error:
+            prefix = group.model_config.get("env_prefix", "")
+            for each in error.errors(include_input=False, include_url=False):
+                name = f"{prefix}{'_'.join(str(part) for part in each['loc'])}".upper()
+                yield problem("settings", f"{name}: {each['msg']}", f"correct {name} and start again")
