@@ -9,41 +9,49 @@ from local.demo.page.scales import tell_number, tell_percent
 Report = dict[str, Any]
 
 
+MEASURES = {
+    "length_words": "Words an answer",
+    "distinct_2": "Distinct-2: variety of wording",
+    "kl_to_anchor": "KL to the first model, nats a token",
+}
+
+
 def derive_rounds(report: Report) -> list[LineChart]:
-    """Small multiples: one measure each over the rounds."""
+    """Small multiples: one measure each over the rounds; the first champion's approval is round 0."""
     rounds: Sequence[dict[str, Any]] = report.get("rounds") or []
     if not rounds:
         return []
-    approvals = [each for each in rounds if each.get("approval")]
-    before = (report.get("approval_rate") or {}).get("before")
-    shown = [(0, before), *((each["round"], each["approval"]) for each in approvals)] if before else [
-        (each["round"], each["approval"]) for each in approvals
-    ]  # fmt: skip
-    intervals = [(n, rate["low"], rate["high"]) for n, rate in shown if "low" in rate]
-    held = [each for each in rounds if (each.get("holdback") or {}).get("difference") is not None]
-    rates = [(n, rate["value"]) for n, rate in shown]
-    charts = [
-        _draw_rounds("Approval", [Curve("approval", "new", rates, intervals)], True),
-        _draw_rounds("Thumbs up after promotion", [
-            Curve("new champion", "new", [(each["round"], each["holdback"]["champion"]) for each in held]),
-            Curve("users held back", "old", [(each["round"], each["holdback"]["holdback"]) for each in held]),
-        ], True),
-        *(
-            _draw_rounds(title, [Curve(title, "new", [(each["round"], each[name]) for each in rounds if name in each])])
-            for name, title in (
-                ("length_words", "Words an answer"),
-                ("distinct_2", "Distinct-2: variety of wording"),
-                ("kl_to_anchor", "KL to the first model, nats a token"),
-            )
-        ),
-    ]  # fmt: skip
+    charts = [_draw_approvals(report, rounds), _draw_holdbacks(rounds)]
+    for name, title in MEASURES.items():
+        points = [(each["round"], each[name]) for each in rounds if name in each]
+        charts.append(_draw_rounds(title, [Curve(title, "new", points)]))
     return [chart for chart in charts if chart is not None]
 
 
-def _draw_rounds(title: str, curves: list[Curve], is_share: bool = False) -> LineChart | None:
+def _draw_approvals(report: Report, rounds: Sequence[dict[str, Any]]) -> LineChart | None:
+    rates = {each["round"]: each["approval"] for each in rounds if each.get("approval")}
+    if before := (report.get("approval_rate") or {}).get("before"):
+        rates = {0: before} | rates
+    points = [(n, rate["value"]) for n, rate in rates.items()]
+    intervals = [(n, rate["low"], rate["high"]) for n, rate in rates.items() if "low" in rate]
+    return _draw_rounds("Approval", [Curve("approval", "new", points, intervals)], is_share=True)
+
+
+def _draw_holdbacks(rounds: Sequence[dict[str, Any]]) -> LineChart | None:
+    held = {each["round"]: each["holdback"] for each in rounds if each.get("holdback")}
+    held = {n: each for n, each in held.items() if each.get("difference") is not None}
+    differences = ", ".join(f"{each['difference']:+.0%} in round {n}" for n, each in held.items())
+    curves = [
+        Curve("new champion", "new", [(n, each["champion"]) for n, each in held.items()]),
+        Curve("users held back", "old", [(n, each["holdback"]) for n, each in held.items()]),
+    ]
+    return _draw_rounds("Thumbs up after promotion", curves, is_share=True, words=f"Difference: {differences}.")
+
+
+def _draw_rounds(title: str, curves: list[Curve], *, is_share: bool = False, words: str = "") -> LineChart | None:
     y_range = (0.0, 1.0) if is_share else None
     tell_y = tell_percent if is_share else tell_number
-    return draw_lines(title, curves, x_label="round", y_range=y_range, tell_y=tell_y, x_whole=True)
+    return draw_lines(title, curves, words=words, x_label="round", y_range=y_range, tell_y=tell_y, x_whole=True)
 
 
 def derive_falling(report: Report) -> LineChart | None:

@@ -9,6 +9,8 @@ from local.demo.page.scales import tell_number, tell_percent, tell_power
 
 Report = dict[str, Any]
 
+SINCE = "seconds since the first vote"
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -100,53 +102,62 @@ def derive_canaries(report: Report) -> list[Canary]:
 
 
 def _derive_canary(canary: dict[str, Any]) -> Canary:
-    history = canary["history"]
-    began = history[0]["at"]
-    bands = _list_bands(canary, began)
-    advance = [(point["at"] - began, point["e_advance"]) for point in history]
-    rollback = [(point["at"] - began, point["e_rollback"]) for point in history]
+    charts = [chart for chart in (_draw_evidence(canary), _draw_votes(canary)) if chart is not None]
+    return Canary(f"Version {canary['candidate_version']}", canary["words"], canary["state"], charts)
+
+
+def _draw_evidence(canary: dict[str, Any]) -> LineChart | None:
     limits = [
         Limit(f"1/α for advancing: {canary['advances_at']:.0f}", canary["advances_at"], "new"),
         Limit(f"1/α for rolling back: {canary['rolls_back_at']:.0f}", canary["rolls_back_at"]),
     ]
     if canary["advances_at"] == canary["rolls_back_at"]:
         limits = [Limit(f"1/α for either: {canary['advances_at']:.0f}", canary["advances_at"], "old")]
-    evidence = draw_lines(
+    advance = [(at, point["e_advance"]) for at, point in _list_points(canary)]
+    rollback = [(at, point["e_rollback"]) for at, point in _list_points(canary)]
+    return draw_lines(
         "e-values, logarithmic",
         [
             Curve(f"not worse by {canary['delta']:.0%} or more: advance", "new", advance),
             Curve("worse: roll back", "bad", rollback),
         ],
-        x_label="seconds since the first vote",
+        x_label=SINCE,
         limits=limits,
-        bands=bands,
+        bands=_list_bands(canary),
         is_log=True,
         tell_y=tell_power,
     )
-    rates = [
-        Curve(name, tone, [(point["at"] - began, point[arm]["ups"] / point[arm]["votes"])
-                           for point in history if point[arm]["votes"]])
-        for arm, name, tone in (("canary", "candidate", "new"), ("champion", "champion", "old"))
-    ]  # fmt: skip
-    votes = draw_lines(
+
+
+def _draw_votes(canary: dict[str, Any]) -> LineChart | None:
+    curves = []
+    for arm, name, tone in (("canary", "candidate", "new"), ("champion", "champion", "old")):
+        counts = [(at, point[arm]) for at, point in _list_points(canary)]
+        curves.append(Curve(name, tone, [(at, each["ups"] / each["votes"]) for at, each in counts if each["votes"]]))
+    return draw_lines(
         "Thumbs up, one vote a user",
-        rates,
-        x_label="seconds since the first vote",
-        bands=bands,
+        curves,
+        x_label=SINCE,
+        bands=_list_bands(canary),
         y_range=(0.0, 1.0),
         tell_y=tell_percent,
     )
-    charts = [chart for chart in (evidence, votes) if chart is not None]
-    return Canary(f"Version {canary['candidate_version']}", canary["words"], canary["state"], charts)
 
 
-def _list_bands(canary: dict[str, Any], began: float) -> list[tuple[float, float, str]]:
+def _list_points(canary: dict[str, Any]) -> list[tuple[float, dict[str, Any]]]:
+    """Each look at the evidence, with its seconds since the first vote."""
+    began = canary["history"][0]["at"]
+    return [(point["at"] - began, point) for point in canary["history"]]
+
+
+def _list_bands(canary: dict[str, Any]) -> list[tuple[float, float, str]]:
     """(start, end, percent) of each stage, in seconds since the first vote."""
+    points = _list_points(canary)
     starts: dict[int, float] = {}
-    for point in canary["history"]:
+    for at, point in points:
         if point["stage"] is not None:
-            starts.setdefault(point["stage"], point["at"] - began)
-    ends = [*list(starts.values())[1:], canary["history"][-1]["at"] - began]
+            starts.setdefault(point["stage"], at)
+    ends = [*list(starts.values())[1:], points[-1][0]]
     percents = [stage["percent"] for stage in canary["stages"]]
     return [
         (start, end, f"{percents[stage]:.0f}%" if stage < len(percents) else "")

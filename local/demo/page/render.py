@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,6 @@ ANCHORS = {"trainings": "training", "win_rate": "gates", "canaries": "canary", "
 
 def render_page(report: dict[str, Any]) -> str:
     """HTML whose policy lets nothing in but its own style sheet; all texts of models and users are escaped."""
-    environment = Environment(
-        loader=PackageLoader("local.demo", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
     content = {
         "falling": courses.derive_falling(report),
@@ -48,17 +42,32 @@ def render_page(report: dict[str, Any]) -> str:
         "samples": sections.derive_samples(report),
         "story": derive_way(report),
     }
-    return environment.get_template("page.html").render(
-        **content,
-        gates=report.get("gates") or [],
-        verdicts=compare_baselines(report),
-        headline=derive_headline(report),
-        parts=[(ANCHORS.get(name, name), title) for name, title in PARTS.items() if content[name]],
-        policy=_derive_policy(style),
-        style=style,
-        subtitle=_describe(report),
-        footer=_describe_run(report),
-        command=_tell_command(report),
+    return (
+        _load_environment()
+        .get_template("page.html")
+        .render(
+            **content,
+            gates=report.get("gates") or [],
+            verdicts=compare_baselines(report),
+            headline=derive_headline(report),
+            parts=[(ANCHORS.get(name, name), title) for name, title in PARTS.items() if content[name]],
+            policy=_derive_policy(style),
+            style=style,
+            subtitle=_describe(report),
+            footer=_describe_run(report),
+            command=_tell_command(report),
+        )
+    )
+
+
+@cache
+def _load_environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("local.demo", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 

@@ -183,6 +183,7 @@ def test_rounds_are_small_multiples_with_the_start_and_intervals():
         "KL to the first model, nats a token",
     ]
     assert page.count('class="whisker') == 4
+    assert "Difference: +30% in round 1, +30% in round 2." in page
 
 
 @pytest.mark.parametrize(
