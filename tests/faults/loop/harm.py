@@ -12,8 +12,8 @@ from tests.faults.saboteur import wait_until
 from tests.faults.tables import list_curated_answers, list_curated_events, list_heard_thumbs
 
 PHASE_SECONDS = 900.0
-READY_SECONDS = 120.0
-GOES_ON_SECONDS = 240.0
+READY_SECONDS = 240.0
+GOES_ON_SECONDS = 300.0
 PAIRS_TO_TRAIN_ON = 140
 RUN_OF_REQUEST = "SELECT EXISTS (SELECT FROM trainer.runs)"
 REQUEST_ON_THE_BUS = """

@@ -39,18 +39,21 @@ def test_the_loop_turns_while_each_process_in_turn_fails(name: str, kills: bool,
     tiny = PLANS["tiny"]
     plan = replace(tiny, concurrency=CHATS_AT_ONCE, seconds_for=dict.fromkeys(tiny.seconds_for, 1200.0))
     settings = {**plan.service_settings, **NEVER_BY_ITSELF, **({} if kills else SHORT_DEADLINES)}
-    stack = make_stack(environment=settings, base_model=prepare_model(plan, "bad"))
     screen = Screen()
+    stack = make_stack(environment=settings, base_model=prepare_model(plan, "bad", screen))
     stack.up(screen.say)
-    started = time.monotonic()
-    scene = Scene(stack, Stages(plan, Apis(stack.layout, stack.credentials), screen, SEED))
+    stages = Stages(plan, Apis(stack.layout, stack.credentials), screen, SEED, stack.layout.home / "datasets")
+    scene = Scene(stack, stages)
     harm = Harm(scene, kills, screen.say)
-    state = asyncio.run(play(scene, harm))
-    found = settle(scene, harm)
-    unheard = frozenset((scene.list_thumbs() & scene.list_acknowledged()[0]) - list_heard_thumbs(scene.tables))
-    loss = calculate_loss(harm.outcomes, found, unheard)
-    folder = write_table(name, harm.outcomes, found, loss, state=state, seconds=time.monotonic() - started)
-    screen.say((folder / f"{name}.md").read_text())
+    started, state = time.monotonic(), "not reached"
+    try:
+        state = asyncio.run(play(scene, harm))
+    finally:  # what was measured until something failed is worth reading, too
+        found = settle(scene, harm)
+        unheard = frozenset((scene.list_thumbs() & scene.list_acknowledged()[0]) - list_heard_thumbs(scene.tables))
+        loss = calculate_loss(harm.outcomes, found, unheard)
+        folder = write_table(name, harm.outcomes, found, loss, state=state, seconds=time.monotonic() - started)
+        screen.say((folder / f"{name}.md").read_text())
 
     assert not loss.otherwise, f"{len(loss.otherwise)} lost, of which {len(unheard)} thumbs by the deployer: {loss}"
     assert not found.unknown_events
