@@ -16,6 +16,7 @@ from shared.bus import Record
 logger = structlog.get_logger(__name__)
 
 GROUP = 500
+CHECK_DEADLINE_SECONDS = 2.0
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
@@ -45,6 +46,7 @@ class Spool:
         self._path = path
         self._max_rows, self._max_bytes = max_rows, max_bytes
         self._rows = self._bytes = 0
+        self._failed = False
         self._counting = threading.Lock()
         self._writes: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._run, name="spool", daemon=True)
@@ -106,9 +108,13 @@ class Spool:
             return self._rows
 
     def check(self) -> None:
-        """Raise when nothing can be recorded."""
+        """Raise when nothing can be recorded; after a failure that is tried, since nobody may be asking us any more."""
         if not self._writer.is_alive():
             raise ConnectionError("the spool's writer is not running")
+        if self._failed:
+            self._queue(Write(0, 0, lambda connection: connection.execute("PRAGMA user_version = 1"))).result(
+                CHECK_DEADLINE_SECONDS
+            )
 
     def close(self) -> None:
         """Write what is queued, then stop."""
@@ -145,11 +151,13 @@ class Spool:
                         write.apply(connection)
             except sqlite3.Error as error:
                 logger.error("spool_failed", error=repr(error), writes=len(group))
+                self._failed = True
                 self._settle(group, error)
                 if connection:
                     connection.close()
                 connection = None
             else:
+                self._failed = False
                 self._settle(group, None)
                 self.arrived.set()
         if connection:

@@ -103,6 +103,24 @@ def test_a_failure_is_told_and_takes_no_room(tmp_path: Path):
     spool.close()
 
 
+def test_a_spool_that_cannot_write_is_not_ready_until_it_can_again(tmp_path: Path):
+    spool = open_spool(tmp_path)
+    path = tmp_path / "gateway" / "spool.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE records")
+    connection.close()
+    with pytest.raises(sqlite3.OperationalError):
+        spool.put([record(0)]).result(5)
+    for file in path.parent.glob("spool.sqlite*"):
+        file.unlink()
+    path.mkdir()
+    with pytest.raises(sqlite3.OperationalError):
+        spool.check()
+    path.rmdir()
+    spool.check()
+    spool.close()
+
+
 def test_the_relay_empties_the_spool_onto_the_bus(spool: Spool):
     broker = MemoryBroker(partitions=1)
     relay = SpoolRelay(spool, lambda: MemoryProducer(broker))
