@@ -1,8 +1,9 @@
-"""`heliotrope keys`: create, list and revoke API keys."""
+"""`heliotrope keys`: create, list, rotate and revoke API keys."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -13,10 +14,10 @@ from sqlalchemy.orm import Session
 
 from cli.database import find_database_url
 from cli.errors import clear_errors
-from shared.auth import create_key, revoke_key
+from shared.auth import create_key, revoke_key, rotate_key
 from shared.tables.access import ROLES, ApiKey
 
-app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+app = typer.Typer(help="API keys: create, list, rotate, revoke.", no_args_is_help=True)
 
 
 @contextmanager
@@ -33,21 +34,36 @@ def open_session() -> Iterator[Session]:
 def create(
     name: Annotated[str, typer.Argument(help="Who or what will use it.")],
     role: Annotated[str, typer.Option(help=f"One of {', '.join(ROLES)}.")],
+    expires_days: Annotated[
+        float | None, typer.Option(min=0, help="Useless after so many days; never by default.")
+    ] = None,
 ) -> None:
     """Make a key and print it, this once: only its hash is stored."""
+    expires_at = None if expires_days is None else datetime.now(UTC) + timedelta(days=expires_days)
     with clear_errors(), open_session() as session:
-        key = create_key(session, name, role)
+        key = create_key(session, name, role, expires_at)
+    sys.stdout.write(f"{key}\n")
+
+
+@app.command()
+def rotate(
+    key_id: Annotated[str, typer.Argument(help="The id that `heliotrope keys list` shows.")],
+    grace_minutes: Annotated[float, typer.Option(min=0, help="How long the old secret still opens.")] = 60,
+) -> None:
+    """Give a key a new secret and print it, this once. Its id stays, and with it what was sent under it."""
+    with clear_errors(), open_session() as session:
+        key = rotate_key(session, key_id, timedelta(minutes=grace_minutes), datetime.now(UTC))
     sys.stdout.write(f"{key}\n")
 
 
 @app.command("list")
 def list_keys() -> None:
-    """Every key: id, name, role, since when, and whether it was revoked."""
-    table = Table("id", "name", "role", "created", "revoked", box=None, header_style="bold")
+    """Every key: id, name, role, since when, until when, and whether it was revoked."""
+    table = Table("id", "name", "role", "created", "expires", "revoked", box=None, header_style="bold")
     with clear_errors(), open_session() as session:
         for key in session.scalars(select(ApiKey).order_by(ApiKey.created_at)):
-            revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
-            table.add_row(key.key_id, key.name, key.role, f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
+            times = (f"{at:%Y-%m-%d %H:%M}" if at else "" for at in (key.created_at, key.expires_at, key.revoked_at))
+            table.add_row(key.key_id, key.name, key.role, *times)
     Console().print(table)
 
 

@@ -11,7 +11,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from fastapi import Request
@@ -38,15 +38,28 @@ class Caller:
 
 @dataclass(frozen=True)
 class StoredKey:
+    """A key as the table has it. After a rotation the previous secret opens too, for a while."""
+
     caller: Caller
     secret_hash: bytes
+    expires_at: datetime | None = None
+    previous_secret_hash: bytes | None = None
+    previous_expires_at: datetime | None = None
+
+    def opens_with(self, secret_hash: bytes, now: datetime) -> bool:
+        if self.expires_at is not None and self.expires_at <= now:
+            return False
+        if hmac.compare_digest(secret_hash, self.secret_hash):
+            return True
+        is_previous = hmac.compare_digest(secret_hash, self.previous_secret_hash or bytes(32))
+        return is_previous and self.previous_expires_at is not None and now < self.previous_expires_at
 
 
 def calculate_secret_hash(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def create_key(session: Session, name: str, role: str) -> str:
+def create_key(session: Session, name: str, role: str, expires_at: datetime | None = None) -> str:
     """Store a new key and return it; this is the only time that anyone sees it.
 
     Raises:
@@ -55,7 +68,27 @@ def create_key(session: Session, name: str, role: str) -> str:
     if role not in ROLES:
         raise InvalidRequest(f"role must be one of {', '.join(ROLES)}, not {role!r}")
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    session.add(ApiKey(key_id=key_id, name=name, role=role, secret_hash=calculate_secret_hash(secret)))
+    session.add(
+        ApiKey(key_id=key_id, name=name, role=role, secret_hash=calculate_secret_hash(secret), expires_at=expires_at)
+    )
+    return f"hk_{key_id}_{secret}"
+
+
+def rotate_key(session: Session, key_id: str, grace: timedelta, now: datetime) -> str:
+    """Give a key a new secret and return it, this once; the old secret opens for `grace` longer.
+
+    The id stays, because events count under it: a retry with the new secret is still the same event.
+
+    Raises:
+        NotFound: no such key.
+        InvalidRequest: it is revoked.
+    """
+    key = _find_key(session, key_id)
+    if key.revoked_at is not None:
+        raise InvalidRequest(f"the key {key_id!r} is revoked; create another")
+    secret = secrets.token_urlsafe(32)
+    key.previous_secret_hash, key.previous_expires_at = key.secret_hash, now + grace
+    key.secret_hash = calculate_secret_hash(secret)
     return f"hk_{key_id}_{secret}"
 
 
@@ -65,24 +98,49 @@ def revoke_key(session: Session, key_id: str) -> None:
     Raises:
         NotFound: no such key.
     """
+    key = _find_key(session, key_id)
+    key.revoked_at = key.revoked_at or datetime.now(UTC)
+
+
+def _find_key(session: Session, key_id: str) -> ApiKey:
     key = session.get(ApiKey, key_id)
     if key is None:
         raise NotFound(f"no key with id {key_id!r}")
-    key.revoked_at = key.revoked_at or datetime.now(UTC)
+    return key
 
 
 def load_keys(sessions: SessionFactory) -> dict[str, StoredKey]:
     """Every key that is not revoked, by id."""
     with sessions() as session:
         rows = session.scalars(select(ApiKey).where(ApiKey.revoked_at.is_(None))).all()
-    return {row.key_id: StoredKey(Caller(row.key_id, row.name, row.role), row.secret_hash) for row in rows}
+    return {
+        row.key_id: StoredKey(
+            Caller(row.key_id, row.name, row.role),
+            row.secret_hash,
+            row.expires_at,
+            row.previous_secret_hash,
+            row.previous_expires_at,
+        )
+        for row in rows
+    }
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class KeyRing:
     """The keys in memory, refreshed in the background; the last known ones while Postgres is away."""
 
-    def __init__(self, load: Callable[[], Mapping[str, StoredKey]], *, refresh_seconds: float = 2.0) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Mapping[str, StoredKey]],
+        *,
+        refresh_seconds: float = 2.0,
+        now: Callable[[], datetime] = _now,
+    ) -> None:
         self._load = load
+        self._now = now
         self._refresh_seconds = refresh_seconds
         self._keys: Mapping[str, StoredKey] = {}
         # headers that were found good since the last refresh: hashing takes longer than all else about a caller
@@ -105,6 +163,7 @@ class KeyRing:
                 self.refresh()
             except Exception as error:
                 logger.warning("key_refresh_failed", error=repr(error))
+                self._recognised = {}  # a key may have expired meanwhile
 
     def authenticate(self, authorization: str | None) -> Caller:
         """The caller behind an `Authorization` header.
@@ -126,9 +185,8 @@ class KeyRing:
         if match is None:
             raise Unauthenticated("send your API key as 'Authorization: Bearer hk_...'")
         stored = self._keys.get(match[1])
-        secret_hash = calculate_secret_hash(match[2])
-        if not hmac.compare_digest(secret_hash, stored.secret_hash if stored else bytes(32)) or stored is None:
-            raise Unauthenticated("unknown or revoked API key")
+        if stored is None or not stored.opens_with(calculate_secret_hash(match[2]), self._now()):
+            raise Unauthenticated("unknown, expired or revoked API key")
         return stored
 
     def authorize(self, authorization: str | None, roles: tuple[str, ...]) -> Caller:

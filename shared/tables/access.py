@@ -23,3 +23,7 @@ class ApiKey(Base):
     secret_hash: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[CreatedAt]
     revoked_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    previous_secret_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    previous_expires_at: Mapped[datetime | None]
+    """After a rotation the previous secret opens until then."""

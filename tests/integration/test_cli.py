@@ -46,6 +46,30 @@ def test_a_key_opens_until_it_is_revoked(invoke, database_url: str):
         find_role(database_url, key)
 
 
+def test_a_rotated_key_keeps_its_id_and_its_old_secret_opens_only_as_long_as_allowed(invoke, database_url: str):
+    first = invoke("keys", "create", "shop", "--role", "frontend").stdout.strip()
+    key_id = first.split("_")[1]
+    second = invoke("keys", "rotate", key_id, "--grace-minutes", "5").stdout.strip()
+    assert second != first
+    assert second.split("_")[1] == key_id
+    assert find_role(database_url, first) == find_role(database_url, second) == "frontend"
+    third = invoke("keys", "rotate", key_id, "--grace-minutes", "0").stdout.strip()
+    assert find_role(database_url, third) == "frontend"
+    for old in (first, second):
+        with pytest.raises(Unauthenticated):
+            find_role(database_url, old)
+    invoke("keys", "revoke", key_id)
+    assert invoke("keys", "rotate", key_id).exit_code == 1
+
+
+def test_a_key_that_has_expired_opens_nothing(invoke, database_url: str):
+    lasting = invoke("keys", "create", "shop", "--role", "ops", "--expires-days", "1").stdout.strip()
+    expired = invoke("keys", "create", "shop", "--role", "ops", "--expires-days", "0").stdout.strip()
+    assert find_role(database_url, lasting) == "ops"
+    with pytest.raises(Unauthenticated):
+        find_role(database_url, expired)
+
+
 def test_a_role_that_does_not_exist_is_refused_with_those_that_do(invoke):
     result = invoke("keys", "create", "shop", "--role", "root")
     assert result.exit_code == 1
