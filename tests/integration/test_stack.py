@@ -134,7 +134,7 @@ def test_a_taken_port_is_named_with_the_setting_that_moves_it(stack: Stack):
     port = stack.layout.port("valkey")
     with socket.create_server(("127.0.0.1", port)), pytest.raises(StackFailed) as failure:
         stack.up()
-    assert f"port {port} (for valkey)" in str(failure.value)
+    assert f"port {port} (for valkey" in str(failure.value)
     assert "HELIOTROPE_PORT_BASE" in str(failure.value)
     assert find_leftovers(stack.layout.home) == []
 
