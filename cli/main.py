@@ -113,6 +113,27 @@ def migrate() -> None:
 
 
 @app.command()
+def topics(
+    partitions: Annotated[int, typer.Option(help="Of each topic that does not exist yet.")] = 6,
+    replicas: Annotated[int, typer.Option(help="Of each topic that does not exist yet.")] = 1,
+) -> None:
+    """Create the topics that do not exist yet on the Kafka that the environment names."""
+    from shared.bus.kafka import create_topics
+    from shared.settings import Settings, load_settings
+
+    settings = load_settings(Settings)
+    with clear_errors():
+        create_topics(
+            settings.kafka_bootstrap_servers,
+            topic_prefix=settings.topic_prefix,
+            partitions=partitions,
+            replicas=replicas,
+            security=settings.kafka_security,
+        )
+    console.print("Every topic exists.")
+
+
+@app.command()
 def adopt(model: Annotated[str, typer.Argument(help="A checkpoint folder, or the name of a served model.")]) -> None:
     """Make a model the first champion. When there is a champion already, nothing happens."""
     from local.preparation import adopt as run_adoption

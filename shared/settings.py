@@ -1,11 +1,14 @@
 """Settings that every process shares, read from `HELIOTROPE_*` and validated at start."""
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.bus.security import KafkaSecurity
 
 
 class Settings(BaseSettings):
@@ -23,6 +26,17 @@ class Settings(BaseSettings):
     )
     redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:8051/0"), description="Celery's broker")
     kafka_bootstrap_servers: str = Field("127.0.0.1:8052", description="host:port, comma separated")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how clients speak to Kafka"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="how clients log in, with a SASL protocol"
+    )
+    kafka_sasl_username: str = Field("", description="who logs in to Kafka")
+    kafka_sasl_password: SecretStr = Field(SecretStr(""), description="their password")
+    kafka_ca_file: Path | None = Field(None, description="PEM file of whom clients trust; unset: the system's")
+    kafka_certificate_file: Path | None = Field(None, description="PEM file of this client's certificate (mutual TLS)")
+    kafka_key_file: Path | None = Field(None, description="PEM file of that certificate's key")
     mlflow_tracking_uri: str = Field("http://127.0.0.1:8005", description="MLflow server")
     topic_prefix: str = Field("", description="keeps deployments and tests apart on one Kafka")
     model_server_urls: Annotated[list[str], NoDecode] = Field(
@@ -43,6 +57,27 @@ class Settings(BaseSettings):
             return [url.strip().rstrip("/") for url in value.split(",") if url.strip()]
         return value
 
+    @model_validator(mode="after")
+    def _check_kafka_login(self) -> Self:
+        asks = self.kafka_security_protocol.startswith("SASL_")
+        if asks and not (self.kafka_sasl_username and self.kafka_sasl_password.get_secret_value()):
+            raise ValueError(
+                "kafka_security_protocol asks for a login: set kafka_sasl_username and kafka_sasl_password"
+            )
+        return self
+
+    @property
+    def kafka_security(self) -> KafkaSecurity:
+        return KafkaSecurity(
+            protocol=self.kafka_security_protocol,
+            mechanism=self.kafka_sasl_mechanism,
+            username=self.kafka_sasl_username,
+            password=self.kafka_sasl_password.get_secret_value(),
+            ca_file=self.kafka_ca_file,
+            certificate_file=self.kafka_certificate_file,
+            key_file=self.kafka_key_file,
+        )
+
     @property
     def datasets(self) -> Path:
         return self.datasets_dir or self.home / "datasets"
@@ -52,9 +87,12 @@ SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 
 def load_settings(settings_type: type[SettingsT]) -> SettingsT:
-    """Read and validate settings, or exit with status 2 and one line per wrong variable."""
+    """Read and validate settings, or exit with status 2 and one line per wrong variable.
+
+    In the folder `HELIOTROPE_SECRETS_DIR`, a file named as a variable stands for it; the variable itself goes first.
+    """
     try:
-        return settings_type()
+        return settings_type(_secrets_dir=os.environ.get("HELIOTROPE_SECRETS_DIR"))
     except ValidationError as error:
         prefix = settings_type.model_config.get("env_prefix", "")
         for problem in error.errors(include_input=False, include_url=False):

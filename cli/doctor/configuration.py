@@ -26,8 +26,8 @@ GROUPS: tuple[type[BaseSettings], ...] = (
     EvaluatorSettings,
     DeployerSettings,
 )
-OTHERS = {"HELIOTROPE_STACK"}
-"""Variables that are no settings: what the local stack marks its processes with."""
+OTHERS = {"HELIOTROPE_STACK", "HELIOTROPE_SECRETS_DIR"}
+"""Variables that are no settings: what the local stack marks its processes with, and the folder of secrets."""
 SECRETS = ("HELIOTROPE_USER_HASH_SECRET", "HELIOTROPE_FEEDBACK_TOKEN_SECRET")
 
 

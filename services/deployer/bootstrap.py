@@ -52,12 +52,15 @@ def run() -> None:
     engine = connect(settings)
     sessions = make_session_factory(engine)
     registry = MlflowRegistry(settings.mlflow_tracking_uri, settings.family)
-    producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id="deployer")
+    producer = KafkaBusProducer(
+        settings.kafka_bootstrap_servers, client_id="deployer", security=settings.kafka_security
+    )
     consumer = KafkaBusConsumer(
         settings.kafka_bootstrap_servers,
         [settings.topic_prefix + topic for topic in TOPICS],
         f"{settings.topic_prefix}heliotrope-deployer",
         client_id="deployer",
+        security=settings.kafka_security,
         session_timeout_seconds=settings.consumer_session_timeout_seconds,
     )
     keys = KeyRing(lambda: load_keys(sessions))

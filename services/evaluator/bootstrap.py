@@ -48,12 +48,13 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
     engine = connect(settings)
     sessions = make_session_factory(engine)
     registry = MlflowRegistry(settings.mlflow_tracking_uri, settings.family)
-    producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE)
+    producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE, security=settings.kafka_security)
     consumer = KafkaBusConsumer(
         settings.kafka_bootstrap_servers,
         [settings.topic_prefix + TrainingCompleted.topic],
         f"{settings.topic_prefix}heliotrope-{SERVICE}",
         client_id=SERVICE,
+        security=settings.kafka_security,
         session_timeout_seconds=settings.consumer_session_timeout_seconds,
     )
     handler = TrainingConsumer(settings.family, own, now)

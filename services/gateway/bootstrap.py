@@ -138,7 +138,7 @@ def _make_chatting(
 def _open_producer(settings: SharedSettings) -> Callable[[], Producer]:
     def open_producer() -> Producer:
         check_any_answers(settings.kafka_bootstrap_servers)
-        return KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE)
+        return KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE, security=settings.kafka_security)
 
     return open_producer
 
@@ -148,7 +148,9 @@ def _open_consumer(settings: SharedSettings) -> Callable[[], Consumer]:
 
     def open_consumer() -> Consumer:
         check_any_answers(settings.kafka_bootstrap_servers)
-        return KafkaBusConsumer(settings.kafka_bootstrap_servers, [topic], None, client_id=SERVICE)
+        return KafkaBusConsumer(
+            settings.kafka_bootstrap_servers, [topic], None, client_id=SERVICE, security=settings.kafka_security
+        )
 
     return open_consumer
 

@@ -69,7 +69,12 @@ def open_producer(settings: SharedSettings, own: IngestSettings) -> Producer:
     adapter: type[LibrdkafkaBusProducer | KafkaBusProducer] = LibrdkafkaBusProducer
     if own.bus_client == "kafka-python":
         adapter = KafkaBusProducer
-    return adapter(settings.kafka_bootstrap_servers, client_id=SERVICE, deadline_seconds=own.ack_deadline_seconds)
+    return adapter(
+        settings.kafka_bootstrap_servers,
+        client_id=SERVICE,
+        deadline_seconds=own.ack_deadline_seconds,
+        security=settings.kafka_security,
+    )
 
 
 def create(settings: SharedSettings, own: IngestSettings, producer: Producer) -> FastAPI:

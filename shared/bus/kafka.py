@@ -20,6 +20,7 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from shared.bus import Record, Settle
+from shared.bus.security import PLAINTEXT, KafkaSecurity
 from shared.errors import Unavailable
 from shared.events import TOPICS
 
@@ -31,8 +32,16 @@ class KafkaBusProducer:
     itself: it is replaced by a new one. What it still held has failed, and its senders send it again.
     """
 
-    def __init__(self, bootstrap_servers: str, *, client_id: str, deadline_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        client_id: str,
+        deadline_seconds: float = 10.0,
+        security: KafkaSecurity = PLAINTEXT,
+    ) -> None:
         self._config = {
+            **security.for_kafka_python(),
             "bootstrap_servers": bootstrap_servers.split(","),
             "client_id": client_id,
             "acks": "all",
@@ -115,10 +124,12 @@ class KafkaBusConsumer:
         client_id: str,
         session_timeout_seconds: float = 6.0,
         max_records: int = 500,
+        security: KafkaSecurity = PLAINTEXT,
     ) -> None:
         self._max_records = max_records
         self._positions: dict[TopicPartition, int] = {}
         self._consumer = KafkaConsumer(
+            **security.for_kafka_python(),
             bootstrap_servers=bootstrap_servers.split(","),
             client_id=client_id,
             group_id=group,
@@ -175,9 +186,18 @@ class KafkaBusConsumer:
         self._consumer.close(autocommit=False, timeout_ms=5_000)
 
 
-def create_topics(bootstrap_servers: str, *, topic_prefix: str = "", partitions: int = 3, replicas: int = 1) -> None:
+def create_topics(
+    bootstrap_servers: str,
+    *,
+    topic_prefix: str = "",
+    partitions: int = 3,
+    replicas: int = 1,
+    security: KafkaSecurity = PLAINTEXT,
+) -> None:
     """Create the six topics that do not exist yet."""
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(","), client_id="heliotrope-admin")
+    admin = KafkaAdminClient(
+        bootstrap_servers=bootstrap_servers.split(","), client_id="heliotrope-admin", **security.for_kafka_python()
+    )
     try:
         present = set(admin.list_topics())
         missing = [topic_prefix + topic for topic in TOPICS if topic_prefix + topic not in present]

@@ -10,6 +10,7 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from shared.bus import Record, Settle
+from shared.bus.security import PLAINTEXT, KafkaSecurity
 from shared.errors import Unavailable
 
 POLL_SECONDS = 0.2
@@ -32,8 +33,10 @@ class LibrdkafkaBusProducer:
         deadline_seconds: float = 10.0,
         linger_seconds: float = 0.002,
         max_queued_bytes: int = 128 * 2**20,
+        security: KafkaSecurity = PLAINTEXT,
     ) -> None:
         self._config = {
+            **security.for_librdkafka(),
             "bootstrap.servers": bootstrap_servers,
             "client.id": client_id,
             "acks": "all",

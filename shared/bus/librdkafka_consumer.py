@@ -6,6 +6,7 @@ from typing import cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from shared.bus import Record
+from shared.bus.security import PLAINTEXT, KafkaSecurity
 
 ASK_SECONDS = 5.0
 PASSING = frozenset(
@@ -34,11 +35,13 @@ class LibrdkafkaBusConsumer:
         session_timeout_seconds: float = 6.0,
         max_records: int = 1000,
         queued_megabytes: int = 32,
+        security: KafkaSecurity = PLAINTEXT,
     ) -> None:
         self._max_records = max_records
         self._positions: dict[tuple[str, int], int] = {}
         self._consumer = Consumer(
             {
+                **security.for_librdkafka(),
                 "bootstrap.servers": bootstrap_servers,
                 "client.id": client_id,
                 "group.id": group,

@@ -44,12 +44,13 @@ def main() -> None:
 def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
     engine = connect(settings)
     sessions = make_session_factory(engine)
-    producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE)
+    producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE, security=settings.kafka_security)
     consumer = LibrdkafkaBusConsumer(
         settings.kafka_bootstrap_servers,
         [settings.topic_prefix + event.topic for event in CONSUMED],
         f"{settings.topic_prefix}heliotrope-{SERVICE}",
         client_id=SERVICE,
+        security=settings.kafka_security,
         session_timeout_seconds=settings.consumer_session_timeout_seconds,
         max_records=BATCH_RECORDS,
     )

@@ -36,13 +36,16 @@ def run_trainer() -> None:
     sessions = make_session_factory(engine)
     keys = KeyRing(partial(load_keys, sessions))
     keys.refresh()
-    producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id="heliotrope-trainer")
+    producer = KafkaBusProducer(
+        settings.kafka_bootstrap_servers, client_id="heliotrope-trainer", security=settings.kafka_security
+    )
     group = f"{settings.topic_prefix}heliotrope-trainer"
     consumer = KafkaBusConsumer(
         settings.kafka_bootstrap_servers,
         [settings.topic_prefix + RetrainRequested.topic],
         group,
         client_id="heliotrope-trainer",
+        security=settings.kafka_security,
         session_timeout_seconds=settings.consumer_session_timeout_seconds,
     )
     handler = RetrainHandler(partial(load_recipe, trainer.recipes_dir), trainer.recipe, settings.topic_prefix)
