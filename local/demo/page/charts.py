@@ -99,10 +99,10 @@ def draw_lines(
     tell_x: Callable[[float], str] = tell_number,
     x_whole: bool = False,
 ) -> LineChart | None:
-    """`limits` are always within the picture; None without any point to draw."""
+    """`limits` and `bands` are always within the picture; None without any point to draw."""
     if not any(curve.points for curve in curves):
         return None
-    xs = [point[0] for curve in curves for point in curve.points]
+    xs = [point[0] for curve in curves for point in curve.points] + [edge for band in bands for edge in band[:2]]
     ys = [value for curve in curves for point in (*curve.points, *curve.intervals) for value in point[1:]]
     x_scale = _stretch(min(xs), max(xs), LEFT, WIDTH - RIGHT, pad=0.06 if x_whole else 0.0)
     heights = [*ys, *(limit.value for limit in limits)]

@@ -172,6 +172,18 @@ def test_the_first_screen_says_what_the_scenario_showed(scenario: str, sentence:
     assert headline.sentence in Reader(render_page(report)).text
 
 
+def test_both_pictures_of_a_canary_have_its_stages_at_the_same_places():
+    """The first votes may be the champion's alone, so the candidate's curve begins later than the evidence."""
+    page = render_page(KEPT)
+    canary = page[page.index('<section id="canary"') : page.index('<section id="approval"')]
+    places = [
+        re.findall(r'class="band[^"]*" x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', svg)
+        for svg in canary.split("<svg")[1:]
+    ]
+    assert len(places) == 2
+    assert places[0] == places[1] != []
+
+
 def test_rounds_are_small_multiples_with_the_start_and_intervals():
     page = render_page({"scenario": "rounds"} | SCENARIOS["rounds"])
     titles = re.findall(r"<h3>([^<]+)</h3>", page)
