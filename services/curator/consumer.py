@@ -7,6 +7,7 @@ from services.curator.domain.standing import list_interactions
 from services.curator.handlers.control import close_on_evaluation, close_on_rollout, close_on_training, follow_routing
 from services.curator.handlers.derivation import derive_groups
 from services.curator.handlers.evidence import store_feedback, store_interactions
+from services.curator.handlers.ledger import drop_erased
 from services.curator.handlers.reading import read_feedback, read_interaction
 from services.curator.repository.batches import EVIDENCE
 from shared.db import hold_shared, lock_all
@@ -58,7 +59,8 @@ class CuratorConsumer:
                     _follow(session, event)
 
     def finish(self, session: Session, events: list[AnyEvent]) -> None:
-        touched = store_interactions(session, self._interactions) | store_feedback(session, self._feedback)
+        interactions, feedback = drop_erased(session, self._interactions, self._feedback)
+        touched = store_interactions(session, interactions) | store_feedback(session, feedback)
         derive_groups(session, touched)
 
 

@@ -9,3 +9,5 @@ REFUSED = Gauge("heliotrope_pairs_refused", "Refused pairs by reason", ["reason"
 PARKED = Gauge("heliotrope_feedback_parked", "Feedback that waits for its interaction")
 PARKED_AGE = Gauge("heliotrope_feedback_parked_age_seconds", "Age of the longest waiting feedback")
 EXPIRED = Counter("heliotrope_feedback_expired_total", "Feedback whose interaction never came")
+ERASED = Counter("heliotrope_erased_events_dropped_total", "Events of erased users, dropped on arrival", ["kind"])
+REDACTED = Counter("heliotrope_redactions_total", "Personal data taken out of texts before they were stored", ["kind"])

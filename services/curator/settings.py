@@ -16,3 +16,8 @@ class CuratorSettings(BaseSettings):
     parked_ttl_days: float = Field(30.0, gt=0, description="feedback parked for longer, in event time, is expired")
     pairs_per_user: int = Field(200, ge=1, description="pairs, and labels, that one user may put into a dataset")
     pairs_per_prompt: int = Field(20, ge=1, description="pairs, and labels, of one prompt in a dataset")
+    raw_retention_days: float = Field(
+        7.0,
+        gt=0,
+        description="how long Kafka, dead letters and spools keep raw events; certificates say it",
+    )

@@ -16,7 +16,7 @@ from services.deployer.domain.evidence import Vote as CastVote
 from services.deployer.domain.rollout import CLOSED
 from shared.db import lock_all
 from shared.events import Route, RoutingTable
-from shared.tables.curator import RetrainRequestRow, RoutingRow
+from shared.tables.curator import Dataset, RetrainRequestRow, RoutingRow
 from shared.tables.deployer import (
     AuditEntry,
     HeardThumb,
@@ -150,6 +150,12 @@ def load_run_hashes(session: Session, run_id: UUID) -> dict[str, str]:
         "dataset": (run and run.dataset_sha256) or "",
         "recipe": (run and run.recipe_sha256) or "",
     }
+
+
+def find_erased_dataset(session: Session, request_id: UUID) -> str | None:
+    """The dataset that the candidate of this request was trained on, if a user in it has been erased since."""
+    query = select(Dataset.dataset_sha256).join(Run, Run.dataset_sha256 == Dataset.dataset_sha256)
+    return session.scalar(query.where(Run.request_id == request_id, Dataset.erased_at.is_not(None)))
 
 
 # votes

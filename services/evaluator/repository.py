@@ -14,7 +14,7 @@ from services.evaluator.domain.prompts import GatePrompt
 from shared.errors import StaleClaim
 from shared.events import TrainingCompleted
 from shared.ids import new_id
-from shared.tables import curator, deployer
+from shared.tables import curator, deployer, erasures
 from shared.tables.evaluator import Comparison, Evaluation
 
 GATE_PROMPTS_READ = 20_000
@@ -146,6 +146,14 @@ def count_votes(session: Session, evaluation_ids: Sequence[UUID]) -> dict[UUID, 
         .group_by(Comparison.evaluation_id)
     )
     return {evaluation_id: (cast, asked) for evaluation_id, cast, asked in rows}
+
+
+def list_erased_comparisons(session: Session) -> Sequence[Comparison]:
+    """Those that still show a prompt which the curator deleted: it deletes prompts for erasures only."""
+    anyone_erased = exists().where(erasures.Erasure.erasure_id.is_not(None))
+    known = exists().where(curator.Prompt.prompt_hash == Comparison.prompt_hash)
+    query = select(Comparison).where(anyone_erased, ~known, func.jsonb_array_length(Comparison.messages) > 0)
+    return session.scalars(query.with_for_update()).all()
 
 
 def count_waiting_comparisons(session: Session) -> int:

@@ -5,6 +5,7 @@ import threading
 import structlog
 
 from services.evaluator.handlers.closing import Closing
+from services.evaluator.handlers.forgetting import forget_erased
 from services.evaluator.handlers.generating import Generating
 from services.evaluator.metrics import COMPARISONS_WAITING, EVALUATIONS
 from services.evaluator.repository import count_waiting_comparisons
@@ -15,6 +16,7 @@ logger = structlog.get_logger(__name__)
 
 IDLE_SECONDS = 1.0
 RETRY_SECONDS = 5.0
+FORGETTING_SECONDS = 30.0
 
 
 def run_generating(generating: Generating, stop: threading.Event) -> None:
@@ -44,5 +46,6 @@ def list_workers(generating: Generating, closing: Closing, sessions: SessionFact
         Worker("generating", lambda stop: run_generating(generating, stop)),
         every(IDLE_SECONDS, "closing", lambda: run_closing(closing)),
         every(5.0, "announcing_again", closing.announce_again),
+        every(FORGETTING_SECONDS, "forgetting", lambda: forget_erased(sessions)),
         every(5.0, "measuring", lambda: measure_waiting(sessions)),
     ]

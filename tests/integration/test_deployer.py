@@ -45,7 +45,7 @@ from shared.http import create_app
 from shared.ids import new_id
 from shared.outbox import Relay
 from shared.registry.memory import MemoryRegistry
-from shared.tables.curator import RetrainRequestRow, RoutingRow
+from shared.tables.curator import Dataset, RetrainRequestRow, RoutingRow
 from shared.tables.deployer import Outbox
 from shared.tables.trainer import Run
 
@@ -492,6 +492,31 @@ def test_adopting_once_registers_once_and_again_changes_nothing(setup: Setup, tm
     with setup.sessions() as session:
         route = rollouts.load_table(session).champion
     assert (route.model, route.version) == (str(folder), "3")
+
+
+def erase_dataset(setup: Setup) -> None:
+    with setup.sessions() as session, session.begin():
+        session.add(Dataset(dataset_sha256=HASHES["dataset_sha256"], uri="", manifest={}, erased_at=setup.clock()))
+
+
+def test_a_candidate_trained_on_someone_since_erased_is_not_approved_and_is_aborted(setup: Setup):
+    rollout = setup.open_rollout()
+    erase_dataset(setup)
+    answer = setup.approve(rollout)
+    assert answer.status_code == 409
+    assert answer.json()["title"] == "Candidate trained on an erased user"
+    setup.ticker.tick()
+    assert setup.load(rollout)["state"] == "aborted"
+
+
+def test_a_canary_trained_on_someone_since_erased_is_not_promoted_and_leaves(setup: Setup):
+    rollout = setup.start_canary()
+    erase_dataset(setup)
+    path = f"/v1/rollouts/{rollout['rollout_id']}/promote"
+    assert setup.call("POST", path, body={"reason": "it looks fine"}).status_code == 409
+    setup.ticker.tick()
+    assert setup.load(rollout)["state"] == "aborted"
+    assert setup.call("GET", "/v1/routing", role="ops").json().get("canary") is None
 
 
 def test_nobody_approves_in_time_and_it_is_rejected(setup: Setup):

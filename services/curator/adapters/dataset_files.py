@@ -110,3 +110,8 @@ def read_ledger(folder: Path) -> list[Row]:
     """What became of every pair and label that the dataset's snapshot considered."""
     rows: list[Row] = pyarrow.parquet.read_table(folder / LEDGER).to_pylist()
     return rows
+
+
+def read_rows(folder: Path) -> dict[FileName, list[Row]]:
+    """The rows of a frozen dataset's files."""
+    return {name: pyarrow.parquet.read_table(folder / f"{name}.parquet").to_pylist() for name in SCHEMAS}

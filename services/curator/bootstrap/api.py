@@ -1,6 +1,6 @@
 """Composition root: `python -m services.curator api` is API, consumer, sweeper and relay in one process."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import structlog
@@ -8,7 +8,10 @@ from fastapi import FastAPI
 
 from services.curator.api import create_admin_router, create_router
 from services.curator.consumer import CONSUMED, CuratorConsumer
+from services.curator.erasure_api import create_erasure_router
+from services.curator.handlers.erasure import Eraser
 from services.curator.handlers.sweep import Sweeper
+from services.curator.review_api import create_review_router
 from services.curator.settings import CuratorSettings
 from shared.auth import KeyRing, load_keys
 from shared.bus.kafka import KafkaBusProducer
@@ -27,6 +30,7 @@ logger = structlog.get_logger(__name__)
 
 SERVICE = "curator"
 PORT = 3
+ERASURES_SECONDS = 30.0
 BATCH_RECORDS = 1000
 """A batch costs a fixed number of statements, and a lock for each interaction and prompt in it."""
 
@@ -67,10 +71,12 @@ def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
         producer.close(10.0)
         engine.dispose()
 
+    eraser = Eraser(sessions, settings.datasets, timedelta(days=curator.raw_retention_days), now)
     workers = [
         Worker("consumer", loop.run),
         Worker("relay", Relay(sessions, Outbox, producer).run),
         Worker("keys", keys.run),
+        every(ERASURES_SECONDS, "erasures", eraser.finish_running),
         every(curator.sweep_seconds, "sweep", Sweeper(sessions, curator, settings.topic_prefix, now).sweep),
     ]
     checks: dict[str, Check] = {"database": partial(check_database, engine), "keys": keys.check}
@@ -78,4 +84,6 @@ def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
     app.state.keys = keys
     app.include_router(create_router(sessions))
     app.include_router(create_admin_router(sessions, settings, curator, now))
+    app.include_router(create_review_router(sessions, now))
+    app.include_router(create_erasure_router(sessions, eraser, settings.user_hash_secret.get_secret_value()))
     return app

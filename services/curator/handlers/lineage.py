@@ -44,7 +44,7 @@ def trace_event(session: Session, subject: str) -> Lineage:
     event_id = _parse(subject)
     if not lineage.exists_event(session, event_id):
         raise NotFound(f"no event {subject}")
-    return _go_forward(session, lineage.list_pairs_of_events(session, [event_id]), events=[event_id])
+    return _go_forward(session, lineage.list_pairs_of_event(session, event_id), events=[event_id])
 
 
 def trace_pair(session: Session, subject: str) -> Lineage:

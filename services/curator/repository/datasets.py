@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -61,8 +61,19 @@ def load_last_sequence(session: Session) -> int:
     )
 
 
+def inherit_items(session: Session, successor: str, old: str) -> None:
+    """A successor holds what is left of the dataset that it replaces."""
+    held = select(literal(successor), DatasetItem.item_id).where(DatasetItem.dataset_sha256 == old)
+    session.execute(insert(DatasetItem).from_select(["dataset_sha256", "item_id"], held).on_conflict_do_nothing())
+
+
+def list_erased_uris(session: Session) -> list[str]:
+    return list(session.scalars(select(Dataset.uri).where(Dataset.erased_at.is_not(None))))
+
+
 def load_newest_sha256(session: Session) -> str | None:
-    return session.scalar(select(Dataset.dataset_sha256).order_by(Dataset.created_at.desc()).limit(1))
+    standing = select(Dataset.dataset_sha256).where(Dataset.erased_at.is_(None))
+    return session.scalar(standing.order_by(Dataset.created_at.desc()).limit(1))
 
 
 def load_dataset(session: Session, dataset_sha256: str) -> Dataset | None:

@@ -1,17 +1,17 @@
 """From a click to the answers that it led to, and back."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Uuid, func, or_, select
 from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.orm import Session
-from sqlalchemy.types import Text, Uuid
 
 from shared.tables import trainer
-from shared.tables.curator import Dataset, Feedback, Interaction, Label, Pair
+from shared.tables.curator import Feedback, Interaction, Label, Pair
+from shared.tables.erasures import DatasetItem, FrozenItem
 
 LISTED = 100
 """Ids listed of each kind; how many there are is counted in full."""
@@ -34,46 +34,64 @@ def load_version_of(session: Session, interaction_id: UUID) -> str | None:
     return session.scalar(select(Interaction.model_version).where(Interaction.interaction_id == interaction_id))
 
 
-def list_pairs_of_events(session: Session, event_ids: Collection[UUID]) -> list[str]:
-    """Pairs, of any state, and labels that rest on one of the events."""
-    wanted = array([*event_ids], type_=Uuid) if event_ids else None
-    if wanted is None:
-        return []
-    pairs = session.scalars(select(Pair.pair_id).where(Pair.evidence.op("&&")(wanted))).all()
-    labels = session.scalars(select(Label.label_id).where(Label.evidence.op("&&")(wanted))).all()
-    return sorted([*pairs, *labels])
+def _holds(column: Any, key: UUID) -> Any:
+    return column.op("@>")(array([key], type_=Uuid))
+
+
+def list_pairs_of_event(session: Session, event_id: UUID) -> list[str]:
+    """Pairs, of any state, and labels that rest on the event, also those that only datasets still hold.
+
+    What is derived from an event stands in its interaction's prompt group: so no index over all evidence is needed.
+    """
+    group = (
+        select(Interaction.prompt_hash)
+        .join(Feedback, Feedback.interaction_id == Interaction.interaction_id)
+        .where(Feedback.event_id == event_id)
+        .scalar_subquery()
+    )
+    pairs = select(Pair.pair_id).where(Pair.prompt_hash == group, _holds(Pair.evidence, event_id))
+    labels = select(Label.label_id).where(Label.prompt_hash == group, _holds(Label.evidence, event_id))
+    frozen = select(FrozenItem.item_id).where(_holds(FrozenItem.evidence, event_id))
+    return sorted({key for query in (pairs, labels, frozen) for key in session.scalars(query)})
 
 
 def list_pairs_of_interaction(session: Session, interaction_id: UUID) -> list[str]:
-    """Pairs, of any state, with the interaction as a side, and labels of it."""
+    """Pairs, of any state, with the interaction as a side, and labels of it; also what only datasets still hold."""
+    group = select(Interaction.prompt_hash).where(Interaction.interaction_id == interaction_id).scalar_subquery()
     sides = or_(Pair.chosen_interaction_id == interaction_id, Pair.rejected_interaction_id == interaction_id)
-    pairs = session.scalars(select(Pair.pair_id).where(sides)).all()
-    labels = session.scalars(select(Label.label_id).where(Label.interaction_id == interaction_id)).all()
-    return sorted([*pairs, *labels])
+    pairs = select(Pair.pair_id).where(Pair.prompt_hash == group, sides)
+    labels = select(Label.label_id).where(Label.prompt_hash == group, Label.interaction_id == interaction_id)
+    frozen = select(FrozenItem.item_id).where(_holds(FrozenItem.interactions, interaction_id))
+    return sorted({key for query in (pairs, labels, frozen) for key in session.scalars(query)})
 
 
 def exists_pair(session: Session, pair_id: str) -> bool:
-    return session.get(Pair, pair_id) is not None or session.get(Label, pair_id) is not None
+    return any(session.get(table, pair_id) is not None for table in (Pair, Label, FrozenItem))
 
 
 def list_datasets_with(session: Session, pair_ids: Collection[str]) -> list[str]:
-    """Datasets whose manifest names one of the pairs or labels."""
-    if not pair_ids:
-        return []
-    wanted = array([*pair_ids], type_=Text)
-
-    names = or_(*(Dataset.manifest[key].op("?|")(wanted) for key in ("pair_ids", "label_ids")))
-    query = select(Dataset.dataset_sha256).where(names)
-    return list(session.scalars(query.order_by(Dataset.dataset_sha256)))
+    """Datasets that hold one of the pairs or labels."""
+    query = select(DatasetItem.dataset_sha256).distinct().where(DatasetItem.item_id.in_(pair_ids))
+    return list(session.scalars(query.order_by(DatasetItem.dataset_sha256)))
 
 
 def list_pairs_in(session: Session, dataset_sha256s: Collection[str]) -> list[str]:
-    """Every pair and label that the datasets' manifests name."""
-    manifests = session.scalars(select(Dataset.manifest).where(Dataset.dataset_sha256.in_(dataset_sha256s)))
-    found: set[str] = set()
-    for manifest in manifests:
-        found.update(manifest.get("pair_ids", ()), manifest.get("label_ids", ()))
-    return sorted(found)
+    """Every pair and label of the datasets."""
+    query = select(DatasetItem.item_id).distinct().where(DatasetItem.dataset_sha256.in_(dataset_sha256s))
+    return list(session.scalars(query.order_by(DatasetItem.item_id)))
+
+
+def list_models_trained_on(session: Session, dataset_sha256s: Collection[str]) -> list[dict[str, Any]]:
+    """Versions trained on one of the datasets (`directly`), and every version that came from one of those."""
+    direct = set(list_versions_of(session, dataset_sha256s))
+    found, frontier = set(direct), set(direct)
+    while frontier:
+        children = select(trainer.Run.candidate_version).where(
+            trainer.Run.parent_version.in_(frontier), trainer.Run.candidate_version.is_not(None)
+        )
+        frontier = {str(version) for version in session.scalars(children)} - found
+        found |= frontier
+    return [{"version": version, "directly": version in direct} for version in sorted(found)]
 
 
 def list_versions_of(session: Session, dataset_sha256s: Collection[str]) -> list[str]:
@@ -120,16 +138,20 @@ def list_evidence_of(session: Session, pair_ids: Collection[str]) -> list[UUID]:
 
 
 def _flatten(session: Session, pair_ids: Collection[str]) -> set[UUID]:
-    pairs: Iterable[Any] = session.scalars(select(Pair.evidence).where(Pair.pair_id.in_(pair_ids)))
-    labels: Iterable[Any] = session.scalars(select(Label.evidence).where(Label.label_id.in_(pair_ids)))
-    return {event_id for evidence in (*pairs, *labels) for event_id in evidence}
+    return _gather(session, pair_ids, Pair.evidence, Label.evidence, FrozenItem.evidence)
 
 
 def list_interactions_of(session: Session, pair_ids: Collection[str]) -> list[UUID]:
     """The answers that the pairs and labels are made of."""
-    found: set[UUID] = set()
-    sides = select(Pair.chosen_interaction_id, Pair.rejected_interaction_id).where(Pair.pair_id.in_(pair_ids))
-    for chosen, rejected in session.execute(sides):
-        found.update(key for key in (chosen, rejected) if key is not None)
-    found.update(session.scalars(select(Label.interaction_id).where(Label.label_id.in_(pair_ids))))
-    return sorted(found)
+    sides = func.array_remove(array([Pair.chosen_interaction_id, Pair.rejected_interaction_id]), None)
+    return sorted(_gather(session, pair_ids, sides, array([Label.interaction_id]), FrozenItem.interactions))
+
+
+def _gather(session: Session, pair_ids: Collection[str], of_pair: Any, of_label: Any, of_frozen: Any) -> set[UUID]:
+    """Every id in these arrays of the pairs and labels, and of what only datasets still hold."""
+    queries: tuple[Any, ...] = (
+        select(of_pair).where(Pair.pair_id.in_(pair_ids)),
+        select(of_label).where(Label.label_id.in_(pair_ids)),
+        select(of_frozen).where(FrozenItem.item_id.in_(pair_ids)),
+    )
+    return {key for query in queries for keys in session.scalars(query) for key in keys}

@@ -13,12 +13,18 @@ from services.deployer.domain.routing import (
     promoted_table,
     withdrawn_table,
 )
-from services.deployer.repository import append_audit, load_routing, save_routing
+from services.deployer.repository import append_audit, find_erased_dataset, load_routing, save_routing
 from services.deployer.settings import DeployerSettings
 from shared.errors import Conflict
 from shared.events import RolloutAdvanced, Route, RoutingTable
 from shared.outbox import append_event
 from shared.tables.deployer import Outbox, Rollout
+
+FORWARD: frozenset[Command] = frozenset({"approve", "start", "advance", "promote", "resume"})
+
+
+class CandidateTainted(Conflict):
+    title = "Candidate trained on an erased user"
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,12 @@ class Rollouts:
 
         Raises:
             InvalidCommand: not possible in its state.
+            CandidateTainted: it would bring a candidate nearer to users that was trained on someone since erased.
         """
         before = derive_position(rollout)
         after = next_position(before, change.command, stages=len(self.settings.stages))
+        if change.command in FORWARD and (erased := find_erased_dataset(session, rollout.request_id)) is not None:
+            raise CandidateTainted(f"its dataset {erased} held a user who was erased since: train on its successor")
         table = self.load_table(session)
         moved = self._derive_table(table, before, after, rollout, canary)
         self._save(rollout, before, after, change)

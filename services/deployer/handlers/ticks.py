@@ -61,12 +61,25 @@ class Ticker:
         for rollout in rollouts:
             position = derive_position(rollout)
             with structlog.contextvars.bound_contextvars(rollout_id=str(rollout.rollout_id)):
-                if position.state == "awaiting_approval" and self._waits_too_long(rollout):
+                if self._is_tainted(rollout):
+                    self._abort_tainted(rollout.rollout_id)
+                elif position.state == "awaiting_approval" and self._waits_too_long(rollout):
                     self._reject_unapproved(rollout.rollout_id)
                 elif position.state == "canary" and position.stage is None:
                     self._start(rollout.rollout_id)
                 elif position.serves_canary:
                     self._weigh(rollout.rollout_id)
+
+    def _is_tainted(self, rollout: Rollout) -> bool:
+        with self.sessions() as session:
+            return repository.find_erased_dataset(session, rollout.request_id) is not None
+
+    def _abort_tainted(self, rollout_id: UUID) -> None:
+        words = "a user whose words it was trained on has been erased"
+        with self.sessions() as session, session.begin():
+            rollout = self._load(session, rollout_id)
+            if not derive_position(rollout).is_closed:
+                self.rollouts.apply(session, rollout, Change("abort", ACTOR, words, self.clock()))
 
     def _waits_too_long(self, rollout: Rollout) -> bool:
         seconds = self.rollouts.settings.approval_deadline_seconds

@@ -1,0 +1,60 @@
+"""People look at what was set aside, and decide."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy.orm import Session
+
+from services.curator.repository import quarantine, review
+from shared.errors import NotFound
+from shared.tables.quarantine import QuarantineDecision
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class OpenCase:
+    """Something in quarantine, with what was last decided about it."""
+
+    subject_kind: str
+    subject_id: str
+    reason: str
+    detail: dict[str, Any]
+    found_at: datetime
+    decision: QuarantineDecision | None
+
+
+def list_open_quarantine(session: Session) -> list[OpenCase]:
+    decided = {(row.subject_kind, row.subject_id): row for row in quarantine.load_quarantine_decisions(session)}
+    return [
+        OpenCase(
+            row.subject_kind,
+            row.subject_id,
+            row.reason,
+            row.detail,
+            row.found_at,
+            decided.get((row.subject_kind, row.subject_id)),
+        )
+        for row in quarantine.list_quarantined(session)
+    ]
+
+
+def decide_on(
+    session: Session, kind: str, subject: str, decision: str, decided_by: str, reason: str, now: datetime
+) -> QuarantineDecision:
+    """Note a decision; deciding otherwise later is a new one.
+
+    Raises:
+        NotFound: nothing of that id is in quarantine, contested, or was decided on before.
+    """
+    known = {(row.subject_kind, row.subject_id) for row in quarantine.list_quarantined(session)}
+    known |= {(row.subject_kind, row.subject_id) for row in quarantine.load_quarantine_decisions(session)}
+    if (kind, subject) not in known and not (kind == "pair" and review.is_contested(session, subject)):
+        raise NotFound(f"no {kind} {subject} is in quarantine or contested")
+    row = quarantine.save_quarantine_decision(
+        session, subject_kind=kind, subject_id=subject, decision=decision, decided_by=decided_by, reason=reason, now=now
+    )
+    logger.info("quarantine_decided", kind=kind, subject=subject, decision=decision, by=decided_by)
+    return row

@@ -1,0 +1,95 @@
+"""Personal data leaves a text; what only looks like it stays."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from services.curator.adapters.redaction import redact_feedback, redact_interaction, redact_text
+from shared.events import Edit, FeedbackReceived, InteractionRecorded
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+TOKEN = "ghp_" + "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hI6"
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("Write to ines.da-silva+shop@mail.example.pt, please.", "Write to [EMAIL], please."),
+        ("My card is 4111 1111 1111 1111.", "My card is [CARD]."),
+        ("Pay to DE89 3704 0044 0532 0130 00 today", "Pay to [IBAN] today"),
+        ("It came from 203.0.113.77 and from 2001:db8::8a2e:370:7334.", "It came from [IP] and from [IP]."),
+        ("Call +351 912 345 678 after six.", "Call [PHONE] after six."),
+        ("Call (212) 456-7890 or 020 7946 0958!", "Call [PHONE] or [PHONE]!"),
+        (f"My token is {TOKEN}, is it safe?", "My token is [SECRET], is it safe?"),
+        ("AWS says AKIAIOSFODNN7EXAMPLE here", "AWS says [SECRET] here"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- that", "[SECRET] that"),
+        ("hk_0123456789ab_" + "x" * 43, "[SECRET]"),
+    ],
+)
+def test_each_kind_becomes_its_placeholder(text: str, redacted: str):
+    assert redact_text(text, Counter()) == redacted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Order 48293-22 of 2026-11-22 at 12:30:45 costs 1,299.00 EUR.",
+        "Card 4111 1111 1111 1112 has a wrong check digit.",
+        "DE00 3704 0044 0532 0130 00 is no account.",
+        "Version 2.13.0 and 999.1.2.3 are no addresses.",
+        "See chapter 3.1.4 @ page 12, a::b in C++, and the ratio 16:9.",
+        "The id is 01a205c4-398d-7080-9e42-606746f6f019.",
+        "",
+    ],
+)
+def test_what_only_looks_like_personal_data_stays(text: str):
+    assert redact_text(text, Counter()) == text
+
+
+def test_redaction_counts_by_kind_and_is_the_same_again():
+    counts: Counter[str] = Counter()
+    once = redact_text("a@b.example, c@d.example and 203.0.113.77", counts)
+    assert counts == {"email": 2, "ip": 1}
+    assert redact_text(once, counts) == once
+    assert counts == {"email": 2, "ip": 1}
+
+
+def test_every_text_of_an_event_is_redacted_and_nothing_else_changes():
+    event = InteractionRecorded(
+        interaction_id=UUID(int=1),
+        messages=[
+            {"role": "user", "content": [{"type": "text", "text": "I am a@b.example"}]},
+            {"role": "assistant", "tool_calls": [{"function": {"arguments": '{"to": "a@b.example"}'}}]},
+        ],
+        answer="Hello a@b.example.",
+        model_version="1",
+        served_at=NOON,
+        key_id="shop",
+        metadata={"a@b.example": ["203.0.113.77", 4111111111111111]},
+    )
+    redacted, counts = redact_interaction(event)
+    assert "example" not in repr(redacted)
+    assert counts == {"email": 4, "ip": 1}
+    assert (redacted.interaction_id, redacted.messages[0]["role"]) == (event.interaction_id, "user")
+    edit = FeedbackReceived(
+        event_id=UUID(int=2),
+        interaction_id=UUID(int=1),
+        feedback=Edit(text="Hello a@b.example, dear."),
+        received_at=NOON,
+        key_id="shop",
+    )
+    assert redact_feedback(edit)[0].feedback == Edit(text="Hello [EMAIL], dear.")
+
+
+def test_an_event_without_personal_data_is_the_very_same():
+    event = InteractionRecorded(
+        interaction_id=UUID(int=1),
+        messages=[{"role": "user", "content": "Where is my lamp?"}],
+        answer="On its way.",
+        model_version="1",
+        served_at=NOON,
+        key_id="shop",
+    )
+    assert redact_interaction(event)[0] is event
