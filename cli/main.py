@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli import keys
+from cli import dead_letters, keys
 from cli.database import find_database_url
 from cli.errors import clear_errors
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(dead_letters.app, name="dead-letters")
 
 console = Console(soft_wrap=True, highlight=False)
 

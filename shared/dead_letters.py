@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from kafka import KafkaAdminClient
+
 from shared.bus import Consumer, Producer, Record
 
 ACK_DEADLINE_SECONDS = 15.0
@@ -35,6 +37,16 @@ class DeadLetters:
         }
         letter = Record(dead_letter_topic(record.topic, self._consumer), record.key, record.value, headers)
         self._producer.send(letter).result(timeout=ACK_DEADLINE_SECONDS)
+
+
+def list_dead_letter_topics(bootstrap_servers: str, topic_prefix: str = "") -> list[str]:
+    """Every dead-letter topic there is."""
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(","), client_id="heliotrope-admin")
+    try:
+        topics = admin.list_topics()
+    finally:
+        admin.close()
+    return sorted(topic for topic in topics if topic.startswith(topic_prefix) and topic.endswith(".dlq"))
 
 
 def restore(letter: Record) -> Record:

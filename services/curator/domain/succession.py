@@ -25,8 +25,7 @@ def derive_successor_manifest(
     counts = {name: len(content) for name, content in rows.items() if name in manifest["counts"]}
     return kept | {
         "dataset_sha256": dataset_sha256,
-        "counts": manifest["counts"]
-        | {name: len(content) for name, content in rows.items() if name in manifest["counts"]},
+        "counts": manifest["counts"] | counts,
         "replaces": manifest["dataset_sha256"],
         "erased_rows": len(erased) + manifest.get("erased_rows", 0),
     }
