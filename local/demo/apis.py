@@ -40,8 +40,14 @@ class Apis:
     """HTTP clients of one stack; `credentials` maps role to key."""
 
     def __init__(
-        self, layout: Layout, credentials: Mapping[str, str], transport: httpx.AsyncBaseTransport | None = None
+        self,
+        layout: Layout,
+        credentials: Mapping[str, str],
+        transport: httpx.AsyncBaseTransport | None = None,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
+        self._patience_seconds = patience_seconds
         self._layout = layout
         self._credentials = credentials
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
@@ -69,7 +75,7 @@ class Apis:
         """
         url = f"{self._layout.url(service)}{path}"
         sent = {"authorization": f"Bearer {self._credentials[role]}", **(headers or {})}
-        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        give_up_at = time.monotonic() + self._patience_seconds
         while True:
             pause = PAUSE_SECONDS
             try:
@@ -84,7 +90,7 @@ class Apis:
                     raise DemoFailed(f"{method} {url} {problem}")
                 pause = float(response.headers.get("retry-after", PAUSE_SECONDS))
             if time.monotonic() > give_up_at:
-                raise DemoFailed(f"{method} {url}, sent again for {PATIENCE_SECONDS:.0f} s, {problem}")
+                raise DemoFailed(f"{method} {url}, sent again for {self._patience_seconds:.0f} s, {problem}")
             self.sent_again[service] += 1
             await asyncio.sleep(pause)
 
@@ -118,7 +124,7 @@ class Apis:
         Raises:
             DemoFailed: one was rejected, or not stored for too long.
         """
-        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        give_up_at = time.monotonic() + self._patience_seconds
         waiting = events
         while waiting:
             response = await self.request("ingest", "frontend", "POST", "/v1/feedback/batch", body={"events": waiting})

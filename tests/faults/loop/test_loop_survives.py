@@ -21,6 +21,8 @@ from tests.faults.tables import Reconciliation, list_heard_thumbs, reconcile
 
 SEED = 3
 CHATS_AT_ONCE = 8
+PATIENCE_SECONDS = 600.0
+"""Of the front end: the whole stack starts anew when its supervisor was killed."""
 NEVER_BY_ITSELF = {"HELIOTROPE_CURATOR_VOLUME_PAIRS": "1000000"}
 """Retraining is asked for when enough harm was done to what users touch."""
 SHORT_DEADLINES = {
@@ -42,7 +44,8 @@ def test_the_loop_turns_while_each_process_in_turn_fails(name: str, kills: bool,
     screen = Screen()
     stack = make_stack(environment=settings, base_model=prepare_model(plan, "bad", screen))
     stack.up(screen.say)
-    stages = Stages(plan, Apis(stack.layout, stack.credentials), screen, SEED, stack.layout.home / "datasets")
+    apis = Apis(stack.layout, stack.credentials, patience_seconds=PATIENCE_SECONDS)
+    stages = Stages(plan, apis, screen, SEED, stack.layout.home / "datasets")
     scene = Scene(stack, stages)
     harm = Harm(scene, kills, screen.say)
     started, state = time.monotonic(), "not reached"

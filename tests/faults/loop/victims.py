@@ -36,7 +36,9 @@ TRAINING = """
 EVALUATING = """
     SELECT EXISTS (SELECT FROM evaluator.evaluations WHERE state <> 'generating' OR progress->>'done' IS NOT NULL)
 """
-CANARY = "SELECT EXISTS (SELECT FROM deployer.rollouts WHERE state = 'canary' AND stage >= 0 OR state = 'champion')"
+CANARY = """
+    SELECT EXISTS (SELECT FROM deployer.rollouts WHERE state = 'canary' AND stage >= 0 OR closed_at IS NOT NULL)
+"""
 PROMOTED = "SELECT EXISTS (SELECT FROM deployer.rollouts WHERE closed_at IS NOT NULL)"
 
 ACCEPTED = sql("SELECT EXISTS (SELECT FROM curator.feedback WHERE received_at > %(since)s)")
