@@ -60,6 +60,10 @@ test-faults: .venv/dev.stamp ## The long fault runs: kills, stops, restarts and 
 up: .venv/project.stamp ## Start the local stack: servers, services, a first champion
 	@$(BIN)/heliotrope up
 
+.PHONY: chat
+chat: .venv/project.stamp ## A chat page for the running stack: talk to the model, and say what you think of its answers
+	@$(RUN) local.chat_page
+
 .PHONY: down
 down: .venv/project.stamp ## Drain and stop the local stack; its state stays
 	@$(BIN)/heliotrope down

@@ -98,6 +98,20 @@ class Chromium:
         self._number = 0
         self._events: list[dict[str, Any]] = []
 
+    @contextmanager
+    def open(self, url: str, *, width: int, height: int) -> Iterator["Tab"]:
+        """A page to act on, until the context ends."""
+        target = self._call("Target.createTarget", url="about:blank")["targetId"]
+        session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._events.clear()
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self._call(f"{domain}.enable", session)
+        self._resize(session, width, height)
+        self._call("Page.navigate", session, url=url)
+        self._wait_for("Page.loadEventFired", session)
+        yield Tab(self, session)
+        self._call("Target.closeTarget", targetId=target)
+
     def load(self, url: str, *, width: int, height: int, is_dark: bool = False, whole: bool = True) -> Loaded:
         """Open the page in a window of this size; the picture shows all of it, or with `whole` off the window."""
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
@@ -165,6 +179,50 @@ class Chromium:
             return None
         except ConnectionClosed as error:
             raise ChromiumFailed("Chromium went away") from error
+
+
+class Tab:
+    """One open page."""
+
+    def __init__(self, browser: Chromium, session: str) -> None:
+        self._browser = browser
+        self._session = session
+
+    def evaluate(self, expression: str) -> Any:
+        """The expression's value, awaited if it is a promise. Raises: ChromiumFailed, with what it threw."""
+        told = self._browser._call(
+            "Runtime.evaluate", self._session, expression=expression, awaitPromise=True, returnByValue=True
+        )
+        if thrown := told.get("exceptionDetails"):
+            raise ChromiumFailed(f"{expression}: {thrown.get('exception', {}).get('description', thrown['text'])}")
+        return told["result"].get("value")
+
+    def wait_until(self, expression: str, seconds: float = DEADLINE_SECONDS) -> None:
+        """Raises: ChromiumFailed, when it does not become true in time."""
+        deadline = time.monotonic() + seconds
+        while not self.evaluate(f"Boolean({expression})"):
+            if time.monotonic() > deadline:
+                raise ChromiumFailed(f"not true within {seconds:.0f} s: {expression}")
+            time.sleep(0.05)
+
+    def set_offline(self, offline: bool) -> None:
+        conditions = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self._browser._call("Network.emulateNetworkConditions", self._session, offline=offline, **conditions)
+
+    def take_picture(self) -> bytes:
+        """PNG of what the window shows."""
+        told = self._browser._call("Page.captureScreenshot", self._session, format="png")
+        return base64.b64decode(told["data"])
+
+    @property
+    def complaints(self) -> list[str]:
+        """What went wrong on the page so far."""
+        loaded = Loaded()
+        self._browser._listen(SETTLE_SECONDS)
+        for event in self._browser._events:
+            if event.get("sessionId") == self._session:
+                _note(event["method"], event["params"], loaded)
+        return loaded.complaints
 
 
 def _note(method: str, params: dict[str, Any], loaded: Loaded) -> None:

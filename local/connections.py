@@ -72,7 +72,9 @@ def build_environment(
 ) -> dict[str, str]:
     """The environment of every process: what `given` says, and on top of it what this stack decides."""
     scripts = Path(sys.executable).parent
+    page = layout.port("chat-page")
     return {
+        "HELIOTROPE_INGEST_CORS_ORIGINS": f"http://127.0.0.1:{page},http://localhost:{page}",
         "HELIOTROPE_USER_HASH_SECRET": secrets.user_hash_secret,
         "HELIOTROPE_FEEDBACK_TOKEN_SECRET": secrets.feedback_token_secret,
         **given,

@@ -23,6 +23,7 @@ OFFSETS = {
     "drift-monitor": 9,
     "model-server-2": 10,
     "trainer-worker": 11,
+    "chat-page": 12,
     "postgres": 50,
     "valkey": 51,
     "broker": 52,

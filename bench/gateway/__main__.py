@@ -39,7 +39,7 @@ def choose_litellm(logs: Path, port_base: int) -> str:
         with run_litellm(arguments, port_base + LITELLM, port_base + MOCK, logs) as target:
             run_load(target, streams=16, seconds=2, pace="instant")
             rates[name] = run_load(target, streams=64, seconds=4, pace="instant").per_second
-        print(f"LiteLLM with {name}: {rates[name]:,.0f} requests/s")
+        print(f"LiteLLM with {name}: {rates[name]:,.0f} requests/s", flush=True)
     return max(rates, key=lambda name: rates[name])
 
 

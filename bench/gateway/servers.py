@@ -27,7 +27,8 @@ general_settings: {{master_key: {key}, disable_spend_logs: true, disable_error_l
 """
 LITELLM_CANDIDATES: dict[str, Sequence[str]] = {
     "1 worker": ("--num_workers", "1"),
-    "a worker per CPU": ("--num_workers", str(os.cpu_count())),
+    # on a busy machine its workers start more slowly than they are given to show that they live
+    "a worker per CPU": ("--num_workers", str(os.cpu_count()), "--timeout_worker_healthcheck", "120"),
 }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socketserver
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -410,6 +411,39 @@ def test_a_model_server_that_is_not_there_is_502(room: Room):
         room.client().chat.completions.create(model="heliotrope", messages=MESSAGES)
     assert (caught.value.status_code, caught.value.code) == (502, "unreachable")
     assert [event.error for event in room.recorded(1)] == ["unreachable"]
+
+
+class HangsUp(socketserver.StreamRequestHandler):
+    """A model server that answers one request on a connection, offers to keep it, and hangs up on the next."""
+
+    def handle(self) -> None:
+        self.read_request()
+        choice = {"index": 0, "message": {"role": "assistant", "content": ANSWER}, "finish_reason": "stop"}
+        body = json.dumps({"object": "chat.completion", "choices": [choice]}).encode()
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        self.wfile.write(head.encode() + body)
+        self.read_request()
+
+    def read_request(self) -> None:
+        length = 0
+        while (line := self.rfile.readline()) not in (b"\r\n", b""):
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.partition(b":")[2])
+        self.rfile.read(length)
+
+
+def test_a_kept_connection_that_the_model_server_closes_costs_no_answer(room: Room):
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), HangsUp) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        room.urls["1"] = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        room.roll_out("1")
+        client = room.client()
+        for _ in range(3):
+            reply = client.chat.completions.create(model="heliotrope", messages=MESSAGES)
+            assert reply.choices[0].message.content == ANSWER
+        server.shutdown()
+        serving.join(10)
 
 
 def test_an_answer_that_breaks_off_is_recorded_as_far_as_it_came(room: Room):

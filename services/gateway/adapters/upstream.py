@@ -21,6 +21,7 @@ Chunks = AsyncGenerator[list[dict[str, Any]], None]
 # Below the five seconds after which uvicorn, and so vLLM, hangs up: a request must not meet a closing connection.
 KEEPALIVE_SECONDS = 4.0
 END_SECONDS = 1.0
+HUNG_UP = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 
 _encode = msgspec.json.Encoder().encode
@@ -47,12 +48,15 @@ class Upstream:
         self._endings: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> "Upstream":
-        connector = aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=KEEPALIVE_SECONDS)
-        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        kept = aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=KEEPALIVE_SECONDS)
+        self._session = aiohttp.ClientSession(connector=kept, cookie_jar=aiohttp.DummyCookieJar())
+        fresh = aiohttp.TCPConnector(limit=self._max_connections, force_close=True)
+        self._fresh_session = aiohttp.ClientSession(connector=fresh, cookie_jar=aiohttp.DummyCookieJar())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
+        await self._fresh_session.close()
 
     async def complete(self, route: Route, request: dict[str, Any]) -> dict[str, Any]:
         """The whole answer. Raises: UpstreamFailed."""
@@ -92,11 +96,14 @@ class Upstream:
     async def _send(
         self, route: Route, request: dict[str, Any], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
-        url = f"{route.base_url.rstrip('/')}/chat/completions"
         try:
-            response = await self._session.post(
-                url, data=_encode(request), headers=HEADERS, timeout=timeout, allow_redirects=False
-            )
+            try:
+                response = await self._post(self._session, route, request, timeout)
+            except HUNG_UP as error:
+                if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerTimeoutError):
+                    raise
+                # most likely a kept connection that the server was just closing: a new one tells
+                response = await self._post(self._fresh_session, route, request, timeout)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _describe(error, route) from error
         if response.status == 200:
@@ -108,6 +115,12 @@ class Upstream:
             body=await _read(response),
             retry_after=response.headers.get("retry-after"),
         )
+
+    async def _post(
+        self, session: aiohttp.ClientSession, route: Route, request: dict[str, Any], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        url = f"{route.base_url.rstrip('/')}/chat/completions"
+        return await session.post(url, data=_encode(request), headers=HEADERS, timeout=timeout, allow_redirects=False)
 
     async def _iterate(self, response: aiohttp.ClientResponse, route: Route) -> Chunks:
         """The chunks of a stream until `[DONE]` or its end."""
