@@ -51,7 +51,7 @@ SMOLLM2 = Plan(
     max_tokens=48,
     concurrency=12,
     most_chats=600,
-    held_out_prompts=120,
+    held_out_prompts=100,
     service_settings=COMMON
     | {
         "HELIOTROPE_CURATOR_RECIPE": "support_bot",
