@@ -17,10 +17,13 @@ HOLDBACK_VOTES = 10
 async def play(stages: Stages) -> dict[str, Any]:
     first = await stages.find_champion()
     anchor = await stages.find_checkpoint()
-    told = []
+    told: list[dict[str, Any]] = []
+    promotion: str | None = None
     for number in range(1, stages.plan.rounds + 1):
         stages.screen.say(f"\nRound {number} of {stages.plan.rounds}")
-        told.append(await _turn(stages, number, first, anchor))
+        rollout = await _turn(stages)
+        promotion = rollout["rollout_id"] if rollout["state"] == "champion" else promotion
+        told.append(await _measure(stages, number, rollout, promotion, first, anchor))
         stages.screen.say(_put_in_words(told[-1]))
     return {
         "champion_before": first,
@@ -30,15 +33,22 @@ async def play(stages: Stages) -> dict[str, Any]:
     }
 
 
-async def _turn(stages: Stages, number: int, first: str, anchor: str) -> dict[str, Any]:
+async def _turn(stages: Stages) -> dict[str, Any]:
+    """From feedback to the rollout's end; the rollout."""
     request = await stages.listen()
     await stages.train(request["request_id"])
     await stages.evaluate(request["request_id"])
     rollout = await stages.approve(request["request_id"])
     if rollout["state"] == "awaiting_approval":
         rollout = await stages.follow_canary(request["request_id"])
-    promoted = rollout["state"] == "champion"
-    holdback = await compare_holdback(stages, rollout["rollout_id"], HOLDBACK_VOTES) if promoted else None
+    return rollout
+
+
+async def _measure(
+    stages: Stages, number: int, rollout: dict[str, Any], promotion: str | None, first: str, anchor: str
+) -> dict[str, Any]:
+    """The round's figures; `promotion` is the newest rollout that made a champion, whose holdback still stands."""
+    holdback = await compare_holdback(stages, promotion, HOLDBACK_VOTES) if promotion else None
     champion = await stages.find_champion()
     contestants = {"before": Contestant(first), "after": Contestant(champion)}
     answered = await measure(stages, contestants, Random(stages.seed + 1))
@@ -48,7 +58,7 @@ async def _turn(stages: Stages, number: int, first: str, anchor: str) -> dict[st
     return {
         "round": number,
         "champion": champion,
-        "promoted": promoted,
+        "promoted": rollout["state"] == "champion",
         "words": rollout["words"],
         "length_words": calculate_mean_words(texts),
         "distinct_2": calculate_distinct_2(texts),
