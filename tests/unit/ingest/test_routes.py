@@ -22,6 +22,7 @@ from services.ingest.domain.assessment import TimeLimits
 from services.ingest.domain.rate_limit import RateLimit
 from services.ingest.domain.recent import RecentEvents
 from services.ingest.handlers import Intake, Limits, Reader
+from services.ingest.hot_path import HotPath
 from services.ingest.openapi import FEEDBACK_EXAMPLES, INTERACTION_EXAMPLE
 from services.ingest.rate_limits import RateLimits
 from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash
@@ -283,3 +284,53 @@ def test_the_openapi_document_describes_bodies_that_are_really_taken(edge: Edge)
     assert set(document["paths"]["/v1/feedback"]["post"]["responses"]) == {
         *("202", "400", "401", "403", "408", "409", "413", "422", "429", "503")
     }
+
+
+BROWSER = {"origin": ORIGIN}
+
+
+@pytest.mark.parametrize("body", [THUMB, THUMB | {"value": "sideways"}, [1], {"type": "thumb"}])
+def test_a_browser_and_a_front_end_get_the_same_answer_on_their_two_ways(edge: Edge, body: Any):
+    direct = edge.post("/v1/feedback", body)
+    browser = edge.post("/v1/feedback", body, headers=BROWSER)
+    assert browser.headers["access-control-allow-origin"] == ORIGIN
+    assert "access-control-allow-origin" not in direct.headers
+    answers = [answer.json() for answer in (direct, browser)]
+    for answer in answers:
+        answer.pop("event_id", None)
+    assert direct.status_code == browser.status_code
+    assert answers[0] == answers[1]
+    for header in ("content-type", "content-length"):
+        assert direct.headers[header] == browser.headers[header]
+    assert UUID(direct.headers["x-request-id"]) != UUID(browser.headers["x-request-id"])
+
+
+@pytest.mark.parametrize("headers", [{}, BROWSER])
+def test_a_key_above_its_rate_is_429_with_the_time_to_wait(headers: dict[str, str]):
+    edge = Edge(rate_limit=RateLimit(events_per_second=0.5, burst=3))
+    batch = {"events": [THUMB, THUMB]}
+    assert edge.post("/v1/feedback/batch", batch, headers=headers).status_code == 200
+    refused = edge.post("/v1/feedback/batch", batch, headers=headers)
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")
+    assert edge.post("/v1/feedback", THUMB, headers=headers).status_code == 202
+    assert edge.post("/v1/feedback", THUMB, headers=headers).status_code == 429
+    edge.clock += 2
+    assert edge.post("/v1/feedback", THUMB, headers=headers).status_code == 202
+    assert len(edge.feedback()) == 4
+
+
+def test_an_unexpected_error_on_the_hot_path_is_a_problem_that_says_nothing_of_it():
+    async def fail(headers: Any, receive: Any) -> Any:
+        raise RuntimeError("the secret is 42")
+
+    async def nowhere(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("not on the hot path")
+
+    async def send() -> httpx.Response:
+        transport = httpx.ASGITransport(HotPath("ingest", {"/v1/feedback": fail}, nowhere))
+        async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as client:
+            return await client.post("/v1/feedback", json=THUMB)
+
+    response = asyncio.run(send())
+    assert (response.status_code, response.headers["content-type"]) == (500, "application/problem+json")
+    assert "42" not in response.text

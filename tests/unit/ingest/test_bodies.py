@@ -1,0 +1,77 @@
+"""Bodies, piece by piece."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.requests import ClientDisconnect
+
+from services.ingest.bodies import Bodies, BodyTooLarge, BodyTooSlow
+from shared.errors import TooManyRequests
+
+
+class Pieces:
+    """A client that sends these pieces, and then nothing for ever."""
+
+    def __init__(self, *pieces: bytes, ends: bool = True) -> None:
+        self._messages: list[dict[str, Any]] = [
+            {"type": "http.request", "body": piece, "more_body": not ends or number < len(pieces) - 1}
+            for number, piece in enumerate(pieces)
+        ]
+
+    async def __call__(self) -> dict[str, Any]:
+        if not self._messages:
+            await asyncio.sleep(60)
+        return self._messages.pop(0)
+
+
+def make_bodies(deadline_seconds: float = 5.0) -> Bodies:
+    return Bodies(max_bytes=10, max_arriving_bytes=15, deadline_seconds=deadline_seconds)
+
+
+def read(bodies: Bodies, pieces: Pieces, **headers: str) -> bytes:
+    return asyncio.run(bodies.read(headers, pieces))
+
+
+def test_a_body_is_the_sum_of_its_pieces():
+    assert read(make_bodies(), Pieces(b"{", b"}", b"")) == b"{}"
+
+
+@pytest.mark.parametrize("pieces", [(b"x" * 11,), (b"x" * 6, b"x" * 6)])
+def test_a_body_above_the_bound_is_413_whatever_it_announced(pieces: tuple[bytes, ...]):
+    with pytest.raises(BodyTooLarge):
+        read(make_bodies(), Pieces(*pieces), **{"content-length": "2"})
+
+
+def test_an_announced_size_above_the_bound_is_413_before_anything_is_read():
+    with pytest.raises(BodyTooLarge):
+        read(make_bodies(), Pieces(), **{"content-length": "11"})
+
+
+def test_a_body_that_stops_coming_is_408_and_gives_its_room_back():
+    bodies = make_bodies(deadline_seconds=0.02)
+    for _ in range(3):
+        with pytest.raises(BodyTooSlow):
+            read(bodies, Pieces(b"x", ends=False), **{"content-length": "10"})
+    assert read(bodies, Pieces(b"{", b"}")) == b"{}"
+
+
+def test_bodies_that_arrive_together_are_bounded_together():
+    async def scenario() -> None:
+        bodies = make_bodies(deadline_seconds=60)
+        slow = asyncio.create_task(bodies.read({"content-length": "10"}, Pieces(b"x", ends=False)))
+        await asyncio.sleep(0)
+        with pytest.raises(TooManyRequests):
+            await bodies.read({"content-length": "10"}, Pieces(b"x", b"y"))
+        assert await bodies.read({"content-length": "2"}, Pieces(b"{}")) == b"{}"
+        slow.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_leaves_is_let_go():
+    async def leave() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(make_bodies().read({}, leave))
