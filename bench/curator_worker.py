@@ -1,7 +1,8 @@
 """One consumer of the curator in a process of its own, as the benchmark and the fault runs start it.
 
-`python -m bench.curator_worker DATABASE_URL BOOTSTRAP TOPIC_PREFIX` consumes until SIGTERM and writes a line of JSON
-for each committed batch: records so far, monotonic time, CPU seconds and peak memory (MiB) of this process.
+`python -m bench.curator_worker DATABASE_URL BOOTSTRAP TOPIC_PREFIX [BATCH [SESSION_SECONDS]]` consumes until SIGTERM
+and writes a line of JSON for each committed batch: records so far, monotonic time, CPU seconds and peak memory (MiB) of
+this process.
 """
 
 import json
@@ -57,10 +58,15 @@ class Reporting:
         self._consumer.close()
 
 
-def main(database_url: str, bootstrap: str, prefix: str) -> None:
+def main(database_url: str, bootstrap: str, prefix: str, batch: str = "1000", session_seconds: str = "6") -> None:
     engine = create_engine(database_url)
     consumer = LibrdkafkaBusConsumer(
-        bootstrap, [prefix + event.topic for event in CONSUMED], f"{prefix}heliotrope-curator", client_id="bench"
+        bootstrap,
+        [prefix + event.topic for event in CONSUMED],
+        f"{prefix}heliotrope-curator",
+        client_id="bench",
+        session_timeout_seconds=float(session_seconds),
+        max_records=int(batch),
     )
     letters = DeadLetters(KafkaBusProducer(bootstrap, client_id="bench-letters"), "curator")
     stop = threading.Event()

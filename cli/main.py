@@ -13,6 +13,7 @@ from rich.console import Console
 from cli import dead_letters, keys
 from cli.database import find_database_url
 from cli.errors import clear_errors
+from cli.imports import import_file
 
 app = typer.Typer(
     help="Heliotrope keeps a chat model turned towards its users.",
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(keys.app, name="keys")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.command("import")(import_file)
 
 console = Console(soft_wrap=True, highlight=False)
 

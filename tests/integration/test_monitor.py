@@ -42,6 +42,7 @@ from shared.tables.curator import (
     RoutingRow,
 )
 from shared.tables.deployer import RoutingGeneration
+from shared.tables.erasures import DatasetItem
 from shared.tables.trainer import Run
 
 Sessions = sessionmaker[Session]
@@ -226,6 +227,41 @@ def test_enough_new_pairs_lead_to_one_request_with_the_reason_in_its_event(sessi
     again = monitor.look()
     assert find(again, "volume").value == 0
     assert len(list_requests(sessions)) == 1
+
+
+def test_pairs_are_new_until_a_training_on_them_succeeded_and_capped_ones_are_not_new_again(
+    sessions: Sessions, monitor: Monitor
+):
+    add_pairs(sessions, 12)
+    assert monitor.look().decision.action == "request"
+    assert find(monitor.look(), "volume").value == 0
+    with sessions() as session, session.begin():
+        request = session.scalars(select(RetrainRequestRow)).one()
+        request.state, request.outcome, request.closed_at = "closed", "training_failed", NOW - 2 * HOUR
+        held = session.scalars(select(DatasetItem)).all()
+        capped = held[0].item_id
+        session.delete(held[0])
+    assert find(make_monitor(sessions, refuse).look(), "volume").value == 12
+    with sessions() as session, session.begin():
+        session.add(
+            Run(
+                run_id=new_id(),
+                request_id=request.request_id,
+                dataset_sha256=request.dataset_sha256,
+                dataset_uri="",
+                parent_version="2",
+                recipe={},
+                recipe_sha256="",
+                state="succeeded",
+                candidate_version="3",
+                deadline_at=NOW,
+            )
+        )
+    assert find(make_monitor(sessions, refuse).look(), "volume").value == 0
+    with sessions() as session, session.begin():
+        pair = session.get_one(Pair, capped)
+        pair.sequence = 10**9  # stamped after the freeze: its state changed
+    assert find(make_monitor(sessions, refuse).look(), "volume").value == 1
 
 
 def test_a_fall_in_opinion_leads_to_a_request(sessions: Sessions, monitor: Monitor):

@@ -60,9 +60,11 @@ class Monitor:
         with self.sessions() as session:
             champion = repository.load_champion(session, self.family)
             history = repository.load_history(session, now - MONTH)
-            pairs, new_pairs = repository.count_pairs(session, history.last_requested_at)
+            baseline = repository.load_baseline(session)
+            pairs, new_pairs = repository.count_pairs(session, baseline)
+            new_labels = repository.count_labels(session, baseline)
             paused = requests.is_paused(session)
-            readings = self._read(session, champion, history, new_pairs, now)
+            readings = self._read(session, champion, history, (new_pairs, new_labels), now)
         reasons = [reading.reason for reading in readings if reading.reason]
         situation = Situation(
             reasons,
@@ -85,10 +87,14 @@ class Monitor:
         return report
 
     def _read(
-        self, session: Session, champion: Champion | None, history: RequestHistory, new_pairs: int, now: datetime
+        self,
+        session: Session,
+        champion: Champion | None,
+        history: RequestHistory,
+        new: tuple[int, int],
+        now: datetime,
     ) -> tuple[Reading, ...]:
-        rules = self.rules
-        new_labels = repository.count_labels(session, history.last_requested_at)
+        rules, (new_pairs, new_labels) = self.rules, new
         words, reason = assess_volume(new_pairs, new_labels, rules.volume_pairs)
         readings = [
             self._read_opinion(session, champion, history, now),

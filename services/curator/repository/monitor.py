@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -13,6 +14,7 @@ from services.curator.domain.drift import Vote, read_rating
 from services.curator.domain.open_request import Progress
 from services.curator.domain.readings import Health
 from shared.tables.curator import (
+    Dataset,
     DetectorState,
     Feedback,
     Interaction,
@@ -23,6 +25,7 @@ from shared.tables.curator import (
     RoutingRow,
 )
 from shared.tables.deployer import Rollout, RoutingGeneration
+from shared.tables.erasures import DatasetItem
 from shared.tables.evaluator import Evaluation
 from shared.tables.trainer import Run
 
@@ -36,6 +39,14 @@ TRAINED_ON = ("train", "validation")
 class Champion:
     version: str
     since: datetime
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The dataset against which pairs and labels are new."""
+
+    dataset_sha256: str
+    through_sequence: int
 
 
 @dataclass(frozen=True)
@@ -128,11 +139,26 @@ def measure_response_rate(session: Session, champion: Champion, since: datetime)
     return answered / served if served else None
 
 
-def count_pairs(session: Session, since: datetime | None) -> tuple[int, int]:
-    """(active pairs that may be trained on, those of them made since then)."""
-    is_new = Pair.created_at > since if since else Pair.created_at.is_not(None)
+def load_baseline(session: Session) -> Baseline | None:
+    """The newest dataset that was trained on, or is about to be: of a request that is open, or whose run succeeded.
+
+    A failed training taught nothing, so what it was asked for stays new.
+    """
+    trained = exists().where(Run.request_id == RetrainRequestRow.request_id, Run.state == "succeeded")
+    row = session.execute(
+        select(Dataset.dataset_sha256, Dataset.through_sequence)
+        .join(RetrainRequestRow, RetrainRequestRow.dataset_sha256 == Dataset.dataset_sha256)
+        .where(or_(RetrainRequestRow.state == "open", trained))
+        .order_by(RetrainRequestRow.requested_at.desc())
+        .limit(1)
+    ).first()
+    return Baseline(*row) if row else None
+
+
+def count_pairs(session: Session, baseline: Baseline | None) -> tuple[int, int]:
+    """(active pairs that may be trained on, those of them that are new)."""
     total, new = session.execute(
-        select(func.count(), func.count().filter(is_new))
+        select(func.count(), func.count().filter(_is_new(Pair.pair_id, Pair.sequence, baseline)))
         .select_from(Pair)
         .join(Prompt, Prompt.prompt_hash == Pair.prompt_hash)
         .where(Pair.state == "active", Prompt.split.in_(TRAINED_ON))
@@ -140,17 +166,24 @@ def count_pairs(session: Session, since: datetime | None) -> tuple[int, int]:
     return total, new
 
 
-def count_labels(session: Session, since: datetime | None) -> int:
-    """Labels that may be trained on, made since then."""
+def count_labels(session: Session, baseline: Baseline | None) -> int:
+    """New labels that may be trained on."""
     query = (
         select(func.count())
         .select_from(Label)
         .join(Prompt, Prompt.prompt_hash == Label.prompt_hash)
-        .where(Prompt.split.in_(TRAINED_ON))
+        .where(Prompt.split.in_(TRAINED_ON), _is_new(Label.label_id, Label.sequence, baseline))
     )
-    if since:
-        query = query.where(Label.created_at > since)
     return session.scalar(query) or 0
+
+
+def _is_new(item: Any, sequence: Any, baseline: Baseline | None) -> ColumnElement[bool]:
+    """What the baseline could not see when it was frozen, and does not hold: so what caps left out is not new, and what
+    was stamped before the freeze but committed after it is."""
+    if baseline is None:
+        return true()
+    held = exists().where(DatasetItem.dataset_sha256 == baseline.dataset_sha256, DatasetItem.item_id == item)
+    return and_(sequence > baseline.through_sequence, ~held)
 
 
 def load_history(session: Session, month_ago: datetime) -> RequestHistory:

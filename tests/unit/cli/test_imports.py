@@ -1,0 +1,73 @@
+"""Preference data from files becomes two answers and a choice, the same ones each time."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from cli.imports import derive_events, read_rows
+from local.errors import StackFailed
+from services.curator.domain.pairing import derive_group
+from services.curator.domain.rules import Answer
+from shared.events import Choice, InteractionRecorded, calculate_prompt_hash
+
+YEAR_2000 = datetime(2000, 1, 1, tzinfo=UTC)
+ROW = {"prompt": "Where is my lamp?", "chosen": "It is on its way to you.", "rejected": "No idea at all, sorry."}
+
+
+def derive(row: dict[str, Any], source: str = "team") -> Any:
+    return derive_events(row, 1, source=source, at=YEAR_2000)
+
+
+def test_a_row_becomes_a_pair_with_its_provenance():
+    chosen, rejected, said = derive(ROW)
+    assert isinstance(said.feedback, Choice)
+    assert (chosen.model_version, said.metadata["imported"]["source"]) == ("imported:team", "team")
+    answers = {event.interaction_id: as_answer(event) for event in (chosen, rejected)}
+    [pair] = derive_group(answers, [said]).pairs
+    assert (pair.draft.chosen.text, pair.draft.rejected.text, pair.state) == (ROW["chosen"], ROW["rejected"], "active")
+
+
+def as_answer(event: InteractionRecorded) -> Answer:
+    prompt_hash = calculate_prompt_hash(event.messages)
+    return Answer(event.interaction_id, prompt_hash, event.answer, event.model_version)
+
+
+def test_the_same_row_gives_the_same_events_and_another_source_others():
+    assert derive(ROW) == derive(dict(ROW))
+    assert derive(ROW)[2].event_id != derive(ROW, "others")[2].event_id
+
+
+def test_conversations_are_read_as_texts_are():
+    row = {
+        "prompt": [{"role": "user", "content": ROW["prompt"]}],
+        "chosen": [{"role": "assistant", "content": ROW["chosen"]}],
+        "rejected": [{"role": "assistant", "content": ROW["rejected"]}],
+    }
+    assert derive(row) == derive(ROW)
+
+
+@pytest.mark.parametrize("field", ["prompt", "chosen", "rejected"])
+def test_what_is_missing_is_named(field: str):
+    with pytest.raises(StackFailed, match=f"row 1: {field}"):
+        derive({name: value for name, value in ROW.items() if name != field})
+
+
+def test_jsonl_and_parquet_hold_the_same_rows(tmp_path: Path):
+    (tmp_path / "a.jsonl").write_text(json.dumps(ROW) + "\n\n" + json.dumps(ROW) + "\n")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([ROW, ROW]), tmp_path / "a.parquet")
+    assert list(read_rows(tmp_path / "a.jsonl")) == list(read_rows(tmp_path / "a.parquet")) == [ROW, ROW]
+
+
+def test_a_line_that_is_no_object_is_named(tmp_path: Path):
+    file = tmp_path / "a.jsonl"
+    file.write_text(json.dumps(ROW) + "\nnot json\n")
+    with pytest.raises(StackFailed, match="line 2"):
+        list(read_rows(file))
+    (tmp_path / "a.csv").write_text("prompt")
+    with pytest.raises(StackFailed, match="neither"):
+        list(read_rows(tmp_path / "a.csv"))
