@@ -1,0 +1,275 @@
+"""Who may call what: every route of every service, against no key, wrong keys, each role and every kind of token."""
+
+import asyncio
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.exc import OperationalError
+
+from services.curator import api as curator_api
+from services.curator import monitor_api
+from services.curator.erasure_api import create_erasure_router
+from services.curator.review_api import create_review_router
+from services.curator.settings import CuratorSettings
+from services.deployer import api as deployer_api
+from services.evaluator import api as evaluator_api
+from services.gateway import api as gateway_api
+from services.gateway.rendering import render_errors_as_openai
+from services.ingest.adapters.lookup import KnownHashes
+from services.ingest.adapters.publisher import Publisher
+from services.ingest.api import Room
+from services.ingest.bodies import Bodies
+from services.ingest.bootstrap import create_http
+from services.ingest.callers import Callers
+from services.ingest.domain.assessment import TimeLimits
+from services.ingest.domain.recent import RecentEvents
+from services.ingest.handlers import Intake, Limits, Reader
+from services.ingest.rate_limits import RateLimits
+from services.trainer import api as trainer_api
+from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash
+from shared.bus.memory import MemoryBroker, MemoryProducer
+from shared.feedback_tokens import FeedbackToken, FeedbackTokens
+from shared.http import create_app
+from shared.settings import Settings
+from shared.tables.access import ROLES
+
+SECRET = "a token secret of tests"
+ANSWER = UUID("0199c2f0-7a3e-7c54-9d7b-1f2e3a4b5c6d")
+USER = "f" * 32
+
+FRONTEND, TOKEN = frozenset({"frontend"}), frozenset({"frontend", "token"})
+OPERATORS, ADMIN = frozenset({"ops", "admin"}), frozenset({"admin"})
+RATERS, INTERNAL = OPERATORS | {"rater"}, OPERATORS | {"internal"}
+ANYBODY = frozenset({*ROLES, "token", "nobody"})
+
+ALLOWED: dict[tuple[str, str, str], frozenset[str]] = {
+    ("ingest", "POST", "/v1/feedback"): TOKEN,
+    ("ingest", "POST", "/v1/feedback/batch"): TOKEN,
+    ("ingest", "GET", "/v1/feedback"): TOKEN,
+    ("ingest", "POST", "/v1/interactions"): FRONTEND,
+    ("ingest", "POST", "/v1/interactions/batch"): FRONTEND,
+    ("gateway", "POST", "/v1/chat/completions"): FRONTEND | OPERATORS,
+    ("gateway", "GET", "/v1/models"): FRONTEND | OPERATORS,
+    ("curator", "GET", "/v1/pairs"): OPERATORS,
+    ("curator", "GET", "/v1/datasets"): OPERATORS,
+    ("curator", "GET", "/v1/datasets/{dataset_sha256}"): OPERATORS,
+    ("curator", "GET", "/v1/requests"): OPERATORS,
+    ("curator", "GET", "/v1/lineage/{kind}/{subject}"): OPERATORS,
+    ("curator", "GET", "/v1/summary"): OPERATORS,
+    ("curator", "GET", "/v1/parked"): OPERATORS,
+    ("curator", "GET", "/v1/contested"): OPERATORS,
+    ("curator", "GET", "/v1/quarantine"): OPERATORS,
+    ("curator", "GET", "/v1/quarantine/decisions"): OPERATORS,
+    ("curator", "POST", "/v1/quarantine/{kind}/{subject}/{decision}"): ADMIN,
+    ("curator", "POST", "/v1/erasures"): ADMIN,
+    ("curator", "GET", "/v1/erasures"): ADMIN,
+    ("curator", "GET", "/v1/erasures/{erasure_id}"): ADMIN,
+    ("curator", "POST", "/v1/retrain"): ADMIN,
+    ("curator", "POST", "/v1/pause"): ADMIN,
+    ("curator", "POST", "/v1/resume"): ADMIN,
+    ("monitor", "GET", "/v1/detectors"): OPERATORS,
+    ("trainer", "GET", "/v1/runs"): OPERATORS,
+    ("trainer", "GET", "/v1/runs/{run_id}"): OPERATORS,
+    ("trainer", "POST", "/v1/runs/{run_id}/cancel"): ADMIN,
+    ("evaluator", "GET", "/v1/comparisons/next"): RATERS,
+    ("evaluator", "POST", "/v1/comparisons/{comparison_id}/vote"): RATERS,
+    ("evaluator", "GET", "/v1/evaluations"): OPERATORS,
+    ("evaluator", "GET", "/v1/evaluations/{evaluation_id}"): OPERATORS,
+    ("deployer", "GET", "/"): ANYBODY,  # a page without data: its script asks for a key
+    ("deployer", "GET", "/v1/routing"): INTERNAL,
+    ("deployer", "GET", "/v1/rollouts"): OPERATORS,
+    ("deployer", "GET", "/v1/rollouts/{rollout_id}"): OPERATORS,
+    ("deployer", "GET", "/v1/audit"): OPERATORS,
+    ("deployer", "POST", "/v1/rollouts/{rollout_id}/approve"): ADMIN,
+    ("deployer", "POST", "/v1/rollouts/{rollout_id}/{command}"): ADMIN,
+    ("deployer", "POST", "/v1/rollback"): ADMIN,
+}
+OPERATIONS = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}
+PLACES = {"rollout_id": str(ANSWER), "command": "pause", "kind": "pair", "decision": "release"}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def list_routes(routes: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """Method and path of each route; FastAPI keeps included routers as they were."""
+    for route in routes:
+        if (router := getattr(route, "original_router", None)) is not None:
+            yield from list_routes(router.routes)
+        else:
+            yield from ((method, route.path) for method in (route.methods or ()) if method != "HEAD")
+
+
+@dataclass
+class House:
+    """All services' HTTP apps, without what stands behind them: who is let in may be answered 500 or 503."""
+
+    apps: dict[str, FastAPI]
+    keys: dict[str, str]
+    tokens: dict[str, str]
+
+    def call(self, service: str, method: str, path: str, headers: Mapping[str, str]) -> httpx.Response:
+        place = re.sub(r"{(\w+)}", lambda match: PLACES.get(match[1], str(ANSWER)), path)
+        body = {"type": "thumb", "interaction_id": str(ANSWER), "value": "up"} if method == "POST" else None
+        query = {"interaction_id": str(ANSWER)} if (service, method) == ("ingest", "GET") else None
+
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(self.apps[service], raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://house") as client:
+                return await client.request(method, place, json=body, params=query, headers=dict(headers))
+
+        return asyncio.run(send())
+
+
+def make_token(secret: str = SECRET, answer: UUID = ANSWER, hours: float = 1, key_id: str = "0" * 12) -> str:
+    expires_at = datetime.now(UTC) + timedelta(hours=hours)
+    return FeedbackTokens(secret).sign(FeedbackToken((answer,), USER, key_id, expires_at))
+
+
+def database_is_away() -> Any:
+    raise OperationalError("SELECT", {}, ConnectionError("no server"))
+
+
+def make_ingest(ring: KeyRing) -> FastAPI:
+    publisher = Publisher(
+        MemoryProducer(MemoryBroker()), deadline_seconds=5, max_in_flight=100, max_in_flight_bytes=10**6
+    )
+    limits = TimeLimits(timedelta(seconds=60), None)
+    reader = Reader(Limits(limits, limits, 10_000), "a hash secret of tests", "", now)
+    known = KnownHashes(lambda key_id, event_ids: {}, deadline_seconds=1)
+    room = Room(
+        feedback=Intake("feedback", reader.read_feedback, publisher, known, RecentEvents(10)),
+        interactions=Intake("interaction", reader.read_interaction, publisher, known, RecentEvents(10)),
+        bodies=Bodies(max_bytes=10_000, max_arriving_bytes=10_000, deadline_seconds=5),
+        callers=Callers(ring, FeedbackTokens(SECRET), now),
+        rate_limits=RateLimits(None, lambda: 0.0),
+        sessions=database_is_away,
+        user_hash_secret="a hash secret of tests",
+    )
+    return create_http(room, ring)
+
+
+def make_apps(ring: KeyRing) -> dict[str, FastAPI]:
+    missing: Any = None
+    away: Any = database_is_away
+    routers = {
+        "gateway": [gateway_api.create_router(missing)],
+        "curator": [
+            curator_api.create_router(away),
+            curator_api.create_admin_router(away, Settings(), CuratorSettings(), now),
+            create_review_router(away, now),
+            create_erasure_router(away, missing, "a hash secret of tests"),
+        ],
+        "monitor": [monitor_api.make_router(away)],
+        "trainer": [trainer_api.make_router(away, topic_prefix="")],
+        "evaluator": [evaluator_api.create_router(missing, away)],
+        "deployer": [deployer_api.create_router(missing, away)],
+    }
+    apps = {"ingest": make_ingest(ring)}
+    for service, its_routers in routers.items():
+        apps[service] = create_app(service, checks={})
+        apps[service].state.keys = ring
+        for router in its_routers:
+            apps[service].include_router(router)
+    render_errors_as_openai(apps["gateway"])
+    return apps
+
+
+def make_key(role: str, number: int, **options: Any) -> tuple[str, StoredKey]:
+    key_id, secret = f"{number:012x}", chr(ord("A") + number) * 43
+    stored = StoredKey(Caller(key_id, role, role), calculate_secret_hash(secret), **options)
+    return f"hk_{key_id}_{secret}", stored
+
+
+@pytest.fixture(scope="module")
+def house() -> House:
+    """One for all: nothing that a call may do is kept."""
+    made = {role: make_key(role, number) for number, role in enumerate(ROLES)}
+    made["expired"] = make_key("admin", 10, expires_at=now() - timedelta(seconds=1))
+    hour_ago = now() - timedelta(hours=1)
+    rotated = calculate_secret_hash("z" * 43)
+    made["rotated"] = make_key("admin", 11, previous_secret_hash=rotated, previous_expires_at=hour_ago)
+    ring = KeyRing(lambda: {stored.caller.key_id: stored for _, stored in made.values()})
+    ring.refresh()
+    keys = {name: key for name, (key, _) in made.items()}
+    keys["rotated"] = keys["rotated"][:16] + "z" * 43
+    keys["unknown"] = f"hk_{'f' * 12}_{'x' * 43}"
+    keys["foreign secret"] = keys["admin"][:16] + keys["ops"][16:]
+    keys["nonsense"] = "letmein"
+    key_id = keys["frontend"].split("_")[1]
+    tokens = {
+        "token": make_token(key_id=key_id),
+        "forged": make_token("another secret"),
+        "cut": make_token(key_id=key_id)[:-3],
+        "expired": make_token(hours=-1),
+        "foreign": make_token(answer=UUID(int=7), key_id=key_id),
+    }
+    return House(make_apps(ring), keys, tokens)
+
+
+def bearer(text: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {text}"}
+
+
+def test_every_route_says_who_may_call_it(house: House):
+    found = {
+        (service, method, path)
+        for service, app in house.apps.items()
+        for method, path in list_routes(app.routes)
+        if path not in OPERATIONS
+    }
+    assert found == set(ALLOWED)
+
+
+def test_no_service_has_a_router_that_this_test_does_not_know():
+    made = [path for path in Path("services").rglob("*.py") for _ in re.finditer(r"= APIRouter\(", path.read_text())]
+    assert len(made) == 10, made
+
+
+@pytest.mark.parametrize(("service", "method", "path"), sorted(ALLOWED))
+def test_only_the_roles_of_the_table_are_let_in(house: House, service: str, method: str, path: str):
+    allowed = ALLOWED[service, method, path]
+    for role in ROLES:
+        status = house.call(service, method, path, bearer(house.keys[role])).status_code
+        assert (status not in (401, 403)) if role in allowed else (status == 403), (role, status)
+    if "nobody" in allowed:
+        return
+    answers = {name: house.call(service, method, path, bearer(house.keys[name])) for name in WRONG_KEYS}
+    answers["nothing"] = house.call(service, method, path, {})
+    answers["another scheme"] = house.call(service, method, path, {"authorization": f"Basic {house.keys['admin']}"})
+    assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(answers, 401)
+    assert all(answer.headers["www-authenticate"] == "Bearer" for answer in answers.values())
+
+
+WRONG_KEYS = ("unknown", "foreign secret", "nonsense", "expired", "rotated")
+
+
+@pytest.mark.parametrize(("service", "method", "path"), sorted(ALLOWED))
+def test_feedback_tokens_open_feedback_on_their_own_answers_and_nothing_else(
+    house: House, service: str, method: str, path: str
+):
+    allowed = ALLOWED[service, method, path]
+    if "nobody" in allowed:
+        return
+    ways = [lambda text: {"x-heliotrope-feedback-token": text}, bearer]
+    for headers in ways:
+        statuses = {
+            name: house.call(service, method, path, headers(text)).status_code for name, text in house.tokens.items()
+        }
+        foreign = statuses.pop("foreign")
+        good = statuses.pop("token")
+        assert statuses == {"forged": 401, "cut": 401, "expired": 401}
+        if "token" in allowed:
+            assert good not in (401, 403)
+            assert foreign == 403 or path == "/v1/feedback/batch"  # whose events are judged each for itself
+        else:
+            assert (good, foreign) == (401, 401)
