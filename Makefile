@@ -95,6 +95,10 @@ format: .venv/dev.stamp ## Let ruff rewrite what it can
 bench-bus: .venv/project.stamp ## What the bus port costs on top of the bare Kafka client, as a ratio
 	@$(RUN) bench.bus
 
+.PHONY: bench-noise
+bench-noise: .venv/project.stamp ## What curation brings back of what wrong votes and brigades destroy, beside raw data and an oracle
+	@$(RUN) bench.noise $(ARGS)
+
 .PHONY: bench-scenarios
 bench-scenarios: .venv/project.stamp ## Placebo, harm and falling approval with ten seeds each: did the loop keep its word?
 	@$(RUN) bench.scenarios $(ARGS)

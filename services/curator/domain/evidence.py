@@ -112,7 +112,9 @@ class History:
 
     def list_users(self, evidence: Sequence[UUID]) -> list[str | None]:
         """Whose events these are: each user once, in order, then None if an anonymous one is among them."""
-        users = {self.said[event_id].user for event_id in evidence if event_id in self.said}
+        users = {one.user for event_id in evidence if (one := self.said.get(event_id)) is not None}
+        if len(users) == 1:
+            return list(users)
         return [*sorted(user for user in users if user is not None), *([None] if None in users else [])]
 
 

@@ -1,14 +1,13 @@
 """A small preference model: the utility of an answer is linear in its words.
 
-Logistic regression over hashed words and word pairs, fitted by AdaGrad with a fixed number of full passes from zero.
+Logistic regression over hashed words, fitted by AdaGrad with a fixed number of full passes from zero.
 Sums go through `numpy.bincount`, which adds in order, so that no BLAS decides the last digits.
 """
 
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import pairwise
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from services.curator.domain.text import derive_words
 
 FEATURES = 4096
-PASSES = 40
+PASSES = 30
 STEP = 0.5
 RIDGE = 2.0
 LONGEST_WORDS = 300
@@ -47,12 +46,19 @@ class Matrix:
 
 def build_matrix(rows: Sequence[tuple[str, str | None]]) -> Matrix:
     """A row is the features of its first text, less those of its second if there is one."""
+    known: dict[str, list[tuple[int, float]]] = {}
+
+    def derive(text: str) -> list[tuple[int, float]]:
+        if text not in known:
+            known[text] = _derive_features(text)
+        return known[text]
+
     numbers: list[int] = []
     columns: list[int] = []
     values: list[float] = []
     for number, (one, other) in enumerate(rows):
-        features = dict(_derive_features(one))
-        for column, value in _derive_features(other) if other is not None else ():
+        features = dict(derive(one))
+        for column, value in derive(other) if other is not None else ():
             features[column] = features.get(column, 0.0) - value
         for column, value in sorted(features.items()):
             if value:
@@ -62,18 +68,17 @@ def build_matrix(rows: Sequence[tuple[str, str | None]]) -> Matrix:
     return Matrix(np.array(numbers, np.int64), np.array(columns, np.int64), np.array(values, np.float64), len(rows))
 
 
-@cache
-def _hash(feature: str) -> tuple[int, float]:
-    code = zlib.crc32(feature.encode("utf-8", "surrogatepass"))
+@lru_cache(maxsize=100_000)
+def _hash(word: str) -> tuple[int, float]:
+    code = zlib.crc32(word.encode("utf-8", "surrogatepass"))
     return code % FEATURES, 1.0 if code & 0x8000_0000 else -1.0
 
 
 def _derive_features(text: str) -> list[tuple[int, float]]:
-    words = derive_words(text)[:LONGEST_WORDS]
-    names = {*words, *(f"{one} {two}" for one, two in pairwise(words))}
+    """Which words there are, by column; how often does not matter."""
     features: dict[int, float] = {}
-    for name in sorted(names):
-        column, sign = _hash(name)
+    for word in sorted(set(derive_words(text)[:LONGEST_WORDS])):
+        column, sign = _hash(word)
         features[column] = features.get(column, 0.0) + sign
     return sorted(features.items())
 

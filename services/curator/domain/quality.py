@@ -27,18 +27,19 @@ def assess_quality(draft: Draft, vetoed: set[object]) -> str | None:
         return draft.reason
     if draft.rejected.error or (isinstance(draft.chosen, Answer) and draft.chosen.error):
         return "error_answer"
-    if not derive_words(draft.chosen.text):
+    chosen_words, rejected_words = derive_words(draft.chosen.text), derive_words(draft.rejected.text)
+    if not chosen_words:
         return "emptied_edit" if draft.rule == EDIT else "empty"
-    if not derive_words(draft.rejected.text):
+    if not rejected_words:
         return "empty"
     if isinstance(draft.chosen, Answer) and draft.chosen.interaction_id in vetoed:
         return "complaint"
     if isinstance(draft.chosen, Answer) and draft.chosen.truncated:
         return "truncated"
-    if max(len(derive_words(draft.chosen.text)), len(derive_words(draft.rejected.text))) > LONGEST_WORDS:
+    if max(len(chosen_words), len(rejected_words)) > LONGEST_WORDS:
         return "too_long"
     if draft.rule == EDIT:
-        return _assess_edit(draft.chosen.text, draft.rejected.text)
+        return _assess_edit(chosen_words, rejected_words)
     if calculate_similarity(draft.chosen.text, draft.rejected.text) >= NEAR_IDENTICAL:
         return "near_identical"
     if draft.rule != CHOICE:
@@ -50,8 +51,7 @@ def _assess_languages(chosen: str | None, rejected: str | None) -> str | None:
     return "different_languages" if chosen and rejected and chosen != rejected else None
 
 
-def _assess_edit(edited: str, original: str) -> str | None:
-    after, before = derive_words(edited), derive_words(original)
+def _assess_edit(after: list[str], before: list[str]) -> str | None:
     if after == before:
         return "trivial_edit"
     longer, shorter = max(len(after), len(before)), min(len(after), len(before))

@@ -32,6 +32,8 @@ MODEL_ROUNDS = 2
 ROUNDS = 10
 FITTED_VOTES = 20_000
 """A fair draw of this many votes is enough for the model, and bounds its cost."""
+FEWEST_VOTES = 50
+"""With fewer there is nothing to fit a model on."""
 TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 CONTRARY = 0.95
 """Posterior probability of being wrong more often than right, from which a user is called contrary."""
@@ -114,6 +116,8 @@ def _count_votes(votes: Sequence[Vote], users: Mapping[str, int]) -> Ballot:
 
 def _predict(ballot: Ballot, right: Floats) -> Floats:
     """Each vote's item as a model sees it that knows neither its prompt nor anything its user said."""
+    if len(ballot.signs) < FEWEST_VOTES:
+        return np.zeros(len(ballot.signs))
     weights = np.maximum(2 * right[ballot.users] - 1, 0.0)
     logits = np.zeros(len(ballot.signs))
     for user_fold in range(FOLDS):

@@ -1,8 +1,9 @@
 """What users said, as votes on items that others may have voted on too."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from services.curator.domain.centring import calculate_means
 from services.curator.domain.evidence import History, LabelEvidence, PairEvidence
@@ -46,9 +47,14 @@ def derive_votes(pairs: Iterable[PairEvidence], labels: Iterable[LabelEvidence],
             said.setdefault((user, item), set()).add(1 if label.desirable else -1)
     return [
         Vote(user, item, signs.pop(), _calculate_offset(means, everyone, user) if item[2] is None else 0.0)
-        for (user, item), signs in sorted(said.items(), key=lambda entry: (entry[0][1][:2], str(entry[0])))
+        for (user, item), signs in sorted(said.items(), key=_order)
         if len(signs) == 1
     ]
+
+
+def _order(entry: tuple[tuple[str, Item], set[int]]) -> tuple[str, str, str, str]:
+    (user, (prompt_hash, one, other)), _ = entry
+    return prompt_hash, one, other or "", user
 
 
 def _compare(pair: PairEvidence) -> tuple[Item, int]:
@@ -58,8 +64,8 @@ def _compare(pair: PairEvidence) -> tuple[Item, int]:
     return (pair.prompt_hash, rejected, chosen), -1
 
 
-def _find_voter(evidence: Iterable[object], history: History) -> str | None:
-    users = history.list_users(list(evidence))  # type: ignore[arg-type]
+def _find_voter(evidence: Sequence[UUID], history: History) -> str | None:
+    users = history.list_users(evidence)
     return users[0] if len(users) == 1 else None
 
 

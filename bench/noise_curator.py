@@ -1,0 +1,75 @@
+"""The curator's own functions over a made-up history: from prompt groups to the rows of a dataset."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from bench.noise_world import Group
+from services.curator.domain.curation import Curated, curate
+from services.curator.domain.evidence import (
+    CONSIDERED_REASONS,
+    History,
+    LabelEvidence,
+    PairEvidence,
+    Said,
+    describe_event,
+    describe_label,
+    describe_pair,
+)
+from services.curator.domain.pairing import derive_group
+from services.curator.domain.quarantine import Decisions, Quarantine, derive_quarantine
+from services.curator.domain.snapshot import Caps, Snapshot, derive_snapshot
+from shared.events import FeedbackReceived
+
+CAPS = Caps(per_user=200, per_prompt=20)
+NOBODY = Decisions()
+
+
+@dataclass(frozen=True)
+class Run:
+    events: list[FeedbackReceived]
+    quarantine: Quarantine
+    curated: Curated
+    snapshot: Snapshot
+
+    @property
+    def rows(self) -> list[tuple[str, str, float]]:
+        """(chosen, rejected, weight)."""
+        return [(one.item.chosen, one.item.rejected, 1 - 2 * one.epsilon) for one in self.snapshot.train]
+
+    @property
+    def directions(self) -> dict[str, bool]:
+        """By prompt: whether the dataset, on balance, prefers the answer that comes first in the alphabet."""
+        balance: dict[str, float] = {}
+        for one in self.snapshot.train:
+            sign = 1 if one.item.chosen < one.item.rejected else -1
+            balance[one.item.prompt_hash] = balance.get(one.item.prompt_hash, 0.0) + sign * (1 - 2 * one.epsilon)
+        return {prompt_hash: total > 0 for prompt_hash, total in balance.items()}
+
+
+def run_curator(groups: Mapping[str, Group]) -> Run:
+    """What a snapshot would freeze, all prompts being of the training split."""
+    events = [event for group in groups.values() for event in group.events]
+    everything = _read(groups, Quarantine())
+    quarantine = derive_quarantine(everything, NOBODY)
+    standing = _read(groups, quarantine) if quarantine.waiting else everything
+    curated = curate(standing, NOBODY)
+    return Run(events, quarantine, curated, derive_snapshot(curated, standing, frozenset(), CAPS))
+
+
+def _read(groups: Mapping[str, Group], quarantine: Quarantine) -> History:
+    pairs: list[PairEvidence] = []
+    labels: list[LabelEvidence] = []
+    said: dict[UUID, Said] = {}
+    gone = quarantine.set_aside
+    for prompt_hash, group in groups.items():
+        derived = derive_group(group.answers, group.events, gone)
+        considered = [pair for pair in derived.pairs if pair.reason in CONSIDERED_REASONS]
+        pairs += [describe_pair(prompt_hash, "train", pair) for pair in considered]
+        labels += [describe_label(prompt_hash, "train", label) for label in derived.labels]
+        said |= {
+            event.event_id: describe_event(event, solicited=False)
+            for event in group.events
+            if event.event_id not in gone
+        }
+    return History(pairs, labels, said, {})

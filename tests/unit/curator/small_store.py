@@ -1,0 +1,89 @@
+"""The curator's state in memory: what the tables hold, kept by the same rules, without Postgres."""
+
+import json
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from services.curator.domain.curation import curate
+from services.curator.domain.data_card import derive_card
+from services.curator.domain.evidence import (
+    CONSIDERED_REASONS,
+    History,
+    LabelEvidence,
+    PairEvidence,
+    Said,
+    describe_event,
+    describe_label,
+    describe_pair,
+)
+from services.curator.domain.ledger import derive_ledger
+from services.curator.domain.manifest import Circumstances, derive_manifest
+from services.curator.domain.pairing import derive_group
+from services.curator.domain.quarantine import Decisions, derive_quarantine
+from services.curator.domain.rows import FileName, Row, calculate_dataset_sha256, derive_rows
+from services.curator.domain.rules import Answer
+from services.curator.domain.snapshot import Caps, derive_snapshot
+from services.curator.domain.standing import list_interactions
+from shared.events import (
+    FeedbackReceived,
+    InteractionRecorded,
+    Message,
+    calculate_content_hash,
+    calculate_prompt_hash,
+)
+
+CAPS = Caps(per_user=4, per_prompt=5)
+"""So low that they bite."""
+
+
+@dataclass
+class SmallStore:
+    interactions: dict[UUID, InteractionRecorded] = field(default_factory=dict)
+    feedback: dict[UUID, FeedbackReceived] = field(default_factory=dict)
+
+    def store(self, event: InteractionRecorded | FeedbackReceived) -> None:
+        """Of two bodies under one id, the one with the smaller content hash stands."""
+        if isinstance(event, InteractionRecorded):
+            standing = self.interactions.get(event.interaction_id, event)
+            self.interactions[event.interaction_id] = min(standing, event, key=calculate_content_hash)
+        else:
+            heard = self.feedback.get(event.event_id, event)
+            self.feedback[event.event_id] = min(heard, event, key=calculate_content_hash)
+
+    def read(self) -> tuple[History, dict[str, list[Message]]]:
+        answers = {
+            key: Answer(key, calculate_prompt_hash(one.messages), one.answer, one.model_version, one.user, one.error)
+            for key, one in self.interactions.items()
+        }
+        groups: dict[str, list[FeedbackReceived]] = {}
+        for event in self.feedback.values():
+            if all(key in answers for key in list_interactions(event)):
+                groups.setdefault(answers[event.interaction_id].prompt_hash, []).append(event)
+        pairs: list[PairEvidence] = []
+        labels: list[LabelEvidence] = []
+        said: dict[UUID, Said] = {}
+        for prompt_hash, events in groups.items():
+            derived = derive_group(answers, events)
+            considered = [pair for pair in derived.pairs if pair.reason in CONSIDERED_REASONS]
+            pairs += [describe_pair(prompt_hash, "train", pair) for pair in considered]
+            labels += [describe_label(prompt_hash, "train", label) for label in derived.labels]
+            said |= {event.event_id: self._describe(event) for event in events}
+        rested_on = {event_id for item in [*pairs, *labels] for event_id in item.evidence}
+        messages = {answers[key].prompt_hash: one.messages for key, one in self.interactions.items()}
+        return History(pairs, labels, {key: one for key, one in said.items() if key in rested_on}, {}), messages
+
+    def _describe(self, event: FeedbackReceived) -> Said:
+        asked = all(self.interactions[key].solicited for key in list_interactions(event))
+        return describe_event(event, solicited=asked)
+
+    def freeze(self) -> tuple[dict[FileName, list[Row]], str]:
+        """(rows of the files, everything else that the folder would hold, as text)."""
+        history, messages = self.read()
+        quarantine = derive_quarantine(history, Decisions())
+        curated = curate(history, Decisions())
+        snapshot = derive_snapshot(curated, history, frozenset(), CAPS)
+        rows = derive_rows(snapshot, messages)
+        circumstances = Circumstances(None, "1", {}, 0, quarantine)
+        manifest = derive_manifest(snapshot, curated, circumstances, calculate_dataset_sha256(rows))
+        ledger = derive_ledger(curated, snapshot)
+        return rows, json.dumps([manifest, ledger]) + derive_card(manifest, rows)
