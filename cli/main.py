@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli import dead_letters, keys
+from cli import datasets, dead_letters, keys
 from cli.database import find_database_url
 from cli.errors import clear_errors
 from cli.imports import import_file
@@ -22,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(datasets.app, name="dataset")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("import")(import_file)
 

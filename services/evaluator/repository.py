@@ -1,5 +1,6 @@
 """SQL of the evaluator. It writes schema `evaluator` only and reads a little of `curator` and `deployer`."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
@@ -31,16 +32,38 @@ def load_champion_version(session: Session, family: str) -> str | None:
     return str(table["champion"]["version"]) if table else None
 
 
-def load_gate_prompts(session: Session) -> list[GatePrompt]:
-    """Gate prompts that somebody really asked."""
-    asked = exists().where(curator.Interaction.prompt_hash == curator.Prompt.prompt_hash)
+def load_gate_prompts(session: Session, candidate_version: str) -> list[GatePrompt]:
+    """Gate prompts that somebody really asked, none of a conversation that the candidate had a part in."""
+    prompt, asked = curator.Prompt, curator.Interaction
+    by_candidate = aliased(curator.Interaction)
+    conversations = select(by_candidate.conversation_id).where(
+        by_candidate.model_version == candidate_version, by_candidate.conversation_id.is_not(None)
+    )
+    took_part = or_(asked.model_version == candidate_version, asked.conversation_id.in_(conversations))
     rows = session.execute(
-        select(curator.Prompt.prompt_hash, curator.Prompt.cell, curator.Prompt.messages)
-        .where(curator.Prompt.split == "gate", asked)
-        .order_by(curator.Prompt.prompt_hash)
+        select(prompt.prompt_hash, prompt.cell, prompt.messages, func.min(asked.served_at))
+        .join(asked, asked.prompt_hash == prompt.prompt_hash)
+        .where(prompt.split == "gate")
+        .group_by(prompt.prompt_hash)
+        .having(~func.bool_or(func.coalesce(took_part, False)))
+        .order_by(prompt.prompt_hash)
         .limit(GATE_PROMPTS_READ)
     )
     return [GatePrompt(*row) for row in rows]
+
+
+def load_gate_uses(session: Session) -> dict[str, list[datetime]]:
+    """By cell: when each evaluation was opened that compared answers to one of its prompts."""
+    rows = session.execute(
+        select(curator.Prompt.cell, Evaluation.created_at)
+        .join(Comparison, Comparison.prompt_hash == curator.Prompt.prompt_hash)
+        .join(Evaluation, Evaluation.evaluation_id == Comparison.evaluation_id)
+        .distinct()
+    )
+    uses: dict[str, list[datetime]] = defaultdict(list)
+    for cell, at in rows:
+        uses[cell].append(at)
+    return dict(uses)
 
 
 def load_dataset_uri(session: Session, dataset_sha256: str) -> str | None:

@@ -10,6 +10,9 @@ class EvaluatorSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HELIOTROPE_EVALUATOR_", extra="ignore", frozen=True)
 
     gate_prompts: int = Field(default=60, ge=1, le=5_000, description="gate prompts judged in one evaluation, at most")
+    gate_uses_per_renewal: int = Field(
+        default=20, ge=1, description="evaluations after which a gate cell goes on with newly asked prompts only"
+    )
     seed: int = Field(default=0, ge=0, description="draws the prompts, the sampling and the order of comparisons")
     sampling: Literal["model", "greedy"] = Field(
         default="model", description="model: as the checkpoint's generation_config says; greedy: the likeliest token"

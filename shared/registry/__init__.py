@@ -28,6 +28,9 @@ class ModelRegistry(Protocol):
 
     def log_params(self, run_id: str, params: Mapping[str, Any]) -> None: ...
 
+    def log_dataset(self, run_id: str, dataset_sha256: str, uri: str) -> None:
+        """Record the frozen dataset that a run reads; once, however often it is said."""
+
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int) -> None: ...
 
     def log_folder(self, run_id: str, folder: Path, artifact_path: str) -> str:

@@ -27,12 +27,16 @@ class MemoryRegistry:
             "tags": dict(tags),
             "params": {},
             "metrics": [],
+            "datasets": {},
             "status": "RUNNING",
         }
         return run_id
 
     def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         self.runs[run_id]["params"].update(params)
+
+    def log_dataset(self, run_id: str, dataset_sha256: str, uri: str) -> None:
+        self.runs[run_id]["datasets"][dataset_sha256] = uri
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int) -> None:
         self.runs[run_id]["metrics"].append((step, dict(metrics)))

@@ -1,5 +1,6 @@
 """The model registry and run tracking in MLflow."""
 
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,13 +8,15 @@ from typing import Any
 from urllib.parse import quote, unquote, urlparse
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 
 from shared.errors import NotFound
 from shared.registry import ModelVersion
 
 FINDABLE_TAGS = ("training_run_id", "evaluation_id")
+DIGEST_CHARACTERS = 36
+"""MLflow has room for no more of a dataset's digest; its name holds the whole hash."""
 
 
 class MlflowRegistry:
@@ -46,6 +49,15 @@ class MlflowRegistry:
 
     def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         self._client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
+
+    def log_dataset(self, run_id: str, dataset_sha256: str, uri: str) -> None:
+        dataset = Dataset(
+            name=dataset_sha256,
+            digest=dataset_sha256[:DIGEST_CHARACTERS],
+            source_type="local",
+            source=json.dumps({"uri": uri}),
+        )
+        self._client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int) -> None:
         now_ms = int(time.time() * 1000)

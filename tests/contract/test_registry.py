@@ -1,5 +1,6 @@
 """The model registry's contract, for the in-memory double and for MLflow."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -135,3 +136,17 @@ def test_a_folder_is_kept_with_its_run_under_a_plain_path(registry: ModelRegistr
     version = registry.register(source, run, LINEAGE | {"served_model": source})
     assert registry.load_version(version.version).served_model == source
     registry.end_run(run, succeeded=True)
+
+
+def test_a_run_remembers_the_dataset_it_read(registry: ModelRegistry):
+    run_id = registry.start_run("train", {"training_run_id": "r1"})
+    for _ in range(2):
+        registry.log_dataset(run_id, "d" * 64, "/data/sets/dddd")
+    assert list_datasets(registry, run_id) == {"d" * 64: "/data/sets/dddd"}
+
+
+def list_datasets(registry: ModelRegistry, run_id: str) -> dict[str, str]:
+    if isinstance(registry, MemoryRegistry):
+        return dict(registry.runs[run_id]["datasets"])
+    inputs = registry._client.get_run(run_id).inputs.dataset_inputs
+    return {one.dataset.name: json.loads(one.dataset.source)["uri"] for one in inputs}

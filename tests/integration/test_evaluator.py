@@ -26,7 +26,7 @@ from services.evaluator.domain.report import calculate_report_hash
 from services.evaluator.handlers.closing import Closing
 from services.evaluator.handlers.generating import Generating
 from services.evaluator.handlers.voting import Voting
-from services.evaluator.repository import claim_generating
+from services.evaluator.repository import claim_generating, load_gate_prompts
 from services.evaluator.settings import EvaluatorSettings
 from shared.auth import KeyRing, create_key, load_keys
 from shared.bus import Record, decode, encode
@@ -369,6 +369,32 @@ def test_prompts_that_were_trained_on_are_left_out_and_block_the_candidate(room:
     assert room.closing.run_next() == "fail"
     contamination = next(gate for gate in room.announced()[0].gates if gate.name == "contamination")
     assert (contamination.verdict, contamination.effect) == ("fail", 0.1)
+
+
+def test_a_conversation_that_the_candidate_answered_in_is_no_gate_for_it(room: Room, tmp_path: Path) -> None:
+    fill(room, tmp_path)
+    with room.sessions() as session, session.begin():
+        before = load_gate_prompts(session, "2")
+        asked = session.scalars(select(curator.Interaction).order_by(curator.Interaction.prompt_hash)).all()
+        asked[0].model_version = "2"
+        asked[1].conversation_id = "talk"
+        session.add(
+            curator.Interaction(
+                interaction_id=new_id(),
+                key_id="k",
+                prompt_hash=asked[2].prompt_hash,
+                answer="Oh.",
+                model_version="2",
+                served_at=BEGINNING,
+                conversation_id="talk",
+                content_hash="c",
+                event={},
+            )
+        )
+        session.flush()
+        gone = {prompt.prompt_hash for prompt in before} - {one.prompt_hash for one in load_gate_prompts(session, "2")}
+        assert gone == {row.prompt_hash for row in asked[:3]}
+        assert [one.prompt_hash for one in load_gate_prompts(session, "1")] == [asked[0].prompt_hash]
 
 
 def test_too_few_votes_at_the_deadline_are_inconclusive(room: Room, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ REASONS = {
 def derive_card(manifest: dict[str, Any], rows: dict[FileName, list[Row]]) -> str:
     """The README.md of the dataset's folder; its head tells `datasets.load_dataset` what lies where."""
     parts = [
-        _write_head(),
+        _write_head(rows),
         f"# Dataset {manifest['dataset_sha256'][:12]}",
         _write_facts(manifest),
         "## What is in it\n\n" + _write_counts(manifest),
@@ -42,9 +42,13 @@ def derive_card(manifest: dict[str, Any], rows: dict[FileName, list[Row]]) -> st
     return "\n\n".join(parts) + "\n"
 
 
-def _write_head() -> str:
+def _write_head(rows: dict[FileName, list[Row]]) -> str:
+    """Files without rows are left out: `datasets` 5.2 fails on an empty Parquet file."""
     lines = ["---", "configs:"]
-    for name, splits in CONFIGURATIONS.items():
+    for name, files in CONFIGURATIONS.items():
+        splits = {split: file for split, file in files.items() if rows[file]}
+        if not splits:
+            continue
         lines += [f"- config_name: {name}", *(["  default: true"] if name == "pairs" else []), "  data_files:"]
         for split, file in splits.items():
             lines += [f"  - split: {split}", f"    path: {file}.parquet"]

@@ -2,7 +2,9 @@
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from shared.events import Message
 
@@ -14,6 +16,7 @@ class GatePrompt:
     prompt_hash: str
     cell: str
     messages: list[Message]
+    first_asked_at: datetime
 
 
 def derive_text(message: Message) -> str:
@@ -45,3 +48,23 @@ def choose_prompts(prompts: list[GatePrompt], count: int, seed: int) -> list[Gat
         turns[prompt.cell] += 1
     ordered.sort(key=lambda entry: entry[0])
     return [prompt for _, prompt in ordered[:count]]
+
+
+def find_renewal(uses: Sequence[datetime], uses_per_renewal: int) -> datetime | None:
+    """When a cell was last renewed: at every so many evaluations that used it; None before the first time."""
+    complete = len(uses) // uses_per_renewal * uses_per_renewal
+    return sorted(uses)[complete - 1] if complete else None
+
+
+def keep_fresh(
+    prompts: list[GatePrompt], uses: Mapping[str, Sequence[datetime]], uses_per_renewal: int
+) -> list[GatePrompt]:
+    """The prompts that were first asked after their cell's last renewal.
+
+    Each evaluation tells a little of what its prompts reward, to the people who read it and to the next candidate. So a
+    cell that has been used often goes on with new prompts of the same region only, and the old ones are spent.
+    """
+    renewed = {cell: find_renewal(times, uses_per_renewal) for cell, times in uses.items()}
+    return [
+        prompt for prompt in prompts if (since := renewed.get(prompt.cell)) is None or prompt.first_asked_at > since
+    ]

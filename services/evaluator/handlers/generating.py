@@ -22,12 +22,13 @@ from services.evaluator.adapters import (
 )
 from services.evaluator.domain.comparisons import derive_comparisons
 from services.evaluator.domain.contamination import TrainingTexts, collides
-from services.evaluator.domain.prompts import GatePrompt, choose_prompts, derive_question
+from services.evaluator.domain.prompts import GatePrompt, choose_prompts, derive_question, keep_fresh
 from services.evaluator.repository import (
     claim_generating,
     load_claimed,
     load_dataset_uri,
     load_gate_prompts,
+    load_gate_uses,
     save_comparisons,
 )
 from services.evaluator.settings import EvaluatorSettings
@@ -102,12 +103,14 @@ class Generating:
         """The prompts to judge by, those that training saw left out, and what was found on the way."""
         dataset_sha256 = evaluation.training["dataset_sha256"]
         with self.sessions() as session:
-            known = load_gate_prompts(session)
+            standing = load_gate_prompts(session, str(evaluation.candidate_version))
+            known = keep_fresh(standing, load_gate_uses(session), self.settings.gate_uses_per_renewal)
             uri = load_dataset_uri(session, dataset_sha256) or str(self.datasets / dataset_sha256)
         training = TrainingTexts.index(self.load_questions(uri))
         clean = [prompt for prompt in known if not collides(derive_question(prompt.messages), training)]
         examined = {
             "gate_prompts": len(known),
+            "spent": len(standing) - len(known),
             "colliding": len(known) - len(clean),
             "training_texts": len(training.texts),
         }

@@ -86,6 +86,7 @@ def _train_and_register(run: Run, claim: Claim, workplace: Workplace) -> None:
     with claim.locked() as (_, held):
         held.mlflow_run_id = mlflow_run_id
     registry.log_params(mlflow_run_id, _list_params(run))
+    registry.log_dataset(mlflow_run_id, run.dataset_sha256, run.dataset_uri)
     job = Job(
         recipe=parse_recipe(run.recipe),
         parent=Path(registry.load_version(run.parent_version).served_model),

@@ -1,9 +1,12 @@
 """Which prompts are used, and how they are shown."""
 
 from collections import Counter
+from datetime import UTC, datetime
 
 from services.evaluator.domain.comparisons import derive_comparisons
 from services.evaluator.domain.prompts import GatePrompt, choose_prompts, derive_question
+
+MORNING = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
 
 def gate_prompt(number: int, cell: str = "cell") -> GatePrompt:
@@ -11,7 +14,7 @@ def gate_prompt(number: int, cell: str = "cell") -> GatePrompt:
         {"role": "system", "content": "You are the shop's assistant."},
         {"role": "user", "content": f"Where is my order number {number}?"},
     ]
-    return GatePrompt(f"hash-{number:03}", cell, messages)
+    return GatePrompt(f"hash-{number:03}", cell, messages, MORNING)
 
 
 PROMPTS = [gate_prompt(number) for number in range(40)]
@@ -63,7 +66,7 @@ def test_every_cell_has_its_turn_before_any_cell_has_a_second() -> None:
 
 
 def test_a_prompt_that_asks_nothing_is_left_out() -> None:
-    silent = GatePrompt("silent", "cell", [{"role": "system", "content": "Be kind."}])
+    silent = GatePrompt("silent", "cell", [{"role": "system", "content": "Be kind."}], MORNING)
     assert choose_prompts([silent], 5, seed=0) == []
 
 

@@ -1,0 +1,172 @@
+"""All evidence weighed together: who is believed, what each rule is worth, what is set aside."""
+
+import random
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+
+from services.curator.domain.calibration import calibrate
+from services.curator.domain.curation import curate
+from services.curator.domain.epsilon import combine, remove
+from services.curator.domain.evidence import History, Said
+from services.curator.domain.position import correct_for_position, fit_position_bias
+from services.curator.domain.quarantine import Decisions, derive_quarantine
+from services.curator.domain.rules import CROSS_USER_CONTRAST, SAME_USER_CONTRAST
+from services.curator.domain.staleness import calculate_ages, calculate_staleness
+from tests.unit.curator.shop_votes import MORNING, make_crowd, make_history, make_item, vote
+
+NOBODY = Decisions()
+
+
+def test_contrary_users_are_found_and_believed_less() -> None:
+    curated = curate(make_crowd(), NOBODY)
+    raters = curated.reliability.raters
+    contrary = [f"user{number:02d}" for number in range(4)]
+    assert max(raters[user].reliability for user in contrary) < 0.5
+    assert min(rater.reliability for name, rater in raters.items() if name not in contrary) > 0.8
+    assert {user for taste in curated.tastes for user in taste.users} <= set(contrary)
+    better = {make_item(item)[0]: make_item(item)[1] for item in range(120)}
+    kept = [one for one in curated.pairs if one.reason is None]
+    assert sum(one.item.chosen == better[one.item.prompt_hash] for one in kept) / len(kept) > 0.98
+
+
+def test_users_who_are_contrary_in_the_same_way_are_shown_as_one_taste() -> None:
+    largest = curate(make_crowd(), NOBODY).tastes[0]
+    assert len(largest.users) >= 3
+    assert largest.agreement > 0.3
+
+
+def test_the_order_of_the_evidence_changes_no_figure() -> None:
+    crowd = make_crowd(seed=3)
+    pairs = random.Random(1).sample(list(crowd.pairs), len(crowd.pairs))
+    said = dict(random.Random(2).sample(list(crowd.said.items()), len(crowd.said)))
+    assert curate(replace(crowd, pairs=pairs, said=said), NOBODY) == curate(crowd, NOBODY)
+
+
+def test_one_vote_alone_leaves_its_user_at_the_prior() -> None:
+    curated = curate(make_history([vote(1, "ines", 1)]), NOBODY)
+    assert curated.reliability.raters["ines"].reliability == 0.85
+    assert [one.epsilon for one in curated.pairs] == [pytest.approx(0.0677, abs=0.02)]
+
+
+def test_a_rule_that_audits_contradict_gets_a_higher_epsilon() -> None:
+    audits = [vote(item, f"judge{item}", item, solicited=True) for item in range(40)]
+    wrong = [vote(100 + item, f"user{item}", item, right=item % 2 == 0, rule=SAME_USER_CONTRAST) for item in range(40)]
+    table = {line.rule: line for line in calibrate(*_split(make_history(audits + wrong)), frozenset())}
+    assert (table["same_user_contrast"].audits, table["same_user_contrast"].disagreed) == (40, 20)
+    assert table["same_user_contrast"].epsilon > 0.3
+    assert table["edit"].epsilon == pytest.approx(table["edit"].prior)
+
+
+def test_a_rule_that_audits_confirm_gets_a_lower_epsilon() -> None:
+    audits = [vote(item, f"judge{item}", item, solicited=True) for item in range(40)]
+    right = [vote(100 + item, f"user{item}", item, rule=SAME_USER_CONTRAST) for item in range(40)]
+    table = {line.rule: line.epsilon for line in calibrate(*_split(make_history(audits + right)), frozenset())}
+    assert table["same_user_contrast"] < SAME_USER_CONTRAST.epsilon / 2
+
+
+def test_nobody_audits_themselves() -> None:
+    own = [vote(item, "ines", item, solicited=True) for item in range(9)]
+    own += [vote(100 + item, "ines", item, rule=SAME_USER_CONTRAST) for item in range(9)]
+    table = calibrate(*_split(make_history(own)), frozenset())
+    assert sum(line.audits for line in table) == 0
+
+
+def _split(history: History) -> tuple[list[object], History]:
+    return list(history.pairs), history  # type: ignore[return-value]
+
+
+def test_position_bias_is_found_and_taken_off_the_favoured_side_only() -> None:
+    votes = [vote(number, f"user{number}", number, first=number % 5 > 0) for number in range(1_000)]
+    history = make_history(votes)
+    bias = fit_position_bias(history.pairs, history)
+    assert bias.favoured == "first"
+    assert bias.strength == pytest.approx(0.6, abs=0.05)
+    assert correct_for_position(0.05, True, bias) > 0.3
+    assert correct_for_position(0.05, False, bias) == 0.05
+
+
+def test_what_is_combined_can_be_removed() -> None:
+    assert remove(combine(0.1, 0.2), 0.2) == pytest.approx(0.1)
+    assert combine(0.5, 0.3) == 0.5
+
+
+def test_old_writers_are_believed_less_and_the_parent_fully() -> None:
+    ages = calculate_ages("4", {"2": "1", "3": "2", "4": "3", "5": "2"})
+    assert [ages[version] for version in "12345"] == [3, 2, 1, 0, 3]
+    assert calculate_staleness(["4"], ages) == 0
+    assert calculate_staleness(["4", "1"], ages) == pytest.approx(0.03)
+    assert calculate_staleness(["from another house"], ages) == 0
+
+
+def test_a_circle_of_parents_ends() -> None:
+    assert calculate_ages("1", {"1": "2", "2": "1"}) == {"1": 0, "2": 1}
+
+
+@pytest.mark.parametrize("habit, reason", [((1.0, 0.0), "own_yardsticks"), ((0.5, 0.5), None)])
+def test_praise_from_who_always_praises_and_blame_from_who_always_blames_make_no_pair(
+    habit: tuple[float, float], reason: str | None
+) -> None:
+    pair, _ = vote(1, None, 1, rule=CROSS_USER_CONTRAST)
+    pair = replace(pair, evidence=(UUID(int=1), UUID(int=2)))
+    said = {
+        UUID(int=1): Said(UUID(int=1), "ines", MORNING, value=1.0),
+        UUID(int=2): Said(UUID(int=2), "tomas", MORNING, value=0.0),
+    }
+    for number in range(40):
+        mine, theirs = UUID(int=100 + number), UUID(int=200 + number)
+        said[mine] = Said(mine, "ines", MORNING, value=habit[0] if number % 2 else 1.0)
+        said[theirs] = Said(theirs, "tomas", MORNING, value=habit[1] if number % 2 else 0.0)
+    assert curate(History([pair], [], said, {}), NOBODY).pairs[0].reason == reason
+
+
+def test_a_near_tie_is_contested_until_a_person_settles_it() -> None:
+    history = make_history([vote(1, "ines", 1), vote(2, "tomas", 1, right=False, first=False)])
+    assert {one.reason for one in curate(history, NOBODY).pairs} == {"contested"}
+    settled = curate(
+        history, Decisions(items_released=frozenset({"pair-000001"}), items_rejected=frozenset({"pair-000002"}))
+    )
+    assert {one.item.pair_id: one.reason for one in settled.pairs} == {"pair-000001": None, "pair-000002": "rejected"}
+
+
+def test_a_burst_waits_for_a_person_and_a_slow_worker_does_not() -> None:
+    fast = [vote(number, "robot", number, minute=0) for number in range(40)]
+    slow = [vote(100 + number, "ines", number + 200, minute=number) for number in range(40)]
+    waiting = derive_quarantine(make_history(fast + slow), NOBODY).waiting
+    assert set(waiting.values()) == {"burst"}
+    assert len(waiting) == 40
+
+
+def test_a_brigade_of_copies_is_caught_and_those_who_merely_agree_are_not() -> None:
+    crowd = make_crowd(contrary=0)
+    brigade = [
+        vote(90_000 + 100 * member + item, f"brigade{member}", item + 300, right=False, minute=3_000 * item + member)
+        for member in range(4)
+        for item in range(8)
+    ]
+    copies = make_history(brigade)
+    both = History([*crowd.pairs, *copies.pairs], [], {**crowd.said, **copies.said}, {})
+    assert set(derive_quarantine(both, NOBODY).waiting) == set(copies.said)
+    assert set(derive_quarantine(both, NOBODY).waiting.values()) == {"copied_votes"}
+
+
+def test_the_same_text_from_three_users_is_a_copy_and_from_one_is_not() -> None:
+    text = "Buy our wonderful kettle at the shop around the corner today"
+    said = {
+        UUID(int=number): Said(UUID(int=number), user, MORNING, text=text + end)
+        for number, (user, end) in enumerate(
+            [("a", ""), ("b", "!"), ("c", "."), ("d", " and be happy with something else")]
+        )
+    }
+    assert set(derive_quarantine(History([], [], said, {}), NOBODY).waiting) == {UUID(int=n) for n in range(3)}
+    alone = {key: replace(one, user="a") for key, one in said.items()}
+    assert derive_quarantine(History([], [], alone, {}), NOBODY).waiting == {}
+
+
+def test_what_a_person_said_of_an_event_goes_before_what_was_said_of_its_user() -> None:
+    history = make_history([vote(number, "robot", number, minute=0) for number in range(40)])
+    rejected = UUID(int=10)
+    decisions = Decisions(users_released=frozenset({"robot"}), events_rejected=frozenset({rejected}))
+    found = derive_quarantine(history, decisions)
+    assert (found.waiting, found.rejected) == ({}, frozenset({rejected}))

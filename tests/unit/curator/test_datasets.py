@@ -1,0 +1,114 @@
+"""A frozen dataset's folder: what reads it, what its card says, how two of them differ."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
+from services.curator.adapters.dataset_files import DatasetContent, read_ledger, write_dataset
+from services.curator.domain.curation import curate
+from services.curator.domain.data_card import derive_card, escape
+from services.curator.domain.diff import WITHDRAWN, derive_diff
+from services.curator.domain.evidence import History, LabelEvidence, Said
+from services.curator.domain.ledger import derive_ledger
+from services.curator.domain.manifest import Circumstances, derive_manifest
+from services.curator.domain.quarantine import Decisions, Quarantine
+from services.curator.domain.rows import calculate_dataset_sha256, derive_rows
+from services.curator.domain.snapshot import Caps, derive_snapshot
+from tests.unit.curator.shop_votes import MORNING, make_history, vote
+
+HOSTILE = "<script>alert(1)</script> | [click](javascript:x) `![x](http://e)` # \u202e"
+
+
+def freeze(history: History, folder: Path, question: str = "Where is it?") -> Path:
+    curated = curate(history, Decisions())
+    snapshot = derive_snapshot(curated, history, frozenset(), Caps(200, 20))
+    rows = derive_rows(snapshot, {pair.prompt_hash: [{"role": "user", "content": question}] for pair in history.pairs})
+    sha256 = calculate_dataset_sha256(rows)
+    manifest = derive_manifest(snapshot, curated, Circumstances(None, "1", {"empty": 2}, 3, Quarantine()), sha256)
+    content = DatasetContent(sha256, rows, manifest, derive_card(manifest, rows), derive_ledger(curated, snapshot))
+    return write_dataset(folder, content)
+
+
+def add_praise(history: History) -> History:
+    """An answer that somebody rated highly: a label, and a demonstration."""
+    said = Said(UUID(int=7_777), "wanda", MORNING, value=1.0)
+    pair = history.pairs[0]
+    label = LabelEvidence(
+        "label-1", pair.prompt_hash, "train", pair.chosen, True, "rating", 1, 0.15, (said.event_id,), UUID(int=1), "1"
+    )
+    return replace(history, labels=[label], said={**history.said, said.event_id: said})
+
+
+@pytest.fixture
+def votes() -> list[Any]:
+    return [vote(number, f"user{number}", number, first=number % 2 == 0) for number in range(6)]
+
+
+def test_the_datasets_library_reads_each_kind_with_trls_columns(
+    votes: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    folder = freeze(add_praise(make_history(votes)), tmp_path / "datasets")
+    cache = str(tmp_path / "cache")
+    pairs = datasets.load_dataset(str(folder), cache_dir=cache)
+    assert set(pairs) == {"train"}
+    assert {"prompt", "chosen", "rejected", "epsilon"} <= set(pairs["train"].column_names)
+    assert len(pairs["train"]) == 6
+    for kind, columns in {"labels": {"prompt", "completion", "label"}, "sft": {"prompt", "completion"}}.items():
+        assert columns <= set(datasets.load_dataset(str(folder), kind, cache_dir=cache)["train"].column_names)
+
+
+def test_hostile_text_is_plain_words_on_the_card(votes: list[Any], tmp_path: Path) -> None:
+    card = (freeze(make_history(votes), tmp_path, question=HOSTILE) / "README.md").read_text()
+    for dangerous in ("<script", "](", "javascript:x)", "`!", "\u202e"):
+        assert dangerous not in card
+    assert "alert" in card
+
+
+def test_escaping_leaves_words_readable() -> None:
+    assert escape("Where is it?  On\nFriday, 12%.") == "Where is it? On Friday, 12%."
+    assert escape("a|b<c>") == "a&#124;b&#60;c&#62;"
+
+
+def test_a_diff_says_what_came_what_went_and_why(votes: list[Any], tmp_path: Path) -> None:
+    before = freeze(make_history(votes[:4]), tmp_path)
+    against = vote(100, "tomas", 1, right=False, first=False)
+    after = freeze(make_history([*votes[1:], against]), tmp_path)
+    found = derive_diff(read_ledger(before), read_ledger(after))
+    assert {change.id: change.why for change in found.came} == dict.fromkeys(
+        ["pair-000004", "pair-000005"], "new evidence"
+    )
+    assert {change.id: change.why for change in found.went} == {
+        "pair-000000": WITHDRAWN,
+        "pair-000001": "left out: contested",
+    }
+    assert found.kept == 2
+    assert derive_diff(read_ledger(before), read_ledger(before)).came == []
+
+
+def test_the_command_lists_shows_and_compares(
+    votes: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HELIOTROPE_DATASETS_DIR", str(tmp_path))
+    before, after = freeze(make_history(votes[:4]), tmp_path), freeze(make_history(votes), tmp_path)
+
+    def run(*arguments: str) -> Any:
+        return CliRunner().invoke(app, ["dataset", *arguments])
+
+    listed = run("list").stdout
+    assert before.name[:12] in listed
+    assert after.name[:12] in listed
+    assert "How far to trust it" in run("show", before.name[:12]).stdout
+    compared = run("diff", before.name[:12], after.name[:12], "--ids").stdout
+    assert "new evidence" in compared
+    assert "+ pair-000005" in compared
+    wrong = run("show", "ffff0000ffff")
+    assert wrong.exit_code == 1
+    assert "begins with" in wrong.stderr
