@@ -56,6 +56,23 @@ test: .venv/dev.stamp ## All tests: import contracts, unit, contract, integratio
 test-faults: .venv/dev.stamp ## The long fault runs: kills, stops, restarts and full disks while the loop turns
 	@$(RUN) pytest -m faults $(ARGS)
 
+# The validators are large and have an environment of their own; promtool is Debian's, unpacked, unless there is one.
+.PHONY: test-ops
+test-ops: .venv-ops/stamp ## Compose file, chart, rules, alerts and dashboards, each with its own real validator
+	@PATH="$$PWD/.venv-ops/prometheus/usr/bin:$$PATH" .venv-ops/bin/python -m pytest -c tests/ops/pytest.ini tests/ops $(ARGS)
+
+.PHONY: dashboards
+dashboards: .venv-ops/stamp ## Write Grafana's dashboards from observability/dashboards.py, and the chart's copy of the rules
+	@.venv-ops/bin/python observability/dashboards.py
+
+.PHONY: config-docs
+config-docs: .venv/project.stamp ## Write docs/configuration.md from the settings
+	@$(RUN) cli.reference > docs/configuration.md
+
+.PHONY: compose-secrets
+compose-secrets: ## Random passwords for docker compose into secrets/; what is there stays
+	@./observability/make-compose-secrets.sh
+
 .PHONY: up
 up: .venv/project.stamp ## Start the local stack: servers, services, a first champion
 	@$(BIN)/heliotrope up
@@ -127,7 +144,13 @@ lock: ## Resolve the dependencies of pyproject.toml anew into requirements*.lock
 
 .PHONY: clean
 clean: ## Remove .venv and caches; state in .heliotrope stays
-	@rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	@rm -rf .venv .venv-ops build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+
+.venv-ops/stamp: requirements-ops.lock
+	@"$(PYTHON)" -m venv .venv-ops
+	@.venv-ops/bin/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps -r requirements-ops.lock
+	@command -v promtool >/dev/null || (cd .venv-ops && apt-get download prometheus && dpkg -x prometheus_*.deb prometheus)
+	@touch $@
 
 # Set-up: a stamp per step, so that a second run installs nothing.
 

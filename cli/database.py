@@ -4,16 +4,19 @@ import os
 
 from local.errors import StackFailed
 from local.layout import find_home
+from shared.settings import Settings, load_settings
 
 
 def find_database_url() -> str:
-    """`HELIOTROPE_DATABASE_URL`, else that of the local stack.
+    """`HELIOTROPE_DATABASE_URL`, else as a file in `HELIOTROPE_SECRETS_DIR`, else that of the local stack.
 
     Raises:
         StackFailed: neither exists.
     """
     if configured := os.environ.get("HELIOTROPE_DATABASE_URL"):
         return configured
+    if os.environ.get("HELIOTROPE_SECRETS_DIR"):
+        return load_settings(Settings).database_url.get_secret_value()
     from local.stack import Stack
 
     stack = Stack.find()

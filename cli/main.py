@@ -138,6 +138,25 @@ def topics(
 
 
 @app.command()
+def prepare(
+    partitions: Annotated[int, typer.Option(help="Of each topic that does not exist yet.")] = 6,
+    replicas: Annotated[int, typer.Option(help="Of each topic that does not exist yet.")] = 1,
+    keys: Annotated[bool, typer.Option(help="One API key for each role, in credentials.json of the home.")] = True,
+) -> None:
+    """All that services need before their first start: topics, the newest schema, API keys. Safe to repeat."""
+    from local.credentials import ensure_keys
+    from shared.settings import Settings, load_settings
+
+    topics(partitions, replicas)
+    migrate()
+    if keys:
+        settings = load_settings(Settings)
+        with clear_errors():
+            ensure_keys(settings.database_url.get_secret_value(), settings.home / "credentials.json")
+        console.print(f"There is an API key for each role in {settings.home / 'credentials.json'}.", markup=False)
+
+
+@app.command()
 def adopt(model: Annotated[str, typer.Argument(help="A checkpoint folder, or the name of a served model.")]) -> None:
     """Make a model the first champion. When there is a champion already, nothing happens."""
     from local.preparation import adopt as run_adoption

@@ -1,0 +1,56 @@
+{{- define "heliotrope.labels" -}}
+app.kubernetes.io/name: heliotrope
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .name }}
+{{- end }}
+
+{{- define "heliotrope.image" -}}
+{{ .root.Values.image.repository }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}-{{ .target }}
+{{- end }}
+
+{{- define "heliotrope.claim" -}}
+{{ .Values.state.existingClaim | default (printf "%s-state" .Release.Name) }}
+{{- end }}
+
+{{/* The environment of every process: settings as values, secrets by reference. */}}
+{{- define "heliotrope.environment" -}}
+- {name: HELIOTROPE_FAMILY, value: {{ .Values.family | quote }}}
+- {name: HELIOTROPE_BIND_HOST, value: 0.0.0.0}
+- {name: HELIOTROPE_HOME, value: /var/lib/heliotrope}
+- {name: HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS, value: {{ .Values.kafka.bootstrapServers | quote }}}
+- {name: HELIOTROPE_KAFKA_SECURITY_PROTOCOL, value: {{ .Values.kafka.securityProtocol }}}
+{{- if hasPrefix "SASL" .Values.kafka.securityProtocol }}
+- {name: HELIOTROPE_KAFKA_SASL_MECHANISM, value: {{ .Values.kafka.saslMechanism }}}
+- {name: HELIOTROPE_KAFKA_SASL_USERNAME, value: {{ required "kafka.saslUsername is needed with SASL" .Values.kafka.saslUsername | quote }}}
+- name: HELIOTROPE_KAFKA_SASL_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: HELIOTROPE_KAFKA_SASL_PASSWORD}}
+{{- end }}
+{{- if .Values.kafka.caSecret }}
+- {name: HELIOTROPE_KAFKA_CA_FILE, value: /etc/kafka-ca/ca.crt}
+{{- end }}
+- {name: HELIOTROPE_MLFLOW_TRACKING_URI, value: {{ .Values.mlflow.trackingUri | quote }}}
+{{- $own := ternary (list (printf "http://%s-vllm:8000/v1" .Release.Name)) (list) .Values.vllm.enabled }}
+{{- $urls := .Values.modelServerUrls | default $own }}
+- {name: HELIOTROPE_MODEL_SERVER_URLS, value: {{ required "modelServerUrls: name a model server, or enable vllm" (join "," $urls) | quote }}}
+{{- range $key := list "HELIOTROPE_DATABASE_URL" "HELIOTROPE_REDIS_URL" "HELIOTROPE_USER_HASH_SECRET" "HELIOTROPE_FEEDBACK_TOKEN_SECRET" }}
+- name: {{ $key }}
+  valueFrom: {secretKeyRef: {name: {{ $.Values.existingSecret }}, key: {{ $key }}}}
+{{- end }}
+{{- range $name, $value := .Values.settings }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- end }}
+
+{{- define "heliotrope.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "heliotrope.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}

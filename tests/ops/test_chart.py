@@ -1,0 +1,107 @@
+"""The chart: linted, rendered for each values file, and every manifest valid in two versions of Kubernetes."""
+
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import pytest
+import yaml
+from kubernetes_validate import validate
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "helm" / "heliotrope"
+VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
+KUBERNETES = ("1.31", "1.35")
+CUSTOM = {"monitoring.coreos.com/v1", "keda.sh/v1alpha1"}
+"""Resources of operators: Kubernetes itself has no schema for them."""
+
+
+def render(values: Path) -> list[dict[str, Any]]:
+    with helm_python.Chart.load(str(CHART)) as chart:
+        rendered = chart.render(yaml.safe_load(values.read_text()), name="sun", namespace="loop")
+    documents = (document for text in rendered.values() for document in yaml.safe_load_all(text))
+    return [document for document in documents if document]
+
+
+def test_there_are_five_values_files():
+    assert len(VALUES) >= 5
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+def test_the_chart_is_without_lint(values: Path):
+    report = helm_python.lint(str(CHART), yaml.safe_load(values.read_text()), strict=True, namespace="loop")
+    assert report["errors"] == []
+    assert [message for message in report["messages"] if message["severity"] >= 2] == []
+
+
+@pytest.mark.parametrize("kubernetes", KUBERNETES)
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+def test_every_manifest_is_valid(values: Path, kubernetes: str):
+    manifests = render(values)
+    for manifest in manifests:
+        if manifest["apiVersion"] not in CUSTOM:
+            validate(manifest, kubernetes, strict=True)
+    assert len(manifests) > 20
+
+
+def test_the_validator_refuses_what_is_wrong():
+    deployment = next(each for each in render(VALUES[0]) if each["kind"] == "Deployment")
+    deployment["spec"]["replicaz"] = 3
+    with pytest.raises(Exception, match="replicaz"):
+        validate(deployment, KUBERNETES[0], strict=True)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"existingSecret": ""},
+        {"kafka": {"bootstrapServers": "kafka"}},
+        {"settings": {"LOG_LEVEL": "DEBUG"}},
+        {"services": {"ingest": {"replicas": "two"}}},
+        {"servises": {}},
+    ],
+    ids=str,
+)
+def test_wrong_values_are_refused_by_the_schema(wrong: dict[str, Any]):
+    with helm_python.Chart.load(str(CHART)) as chart, pytest.raises(helm_python.HelmValuesError):
+        chart.validate_schema(chart.merge_values(wrong))
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+def test_every_service_is_probed_bounded_and_confined(values: Path):
+    kinds = ("Deployment", "StatefulSet")
+    for workload in (each for each in render(values) if each["kind"] in kinds):
+        name = workload["metadata"]["name"]
+        pod = workload["spec"]["template"]["spec"]
+        container = pod["containers"][0]
+        assert {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys(), name
+        assert {"requests", "limits"} <= container["resources"].keys(), name
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False, name
+        assert pod["automountServiceAccountToken"] is False, name
+        if name != "sun-vllm":
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True, name
+            assert pod["securityContext"]["runAsNonRoot"] is True, name
+
+
+def test_secrets_are_by_reference_only():
+    for manifest in (each for values in VALUES for each in render(values)):
+        assert manifest["kind"] != "Secret"
+        for container in manifest.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []):
+            for variable in container.get("env", []):
+                if any(word in variable["name"] for word in ("SECRET", "PASSWORD", "DATABASE_URL", "KEY")):
+                    assert "secretKeyRef" in variable["valueFrom"], variable
+
+
+def test_the_gateway_keeps_its_spool_and_gpus_are_asked_for_where_they_are_used():
+    manifests = {(each["kind"], each["metadata"]["name"]): each for each in render(CHART / "ci" / "gpu-values.yaml")}
+    gateway = manifests["StatefulSet", "sun-gateway"]["spec"]
+    claimed = {claim["metadata"]["name"] for claim in gateway["volumeClaimTemplates"]}
+    mounts = {
+        mount["mountPath"]: mount["name"] for mount in gateway["template"]["spec"]["containers"][0]["volumeMounts"]
+    }
+    assert mounts["/var/spool/heliotrope"] in claimed
+    for name in ("sun-trainer-worker", "sun-vllm"):
+        pod = manifests["Deployment", name]["spec"]["template"]["spec"]
+        assert pod["nodeSelector"]["cloud.example.org/gpu"] == "h100"
+        assert pod["tolerations"]
+        assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
