@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,6 +32,7 @@ def load_dashboards() -> ModuleType:
     return module
 
 
+@cache
 def list_metrics() -> dict[str, list[str]]:
     """Metric -> labels, as declared anywhere in the product; declaring one twice is a mistake."""
     found: dict[str, list[str]] = {}
