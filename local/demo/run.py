@@ -1,6 +1,7 @@
 """The demo from an empty folder to its report."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def prepare_model(plan: Plan, habits: Habits, screen: Screen) -> Path | None:
     folder = find_base_model().with_name(f"{plan.name}-{habits}")
     command = [sys.executable, "-m", "local.models", plan.name, str(folder), "--habits", habits]
     with screen.stage("prepare", "A tiny model is made, once for this checkout"):
-        subprocess.run(command, cwd=find_checkout(), check=True)
+        subprocess.run(command, cwd=find_checkout(), env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}, check=True)
     return folder
 
 
