@@ -128,6 +128,10 @@ bench-curator: .venv/project.stamp ## Events per second from topic to rows with 
 bench-gateway: .venv/project.stamp ## Our gateway beside the LiteLLM proxy and no proxy at all: requests/s, added latency
 	@$(RUN) bench.gateway $(ARGS)
 
+.PHONY: bench-page
+bench-page: .venv/project.stamp ## Write docs/benchmarks.md from the kept results
+	@$(RUN) bench.page
+
 .PHONY: api-docs
 api-docs: .venv/project.stamp ## Write docs/api/asyncapi.json from the events
 	@$(RUN) shared.asyncapi > docs/api/asyncapi.json
