@@ -19,6 +19,7 @@ class Caller:
     """Several conversations at once, until told to stop; what was answered 202 is remembered."""
 
     apis: Apis
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
     sent: set[UUID] = field(default_factory=set)
     events: set[UUID] = field(default_factory=set)
     answers: set[UUID] = field(default_factory=set)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import psycopg
 from sqlalchemy import make_url
 
 CONNECT_SECONDS = 3
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Tables:
@@ -29,8 +31,8 @@ class Tables:
         except psycopg.OperationalError:
             return False
 
-    def list_ids(self, query: str) -> set[UUID]:
-        return {row[0] for row in self.ask(query)}
+    def list_ids(self, query: str, **values: Any) -> set[UUID]:
+        return {row[0] for row in self.ask(query, **values)}
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ class Reconciliation:
         return not (self.lost_events or self.lost_answers or self.unknown_events or self.counted_twice)
 
 
-def list_curated_events(tables: Tables) -> set[UUID]:
-    return tables.list_ids("SELECT event_id FROM curator.feedback")
+def list_curated_events(tables: Tables, since: datetime = LONG_AGO) -> set[UUID]:
+    """Of events that ingest received from `since` on."""
+    return tables.list_ids("SELECT event_id FROM curator.feedback WHERE received_at >= %(since)s", since=since)
 
 
 def list_curated_answers(tables: Tables) -> set[UUID]:
@@ -62,13 +65,20 @@ def list_heard_thumbs(tables: Tables) -> set[UUID]:
 
 
 def reconcile(
-    tables: Tables, *, events: Collection[UUID], answers: Collection[UUID], sent: Collection[UUID]
+    tables: Tables,
+    *,
+    events: Collection[UUID],
+    answers: Collection[UUID],
+    sent: Collection[UUID],
+    since: datetime = LONG_AGO,
 ) -> Reconciliation:
     """The curator's tables against `events` and `answers`, which were acknowledged, and `sent`, which perhaps were not.
 
+    `since` leaves out what others did on the same stack before.
+
     Counted twice are events that more than one pair of the rules that make one pair of one event rests on.
     """
-    curated = list_curated_events(tables)
+    curated = list_curated_events(tables, since)
     twice = tables.ask(
         "SELECT rule, event_id FROM curator.pairs, unnest(evidence) AS event_id"
         " WHERE rule IN ('choice', 'edit') GROUP BY rule, event_id HAVING count(*) > 1"

@@ -24,7 +24,7 @@ def settle(tables: Tables, caller: Caller, is_settled: Callable[[Reconciliation]
     """The tables against what was acknowledged, once they are as they should be, or do not become so."""
 
     def look() -> Reconciliation:
-        return reconcile(tables, events=caller.events, answers=caller.answers, sent=caller.sent)
+        return reconcile(tables, events=caller.events, answers=caller.answers, sent=caller.sent, since=caller.started)
 
     with suppress(NotInTime):
         wait_until(lambda: is_settled(look()), "what was acknowledged is curated", 60)

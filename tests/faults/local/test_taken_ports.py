@@ -13,7 +13,8 @@ from local.leftovers import find_leftovers
 from local.stack import Stack
 from tests.faults.saboteur import Saboteur, wait_until
 
-NAMES = [name for name in OFFSETS if name != "supervisor"]  # that one is asked whether it is ours, which takes time
+NAMES = sorted(set(OFFSETS) - {"supervisor", "chat-page"})
+"""Of the processes of the stack: the supervisor is asked whether it is ours, and something else serves the chat page."""
 
 
 @contextlib.contextmanager
