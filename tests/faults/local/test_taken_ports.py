@@ -14,7 +14,7 @@ from local.stack import Stack
 from tests.faults.saboteur import Saboteur, wait_until
 
 NAMES = sorted(set(OFFSETS) - {"supervisor", "chat-page"})
-"""Of the processes of the stack: the supervisor is asked whether it is ours, and something else serves the chat page."""
+"""Processes of the stack. The supervisor is asked whether it is ours, and something else serves the chat page."""
 
 
 @contextlib.contextmanager
