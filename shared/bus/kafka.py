@@ -29,7 +29,8 @@ class KafkaBusProducer:
     """Idempotent, acks=all: a resolved future means that every in-sync replica has the record.
 
     An idempotent producer that its broker has forgotten (a broker that came back without its state) never recovers by
-    itself: it is replaced by a new one. What it still held has failed, and its senders send it again.
+    itself, and does not always know it: after a record that failed it may keep every later one waiting for ever. So a
+    producer whose record failed is replaced by a new one. What it still held has failed, and its senders send it again.
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class KafkaBusProducer:
         # send() blocks for up to `max_block_ms` while the broker is away
         self._delivering = ThreadPoolExecutor(1, "bus-deliver")
         self._producer = KafkaProducer(**self._config)
+        self._is_suspect = False
 
     def send(self, record: Record) -> "Future[None]":
         stored: Future[None] = Future()
         try:
-            pending = self._working_producer().send(
+            producer = self._working_producer()
+            pending = producer.send(
                 record.topic,
                 key=record.key,
                 value=record.value,
@@ -69,8 +72,13 @@ class KafkaBusProducer:
         except KafkaTimeoutError as error:
             raise Unavailable("the broker cannot be reached, or the producer's buffer is full") from error
         pending.add_callback(lambda _: stored.set_result(None))
-        pending.add_errback(stored.set_exception)
+        pending.add_errback(partial(self._fail, producer, stored))
         return stored
+
+    def _fail(self, producer: KafkaProducer, stored: "Future[None]", error: BaseException) -> None:
+        if producer is self._producer:
+            self._is_suspect = True
+        stored.set_exception(error)
 
     def deliver(self, records: Sequence[Record], settle: Settle) -> None:
         self._delivering.submit(self._deliver, records, settle, time.monotonic() + self._deadline_seconds)
@@ -89,14 +97,18 @@ class KafkaBusProducer:
 
     def _working_producer(self) -> KafkaProducer:
         """The producer, or a new one if it can send nothing any more. Raises: KafkaTimeoutError."""
-        if not _has_failed_for_good(self._producer):
+        if not self._must_be_replaced:
             return self._producer
         with self._replacing:
-            if _has_failed_for_good(self._producer):
+            if self._must_be_replaced:
                 successor = KafkaProducer(**self._config, bootstrap_timeout_ms=2_000)
-                self._producer.close(timeout=0)
-                self._producer = successor
+                predecessor, self._producer, self._is_suspect = self._producer, successor, False
+                predecessor.close(timeout=0)
         return self._producer
+
+    @property
+    def _must_be_replaced(self) -> bool:
+        return self._is_suspect or _has_failed_for_good(self._producer)
 
     def close(self, timeout_seconds: float) -> None:
         self._delivering.shutdown()
