@@ -57,10 +57,10 @@ class Saboteur:
         return victim.pid
 
     @contextmanager
-    def stopped(self, name: str) -> Iterator[None]:
-        """SIGSTOP to the process and all that it started, SIGCONT at the end."""
+    def stopped(self, name: str, *, alone: bool = False) -> Iterator[None]:
+        """SIGSTOP to the process and, if not `alone`, all that it started; SIGCONT at the end."""
         victim = self.find(name)
-        family = [victim, *victim.children(recursive=True)]
+        family = [victim] if alone else [victim, *victim.children(recursive=True)]
         _signal(family, signal.SIGSTOP)
         try:
             yield

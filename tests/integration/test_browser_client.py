@@ -29,6 +29,7 @@ ANSWERS = (
     "Please try another bulb first. If the new one flickers too, the fault is in the lamp, "
     "and we will send you a new one.",
 )
+PAGE_IS_READY = "document.querySelector('#send:enabled')"
 DESKTOP, PHONE = (1180, 860), (390, 844)
 
 
@@ -126,7 +127,7 @@ def room(
 @pytest.fixture
 def tab(chromium: Chromium, room: Room) -> Iterator[Tab]:
     with chromium.open(room.page_url, width=DESKTOP[0], height=DESKTOP[1]) as tab:
-        tab.wait_until("document.querySelector('#hint')")
+        tab.wait_until(PAGE_IS_READY)
         tab.evaluate(
             "import('/heliotrope.js').then(({ Feedback }) => { window.said = [];"
             " const tell = Feedback.prototype.dispatchEvent;"
@@ -198,7 +199,7 @@ def test_what_is_said_offline_waits_through_a_reload_and_counts_once(room: Room,
     [waiting] = tab.evaluate("JSON.parse(localStorage['heliotrope.feedback'])")
     tab.set_offline(False)
     tab.evaluate("location.reload()")
-    tab.wait_until("document.querySelector('#hint') && localStorage['heliotrope.feedback'] === '[]'")
+    tab.wait_until(PAGE_IS_READY + " && localStorage['heliotrope.feedback'] === '[]'")
     [event] = room.read_feedback([waiting["event"]["event_id"]]).values()
     assert type(event.feedback).__name__ == "Thumb"
 
@@ -248,7 +249,7 @@ def test_a_hostile_answer_stays_text(tab: Tab):
 @pytest.mark.parametrize("width, height", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_the_page_fits_its_window(chromium: Chromium, room: Room, tmp_path: Path, width: int, height: int):
     with chromium.open(room.page_url, width=width, height=height) as tab:
-        tab.wait_until("document.querySelector('#hint')")
+        tab.wait_until(PAGE_IS_READY)
         ask(tab)
         click(tab, ".thumb.up")
         tab.wait_until("document.querySelector('.state.stored')")

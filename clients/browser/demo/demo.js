@@ -240,3 +240,6 @@ $("question").addEventListener("keydown", (event) => {
     $("ask").requestSubmit();
   }
 });
+
+// Until here a question would have sent the form itself, and been lost.
+$("send").disabled = false;

@@ -26,6 +26,14 @@ def taken(port: int) -> Iterator[None]:
         yield
 
 
+def can_take(port: int) -> bool:
+    try:
+        with taken(port):
+            return True
+    except OSError:
+        return False
+
+
 def test_every_taken_port_is_named_with_what_it_is_for_and_who_has_it(make_stack: Callable[..., Stack]):
     stack = make_stack()
     with contextlib.ExitStack() as ports:
@@ -47,9 +55,12 @@ def test_a_server_whose_port_was_taken_while_it_was_down_comes_back_when_the_por
     stack.up()
     saboteur = Saboteur(stack)
     with contextlib.ExitStack() as theft:
-        dead = saboteur.kill("valkey")
-        theft.enter_context(taken(stack.layout.port("valkey")))
+        victim, port = saboteur.find("valkey"), stack.layout.port("valkey")
+        with saboteur.stopped("supervisor", alone=True):
+            victim.kill()
+            wait_until(lambda: can_take(port), "the port is free", 5)
+            theft.enter_context(taken(port))
         wait_until(lambda: not saboteur.is_up("valkey"), "valkey notices", 10)
         problem = next(health.problem for health in stack.list_health() if health.name == "valkey")
         assert problem
-    saboteur.wait_until_ready("valkey", other_than=dead, seconds=15)
+    saboteur.wait_until_ready("valkey", other_than=victim.pid, seconds=15)
