@@ -1,0 +1,86 @@
+"""What an answer means for the events that were sent: stored, to be sent again, or wrong."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from heliotrope_client.errors import Rejected
+from heliotrope_client.events import Event
+
+MAX_BATCH = 1_000
+MAX_BATCH_BYTES = 4_000_000
+AGAIN = (408, 425, 429)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`again` are the events to send again, and `reason` is why; `rejected` the first that was wrong, if any."""
+
+    again: list[Event]
+    reason: str = ""
+    pause_seconds: float = 0.0
+    rejected: Rejected | None = None
+
+
+def make_request(events: Sequence[Event]) -> tuple[str, dict[str, Any]]:
+    """Path and body: one event by itself, several as a batch."""
+    if len(events) == 1:
+        return "/v1/feedback", events[0].body()
+    return "/v1/feedback/batch", {"events": [event.body() for event in events]}
+
+
+def split(events: Sequence[Event]) -> Iterator[list[Event]]:
+    """Batches that ingest takes: few enough events, and small enough together."""
+    batch: list[Event] = []
+    room = MAX_BATCH_BYTES
+    for event in events:
+        size = len(json.dumps(event.body()))
+        if batch and (len(batch) == MAX_BATCH or size > room):
+            yield batch
+            batch, room = [], MAX_BATCH_BYTES
+        batch.append(event)
+        room -= size
+    if batch:
+        yield batch
+
+
+def assess(events: Sequence[Event], answer: httpx.Response) -> Verdict:
+    if answer.status_code in AGAIN or answer.status_code >= 500:
+        return Verdict(list(events), f"status {answer.status_code}", _find_pause(answer))
+    if answer.status_code >= 400:
+        return Verdict([], rejected=Rejected(_read_problem(answer), events))
+    if answer.status_code == 202:
+        return Verdict([])
+    return _assess_outcomes(events, answer.json()["outcomes"])
+
+
+def _assess_outcomes(events: Sequence[Event], outcomes: Sequence[dict[str, Any]]) -> Verdict:
+    pairs = list(zip(events, outcomes, strict=True))
+    again = [event for event, outcome in pairs if outcome["outcome"] == "retry"]
+    wrong = [(event, outcome["problem"]) for event, outcome in pairs if outcome["outcome"] == "rejected"]
+    rejected = Rejected(wrong[0][1], [event for event, _ in wrong]) if wrong else None
+    return Verdict(again, "the broker did not answer in time" if again else "", rejected=rejected)
+
+
+def _read_problem(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = None
+    return problem if isinstance(problem, dict) else {"status": answer.status_code, "title": answer.reason_phrase}
+
+
+def _find_pause(answer: httpx.Response) -> float:
+    text = answer.headers.get("retry-after", "")
+    return float(text) if text.isdigit() else 0.0
+
+
+def next_pause(attempt: int, asked: float, spread: float) -> float:
+    """Seconds before attempt `attempt` (1, 2, ...): what the server asked, at least 0.1, 0.2, 0.4, ... s, at most 30.
+
+    `spread` in [0, 1) keeps many clients from coming back together.
+    """
+    return min(30.0, max(asked, 0.1 * 2.0 ** (attempt - 1))) * (1 + 0.25 * spread)

@@ -1,0 +1,97 @@
+"""The edge of a deployment as processes of its own: ingest, gateway and their servers, with a model behind them."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from local.stack import Stack
+from shared.bus import decode
+from shared.bus.kafka import KafkaBusConsumer
+from shared.events import FeedbackReceived, Route, RoutingTable
+
+ANSWER = "Send us your order number."
+
+
+async def complete(request: Request) -> Response:
+    """A model that, told to fail, says in its error what it was asked."""
+    body = await request.json()
+    text = str(body["messages"])
+    if "fail" in text:
+        return JSONResponse({"error": {"message": f"no answer to {text}", "type": "server_error"}}, 500)
+    choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
+    if body.get("stream"):
+        chunk = {"object": "chat.completion.chunk", "choices": [choice | {"delta": {"content": ANSWER}}]}
+        lines = [b"data: " + msgspec.json.encode(chunk) + b"\n\n", b"data: [DONE]\n\n"]
+        return StreamingResponse(iter(lines), media_type="text/event-stream")
+    whole = choice | {"message": {"role": "assistant", "content": ANSWER}}
+    return JSONResponse({"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [whole]})
+
+
+@contextmanager
+def serve_model() -> Iterator[int]:
+    app = FastAPI()
+    app.add_api_route("/v1/chat/completions", complete, methods=["POST"])
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=2))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield int(server.servers[0].sockets[0].getsockname()[1])
+    server.should_exit = True
+    thread.join(20)
+
+
+class Edge:
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.ingest, self.gateway = stack.url("ingest"), stack.url("gateway")
+        self.key = stack.credentials["frontend"]
+
+    def read_feedback(self, event_ids: list[UUID], seconds: float = 20) -> list[FeedbackReceived]:
+        """What the topic holds of these events, as often as it does; waits until each is there."""
+        connections = self.stack.connections
+        topic = connections.topic_prefix + FeedbackReceived.topic
+        consumer = KafkaBusConsumer(connections.kafka_bootstrap_servers, [topic], None, client_id="test")
+        found: list[FeedbackReceived] = []
+        deadline = time.monotonic() + seconds
+        quiet = False
+        while not quiet and time.monotonic() < deadline:
+            records = consumer.poll(0.3)
+            events: list[Any] = [decode(record) for record in records]
+            found += [event for event in events if event.event_id in event_ids]
+            quiet = not records and {event.event_id for event in found} == set(event_ids)
+        consumer.close()
+        assert quiet, "not every event is on the topic"
+        return found
+
+
+@pytest.fixture(scope="package")
+def edge(find_port_base: Callable[[], int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    home = tmp_path_factory.mktemp("edge") / "home"
+    home.parent.chmod(0o755)  # as root, Postgres may have to run as a user who must reach its folder
+    with serve_model() as port:
+        route = Route(version="1", model="m", base_url=f"http://127.0.0.1:{port}/v1")
+        table = RoutingTable(generation=1, family="heliotrope", champion=route, salt="tests")
+        (home / "gateway").mkdir(parents=True)
+        (home / "gateway" / "routing.json").write_bytes(msgspec.json.encode(table))
+        stack = Stack(
+            home,
+            find_port_base(),
+            only=("postgres", "valkey", "broker", "ingest", "gateway"),
+            throwaway=True,
+            environment={"HELIOTROPE_LOG_LEVEL": "DEBUG"},
+        )
+        stack.up()
+        try:
+            yield Edge(stack)
+        finally:
+            stack.down()
