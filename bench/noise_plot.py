@@ -8,10 +8,9 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
+from scipy import stats
 
 COLOURS = {"raw": "#b0413e", "curated": "#2f6f4f", "oracle": "#4a4e69"}
-HALF_WIDTH_95 = 2.262
-"""Student's t with 9 degrees of freedom."""
 
 
 def draw_curves(
@@ -25,7 +24,7 @@ def draw_curves(
         for dataset, colour in COLOURS.items():
             values = [figures[kind, level][f"{measure}, {dataset}"] for level in levels]
             means = [statistics.fmean(seeds) for seeds in values]
-            widths = [HALF_WIDTH_95 * statistics.stdev(seeds) / len(seeds) ** 0.5 for seeds in values]
+            widths = [_calculate_half_width(seeds) for seeds in values]
             axis.errorbar(
                 [100 * level for level in levels],
                 [100 * mean for mean in means],
@@ -41,3 +40,8 @@ def draw_curves(
     shape.tight_layout()
     shape.savefig(path, metadata={"Date": None})
     pyplot.close(shape)
+
+
+def _calculate_half_width(seeds: Sequence[float]) -> float:
+    """Of the 95% interval of the mean, by Student's t."""
+    return float(stats.t.ppf(0.975, len(seeds) - 1)) * statistics.stdev(seeds) / float(len(seeds) ** 0.5)

@@ -1,14 +1,18 @@
-"""How far each user's word can be relied upon: a one-coin model with a Beta prior.
+"""How far each user's word can be relied upon: one coin for each user, all coins from one population.
 
 User u is right about an item with probability r_u, whatever the item (Dawid & Skene 1979, one coin per user). What is
 right follows from the other votes on the same item and, since answers are rarely judged twice, from a small preference
-model that was fitted on other users' votes on other prompts. Expectation maximisation with a fixed number of rounds:
+model that was fitted on other users' votes on other prompts. The prior of r_u is not fixed: it is how reliable users
+are here, a distribution over a grid that the votes themselves show (Kiefer & Wolfowitz 1956; Laird 1978), held towards
+a Beta distribution as if `PRIOR_USERS` more users had been seen. So where half of the users guess, a few disagreements
+count for much, and where everybody is right they are taken for bad luck. Expectation maximisation, a fixed number of
+rounds:
 
     p_v = P(the vote is right | everything but the vote itself)
-    q_v = r_u p_v / (r_u p_v + (1 - r_u)(1 - p_v))
-    r_u = (a + sum q_v) / (a + b + votes of u)
+    P(r_u = g) ~ w_g prod over u's votes of (g p_v + (1 - g)(1 - p_v))
+    w_g = (PRIOR_USERS prior_g + sum over users of P(r_u = g)) / (PRIOR_USERS + users)
 
-Where nothing else is known p_v is 1/2, q_v is r_u, and the user stays where the prior put them.
+r_u is the posterior mean. Where nothing else is known p_v is 1/2, and the user stays where the population puts them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,14 +26,19 @@ from services.curator.domain.epsilon import remove, round_figure
 from services.curator.domain.preference_model import Floats, Integers, Matrix, build_matrix, fit, sigmoid
 from services.curator.domain.votes import Vote
 
-PRIOR = (6.8, 1.2)
-"""Beta(a, b): right in 85% of the cases, worth 8 votes."""
-PRIOR_MEAN = PRIOR[0] / (PRIOR[0] + PRIOR[1])
+GRID = (0.05, 0.15, 0.25, 0.35, 0.45, 0.5, 0.55, 0.65, 0.75, 0.85, 0.95)
+"""What r_u may be. One half is there because guessing is common."""
+CELLS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.475, 0.525, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Where each of them begins and ends."""
+PRIOR = tuple(float(share) for share in np.round(np.diff(stats.beta.cdf(CELLS, 7.7, 1.3)), 9))
+"""Of a user of whom nothing is known: a Beta distribution, over the grid."""
+PRIOR_MEAN = round(sum(g * share for g, share in zip(GRID, PRIOR, strict=True)) / sum(PRIOR), 4)
+PRIOR_USERS = 10
 FLOOR = 0.5
 """Nobody's word counts as its opposite."""
 FOLDS = 3
-MODEL_ROUNDS = 2
-ROUNDS = 10
+MODEL_ROUNDS = 3
+ROUNDS = 15
 FITTED_VOTES = 20_000
 """A fair draw of this many votes is enough for the model, and bounds its cost."""
 FEWEST_VOTES = 50
@@ -79,22 +88,31 @@ class Ballot:
     """1 for votes that the model may be fitted on."""
 
 
+@dataclass(frozen=True)
+class Crowd:
+    """By user: the posterior mean of the reliability, and the probability that it is below one half."""
+
+    right: Floats
+    below: Floats
+
+
 def estimate_reliability(votes: Sequence[Vote]) -> Reliability:
     """Every voting user's reliability; the same for the same votes in any order that `derive_votes` gives."""
     if not votes:
         return Reliability({}, 0.0)
     names = sorted({vote.user for vote in votes})
     ballot = _count_votes(votes, {name: number for number, name in enumerate(names)})
-    right = np.full(len(names), PRIOR_MEAN)
-    correct = np.zeros(len(votes))
+    population = np.array(PRIOR)
+    crowd = Crowd(np.full(len(names), PRIOR_MEAN), np.zeros(len(names)))
     temperature = 0.0
     for _ in range(MODEL_ROUNDS):
-        logits = _predict(ballot, right)
-        temperature = _choose_temperature(logits, ballot, right)
+        logits = _predict(ballot, crowd.right)
+        temperature = _choose_temperature(logits, ballot, crowd.right)
         for _ in range(ROUNDS):
-            correct = _judge(ballot, right, temperature * logits)
-            right = _update(ballot.users, correct, len(names))
-    return Reliability(_describe(names, ballot.users, correct, right), temperature)
+            posterior = _judge_users(ballot, _judge_votes(ballot, crowd.right, temperature * logits), population)
+            population = _update_population(posterior)
+            crowd = _describe_crowd(posterior)
+    return Reliability(_describe(names, ballot.users, crowd), temperature)
 
 
 def _count_votes(votes: Sequence[Vote], users: Mapping[str, int]) -> Ballot:
@@ -141,27 +159,50 @@ def _choose_temperature(logits: Floats, ballot: Ballot, right: Floats) -> float:
     return max(TEMPERATURES, key=score)
 
 
-def _judge(ballot: Ballot, right: Floats, logits: Floats) -> Floats:
-    """q: the probability that each vote is right."""
+def _judge_votes(ballot: Ballot, right: Floats, logits: Floats) -> Floats:
+    """p: the probability that each vote is right, by everything but itself."""
     r = right[ballot.users]
     says = ballot.signs * np.maximum(np.log(r / (1 - r)), 0.0)
     others = np.bincount(ballot.items, says)[ballot.items] - says
-    p = sigmoid(ballot.signs * (logits + others + ballot.offsets))
-    return r * p / (r * p + (1 - r) * (1 - p))
+    return sigmoid(ballot.signs * (logits + others + ballot.offsets))
 
 
-def _update(users: Integers, correct: Floats, count: int) -> Floats:
-    totals = np.bincount(users, correct, count)
-    votes = np.bincount(users, minlength=count)
-    return np.round(np.clip((PRIOR[0] + totals) / (sum(PRIOR) + votes), 0.02, 0.98), 9)
+def _judge_users(ballot: Ballot, p: Floats, population: Floats) -> list[Floats]:
+    """For each point of the grid, the probability that it is each user's reliability."""
+    scores = [
+        np.log(share) + np.bincount(ballot.users, np.log(g * p + (1 - g) * (1 - p)))
+        for g, share in zip(GRID, population, strict=True)
+    ]
+    highest = np.maximum.reduce(scores)
+    unscaled = [np.exp(score - highest) for score in scores]
+    total = _add(unscaled)
+    return [part / total for part in unscaled]
 
 
-def _describe(names: Sequence[str], users: Integers, correct: Floats, right: Floats) -> dict[str, Rater]:
+def _add(parts: Sequence[Floats]) -> Floats:
+    """In their order, so that it gives the same digits everywhere."""
+    total = np.zeros_like(parts[0])
+    for part in parts:
+        total = total + part
+    return total
+
+
+def _update_population(posterior: Sequence[Floats]) -> Floats:
+    nobody = np.zeros(len(posterior[0]), np.int64)
+    seen = np.array([np.bincount(nobody, of_users)[0] for of_users in posterior])
+    shares: Floats = np.round((PRIOR_USERS * np.array(PRIOR) + seen) / (PRIOR_USERS + len(nobody)), 12)
+    return np.maximum(shares, 1e-12)
+
+
+def _describe_crowd(posterior: Sequence[Floats]) -> Crowd:
+    right = _add([g * of_users for g, of_users in zip(GRID, posterior, strict=True)])
+    below = _add([of_users for g, of_users in zip(GRID, posterior, strict=True) if g < FLOOR])
+    return Crowd(np.round(right, 9), np.round(below, 6))
+
+
+def _describe(names: Sequence[str], users: Integers, crowd: Crowd) -> dict[str, Rater]:
     votes = np.bincount(users, minlength=len(names))
-    a = PRIOR[0] + np.bincount(users, correct, len(names))
-    b = sum(PRIOR) + votes - a
-    below = np.round(stats.beta.cdf(0.5, a, b), 6)
     return {
-        name: Rater(name, int(votes[at]), round_figure(float(right[at])), bool(below[at] >= CONTRARY))
+        name: Rater(name, int(votes[at]), round_figure(float(crowd.right[at])), bool(crowd.below[at] >= CONTRARY))
         for at, name in enumerate(names)
     }

@@ -59,15 +59,16 @@ def make_history(votes: Iterable[tuple[PairEvidence, Said]]) -> History:
     return History([pair for pair, _ in cast], [], {said.event_id: said for _, said in cast}, {})
 
 
-def make_crowd(seed: int = 0, contrary: int = 4, users: int = 20, votes: int = 30) -> History:
-    """Every user votes on items of a small pool; the first few say the opposite of the truth nine times in ten."""
+def make_crowd(seed: int = 0, contrary: int = 4, users: int = 20, votes: int = 30, flip: float = 0.9) -> History:
+    """Every user votes on items of a small pool; the first few say the opposite of the truth nine times in ten, or as
+    often as `flip` says."""
     rng = random.Random(seed)
     return make_history(
         vote(
             100 * user + number,
             f"user{user:02d}",
             item,
-            right=rng.random() >= (0.9 if user < contrary else 0.02),
+            right=rng.random() >= (flip if user < contrary else 0.02),
             first=rng.random() < 0.5,
         )
         for user in range(users)

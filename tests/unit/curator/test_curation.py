@@ -1,6 +1,7 @@
 """All evidence weighed together: who is believed, what each rule is worth, what is set aside."""
 
 import random
+import statistics
 from dataclasses import replace
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from services.curator.domain.epsilon import combine, remove
 from services.curator.domain.evidence import History, Said
 from services.curator.domain.position import correct_for_position, fit_position_bias
 from services.curator.domain.quarantine import Decisions, derive_quarantine
+from services.curator.domain.reliability import PRIOR_MEAN
 from services.curator.domain.rules import CROSS_USER_CONTRAST, SAME_USER_CONTRAST
 from services.curator.domain.staleness import calculate_ages, calculate_staleness
 from tests.unit.curator.shop_votes import MORNING, make_crowd, make_history, make_item, vote
@@ -31,6 +33,19 @@ def test_contrary_users_are_found_and_believed_less() -> None:
     assert sum(one.item.chosen == better[one.item.prompt_hash] for one in kept) / len(kept) > 0.98
 
 
+def test_the_same_disagreements_weigh_more_where_many_users_guess() -> None:
+    """Ten votes each. In both crowds the last half of the users is right; in one, the first half tosses coins."""
+    suspicious, trusting = (
+        curate(make_crowd(seed=5, contrary=10, users=20, votes=10, flip=flip), NOBODY).reliability.raters
+        for flip in (0.5, 0.02)
+    )
+    names = [f"user{number:02d}" for number in range(20)]
+    guessing, honest = names[:10], names[10:]
+    assert statistics.fmean(suspicious[name].reliability for name in guessing) < 0.65
+    assert statistics.fmean(suspicious[name].reliability for name in honest) > 0.85
+    assert min(trusting[name].reliability for name in names) > 0.8
+
+
 def test_users_who_are_contrary_in_the_same_way_are_shown_as_one_taste() -> None:
     largest = curate(make_crowd(), NOBODY).tastes[0]
     assert len(largest.users) >= 3
@@ -46,7 +61,7 @@ def test_the_order_of_the_evidence_changes_no_figure() -> None:
 
 def test_one_vote_alone_leaves_its_user_at_the_prior() -> None:
     curated = curate(make_history([vote(1, "ines", 1)]), NOBODY)
-    assert curated.reliability.raters["ines"].reliability == 0.85
+    assert curated.reliability.raters["ines"].reliability == PRIOR_MEAN
     assert [one.epsilon for one in curated.pairs] == [pytest.approx(0.0677, abs=0.02)]
 
 
