@@ -1,9 +1,10 @@
-"""The broker that commands work on."""
+"""The broker that commands work on, and the secret under which its deployment hashes users."""
 
 import os
 
 from local.errors import StackFailed
 from local.layout import find_home
+from shared.settings import Settings, load_settings
 
 
 def find_broker() -> tuple[str, str]:
@@ -23,3 +24,15 @@ def find_broker() -> tuple[str, str]:
             f"{find_home()}"
         )
     return stack.connections.kafka_bootstrap_servers, stack.connections.topic_prefix
+
+
+def find_user_hash_secret() -> str:
+    """`HELIOTROPE_USER_HASH_SECRET`, else that of the local stack if the broker is its; empty if there is none."""
+    if configured := load_settings(Settings).user_hash_secret.get_secret_value():
+        return configured
+    if os.environ.get("HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS"):
+        return ""
+    from local.stack import Stack
+
+    stack = Stack.find()
+    return stack.secrets.user_hash_secret if stack.layout.secrets.exists() else ""

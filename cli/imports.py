@@ -11,12 +11,13 @@ from uuid import UUID, uuid5
 import typer
 from rich.console import Console
 
-from cli.broker import find_broker
+from cli.broker import find_broker, find_user_hash_secret
 from cli.errors import clear_errors
 from local.errors import StackFailed
 from shared.bus import encode
 from shared.bus.kafka import KafkaBusProducer
 from shared.events import Choice, FeedbackReceived, InteractionRecorded, Message
+from shared.ids import calculate_user_hash
 
 NAMESPACE = UUID("6f1b2a4e-4c1d-5b0a-9d3e-2f7c8a1e5b60")
 """Of the ids that follow from content."""
@@ -61,19 +62,23 @@ def _parse(line: str, number: int) -> Mapping[str, Any]:
 
 
 def derive_events(
-    row: Mapping[str, Any], number: int, *, source: str, at: datetime
+    row: Mapping[str, Any], number: int, *, source: str, at: datetime, secret: str = ""
 ) -> tuple[InteractionRecorded, InteractionRecorded, FeedbackReceived]:
     """Two answers and the choice between them, under ids that follow from their content: importing the same row again
     changes nothing, and the rules, splits, caps and redaction treat it as they treat any evidence.
 
     `prompt` is a text or messages; `chosen` and `rejected` are texts or messages of which the last one is the answer.
+    `user_id` (or `user`), where there is one, is replaced by the same keyed hash as everywhere, so that caps,
+    reliability and erasure know whose preference it is.
 
     Raises:
         StackFailed: a field is missing or of another shape.
     """
     messages = _read_prompt(row.get("prompt"), number)
     answers = [_read_answer(row.get(side), side, number) for side in ("chosen", "rejected")]
-    content = json.dumps([source, messages, answers], sort_keys=True, ensure_ascii=False)
+    user = _read_user(row, number, secret)
+    said_by = [] if user is None else [user]
+    content = json.dumps([source, messages, answers, *said_by], sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
     chosen_id, rejected_id, event_id = (uuid5(NAMESPACE, f"{digest}:{part}") for part in ("chosen", "rejected", "said"))
     metadata = {"imported": {"source": source, "row": digest}}
@@ -85,6 +90,7 @@ def derive_events(
             model_version=f"imported:{source}",
             served_at=at,
             key_id="import",
+            user=user,
             metadata=metadata,
         )
         for key, answer in zip((chosen_id, rejected_id), answers, strict=True)
@@ -98,9 +104,23 @@ def derive_events(
         received_at=at,
         occurred_at=at,
         key_id="import",
+        user=user,
         metadata=metadata,
     )
     return chosen, rejected, said
+
+
+def _read_user(row: Mapping[str, Any], number: int, secret: str) -> str | None:
+    """The keyed hash of a row's user; None for a row without one."""
+    name = "user_id" if row.get("user_id") is not None else "user"
+    value = row.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise StackFailed(f"row {number}: {name} must be a text or a whole number")
+    if not secret:
+        raise StackFailed(f"row {number} has a {name}: set HELIOTROPE_USER_HASH_SECRET to the deployment's secret")
+    return calculate_user_hash(str(value), None, secret)
 
 
 def _read_prompt(value: object, number: int) -> list[Message]:
@@ -128,12 +148,14 @@ def import_file(
     ] = "",
     at: Annotated[datetime | None, typer.Option(help="When it was collected. Default: 1 January 2000.")] = None,
 ) -> None:
-    """Import preference pairs. Importing the same rows again changes nothing."""
+    """Import preference pairs, with their users where a row has a user_id. Importing the same rows again changes
+    nothing."""
     with clear_errors():
         bootstrap, prefix = find_broker()
+        secret = find_user_hash_secret()
         when = (at or datetime(2000, 1, 1)).replace(tzinfo=UTC)  # noqa: DTZ001 - typer's datetimes have no zone
         rows = [
-            derive_events(row, number, source=source or file.stem, at=when)
+            derive_events(row, number, source=source or file.stem, at=when, secret=secret)
             for number, row in enumerate(read_rows(file), 1)
         ]
         producer = KafkaBusProducer(bootstrap, client_id="heliotrope-import", deadline_seconds=ACK_DEADLINE_SECONDS)

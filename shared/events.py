@@ -7,7 +7,7 @@ attributes in the record's headers (see `shared.bus`). A new field is optional: 
 import hashlib
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import msgspec
 from msgspec import Meta
@@ -295,6 +295,11 @@ def calculate_content_hash(event: InteractionRecorded | FeedbackReceived) -> str
 def calculate_prompt_hash(messages: list[Message]) -> str:
     """SHA-256 (hex) of the canonical messages: two prompts are the same when these are equal."""
     return hashlib.sha256(_canonical.encode(messages)).hexdigest()
+
+
+def scope_id(event_id: UUID, key_id: str) -> UUID:
+    """Of an id that several API keys use, the one that is this key's alone."""
+    return uuid5(event_id, key_id)
 
 
 def effective_time(event: FeedbackReceived) -> datetime:

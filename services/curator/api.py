@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 
+from services.curator.cursors import decode_cursor, encode_cursor
 from services.curator.handlers.lineage import Kind, trace
 from services.curator.handlers.retrain import request_retrain
 from services.curator.handlers.summary import summarize
@@ -48,8 +49,9 @@ def create_router(sessions: SessionFactory) -> APIRouter:
         split: Literal["train", "validation", "gate"] | None = None,
         state: Literal["active", "contested", "refused"] | None = None,
         limit: Limit = 100,
+        after: Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before")] = None,
     ) -> PairList:
-        """Newest first."""
+        """Newest first, a page at a time."""
         with sessions() as session:
             rows = derived.list_pairs(
                 session,
@@ -58,10 +60,14 @@ def create_router(sessions: SessionFactory) -> APIRouter:
                 rule=rule,
                 split=split,
                 state=state,
-                limit=limit,
+                limit=limit + 1,
+                after=decode_cursor(after) if after is not None else None,
             )
             views = [PairInSplit(**PairView.model_validate(pair).model_dump(), split=where) for pair, where in rows]
-            return PairList(pairs=views)
+            last = views[limit - 1] if len(views) > limit else None
+            return PairList(
+                pairs=views[:limit], next_cursor=encode_cursor(last.created_at, last.pair_id) if last else None
+            )
 
     @router.get("/datasets")
     def list_datasets(limit: Limit = 100) -> DatasetList:

@@ -35,6 +35,8 @@ class PairInSplit(PairView):
 
 class PairList(BaseModel):
     pairs: list[PairInSplit]
+    next_cursor: str | None
+    """Given as `after`, the following page; None on the last one."""
 
 
 class DatasetView(View):

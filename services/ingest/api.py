@@ -157,4 +157,5 @@ def _load_feedback(sessions: SessionFactory, interaction_id: UUID, sender: Sende
 def _show(row: Feedback) -> dict[str, Any]:
     """The event as it was sent, with the time at which it counts."""
     said = row.event.get("feedback", {})
-    return {"event_id": row.event_id, "happened_at": row.happened_at, **said, "metadata": row.event.get("metadata")}
+    event_id = row.event.get("event_id", row.event_id)
+    return {"event_id": event_id, "happened_at": row.happened_at, **said, "metadata": row.event.get("metadata")}

@@ -6,18 +6,20 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from shared.events import scope_id
 from shared.tables.curator import Feedback, Interaction
 
 
 def find_feedback_hashes(session: Session, key_id: str, event_ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Content hashes of the events that stand under these ids, of those that the curator knows."""
-    query = select(Feedback.event_id, Feedback.content_hash)
-    rows = session.execute(query.where(Feedback.event_id.in_(event_ids), Feedback.key_id == key_id))
-    return {key: value for key, value in rows}  # noqa: C416 - a Row is not a pair to mypy
+    """Content hashes of the key's events with these ids, of those that the curator knows and stored as they came."""
+    stored = {scope_id(event_id, key_id): event_id for event_id in event_ids} | {key: key for key in event_ids}
+    query = select(Feedback.event_id, Feedback.content_hash).where(~Feedback.redacted)
+    rows = session.execute(query.where(Feedback.event_id.in_(stored), Feedback.key_id == key_id))
+    return {stored[key]: value for key, value in rows}
 
 
 def find_interaction_hashes(session: Session, key_id: str, interaction_ids: Sequence[UUID]) -> dict[UUID, str]:
-    query = select(Interaction.interaction_id, Interaction.content_hash)
+    query = select(Interaction.interaction_id, Interaction.content_hash).where(~Interaction.redacted)
     rows = session.execute(query.where(Interaction.interaction_id.in_(interaction_ids), Interaction.key_id == key_id))
     return {key: value for key, value in rows}  # noqa: C416 - a Row is not a pair to mypy
 

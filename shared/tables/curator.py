@@ -4,7 +4,17 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, CheckConstraint, ForeignKeyConstraint, Index, Sequence, UniqueConstraint, Uuid
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    ForeignKeyConstraint,
+    Index,
+    Sequence,
+    UniqueConstraint,
+    Uuid,
+    false,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -14,6 +24,8 @@ SCHEMA = {"schema": "curator"}
 DERIVED = Sequence("derived_sequence", schema="curator", metadata=Base.metadata)
 SPLIT_CHECK = "split IN ('train', 'validation', 'gate')"
 
+Redacted = Annotated[bool, mapped_column(server_default=false())]
+"""Personal data was taken out: `content_hash` is not that of what the client sent."""
 DerivedSequence = Annotated[int, mapped_column(BigInteger, server_default=DERIVED.next_value())]
 
 
@@ -67,10 +79,15 @@ class Interaction(Base):
     content_hash: Mapped[str]
     event: Mapped[dict[str, Any]]
     """The whole `InteractionRecorded`, less messages and answer, which stand in their own columns."""
+    redacted: Mapped[Redacted]
 
 
 class Feedback(Base):
-    """One feedback event. `parked` while an interaction that it needs has not arrived."""
+    """One feedback event. `parked` while an interaction that it needs has not arrived.
+
+    `event_id` is the client's, unless another API key uses the same one: then the event of the smallest key id keeps
+    it, and the others stand under `shared.events.scope_id`.
+    """
 
     __tablename__ = "feedback"
     __table_args__ = (
@@ -93,7 +110,8 @@ class Feedback(Base):
     content_hash: Mapped[str]
     state: Mapped[str]
     event: Mapped[dict[str, Any]]
-    """The whole `FeedbackReceived`."""
+    """The whole `FeedbackReceived`, with the client's id."""
+    redacted: Mapped[Redacted]
 
 
 class ConflictingEvent(Base):
@@ -117,6 +135,7 @@ class Pair(Base):
         CheckConstraint("epsilon >= 0 AND epsilon <= 0.5", name="epsilon"),
         ForeignKeyConstraint(["prompt_hash"], ["curator.prompts.prompt_hash"]),
         Index("ix_pairs_prompt_hash", "prompt_hash"),
+        Index("ix_pairs_created_at", "created_at"),
         SCHEMA,
     )
 

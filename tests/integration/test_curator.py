@@ -1,5 +1,6 @@
 """The curator against a real Postgres: what arrives in any order becomes the same dataset."""
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ from shared.http import create_app
 from shared.ids import new_id
 from shared.settings import Settings
 from shared.tables import trainer
+from shared.tables.access import ApiKey
 from shared.tables.curator import (
     ConflictingEvent,
     Dataset,
@@ -123,7 +125,7 @@ def asked(number: int, question: str, answer: str, *, user: str = "ines", versio
     )
 
 
-def said(event: int, about: int, feedback: AnyFeedback, *, user: str = "ines") -> FeedbackReceived:
+def said(event: int, about: int, feedback: AnyFeedback, *, user: str | None = "ines") -> FeedbackReceived:
     return FeedbackReceived(
         event_id=UUID(int=100_000 + event),
         interaction_id=UUID(int=about),
@@ -397,3 +399,68 @@ def test_pairs_are_found_by_their_filters_and_counted(caller: Caller, curator: C
     assert summary["events"] == {"choice": 1}
     assert summary["pairs"]["by_rule"] == {"choice": 1}
     assert summary["pairs"]["by_rule_and_split"] == {"choice": summary["pairs"]["by_split"]}
+
+
+def test_pages_of_pairs_hold_each_pair_once_newest_first(caller: Caller, curator: Curator) -> None:
+    history = invent_history(random.Random(10))
+    for start in range(0, len(history), 40):
+        curator.hear(*history[start : start + 40])
+    everything = [pair["pair_id"] for pair in caller.get("/v1/pairs?limit=1000").json()["pairs"]]
+    assert len(everything) > 20
+    found, page = [], caller.get("/v1/pairs?limit=7").json()
+    while page["next_cursor"] is not None:
+        found += [pair["pair_id"] for pair in page["pairs"]]
+        page = caller.get(f"/v1/pairs?limit=7&after={page['next_cursor']}").json()
+    assert found + [pair["pair_id"] for pair in page["pairs"]] == everything
+    assert caller.get(f"/v1/pairs?limit={len(everything)}").json()["next_cursor"] is None
+    chosen = caller.get("/v1/pairs?limit=2&rule=edit").json()
+    following = caller.get(f"/v1/pairs?limit=2&rule=edit&after={chosen['next_cursor']}").json()
+    assert {pair["rule"] for pair in following["pairs"]} == {"edit"}
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "bm90IGEgY3Vyc29y", "MjAyNi0wMS0wMVQwMDowMDowMCBhYmM", "\u00e9\u00e9", "a" * 501]
+)
+def test_a_cursor_of_somebodys_own_making_is_refused_by_name(caller: Caller, cursor: str) -> None:
+    answer = caller.get(f"/v1/pairs?after={cursor}")
+    assert answer.status_code == 422
+    assert "after" in json.dumps(answer.json()["errors"])
+
+
+def test_two_keys_that_use_one_event_id_do_not_swallow_each_other(curator: Curator) -> None:
+    texts = ("On its way to you.", "No idea at all, sorry.")
+    histories = []
+    for key_id, question, first in (("b0", "Where is it?", 1), ("a0", "Is it here?", 3)):
+        served = [asked(first + at, question, text) for at, text in enumerate(texts)]
+        event = msgspec.structs.replace(chose(1, first, first + 1, first), key_id=key_id)
+        histories.append([*served, event])
+    curator.hear(adopted(), *histories[0])
+    curator.hear(*histories[1])
+    curator.hear(*histories[0], *histories[1])
+    stored = {row.key_id: row for row in curator.read(Feedback)}
+    assert {row.event["event_id"] for row in stored.values()} == {str(UUID(int=100_001))}
+    assert stored["a0"].event_id == UUID(int=100_001)
+    assert curator.read(ConflictingEvent) == []
+    pairs = {pair.pair_id: pair.evidence for pair in curator.read(Pair)}
+    assert sorted(pairs.values()) == sorted([[row.event_id] for row in stored.values()])
+    curator.forget()
+    curator.hear(*histories[1], *histories[0])
+    assert {pair.pair_id: pair.evidence for pair in curator.read(Pair)} == pairs
+
+
+def test_lineage_of_an_id_that_two_keys_used_shows_both(caller: Caller, curator: Curator) -> None:
+    with curator.sessions() as session:
+        keys = sorted(session.scalars(select(ApiKey.key_id)))[:2]
+    for key_id, first in zip(keys, (1, 3), strict=True):
+        curator.hear(
+            asked(first, f"Where is {first}?", "On its way to you."),
+            asked(first + 1, f"Where is {first}?", "No idea, sorry."),
+        )
+        curator.hear(msgspec.structs.replace(chose(1, first, first + 1, first), key_id=key_id))
+    assert len(caller.get(f"/v1/lineage/event/{UUID(int=100_001)}").json()["pairs"]) == 2
+
+
+def test_what_an_app_says_without_a_user_is_its_users_word(curator: Curator) -> None:
+    curator.hear(asked(1, "Where is it?", "On its way to you."), asked(2, "Where is it?", "No idea at all, sorry."))
+    curator.hear(said(1, 1, Thumb(value="up"), user=None), said(2, 2, Thumb(value="down"), user=None))
+    assert [pair.rule for pair in curator.read(Pair)] == ["same_user_contrast"]

@@ -17,7 +17,14 @@ from services.ingest.settings import IngestSettings, SharedSettings
 from shared.auth import create_key
 from shared.bus import decode
 from shared.bus.kafka import KafkaBusConsumer, create_topics
-from shared.events import FeedbackReceived, InteractionRecorded, Thumb, calculate_content_hash, calculate_prompt_hash
+from shared.events import (
+    FeedbackReceived,
+    InteractionRecorded,
+    Thumb,
+    calculate_content_hash,
+    calculate_prompt_hash,
+    scope_id,
+)
 from shared.ids import new_id
 from shared.tables import curator
 
@@ -190,6 +197,20 @@ def test_an_id_that_the_curator_has_with_another_body_is_409(room: Room):
     other = thumb(interaction_id, event_id=str(known.event_id), metadata={"page": "cart"})
     store_hash = room.post("/v1/feedback", other)
     assert (store_hash.status_code, store_hash.json()["event_id"]) == (409, str(known.event_id))
+
+
+def test_a_retry_of_what_was_redacted_is_no_conflict_and_another_keys_id_none_either(room: Room):
+    interaction_id = new_id()
+    redacted, moved = hear(room, interaction_id), hear(room, interaction_id)
+    store(room, interaction_id, redacted, moved)
+    with room.sessions() as session, session.begin():
+        session.get_one(curator.Feedback, redacted.event_id).redacted = True
+        session.get_one(curator.Feedback, moved.event_id).event_id = scope_id(moved.event_id, moved.key_id)
+    for known, status in ((redacted, 202), (moved, 409)):
+        other = thumb(interaction_id, event_id=str(known.event_id), metadata={"page": "cart"})
+        assert room.post("/v1/feedback", other).status_code == status
+    response = room.client.get("/v1/feedback", params={"interaction_id": str(interaction_id)}, headers=room.headers())
+    assert {said["event_id"] for said in response.json()["events"]} == {str(redacted.event_id), str(moved.event_id)}
 
 
 def test_only_listed_origins_may_call_from_a_browser(room: Room):

@@ -1,7 +1,7 @@
-"""Evidence as it arrives, and which body stands when an id comes with more than one."""
+"""Evidence as it arrives, which body stands when an id comes with more than one, and whose an id is."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -11,6 +11,7 @@ from shared.events import (
     InteractionRecorded,
     calculate_content_hash,
     calculate_prompt_hash,
+    scope_id,
 )
 
 
@@ -19,10 +20,11 @@ class ArrivedInteraction:
     event: InteractionRecorded
     prompt_hash: str
     content_hash: str
+    redacted: bool = False
 
     @classmethod
-    def of(cls, event: InteractionRecorded) -> "ArrivedInteraction":
-        return cls(event, calculate_prompt_hash(event.messages), calculate_content_hash(event))
+    def of(cls, event: InteractionRecorded, *, redacted: bool = False) -> "ArrivedInteraction":
+        return cls(event, calculate_prompt_hash(event.messages), calculate_content_hash(event), redacted)
 
     @property
     def key(self) -> UUID:
@@ -33,14 +35,17 @@ class ArrivedInteraction:
 class ArrivedFeedback:
     event: FeedbackReceived
     content_hash: str
+    redacted: bool = False
+    scoped: bool = False
+    """Another key's event has the id, so this one stands under another."""
 
     @classmethod
-    def of(cls, event: FeedbackReceived) -> "ArrivedFeedback":
-        return cls(event, calculate_content_hash(event))
+    def of(cls, event: FeedbackReceived, *, redacted: bool = False) -> "ArrivedFeedback":
+        return cls(event, calculate_content_hash(event), redacted)
 
     @property
     def key(self) -> UUID:
-        return self.event.event_id
+        return scope_id(self.event.event_id, self.event.key_id) if self.scoped else self.event.event_id
 
 
 Arrived = TypeVar("Arrived", ArrivedInteraction, ArrivedFeedback)
@@ -56,6 +61,34 @@ class Settled(Generic[Arrived]):
     """The id was taken by another body, which has to give way."""
     aside: list[Arrived] = field(default_factory=list)
     """Another body stands under the id."""
+
+
+def assign_ids(
+    arrived: Sequence[ArrivedFeedback], holders: Mapping[UUID, str]
+) -> tuple[list[ArrivedFeedback], dict[UUID, str]]:
+    """(the arrivals, under the ids that they are to have; {id to be given up: the key whose event gives it up}).
+
+    Ids are unique per API key. Of two keys that use the same one, the smaller key id keeps it and the other's events
+    are scoped, so that it does not matter who came first; `holders` says whose event stands under each of these ids.
+    """
+    keys: dict[UUID, set[str]] = {event_id: {key_id} for event_id, key_id in holders.items()}
+    for item in arrived:
+        keys.setdefault(item.event.event_id, set()).add(item.event.key_id)
+    contested = {event_id: min(found) for event_id, found in keys.items() if len(found) > 1}
+    if not contested:
+        return list(arrived), {}
+    assigned = [
+        replace(item, scoped=True)
+        if contested.get(item.event.event_id, item.event.key_id) != item.event.key_id
+        else item
+        for item in arrived
+    ]
+    given_up = {
+        event_id: holders[event_id]
+        for event_id, keeper in contested.items()
+        if event_id in holders and holders[event_id] != keeper
+    }
+    return assigned, given_up
 
 
 def settle(arrived: Iterable[Arrived], standing: Mapping[UUID, str]) -> Settled[Arrived]:

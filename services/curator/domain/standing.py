@@ -2,7 +2,17 @@
 
 from uuid import UUID
 
-from shared.events import Choice, FeedbackReceived, Regenerate, Retract, effective_time
+import msgspec
+
+from shared.events import Choice, FeedbackReceived, Regenerate, Retract, effective_time, scope_id
+
+
+def attribute(event: FeedbackReceived, event_id: UUID, owner: str | None) -> FeedbackReceived:
+    """The event as evidence: under the id that it stands under, and, if it does not say whose it is, as that of the
+    user (else of the conversation) to whom the answer was given."""
+    if event.event_id == event_id and (event.user is not None or owner is None):
+        return event
+    return msgspec.structs.replace(event, event_id=event_id, user=event.user or owner)
 
 
 def list_interactions(event: FeedbackReceived) -> tuple[UUID, ...]:
@@ -26,7 +36,7 @@ def derive_standing(events: list[FeedbackReceived]) -> list[FeedbackReceived]:
         target.event_id
         for event in events
         if isinstance(event.feedback, Retract)
-        and (target := by_id.get(event.feedback.retracted_event_id)) is not None
+        and (target := _find_target(event, event.feedback, by_id)) is not None
         and target.user == event.user
         and event.interaction_id in list_interactions(target)
     }
@@ -35,6 +45,14 @@ def derive_standing(events: list[FeedbackReceived]) -> list[FeedbackReceived]:
         if event.event_id not in withdrawn and not isinstance(event.feedback, Retract):
             latest[event.user, _subject(event), type(event.feedback)] = event
     return sorted(latest.values(), key=lambda event: event.event_id)
+
+
+def _find_target(
+    event: FeedbackReceived, retraction: Retract, by_id: dict[UUID, FeedbackReceived]
+) -> FeedbackReceived | None:
+    """A key's own event under the id that it named goes before another key's."""
+    named = retraction.retracted_event_id
+    return by_id.get(scope_id(named, event.key_id)) or by_id.get(named)
 
 
 def _subject(event: FeedbackReceived) -> frozenset[UUID]:

@@ -6,10 +6,18 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from services.curator import metrics
-from services.curator.domain.arrivals import ArrivedFeedback, ArrivedInteraction, Settled, find_earlier, settle
+from services.curator.domain.arrivals import (
+    ArrivedFeedback,
+    ArrivedInteraction,
+    Settled,
+    assign_ids,
+    find_earlier,
+    settle,
+)
 from services.curator.domain.splitting import derive_cell, derive_split
 from services.curator.domain.standing import list_interactions
 from services.curator.repository import batches
+from services.curator.repository.batches import StandingFeedback
 
 
 def store_interactions(session: Session, arrived: Sequence[ArrivedInteraction]) -> set[str]:
@@ -77,11 +85,12 @@ def store_feedback(session: Session, arrived: Sequence[ArrivedFeedback]) -> set[
     """
     if not arrived:
         return set()
-    standing = batches.load_feedback_standing(session, {item.key for item in arrived})
-    settled = settle(arrived, {key: content_hash for key, (content_hash, _) in standing.items()})
+    arrived, standing, moved = _make_room(session, arrived)
+    settled = settle(arrived, {key: known.content_hash for key, known in standing.items()})
     displaced = batches.load_feedback_bodies(session, [item.key for item in settled.replacing])
     gone = {key for key, *_ in displaced}
-    earlier = find_earlier(arrived, {key: known for key, known in standing.items() if key not in gone})
+    received = {key: (known.content_hash, known.received_at) for key, known in standing.items() if key not in gone}
+    earlier = find_earlier(arrived, received)
     written = [*settled.new, *settled.replacing, *earlier]
     prompts = batches.load_prompts_of(
         session, {*_list_needed(written), *(interaction_id for _, _, interaction_id, _ in displaced)}
@@ -98,11 +107,19 @@ def store_feedback(session: Session, arrived: Sequence[ArrivedFeedback]) -> set[
     _keep_aside(session, "feedback", settled)
     touched = {interaction_id for _, _, interaction_id, _ in displaced}
     touched |= {item.event.interaction_id for item in written if states[item.key] == "attached"}
-    return {prompts[key] for key in touched if key in prompts}
+    return moved | {prompts[key] for key in touched if key in prompts}
 
 
-def _choose_state(item: ArrivedFeedback, known: Mapping[UUID, str]) -> str:
-    return "attached" if all(key in known for key in list_interactions(item.event)) else "parked"
+def _make_room(
+    session: Session, arrived: Sequence[ArrivedFeedback]
+) -> tuple[Sequence[ArrivedFeedback], Mapping[UUID, StandingFeedback], set[str]]:
+    """(the arrivals under the ids that they are to have, what stands under those, groups in which an id changed)."""
+    standing = batches.load_feedback_standing(session, {item.key for item in arrived})
+    assigned, given_up = assign_ids(arrived, {key: known.key_id for key, known in standing.items()})
+    moved = batches.move_feedback(session, given_up) if given_up else set()
+    if given_up or any(item.scoped for item in assigned):
+        standing = batches.load_feedback_standing(session, {item.key for item in assigned})
+    return assigned, standing, moved
 
 
 def _list_needed(arrived: Iterable[ArrivedFeedback]) -> set[UUID]:

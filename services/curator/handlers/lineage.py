@@ -41,10 +41,11 @@ def trace(session: Session, kind: Kind, subject: str) -> Lineage:
 
 
 def trace_event(session: Session, subject: str) -> Lineage:
-    event_id = _parse(subject)
-    if not lineage.exists_event(session, event_id):
+    events = lineage.list_events_named(session, _parse(subject))
+    if not events:
         raise NotFound(f"no event {subject}")
-    return _go_forward(session, lineage.list_pairs_of_event(session, event_id), events=[event_id])
+    pairs = {pair for event_id in events for pair in lineage.list_pairs_of_event(session, event_id)}
+    return _go_forward(session, sorted(pairs), events=events)
 
 
 def trace_pair(session: Session, subject: str) -> Lineage:

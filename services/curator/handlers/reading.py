@@ -15,7 +15,7 @@ def read_interaction(event: InteractionRecorded) -> ArrivedInteraction:
         raise InvalidRequest("served_at has no time zone")
     event, found = redact_interaction(event)
     _count(found)
-    return ArrivedInteraction.of(event)
+    return ArrivedInteraction.of(event, redacted=bool(found))
 
 
 def read_feedback(event: FeedbackReceived) -> ArrivedFeedback:
@@ -24,7 +24,7 @@ def read_feedback(event: FeedbackReceived) -> ArrivedFeedback:
         raise InvalidRequest("a time without a zone")
     event, found = redact_feedback(event)
     _count(found)
-    return ArrivedFeedback.of(event)
+    return ArrivedFeedback.of(event, redacted=bool(found))
 
 
 def _count(found: Counter[str]) -> None:

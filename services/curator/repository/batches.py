@@ -1,6 +1,7 @@
 """What a batch of evidence reads and writes: one statement for all of it each, on the session's own connection."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -11,9 +12,9 @@ from psycopg import sql
 from sqlalchemy.orm import Session
 
 from services.curator.domain.arrivals import ArrivedFeedback, ArrivedInteraction
-from services.curator.domain.standing import list_interactions
+from services.curator.domain.standing import attribute, list_interactions
 from shared.db import ConcurrentChange
-from shared.events import FeedbackReceived, InteractionRecorded, effective_time
+from shared.events import FeedbackReceived, InteractionRecorded, effective_time, scope_id
 
 _encoder = msgspec.json.Encoder()
 
@@ -32,6 +33,7 @@ INTERACTION_COLUMNS = (
     "error",
     "content_hash",
     "event",
+    "redacted",
 )
 FEEDBACK_COLUMNS = (
     "event_id",
@@ -45,6 +47,7 @@ FEEDBACK_COLUMNS = (
     "content_hash",
     "state",
     "event",
+    "redacted",
 )
 
 
@@ -89,14 +92,32 @@ def load_interaction_hashes(session: Session, keys: Collection[UUID]) -> dict[UU
     return dict(cast("list[tuple[UUID, str]]", rows))
 
 
-def load_feedback_standing(session: Session, keys: Collection[UUID]) -> dict[UUID, tuple[str, datetime]]:
-    """(content hash, time of reception) of each of these that is stored."""
+@dataclass(frozen=True, slots=True)
+class StandingFeedback:
+    content_hash: str
+    received_at: datetime
+    key_id: str
+
+
+def load_feedback_standing(session: Session, keys: Collection[UUID]) -> dict[UUID, StandingFeedback]:
+    """What stands under each of these ids."""
     rows = fetch(
         session,
-        "SELECT event_id, content_hash, received_at FROM curator.feedback WHERE event_id = ANY(%s)",
+        "SELECT event_id, content_hash, received_at, key_id FROM curator.feedback WHERE event_id = ANY(%s)",
         keys,
     )
-    return {key: (content_hash, received_at) for key, content_hash, received_at in rows}
+    return {key: StandingFeedback(*row) for key, *row in rows}
+
+
+def move_feedback(session: Session, given_up: Mapping[UUID, str]) -> set[str]:
+    """Give the feedback of these (id: key id) the ids that are its key's alone; the prompt groups it belongs to."""
+    rows: list[tuple[Any, ...]] = []
+    for event_id, key_id in sorted(given_up.items()):
+        rows += connection_of(session).execute(
+            "UPDATE curator.feedback SET event_id = %s WHERE event_id = %s AND key_id = %s RETURNING interaction_id",
+            (scope_id(event_id, key_id), event_id, key_id),
+        )
+    return set(load_prompts_of(session, {interaction_id for (interaction_id,) in rows}).values())
 
 
 def load_prompts_of(session: Session, keys: Collection[UUID]) -> dict[UUID, str]:
@@ -243,6 +264,7 @@ def _interaction_row(item: ArrivedInteraction) -> tuple[object, ...]:
         event.error,
         item.content_hash,
         encode_without_text(event),
+        item.redacted,
     )
 
 
@@ -256,7 +278,7 @@ def encode_without_text(event: InteractionRecorded) -> str:
 def _feedback_row(item: ArrivedFeedback, state: str) -> tuple[object, ...]:
     event = item.event
     return (
-        event.event_id,
+        item.key,
         event.key_id,
         event.interaction_id,
         next(iter(list_interactions(event)[1:]), None),
@@ -267,20 +289,22 @@ def _feedback_row(item: ArrivedFeedback, state: str) -> tuple[object, ...]:
         item.content_hash,
         state,
         _encoder.encode(event).decode(),
+        item.redacted,
     )
 
 
 def load_events(session: Session, prompt_hashes: Collection[str]) -> list[FeedbackReceived]:
-    """The feedback whose own interaction is in one of these groups, and which waits for nothing, by id."""
+    """The feedback whose own interaction is in one of these groups, and which waits for nothing, as evidence, by id."""
     rows = fetch(
         session,
         """
-        SELECT feedback.event::text FROM curator.feedback JOIN curator.interactions USING (interaction_id)
+        SELECT feedback.event::text, event_id, interactions."user"
+        FROM curator.feedback JOIN curator.interactions USING (interaction_id)
         WHERE prompt_hash = ANY(%s) AND state = 'attached' ORDER BY event_id
         """,
         prompt_hashes,
     )
-    return [_decoder.decode(text) for (text,) in rows]
+    return [attribute(_decoder.decode(text), event_id, owner) for text, event_id, owner in rows]
 
 
 _decoder: msgspec.json.Decoder[FeedbackReceived] = msgspec.json.Decoder(FeedbackReceived)

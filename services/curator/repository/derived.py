@@ -1,11 +1,12 @@
 """Pairs and labels: what changes when their group's evidence does."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 from psycopg import sql
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from services.curator.domain.pairing import Derived
@@ -137,8 +138,9 @@ def list_pairs(
     split: str | None,
     state: str | None,
     limit: int,
+    after: tuple[datetime, str] | None = None,
 ) -> Sequence[tuple[Pair, str]]:
-    """(pair, split), newest first."""
+    """(pair, split), newest first; those that follow the pair with this (time of creation, id)."""
     query = select(Pair, Prompt.split).join(Prompt, Prompt.prompt_hash == Pair.prompt_hash)
     if interaction_id is not None:
         sides = (Pair.chosen_interaction_id == interaction_id, Pair.rejected_interaction_id == interaction_id)
@@ -151,7 +153,10 @@ def list_pairs(
     ):
         if value is not None:
             query = query.where(column == value)
-    rows = session.execute(query.order_by(Pair.created_at.desc(), Pair.pair_id).limit(limit))
+    order = (Pair.created_at, Pair.pair_id)
+    if after is not None:
+        query = query.where(tuple_(*order) < tuple_(*after))
+    rows = session.execute(query.order_by(*(column.desc() for column in order)).limit(limit))
     return [(pair, of_split) for pair, of_split in rows]
 
 

@@ -90,7 +90,7 @@ def load_said(session: Session, wanted: Collection[UUID]) -> dict[UUID, Said]:
     query = (
         select(
             Feedback.event_id,
-            Feedback.user,
+            func.coalesce(Feedback.user, Interaction.user),
             Feedback.happened_at,
             Feedback.type,
             said["value"].astext,

@@ -9,7 +9,9 @@ from sqlalchemy import Uuid, func, or_, select
 from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.orm import Session
 
+from shared.events import scope_id
 from shared.tables import trainer
+from shared.tables.access import ApiKey
 from shared.tables.curator import Feedback, Interaction, Label, Pair
 from shared.tables.erasures import DatasetItem, FrozenItem
 
@@ -25,8 +27,11 @@ class Served:
     count: int
 
 
-def exists_event(session: Session, event_id: UUID) -> bool:
-    return session.get(Feedback, event_id) is not None
+def list_events_named(session: Session, event_id: UUID) -> list[UUID]:
+    """The ids under which the events stand that clients sent under this one: more than one if several keys used it."""
+    keys = session.scalars(select(ApiKey.key_id))
+    named = [event_id, *(scope_id(event_id, key_id) for key_id in keys)]
+    return sorted(session.scalars(select(Feedback.event_id).where(Feedback.event_id.in_(named))))
 
 
 def load_version_of(session: Session, interaction_id: UUID) -> str | None:

@@ -14,13 +14,17 @@ from local.errors import StackFailed
 from services.curator.domain.pairing import derive_group
 from services.curator.domain.rules import Answer
 from shared.events import Choice, InteractionRecorded, calculate_prompt_hash
+from shared.ids import calculate_user_hash
 
 YEAR_2000 = datetime(2000, 1, 1, tzinfo=UTC)
 ROW = {"prompt": "Where is my lamp?", "chosen": "It is on its way to you.", "rejected": "No idea at all, sorry."}
 
 
-def derive(row: dict[str, Any], source: str = "team") -> Any:
-    return derive_events(row, 1, source=source, at=YEAR_2000)
+SECRET = "a secret of sixteen"
+
+
+def derive(row: dict[str, Any], source: str = "team", secret: str = SECRET) -> Any:
+    return derive_events(row, 1, source=source, at=YEAR_2000, secret=secret)
 
 
 def test_a_row_becomes_a_pair_with_its_provenance():
@@ -30,6 +34,24 @@ def test_a_row_becomes_a_pair_with_its_provenance():
     answers = {event.interaction_id: as_answer(event) for event in (chosen, rejected)}
     [pair] = derive_group(answers, [said]).pairs
     assert (pair.draft.chosen.text, pair.draft.rejected.text, pair.state) == (ROW["chosen"], ROW["rejected"], "active")
+
+
+def test_a_rows_user_is_the_user_that_front_ends_name_so():
+    ines, tomas = derive(ROW | {"user_id": "ines@shop"}), derive(ROW | {"user": "tomas@shop"})
+    assert {event.user for event in ines} == {calculate_user_hash("ines@shop", None, SECRET)}
+    assert {event.user for event in tomas} == {calculate_user_hash("tomas@shop", None, SECRET)}
+    assert ines[2].event_id != tomas[2].event_id != derive(ROW)[2].event_id
+    assert {event.user for event in derive(ROW | {"user_id": None})} == {None}
+    assert derive(ROW | {"user_id": 7})[2].user == calculate_user_hash("7", None, SECRET)
+
+
+def test_a_user_of_another_shape_or_without_a_secret_is_refused_by_name():
+    for value in (["ines"], "", 1.5, True):
+        with pytest.raises(StackFailed, match="row 1: user must be"):
+            derive(ROW | {"user": value})
+    with pytest.raises(StackFailed, match="HELIOTROPE_USER_HASH_SECRET") as refused:
+        derive(ROW | {"user_id": "ines@shop"}, secret="")
+    assert "ines" not in str(refused.value)
 
 
 def as_answer(event: InteractionRecorded) -> Answer:

@@ -23,7 +23,7 @@ from services.curator.domain.quarantine import Decisions, derive_quarantine
 from services.curator.domain.rows import FileName, Row, calculate_dataset_sha256, derive_rows
 from services.curator.domain.rules import Answer
 from services.curator.domain.snapshot import Caps, derive_snapshot
-from services.curator.domain.standing import list_interactions
+from services.curator.domain.standing import attribute, list_interactions
 from shared.events import (
     FeedbackReceived,
     InteractionRecorded,
@@ -58,7 +58,8 @@ class SmallStore:
         groups: dict[str, list[FeedbackReceived]] = {}
         for event in self.feedback.values():
             if all(key in answers for key in list_interactions(event)):
-                groups.setdefault(answers[event.interaction_id].prompt_hash, []).append(event)
+                about = answers[event.interaction_id]
+                groups.setdefault(about.prompt_hash, []).append(attribute(event, event.event_id, about.user))
         pairs: list[PairEvidence] = []
         labels: list[LabelEvidence] = []
         said: dict[UUID, Said] = {}
