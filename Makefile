@@ -128,6 +128,10 @@ bench-curator: .venv/project.stamp ## Events per second from topic to rows with 
 bench-gateway: .venv/project.stamp ## Our gateway beside the LiteLLM proxy and no proxy at all: requests/s, added latency
 	@$(RUN) bench.gateway $(ARGS)
 
+.PHONY: bench-ingest
+bench-ingest: .venv/project.stamp ## Feedback over HTTP beside a bare ASGI app, Phoenix and MLflow: requests/s, p50, p99, memory
+	@$(RUN) bench.ingest
+
 .PHONY: bench-page
 bench-page: .venv/project.stamp ## Write docs/benchmarks.md from the kept results
 	@$(RUN) bench.page
