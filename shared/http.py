@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -29,6 +29,25 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 
 Check = Callable[[], None]
 """Raises when what it checks is not ready."""
+
+
+def _describe_readiness(words: str, ready: bool, check: str) -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "properties": {
+            "ready": {"type": "boolean"},
+            "checks": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+        "required": ["ready", "checks"],
+    }
+    example = {"ready": ready, "checks": {"keys": check}}
+    return {"description": words, "content": {"application/json": {"schema": schema, "example": example}}}
+
+
+_READY_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: _describe_readiness("each check is `ok`", True, "ok"),
+    503: _describe_readiness("some check failed; the name of its error stands in place of `ok`", False, "TimeoutError"),
+}
 
 
 def create_app(
@@ -62,13 +81,13 @@ def create_app(
     def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["operations"])
+    @app.get("/readyz", tags=["operations"], responses=_READY_RESPONSES)
     async def readyz() -> JSONResponse:
         results = {name: await run_in_threadpool(_run_check, check) for name, check in checks.items()}
         ready = all(result == "ok" for result in results.values())
         return JSONResponse({"ready": ready, "checks": results}, status_code=200 if ready else 503)
 
-    @app.get("/metrics", tags=["operations"])
+    @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
     def metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 

@@ -47,17 +47,62 @@ _HELIOTROPE: dict[str, Any] = {
         "model_version": {"type": "string"},
     },
 }
+_COMPLETION: dict[str, Any] = {
+    "type": "object",
+    "properties": {"choices": {"type": "array", "items": {"type": "object"}}, "heliotrope": _HELIOTROPE},
+    "required": ["choices", "heliotrope"],
+}
+_ANSWER: dict[str, Any] = {
+    "id": "0199c2f0-7a3e-7c54-9d7b-1f2e3a4b5c6d",
+    "object": "chat.completion",
+    "created": 1_790_000_000,
+    "model": "heliotrope",
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "Send us your order number and we replace the lamp."},
+            "finish_reason": "stop",
+        }
+    ],
+    "heliotrope": {
+        "interaction_ids": ["0199c2f0-7a3e-7c54-9d7b-1f2e3a4b5c6d"],
+        "feedback_token": "eyJ1Ijoi.aSK2xg.5Yz0",
+        "model_version": "1",
+    },
+}
+_MODEL: dict[str, Any] = {
+    "type": "object",
+    "properties": {"id": {"type": "string"}, "object": {"const": "model"}, "owned_by": {"type": "string"}},
+    "required": ["id", "object", "owned_by"],
+}
+_MODELS: dict[str, Any] = {
+    "type": "object",
+    "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": _MODEL}},
+    "required": ["object", "data"],
+}
+_FAMILY = {"object": "list", "data": [{"id": "heliotrope", "object": "model", "created": 0, "owned_by": "heliotrope"}]}
 _SECURITY: dict[str, Any] = {"security": [{"key": []}]}
 SECURITY_SCHEMES = {"key": {"type": "http", "scheme": "bearer", "description": "an API key"}}
 
 
-def _fail(words: str) -> dict[str, Any]:
-    return {"description": words, "content": {"application/json": {"schema": _ERROR}}}
+def _fail(words: str, kind: str, message: str, *, code: str | None = None, param: str | None = None) -> dict[str, Any]:
+    example = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return {"description": words, "content": {"application/json": {"schema": _ERROR, "example": example}}}
 
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
-    401: _fail("no key, or not one of ours"),
-    403: _fail("a key of another role"),
+    401: _fail(
+        "no key, or not one of ours",
+        "authentication_error",
+        "unknown, expired or revoked API key",
+        code="invalid_api_key",
+    ),
+    403: _fail(
+        "a key of another role",
+        "permission_error",
+        "this needs the role frontend or ops or admin; this key has the role rater",
+        code="role_not_allowed",
+    ),
 }
 CHAT: dict[str, Any] = {
     "responses": _REFUSALS
@@ -65,16 +110,52 @@ CHAT: dict[str, Any] = {
         200: {
             "description": "OpenAI's completion, or its chunks; with `heliotrope` in the body or in the last chunk",
             "content": {
-                "application/json": {"schema": {"type": "object", "properties": {"heliotrope": _HELIOTROPE}}},
+                "application/json": {"schema": _COMPLETION, "example": _ANSWER},
                 "text/event-stream": {"schema": {"type": "string"}},
             },
         },
-        400: _fail("the body is not JSON, or a field is wrong; `param` names it"),
-        404: _fail("no such model"),
-        413: _fail("the body is too large"),
-        502: _fail("the model server cannot be reached; its own errors keep their status"),
-        503: _fail("no model is served yet"),
-        504: _fail("the model server did not answer in time"),
+        400: _fail(
+            "the body is not JSON, or a field is wrong; `param` names it",
+            "invalid_request_error",
+            "'messages' must hold at least one message",
+            param="messages",
+        ),
+        404: _fail(
+            "no such model",
+            "invalid_request_error",
+            "the model 'gpt-9' does not exist here; ask for 'heliotrope'",
+            code="model_not_found",
+            param="model",
+        ),
+        413: _fail(
+            "the body is too large",
+            "invalid_request_error",
+            "a body may have at most 4194304 bytes",
+            code="request_too_large",
+        ),
+        429: _fail(
+            "the model server takes no more for now: one of its own errors, which keep their status and body",
+            "rate_limit_error",
+            "too many requests",
+        ),
+        502: _fail(
+            "the model server cannot be reached, or did not answer in its protocol",
+            "server_error",
+            "the model server cannot be reached",
+            code="unreachable",
+        ),
+        503: _fail(
+            "no model is served yet, or its server has just failed too often; see Retry-After",
+            "server_error",
+            "no model is served yet: adopt one with 'heliotrope adopt'",
+            code="no_routing_table",
+        ),
+        504: _fail(
+            "the model server did not answer in time",
+            "server_error",
+            "the model server did not answer in time",
+            code="timeout",
+        ),
     },
     "openapi_extra": _SECURITY
     | {
@@ -85,4 +166,13 @@ CHAT: dict[str, Any] = {
         },
     },
 }
-MODELS: dict[str, Any] = {"responses": _REFUSALS, "openapi_extra": _SECURITY}
+MODELS: dict[str, Any] = {
+    "responses": _REFUSALS
+    | {
+        200: {
+            "description": "the family; for operators the versions that are served",
+            "content": {"application/json": {"schema": _MODELS, "example": _FAMILY}},
+        }
+    },
+    "openapi_extra": _SECURITY,
+}

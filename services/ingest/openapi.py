@@ -67,6 +67,30 @@ _PROBLEMS = {
     422: "a field is wrong; `errors` names it",
     429: "this key sends too many events, or too much waits here for the broker; see Retry-After",
 }
+_EXAMPLES: dict[int, tuple[str, str, dict[str, Any]]] = {
+    400: ("Malformed body", "the body is not valid JSON", {}),
+    401: ("Missing or unknown key", "unknown, expired or revoked API key", {}),
+    403: ("Not allowed for this role", "this needs the role frontend; this key has the role ops", {}),
+    404: ("Interaction not found", f"no interaction {_ANSWER} is known (yet)", {}),
+    408: ("Body too slow", "the body was not there within 20 s", {}),
+    409: (
+        "Id taken by another body",
+        "another body was sent with this id before; it stands, this one was not stored",
+        {"event_id": _OTHER},
+    ),
+    413: ("Body too large", "a body may have at most 8388608 bytes", {}),
+    422: (
+        "Invalid request",
+        "value: must be one of up, down",
+        {"errors": [{"field": "value", "message": "must be one of up, down"}]},
+    ),
+    429: ("Rate limit exceeded", "this key may send 2000 events/s, 10000 at once; see Retry-After", {}),
+    503: (
+        "Unavailable",
+        "the broker did not store the event (TimeoutError); send it again with its event_id",
+        {"event_id": _OTHER},
+    ),
+}
 _BUSY = {
     409: "another body was sent with this id before",
     503: "the broker did not answer in time: send the event again with the problem's `event_id`",
@@ -81,8 +105,14 @@ def _respond(
         for status, words, schema in successes
     }
     for status, words in problems.items():
-        described[status] = {"description": words, "content": {"application/problem+json": {"schema": _problem}}}
+        content = {"schema": _problem, "example": _make_example(status)}
+        described[status] = {"description": words, "content": {"application/problem+json": content}}
     return described
+
+
+def _make_example(status: int) -> dict[str, Any]:
+    title, detail, more = _EXAMPLES[status]
+    return {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
 
 
 SINGLE_RESPONSES = _respond(_PROBLEMS | _BUSY, (202, "the broker has stored the event", _accepted))
