@@ -9,7 +9,7 @@
 | ip | four numbers, or hexadecimal groups | the standard library |
 | phone | 7 to 15 digits as people write them | phonenumbers: a valid number, international or of `PHONE_REGIONS` |
 
-The libraries are asked about a text only if one compiled expression sees something of that shape in it: most have none.
+The libraries are asked about a text only if compiled expressions see something of that shape in it: most have none.
 """
 
 import ipaddress
@@ -17,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -40,10 +41,13 @@ from shared.events import FeedbackReceived, InteractionRecorded
 
 PHONE_REGIONS = (None, "US", "GB")
 
-HINT = re.compile(
-    r"@|\d[\d ().:/-]{5,}\d|[A-Za-z]{2}\d{2} ?[A-Za-z0-9]{4}|[0-9a-fA-F]:[0-9a-fA-F:]*:[0-9a-fA-F]|::"
-    r"|A3T|A[BCKS][IC]A|gh[pousr]_|gl[a-z]+-|xox|hooks\.slack|eyJ|sk-|[rs]k_live|-----BEGIN|SG\.|_authToken|AccountKey|hk_"
+# Each begins with one character, for which `re` searches several times faster than for alternatives.
+NUMBERS = re.compile(r"\d(?:[\d ().:/-]{5,}\d|(?<=[A-Za-z]{2}\d)\d ?[A-Za-z0-9]{4})")
+COLONS = re.compile(r":(?:(?<=[0-9a-fA-F]:)[0-9a-fA-F:]*:[0-9a-fA-F]|:)")
+TOKENS = re.compile(
+    r"A3T|A[BCKS][IC]A|gh[pousr]_|gl[a-z]+-|xox|hooks\.slack|eyJ|sk-|[rs]k_live|-----BEGIN|SG\.|_authToken|AccountKey|hk_"
 )
+SHORT = 40
 SECRETS: tuple[RegexBasedDetector, ...] = (
     AWSKeyDetector(),
     AzureStorageKeyDetector(),
@@ -113,9 +117,23 @@ SHAPES = (
 )
 
 
+def _is_suspicious(text: str) -> bool:
+    """Whether there is anything of a secret's or personal datum's shape in it."""
+    return (
+        "@" in text
+        or NUMBERS.search(text) is not None
+        or (":" in text and COLONS.search(text) is not None)
+        or TOKENS.search(text) is not None
+    )
+
+
+# roles, names of metadata and their values come again and again
+_is_suspicious_word = lru_cache(4096)(_is_suspicious)
+
+
 def redact_text(text: str, counts: Counter[str]) -> str:
     """The text with placeholders such as `[EMAIL]`; adds to the counts by kind."""
-    if HINT.search(text) is None:
+    if not (_is_suspicious_word(text) if len(text) <= SHORT else _is_suspicious(text)):
         return text
     for secret in sorted(set(_find_secrets(text)), key=lambda found: (-len(found), found)):
         counts["secret"] += text.count(secret)

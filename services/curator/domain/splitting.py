@@ -1,7 +1,7 @@
 """Where a prompt belongs: its cell, and the split of that cell."""
 
 from collections import Counter
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from itertools import pairwise
 from typing import Literal
@@ -26,12 +26,17 @@ def derive_cell(messages: list[Message]) -> str:
     """
     words = derive_words(derive_question(messages))
     features = words + [f"{one} {two}" for one, two in pairwise(words)]
-    counts = Counter(sha256(feature.encode("utf-8", "surrogatepass")).digest()[0] % 2**BITS for feature in features)
+    counts = Counter(map(_hash_feature, features))
     code = 0
     for bit in range(BITS):
         ones = sum(count for low, count in counts.items() if low >> bit & 1)
         code |= (2 * ones > len(features)) << bit
     return _name_cell(code)
+
+
+@lru_cache(100_000)
+def _hash_feature(feature: str) -> int:
+    return sha256(feature.encode("utf-8", "surrogatepass")).digest()[0] % 2**BITS
 
 
 def derive_split(cell: str) -> Split:
