@@ -1,191 +1,31 @@
 """Erasing a user over HTTP, against a real Postgres: their words are nowhere afterwards, and do not come back."""
 
-import json
-import random
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
-from fastapi.testclient import TestClient
-from sqlalchemy import create_engine, select, text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import select
 
-from services.curator.api import create_router
-from services.curator.consumer import CuratorConsumer
-from services.curator.erasure_api import create_erasure_router
 from services.curator.handlers.erasure import Eraser
-from services.curator.handlers.retrain import request_retrain
-from services.curator.review_api import create_review_router
-from services.curator.settings import CuratorSettings
-from shared.auth import KeyRing, create_key, load_keys
-from shared.bus import encode
-from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
-from shared.consumer import ConsumerLoop
-from shared.dead_letters import DeadLetters
+from services.evaluator.handlers.forgetting import forget_erased
 from shared.events import (
-    AnyFeedback,
-    Choice,
     Edit,
     Event,
-    FeedbackReceived,
     InteractionRecorded,
-    Reason,
-    RolloutAdvanced,
-    Route,
-    RoutingTable,
-    Thumb,
+    calculate_prompt_hash,
 )
-from shared.http import create_app
-from shared.ids import calculate_user_hash, new_id
-from shared.settings import Settings
+from shared.ids import new_id
 from shared.tables import trainer
 from shared.tables.curator import Dataset, Feedback, Interaction, Pair, RetrainRequestRow
 from shared.tables.erasures import Erasure
-from shared.tables.quarantine import QuarantineDecision
-
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
-SECRET = "a secret of sixteen"
-WORDS = "zanzibar"
-"""In everything that Ines says, and in nothing else."""
-
-
-def hashed(user: str) -> str:
-    user_hash = calculate_user_hash(user, None, SECRET)
-    assert user_hash is not None
-    return user_hash
-
-
-@dataclass
-class Curator:
-    sessions: sessionmaker[Session]
-    settings: Settings
-    client: TestClient
-    keys: dict[str, str]
-    loop: ConsumerLoop
-
-    def hear(self, *events: Event) -> None:
-        self.loop.handle_batch([encode(event, source="test") for event in events])
-
-    def call(self, method: str, path: str, role: str = "admin", **options: Any) -> Any:
-        return self.client.request(method, path, headers={"authorization": f"Bearer {self.keys[role]}"}, **options)
-
-    def erase(self, user: str = "ines@shop", role: str = "admin") -> Any:
-        return self.call("POST", "/v1/erasures", role, json={"user_id": user})
-
-    def freeze(self) -> RetrainRequestRow:
-        reasons = [Reason(kind="manual", words="the test asks")]
-        with self.sessions() as session, session.begin():
-            return request_retrain(
-                session, settings=self.settings, curator=CuratorSettings(), reasons=reasons, now=NOON
-            )
-
-    def find_words(self) -> list[str]:
-        """Tables and files in which Ines' words stand."""
-        found = []
-        with self.sessions() as session:
-            tables = session.execute(
-                text(
-                    "SELECT format('%I.%I', table_schema, table_name) FROM information_schema.tables"
-                    " WHERE table_schema NOT IN ('pg_catalog', 'information_schema') AND table_type = 'BASE TABLE'"
-                )
-            ).scalars()
-            for table in tables.all():
-                if session.scalar(text(f"SELECT count(*) FROM {table} t WHERE t::text ILIKE '%{WORDS}%'")):
-                    found.append(table)
-        for file in self.settings.home.rglob("*"):
-            if file.is_file() and WORDS in read_text(file):
-                found.append(str(file))
-        return found
-
-
-def read_text(file: Path) -> str:
-    if file.suffix != ".parquet":
-        return file.read_text(errors="replace")
-    import pyarrow.parquet
-
-    return json.dumps(pyarrow.parquet.read_table(file).to_pylist())
+from shared.tables.evaluator import Comparison, Evaluation
+from tests.integration.curator_scene import NOON, WORDS, Curator, adopted, asked, hashed, live, said
 
 
 @pytest.fixture
-def curator(database_url: str, tmp_path: Path) -> Iterator[Curator]:
-    engine = create_engine(database_url)
-    sessions, settings, broker = sessionmaker(engine, expire_on_commit=False), Settings(home=tmp_path), MemoryBroker()
-    letters = DeadLetters(MemoryProducer(broker), "curator")
-    loop = ConsumerLoop(
-        "curator", MemoryConsumer(broker, [], "g"), CuratorConsumer(), sessions, letters, savepoints=False
-    )
-    with sessions() as session, session.begin():
-        keys = {role: create_key(session, role, role) for role in ("ops", "admin", "frontend")}
-    app = create_app("curator", checks={})
-    app.state.keys = KeyRing(lambda: load_keys(sessions))
-    app.state.keys.refresh()
-    eraser = Eraser(sessions, settings.datasets, timedelta(days=7), lambda: NOON)
-    app.include_router(create_router(sessions))
-    app.include_router(create_review_router(sessions, lambda: NOON))
-    app.include_router(create_erasure_router(sessions, eraser, SECRET))
-    with TestClient(app) as client:
-        yield Curator(sessions, settings, client, keys, loop)
-    engine.dispose()
-
-
-def asked(number: int, question: str, answer: str, user: str | None) -> InteractionRecorded:
-    return InteractionRecorded(
-        interaction_id=UUID(int=number),
-        messages=[{"role": "user", "content": question}],
-        answer=answer,
-        model_version="1",
-        served_at=NOON,
-        key_id="shop",
-        user=user,
-    )
-
-
-def said(event: int, about: int, feedback: AnyFeedback, user: str | None) -> FeedbackReceived:
-    return FeedbackReceived(
-        event_id=UUID(int=100_000 + event),
-        interaction_id=UUID(int=about),
-        feedback=feedback,
-        received_at=NOON + timedelta(minutes=event),
-        key_id="shop",
-        user=user,
-    )
-
-
-VOCABULARY = [
-    f"{head}{tail}"
-    for head in ("am", "bel", "cor", "dan", "el", "fir", "gal")
-    for tail in ("ber", "dor", "lin", "mas", "nel", "ric", "ton")
-]
-
-
-def live(user: str, start: int, mark: str) -> list[Event]:
-    """What one user asks, hears and says: choices and edits over 30 prompts, with a word of theirs in each."""
-    rng = random.Random(start)
-
-    def say() -> str:
-        return f"{mark} {' '.join(rng.sample(VOCABULARY, 9))}"
-
-    events: list[Event] = []
-    for number in range(start, start + 60, 2):
-        question, other = say(), say()
-        events.append(asked(number, question, say(), user))
-        events.append(asked(number + 1, question, other, user))
-        order = [UUID(int=number), UUID(int=number + 1)]
-        choice = Choice(other_interaction_id=order[1], presented_order=order, preferred_interaction_id=order[0])
-        events.append(said(number, number, choice, user))
-        edit = Edit(text=f"{other} {say()}")
-        events.append(said(number + 1, number + 1, edit, user))
-    return events
-
-
-def adopted() -> RolloutAdvanced:
-    champion = Route(version="1", model="1", base_url="http://127.0.0.1:1/v1")
-    table = RoutingTable(generation=1, family="heliotrope", champion=champion, salt="s")
-    return RolloutAdvanced(state="adopted", words="", routing=table, at=NOON)
+def curator(curator_over_http: Curator) -> Curator:
+    return curator_over_http
 
 
 def start(curator: Curator) -> tuple[list[Event], RetrainRequestRow]:
@@ -212,6 +52,53 @@ def start(curator: Curator) -> tuple[list[Event], RetrainRequestRow]:
                 )
             )
     return [*ines, parked, conflicting], request
+
+
+def judge(curator: Curator, question: str) -> None:
+    """The evaluator shows one of Ines' prompts to people: one has voted, another not yet, and the report quotes it."""
+    messages = [{"role": "user", "content": question}]
+    prompt_hash = calculate_prompt_hash(messages)
+    report = {"prompts": [{"prompt_hash": prompt_hash, "messages": messages, "candidate": WORDS, "champion": "No."}]}
+    with curator.sessions() as session, session.begin():
+        evaluation = Evaluation(
+            evaluation_id=new_id(),
+            request_id=new_id(),
+            run_id=new_id(),
+            candidate_version="2",
+            champion_version="1",
+            training={},
+            state="completed",
+            report=report,
+            deadline_at=NOON,
+        )
+        session.add(evaluation)
+        session.flush()
+        for vote in ("left", None):
+            session.add(
+                Comparison(
+                    comparison_id=new_id(),
+                    evaluation_id=evaluation.evaluation_id,
+                    position=0,
+                    prompt_hash=prompt_hash,
+                    messages=messages,
+                    left_answer=f"The {WORDS} is here.",
+                    right_answer="No idea.",
+                    candidate_is_left=vote is None,
+                    vote=vote,
+                )
+            )
+
+
+def test_the_evaluator_forgets_an_erased_users_words_and_keeps_the_votes(curator: Curator) -> None:
+    events, _ = start(curator)
+    assert isinstance(events[0], InteractionRecorded)
+    judge(curator, events[0].messages[0]["content"])
+    curator.erase()
+    assert curator.find_words() == ["evaluator.evaluations", "evaluator.comparisons"]
+    forget_erased(curator.sessions)
+    assert curator.find_words() == []
+    with curator.sessions() as session:
+        assert session.scalars(select(Comparison.vote)).all() == ["left"]
 
 
 def test_an_erased_user_is_nowhere_and_does_not_come_back(curator: Curator) -> None:
@@ -308,34 +195,3 @@ def test_lineage_leads_nowhere_after_an_erasure(curator: Curator) -> None:
     curator.erase()
     assert curator.call("GET", f"/v1/lineage/event/{UUID(int=100_001)}", "ops").status_code == 404
     assert curator.call("GET", f"/v1/lineage/interaction/{UUID(int=1)}", "ops").status_code == 404
-
-
-def test_parked_feedback_is_listed_with_what_it_waits_for(curator: Curator) -> None:
-    curator.hear(said(1, 77, Thumb(value="up"), "ines"))
-    found = curator.call("GET", "/v1/parked", "ops").json()
-    assert (found["count"], found["parked"][0]["missing"]) == (1, [str(UUID(int=77))])
-    assert curator.call("GET", "/v1/parked", "frontend").status_code == 403
-
-
-def test_a_contested_pair_is_shown_with_both_sides_and_decided_by_an_admin(curator: Curator) -> None:
-    one, other = "Send us the number of the lamp.", "I know nothing of a lamp, my friend."
-    for number, user in ((1, "ines"), (3, "tomas")):
-        curator.hear(asked(number, "My lamp?", one, user), asked(number + 1, "My lamp?", other, user))
-        order = [UUID(int=number), UUID(int=number + 1)]
-        preferred = order[number // 3]
-        choice = Choice(other_interaction_id=order[1], presented_order=order, preferred_interaction_id=preferred)
-        curator.hear(said(number, number, choice, user))
-    [contested] = curator.call("GET", "/v1/contested", "ops").json()["contested"]
-    assert {(side["chosen"], side["rejected"]) for side in contested["sides"]} == {(one, other), (other, one)}
-    pair_id = contested["sides"][0]["pair_id"]
-    path = f"/v1/quarantine/pair/{pair_id}/release"
-    assert curator.call("POST", path, "ops").status_code == 403
-    decided = curator.call("POST", path, json={"reason": "the first is right"}).json()
-    assert (decided["decision"], decided["decided_by"], decided["subject_id"]) == ("release", "admin", pair_id)
-    assert curator.call("POST", f"/v1/quarantine/pair/{pair_id}/reject").status_code == 200
-    assert curator.call("GET", "/v1/quarantine/decisions", "ops").json()[0]["decision"] == "reject"
-    with curator.sessions() as session:
-        assert len(session.scalars(select(QuarantineDecision)).all()) == 2
-    assert curator.call("POST", "/v1/quarantine/pair/unknown/release").status_code == 404
-    assert curator.call("POST", f"/v1/quarantine/pair/{pair_id}/forget").status_code == 422
-    assert curator.call("GET", "/v1/quarantine", "ops").json() == {"quarantined": []}

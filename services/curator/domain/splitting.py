@@ -36,7 +36,8 @@ def derive_cell(messages: list[Message]) -> str:
 
 @lru_cache(100_000)
 def _hash_feature(feature: str) -> int:
-    return sha256(feature.encode("utf-8", "surrogatepass")).digest()[0] % 2**BITS
+    first: int = sha256(feature.encode("utf-8", "surrogatepass")).digest()[0]
+    return first & ((1 << BITS) - 1)
 
 
 def derive_split(cell: str) -> Split:

@@ -49,7 +49,9 @@ def decide_on(
     Raises:
         NotFound: nothing of that id is in quarantine, contested, or was decided on before.
     """
-    known = {(row.subject_kind, row.subject_id) for row in quarantine.list_quarantined(session)}
+    waiting = quarantine.list_quarantined(session)
+    known = {(row.subject_kind, row.subject_id) for row in waiting}
+    known |= {("event", key) for row in waiting for keys in row.detail.get("events", {}).values() for key in keys}
     known |= {(row.subject_kind, row.subject_id) for row in quarantine.load_quarantine_decisions(session)}
     if (kind, subject) not in known and not (kind == "pair" and review.is_contested(session, subject)):
         raise NotFound(f"no {kind} {subject} is in quarantine or contested")

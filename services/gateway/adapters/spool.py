@@ -17,6 +17,8 @@ logger = structlog.get_logger(__name__)
 
 GROUP = 500
 CHECK_DEADLINE_SECONDS = 2.0
+WIPING_SECONDS = 1.0
+"""Of quiet, after which nothing of what was deleted is left in the files."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
@@ -27,6 +29,14 @@ CREATE TABLE IF NOT EXISTS records (
 
 class SpoolFull(Exception):
     """As many rows or bytes wait as may wait."""
+
+
+def _wipe(connection: sqlite3.Connection | None) -> bool:
+    """Leave nothing in the write-ahead log of what was deleted; False while a reader is in the way."""
+    try:
+        return connection is None or connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    except sqlite3.Error:
+        return False
 
 
 class Write:
@@ -137,13 +147,19 @@ class Spool:
         connection = sqlite3.connect(self._path, timeout=5)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = ON")
         return connection
 
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None
-        closing = False
+        closing = wiped = False
         while not closing:
-            group, closing = self._take_group()
+            try:
+                group, closing = self._take_group(None if wiped else WIPING_SECONDS)
+            except queue.Empty:
+                wiped = self.count() > 0 or _wipe(connection)
+                continue
+            wiped = False
             try:
                 connection = connection or self._connect()
                 with connection:
@@ -163,10 +179,14 @@ class Spool:
         if connection:
             connection.close()
 
-    def _take_group(self) -> tuple[list[Write], bool]:
-        """Everything that waits, up to a bound; and whether the spool is closing."""
+    def _take_group(self, patience_seconds: float | None) -> tuple[list[Write], bool]:
+        """Everything that waits, up to a bound; and whether the spool is closing.
+
+        Raises:
+            queue.Empty: there was nothing for so long.
+        """
         group: list[Write] = []
-        write = self._writes.get()
+        write = self._writes.get(timeout=patience_seconds)
         while write is not None:
             group.append(write)
             if len(group) == GROUP or self._writes.empty():

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -47,6 +48,24 @@ class FailingProducer:
 
     def close(self, timeout_seconds: float) -> None:
         """Nothing to close."""
+
+
+def holds(folder: Path, words: bytes) -> bool:
+    return any(words in file.read_bytes() for file in (folder / "gateway").iterdir())
+
+
+def test_what_was_published_is_in_no_file_after_a_moment_of_quiet(spool: Spool, tmp_path: Path):
+    words = b"My lamp from Zanzibar is late."
+    records = [Record("interaction.recorded", b"key", words * size, {}) for size in (1, 300)]
+    spool.put(records).result(5)
+    assert holds(tmp_path, words)
+    spool.remove(spool.read(10)).result(5)
+    deadline = time.monotonic() + 10
+    while holds(tmp_path, words):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    spool.put([record(1)]).result(5)
+    assert [row for _, row in spool.read(10)] == [record(1)]
 
 
 def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path):
