@@ -58,8 +58,15 @@ test-faults: .venv/dev.stamp ## The long fault runs: kills, stops, restarts and 
 
 # The validators are large and have an environment of their own; promtool is Debian's, unpacked, unless there is one.
 .PHONY: test-ops
-test-ops: .venv-ops/stamp ## Compose file, chart, rules, alerts and dashboards, each with its own real validator
+test-ops: test-ops-files test-ops-runs ## What production needs: the deployment files, and long runs against the embedded stack
+
+.PHONY: test-ops-files
+test-ops-files: .venv-ops/stamp ## Compose file, chart, rules, alerts and dashboards, each with its own real validator
 	@PATH="$$PWD/.venv-ops/prometheus/usr/bin:$$PATH" .venv-ops/bin/python -m pytest -c tests/ops/pytest.ini tests/ops $(ARGS)
+
+.PHONY: test-ops-runs
+test-ops-runs: .venv-ops/stamp .venv/dev.stamp ## Prometheus on a whole loop, each service in its container's way, an old release on this schema
+	@PATH="$$PWD/.venv-ops/prometheus/usr/bin:$$PATH" $(RUN) pytest -m ops tests/production $(ARGS)
 
 .PHONY: dashboards
 dashboards: .venv-ops/stamp ## Write Grafana's dashboards from observability/dashboards.py, and the chart's copy of the rules

@@ -42,6 +42,13 @@ BOARDS: dict[str, tuple[str, tuple[Graph, ...]]] = {
             Graph("Evaluations by verdict", "sum by (verdict) (heliotrope_evaluations_total)", "{{verdict}}"),
             Graph("Canary's share of users", "max(heliotrope_canary_percent)", "canary", "percent"),
             Graph("Generation of the routing table", "max(heliotrope_routing_generation)", "generation"),
+            Graph(
+                "From a click to the champion that learned from it",
+                "max by (quantile) (heliotrope_click_to_champion_seconds)",
+                "quantile {{quantile}}",
+                "s",
+            ),
+            Graph("Dead letters", "heliotrope:events_dead:rate5m", "{{consumer}}", "ops"),
         ),
     ),
     "traffic": (
@@ -75,6 +82,7 @@ BOARDS: dict[str, tuple[str, tuple[Graph, ...]]] = {
     "quality": (
         "Heliotrope: data quality",
         (
+            Graph("Events by type", "sum by (type) (rate(heliotrope_ingest_events_total[5m]))", "{{type}}", "ops"),
             Graph("Pairs by rule", "sum by (rule) (heliotrope_pairs)", "{{rule}}"),
             Graph("Labels by rule", "sum by (rule) (heliotrope_labels)", "{{rule}}"),
             Graph("Refused pairs by reason", "sum by (reason) (heliotrope_pairs_refused)", "{{reason}}"),
@@ -96,6 +104,12 @@ BOARDS: dict[str, tuple[str, tuple[Graph, ...]]] = {
         (
             Graph("Detectors", "max by (detector) (heliotrope_detector_value)", "{{detector}}"),
             Graph("Thresholds", "max by (detector) (heliotrope_detector_threshold)", "{{detector}}"),
+            Graph(
+                "Value as a share of its threshold",
+                "max by (detector) (heliotrope_detector_value / heliotrope_detector_threshold)",
+                "{{detector}}",
+                "percentunit",
+            ),
             Graph("Who wants retraining", "max by (detector) (heliotrope_detector_wants_retraining)", "{{detector}}"),
             Graph("Decisions", "sum by (action) (increase(heliotrope_retrain_decisions_total[1h]))", "{{action}}"),
         ),
@@ -104,12 +118,13 @@ BOARDS: dict[str, tuple[str, tuple[Graph, ...]]] = {
         "Heliotrope: training and GPU",
         (
             Graph("Step", "max(heliotrope_training_step)", "step"),
-            Graph("Steps per second", "max(clamp_min(deriv(heliotrope_training_step[5m]), 0))", "steps/s"),
+            Graph("Steps per second", "max(heliotrope_training_steps_per_second)", "steps/s"),
             Graph("Loss", "max(heliotrope_training_loss)", "loss"),
             Graph("Reward margin, nats", "max(heliotrope_training_reward_margin_nats)", "margin"),
+            Graph("KL to the reference, nats", "max(heliotrope_training_kl_nats)", "KL"),
+            Graph("Runs that a guard ended", "sum by (action) (heliotrope_training_guarded_runs)", "{{action}}"),
             Graph("Time left", "max(heliotrope_training_left_seconds)", "left", "s"),
             Graph("What the sweeper did", "sum by (action) (heliotrope_training_runs_swept_total)", "{{action}}"),
-            Graph("Tasks by outcome", "sum by (task, outcome) (heliotrope_tasks_total)", "{{task}} {{outcome}}"),
             Graph("GPU use", "max by (gpu) (DCGM_FI_DEV_GPU_UTIL)", "GPU {{gpu}}", "percent"),
             Graph("GPU memory in use, MiB", "max by (gpu) (DCGM_FI_DEV_FB_USED)", "GPU {{gpu}}"),
             Graph("vLLM requests running", "sum(vllm:num_requests_running)", "running"),
@@ -122,6 +137,12 @@ BOARDS: dict[str, tuple[str, tuple[Graph, ...]]] = {
             Graph("Canary's share of users", "max(heliotrope_canary_percent)", "canary", "percent"),
             Graph("E-values", "max by (decision) (heliotrope_rollout_e_value)", "{{decision}}"),
             Graph("Votes", "sum by (arm, value) (heliotrope_rollout_votes)", "{{arm}} {{value}}"),
+            Graph(
+                "Changes of rollouts",
+                "sum by (command) (increase(heliotrope_rollout_changes_total[1h]))",
+                "{{command}}",
+            ),
+            Graph("Gates by verdict", "sum by (gate, verdict) (heliotrope_gates_total)", "{{gate}}: {{verdict}}"),
             Graph("Blind comparisons waiting", "max(heliotrope_comparisons_waiting)", "waiting"),
             Graph("Votes on comparisons", "sum by (vote) (heliotrope_comparison_votes_total)", "{{vote}}"),
         ),

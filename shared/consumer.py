@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
@@ -14,7 +15,7 @@ from shared.dead_letters import DeadLetters
 from shared.errors import UndecodableEvent
 from shared.events import AnyEvent
 from shared.logging import event_context
-from shared.metrics import CONSUMED, CONSUMER_LAG, CONSUMER_SECONDS
+from shared.metrics import CONSUMED, CONSUMER_LAG, CONSUMER_SECONDS, start_at_zero
 
 logger = structlog.get_logger(__name__)
 
@@ -52,8 +53,11 @@ class ConsumerLoop:
         dead_letters: DeadLetters,
         *,
         savepoints: bool = True,
+        topics: Sequence[str] = (),
     ) -> None:
-        """Without `savepoints`, `handle` must leave the transaction usable whatever it raises."""
+        """Without `savepoints`, `handle` must leave the transaction usable whatever it raises. `topics`, those that
+        the consumer reads, are counted from zero on."""
+        start_at_zero(CONSUMED, [name], topics, ["handled", "dead_letter"])
         self._name = name
         self._consumer = consumer
         self._handler = handler
@@ -149,7 +153,9 @@ class ConsumerLoop:
             self._handler.finish(session, handled)
         for record, failure in failed:
             self._put_aside(record, failure)
-        for topic, count in Counter(event.topic for event in handled).items():
+        counts = Counter(record.topic for record, _ in decoded)
+        counts.subtract(record.topic for record, _ in failed)
+        for topic, count in counts.items():
             CONSUMED.labels(self._name, topic, "handled").inc(count)
 
     def _handle(self, session: Session, event: AnyEvent) -> None:

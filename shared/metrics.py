@@ -1,5 +1,8 @@
 """Metrics that every process shares, declared once."""
 
+from collections.abc import Sequence
+from itertools import product
+
 from prometheus_client import Counter, Gauge, Histogram
 
 REQUESTS = Counter("heliotrope_http_requests_total", "HTTP requests answered", ["service", "route", "method", "status"])
@@ -12,10 +15,9 @@ REQUEST_SECONDS = Histogram(
 CONSUMED = Counter("heliotrope_events_consumed_total", "Events taken from the bus", ["consumer", "topic", "outcome"])
 CONSUMER_LAG = Gauge("heliotrope_consumer_lag_records", "Records waiting to be consumed", ["consumer"])
 CONSUMER_SECONDS = Histogram("heliotrope_consumer_batch_seconds", "Time to handle one batch", ["consumer"])
-TASKS = Counter("heliotrope_tasks_total", "Celery tasks ended", ["task", "outcome"])
-TASK_SECONDS = Histogram(
-    "heliotrope_task_seconds",
-    "Duration of Celery tasks",
-    ["task"],
-    buckets=(1, 5, 15, 60, 300, 900, 3600, 14400),
-)
+
+
+def start_at_zero(counter: Counter, *values: Sequence[str]) -> None:
+    """Show every combination of these label values from the start: Prometheus cannot see a series' first increase."""
+    for combination in product(*values):
+        counter.labels(*combination)

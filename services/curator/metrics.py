@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge
 
+from shared.metrics import start_at_zero
+
 CONFLICTS = Counter("heliotrope_conflicting_events_total", "Events whose id was taken by another body", ["kind"])
 PAIRS = Gauge("heliotrope_pairs", "Preference pairs", ["rule", "state", "split"])
 LABELS = Gauge("heliotrope_labels", "Unpaired labels", ["rule", "desirable", "split"])
@@ -11,3 +13,6 @@ PARKED_AGE = Gauge("heliotrope_feedback_parked_age_seconds", "Age of the longest
 EXPIRED = Counter("heliotrope_feedback_expired_total", "Feedback whose interaction never came")
 ERASED = Counter("heliotrope_erased_events_dropped_total", "Events of erased users, dropped on arrival", ["kind"])
 REDACTED = Counter("heliotrope_redactions_total", "Personal data taken out of texts before they were stored", ["kind"])
+
+start_at_zero(CONFLICTS, ["interaction", "feedback"])
+start_at_zero(ERASED, ["interaction", "feedback"])

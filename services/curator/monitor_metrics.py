@@ -3,6 +3,7 @@
 from prometheus_client import Counter, Gauge
 
 from services.curator.domain.readings import Report
+from shared.metrics import start_at_zero
 
 VALUE = Gauge("heliotrope_detector_value", "What a detector measures now", ["detector"])
 THRESHOLD = Gauge("heliotrope_detector_threshold", "Value at which a detector wants a retraining", ["detector"])
@@ -10,6 +11,8 @@ WANTS = Gauge("heliotrope_detector_wants_retraining", "1 while a detector wants 
 FIGURE = Gauge("heliotrope_detector_figure", "Further figures of a detector", ["detector", "figure"])
 DECISIONS = Counter("heliotrope_retrain_decisions_total", "Looks at the detectors by what they led to", ["action"])
 NOT_MEASURED = float("nan")
+
+start_at_zero(DECISIONS, ["request", "shadow", "wait"])
 
 
 def export_report(report: Report) -> None:

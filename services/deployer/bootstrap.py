@@ -55,9 +55,10 @@ def run() -> None:
     producer = KafkaBusProducer(
         settings.kafka_bootstrap_servers, client_id="deployer", security=settings.kafka_security
     )
+    topics = [settings.topic_prefix + topic for topic in TOPICS]
     consumer = KafkaBusConsumer(
         settings.kafka_bootstrap_servers,
-        [settings.topic_prefix + topic for topic in TOPICS],
+        topics,
         f"{settings.topic_prefix}heliotrope-deployer",
         client_id="deployer",
         security=settings.kafka_security,
@@ -66,7 +67,8 @@ def run() -> None:
     keys = KeyRing(lambda: load_keys(sessions))
     loader = ModelServer()
     ticker = Ticker(sessions, rollouts, registry, loader, now)
-    loop = ConsumerLoop("deployer", consumer, EventHandler(rollouts, now), sessions, DeadLetters(producer, "deployer"))
+    letters = DeadLetters(producer, "deployer")
+    loop = ConsumerLoop("deployer", consumer, EventHandler(rollouts, now), sessions, letters, topics=topics)
 
     def close() -> None:
         producer.close(5)

@@ -1,8 +1,21 @@
 """Metrics of the deployer, declared once."""
 
-from prometheus_client import Gauge
+from typing import get_args
+
+from prometheus_client import Counter, Gauge
+
+from services.deployer.domain.rollout import Command
+from shared.metrics import start_at_zero
 
 ROLLOUTS = Gauge("heliotrope_rollouts_open", "Rollouts that are not over", ["state"])
 CANARY_PERCENT = Gauge("heliotrope_canary_percent", "Share of users that the canary is meant for")
 E_VALUE = Gauge("heliotrope_rollout_e_value", "Evidence of the rollout that has the canary", ["decision"])
 VOTES = Gauge("heliotrope_rollout_votes", "Votes in the rollout that has the canary", ["arm", "value"])
+CHANGES = Counter("heliotrope_rollout_changes_total", "What became of rollouts, step by step", ["command"])
+CLICK_TO_CHAMPION = Gauge(
+    "heliotrope_click_to_champion_seconds",
+    "From a click to the champion that learned from it, over the clicks new to the newest promoted model",
+    ["quantile"],
+)
+
+start_at_zero(CHANGES, get_args(Command))

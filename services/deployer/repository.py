@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import delete, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from services.deployer.domain.approval import GENESIS, Entry, calculate_entry_hash
 from services.deployer.domain.evidence import Arm, Counts
@@ -16,7 +16,7 @@ from services.deployer.domain.evidence import Vote as CastVote
 from services.deployer.domain.rollout import CLOSED
 from shared.db import lock_all
 from shared.events import Route, RoutingTable
-from shared.tables.curator import Dataset, RetrainRequestRow, RoutingRow
+from shared.tables.curator import Dataset, Feedback, Pair, RetrainRequestRow, RoutingRow
 from shared.tables.deployer import (
     AuditEntry,
     HeardThumb,
@@ -156,6 +156,35 @@ def find_erased_dataset(session: Session, request_id: UUID) -> str | None:
     """The dataset that the candidate of this request was trained on, if a user in it has been erased since."""
     query = select(Dataset.dataset_sha256).join(Run, Run.dataset_sha256 == Dataset.dataset_sha256)
     return session.scalar(query.where(Run.request_id == request_id, Dataset.erased_at.is_not(None)))
+
+
+def load_newest_promotion(session: Session) -> Rollout | None:
+    """The rollout whose candidate became champion last."""
+    promoted = select(Rollout).where(Rollout.state == "champion").order_by(Rollout.closed_at.desc())
+    return session.scalars(promoted.limit(1)).first()
+
+
+def measure_click_ages(session: Session, request_id: UUID, until: datetime, quantiles: Sequence[float]) -> list[float]:
+    """Quantiles of the seconds from a click's arrival to `until`, over the evidence of the active pairs that were new
+    to the request's dataset; empty when there are none."""
+    parent = aliased(Dataset)
+    bounds = session.execute(
+        select(Dataset.through_sequence, func.coalesce(parent.through_sequence, 0))
+        .join(RetrainRequestRow, RetrainRequestRow.dataset_sha256 == Dataset.dataset_sha256)
+        .outerjoin(parent, parent.dataset_sha256 == Dataset.parent_sha256)
+        .where(RetrainRequestRow.request_id == request_id)
+    ).first()
+    if bounds is None:
+        return []
+    through, before = bounds
+    new = select(func.unnest(Pair.evidence)).where(
+        Pair.state == "active", Pair.sequence > before, Pair.sequence <= through
+    )
+    age = func.extract("epoch", until - Feedback.received_at)
+    found = session.scalar(
+        select(func.percentile_cont(list(quantiles)).within_group(age)).where(Feedback.event_id.in_(new))
+    )
+    return list(found or [])
 
 
 # votes

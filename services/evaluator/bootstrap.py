@@ -49,16 +49,17 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
     sessions = make_session_factory(engine)
     registry = MlflowRegistry(settings.mlflow_tracking_uri, settings.family)
     producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE, security=settings.kafka_security)
+    topics = [settings.topic_prefix + TrainingCompleted.topic]
     consumer = KafkaBusConsumer(
         settings.kafka_bootstrap_servers,
-        [settings.topic_prefix + TrainingCompleted.topic],
+        topics,
         f"{settings.topic_prefix}heliotrope-{SERVICE}",
         client_id=SERVICE,
         security=settings.kafka_security,
         session_timeout_seconds=settings.consumer_session_timeout_seconds,
     )
     handler = TrainingConsumer(settings.family, own, now)
-    loop = ConsumerLoop(SERVICE, consumer, handler, sessions, DeadLetters(producer, SERVICE))
+    loop = ConsumerLoop(SERVICE, consumer, handler, sessions, DeadLetters(producer, SERVICE), topics=topics)
     generating = Generating(
         sessions, registry, SpawnedGenerator(), load_training_questions, settings.datasets, own, now
     )

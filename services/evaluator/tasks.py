@@ -7,7 +7,7 @@ import structlog
 from services.evaluator.handlers.closing import Closing
 from services.evaluator.handlers.forgetting import forget_erased
 from services.evaluator.handlers.generating import Generating
-from services.evaluator.metrics import COMPARISONS_WAITING, EVALUATIONS
+from services.evaluator.metrics import COMPARISONS_WAITING
 from services.evaluator.repository import count_waiting_comparisons
 from shared.db import SessionFactory
 from shared.process import Worker, every
@@ -32,8 +32,8 @@ def run_generating(generating: Generating, stop: threading.Event) -> None:
 
 def run_closing(closing: Closing) -> None:
     """Complete every evaluation that is due."""
-    while verdict := closing.run_next():
-        EVALUATIONS.labels(verdict).inc()
+    while closing.run_next():
+        pass
 
 
 def measure_waiting(sessions: SessionFactory) -> None:

@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from shared.metrics import start_at_zero
+
 INTERACTIONS = Counter("heliotrope_gateway_interactions_total", "Answers served, by what was meant", ["arm", "outcome"])
 UNRECORDED = Counter("heliotrope_interactions_unrecorded_total", "Answers that could not be recorded", ["reason"])
 SPOOL_ROWS = Gauge("heliotrope_spool_rows", "Interactions that wait for the bus")
@@ -15,3 +17,6 @@ FIRST_BYTE_SECONDS = Histogram(
 )
 ROUTING_GENERATION = Gauge("heliotrope_routing_generation", "Generation of the routing table in force")
 BREAKER_OPEN = Gauge("heliotrope_upstream_breaker_open", "1 while a version is left alone", ["version"])
+
+start_at_zero(INTERACTIONS, ["champion", "canary", "holdback"], ["answered", "failed"])
+start_at_zero(UNRECORDED, ["spool_full", "too_large", "spool_failed"])

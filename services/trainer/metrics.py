@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge
 
+from shared.metrics import start_at_zero
+
 RUNS = Gauge("heliotrope_training_runs", "Training runs by state", ["state"])
 SWEPT = Counter("heliotrope_training_runs_swept_total", "What the sweeper did about runs", ["action"])
 STEP = Gauge("heliotrope_training_step", "Step that the running run is at (0: none runs)")
@@ -9,3 +11,8 @@ STEPS = Gauge("heliotrope_training_steps", "Steps that the running run will take
 LOSS = Gauge("heliotrope_training_loss", "Newest loss of the running run")
 MARGIN = Gauge("heliotrope_training_reward_margin_nats", "Newest mean reward margin of the running run")
 SECONDS_LEFT = Gauge("heliotrope_training_left_seconds", "Estimated time until the running run is done")
+STEPS_PER_SECOND = Gauge("heliotrope_training_steps_per_second", "Pace of the running run since its attempt began")
+KL = Gauge("heliotrope_training_kl_nats", "Newest KL to the reference, of methods that log it (NaN: not logged)")
+GUARDED = Gauge("heliotrope_training_guarded_runs", "Runs that a guard ended, by what it said", ["action"])
+
+start_at_zero(SWEPT, ["enqueued", "closed", "announced"])

@@ -62,6 +62,13 @@ def count_runs(session: Session) -> dict[str, int]:
     return dict.fromkeys(OPEN_STATES + FINISHED_STATES, 0) | {row[0]: row[1] for row in rows}
 
 
+def count_guarded_runs(session: Session) -> dict[str, int]:
+    """How many runs a guard ended, by what it said."""
+    action = Run.progress["guard"].astext
+    rows = session.execute(select(action, func.count()).where(action.is_not(None)).group_by(action)).all()
+    return {"finish": 0, "stop": 0} | {row[0]: row[1] for row in rows}
+
+
 def mark_enqueued(session: Session, run_id: UUID, at: datetime) -> None:
     session.execute(update(Run).where(Run.run_id == run_id).values(enqueued_at=at))
 

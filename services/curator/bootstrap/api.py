@@ -49,18 +49,18 @@ def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
     engine = connect(settings)
     sessions = make_session_factory(engine)
     producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE, security=settings.kafka_security)
+    topics = [settings.topic_prefix + event.topic for event in CONSUMED]
     consumer = LibrdkafkaBusConsumer(
         settings.kafka_bootstrap_servers,
-        [settings.topic_prefix + event.topic for event in CONSUMED],
+        topics,
         f"{settings.topic_prefix}heliotrope-{SERVICE}",
         client_id=SERVICE,
         security=settings.kafka_security,
         session_timeout_seconds=settings.consumer_session_timeout_seconds,
         max_records=BATCH_RECORDS,
     )
-    loop = ConsumerLoop(
-        SERVICE, consumer, CuratorConsumer(), sessions, DeadLetters(producer, SERVICE), savepoints=False
-    )
+    letters = DeadLetters(producer, SERVICE)
+    loop = ConsumerLoop(SERVICE, consumer, CuratorConsumer(), sessions, letters, savepoints=False, topics=topics)
     keys = KeyRing(partial(load_keys, sessions))
     try:
         keys.refresh()

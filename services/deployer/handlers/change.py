@@ -13,6 +13,7 @@ from services.deployer.domain.routing import (
     promoted_table,
     withdrawn_table,
 )
+from services.deployer.metrics import CHANGES
 from services.deployer.repository import append_audit, find_erased_dataset, load_routing, save_routing
 from services.deployer.settings import DeployerSettings
 from shared.errors import Conflict
@@ -79,6 +80,7 @@ class Rollouts:
             save_routing(session, moved)
         self.record(session, change, rollout, detail={"from": before.state, "to": after.state, "stage": after.stage})
         self.announce(session, moved or table, change.at, rollout)
+        CHANGES.labels(change.command).inc()
 
     def _derive_table(
         self, table: RoutingTable, before: Position, after: Position, rollout: Rollout, canary: Route | None

@@ -23,6 +23,7 @@ from services.evaluator.domain.report import (
     encode_report,
 )
 from services.evaluator.domain.win_rate import Ballot, Vote
+from services.evaluator.metrics import EVALUATIONS, GATES
 from services.evaluator.repository import claim_judged, load_claimed, load_comparisons, load_unanswered
 from services.evaluator.settings import EvaluatorSettings
 from shared.db import SessionFactory
@@ -101,7 +102,12 @@ class Closing:
             row.report_sha256 = calculate_report_hash(report)
             self._announce(session, row, now)
         logger.info("evaluation_completed", verdict=report["verdict"], votes=report["votes"])
-        return derive_verdict(msgspec.convert(report["gates"], list[GateResult]))
+        gates = msgspec.convert(report["gates"], list[GateResult])
+        for gate in gates:
+            GATES.labels(gate.name, gate.verdict).inc()
+        verdict = derive_verdict(gates)
+        EVALUATIONS.labels(verdict).inc()
+        return verdict
 
     def _release(self, evaluation: Evaluation) -> None:
         with self.sessions() as session, session.begin():

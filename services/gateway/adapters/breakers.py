@@ -20,6 +20,7 @@ class Breakers:
         self._open_seconds = open_seconds
         self._monotonic = monotonic
         self._breakers: dict[Route, Breaker] = {}
+        self._shown: set[str] = set()
 
     def check(self, route: Route) -> None:
         """Raises: UpstreamFailed (`circuit_open`), when the route is to be left alone for now."""
@@ -40,5 +41,6 @@ class Breakers:
             breaker = self._breakers.setdefault(route, Breaker(self._max_failures, self._open_seconds))
             breaker.fail(self._monotonic())
             BREAKER_OPEN.labels(route.version).set(breaker.is_open)
-        elif self._breakers.pop(route, None) is not None:
+        elif self._breakers.pop(route, None) is not None or route.version not in self._shown:
             BREAKER_OPEN.labels(route.version).set(0)
+            self._shown.add(route.version)

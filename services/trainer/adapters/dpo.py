@@ -169,6 +169,8 @@ class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         if "loss" in metrics:
             self._history.append(metrics)
             self._judge(control)
+            if self.verdict.action != "continue":
+                self._watch.on_metrics(state.global_step, {f"guards/{self.verdict.action}": 1.0})
 
     def _judge(self, control: Any) -> None:
         guards = self._guards

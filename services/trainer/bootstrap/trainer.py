@@ -40,16 +40,17 @@ def run_trainer() -> None:
         settings.kafka_bootstrap_servers, client_id="heliotrope-trainer", security=settings.kafka_security
     )
     group = f"{settings.topic_prefix}heliotrope-trainer"
+    topics = [settings.topic_prefix + RetrainRequested.topic]
     consumer = KafkaBusConsumer(
         settings.kafka_bootstrap_servers,
-        [settings.topic_prefix + RetrainRequested.topic],
+        topics,
         group,
         client_id="heliotrope-trainer",
         security=settings.kafka_security,
         session_timeout_seconds=settings.consumer_session_timeout_seconds,
     )
     handler = RetrainHandler(partial(load_recipe, trainer.recipes_dir), trainer.recipe, settings.topic_prefix)
-    loop = ConsumerLoop("trainer", consumer, handler, sessions, DeadLetters(producer, "trainer"))
+    loop = ConsumerLoop("trainer", consumer, handler, sessions, DeadLetters(producer, "trainer"), topics=topics)
     sweeper = Sweeper(
         sessions,
         make_enqueue(create_celery(settings), settings),

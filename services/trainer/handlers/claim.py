@@ -90,6 +90,7 @@ class Claim:
         """As `locked`, for the transaction that closes the run: no sign of life comes after it."""
         with self.locked() as held:
             self._stopped.set()
+            held[1].progress = held[1].progress | self._progress
             yield held
 
     def release(self) -> None:

@@ -32,6 +32,7 @@ class Sweeper:
             runs = repository.list_open_runs(session)
             paused = repository.is_paused(session)
             counts = repository.count_runs(session)
+            guarded = repository.count_guarded_runs(session)
         for run in runs:
             step = next_step(OpenRun(run.state, run.deadline_at, run.enqueued_at, run.heartbeat_at), now, self.patience)
             if step == "close":
@@ -39,7 +40,7 @@ class Sweeper:
             elif step == "enqueue" and not paused:
                 self._enqueue(run)
         self._announce_again()
-        export_runs(runs, counts)
+        export_runs(runs, counts, guarded)
 
     def _enqueue(self, run: Run) -> None:
         with self.sessions() as session, session.begin():
@@ -67,13 +68,18 @@ class Sweeper:
                 logger.info("run_announced_again", run_id=str(run.run_id), state=run.state)
 
 
-def export_runs(runs: Sequence[Run], counts: dict[str, int]) -> None:
+def export_runs(runs: Sequence[Run], counts: dict[str, int], guarded: dict[str, int]) -> None:
     """Show the runs as metrics; a worker's own figures die with its process, so they come from the rows."""
     for state, count in counts.items():
         metrics.RUNS.labels(state).set(count)
+    for action, count in guarded.items():
+        metrics.GUARDED.labels(action).set(count)
     progress = next((run.progress for run in runs if run.state == "running"), {})
     metrics.STEP.set(progress.get("step", 0))
     metrics.STEPS.set(progress.get("total", 0))
     metrics.LOSS.set(progress.get("loss") or 0.0)
     metrics.MARGIN.set(progress.get("margin") or 0.0)
     metrics.SECONDS_LEFT.set(progress.get("seconds_left") or 0.0)
+    metrics.STEPS_PER_SECOND.set(progress.get("steps_per_second") or 0.0)
+    kl = progress.get("kl")
+    metrics.KL.set(float("nan") if kl is None else kl)

@@ -216,13 +216,20 @@ class RunWatch:
             self._first = (step, now)
         first_step, began = self._first
         left = calculate_seconds_left(step, total, first_step=first_step, seconds=now - began)
-        self._report(step=step, total=total, seconds_left=None if left is None else round(left, 1))
+        pace = (step - first_step) / (now - began) if step > first_step and now > began else None
+        self._report(
+            step=step, total=total, seconds_left=None if left is None else round(left, 1), steps_per_second=pace
+        )
         self._claim.check()
 
     def on_metrics(self, step: int, metrics: Metrics) -> None:
         """Metrics help people; a tracker that is away must not end a run."""
         if "loss" in metrics:
-            self._report(loss=_finite(metrics["loss"]), margin=_finite(metrics.get("rewards/margins")))
+            kl = metrics.get("kl", metrics.get("objective/kl"))
+            self._report(loss=_finite(metrics["loss"]), margin=_finite(metrics.get("rewards/margins")), kl=_finite(kl))
+        for action in ("finish", "stop"):
+            if f"guards/{action}" in metrics:
+                self._report(guard=action)
         try:
             self._registry.log_metrics(self._mlflow_run_id, metrics, step)
         except Exception as error:
