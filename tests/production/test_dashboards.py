@@ -29,7 +29,7 @@ FROM_ZERO = (
     "heliotrope_evaluations_total",
     "heliotrope_comparison_votes_total",
     "heliotrope_rollout_changes_total",
-    "heliotrope_retrain_decisions_total",
+    'heliotrope_retrain_decisions_total{action="request"}',
     "heliotrope_conflicting_events_total",
     "heliotrope_training_runs_swept_total",
 )
