@@ -5,7 +5,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from services.curator.handlers.erasure import Eraser
 from services.evaluator.handlers.forgetting import forget_erased
@@ -187,6 +187,25 @@ def test_an_interrupted_erasure_is_finished_with_its_certificate(curator: Curato
     Eraser(curator.sessions, curator.settings.datasets, timedelta(days=7), lambda: NOON).finish_running()
     assert curator.find_words() == []
     assert curator.erase().status_code == 200
+
+
+def test_a_restored_backup_brings_nobody_back(curator: Curator) -> None:
+    """The backup was made before the erasure: the tables hold the words again, and no ledger."""
+    events, _ = start(curator)
+    first = curator.erase().json()["certificate"]
+    with curator.sessions() as session, session.begin():
+        session.execute(text("TRUNCATE curator.erasures, curator.tombstones"))
+    curator.hear(*events)
+    assert curator.find_words()
+    eraser = Eraser(curator.sessions, curator.settings.datasets, timedelta(days=7), lambda: NOON)
+    eraser.finish_running()
+    assert curator.find_words() == []
+    curator.hear(*events)
+    assert curator.find_words() == []
+    again = curator.erase()
+    assert (again.status_code, again.json()["requested_by"]) == (200, "admin")
+    assert again.json()["certificate"]["erased"]["interaction"] == first["erased"]["interaction"]
+    assert "ines" not in (curator.settings.datasets / "erasures.jsonl").read_text()
 
 
 def test_lineage_leads_nowhere_after_an_erasure(curator: Curator) -> None:

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from services.curator.adapters.dataset_files import DatasetContent, read_ledger, read_rows, write_dataset
+from services.curator.adapters.erasure_journal import Entry, ErasureJournal
 from services.curator.domain.data_card import derive_card
 from services.curator.domain.rows import calculate_dataset_sha256
 from services.curator.domain.succession import derive_successor_manifest, prune, remove_rows
@@ -63,6 +64,7 @@ class Eraser:
             if erasure.certificate is None:
                 erasure.certificate = self._erase_rows(session, erasure)
         self._delete_files()
+        self.journal.append(Entry(erasure.user, erasure.requested_by))
         with self.sessions() as session, session.begin():
             done = erasures.load_erasure(session, erasure_id, for_update=True)
             assert done is not None
@@ -70,9 +72,17 @@ class Eraser:
         logger.info("user_erased", erasure_id=str(erasure_id))
         return done
 
+    @property
+    def journal(self) -> ErasureJournal:
+        return ErasureJournal(self.datasets_dir)
+
     def finish_running(self) -> None:
-        """Go on with what a crash interrupted."""
-        with self.sessions() as session:
+        """Go on with what a crash interrupted, and erase again whom a restored backup has brought back."""
+        journal = {entry.user: entry for entry in self.journal.read()}
+        with self.sessions() as session, session.begin():
+            for user in sorted(journal.keys() - erasures.find_erased_users(session, journal).keys()):
+                erasures.enter(session, user, journal[user].requested_by, self.clock())
+                logger.warning("erased_user_was_restored")
             running = erasures.list_running(session)
         for erasure_id in running:
             self.run(erasure_id)
