@@ -1,7 +1,7 @@
 """`python -m bench.gateway.mock_model <port>`: a model server that costs next to nothing.
 
-It speaks as much of OpenAI's protocol as the benchmark needs: canned answers over raw HTTP/1.1. To a user whose name
-begins with `paced-` it answers like a model, 50 ms to the first token, then one every 10 ms; others do not wait.
+It speaks as much of OpenAI's protocol as the benchmark needs: canned answers over raw HTTP/1.1. To whoever says
+`I am paced-...` it answers like a model, 50 ms to the first token, then one every 10 ms; others do not wait.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class MockModel(asyncio.Protocol):
         if len(body) < length:
             return
         self._buffer = b""
-        paced = b'"paced-' in body
+        paced = b"I am paced-" in body
         if b'"stream":true' in body or b'"stream": true' in body:
             self._say(0, paced)
         elif paced:

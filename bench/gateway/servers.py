@@ -55,7 +55,7 @@ def run_process(
             process.wait(10)
 
 
-def wait_for_answer(target: Target, process: "subprocess.Popen[bytes] | None" = None, seconds: float = 240) -> None:
+def wait_for_answer(target: Target, process: "subprocess.Popen[bytes] | None" = None, seconds: float = 420) -> None:
     url = f"http://127.0.0.1:{target.port}/v1/chat/completions"
     deadline = time.monotonic() + seconds
     while True:

@@ -27,7 +27,9 @@ class Target:
     key: str = "none"
 
     def make_request(self, user: str) -> bytes:
-        body = json.dumps({"model": "heliotrope", "user": user, "messages": MESSAGES, "stream": True}).encode()
+        """The user's name is in the question too: not every proxy passes `user` on, and the mock's pace is in it."""
+        messages = [*MESSAGES, {"role": "user", "content": f"I am {user}."}]
+        body = json.dumps({"model": "heliotrope", "user": user, "messages": messages, "stream": True}).encode()
         head = (
             f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{self.port}\r\n"
             f"authorization: Bearer {self.key}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"

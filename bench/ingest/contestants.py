@@ -7,7 +7,7 @@ from bench.ingest.load import Load, Target, run_load
 from bench.ingest.processes import Server
 from bench.result import Row
 
-SECONDS = float(os.environ.get("BENCH_SECONDS", "3"))
+SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
 CONNECTIONS = 64
 PEER_CONNECTIONS = (4, 16, 64)
 

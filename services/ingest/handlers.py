@@ -119,15 +119,13 @@ class Intake:
 
     async def _store(self, submissions: list[Submission]) -> list[HeliotropeError | None]:
         if not any(submission.content_hash for submission in submissions):
-            return self._mark(submissions, await self._publish(submissions))
+            records = [submission.record for submission in submissions]
+            return self._mark(submissions, await self._publisher.publish(records))
         known = await self._find_known(submissions)
         conflicts = [self._find_conflict(submission, known) for submission in submissions]
         orderly = [one for one, conflict in zip(submissions, conflicts, strict=True) if conflict is None]
-        stored = iter(await self._publish(orderly))
+        stored = iter(await self._publisher.publish([submission.record for submission in orderly]))
         return self._mark(submissions, [conflict or next(stored) for conflict in conflicts])
-
-    async def _publish(self, submissions: list[Submission]) -> list[HeliotropeError | None]:
-        return await self._publisher.publish([submission.record for submission in submissions])
 
     def _mark(
         self, submissions: list[Submission], errors: list[HeliotropeError | None]

@@ -10,6 +10,8 @@ from services.ingest.metrics import IN_FLIGHT
 from shared.bus import Producer, Record
 from shared.errors import HeliotropeError, TooManyRequests, Unavailable
 
+_SILENCE = TimeoutError("the broker did not answer in time")
+
 
 class Delivery:
     """Records that one caller waits for; complete when each is settled."""
@@ -19,7 +21,7 @@ class Delivery:
     def __init__(self, records: list[Record], waiting: asyncio.Future[None]) -> None:
         self.records = records
         self.waiting = waiting
-        self.failures: list[BaseException | None] = [TimeoutError("the broker did not answer in time")] * len(records)
+        self.failures: list[BaseException | None] = [_SILENCE] * len(records)
         self.settled = 0
 
     def settle(self, index: int, failure: BaseException | None) -> None:
@@ -51,16 +53,19 @@ class Publisher:
         self._bytes_free = max_in_flight_bytes
         self._settled: deque[tuple[Delivery, int, BaseException | None]] = deque()
         self._waking = False
+        # in the order of their deadlines; one timer for all of them costs less than one for each
+        self._deadlines: deque[tuple[float, asyncio.Future[None]]] = deque()
+        self._looking = False
         IN_FLIGHT.set_function(lambda: max_in_flight - self._records_free)
 
     async def publish(self, records: Sequence[Record]) -> list[HeliotropeError | None]:
         """For each record None, when the broker has stored it, or TooManyRequests, or Unavailable."""
         sending = self._admit(records)
-        outcomes: list[HeliotropeError | None] = []
-        if sending:
-            outcomes += map(_describe, await self._send(sending))
-        refused = len(records) - len(sending)
-        return outcomes + [TooManyRequests("too many events wait for the broker; try again") for _ in range(refused)]
+        failures = await self._send(sending) if sending else []
+        if len(sending) == len(records):
+            return [_describe(failure) if failure else None for failure in failures]
+        refused = [TooManyRequests("too many events wait for the broker; try again") for _ in records[len(sending) :]]
+        return [*map(_describe, failures), *refused]
 
     def _admit(self, records: Sequence[Record]) -> list[Record]:
         """As many from the front as there is room for."""
@@ -78,12 +83,24 @@ class Publisher:
         loop = asyncio.get_running_loop()
         delivery = Delivery(records, loop.create_future())
         self._producer.deliver(records, partial(self._settle, loop, delivery))
-        giving_up = loop.call_later(self._deadline_seconds, delivery.stop_waiting)
-        try:
+        if not delivery.waiting.done():
+            self._deadlines.append((loop.time() + self._deadline_seconds, delivery.waiting))
+            if not self._looking:
+                self._looking = True
+                loop.call_later(self._deadline_seconds, self._look, loop)
             await delivery.waiting
-        finally:
-            giving_up.cancel()
         return delivery.failures.copy()
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Those whose deadline has passed wait no longer; the next one's is looked at when it passes."""
+        now = loop.time()
+        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][1].done()):
+            _, waiting = self._deadlines.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+        self._looking = bool(self._deadlines)
+        if self._deadlines:
+            loop.call_at(self._deadlines[0][0], self._look, loop)
 
     def _settle(
         self, loop: asyncio.AbstractEventLoop, delivery: Delivery, index: int, failure: BaseException | None
@@ -102,6 +119,8 @@ class Publisher:
             self._records_free += 1
             self._bytes_free += len(delivery.records[index].value)
             delivery.settle(index, failure)
+        while self._deadlines and self._deadlines[0][1].done():
+            self._deadlines.popleft()
 
 
 def _describe(failure: BaseException | None) -> HeliotropeError | None:

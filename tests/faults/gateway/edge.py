@@ -20,7 +20,7 @@ from shared.bus.kafka import KafkaBusConsumer
 from shared.events import InteractionRecorded
 
 CHECKOUT = Path(__file__).parents[3]
-MESSAGES = [{"role": "user", "content": "The lamp I bought flickers. What now?"}]
+QUESTION = "The lamp I bought flickers. What now?"
 
 
 def find_free_port() -> int:
@@ -98,7 +98,8 @@ class Crowd:
 
     async def _chat_on(self, client: httpx.AsyncClient, user: str) -> None:
         url = f"{self.url}/v1/chat/completions"
-        body = {"model": "heliotrope", "messages": MESSAGES, "user": user, "stream": True}
+        messages = [{"role": "user", "content": f"I am {user}. {QUESTION}"}]
+        body = {"model": "heliotrope", "messages": messages, "user": user, "stream": True}
         headers = {"authorization": f"Bearer {self.key}"}
         while not self.leaving:
             with contextlib.suppress(httpx.HTTPError):
