@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli import datasets, dead_letters, keys
+from cli import datasets, dead_letters, keys, recipes
 from cli.database import find_database_url
 from cli.errors import clear_errors
 from cli.imports import import_file
@@ -25,6 +25,8 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("import")(import_file)
+app.add_typer(recipes.app, name="recipe")
+app.command()(recipes.train)
 
 console = Console(soft_wrap=True, highlight=False)
 

@@ -18,8 +18,20 @@ def load_recipe(folder: Path, name: str) -> Recipe:
     path = folder / f"{name}.yaml"
     if not name.replace("_", "").replace("-", "").isalnum() or not path.is_file():
         raise NotFound(f"no recipe {name!r}")
+    return load_recipe_file(path)
+
+
+def load_recipe_file(path: Path) -> Recipe:
+    """The recipe in this file.
+
+    Raises:
+        NotFound: no such file.
+        InvalidRequest: the file is not YAML in UTF-8, or names the fields that are wrong.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InvalidRequest(f"recipe {name!r} is not valid YAML: {error}") from error
+    except OSError as error:
+        raise NotFound(f"recipe {str(path)!r} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"recipe {path.stem!r} is not valid YAML: {error}") from error
     return parse_recipe(content)

@@ -20,7 +20,7 @@ from celery import signals
 from celery.worker import state
 
 from services.trainer.adapters.code_version import load_code_version
-from services.trainer.domain.training import Job, Trained, Watch
+from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS
 from services.trainer.handlers.training import Workplace, carry_out
 from services.trainer.settings import TrainerSettings
 from services.trainer.tasks import register_train, training_queue
@@ -36,16 +36,6 @@ if TYPE_CHECKING:
     from shared.celery_app import BaseTask
 
 PORT = 11
-
-# Models are folders on disk: nothing here may look for them elsewhere. MLflow's own retries take minutes by default.
-ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TQDM_DISABLE": "1",
-    "TRL_EXPERIMENTAL_SILENCE": "1",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-}
 
 
 def run_worker() -> None:
@@ -123,7 +113,7 @@ def carry_out_in_child(settings: Settings, trainer: TrainerSettings, run_id: UUI
     workplace = Workplace(
         sessions=make_session_factory(engine),
         registry=MlflowRegistry(settings.mlflow_tracking_uri, settings.family),
-        train={"dpo": partial(train_with_dpo, trainer.threads)},
+        train={name: partial(train, trainer.threads) for name, train in METHODS.items()},
         runs_folder=settings.home.absolute() / "runs",
         worker=f"{socket.gethostname()}:{os.getpid()}",
         code_version=load_code_version(),
@@ -136,11 +126,3 @@ def carry_out_in_child(settings: Settings, trainer: TrainerSettings, run_id: UUI
         carry_out(run_id, workplace)
     finally:
         engine.dispose()
-
-
-def train_with_dpo(threads: int, job: Job, watch: Watch) -> Trained:
-    """Imports torch only once the run is claimed, with the heartbeat already going."""
-    from services.trainer.adapters.dpo import set_threads, train_dpo
-
-    set_threads(threads)
-    return train_dpo(job, watch)

@@ -45,6 +45,10 @@ class Recipe(Part, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     method: Literal["dpo"]
     max_steps: PositiveInt
+    base: Annotated[str, Meta(min_length=1)] | None = None
+    """For `heliotrope train`: the parent's checkpoint folder. Inside the loop the request names the parent."""
+    dataset: Annotated[str, Meta(min_length=1)] | None = None
+    """For `heliotrope train`: the dataset's folder. Inside the loop the request names the dataset."""
     learning_rate: PositiveFloat = 1e-4
     lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant"
     warmup_ratio: Share = 0.0
@@ -95,18 +99,25 @@ def parse_recipe(content: object) -> Recipe:
     raise InvalidRequest(detail, errors=errors)
 
 
-def _find_errors(content: Mapping[str, Any]) -> list[FieldError]:
-    fields = {field.name: field for field in msgspec.structs.fields(Recipe)}
-    errors = [FieldError(str(name), "unknown field") for name in content if name not in fields]
+def _find_errors(content: Mapping[str, Any], part: type[Part] = Recipe, prefix: str = "") -> list[FieldError]:
+    fields = {field.name: field for field in msgspec.structs.fields(part)}
+    errors = [FieldError(f"{prefix}{name}", "unknown field") for name in content if name not in fields]
     for name, field in fields.items():
         if name in content:
-            try:
-                msgspec.convert(content[name], field.type)
-            except msgspec.ValidationError as error:
-                errors.append(_locate(name, str(error)))
+            errors += _find_errors_of_field(content[name], field.type, prefix + name)
         elif field.required:
-            errors.append(FieldError(name, "required"))
+            errors.append(FieldError(prefix + name, "required"))
     return errors
+
+
+def _find_errors_of_field(value: object, kind: Any, path: str) -> list[FieldError]:
+    if isinstance(kind, type) and issubclass(kind, Part) and isinstance(value, Mapping):
+        return _find_errors(value, kind, f"{path}.")
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        return [_locate(path, str(error))]
+    return []
 
 
 def _locate(name: str, message: str) -> FieldError:

@@ -1,0 +1,76 @@
+"""`heliotrope recipe` and `heliotrope train`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli.errors import clear_errors
+
+app = typer.Typer(help="Check recipes, and read what may be written in one.", no_args_is_help=True)
+console = Console(soft_wrap=True, highlight=False)
+
+RecipeFile = Annotated[Path, typer.Argument(help="A recipe, as YAML.")]
+Folder = Annotated[Path | None, typer.Option(help="In place of the one that the recipe names.")]
+
+
+@app.command()
+def check(file: RecipeFile) -> None:
+    """Explain every mistake of a recipe. Ends with status 1 when there is one."""
+    from services.trainer.adapters.recipes import load_recipe_file
+    from services.trainer.domain.recipe import calculate_recipe_sha256
+    from services.trainer.domain.recipe_reference import explain_mistake
+    from shared.errors import InvalidRequest
+
+    with clear_errors():
+        try:
+            recipe = load_recipe_file(file)
+        except InvalidRequest as error:
+            if not error.errors:
+                raise
+            for mistake in error.errors:
+                explanation = explain_mistake(mistake.field, mistake.message)
+                console.print(f"{mistake.field}: {mistake.message} ({explanation})", markup=False)
+            raise typer.Exit(1) from error
+    examples = recipe.max_steps * recipe.batch_size * recipe.gradient_accumulation_steps
+    console.print(
+        f"{recipe.name}: {recipe.method}, {recipe.max_steps} steps, {examples} examples, "
+        f"hash {calculate_recipe_sha256(recipe)[:12]}. No mistakes.",
+        markup=False,
+    )
+
+
+@app.command()
+def reference() -> None:
+    """Every field with what is allowed, its default and the reason for it: docs/recipes.md."""
+    from services.trainer.domain.recipe_reference import render_reference
+
+    sys.stdout.write(render_reference())
+
+
+def train(
+    file: RecipeFile,
+    output: Annotated[Path, typer.Option(help="Where the candidate goes; the same command again resumes.")],
+    base: Folder = None,
+    dataset: Folder = None,
+    threads: Annotated[int, typer.Option(min=0, help="For tensor arithmetic; 0: every core.")] = 0,
+) -> None:
+    """Train what a recipe says, without the rest of the system. Ctrl-C saves a checkpoint first."""
+    from services.trainer.bootstrap.standalone import train_file
+
+    with clear_errors():
+        trained = train_file(
+            file,
+            base=base,
+            dataset=dataset,
+            output=output,
+            threads=threads,
+            say=lambda line: console.print(line, markup=False),
+        )
+    console.print(
+        f"{trained.words} after {trained.steps} steps on {trained.pairs} examples ({trained.refused} refused): "
+        f"{output / 'candidate'}",
+        markup=False,
+    )

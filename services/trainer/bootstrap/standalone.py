@@ -1,0 +1,38 @@
+"""`heliotrope train`: the composition root of a run without the rest of the system."""
+
+import os
+import threading
+from functools import partial
+from pathlib import Path
+
+from services.trainer.adapters.recipes import load_recipe_file
+from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS
+from services.trainer.domain.training import Trained
+from services.trainer.handlers.standalone import Order, Say, check_folders, run_standalone, stop_on_interrupt
+from shared.errors import InvalidRequest
+
+
+def train_file(file: Path, *, base: Path | None, dataset: Path | None, output: Path, threads: int, say: Say) -> Trained:
+    """Train what the recipe says; `base` and `dataset` go before the recipe's own, which are relative to its file.
+
+    Raises: what `run_standalone` raises, and NotFound or InvalidRequest for the recipe.
+    """
+    recipe = load_recipe_file(file)
+    order = Order(
+        recipe,
+        base or _resolve(file, recipe.base, "base"),
+        dataset or _resolve(file, recipe.dataset, "dataset"),
+        output,
+    )
+    check_folders(order)  # before torch is loaded, which takes seconds
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    stop = threading.Event()
+    stop_on_interrupt(stop)
+    return run_standalone(order, partial(METHODS[recipe.method], threads), say, stop)
+
+
+def _resolve(file: Path, folder: str | None, name: str) -> Path:
+    if folder is None:
+        raise InvalidRequest(f"{name}: give --{name}, or write {name} into the recipe")
+    return file.parent / folder

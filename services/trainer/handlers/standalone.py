@@ -1,0 +1,141 @@
+"""A run without the rest of the system: a recipe and two folders in, one folder out."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from services.trainer.adapters.checkpoints import find_newest, mark_complete
+from services.trainer.domain.guards import Metrics
+from services.trainer.domain.progress import calculate_seconds_left
+from services.trainer.domain.recipe import Recipe, calculate_recipe_sha256, dump_recipe
+from services.trainer.domain.training import Interrupted, Job, Train, Trained
+from shared.errors import Conflict, InvalidRequest
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to train from what, and where the result goes."""
+
+    recipe: Recipe
+    base: Path
+    dataset: Path
+    output: Path
+
+
+def run_standalone(order: Order, train: Train, say: Say, stop: threading.Event) -> Trained:
+    """Train into the output folder: `candidate/`, `metrics.jsonl`, `run.json`. The same order again resumes.
+
+    Raises:
+        InvalidRequest: a folder is missing what it must hold.
+        Conflict: the output folder is finished, or belongs to another run.
+        TrainingFailed: the data cannot be used, or a guard stopped the run.
+        Interrupted: `stop` was set; the same order goes on from the checkpoint.
+    """
+    check_folders(order)
+    identity = {
+        "recipe": dump_recipe(order.recipe),
+        "recipe_sha256": calculate_recipe_sha256(order.recipe),
+        "base": str(order.base.resolve()),
+        "dataset": str(order.dataset.resolve()),
+    }
+    attempts = _open_output(order.output, identity)
+    token = max((int(path.name) for path in attempts.iterdir() if path.name.isdigit()), default=0) + 1
+    resume_from = find_newest(attempts, below_token=token)
+    if resume_from:
+        say(f"going on from {resume_from.name}")
+    job = Job(order.recipe, order.base, order.dataset, attempts / str(token), resume_from, order.output / "candidate")
+    job.checkpoints.mkdir()
+    with (order.output / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
+        trained = train(job, TerminalWatch(say, stop, lambda line: print(json.dumps(line), file=metrics, flush=True)))
+    _write_run(order.output, identity | {"result": asdict(trained)})
+    return trained
+
+
+def check_folders(order: Order) -> None:
+    """Raises: InvalidRequest."""
+    for folder, file, name in ((order.base, "config.json", "base"), (order.dataset, "train.parquet", "dataset")):
+        if not (folder / file).is_file():
+            raise InvalidRequest(f"{name}: {str(folder)!r} holds no {file}")
+
+
+def _open_output(output: Path, identity: dict[str, Any]) -> Path:
+    record = output / "run.json"
+    if record.exists():
+        known = json.loads(record.read_text(encoding="utf-8"))
+        if "result" in known:
+            raise Conflict(f"{str(output)!r} holds a finished run; give another output folder")
+        if known != identity:
+            raise Conflict(f"{str(output)!r} holds a run of another recipe, base or dataset")
+    elif output.exists() and any(output.iterdir()):
+        raise Conflict(f"{str(output)!r} is not empty and holds no run")
+    attempts = output / "checkpoints"
+    attempts.mkdir(parents=True, exist_ok=True)
+    _write_run(output, identity)
+    return attempts
+
+
+def _write_run(output: Path, content: dict[str, Any]) -> None:
+    draft = output / "run.json.draft"
+    draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    draft.replace(output / "run.json")
+
+
+class TerminalWatch:
+    """Says how the run is getting on; nobody else can take it over."""
+
+    def __init__(
+        self,
+        say: Say,
+        stop: threading.Event,
+        write: Callable[[dict[str, Any]], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._say = say
+        self._stop = stop
+        self._write = write
+        self._clock = clock
+        self._first: tuple[int, float] | None = None
+        self._left: float | None = None
+        self._total = 0
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def on_phase(self, phase: str) -> None:
+        self._say(phase) if phase != "reference" else None
+        if self.stopping:
+            raise Interrupted(f"while {phase}")
+
+    def on_micro_step(self) -> None:
+        """Nothing to lose between the parts of a step."""
+
+    def on_step(self, step: int, total: int) -> None:
+        now = self._clock()
+        self._first = self._first or (step, now)
+        self._total = total
+        self._left = calculate_seconds_left(step, total, first_step=self._first[0], seconds=now - self._first[1])
+
+    def on_metrics(self, step: int, metrics: Metrics) -> None:
+        self._write({"step": step} | dict(metrics))
+        figures = {"loss": "loss", "rewards/margins": "margin", "rewards/accuracies": "ranked right"}
+        words = [f"{word} {metrics[name]:.4g}" for name, word in figures.items() if name in metrics]
+        if words:
+            left = "" if self._left is None else f", {self._left:.0f} s left"
+            self._say(f"step {step}/{self._total}: {', '.join(words)}{left}")
+
+    def on_checkpoint(self, checkpoint: Path) -> None:
+        mark_complete(checkpoint)
+
+
+def stop_on_interrupt(stop: threading.Event) -> None:
+    """Ctrl-C and SIGTERM end the run at its next step, with a checkpoint."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
