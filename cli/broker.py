@@ -1,20 +1,31 @@
 """The broker that commands work on, and the secret under which its deployment hashes users."""
 
 import os
+from dataclasses import dataclass
 
 from local.errors import StackFailed
 from local.layout import find_home
+from shared.bus.security import PLAINTEXT, KafkaSecurity
 from shared.settings import Settings, load_settings
 
 
-def find_broker() -> tuple[str, str]:
-    """(bootstrap servers, topic prefix): `HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS`, else those of the local stack.
+@dataclass(frozen=True)
+class Broker:
+    """Where it is, and how it is spoken to."""
+
+    bootstrap_servers: str
+    topic_prefix: str
+    security: KafkaSecurity = PLAINTEXT
+
+
+def find_broker() -> Broker:
+    """That of `HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS`, else that of the local stack.
 
     Raises:
         StackFailed: neither exists.
     """
     if configured := os.environ.get("HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS"):
-        return configured, os.environ.get("HELIOTROPE_TOPIC_PREFIX", "")
+        return Broker(configured, os.environ.get("HELIOTROPE_TOPIC_PREFIX", ""), load_settings(Settings).kafka_security)
     from local.stack import Stack
 
     stack = Stack.find()
@@ -23,7 +34,7 @@ def find_broker() -> tuple[str, str]:
             "which broker? HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS is not set, and no stack was ever started in "
             f"{find_home()}"
         )
-    return stack.connections.kafka_bootstrap_servers, stack.connections.topic_prefix
+    return Broker(stack.connections.kafka_bootstrap_servers, stack.connections.topic_prefix)
 
 
 def find_user_hash_secret() -> str:

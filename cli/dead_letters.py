@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.broker import find_broker
+from cli.broker import Broker, find_broker
 from cli.errors import clear_errors
 from local.errors import StackFailed
 from shared.bus import Record
@@ -29,8 +29,10 @@ Of = Annotated[str, typer.Option("--consumer", help="Who put it aside: curator, 
 
 
 @contextmanager
-def reading(bootstrap: str, topic: str) -> Iterator[Iterator[Record]]:
-    consumer = KafkaBusConsumer(bootstrap, [topic], None, client_id="heliotrope-dead-letters")
+def reading(broker: Broker, topic: str) -> Iterator[Iterator[Record]]:
+    consumer = KafkaBusConsumer(
+        broker.bootstrap_servers, [topic], None, client_id="heliotrope-dead-letters", security=broker.security
+    )
     try:
         yield read_all(consumer)
     finally:
@@ -49,10 +51,11 @@ def make_printable(content: bytes | str, limit: int) -> str:
 def list_letters() -> None:
     """Count them by topic, consumer and reason."""
     with clear_errors():
-        bootstrap, prefix = find_broker()
+        broker = find_broker()
+        prefix = broker.topic_prefix
         table = Table("topic", "consumer", "reason", "letters")
-        for topic in list_dead_letter_topics(bootstrap, prefix):
-            with reading(bootstrap, topic) as letters:
+        for topic in list_dead_letter_topics(broker.bootstrap_servers, prefix, broker.security):
+            with reading(broker, topic) as letters:
                 reasons = Counter(make_printable(_read_reason(letter), SHOWN_REASON) for letter in letters)
             name, consumer = topic.removeprefix(prefix).removesuffix(".dlq").rsplit(".", 1)
             for reason, count in reasons.most_common():
@@ -64,8 +67,9 @@ def list_letters() -> None:
 def show(topic: Topic, consumer: Of, limit: Annotated[int, typer.Option(min=1, max=1000)] = 10) -> None:
     """Print some, oldest first: where it was, why it was put aside, and its bytes, escaped and cut."""
     with clear_errors():
-        bootstrap, prefix = find_broker()
-        with reading(bootstrap, dead_letter_topic(prefix + topic, consumer)) as letters:
+        broker = find_broker()
+        prefix = broker.topic_prefix
+        with reading(broker, dead_letter_topic(prefix + topic, consumer)) as letters:
             for letter, _ in zip(letters, range(limit), strict=False):
                 console.print(_describe(letter), markup=False)
 
@@ -82,11 +86,14 @@ def replay(
     nothing, and handing back twice is harmless."""
     wanted = set(at or [])
     with clear_errors():
-        bootstrap, prefix = find_broker()
-        producer = KafkaBusProducer(bootstrap, client_id="heliotrope-dead-letters")
+        broker = find_broker()
+        prefix = broker.topic_prefix
+        producer = KafkaBusProducer(
+            broker.bootstrap_servers, client_id="heliotrope-dead-letters", security=broker.security
+        )
         sent = 0
         try:
-            with reading(bootstrap, dead_letter_topic(prefix + topic, consumer)) as letters:
+            with reading(broker, dead_letter_topic(prefix + topic, consumer)) as letters:
                 for letter in letters:
                     if not wanted or _name_place(letter) in wanted:
                         producer.send(restore(letter)).result(timeout=ACK_DEADLINE_SECONDS)

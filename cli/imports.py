@@ -151,18 +151,24 @@ def import_file(
     """Import preference pairs, with their users where a row has a user_id. Importing the same rows again changes
     nothing."""
     with clear_errors():
-        bootstrap, prefix = find_broker()
+        broker = find_broker()
         secret = find_user_hash_secret()
         when = (at or datetime(2000, 1, 1)).replace(tzinfo=UTC)  # noqa: DTZ001 - typer's datetimes have no zone
         rows = [
             derive_events(row, number, source=source or file.stem, at=when, secret=secret)
             for number, row in enumerate(read_rows(file), 1)
         ]
-        producer = KafkaBusProducer(bootstrap, client_id="heliotrope-import", deadline_seconds=ACK_DEADLINE_SECONDS)
+        producer = KafkaBusProducer(
+            broker.bootstrap_servers,
+            client_id="heliotrope-import",
+            deadline_seconds=ACK_DEADLINE_SECONDS,
+            security=broker.security,
+        )
         try:
             for start in range(0, len(rows), IN_FLIGHT):
                 part = [event for events in rows[start : start + IN_FLIGHT] for event in events]
-                for stored in [producer.send(encode(event, source="import", topic_prefix=prefix)) for event in part]:
+                records = [encode(event, source="import", topic_prefix=broker.topic_prefix) for event in part]
+                for stored in [producer.send(record) for record in records]:
                     stored.result(ACK_DEADLINE_SECONDS)
         finally:
             producer.close(ACK_DEADLINE_SECONDS)

@@ -44,7 +44,8 @@ def read_status(stack: Stack) -> dict[str, Any]:
         return status
     connections = stack.connections
     try:
-        status["consumer_lag"] = measure_lag(connections.kafka_bootstrap_servers, connections.topic_prefix)
+        servers, prefix = connections.kafka_bootstrap_servers, connections.topic_prefix
+        status["consumer_lag"] = measure_lag(servers, prefix, connections.kafka_security)
     except (KafkaError, OSError) as error:
         problems.append(f"consumer lag: {error!r}")
     engine = create_engine(connections.database_url, connect_args={"connect_timeout": 5})

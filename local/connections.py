@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
 from sqlalchemy import make_url
 
 from local.credentials import Secrets
 from local.layout import MARK, Layout
+from shared.bus.security import PLAINTEXT, KafkaSecurity
+from shared.settings import Settings
 
 EXISTING = {
     "postgres": "HELIOTROPE_DATABASE_URL",
@@ -36,6 +39,7 @@ class Connections:
     mlflow_tracking_uri: str
     model_server_urls: str
     topic_prefix: str
+    kafka_security: KafkaSecurity = PLAINTEXT
 
     @property
     def database_server_url(self) -> str:
@@ -58,7 +62,17 @@ def choose_connections(layout: Layout, secrets: Secrets, given: Mapping[str, str
         mlflow_tracking_uri=given.get(EXISTING["mlflow"], layout.url("mlflow")),
         model_server_urls=given.get(EXISTING["model-server"], model_servers),
         topic_prefix=given.get("HELIOTROPE_TOPIC_PREFIX", ""),
+        kafka_security=read_kafka_security() if given.get(EXISTING["broker"]) else PLAINTEXT,
     )
+
+
+def read_kafka_security() -> KafkaSecurity:
+    """How an existing Kafka is spoken to. Wrong settings count as none: they keep every service from starting, and
+    `heliotrope doctor` names them."""
+    try:
+        return Settings(_secrets_dir=os.environ.get("HELIOTROPE_SECRETS_DIR")).kafka_security  # type: ignore[call-arg]
+    except ValidationError:
+        return PLAINTEXT
 
 
 def derive_mlflow_url(database_url: str) -> str:

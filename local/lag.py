@@ -8,18 +8,20 @@ from kafka.structs import TopicPartition
 
 from local.connections import Connections
 from local.readiness import answers_tcp
+from shared.bus.security import PLAINTEXT, KafkaSecurity
 from shared.events import TOPICS
 
 
-def measure_lag(bootstrap_servers: str, topic_prefix: str) -> dict[str, int]:
+def measure_lag(bootstrap_servers: str, topic_prefix: str, security: KafkaSecurity = PLAINTEXT) -> dict[str, int]:
     """Group -> records of our topics that it has not committed yet. Partitions it never committed count in full.
 
     Raises:
         KafkaError: the broker does not answer.
     """
     ours = {topic_prefix + topic for topic in TOPICS}
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(","))
-    reader = KafkaConsumer(bootstrap_servers=bootstrap_servers.split(","))
+    config = {"bootstrap_servers": bootstrap_servers.split(","), **security.for_kafka_python()}
+    admin = KafkaAdminClient(**config)
+    reader = KafkaConsumer(**config)
     try:
         names = [group["group_id"] for group in admin.list_groups()]
         committed = admin.list_group_offsets(dict.fromkeys(names)) if names else {}
@@ -48,7 +50,8 @@ def wait_until_consumed(connections: Connections, deadline_seconds: float = 20) 
             for server in connections.kafka_bootstrap_servers.split(","):  # kafka-python takes 30 s to say no
                 host, _, port = server.rpartition(":")
                 answers_tcp(int(port), host)()
-            if not any(measure_lag(connections.kafka_bootstrap_servers, connections.topic_prefix).values()):
+            servers, prefix = connections.kafka_bootstrap_servers, connections.topic_prefix
+            if not any(measure_lag(servers, prefix, connections.kafka_security).values()):
                 return True
         except (KafkaError, OSError):
             return False

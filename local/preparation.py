@@ -36,7 +36,11 @@ def migrate(database_url: str) -> None:
 def prepare_topics(connections: Connections) -> None:
     """Create the topics on an existing Kafka; the embedded broker makes its own."""
     if "broker" not in connections.embedded:
-        create_topics(connections.kafka_bootstrap_servers, topic_prefix=connections.topic_prefix)
+        create_topics(
+            connections.kafka_bootstrap_servers,
+            topic_prefix=connections.topic_prefix,
+            security=connections.kafka_security,
+        )
 
 
 def adopt(model: str | Path, environment: Mapping[str, str]) -> str:

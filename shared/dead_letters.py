@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from kafka import KafkaAdminClient
 
 from shared.bus import Consumer, Producer, Record
+from shared.bus.security import PLAINTEXT, KafkaSecurity
 
 ACK_DEADLINE_SECONDS = 15.0
 REASON_LIMIT = 500
@@ -39,9 +40,13 @@ class DeadLetters:
         self._producer.send(letter).result(timeout=ACK_DEADLINE_SECONDS)
 
 
-def list_dead_letter_topics(bootstrap_servers: str, topic_prefix: str = "") -> list[str]:
+def list_dead_letter_topics(
+    bootstrap_servers: str, topic_prefix: str = "", security: KafkaSecurity = PLAINTEXT
+) -> list[str]:
     """Every dead-letter topic there is."""
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(","), client_id="heliotrope-admin")
+    admin = KafkaAdminClient(
+        bootstrap_servers=bootstrap_servers.split(","), client_id="heliotrope-admin", **security.for_kafka_python()
+    )
     try:
         topics = admin.list_topics()
     finally:

@@ -20,6 +20,7 @@ from shared.events import TOPICS
 from shared.tables.access import ROLES
 
 NEEDED_POSTGRES = 160_000
+NEEDED_PARTITIONS = 2
 SKEW_SECONDS = 2.0
 TIMEOUT_SECONDS = 5
 
@@ -30,7 +31,7 @@ def check_postgres(connections: Connections) -> Iterator[Finding]:
     try:
         with engine.connect() as connection:
             yield from _check_server(connection)
-            yield from _check_clock(connection)
+            yield from check_clock(connection)
             yield from _check_schema(connection, engine)
     except SQLAlchemyError as error:
         said = str(getattr(error, "orig", error)).strip().splitlines()[0]
@@ -49,7 +50,7 @@ def _check_server(connection: Connection) -> Iterator[Finding]:
         yield ok("postgres", f"PostgreSQL {version}")
 
 
-def _check_clock(connection: Connection) -> Iterator[Finding]:
+def check_clock(connection: Connection) -> Iterator[Finding]:
     before = datetime.now(UTC)
     there = connection.scalar(text("SELECT clock_timestamp()"))
     middle = before + (datetime.now(UTC) - before) / 2
@@ -110,21 +111,31 @@ def check_kafka(connections: Connections) -> Iterator[Finding]:
     servers = connections.kafka_bootstrap_servers
     try:
         _reach_any(servers.split(","))  # the client of a broker that is away leaves its sockets open
-        admin = KafkaAdminClient(bootstrap_servers=servers.split(","), request_timeout_ms=TIMEOUT_SECONDS * 1000)
+        admin = KafkaAdminClient(
+            bootstrap_servers=servers.split(","),
+            request_timeout_ms=TIMEOUT_SECONDS * 1000,
+            bootstrap_timeout_ms=TIMEOUT_SECONDS * 1000,
+            **connections.kafka_security.for_kafka_python(),
+        )
         try:
             topics = set(admin.list_topics())
+            ours = [topic for topic in topics if topic.removeprefix(connections.topic_prefix) in TOPICS]
+            partitions = {each["name"]: len(each["partitions"]) for each in admin.describe_topics(ours)}
         finally:
             admin.close()
     except (KafkaError, OSError, ValueError) as error:
-        remedy = "start it (heliotrope up), or correct HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS"
+        remedy = "start it (heliotrope up), or correct HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS and how it is spoken to"
         yield problem("kafka", f"{servers} does not answer: {type(error).__name__}", remedy)
         return
     wanted = [connections.topic_prefix + topic for topic in TOPICS]
     if missing := [topic for topic in wanted if topic not in topics]:
-        remedy = "heliotrope up makes them; on a Kafka of your own create them as docs/operations.md says"
+        remedy = "heliotrope topics makes them; heliotrope up does so for its own broker"
         yield problem("kafka", f"topics are missing: {', '.join(missing)}", remedy)
-    else:
-        yield ok("kafka", f"{servers}, {len(wanted)} topics")
+        return
+    yield ok("kafka", f"{servers}, {len(wanted)} topics")
+    if few := [f"{topic} has {partitions[topic]}" for topic in wanted if partitions[topic] < NEEDED_PARTITIONS]:
+        remedy = "fewer partitions than processes leave some of them idle: kafka-topics.sh --alter --partitions 6"
+        yield warning("partitions", "; ".join(few), remedy)
 
 
 def _reach_any(servers: list[str]) -> None:

@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from sqlalchemy import create_engine, text
 from typer.testing import CliRunner
 
 from cli.doctor.machine import check_disk, check_home, check_packages
+from cli.doctor.servers import check_clock
 from cli.main import app
 from local.layout import Layout
+from shared.bus.kafka import create_topics
 
 Findings = list[dict[str, Any]]
 Examine = Callable[..., Findings]
@@ -89,6 +92,37 @@ def test_existing_servers_that_do_not_answer_are_named_without_their_passwords(e
         assert "HELIOTROPE_" in find(findings, check)["remedy"]
     assert find(findings, "settings")["words"].startswith("not set: HELIOTROPE_USER_HASH_SECRET")
     assert "opensesame" not in json.dumps(findings)
+
+
+def test_a_kafka_without_the_topics_is_told_how_to_make_them(examine: Examine, kafka_bootstrap: str, topic_prefix: str):
+    servers = {"HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap, "HELIOTROPE_TOPIC_PREFIX": topic_prefix}
+    finding = find(examine(**servers), "kafka")
+    assert finding["verdict"] == "problem"
+    assert f"{topic_prefix}feedback.received" in finding["words"]
+    assert finding["remedy"].startswith("heliotrope topics")
+
+
+def test_topics_that_only_one_process_can_read_are_named(examine: Examine, kafka_bootstrap: str, topic_prefix: str):
+    servers = {"HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap, "HELIOTROPE_TOPIC_PREFIX": topic_prefix}
+    create_topics(kafka_bootstrap, topic_prefix=topic_prefix, partitions=1)
+    findings = examine(**servers)
+    assert find(findings, "kafka")["verdict"] == "ok"
+    assert f"{topic_prefix}feedback.received has 1" in find(findings, "partitions")["words"]
+    assert "--partitions" in find(findings, "partitions")["remedy"]
+
+
+class SlowClock:
+    """A database whose clock is behind."""
+
+    def scalar(self, statement: object) -> datetime:
+        return datetime.now(UTC) - timedelta(seconds=90)
+
+
+def test_a_clock_that_is_wrong_is_named_with_by_how_much():
+    finding = next(iter(check_clock(SlowClock())))  # type: ignore[arg-type]
+    assert finding.verdict == "problem"
+    assert finding.words.startswith("the database's clock is -90.")
+    assert "NTP" in finding.remedy
 
 
 def test_a_database_behind_this_version_is_to_be_migrated(examine: Examine, database_url: str):
