@@ -4,9 +4,15 @@ import math
 import threading
 from collections.abc import Callable
 
+import structlog
+
 from services.ingest.domain.rate_limit import RateLimit, TokenBucket
 from services.ingest.metrics import RATE_LIMITED
 from shared.errors import TooManyRequests
+
+logger = structlog.get_logger(__name__)
+
+LOG_EVERY_SECONDS = 10.0
 
 
 class RateLimited(TooManyRequests):
@@ -25,6 +31,7 @@ class RateLimits:
         self._clock = clock
         self._buckets: dict[str, TokenBucket] = {}
         self._taken: dict[str, int] = {}
+        self._logged_at: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def take(self, key_id: str, count: int) -> None:
@@ -39,8 +46,15 @@ class RateLimits:
                 self._taken[key_id] = self._taken.get(key_id, 0) + count
         if wait > 0:
             RATE_LIMITED.inc(count)
+            self._log(key_id, now)
             limit = f"{self._limit.events_per_second:g} events/s, {self._limit.burst} at once"
             raise RateLimited(f"this key may send {limit}; see Retry-After", math.ceil(wait))
+
+    def _log(self, key_id: str, now: float) -> None:
+        """Names the key now and then; a line for each refusal would be a way to fill the disk."""
+        if now - self._logged_at.get(key_id, -math.inf) >= LOG_EVERY_SECONDS:
+            self._logged_at[key_id] = now
+            logger.warning("key_rate_limited", key_id=key_id)
 
     def collect_taken(self) -> dict[str, int]:
         """By key, what was taken here since the last call: 0 for one that took nothing."""

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from redis import ConnectionError as RedisAway
+from structlog.testing import capture_logs
 
 from services.ingest.adapters.shared_rates import SharedRates
 from services.ingest.domain.rate_limit import RateLimit, TokenBucket
@@ -90,6 +91,17 @@ def test_keys_have_buckets_of_their_own_and_the_error_says_when_to_come_back():
     assert (refused.value.status, refused.value.retry_after_seconds) == (429, 3)
     clock.now += 3
     limits.take("a", 25)
+
+
+def test_the_log_names_a_key_that_sends_too_much_now_and_then():
+    clock = Clock()
+    limits = RateLimits(LIMIT, clock)
+    with capture_logs() as logged:
+        for _ in range(50):
+            take_as_many_as_allowed(limits, "a")
+            clock.now += 0.5
+    assert {(line["event"], line["key_id"]) for line in logged} == {("key_rate_limited", "a")}
+    assert len(logged) == 3
 
 
 def test_processes_together_keep_one_rate_once_they_have_told_each_other():
