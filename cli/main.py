@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from cli import datasets, dead_letters, keys, recipes
+from cli.backup import backup, restore
 from cli.database import find_database_url
 from cli.errors import clear_errors
 from cli.imports import import_file
@@ -25,6 +26,8 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("import")(import_file)
+app.command()(backup)
+app.command()(restore)
 app.add_typer(recipes.app, name="recipe")
 app.command()(recipes.train)
 

@@ -1,0 +1,197 @@
+"""Backup, wipe, restore: the loop goes on with the same datasets as if nothing had happened."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from uuid import UUID
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import sessionmaker
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from local.connections import EXISTING
+from local.postgres import create_database
+from local.preparation import migrate
+from local.stack import Stack
+from services.curator.consumer import CuratorConsumer
+from services.curator.domain.snapshot import Caps
+from services.curator.handlers.freeze import freeze_dataset
+from services.gateway.adapters.spool import Spool
+from shared.bus import Record, encode
+from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
+from shared.consumer import ConsumerLoop
+from shared.dead_letters import DeadLetters
+from shared.events import AnyEvent, Choice, FeedbackReceived, InteractionRecorded
+from shared.tables.curator import Dataset
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+WORDS = "kettle lamp radio desk order broke late refund courier friday address shelf clock rug fan vase"
+CAPS = Caps(per_user=6, per_prompt=8)
+
+
+def tell(numbers: range) -> list[AnyEvent]:
+    """Two answers to a prompt and a choice between them, for each number."""
+    events: list[AnyEvent] = []
+    for number in numbers:
+        one, other = UUID(int=10 * number + 1), UUID(int=10 * number + 2)
+        prompt = " ".join(Random(number).sample(sorted(WORDS.split()), 9))
+        for key, answer in ((one, f"Your {prompt} is on its way."), (other, "I know nothing of it at all, sorry.")):
+            events.append(
+                InteractionRecorded(
+                    interaction_id=key,
+                    messages=[{"role": "user", "content": prompt}],
+                    answer=answer,
+                    model_version="1",
+                    served_at=NOW,
+                    key_id="shop",
+                    user=f"user {number}",
+                )
+            )
+        choice = Choice(other_interaction_id=other, presented_order=[one, other], preferred_interaction_id=one)
+        events.append(
+            FeedbackReceived(
+                event_id=UUID(int=10 * number + 3),
+                interaction_id=one,
+                feedback=choice,
+                received_at=NOW + timedelta(seconds=number),
+                key_id="shop",
+                user=f"user {number}",
+            )
+        )
+    return events
+
+
+class Curation:
+    """The curator's handlers on a stack's database and datasets."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._datasets = stack.layout.home / "datasets"
+        self._engine = create_engine(stack.connections.database_url)
+        self._sessions = sessionmaker(self._engine, expire_on_commit=False)
+
+    def __enter__(self) -> "Curation":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._engine.dispose()
+
+    def hear(self, events: list[AnyEvent]) -> None:
+        broker = MemoryBroker()
+        letters = DeadLetters(MemoryProducer(broker), "curator")
+        loop = ConsumerLoop(
+            "curator", MemoryConsumer(broker, [], "curator"), CuratorConsumer(), self._sessions, letters
+        )
+        loop.handle_batch([encode(event, source="test") for event in events])
+
+    def freeze(self) -> str:
+        with self._sessions() as session, session.begin():
+            return freeze_dataset(session, self._datasets, CAPS, parent_version="1", now=NOW).dataset_sha256
+
+    def read_files(self, sha256: str) -> dict[str, bytes]:
+        """Of a dataset, from where its row says that they are."""
+        with self._sessions() as session:
+            folder = Path(session.get_one(Dataset, sha256).uri)
+        return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def make_stack(find_port_base: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Stack]]:
+    """Makes stacks of nothing but Postgres, with tables; the newest is the one that commands find."""
+    for variable in EXISTING.values():
+        monkeypatch.delenv(variable, raising=False)
+    root = Path(tempfile.mkdtemp(prefix="heliotrope-backup-"))
+    root.chmod(0o755)
+    made: list[Stack] = []
+
+    def make() -> Stack:
+        stack = Stack(root / f"home {len(made)}", find_port_base(), only=("postgres",), throwaway=True)
+        monkeypatch.setenv("HELIOTROPE_HOME", str(stack.layout.home))
+        monkeypatch.setenv("HELIOTROPE_PORT_BASE", str(stack.layout.port_base))
+        stack.up()
+        create_database(stack.connections.database_server_url, "heliotrope")
+        migrate(stack.connections.database_url)
+        made.append(stack)
+        return stack
+
+    yield make
+    for stack in made:
+        stack.down()
+    shutil.rmtree(root)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_after_backup_wipe_and_restore_the_loop_goes_on_with_the_same_datasets(
+    make_stack: Callable[[], Stack], tmp_path: Path
+):
+    untouched = make_stack()
+    with Curation(untouched) as curation:
+        curation.hear(tell(range(1, 40)))
+        curation.freeze()
+        curation.hear(tell(range(40, 60)))
+        expected = curation.freeze()
+
+    stack = make_stack()
+    home = stack.layout.home
+    with Curation(stack) as curation:
+        curation.hear(tell(range(1, 40)))
+        first = curation.freeze()
+        files = curation.read_files(first)
+    waiting = Record("interaction.recorded", b"key", b"an answer that Kafka has not taken yet")
+    spool = Spool(home / "gateway" / "spool.sqlite", max_rows=10, max_bytes=10_000)
+    spool.start()
+    spool.put([waiting]).result(5)
+    said = run("backup", tmp_path / "backup")
+    assert said.exit_code == 0, said.output
+    spool.close()
+    secrets = stack.secrets
+
+    stack.down()
+    shutil.rmtree(home)
+    said = run("restore", tmp_path / "backup")
+    assert said.exit_code == 0, said.output
+
+    restored = Stack(home, stack.layout.port_base, only=("postgres",), throwaway=True)
+    restored.up()
+    try:
+        assert restored.secrets == secrets
+        with Curation(restored) as curation:
+            assert len(files) >= 3
+            assert curation.read_files(first) == files
+            assert curation.freeze() == first
+            curation.hear(tell(range(30, 60)))  # some of it for the second time, as from a bus that was not wiped
+            assert curation.freeze() == expected
+    finally:
+        restored.down()
+    assert (home / "gateway" / "spool.sqlite").stat().st_size > 0
+    assert (home / "secrets.json").stat().st_mode & 0o077 == 0
+    again = Spool(home / "gateway" / "spool.sqlite", max_rows=10, max_bytes=10_000)
+    again.start()
+    assert again.count() == 1
+    again.close()
+
+
+def test_nothing_is_restored_over_what_is_there_or_from_a_damaged_backup(
+    make_stack: Callable[[], Stack], tmp_path: Path
+):
+    stack = make_stack()
+    assert run("backup", tmp_path / "backup").exit_code == 0
+    said = run("backup", tmp_path / "backup")
+    assert (said.exit_code, "is not empty" in said.stderr) == (1, True)
+    said = run("restore", tmp_path / "backup")
+    assert (said.exit_code, "is not empty" in said.stderr) == (1, True)
+    stack.down()
+    shutil.rmtree(stack.layout.home)
+    (tmp_path / "backup" / "heliotrope.dump").write_bytes(b"not what it was")
+    said = run("restore", tmp_path / "backup")
+    assert (said.exit_code, "damaged: heliotrope.dump" in said.stderr) == (1, True)
+    assert not stack.layout.home.exists()
+    said = run("restore", tmp_path)
+    assert (said.exit_code, "no complete backup" in said.stderr) == (1, True)
