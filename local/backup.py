@@ -63,6 +63,15 @@ def restore_backup(folder: Path, layout: Layout) -> datetime:
         raise StackFailed(f"its tables name files below {manifest['home']}: restore it with that as HELIOTROPE_HOME")
     if layout.home.exists() and any(layout.home.iterdir()):
         raise StackFailed(f"{layout.home} is not empty: move it away first (after heliotrope down)")
+    try:
+        _fill(folder, layout)
+    except BaseException:
+        shutil.rmtree(layout.home, ignore_errors=True)
+        raise
+    return datetime.fromisoformat(manifest["at"])
+
+
+def _fill(folder: Path, layout: Layout) -> None:
     for path in _list_files(folder / "home"):
         _copy(path, layout.home / path.relative_to(folder / "home"))
     stack = Stack(layout.home, layout.port_base, only=("postgres",))
@@ -71,7 +80,6 @@ def restore_backup(folder: Path, layout: Layout) -> datetime:
         _restore_databases(folder, stack.connections)
     finally:
         stack.down()
-    return datetime.fromisoformat(manifest["at"])
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

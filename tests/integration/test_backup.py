@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import create_engine
@@ -14,8 +14,8 @@ from sqlalchemy.orm import sessionmaker
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from local.connections import EXISTING
-from local.postgres import create_database
+from local.connections import EXISTING, Connections
+from local.postgres import create_database, drop_database
 from local.preparation import migrate
 from local.stack import Stack
 from services.curator.consumer import CuratorConsumer
@@ -195,3 +195,32 @@ def test_nothing_is_restored_over_what_is_there_or_from_a_damaged_backup(
     assert not stack.layout.home.exists()
     said = run("restore", tmp_path)
     assert (said.exit_code, "no complete backup" in said.stderr) == (1, True)
+
+
+def test_an_existing_server_is_restored_into_an_empty_database(
+    database_url: str,
+    stores: Connections,
+    tmp_path: Path,
+    find_port_base: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("HELIOTROPE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HELIOTROPE_PORT_BASE", str(find_port_base()))
+    monkeypatch.setenv("HELIOTROPE_DATABASE_URL", database_url)
+    monkeypatch.setenv("HELIOTROPE_MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    said = run("keys", "create", "desk", "--role", "ops")
+    assert said.exit_code == 0, said.output
+    said = run("backup", tmp_path / "backup")
+    assert said.exit_code == 0, said.output
+    shutil.rmtree(tmp_path / "home")
+    said = run("restore", tmp_path / "backup")
+    assert (said.exit_code, "restore into an empty one" in said.stderr) == (1, True)
+    assert not (tmp_path / "home").exists(), "what was begun is taken away again"
+    name = f"heliotrope_restored_{uuid4().hex[:12]}"
+    try:
+        monkeypatch.setenv("HELIOTROPE_DATABASE_URL", create_database(stores.database_server_url, name))
+        said = run("restore", tmp_path / "backup")
+        assert said.exit_code == 0, said.output
+        assert "desk" in run("keys", "list").stdout
+    finally:
+        drop_database(stores.database_server_url, name)
