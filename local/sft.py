@@ -29,7 +29,7 @@ def train_on_chosen(parent: str, train_parquet: str, recipe_name: str) -> tuple[
     from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from services.trainer.adapters.dpo import build_adapter
+    from services.trainer.adapters.policy import build_adapter
     from services.trainer.adapters.recipes import load_recipe
 
     class Teller(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here

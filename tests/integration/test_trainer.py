@@ -131,6 +131,15 @@ def test_a_recipe_that_cannot_be_used_fails_the_run_and_says_why(sessions: Sessi
     assert announced.reason == "recipe 'magic' cannot be used: no recipe 'magic'"
 
 
+def test_a_recipe_whose_outcome_cannot_chat_fails_the_run(sessions: Sessions):
+    handler = RetrainHandler(lambda name: parse_recipe({"name": name, "method": "reward", "max_steps": 4}), "taste", "")
+    event = make_request()
+    with sessions() as session, session.begin():
+        handler.handle(session, event)
+    [announced] = list_announced(sessions)
+    assert announced.reason == "recipe 'taste' cannot be used: it trains no chat model (reward)"
+
+
 # --- claims
 
 

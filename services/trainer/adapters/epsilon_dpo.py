@@ -8,12 +8,14 @@ to the gradient of the whole batch. The bracket is the unbiased loss under label
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
+from peft import PeftModel
 from torch import Tensor
 from trl import DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
@@ -101,7 +103,9 @@ class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         self._before_reference()
-        with torch.no_grad(), self.accelerator.autocast(), self.accelerator.unwrap_model(self.model).disable_adapter():
+        policy = self.accelerator.unwrap_model(self.model)  # before the first step a whole model is its own reference
+        parent = policy.disable_adapter() if isinstance(policy, PeftModel) else nullcontext()
+        with torch.no_grad(), self.accelerator.autocast(), parent:
             chosen, rejected = self._score(model, inputs).logps.chunk(2)
         return chosen, rejected
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from services.trainer.domain.recipe import Method
 from services.trainer.domain.training import Job, Trained, Watch
 
 # Models are folders on disk: nothing here may look for them elsewhere. MLflow's own retries take minutes by default.
@@ -15,11 +16,41 @@ ENVIRONMENT = {
 }
 
 
+def train_with_sft(threads: int, job: Job, watch: Watch) -> Trained:
+    from services.trainer.adapters.policy import set_threads
+    from services.trainer.adapters.sft import train_sft
+
+    set_threads(threads)
+    return train_sft(job, watch)
+
+
 def train_with_dpo(threads: int, job: Job, watch: Watch) -> Trained:
-    from services.trainer.adapters.dpo import set_threads, train_dpo
+    from services.trainer.adapters.dpo import train_dpo
+    from services.trainer.adapters.policy import set_threads
 
     set_threads(threads)
     return train_dpo(job, watch)
 
 
-METHODS: Mapping[str, Callable[[int, Job, Watch], Trained]] = {"dpo": train_with_dpo}
+def train_with_kto(threads: int, job: Job, watch: Watch) -> Trained:
+    from services.trainer.adapters.kto import train_kto
+    from services.trainer.adapters.policy import set_threads
+
+    set_threads(threads)
+    return train_kto(job, watch)
+
+
+def train_with_reward(threads: int, job: Job, watch: Watch) -> Trained:
+    from services.trainer.adapters.policy import set_threads
+    from services.trainer.adapters.reward import train_reward
+
+    set_threads(threads)
+    return train_reward(job, watch)
+
+
+METHODS: Mapping[Method, Callable[[int, Job, Watch], Trained]] = {
+    "sft": train_with_sft,
+    "dpo": train_with_dpo,
+    "kto": train_with_kto,
+    "reward": train_with_reward,
+}

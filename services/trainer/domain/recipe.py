@@ -16,6 +16,8 @@ PositiveInt = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 LossType = Literal["sigmoid", "ipo", "sft"]
+Method = Literal["sft", "dpo", "kto", "reward"]
+SftRows = Literal["sft", "chosen", "both"]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,7 +45,7 @@ class Guards(Part, frozen=True, kw_only=True):
 
 class Recipe(Part, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=100)]
-    method: Literal["dpo"]
+    method: Method
     max_steps: PositiveInt
     base: Annotated[str, Meta(min_length=1)] | None = None
     """For `heliotrope train`: the parent's checkpoint folder. Inside the loop the request names the parent."""
@@ -60,9 +62,16 @@ class Recipe(Part, frozen=True, kw_only=True):
     max_length: Annotated[int, Meta(ge=8)] = 512
     """Tokens of prompt and answer together; answers are cut behind it."""
     beta: PositiveFloat = 0.1
+    """How strongly the reference holds the policy."""
     loss_type: Annotated[tuple[LossType, ...], Meta(min_length=1)] = ("sigmoid",)
     loss_weights: tuple[PositiveFloat, ...] | None = None
     """One for each loss type; None: 1 each."""
+    sft_rows: SftRows = "sft"
+    """What `sft` imitates: corrections and praised answers, the pairs' chosen answers, or both."""
+    desirable_weight: PositiveFloat = 1.0
+    undesirable_weight: PositiveFloat = 1.0
+    tuning: Literal["lora", "full"] = "lora"
+    """Train an adapter and merge it, or all weights."""
     lora: Lora = Lora()
     precision: Literal["fp32", "bf16"] = "fp32"
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
@@ -71,6 +80,10 @@ class Recipe(Part, frozen=True, kw_only=True):
     eval_steps: PositiveInt | None = None
     """Measure the validation split this often; None: never."""
     guards: Guards = Guards()
+
+    @property
+    def trains_chat_model(self) -> bool:
+        return self.method != "reward"
 
     @property
     def weighted_losses(self) -> list[tuple[LossType, float]]:
@@ -92,11 +105,39 @@ def parse_recipe(content: object) -> Recipe:
     errors = _find_errors(content)
     if not errors:
         recipe = msgspec.convert(content, Recipe)
-        if recipe.loss_weights is None or len(recipe.loss_weights) == len(recipe.loss_type):
+        errors = _find_contradictions(recipe)
+        if not errors:
             return recipe
-        errors = [FieldError("loss_weights", f"needs one weight for each of {len(recipe.loss_type)} loss types")]
     detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
     raise InvalidRequest(detail, errors=errors)
+
+
+METHOD_FIELDS: dict[str, tuple[Method, ...]] = {
+    "beta": ("dpo", "kto"),
+    "loss_type": ("dpo",),
+    "loss_weights": ("dpo",),
+    "sft_rows": ("sft",),
+    "desirable_weight": ("kto",),
+    "undesirable_weight": ("kto",),
+}
+"""Fields that only some methods use. Another method's recipe may hold their defaults, as a stored one does."""
+
+
+def _find_contradictions(recipe: Recipe) -> list[FieldError]:
+    """Mistakes of fields that are right each by itself."""
+    defaults = {field.name: field.default for field in msgspec.structs.fields(Recipe)}
+    errors = [
+        FieldError(name, f"not used by the method {recipe.method}, only by {', '.join(methods)}")
+        for name, methods in METHOD_FIELDS.items()
+        if recipe.method not in methods and getattr(recipe, name) != defaults[name]
+    ]
+    if recipe.tuning == "full" and recipe.lora != Lora():
+        errors.append(FieldError("lora", "not used when tuning is full"))
+    if recipe.loss_weights is not None and len(recipe.loss_weights) != len(recipe.loss_type):
+        errors.append(FieldError("loss_weights", f"needs one weight for each of {len(recipe.loss_type)} loss types"))
+    if recipe.method == "kto" and recipe.batch_size < 2:
+        errors.append(FieldError("batch_size", "kto compares the answers of a batch, so it needs at least 2"))
+    return errors
 
 
 def _find_errors(content: Mapping[str, Any], part: type[Part] = Recipe, prefix: str = "") -> list[FieldError]:

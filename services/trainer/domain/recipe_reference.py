@@ -27,6 +27,11 @@ REASONS = {
     "max_length": "room for a prompt of several turns and its answer; memory grows with it",
     "beta": "the value of the DPO paper's experiments (Rafailov et al. 2023) and of TRL",
     "loss_type": "plain DPO; `sft` beside it keeps the likelihood of the chosen answers from falling",
+    "sft_rows": "what people wrote or praised themselves; `chosen` when there is too little of it",
+    "desirable_weight": "both kinds of label count the same; with lopsided labels weigh the rarer kind up, as the KTO "
+    "paper's equation 8 has it",
+    "undesirable_weight": "see desirable_weight",
+    "tuning": "an adapter trains in a fraction of the memory and moves less; `full` for small models or large shifts",
     "loss_weights": "each loss counts once until there is a measurement that says otherwise",
     "lora.r": "enough for taste and tone; the demo was measured with it",
     "lora.alpha": "twice the rank, so the update is scaled by 2",
@@ -93,6 +98,8 @@ def explain_mistake(path: str, message: str) -> str:
     if message == "unknown field":
         near = difflib.get_close_matches(path, fields, n=1)
         return f"did you mean {near[0]}?" if near else "leave it out"
+    if message.startswith("not used"):
+        return "leave it out"
     place = path.partition("[")[0]
     if place not in fields:
         inner = sorted({name.split(".")[1] for name in fields if name.startswith(f"{place}.")})

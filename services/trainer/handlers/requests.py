@@ -37,6 +37,8 @@ def request_run(
     problem: str | None = None
     try:
         recipe = load_recipe(name)
+        if not recipe.trains_chat_model:
+            problem = f"recipe {name!r} cannot be used: it trains no chat model ({recipe.method})"
         run |= {"recipe": dump_recipe(recipe), "recipe_sha256": calculate_recipe_sha256(recipe)}
     except HeliotropeError as error:
         problem = f"recipe {name!r} cannot be used: {error.detail}"

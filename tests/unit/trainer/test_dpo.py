@@ -7,9 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from services.trainer.adapters.dpo import build_adapter, build_arguments, train_dpo  # noqa: E402
+from services.trainer.adapters.dpo import build_arguments, train_dpo  # noqa: E402
 from services.trainer.adapters.epsilon_dpo import EpsilonCollator, EpsilonDPOTrainer  # noqa: E402
-from services.trainer.adapters.preferences import load_pairs  # noqa: E402
+from services.trainer.adapters.frozen_dataset import load_pairs  # noqa: E402
+from services.trainer.adapters.policy import build_adapter  # noqa: E402
 from services.trainer.domain.recipe import Recipe, parse_recipe  # noqa: E402
 from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed  # noqa: E402
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model  # noqa: E402

@@ -48,6 +48,25 @@ def test_each_loss_has_its_weight():
     assert set(find_mistakes(MINIMAL | {"loss_weights": [1.0, 0.1]})) == {"loss_weights"}
 
 
+def test_what_the_method_does_not_use_is_a_mistake():
+    mistakes = find_mistakes(MINIMAL | {"method": "sft", "loss_type": "ipo", "desirable_weight": 2.0})
+    assert mistakes == {
+        "loss_type": "not used by the method sft, only by dpo",
+        "desirable_weight": "not used by the method sft, only by kto",
+    }
+    assert find_mistakes(MINIMAL | {"tuning": "full", "lora": {"r": 4}}) == {"lora": "not used when tuning is full"}
+
+
+def test_kto_needs_batches_to_compare_in():
+    assert "at least 2" in find_mistakes(MINIMAL | {"method": "kto", "batch_size": 1})["batch_size"]
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo", "kto", "reward"])
+def test_every_methods_stored_recipe_reads_back(method: str):
+    recipe = parse_recipe(MINIMAL | {"method": method})
+    assert parse_recipe(dump_recipe(recipe)) == recipe
+
+
 def test_a_stored_recipe_reads_back_as_the_same():
     recipe = parse_recipe(MINIMAL | {"lora": {"target_modules": ["q_proj"]}})
     assert parse_recipe(dump_recipe(recipe)) == recipe

@@ -1,0 +1,121 @@
+"""The method `reward`: a model that scores answers, from pairs with their probability ε of being the wrong way round.
+
+loss_i = (1 - 2ε_i) / mean(1 - 2ε) · [(1 - ε_i)·l(m_i) - ε_i·l(-m_i)], m_i the margin between the two scores and
+l(m) = -log σ(m), as in `services.trainer.adapters.epsilon_dpo`.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from datasets import Dataset
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification
+from trl import RewardConfig, RewardTrainer
+from trl.trainer.reward_trainer import DataCollatorForPreference, suppress_seqcls_warning
+
+from services.trainer.adapters.candidate import calculate_weights_sha256, make_readable
+from services.trainer.adapters.frozen_dataset import load_pairs
+from services.trainer.adapters.observer import Observer
+from services.trainer.adapters.policy import choose_adapter, load_tokenizer, merge
+from services.trainer.adapters.running import begin, list_arguments, sum_up, train_through
+from services.trainer.domain.training import Job, Trained, TrainingFailed, Watch
+from services.trainer.domain.weights import calculate_pair_weights
+from shared.errors import InvalidRequest
+
+COLUMNS = ("epsilon", "weight")
+
+
+@dataclass
+class EpsilonCollator(DataCollatorForPreference):  # type: ignore[misc]  # trl is untyped
+    """Keeps `epsilon` and `weight`, which TRL's own drops without a word."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = super().torch_call(examples)
+        for column in COLUMNS:
+            batch[column] = torch.tensor([example[column] for example in examples], dtype=torch.float32)
+        return batch
+
+
+class EpsilonRewardTrainer(RewardTrainer):  # type: ignore[misc]  # trl is untyped
+    """Pairs need an `epsilon` column; pairs with a side above the length limit are left out, not cut."""
+
+    def _prepare_dataset(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
+        prepared = super()._prepare_dataset(dataset, *args, **kwargs)
+        return prepared.add_column("weight", calculate_pair_weights(prepared["epsilon"]))
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        self._signature_columns: list[str] = list(dict.fromkeys([*self._signature_columns, *COLUMNS]))
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any) -> Any:
+        """TRL's own is called for what it logs; the loss is ours."""
+        epsilon, weight = (inputs.pop(column) for column in COLUMNS)
+        _, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
+        per_pair = calculate_losses(chosen, rejected, epsilon, weight)
+        loss = per_pair.sum() / (self.args.train_batch_size if self.model.training else len(per_pair))
+        return (loss, outputs) if return_outputs else loss
+
+
+def calculate_losses(chosen: Tensor, rejected: Tensor, epsilon: Tensor, weight: Tensor | float) -> Tensor:
+    """The loss of each pair from its two scores; all of shape (B,)."""
+    margin = chosen - rejected
+    return weight * ((1 - epsilon) * -F.logsigmoid(margin) - epsilon * -F.logsigmoid(-margin))
+
+
+def train_reward(job: Job, watch: Watch) -> Trained:
+    """Train, and save the reward model where a candidate goes. It answers nobody: it is for `rloo` and `ppo`.
+
+    Raises: as `services.trainer.domain.training.Train`.
+    """
+    begin(job, watch)
+    observer = Observer(job.recipe, watch)
+    tokenizer = load_tokenizer(job.parent)
+    with suppress_seqcls_warning():
+        model = AutoModelForSequenceClassification.from_pretrained(job.parent, num_labels=1, dtype=torch.float32)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    pairs = load_pairs(job.dataset / "train.parquet")
+    trainer = _build_trainer(job, model, tokenizer, pairs, observer)
+    train_through(job, watch, trainer, observer)
+    watch.on_phase("saving")
+    merged = merge(trainer.accelerator.unwrap_model(trainer.model), job.parent)
+    weights_sha256 = save_reward_model(merged, tokenizer, job.candidate)
+    return sum_up(trainer, observer, weights_sha256, refused=len(pairs) - len(trainer.train_dataset))
+
+
+def _build_trainer(job: Job, model: Any, tokenizer: Any, pairs: Dataset, observer: Observer) -> EpsilonRewardTrainer:
+    recipe = job.recipe
+    arguments = list_arguments(recipe, job.checkpoints)
+    try:
+        return EpsilonRewardTrainer(
+            model=model,
+            args=RewardConfig(**arguments, max_length=recipe.max_length),
+            data_collator=EpsilonCollator(pad_token_id=tokenizer.pad_token_id),
+            train_dataset=pairs,
+            eval_dataset=load_pairs(job.dataset / "validation.parquet") if recipe.eval_steps else None,
+            processing_class=tokenizer,
+            peft_config=choose_adapter(recipe, model, "SEQ_CLS"),
+            callbacks=[observer],
+        )
+    except InvalidRequest as error:
+        raise TrainingFailed(f"the dataset cannot be trained on: {error.detail}") from error
+
+
+def save_reward_model(model: Any, tokenizer: Any, folder: Path) -> str:
+    """A checkpoint folder that `AutoModelForSequenceClassification` loads; returns its weights' hash."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    make_readable(folder)
+    return calculate_weights_sha256(folder)
+
+
+def is_reward_model(folder: Path) -> bool:
+    config = folder / "config.json"
+    if not config.is_file():
+        return False
+    names = json.loads(config.read_text(encoding="utf-8")).get("architectures") or [""]
+    return str(names[0]).endswith("ForSequenceClassification")

@@ -1,0 +1,147 @@
+"""Every method on a tiny model, from a dataset that the curator's own writer froze."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from services.curator.adapters.dataset_files import DatasetContent, write_dataset  # noqa: E402
+from services.trainer.adapters.dpo import train_dpo  # noqa: E402
+from services.trainer.adapters.kto import train_kto  # noqa: E402
+from services.trainer.adapters.reward import calculate_losses, is_reward_model, train_reward  # noqa: E402
+from services.trainer.adapters.sft import train_sft  # noqa: E402
+from services.trainer.domain.recipe import parse_recipe  # noqa: E402
+from services.trainer.domain.training import Interrupted, Job, Train, TrainingFailed  # noqa: E402
+from tests.unit.trainer.test_dpo import QuietWatch  # noqa: E402
+from tests.unit.trainer.tiny_model import make_pairs, save_tiny_model  # noqa: E402
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
+]
+TRAIN: dict[str, Train] = {"sft": train_sft, "dpo": train_dpo, "kto": train_kto, "reward": train_reward}
+WEIGHING = {"epsilon": 0.1, "rule": "choice", "rule_version": 1}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("parent"))
+
+
+def freeze(folder: Path, *, answers: int = 16, labels: int = 18) -> Path:
+    pairs = [pair | WEIGHING for pair in make_pairs(24)]
+    rows: dict[Any, Any] = {
+        "train": pairs[:16],
+        "validation": pairs[16:],
+        "labels": [
+            {"prompt": pair["prompt"], "completion": pair[side], "label": side == "chosen", "label_id": f"{row}"}
+            | WEIGHING
+            for row, pair in enumerate(pairs)
+            for side in ("chosen", "rejected")
+        ][:labels],
+        "sft": [
+            {"prompt": pair["prompt"], "completion": pair["chosen"], "pair_id": pair["pair_id"]} | WEIGHING
+            for pair in pairs[:answers]
+        ],
+        "safety": [],
+    }
+    return write_dataset(folder, DatasetContent("ab" * 32, rows, {}, "", []))
+
+
+def make_job(folder: Path, parent: Path, token: int = 1, resume_from: Path | None = None, **changes: Any) -> Job:
+    content = {"name": "tiny", "max_steps": 4, "learning_rate": 1e-2, "save_steps": 2, "max_length": 96}
+    recipe = parse_recipe(content | changes)
+    dataset = next((folder / "datasets").glob("ab*"), None) or freeze(folder / "datasets")
+    return Job(recipe, parent, dataset, folder / str(token), resume_from, folder / str(token) / "candidate")
+
+
+def train(job: Job, watch: QuietWatch | None = None) -> Any:
+    return TRAIN[job.recipe.method](job, watch or QuietWatch())
+
+
+def list_changed(candidate: Path, parent: Path) -> list[str]:
+    from transformers import AutoModelForCausalLM
+
+    after = AutoModelForCausalLM.from_pretrained(candidate).state_dict()
+    before = AutoModelForCausalLM.from_pretrained(parent).state_dict()
+    return [name for name, value in after.items() if not torch.equal(value, before[name])]
+
+
+@pytest.mark.parametrize("method", ["sft", "kto"])
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_a_chat_model_comes_out_and_learned_what_it_was_shown(tmp_path: Path, parent: Path, method: str, tuning: str):
+    watch = QuietWatch()
+    job = make_job(tmp_path, parent, method=method, tuning=tuning, max_steps=8, eval_steps=4)
+    trained = train(job, watch)
+    assert (trained.steps, trained.refused) == (8, 0)
+    assert watch.steps == list(range(1, 9))
+    assert list_changed(job.candidate, parent)
+    first, last = (metrics["eval_loss"] for _, metrics in watch.metrics if "eval_loss" in metrics)
+    assert last < first
+
+
+def test_full_dpo_changes_all_layers_against_its_own_parent(tmp_path: Path, parent: Path):
+    watch = QuietWatch()
+    job = make_job(tmp_path, parent, method="dpo", tuning="full", learning_rate=1e-3)
+    train(job, watch)
+    assert abs(watch.metrics[0][1]["rewards/margins"]) < 1e-5
+    assert watch.metrics[-1][1]["rewards/margins"] > 0
+    assert "model.embed_tokens.weight" in list_changed(job.candidate, parent)
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_a_reward_model_ranks_pairs_it_never_saw(tmp_path: Path, parent: Path, tuning: str):
+    from transformers import AutoModelForSequenceClassification
+
+    watch = QuietWatch()
+    job = make_job(tmp_path, parent, method="reward", tuning=tuning, max_steps=8, eval_steps=8)
+    train(job, watch)
+    assert is_reward_model(job.candidate)
+    assert not is_reward_model(parent)
+    assert AutoModelForSequenceClassification.from_pretrained(job.candidate).config.num_labels == 1
+    assert next(m["eval_accuracy"] for _, m in watch.metrics if "eval_accuracy" in m) >= 0.9
+
+
+def test_a_pair_as_likely_wrong_as_right_teaches_a_reward_model_nothing():
+    scores = torch.tensor([0.3, -0.2], requires_grad=True)  # chosen, rejected
+    gradients = []
+    for epsilon in (0.0, 0.3, 0.5):
+        loss = calculate_losses(*scores.chunk(2), torch.tensor([epsilon]), 1 - 2 * epsilon).sum()
+        gradients.append(torch.autograd.grad(loss, scores)[0])
+    assert gradients[2].abs().max() == 0.0
+    assert 0 < gradients[1].norm() < 0.5 * gradients[0].norm()
+
+
+@pytest.mark.parametrize("method", ["sft", "kto", "reward"])
+def test_a_resumed_run_ends_at_the_weights_of_an_undisturbed_one(tmp_path: Path, parent: Path, method: str):
+    undisturbed = train(make_job(tmp_path / "a", parent, method=method))
+    watch = QuietWatch(stop_at=3)
+    with pytest.raises(Interrupted):
+        train(make_job(tmp_path / "b", parent, method=method), watch)
+    resumed = QuietWatch()
+    trained = train(make_job(tmp_path / "b", parent, 2, watch.checkpoints[-1], method=method), resumed)
+    assert resumed.steps == [4]
+    assert trained.weights_sha256 == undisturbed.weights_sha256
+
+
+def test_a_dataset_without_the_methods_rows_is_refused(tmp_path: Path, parent: Path):
+    freeze(tmp_path / "datasets", answers=0, labels=0)
+    with pytest.raises(TrainingFailed, match="no answers to imitate"):
+        train(make_job(tmp_path, parent, method="sft"))
+    with pytest.raises(TrainingFailed, match="no unpaired labels"):
+        train(make_job(tmp_path, parent, method="kto"))
+
+
+def test_without_corrections_the_chosen_answers_can_be_imitated(tmp_path: Path, parent: Path):
+    freeze(tmp_path / "datasets", answers=0)
+    assert train(make_job(tmp_path, parent, method="sft", sft_rows="chosen", max_steps=1)).pairs == 16
