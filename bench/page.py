@@ -27,7 +27,9 @@ def _render(content: dict[str, Any]) -> Iterator[str]:
     machine = content["machine"]
     yield f"## {content['name']}\n"
     commit = str(content.get("commit", ""))[:12]
-    yield f"{content['at'][:10]}, commit {commit}, {machine.get('cpus')} CPUs, Python {machine.get('python')}.\n"
+    load = machine.get("load_average_before")
+    busy = f", load average {load[0]:.1f} before it began" if load else ""
+    yield f"{content['at'][:10]}, commit {commit}, {machine.get('cpus')} CPUs, Python {machine.get('python')}{busy}.\n"
     if content["goals"]:
         yield "| goal | wanted | measured | |\n|---|---|---|---|"
         for goal in content["goals"]:

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
+LOAD_BEFORE = os.getloadavg()
+"""What else the machine had to do (1, 5 and 15 minutes) when the benchmark began."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,12 @@ def write_result(name: str, rows: Sequence[Row], goals: Sequence[Goal], settings
         "name": name,
         "at": datetime.now(UTC).isoformat(),
         "commit": commit,
-        "machine": {"cpus": os.cpu_count(), "system": platform.system(), "python": platform.python_version()},
+        "machine": {
+            "cpus": os.cpu_count(),
+            "system": platform.system(),
+            "python": platform.python_version(),
+            "load_average_before": LOAD_BEFORE,
+        },
         "settings": dict(settings),
         "rows": [asdict(row) for row in rows],
         "goals": [asdict(goal) | {"met": goal.met} for goal in goals],

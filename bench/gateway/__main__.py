@@ -103,12 +103,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--port-base", type=int, default=PORT_BASE)
+    parser.add_argument("--litellm", choices=LITELLM_CANDIDATES, help="its setting; without it both are tried first")
     arguments = parser.parse_args()
     figures: Figures = defaultdict(list)
     base = arguments.port_base
     with tempfile.TemporaryDirectory(prefix="heliotrope-bench-") as folder, run_mock(base + MOCK, Path(folder)):
         logs = Path(folder)
-        best = choose_litellm(logs, base)
+        best = arguments.litellm or choose_litellm(logs, base)
         with run_ways(best, logs, base) as ways:
             failures = measure(ways, arguments.runs, figures)
             check_recorded(ways["ours"])

@@ -46,7 +46,6 @@ def compare(ours: Contestant, theirs: Contestant) -> float:
 
 
 def main() -> None:
-    load_before = os.getloadavg()
     with ExitStack() as opened:
         home = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="heliotrope-bench-")))
         home.chmod(0o755)  # as root, Postgres may have to run as a user who must reach its folder
@@ -84,7 +83,6 @@ def main() -> None:
         "connections": {contestant.name: contestant.connections for contestant in contestants},
         "batch": BATCH,
         "peers": PACKAGES,
-        "load_average_before": load_before,
     }
     write_result("ingest", rows, goals, settings)
 
