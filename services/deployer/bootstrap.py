@@ -17,7 +17,8 @@ from services.deployer.handlers.upkeep import Upkeep
 from services.deployer.settings import DeployerSettings
 from services.deployer.tasks import list_workers
 from shared.auth import KeyRing, load_keys
-from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer
+from shared.bus.kafka import KafkaBusProducer
+from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
 from shared.consumer import ConsumerLoop
 from shared.db import check_database, connect, make_session_factory
 from shared.dead_letters import DeadLetters
@@ -56,7 +57,7 @@ def run() -> None:
         settings.kafka_bootstrap_servers, client_id="deployer", security=settings.kafka_security
     )
     topics = [settings.topic_prefix + topic for topic in TOPICS]
-    consumer = KafkaBusConsumer(
+    consumer = LibrdkafkaBusConsumer(
         settings.kafka_bootstrap_servers,
         topics,
         f"{settings.topic_prefix}heliotrope-deployer",

@@ -15,7 +15,8 @@ from services.evaluator.handlers.voting import Voting
 from services.evaluator.settings import EvaluatorSettings
 from services.evaluator.tasks import list_workers
 from shared.auth import KeyRing, load_keys
-from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer
+from shared.bus.kafka import KafkaBusProducer
+from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
 from shared.consumer import ConsumerLoop
 from shared.db import check_database, connect, make_session_factory
 from shared.dead_letters import DeadLetters
@@ -50,7 +51,7 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
     registry = MlflowRegistry(settings.mlflow_tracking_uri, settings.family)
     producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE, security=settings.kafka_security)
     topics = [settings.topic_prefix + TrainingCompleted.topic]
-    consumer = KafkaBusConsumer(
+    consumer = LibrdkafkaBusConsumer(
         settings.kafka_bootstrap_servers,
         topics,
         f"{settings.topic_prefix}heliotrope-{SERVICE}",

@@ -125,7 +125,11 @@ def _has_failed_for_good(producer: KafkaProducer) -> bool:
 
 
 class KafkaBusConsumer:
-    """A member of `group`; without one, a reader of every partition from the beginning."""
+    """A member of `group`; without one, a reader of every partition from the beginning.
+
+    No service reads in a group through this one: kafka-python 3.0.12 can lose a new assignment when a poll times out in
+    the middle of a rebalance. It then goes on with the old one, and what it should have read is skipped.
+    """
 
     def __init__(
         self,

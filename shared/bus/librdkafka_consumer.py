@@ -1,5 +1,6 @@
-"""A second consumer over Kafka's protocol: librdkafka, some fifty times as fast as kafka-python, for the curator."""
+"""The consumer of every service that reads in a group: librdkafka, some fifty times as fast as kafka-python."""
 
+import logging
 from contextlib import suppress
 from typing import cast
 
@@ -55,7 +56,8 @@ class LibrdkafkaBusConsumer:
                 "reconnect.backoff.max.ms": 1_000,
                 "topic.metadata.refresh.interval.ms": 5_000,
                 "log_level": 3,
-            }
+            },
+            logger=logging.getLogger("librdkafka"),
         )
         self._consumer.subscribe(topics, on_lost=self._forget, on_revoke=self._forget)
 

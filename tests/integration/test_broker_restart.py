@@ -1,4 +1,4 @@
-"""A producer outlives a broker that comes back without its memory."""
+"""Producers and group members outlive a broker that comes back without its memory."""
 
 import contextlib
 import gc
@@ -15,6 +15,7 @@ from local.readiness import is_port_free
 from shared.bus import Record
 from shared.bus.kafka import KafkaBusProducer, create_topics
 from shared.bus.librdkafka import LibrdkafkaBusProducer
+from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
 from shared.errors import Unavailable
 from shared.events import FeedbackReceived
 
@@ -59,3 +60,34 @@ def test_a_producer_that_its_broker_has_forgotten_is_replaced(
             for _ in range(3):
                 producer.send(record).result(10)
     gc.collect()  # so that what was left open is noticed here and not in the next test
+
+
+def test_a_group_member_reads_the_new_log_of_a_broker_that_has_forgotten_it_from_its_beginning():
+    port = next(port for port in range(18_141, 18_149) if is_port_free(port))
+    with contextlib.ExitStack() as stack:
+        with run_broker(port) as address:
+            consumer = LibrdkafkaBusConsumer(address, [FeedbackReceived.topic], "group", client_id="test")
+            stack.callback(consumer.close)
+            before = {f"before {number}".encode() for number in range(300)}
+            send(address, before)
+            assert read(consumer, before) == before
+        with run_broker(port):
+            after = {f"after {number}".encode() for number in range(30)}
+            send(address, after)
+            assert read(consumer, after) == after
+
+
+def send(address: str, values: set[bytes]) -> None:
+    producer = LibrdkafkaBusProducer(address, client_id="test")
+    for stored in [producer.send(Record(FeedbackReceived.topic, value, value)) for value in values]:
+        stored.result(10)
+    producer.close(5)
+
+
+def read(consumer: LibrdkafkaBusConsumer, wanted: set[bytes]) -> set[bytes]:
+    found: set[bytes] = set()
+    deadline = time.monotonic() + 40
+    while found != wanted and time.monotonic() < deadline:
+        found |= {record.value for record in consumer.poll(0.5)}
+        consumer.commit()
+    return found

@@ -11,7 +11,8 @@ from services.trainer.handlers.sweep import Sweeper
 from services.trainer.settings import TrainerSettings
 from services.trainer.tasks import make_enqueue
 from shared.auth import KeyRing, load_keys
-from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer
+from shared.bus.kafka import KafkaBusProducer
+from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
 from shared.celery_app import create_celery
 from shared.consumer import ConsumerLoop
 from shared.db import check_database, connect, make_session_factory
@@ -41,7 +42,7 @@ def run_trainer() -> None:
     )
     group = f"{settings.topic_prefix}heliotrope-trainer"
     topics = [settings.topic_prefix + RetrainRequested.topic]
-    consumer = KafkaBusConsumer(
+    consumer = LibrdkafkaBusConsumer(
         settings.kafka_bootstrap_servers,
         topics,
         group,

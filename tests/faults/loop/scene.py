@@ -81,11 +81,12 @@ class Scene:
     def reads_model(self) -> bool:
         """Whether MLflow finds the champion in its tables."""
         url = f"{self.stack.connections.mlflow_tracking_uri}/api/2.0/mlflow/registered-models/alias"
-        return self._answers(f"{url}?name=heliotrope&alias=champion", "")
+        return self._answers(f"{url}?name=heliotrope&alias=champion")
 
-    def _answers(self, url: str, key: str) -> bool:
+    def _answers(self, url: str, key: str | None = None) -> bool:
+        headers = {"authorization": f"Bearer {key}"} if key else {}
         try:
-            return httpx.get(url, headers={"authorization": f"Bearer {key}"}, timeout=5).status_code == 200
+            return httpx.get(url, headers=headers, timeout=5).status_code == 200
         except httpx.HTTPError:
             return False
 

@@ -40,6 +40,10 @@ def count_lost(outcome: Outcome, loss: Loss) -> int:
     return len(loss.with_broker & outcome.at_risk) + len(felt)
 
 
+def find_first(ids: frozenset[UUID]) -> datetime | None:
+    return min(map(_made_at, ids), default=None)
+
+
 def _made_at(identity: UUID) -> datetime:
     return datetime.fromtimestamp((identity.int >> 80) / 1000, UTC)
 

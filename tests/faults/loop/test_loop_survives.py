@@ -1,11 +1,14 @@
 """The loop turns while each of its processes in turn is killed, or stopped for longer than its deadline."""
 
 import asyncio
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 
 from local.demo.apis import Apis
 from local.demo.plan import PLANS
@@ -15,11 +18,13 @@ from local.demo.stages import Stages
 from tests.faults.conftest import MakeStack
 from tests.faults.loop.harm import Harm
 from tests.faults.loop.scene import Scene
-from tests.faults.loop.table import calculate_loss, write_table
+from tests.faults.loop.table import calculate_loss, find_first, write_table
 from tests.faults.saboteur import NotInTime, wait_until
 from tests.faults.tables import Reconciliation, list_heard_thumbs, reconcile
 
+RECIPES = Path(__file__).parents[3] / "recipes"
 SEED = 3
+SLOWER = 8
 CHATS_AT_ONCE = 8
 PATIENCE_SECONDS = 600.0
 """Of the front end: the whole stack starts anew when its supervisor was killed."""
@@ -34,13 +39,29 @@ SHORT_DEADLINES = {
 """So that a stop need not last for minutes to be longer than the deadline of what is stopped."""
 
 
+def write_slow_recipe(folder: Path) -> Path:
+    """The tiny recipe in smaller and more steps, so that it still trains when the fourth is harmed meanwhile."""
+    recipe = yaml.safe_load((RECIPES / "support_bot_tiny.yaml").read_text())
+    recipe |= {
+        "max_steps": recipe["max_steps"] * SLOWER,
+        "learning_rate": recipe["learning_rate"] / SLOWER,
+        "save_steps": 50,
+    }
+    folder.mkdir()
+    folder.chmod(0o755)
+    (folder / "support_bot_tiny.yaml").write_text(yaml.safe_dump(recipe))
+    return folder
+
+
 @pytest.mark.faults
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("name", "kills"), [("kill-table", True), ("stop-table", False)])
-def test_the_loop_turns_while_each_process_in_turn_fails(name: str, kills: bool, make_stack: MakeStack):
+def test_the_loop_turns_while_each_process_in_turn_fails(name: str, kills: bool, make_stack: MakeStack, tmp_path: Path):
     tiny = PLANS["tiny"]
     plan = replace(tiny, concurrency=CHATS_AT_ONCE, seconds_for=dict.fromkeys(tiny.seconds_for, 1200.0))
-    settings = {**plan.service_settings, **NEVER_BY_ITSELF, **({} if kills else SHORT_DEADLINES)}
+    tmp_path.chmod(0o755)
+    recipes = {"HELIOTROPE_TRAINER_RECIPES_DIR": str(write_slow_recipe(tmp_path / "recipes"))}
+    settings = {**plan.service_settings, **NEVER_BY_ITSELF, **recipes, **({} if kills else SHORT_DEADLINES)}
     screen = Screen()
     stack = make_stack(environment=settings, base_model=prepare_model(plan, "bad", screen))
     stack.up(screen.say)
@@ -57,8 +78,10 @@ def test_the_loop_turns_while_each_process_in_turn_fails(name: str, kills: bool,
         loss = calculate_loss(harm.outcomes, found, unheard)
         folder = write_table(name, harm.outcomes, found, loss, state=state, seconds=time.monotonic() - started)
         screen.say((folder / f"{name}.md").read_text())
+        shutil.copytree(stack.layout.logs, folder / f"{name}-logs", dirs_exist_ok=True)
 
-    assert not loss.otherwise, f"{len(loss.otherwise)} lost, of which {len(unheard)} thumbs by the deployer: {loss}"
+    lost = len(loss.otherwise)
+    assert lost == 0, f"of which {len(unheard)} thumbs by the deployer, the first at {find_first(loss.otherwise)}"
     assert not found.unknown_events
     assert not found.counted_twice
     assert state == "champion"
