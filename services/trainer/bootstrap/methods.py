@@ -48,9 +48,27 @@ def train_with_reward(threads: int, job: Job, watch: Watch) -> Trained:
     return train_reward(job, watch)
 
 
+def train_with_rloo(threads: int, job: Job, watch: Watch) -> Trained:
+    from services.trainer.adapters.policy import set_threads
+    from services.trainer.adapters.rloo import train_rloo
+
+    set_threads(threads)
+    return train_rloo(job, watch)
+
+
+def train_with_ppo(threads: int, job: Job, watch: Watch) -> Trained:
+    from services.trainer.adapters.policy import set_threads
+    from services.trainer.adapters.ppo import train_ppo
+
+    set_threads(threads)
+    return train_ppo(job, watch)
+
+
 METHODS: Mapping[Method, Callable[[int, Job, Watch], Trained]] = {
     "sft": train_with_sft,
     "dpo": train_with_dpo,
     "kto": train_with_kto,
     "reward": train_with_reward,
+    "rloo": train_with_rloo,
+    "ppo": train_with_ppo,
 }

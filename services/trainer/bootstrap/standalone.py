@@ -5,6 +5,8 @@ import threading
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from services.trainer.adapters.recipes import load_recipe_file
 from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS
 from services.trainer.domain.training import Trained
@@ -13,11 +15,13 @@ from shared.errors import InvalidRequest
 
 
 def train_file(file: Path, *, base: Path | None, dataset: Path | None, output: Path, threads: int, say: Say) -> Trained:
-    """Train what the recipe says; `base` and `dataset` go before the recipe's own, which are relative to its file.
+    """Train what the recipe says; `base` and `dataset` go before the recipe's own. Folders are relative to its file.
 
     Raises: what `run_standalone` raises, and NotFound or InvalidRequest for the recipe.
     """
     recipe = load_recipe_file(file)
+    if recipe.reward_model is not None:
+        recipe = msgspec.structs.replace(recipe, reward_model=str((file.parent / recipe.reward_model).resolve()))
     order = Order(
         recipe,
         base or _resolve(file, recipe.base, "base"),

@@ -16,7 +16,7 @@ PositiveInt = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 LossType = Literal["sigmoid", "ipo", "sft"]
-Method = Literal["sft", "dpo", "kto", "reward"]
+Method = Literal["sft", "dpo", "kto", "reward", "rloo", "ppo"]
 SftRows = Literal["sft", "chosen", "both"]
 
 
@@ -41,6 +41,17 @@ class Guards(Part, frozen=True, kw_only=True):
     """Mean reward margin, in nats, above which the pairs have nothing left to teach."""
     patience: PositiveInt = 5
     """Logged steps for which margins must stay saturated."""
+
+
+class Sampling(Part, frozen=True, kw_only=True):
+    """How `rloo` and `ppo` have the policy answer."""
+
+    max_new_tokens: PositiveInt = 64
+    temperature: PositiveFloat = 1.0
+    answers_per_prompt: Annotated[int, Meta(ge=2)] = 4
+    """For `rloo`: each answer's baseline is the mean reward of the others."""
+    cut_off_penalty: Annotated[float, Meta(ge=0)] = 1.0
+    """For `ppo`: taken off the reward of an answer that did not end by itself."""
 
 
 class Recipe(Part, frozen=True, kw_only=True):
@@ -70,6 +81,13 @@ class Recipe(Part, frozen=True, kw_only=True):
     """What `sft` imitates: corrections and praised answers, the pairs' chosen answers, or both."""
     desirable_weight: PositiveFloat = 1.0
     undesirable_weight: PositiveFloat = 1.0
+    reward_model: Annotated[str, Meta(min_length=1)] | None = None
+    """What `rloo` and `ppo` climb: the folder that a run of the method `reward` made."""
+    kl_coefficient: Annotated[float, Meta(ge=0)] = 0.05
+    """What a nat of KL to the parent costs in units of reward; `ppo` starts with it."""
+    target_kl: PositiveFloat | None = None
+    """For `ppo`: adapt the coefficient until an answer's KL is about this many nats. None: leave it."""
+    sampling: Sampling = Sampling()
     tuning: Literal["lora", "full"] = "lora"
     """Train an adapter and merge it, or all weights."""
     lora: Lora = Lora()
@@ -119,6 +137,11 @@ METHOD_FIELDS: dict[str, tuple[Method, ...]] = {
     "sft_rows": ("sft",),
     "desirable_weight": ("kto",),
     "undesirable_weight": ("kto",),
+    "reward_model": ("rloo", "ppo"),
+    "kl_coefficient": ("rloo", "ppo"),
+    "target_kl": ("ppo",),
+    "sampling": ("rloo", "ppo"),
+    "eval_steps": ("sft", "dpo", "kto", "reward"),
 }
 """Fields that only some methods use. Another method's recipe may hold their defaults, as a stored one does."""
 
@@ -137,6 +160,26 @@ def _find_contradictions(recipe: Recipe) -> list[FieldError]:
         errors.append(FieldError("loss_weights", f"needs one weight for each of {len(recipe.loss_type)} loss types"))
     if recipe.method == "kto" and recipe.batch_size < 2:
         errors.append(FieldError("batch_size", "kto compares the answers of a batch, so it needs at least 2"))
+    return errors + (_find_sampling_errors(recipe) if recipe.method in ("rloo", "ppo") else [])
+
+
+def _find_sampling_errors(recipe: Recipe) -> list[FieldError]:
+    errors: list[FieldError] = []
+    if recipe.reward_model is None:
+        errors.append(FieldError("reward_model", f"required by the method {recipe.method}"))
+    if recipe.max_length <= recipe.sampling.max_new_tokens:
+        errors.append(
+            FieldError("sampling.max_new_tokens", f"leaves no room for a prompt in {recipe.max_length} tokens")
+        )
+    if recipe.method == "rloo":
+        step, answers = recipe.batch_size * recipe.gradient_accumulation_steps, recipe.sampling.answers_per_prompt
+        if step % answers:
+            message = f"a step's {step} answers are no multiple of the {answers} for each prompt"
+            errors.append(FieldError("sampling.answers_per_prompt", message))
+        if recipe.sampling.cut_off_penalty != Sampling().cut_off_penalty:
+            errors.append(FieldError("sampling.cut_off_penalty", "not used by the method rloo, only by ppo"))
+    elif recipe.sampling.answers_per_prompt != Sampling().answers_per_prompt:
+        errors.append(FieldError("sampling.answers_per_prompt", "not used by the method ppo, only by rloo"))
     return errors
 
 

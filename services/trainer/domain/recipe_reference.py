@@ -31,6 +31,13 @@ REASONS = {
     "desirable_weight": "both kinds of label count the same; with lopsided labels weigh the rarer kind up, as the KTO "
     "paper's equation 8 has it",
     "undesirable_weight": "see desirable_weight",
+    "reward_model": "there is no reward that suits everybody; relative to the recipe's file in `heliotrope train`",
+    "kl_coefficient": "the value of TRL",
+    "target_kl": "a fixed coefficient is simpler to read; set a target when reward and KL run away together",
+    "sampling.max_new_tokens": "short answers keep CPU runs short; as long as served answers are is better",
+    "sampling.temperature": "learn from the answers as the policy gives them",
+    "sampling.answers_per_prompt": "the baseline of three others is steady enough (Ahmadian et al. 2024 use 2 and 4)",
+    "sampling.cut_off_penalty": "otherwise endless answers are as good as ended ones to a reward model that saw few",
     "tuning": "an adapter trains in a fraction of the memory and moves less; `full` for small models or large shifts",
     "loss_weights": "each loss counts once until there is a measurement that says otherwise",
     "lora.r": "enough for taste and tone; the demo was measured with it",

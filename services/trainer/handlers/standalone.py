@@ -16,6 +16,19 @@ from services.trainer.domain.recipe import Recipe, calculate_recipe_sha256, dump
 from services.trainer.domain.training import Interrupted, Job, Train, Trained
 from shared.errors import Conflict, InvalidRequest
 
+FIGURES = {
+    "loss": "loss",
+    "rewards/margins": "margin",
+    "rewards/accuracies": "ranked right",
+    "margin": "margin",
+    "accuracy": "ranked right",
+    "reward": "reward",
+    "objective/scores": "reward",
+    "kl": "KL",
+    "objective/kl": "KL",
+}
+"""What is said of a step, in the words of whichever method logged it."""
+
 Say = Callable[[str], None]
 
 
@@ -125,8 +138,7 @@ class TerminalWatch:
 
     def on_metrics(self, step: int, metrics: Metrics) -> None:
         self._write({"step": step} | dict(metrics))
-        figures = {"loss": "loss", "rewards/margins": "margin", "rewards/accuracies": "ranked right"}
-        words = [f"{word} {metrics[name]:.4g}" for name, word in figures.items() if name in metrics]
+        words = [f"{word} {metrics[name]:.4g}" for name, word in FIGURES.items() if name in metrics]
         if words:
             left = "" if self._left is None else f", {self._left:.0f} s left"
             self._say(f"step {step}/{self._total}: {', '.join(words)}{left}")

@@ -10,7 +10,9 @@ torch = pytest.importorskip("torch")
 from services.curator.adapters.dataset_files import DatasetContent, write_dataset  # noqa: E402
 from services.trainer.adapters.dpo import train_dpo  # noqa: E402
 from services.trainer.adapters.kto import train_kto  # noqa: E402
+from services.trainer.adapters.ppo import train_ppo  # noqa: E402
 from services.trainer.adapters.reward import calculate_losses, is_reward_model, train_reward  # noqa: E402
+from services.trainer.adapters.rloo import train_rloo  # noqa: E402
 from services.trainer.adapters.sft import train_sft  # noqa: E402
 from services.trainer.domain.recipe import parse_recipe  # noqa: E402
 from services.trainer.domain.training import Interrupted, Job, Train, TrainingFailed  # noqa: E402
@@ -21,7 +23,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated:FutureWarning"),
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
 ]
-TRAIN: dict[str, Train] = {"sft": train_sft, "dpo": train_dpo, "kto": train_kto, "reward": train_reward}
+TRAIN: dict[str, Train] = {
+    "sft": train_sft,
+    "dpo": train_dpo,
+    "kto": train_kto,
+    "reward": train_reward,
+    "rloo": train_rloo,
+    "ppo": train_ppo,
+}
 WEIGHING = {"epsilon": 0.1, "rule": "choice", "rule_version": 1}
 
 
@@ -36,6 +45,13 @@ def one_thread():
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("parent"))
+
+
+@pytest.fixture(scope="module")
+def reward_model(tmp_path_factory: pytest.TempPathFactory, parent: Path) -> Path:
+    job = make_job(tmp_path_factory.mktemp("reward"), parent, method="reward", max_steps=8)
+    train(job)
+    return job.candidate
 
 
 def freeze(folder: Path, *, answers: int = 16, labels: int = 18) -> Path:
@@ -145,3 +161,51 @@ def test_a_dataset_without_the_methods_rows_is_refused(tmp_path: Path, parent: P
 def test_without_corrections_the_chosen_answers_can_be_imitated(tmp_path: Path, parent: Path):
     freeze(tmp_path / "datasets", answers=0)
     assert train(make_job(tmp_path, parent, method="sft", sft_rows="chosen", max_steps=1)).pairs == 16
+
+
+SAMPLED = {"sampling": {"max_new_tokens": 12}, "batch_size": 4, "max_steps": 3, "learning_rate": 3e-3}
+
+
+@pytest.mark.parametrize("method", ["rloo", "ppo"])
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_a_policy_climbs_a_reward_model(tmp_path: Path, parent: Path, reward_model: Path, method: str, tuning: str):
+    watch = QuietWatch()
+    job = make_job(tmp_path, parent, method=method, tuning=tuning, reward_model=str(reward_model), **SAMPLED)
+    trained = train(job, watch)
+    assert trained.steps == 3
+    assert list_changed(job.candidate, parent)
+    names = {"rloo": {"kl", "reward", "entropy"}, "ppo": {"objective/kl", "objective/scores", "loss/value_avg"}}[method]
+    assert all(names <= metrics.keys() for _, metrics in watch.metrics)
+
+
+def test_a_resumed_rloo_run_ends_at_the_weights_of_an_undisturbed_one(tmp_path: Path, parent: Path, reward_model: Path):
+    changes: dict[str, Any] = SAMPLED | {"method": "rloo", "reward_model": str(reward_model)}
+    undisturbed = train(make_job(tmp_path / "a", parent, **changes))
+    watch = QuietWatch(stop_at=2)
+    with pytest.raises(Interrupted):
+        train(make_job(tmp_path / "b", parent, **changes), watch)
+    trained = train(make_job(tmp_path / "b", parent, 2, watch.checkpoints[-1], **changes))
+    assert trained.weights_sha256 == undisturbed.weights_sha256
+
+
+def test_ppo_lowers_its_kl_coefficient_below_the_target_and_stops_when_told(
+    tmp_path: Path, parent: Path, reward_model: Path
+):
+    watch = QuietWatch(stop_at=2)
+    changes: dict[str, Any] = SAMPLED | {"method": "ppo", "reward_model": str(reward_model), "target_kl": 50.0}
+    with pytest.raises(Interrupted):
+        train(make_job(tmp_path, parent, **changes), watch)
+    coefficients = [metrics["kl_coefficient"] for _, metrics in watch.metrics]
+    assert coefficients == pytest.approx([0.05, 0.05 * 0.98])
+
+
+@pytest.mark.parametrize("method", ["rloo", "ppo"])
+def test_a_guard_ends_a_sampling_run_with_its_reason(tmp_path: Path, parent: Path, reward_model: Path, method: str):
+    changes: dict[str, Any] = SAMPLED | {"method": method, "reward_model": str(reward_model), "learning_rate": 1e30}
+    with pytest.raises(TrainingFailed, match=r"is nan|are nan|is inf"):
+        train(make_job(tmp_path, parent, **changes))
+
+
+def test_a_chat_model_is_no_reward_model(tmp_path: Path, parent: Path):
+    with pytest.raises(TrainingFailed, match="holds no reward model"):
+        train(make_job(tmp_path, parent, method="ppo", reward_model=str(parent), **SAMPLED))
