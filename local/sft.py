@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from local.layout import find_checkout
-from local.models import SAMPLING
+from local.sampling import SAMPLING
 
 BATCH = 32
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from local.demo.corrections import write_correction, write_spoiled
 from local.demo.prompts import Question, draw_live_questions
+from local.sampling import finish_checkpoint
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -74,8 +75,6 @@ def write_tiny_model(folder: Path, seed: int, habits: str) -> None:
     """Train the model and save it as a normal checkpoint folder."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
-
-    from local.models import finish_checkpoint
 
     torch.manual_seed(seed)
     rng = Random(seed)
