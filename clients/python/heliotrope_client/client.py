@@ -51,18 +51,18 @@ class Heliotrope:
             Rejected: some are wrong; the others are stored.
             NotStored: it is not known whether some are stored.
         """
-        waiting, rejected = list(events), None
+        waiting, rejected = list(events), list[Rejected]()
         for attempt in range(1, self._retries + 2):
             if not waiting:
                 break
             verdict = self._try(waiting)
-            waiting, rejected = verdict.again, rejected or verdict.rejected
+            waiting = verdict.again
+            rejected += [verdict.rejected] if verdict.rejected else []
             if waiting:
                 if attempt > self._retries:
-                    raise NotStored(verdict.reason, waiting) from rejected
+                    raise NotStored(verdict.reason, waiting) from (rejected[0] if rejected else None)
                 time.sleep(next_pause(attempt, verdict.pause_seconds, random.random()))
-        if rejected is not None:
-            raise rejected
+        raise_all(rejected)
 
     def _try(self, events: list[Event]) -> Verdict:
         path, body = make_request(events)
@@ -132,18 +132,18 @@ class AsyncHeliotrope:
 
     async def send(self, *events: Event) -> None:
         """As `Heliotrope.send`."""
-        waiting, rejected = list(events), None
+        waiting, rejected = list(events), list[Rejected]()
         for attempt in range(1, self._retries + 2):
             if not waiting:
                 break
             verdict = await self._try(waiting)
-            waiting, rejected = verdict.again, rejected or verdict.rejected
+            waiting = verdict.again
+            rejected += [verdict.rejected] if verdict.rejected else []
             if waiting:
                 if attempt > self._retries:
-                    raise NotStored(verdict.reason, waiting) from rejected
+                    raise NotStored(verdict.reason, waiting) from (rejected[0] if rejected else None)
                 await asyncio.sleep(next_pause(attempt, verdict.pause_seconds, random.random()))
-        if rejected is not None:
-            raise rejected
+        raise_all(rejected)
 
     async def _try(self, events: list[Event]) -> Verdict:
         path, body = make_request(events)
