@@ -34,7 +34,8 @@ def check(file: RecipeFile) -> None:
                 explanation = explain_mistake(mistake.field, mistake.message)
                 console.print(f"{mistake.field}: {mistake.message} ({explanation})", markup=False)
             raise typer.Exit(1) from error
-    examples = recipe.max_steps * recipe.batch_size * recipe.gradient_accumulation_steps
+    stages = recipe.stages or (recipe,)
+    examples = sum(stage.max_steps * stage.batch_size * stage.gradient_accumulation_steps for stage in stages)
     console.print(
         f"{recipe.name}: {recipe.method}, {recipe.max_steps} steps, {examples} examples, "
         f"hash {calculate_recipe_sha256(recipe)[:12]}. No mistakes.",

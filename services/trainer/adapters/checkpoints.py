@@ -8,15 +8,23 @@ from pathlib import Path
 MARKER = "complete"
 
 
-def find_newest(run_folder: Path, *, below_token: int) -> Path | None:
-    """The complete checkpoint with the most steps of any earlier attempt; of two equal ones, the later attempt's."""
+def find_newest(run_folder: Path, *, below_token: int, stage: str = ".") -> Path | None:
+    """The complete checkpoint with the most steps of any earlier attempt; of two equal ones, the later attempt's.
+
+    The checkpoints of a ladder's stage lie one folder deeper.
+    """
     found: list[tuple[int, int, Path]] = []
-    for marker in run_folder.glob(f"*/checkpoint-*/{MARKER}"):
+    for marker in run_folder.glob(str(Path("*", stage, "checkpoint-*", MARKER))):
         checkpoint = marker.parent
-        token, step = checkpoint.parent.name, checkpoint.name.removeprefix("checkpoint-")
+        token, step = checkpoint.relative_to(run_folder).parts[0], checkpoint.name.removeprefix("checkpoint-")
         if re.fullmatch(r"\d+", token) and re.fullmatch(r"\d+", step) and int(token) < below_token:
             found.append((int(step), int(token), checkpoint))
     return max(found)[2] if found else None
+
+
+def find_finished_stage(run_folder: Path, stage: str) -> Path | None:
+    """The folder of a ladder's stage that some attempt finished."""
+    return next((marker.parent for marker in sorted(run_folder.glob(f"*/{stage}/{MARKER}"))), None)
 
 
 def sync_folder(folder: Path) -> None:

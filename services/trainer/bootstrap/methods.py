@@ -1,9 +1,11 @@
 """The training methods by name. Each imports torch only when it is called, once the run is claimed."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from services.trainer.domain.recipe import Method
 from services.trainer.domain.training import Job, Trained, Watch
+from services.trainer.handlers.ladder import train_ladder
 
 # Models are folders on disk: nothing here may look for them elsewhere. MLflow's own retries take minutes by default.
 ENVIRONMENT = {
@@ -64,6 +66,10 @@ def train_with_ppo(threads: int, job: Job, watch: Watch) -> Trained:
     return train_ppo(job, watch)
 
 
+def train_with_ladder(threads: int, job: Job, watch: Watch) -> Trained:
+    return train_ladder(job, watch, {name: partial(train, threads) for name, train in METHODS.items()})
+
+
 METHODS: Mapping[Method, Callable[[int, Job, Watch], Trained]] = {
     "sft": train_with_sft,
     "dpo": train_with_dpo,
@@ -71,4 +77,5 @@ METHODS: Mapping[Method, Callable[[int, Job, Watch], Trained]] = {
     "reward": train_with_reward,
     "rloo": train_with_rloo,
     "ppo": train_with_ppo,
+    "ladder": train_with_ladder,
 }

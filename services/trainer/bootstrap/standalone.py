@@ -9,6 +9,7 @@ import msgspec
 
 from services.trainer.adapters.recipes import load_recipe_file
 from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS
+from services.trainer.domain.recipe import Recipe
 from services.trainer.domain.training import Trained
 from services.trainer.handlers.standalone import Order, Say, check_folders, run_standalone, stop_on_interrupt
 from shared.errors import InvalidRequest
@@ -20,8 +21,9 @@ def train_file(file: Path, *, base: Path | None, dataset: Path | None, output: P
     Raises: what `run_standalone` raises, and NotFound or InvalidRequest for the recipe.
     """
     recipe = load_recipe_file(file)
-    if recipe.reward_model is not None:
-        recipe = msgspec.structs.replace(recipe, reward_model=str((file.parent / recipe.reward_model).resolve()))
+    recipe = msgspec.structs.replace(
+        _place_reward_model(file, recipe), stages=tuple(_place_reward_model(file, stage) for stage in recipe.stages)
+    )
     order = Order(
         recipe,
         base or _resolve(file, recipe.base, "base"),
@@ -40,3 +42,9 @@ def _resolve(file: Path, folder: str | None, name: str) -> Path:
     if folder is None:
         raise InvalidRequest(f"{name}: give --{name}, or write {name} into the recipe")
     return file.parent / folder
+
+
+def _place_reward_model(file: Path, recipe: Recipe) -> Recipe:
+    if recipe.reward_model is None:
+        return recipe
+    return msgspec.structs.replace(recipe, reward_model=str((file.parent / recipe.reward_model).resolve()))

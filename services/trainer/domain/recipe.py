@@ -16,7 +16,7 @@ PositiveInt = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 LossType = Literal["sigmoid", "ipo", "sft"]
-Method = Literal["sft", "dpo", "kto", "reward", "rloo", "ppo"]
+Method = Literal["sft", "dpo", "kto", "reward", "rloo", "ppo", "ladder"]
 SftRows = Literal["sft", "chosen", "both"]
 
 
@@ -98,6 +98,8 @@ class Recipe(Part, frozen=True, kw_only=True):
     eval_steps: PositiveInt | None = None
     """Measure the validation split this often; None: never."""
     guards: Guards = Guards()
+    stages: "tuple[Recipe, ...]" = ()
+    """For `ladder`: recipes of their own, each trained from the chat model of the one before it."""
 
     @property
     def trains_chat_model(self) -> bool:
@@ -120,6 +122,7 @@ def parse_recipe(content: object) -> Recipe:
     content = dict(content)
     if isinstance(content.get("loss_type"), str):
         content["loss_type"] = [content["loss_type"]]
+    content = _complete_ladder(content)
     errors = _find_errors(content)
     if not errors:
         recipe = msgspec.convert(content, Recipe)
@@ -128,6 +131,23 @@ def parse_recipe(content: object) -> Recipe:
             return recipe
     detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
     raise InvalidRequest(detail, errors=errors)
+
+
+def _complete_ladder(content: dict[str, Any]) -> dict[str, Any]:
+    """A ladder's steps are its stages' steps, so nobody has to write them down."""
+    stages = content.get("stages")
+    if content.get("method") != "ladder" or not isinstance(stages, list | tuple):
+        return content
+    for_msgspec = [_with_loss_list(stage) for stage in stages]
+    steps = [stage.get("max_steps") if isinstance(stage, Mapping) else None for stage in stages]
+    total = sum(step for step in steps if isinstance(step, int))
+    return {"max_steps": max(total, 1)} | content | {"stages": for_msgspec}
+
+
+def _with_loss_list(stage: object) -> object:
+    if isinstance(stage, Mapping) and isinstance(stage.get("loss_type"), str):
+        return dict(stage) | {"loss_type": [stage["loss_type"]]}
+    return stage
 
 
 METHOD_FIELDS: dict[str, tuple[Method, ...]] = {
@@ -142,12 +162,44 @@ METHOD_FIELDS: dict[str, tuple[Method, ...]] = {
     "target_kl": ("ppo",),
     "sampling": ("rloo", "ppo"),
     "eval_steps": ("sft", "dpo", "kto", "reward"),
+    "stages": ("ladder",),
 }
 """Fields that only some methods use. Another method's recipe may hold their defaults, as a stored one does."""
 
 
+LADDER_FIELDS = ("name", "method", "max_steps", "base", "dataset", "stages")
+
+
 def _find_contradictions(recipe: Recipe) -> list[FieldError]:
     """Mistakes of fields that are right each by itself."""
+    if recipe.method != "ladder":
+        return _find_method_errors(recipe)
+    errors = [
+        FieldError(field.name, "not used by a ladder itself: write it into its stages")
+        for field in msgspec.structs.fields(Recipe)
+        if field.name not in LADDER_FIELDS and getattr(recipe, field.name) != field.default
+    ]
+    if not recipe.stages or not recipe.stages[-1].trains_chat_model:
+        errors.append(FieldError("stages", "the last stage must train a chat model"))
+    if recipe.max_steps != max(sum(stage.max_steps for stage in recipe.stages), 1):
+        errors.append(FieldError("max_steps", "not the sum of the stages' steps; a ladder needs none"))
+    has_reward_model = False
+    for index, stage in enumerate(recipe.stages):
+        found = _find_method_errors(stage, has_reward_model=has_reward_model)
+        found += [
+            FieldError(name, "not used by a stage, only by the ladder")
+            for name in ("base", "dataset")
+            if getattr(stage, name) is not None
+        ]
+        if stage.method == "ladder":
+            found.append(FieldError("method", "a stage is no ladder"))
+        errors += [FieldError(f"stages[{index}].{error.field}", error.message) for error in found]
+        has_reward_model |= stage.method == "reward"
+    return errors
+
+
+def _find_method_errors(recipe: Recipe, *, has_reward_model: bool = False) -> list[FieldError]:
+    """`has_reward_model`: an earlier stage trains one."""
     defaults = {field.name: field.default for field in msgspec.structs.fields(Recipe)}
     errors = [
         FieldError(name, f"not used by the method {recipe.method}, only by {', '.join(methods)}")
@@ -160,12 +212,12 @@ def _find_contradictions(recipe: Recipe) -> list[FieldError]:
         errors.append(FieldError("loss_weights", f"needs one weight for each of {len(recipe.loss_type)} loss types"))
     if recipe.method == "kto" and recipe.batch_size < 2:
         errors.append(FieldError("batch_size", "kto compares the answers of a batch, so it needs at least 2"))
-    return errors + (_find_sampling_errors(recipe) if recipe.method in ("rloo", "ppo") else [])
+    return errors + (_find_sampling_errors(recipe, has_reward_model) if recipe.method in ("rloo", "ppo") else [])
 
 
-def _find_sampling_errors(recipe: Recipe) -> list[FieldError]:
+def _find_sampling_errors(recipe: Recipe, has_reward_model: bool) -> list[FieldError]:
     errors: list[FieldError] = []
-    if recipe.reward_model is None:
+    if recipe.reward_model is None and not has_reward_model:
         errors.append(FieldError("reward_model", f"required by the method {recipe.method}"))
     if recipe.max_length <= recipe.sampling.max_new_tokens:
         errors.append(
@@ -197,6 +249,10 @@ def _find_errors(content: Mapping[str, Any], part: type[Part] = Recipe, prefix: 
 def _find_errors_of_field(value: object, kind: Any, path: str) -> list[FieldError]:
     if isinstance(kind, type) and issubclass(kind, Part) and isinstance(value, Mapping):
         return _find_errors(value, kind, f"{path}.")
+    if path == "stages" and isinstance(value, list | tuple) and all(isinstance(stage, Mapping) for stage in value):
+        return [
+            error for index, stage in enumerate(value) for error in _find_errors(stage, Recipe, f"{path}[{index}].")
+        ]
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:

@@ -1,6 +1,7 @@
 """What may be written in a recipe: each field with what is allowed, its default, and why that is the default."""
 
 import difflib
+import re
 import typing
 from dataclasses import dataclass
 from types import UnionType
@@ -50,6 +51,7 @@ REASONS = {
     "save_steps": "at most this many steps are lost with a worker",
     "logging_steps": "guards judge what is logged: every step",
     "eval_steps": "measuring the validation split costs time that short runs rather spend on training",
+    "stages": "one method is enough for most; RLOO and PPO need a reward model, and DPO may follow SFT",
     "guards.max_gradient_norm": "only an explosion is meant: clipping takes care of what is merely large",
     "guards.max_margin": "beyond 20 nats the sigmoid's gradient is gone, and language was seen to suffer",
     "guards.patience": "one saturated batch is luck; five in a row are not",
@@ -86,6 +88,8 @@ def describe_type(kind: Any) -> str:
         return describe_type(arguments[0]) + bounds
     if origin is Literal:
         return " | ".join(map(str, arguments))
+    if isinstance(kind, type) and issubclass(kind, Part):
+        return "recipe"
     if origin in (typing.Union, UnionType):
         return " | ".join(describe_type(argument) for argument in arguments)
     if origin is tuple:
@@ -101,6 +105,7 @@ def _describe_bounds(meta: Meta) -> str:
 
 def explain_mistake(path: str, message: str) -> str:
     """What to write in place of a mistake that `parse_recipe` found at this path."""
+    path = re.sub(r"^stages\[\d+\]\.", "", path)
     fields = {field.path: field for field in list_fields()}
     if message == "unknown field":
         near = difflib.get_close_matches(path, fields, n=1)

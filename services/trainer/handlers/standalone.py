@@ -123,7 +123,7 @@ class TerminalWatch:
         return self._stop.is_set()
 
     def on_phase(self, phase: str) -> None:
-        self._say(phase) if phase != "reference" else None
+        self._say(phase) if not phase.endswith("reference") else None
         if self.stopping:
             raise Interrupted(f"while {phase}")
 

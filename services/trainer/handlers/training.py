@@ -162,7 +162,12 @@ def _list_params(run: Run) -> dict[str, Any]:
         "parent_version": run.parent_version,
     }
     for name, value in run.recipe.items():
-        if isinstance(value, dict):
+        if name == "stages":
+            params |= {
+                f"stages.{place}": f"{stage['name']}: {stage['method']}, {stage['max_steps']} steps"
+                for place, stage in enumerate(value)
+            }
+        elif isinstance(value, dict):
             params |= {f"{name}.{inner}": content for inner, content in value.items()}
         else:
             params[name] = value

@@ -16,6 +16,7 @@ from services.trainer.adapters.rloo import train_rloo  # noqa: E402
 from services.trainer.adapters.sft import train_sft  # noqa: E402
 from services.trainer.domain.recipe import parse_recipe  # noqa: E402
 from services.trainer.domain.training import Interrupted, Job, Train, TrainingFailed  # noqa: E402
+from services.trainer.handlers.ladder import train_ladder  # noqa: E402
 from tests.unit.trainer.test_dpo import QuietWatch  # noqa: E402
 from tests.unit.trainer.tiny_model import make_pairs, save_tiny_model  # noqa: E402
 
@@ -209,3 +210,25 @@ def test_a_guard_ends_a_sampling_run_with_its_reason(tmp_path: Path, parent: Pat
 def test_a_chat_model_is_no_reward_model(tmp_path: Path, parent: Path):
     with pytest.raises(TrainingFailed, match="holds no reward model"):
         train(make_job(tmp_path, parent, method="ppo", reward_model=str(parent), **SAMPLED))
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        [{"method": "sft"}, {"method": "dpo"}],
+        [{"method": "reward"}, {"method": "rloo"} | SAMPLED],
+        [{"method": "reward"}, {"method": "ppo"} | SAMPLED],
+    ],
+    ids=["sft-dpo", "reward-rloo", "reward-ppo"],
+)
+def test_a_ladder_ends_in_one_chat_model(tmp_path: Path, parent: Path, stages: list[dict[str, Any]]):
+    shared = {"max_steps": 2, "learning_rate": 1e-2, "max_length": 96}
+    named = [{"name": stage["method"]} | shared | stage for stage in stages]
+    recipe = parse_recipe({"name": "tiny", "method": "ladder", "stages": named})
+    job = Job(recipe, parent, freeze(tmp_path / "datasets"), tmp_path / "1", None, tmp_path / "1" / "candidate")
+    watch = QuietWatch()
+    trained = train_ladder(job, watch, TRAIN)
+    assert watch.steps == list(range(1, recipe.max_steps + 1))
+    assert trained.steps == recipe.max_steps
+    assert list_changed(job.candidate, parent)
+    assert not (job.candidate / "complete").exists()

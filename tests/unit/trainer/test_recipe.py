@@ -76,6 +76,42 @@ def test_a_sampling_method_needs_a_reward_model_and_whole_groups():
     assert set(find_mistakes(ppo)) == {"sampling.answers_per_prompt"}
 
 
+LADDER = {
+    "name": "all_the_way",
+    "method": "ladder",
+    "stages": [
+        {"name": "imitate", "method": "sft", "max_steps": 10},
+        {"name": "judge", "method": "reward", "max_steps": 5},
+        {"name": "climb", "method": "rloo", "max_steps": 3},
+    ],
+}
+
+
+def test_a_ladders_steps_are_those_of_its_stages_and_it_reads_back():
+    recipe = parse_recipe(LADDER)
+    assert recipe.max_steps == 18
+    assert [stage.method for stage in recipe.stages] == ["sft", "reward", "rloo"]
+    assert parse_recipe(dump_recipe(recipe)) == recipe
+
+
+def test_mistakes_in_a_ladder_are_named_with_their_stage():
+    climb = {"name": "climb", "method": "rloo", "max_steps": 3}
+    mistakes = find_mistakes(LADDER | {"stages": [climb, {"name": "judge", "method": "reward", "max_steps": 1}]})
+    assert mistakes == {
+        "stages": "the last stage must train a chat model",
+        "stages[0].reward_model": "required by the method rloo",
+    }
+    typing = find_mistakes(LADDER | {"stages": [climb | {"lora": {"r": "four"}, "seeed": 1}]})
+    assert set(typing) == {"stages[0].lora.r", "stages[0].seeed"}
+    assert set(find_mistakes(LADDER | {"beta": 0.2, "max_steps": 4})) == {"beta", "max_steps"}
+    assert set(find_mistakes(LADDER | {"stages": [climb | {"dataset": "d", "reward_model": "r"}]})) == {
+        "stages[0].dataset"
+    }
+    assert set(find_mistakes(LADDER | {"stages": [LADDER | {"max_steps": 18}]})) == {"stages[0].method"}
+    assert set(find_mistakes(LADDER | {"stages": []})) == {"stages"}
+    assert set(find_mistakes(LADDER | {"stages": ["sft"]})) == {"stages[0]"}
+
+
 @pytest.mark.parametrize("method", ["sft", "dpo", "kto", "reward"])
 def test_every_methods_stored_recipe_reads_back(method: str):
     recipe = parse_recipe(MINIMAL | {"method": method})

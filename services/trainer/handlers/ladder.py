@@ -1,0 +1,104 @@
+"""The method `ladder`: stages one after another, each from the chat model before it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import msgspec
+
+from services.trainer.adapters.checkpoints import delete_folder, find_finished_stage, find_newest, sync_folder
+from services.trainer.domain.guards import Metrics
+from services.trainer.domain.recipe import Recipe
+from services.trainer.domain.training import Job, Train, Trained, Watch
+
+OUTCOME = "trained.json"
+
+
+def train_ladder(job: Job, watch: Watch, methods: Mapping[str, Train]) -> Trained:
+    """Train stage after stage. A stage that an earlier attempt finished is not repeated; one that it began is resumed.
+
+    Raises: as the stages' methods.
+    """
+    policy, reward_model, results, steps = job.parent, None, list[tuple[str, Trained]](), 0
+    last = len(job.recipe.stages) - 1
+    for index, stage in enumerate(job.recipe.stages):
+        if stage.reward_model is None and stage.method in ("rloo", "ppo"):
+            stage = msgspec.structs.replace(stage, reward_model=str(reward_model))
+        name = f"stage-{index}"
+        outcome = find_finished_stage(job.checkpoints.parent, name) if index < last else None
+        if outcome is None:
+            stage_watch = StageWatch(watch, stage.name, steps, job.recipe.max_steps)
+            outcome = _train_stage(job, stage, name, policy, stage_watch, methods, is_last=index == last)
+        trained = msgspec.json.decode((outcome / OUTCOME).read_bytes(), type=Trained)
+        results.append((stage.name, trained))
+        steps += stage.max_steps
+        if stage.trains_chat_model:
+            policy = outcome / "candidate"
+        else:
+            reward_model = outcome / "candidate"
+    return _sum_up(results)
+
+
+def _train_stage(
+    job: Job, stage: Recipe, name: str, policy: Path, watch: Watch, methods: Mapping[str, Train], *, is_last: bool
+) -> Path:
+    folder, token = job.checkpoints / name, int(job.checkpoints.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    stage_job = Job(
+        recipe=stage,
+        parent=policy,
+        dataset=job.dataset,
+        checkpoints=folder,
+        resume_from=find_newest(job.checkpoints.parent, below_token=token, stage=name),
+        candidate=job.candidate if is_last else folder / "candidate",
+    )
+    trained = methods[stage.method](stage_job, watch)
+    (folder / OUTCOME).write_text(json.dumps(asdict(trained)), encoding="utf-8")
+    if not is_last:
+        for checkpoint in folder.glob("checkpoint-*"):
+            delete_folder(checkpoint)
+        sync_folder(folder)
+        watch.on_checkpoint(folder)
+    return folder
+
+
+def _sum_up(results: list[tuple[str, Trained]]) -> Trained:
+    """The outcome is the last stage's."""
+    _, outcome = results[-1]
+    return Trained(
+        steps=sum(trained.steps for _, trained in results),
+        weights_sha256=outcome.weights_sha256,
+        words="; ".join(f"{name}: {trained.words}" for name, trained in results),
+        pairs=outcome.pairs,
+        refused=outcome.refused,
+    )
+
+
+class StageWatch:
+    """Counts a stage's steps as the ladder's."""
+
+    def __init__(self, watch: Watch, stage: str, offset: int, total: int) -> None:
+        self._watch = watch
+        self._stage = stage
+        self._offset = offset
+        self._total = total
+
+    @property
+    def stopping(self) -> bool:
+        return self._watch.stopping
+
+    def on_phase(self, phase: str) -> None:
+        self._watch.on_phase(f"{self._stage}: {phase}")
+
+    def on_step(self, step: int, total: int) -> None:
+        self._watch.on_step(self._offset + step, self._total)
+
+    def on_micro_step(self) -> None:
+        self._watch.on_micro_step()
+
+    def on_metrics(self, step: int, metrics: Metrics) -> None:
+        self._watch.on_metrics(self._offset + step, metrics)
+
+    def on_checkpoint(self, checkpoint: Path) -> None:
+        self._watch.on_checkpoint(checkpoint)
