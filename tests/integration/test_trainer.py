@@ -1,5 +1,6 @@
 """The trainer's runs in a real Postgres: requested, claimed, swept, cancelled, carried out."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -346,6 +347,10 @@ def test_a_run_ends_as_a_version_with_its_lineage_and_one_event(sessions: Sessio
     assert (done.state, done.candidate_version, done.progress["step"]) == ("succeeded", "2", 4)
     version = workplace.registry.load_version("2")
     assert (Path(version.served_model) / "model.safetensors").read_bytes() == b"weights"
+    card = (Path(version.served_model) / "README.md").read_text()
+    assert "Made by `dpo`: done after 4 steps" in card
+    assert f"- dataset sha256: `{'d' * 64}`" in card
+    assert json.loads((Path(version.served_model) / "recipe.json").read_text())["max_steps"] == 4
     assert {name: version.tags[name] for name in version.tags if name != "served_model"} == {
         "weights_sha256": "w" * 64,
         "dataset_sha256": "d" * 64,

@@ -14,6 +14,7 @@ import structlog
 
 from services.trainer import repository
 from services.trainer.adapters.checkpoints import delete_folder, find_newest, mark_complete
+from services.trainer.adapters.model_card import save_model_card
 from services.trainer.domain.guards import Metrics
 from services.trainer.domain.progress import calculate_seconds_left
 from services.trainer.domain.recipe import parse_recipe
@@ -100,6 +101,7 @@ def _train_and_register(run: Run, claim: Claim, workplace: Workplace) -> None:
     trained = workplace.train[job.recipe.method](job, watch)
     logger.info("training_ended", steps=trained.steps, words=trained.words, refused_pairs=trained.refused)
     watch.on_phase("registering")
+    save_model_card(job, run.recipe, trained, _list_lineage(run, trained, workplace))
     source = registry.log_folder(mlflow_run_id, job.candidate, "model")
     with claim.ending() as (session, held):
         version = _register(held, trained, source, mlflow_run_id, workplace)
@@ -115,8 +117,12 @@ def _register(run: Run, trained: Trained, source: str, mlflow_run_id: str, workp
     found = workplace.registry.find_version("training_run_id", str(run.run_id))
     if found is not None:
         return found
-    tags = {
-        "served_model": source,
+    tags = {"served_model": source} | _list_lineage(run, trained, workplace)
+    return workplace.registry.register(source, mlflow_run_id, tags)
+
+
+def _list_lineage(run: Run, trained: Trained, workplace: Workplace) -> dict[str, str]:
+    return {
         "weights_sha256": trained.weights_sha256,
         "dataset_sha256": run.dataset_sha256,
         "recipe_sha256": run.recipe_sha256,
@@ -125,7 +131,6 @@ def _register(run: Run, trained: Trained, source: str, mlflow_run_id: str, workp
         "request_id": str(run.request_id),
         "code_version": workplace.code_version,
     }
-    return workplace.registry.register(source, mlflow_run_id, tags)
 
 
 def _fail(claim: Claim, workplace: Workplace, reason: str) -> None:

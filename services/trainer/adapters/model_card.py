@@ -1,0 +1,20 @@
+"""A model card and the recipe beside a candidate's weights."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from services.trainer.domain.model_card import render_model_card
+from services.trainer.domain.training import Job, Trained
+
+SUMMARY = ("counts", "rules", "label_rules", "left_out")
+"""What a card says of the data, out of the dataset's manifest."""
+
+
+def save_model_card(job: Job, recipe: Mapping[str, Any], trained: Trained, lineage: Mapping[str, str]) -> None:
+    """Leave `README.md` and `recipe.json` in the candidate's folder; the weights' hash does not depend on them."""
+    manifest = job.dataset / "manifest.json"
+    content = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
+    summary = {name: content[name] for name in SUMMARY if name in content}
+    (job.candidate / "README.md").write_text(render_model_card(recipe, trained, lineage, summary), encoding="utf-8")
+    (job.candidate / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,28 @@
+"""The card that lies beside a candidate's weights: what it is, from what, and how it was made."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from services.trainer.domain.training import Trained
+
+
+def render_model_card(
+    recipe: Mapping[str, Any], trained: Trained, lineage: Mapping[str, str], dataset: Mapping[str, Any] | None
+) -> str:
+    """Markdown. `dataset`: the frozen dataset's manifest, as far as it is there."""
+    methods = [f"`{stage['method']}`" for stage in recipe.get("stages") or [recipe]]
+    sections = [
+        f"# {recipe['name']}",
+        f"Made by {', then '.join(methods)}: {trained.words} after {trained.steps} steps on {trained.pairs} examples "
+        f"({trained.refused} refused). Whether it may answer users is for its evaluation and an admin to say.",
+        "## Lineage",
+        "\n".join(f"- {name.replace('_', ' ')}: `{value}`" for name, value in lineage.items()),
+    ]
+    if dataset:
+        sections += ["## Data", _render_block(dataset)]
+    return "\n\n".join([*sections, "## Recipe", _render_block(recipe)]) + "\n"
+
+
+def _render_block(content: Mapping[str, Any]) -> str:
+    return f"```json\n{json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)}\n```"
