@@ -73,7 +73,7 @@ def run_promtool(*arguments: str) -> "subprocess.CompletedProcess[str]":
     promtool = shutil.which("promtool")
     assert promtool, "promtool is not on PATH: see `make test-ops`"
     return subprocess.run(
-        [promtool, *arguments], cwd=PROMETHEUS, capture_output=True, text=True, timeout=120, check=False
+        [promtool, *arguments], cwd=PROMETHEUS, capture_output=True, text=True, timeout=600, check=False
     )
 
 
