@@ -117,4 +117,7 @@ def describe_loop(loop: dict[str, Any]) -> list[str]:
 
 
 def _join(counts: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in sorted(counts.items())) or "none"
+    """What is not measured (the KL of a method that logs none) is not named."""
+    known = sorted((name, value) for name, value in counts.items() if value is not None)
+    words = (f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in known)
+    return ", ".join(words) or "none"

@@ -56,6 +56,17 @@ def test_what_is_not_ready_is_named_with_its_problem(console: Console):
     assert "champion: version 4" in text
 
 
+def test_the_progress_of_a_run_is_rounded_and_leaves_out_what_its_method_does_not_measure(console: Console):
+    status = describe(ready=True)
+    status["loop"]["run"] = {
+        "state": "running",
+        "progress": {"kl": None, "loss": 0.8906868, "step": 12},
+        "reason": None,
+    }
+    console.print(render_status(status))
+    assert "training run: running loss 0.891, step 12" in read_text(console)
+
+
 def test_a_stack_that_does_not_run_is_said_with_the_command_that_starts_it(console: Console):
     console.print(render_status({"running": False, "home": "/srv/[heliotrope]"}))
     assert "/srv/[heliotrope] does not run. Start it with: heliotrope up" in read_text(console)
