@@ -10,18 +10,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from services.trainer.domain.recipe_part import Part, PositiveFloat, PositiveInt, Share
 from shared.errors import FieldError, InvalidRequest
 
-PositiveInt = Annotated[int, Meta(ge=1)]
-PositiveFloat = Annotated[float, Meta(gt=0)]
-Share = Annotated[float, Meta(ge=0, le=1)]
 LossType = Literal["sigmoid", "ipo", "sft"]
 Method = Literal["sft", "dpo", "kto", "reward", "rloo", "ppo", "ladder"]
 SftRows = Literal["sft", "chosen", "both"]
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A group of settings; unknown names are mistakes."""
 
 
 class Lora(Part, frozen=True, kw_only=True):

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from services.trainer.domain.recipe import Part, Recipe
+from services.trainer.domain.recipe import Recipe
+from services.trainer.domain.recipe_part import Part
 
 REASONS = {
     "name": "how requests, metrics and results call the run",
