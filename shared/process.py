@@ -1,5 +1,6 @@
 """A process: an HTTP server in front of background workers, stopped in order."""
 
+import gc
 import os
 import signal
 import threading
@@ -82,3 +83,10 @@ def serve(app: FastAPI, host: str, port: int) -> None:
         timeout_graceful_shutdown=int(STOP_DEADLINE_SECONDS),
         server_header=False,
     )
+
+
+def spare_collections() -> None:
+    """What exists by now lives for ever; walking it again and again took a tenth of each request's time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)

@@ -25,13 +25,14 @@ from services.gateway.rendering import render_errors_as_openai
 from services.gateway.settings import GatewaySettings, SharedSettings
 from shared.auth import KeyRing, load_keys
 from shared.bus import Consumer, Producer
-from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer
+from shared.bus.kafka import KafkaBusConsumer
+from shared.bus.librdkafka import LibrdkafkaBusProducer
 from shared.db import connect, make_session_factory
 from shared.events import RolloutAdvanced
 from shared.feedback_tokens import FeedbackTokens
 from shared.http import create_app
 from shared.logging import configure_logging
-from shared.process import Worker, every, run_workers, serve
+from shared.process import Worker, every, run_workers, serve, spare_collections
 from shared.settings import load_settings
 
 logger = structlog.get_logger(__name__)
@@ -90,6 +91,7 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         spool.start()
+        spare_collections()
         async with upstream, run_workers(workers, close)(app):
             yield
 
@@ -138,7 +140,9 @@ def _make_chatting(
 def _open_producer(settings: SharedSettings) -> Callable[[], Producer]:
     def open_producer() -> Producer:
         check_any_answers(settings.kafka_bootstrap_servers)
-        return KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE, security=settings.kafka_security)
+        return LibrdkafkaBusProducer(
+            settings.kafka_bootstrap_servers, client_id=SERVICE, security=settings.kafka_security
+        )
 
     return open_producer
 

@@ -1,6 +1,5 @@
 """Composition root: `python -m services.ingest` is one API process."""
 
-import gc
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -37,7 +36,7 @@ from shared.db import SessionFactory, connect, make_session_factory
 from shared.feedback_tokens import FeedbackTokens
 from shared.http import create_app
 from shared.logging import configure_logging
-from shared.process import Worker, run_workers, serve
+from shared.process import Worker, run_workers, serve, spare_collections
 from shared.settings import load_settings
 
 logger = structlog.get_logger(__name__)
@@ -54,15 +53,8 @@ def main() -> None:
     settings, own = load_settings(SharedSettings), load_settings(IngestSettings)
     configure_logging(SERVICE, settings.log_level)
     app = create(settings, own, open_producer(settings, own))
-    _spare_collections()
+    spare_collections()
     serve(app, settings.bind_host, settings.port or settings.port_base + PORT)
-
-
-def _spare_collections() -> None:
-    """What exists by now lives for ever; walking it again and again took a tenth of each request's time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
 
 
 def open_producer(settings: SharedSettings, own: IngestSettings) -> Producer:
