@@ -6,7 +6,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from services.trainer.adapters.checkpoints import sync_folder
-from services.trainer.domain.guards import GO_ON, Metrics, Verdict, assess_metrics
+from services.trainer.domain.guards import GO_ON, Metrics, Verdict, assess_metrics, assess_validation
 from services.trainer.domain.recipe import Recipe
 from services.trainer.domain.training import Watch
 
@@ -17,9 +17,16 @@ class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untype
     def __init__(self, recipe: Recipe, watch: Watch) -> None:
         self._guards = recipe.guards
         self._watch = watch
-        self._history: list[Metrics] = []
+        self._steps: list[Metrics] = []
+        self._measurements: list[Metrics] = []
         self.verdict: Verdict = GO_ON
         self.interrupted = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """A run that resumes is judged by all that it logged, not only by what follows."""
+        logged = [_list_figures(entry) for entry in state.log_history]
+        self._steps = [entry for entry in logged if "loss" in entry]
+        self._measurements = [entry for entry in logged if "eval_loss" in entry]
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._watch.on_micro_step()
@@ -30,26 +37,23 @@ class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untype
             self.interrupted = control.should_save = control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        metrics = {name: float(value) for name, value in (logs or {}).items()}
+        metrics = _list_figures(logs or {})
         if "train_runtime" in metrics:  # the summary after the last step
             return
         self._watch.on_metrics(state.global_step, metrics)
         if "loss" in metrics:
-            self._history.append(metrics)
-            self._judge(control)
-            if self.verdict.action != "continue":
-                self._watch.on_metrics(state.global_step, {f"guards/{self.verdict.action}": 1.0})
+            self._steps.append(metrics)
+            self._judge(assess_metrics(self._steps, self._guards), state, control)
+        elif "eval_loss" in metrics:
+            self._measurements.append(metrics)
+            self._judge(assess_validation(self._measurements, self._guards), state, control)
 
-    def _judge(self, control: Any) -> None:
-        guards = self._guards
-        self.verdict = assess_metrics(
-            self._history,
-            max_gradient_norm=guards.max_gradient_norm,
-            max_margin=guards.max_margin,
-            patience=guards.patience,
-        )
-        if self.verdict.action != "continue":
-            control.should_training_stop = control.should_save = True
+    def _judge(self, verdict: Verdict, state: Any, control: Any) -> None:
+        if verdict.action == "continue" or self.verdict.action != "continue":  # the first verdict counts
+            return
+        self.verdict = verdict
+        self._watch.on_metrics(state.global_step, {f"guards/{verdict.action}": 1.0})
+        control.should_training_stop = control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.verdict.action == "stop":
@@ -57,3 +61,7 @@ class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         sync_folder(checkpoint)
         self._watch.on_checkpoint(checkpoint)
+
+
+def _list_figures(logs: dict[str, Any]) -> Metrics:
+    return {name: float(value) for name, value in logs.items()}

@@ -1,11 +1,22 @@
 """Guards: what the logged metrics say about going on."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, median
 from typing import Literal
 
+from services.trainer.domain.guard_limits import Guards
+
 Metrics = Mapping[str, float]
+
+KL = ("kl", "objective/kl")
+REWARD = ("reward", "objective/scores")
+ENTROPY = ("entropy", "policy/entropy_avg")
+WINDOW = 50
+"""Logged steps that the running median of the gradient norm is taken over."""
+SMALL_GRADIENT = 0.1
+"""A median below it counts as this: waking up from almost no gradient is no explosion."""
 
 
 @dataclass(frozen=True)
@@ -19,29 +30,121 @@ class Verdict:
 GO_ON = Verdict("continue")
 
 
-def assess_metrics(
-    history: Sequence[Metrics], *, max_gradient_norm: float, max_margin: float, patience: int
-) -> Verdict:
-    """Judge the newest entry of `history`, one entry for each logged step, oldest first.
+def assess_metrics(steps: Sequence[Metrics], guards: Guards) -> Verdict:
+    """Judge the newest of `steps`, one entry for each logged step, oldest first.
+
+    "Smoothed" is the mean of the last `patience` entries, "the start" that of the first `patience` ones.
 
     - a loss or gradient norm that is not finite: stop
     - a gradient norm (before clipping) above `max_gradient_norm`: stop
+    - the median of the last `patience` gradient norms more than `max_gradient_ratio` times the median before: stop
+    - the smoothed KL above `max_kl`: stop
+    - where answers are sampled, the smoothed entropy below `min_entropy_share` of the start: stop
+    - for `patience` entries rewards within `min_reward_spread` of each other, or in each group equal: stop
     - for `patience` entries every pair ranked right and the mean margin above `max_margin` nats: finish
     """
-    if not history:
+    if not steps:
         return GO_ON
-    newest = history[-1]
-    for name in ("loss", "grad_norm"):
-        if not math.isfinite(newest.get(name, 0.0)):
-            return Verdict("stop", f"{name} is {newest[name]}")
-    if (norm := newest.get("grad_norm", 0.0)) > max_gradient_norm:
-        return Verdict("stop", f"gradient norm {norm:.4g} is above {max_gradient_norm:.4g}")
-    recent = history[-patience:]
-    if len(recent) == patience and all(_is_saturated(entry, max_margin) for entry in recent):
-        margin = newest["rewards/margins"]
-        return Verdict("finish", f"reward margin {margin:.3g} is above {max_margin:.3g} with every pair ranked right")
-    return GO_ON
+    rules = (_find_not_finite, _find_explosion, _find_growth, _find_drift, _find_narrowing, _find_equal, _find_mastery)
+    return _apply(rules, steps, guards)
+
+
+def assess_validation(measurements: Sequence[Metrics], guards: Guards) -> Verdict:
+    """Judge the newest measurement of the validation split, oldest first.
+
+    - no `eval_loss` below the best one for `eval_patience` measurements: finish
+    """
+    losses = [entry["eval_loss"] for entry in measurements if "eval_loss" in entry]
+    wait = guards.eval_patience
+    if wait is None or len(losses) <= wait or min(losses[-wait:]) < (best := min(losses[:-wait])):
+        return GO_ON
+    return Verdict("finish", f"validation loss {losses[-1]:.4g}, no better than {best:.4g} for {wait} measurements")
+
+
+Rule = Callable[[Sequence[Metrics], Guards], Verdict | None]
+
+
+def _apply(rules: Sequence[Rule], entries: Sequence[Metrics], guards: Guards) -> Verdict:
+    return next((verdict for rule in rules if (verdict := rule(entries, guards))), GO_ON)
+
+
+def _find_not_finite(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
+    broken = [name for name in ("loss", "grad_norm") if not math.isfinite(steps[-1].get(name, 0.0))]
+    return Verdict("stop", f"{broken[0]} is {steps[-1][broken[0]]}") if broken else None
+
+
+def _find_explosion(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
+    norm, ceiling = steps[-1].get("grad_norm", 0.0), guards.max_gradient_norm
+    return Verdict("stop", f"gradient norm {norm:.4g} is above {ceiling:.4g}") if norm > ceiling else None
+
+
+def _find_growth(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
+    norms = [entry["grad_norm"] for entry in steps[-WINDOW - guards.patience :] if "grad_norm" in entry]
+    earlier, recent = norms[: -guards.patience], norms[-guards.patience :]
+    if guards.max_gradient_ratio is None or len(earlier) < guards.patience:
+        return None
+    usual, now = max(median(earlier), SMALL_GRADIENT), median(recent)
+    if now <= guards.max_gradient_ratio * usual:
+        return None
+    return Verdict("stop", f"gradient norm {now:.4g} is {now / usual:.0f} times its running median {usual:.4g}")
+
+
+def _find_drift(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
+    kl = _smooth(steps[-guards.patience :], KL, guards.patience)
+    if guards.max_kl is None or kl is None or kl <= guards.max_kl:
+        return None
+    return Verdict("stop", f"KL {kl:.4g} nats is above {guards.max_kl:.4g}")
+
+
+def _find_narrowing(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
+    if _read(steps[-1], REWARD) is None:  # only where answers are sampled is a falling entropy a loss
+        return None
+    start, now = _compare_to_start(steps, ENTROPY, guards.patience)
+    if start is None or now is None or now >= guards.min_entropy_share * start:
+        return None
+    return Verdict("stop", f"entropy {now:.3g} nats is below {guards.min_entropy_share:.0%} of its start {start:.3g}")
+
+
+def _find_equal(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
+    if not _lasts(steps, lambda entry: _has_equal_rewards(entry, guards.min_reward_spread), guards.patience):
+        return None
+    return Verdict("stop", f"rewards no longer differ: spread below {guards.min_reward_spread:.3g}, or 0 in each group")
+
+
+def _find_mastery(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
+    if not _lasts(steps, lambda entry: _is_saturated(entry, guards.max_margin), guards.patience):
+        return None
+    margin = steps[-1]["rewards/margins"]
+    return Verdict(
+        "finish", f"reward margin {margin:.3g} is above {guards.max_margin:.3g} with every pair ranked right"
+    )
 
 
 def _is_saturated(entry: Metrics, max_margin: float) -> bool:
     return entry.get("rewards/margins", 0.0) > max_margin and entry.get("rewards/accuracies", 0.0) >= 1.0
+
+
+def _has_equal_rewards(entry: Metrics, min_spread: float) -> bool:
+    if "max_reward" in entry and "min_reward" in entry:
+        return entry["max_reward"] - entry["min_reward"] < min_spread
+    return entry.get("reward_std", math.inf) < min_spread or entry.get("frac_reward_zero_std", 0.0) >= 1.0
+
+
+def _lasts(steps: Sequence[Metrics], holds: Callable[[Metrics], bool], patience: int) -> bool:
+    return len(steps) >= patience and all(holds(entry) for entry in steps[-patience:])
+
+
+def _compare_to_start(steps: Sequence[Metrics], names: Sequence[str], patience: int) -> tuple[float | None, ...]:
+    """The start and the smoothed value now; None as long as the two would overlap."""
+    if len(steps) < 2 * patience:
+        return None, None
+    return _smooth(steps[:patience], names, patience), _smooth(steps[-patience:], names, patience)
+
+
+def _smooth(entries: Sequence[Metrics], names: Sequence[str], count: int) -> float | None:
+    values = [value for entry in entries if (value := _read(entry, names)) is not None]
+    return fmean(values) if len(values) == count else None
+
+
+def _read(entry: Metrics, names: Sequence[str]) -> float | None:
+    return next((entry[name] for name in names if name in entry), None)

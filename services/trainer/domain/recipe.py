@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from services.trainer.domain.guard_limits import Guards
 from services.trainer.domain.recipe_part import Part, PositiveFloat, PositiveInt, Share
 from shared.errors import FieldError, InvalidRequest
 
@@ -25,16 +26,6 @@ class Lora(Part, frozen=True, kw_only=True):
     target_modules: Literal["all-linear"] | Annotated[tuple[str, ...], Meta(min_length=1)] = "all-linear"
     last_layers: PositiveInt | None = None
     """Adapt only this many layers, from the top: nothing flows back below them, so steps are faster. None: all."""
-
-
-class Guards(Part, frozen=True, kw_only=True):
-    """When to stop by itself; see `services.trainer.domain.guards`."""
-
-    max_gradient_norm: PositiveFloat = 1000.0
-    max_margin: PositiveFloat = 20.0
-    """Mean reward margin, in nats, above which the pairs have nothing left to teach."""
-    patience: PositiveInt = 5
-    """Logged steps for which margins must stay saturated."""
 
 
 class Sampling(Part, frozen=True, kw_only=True):

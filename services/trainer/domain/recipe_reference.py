@@ -54,7 +54,13 @@ REASONS = {
     "eval_steps": "measuring the validation split costs time that short runs rather spend on training",
     "stages": "one method is enough for most; RLOO and PPO need a reward model, and DPO may follow SFT",
     "guards.max_gradient_norm": "only an explosion is meant: clipping takes care of what is merely large",
+    "guards.max_gradient_ratio": "steps differ tenfold in healthy runs; most of `patience` steps at 30 times the usual "
+    "are no noise",
     "guards.max_margin": "beyond 20 nats the sigmoid's gradient is gone, and language was seen to suffer",
+    "guards.max_kl": "too far depends on the model and on the length of answers; 0.5 a token is far in rloo",
+    "guards.min_entropy_share": "a policy that climbs a reward grows surer of itself; at a tenth it says one thing",
+    "guards.min_reward_spread": "a reward model that scores everything alike, or answers that are all the same",
+    "guards.eval_patience": "measured every eval_steps; five without a new best are overfitting rather than noise",
     "guards.patience": "one saturated batch is luck; five in a row are not",
 }
 

@@ -2,16 +2,25 @@
 
 import math
 
+import numpy as np
 import pytest
 
-from services.trainer.domain.guards import Verdict, assess_metrics
+from services.trainer.domain.guard_limits import Guards
+from services.trainer.domain.guards import Verdict, assess_metrics, assess_validation
 
 HEALTHY = {"loss": 0.6, "grad_norm": 4.2, "rewards/margins": 0.4, "rewards/accuracies": 0.75}
 SATURATED = HEALTHY | {"rewards/margins": 31.0, "rewards/accuracies": 1.0}
 
 
-def assess(*history: dict[str, float]) -> Verdict:
-    return assess_metrics(history, max_gradient_norm=1000.0, max_margin=20.0, patience=3)
+GUARDS = Guards(patience=3, max_kl=2.0, eval_patience=2)
+
+
+def assess(*steps: dict[str, float]) -> Verdict:
+    return assess_metrics(steps, GUARDS)
+
+
+def series(name: str, *values: float, **others: float) -> list[dict[str, float]]:
+    return [HEALTHY | others | {name: value} for value in values]
 
 
 def test_a_healthy_run_goes_on():
@@ -39,3 +48,81 @@ def test_saturated_margins_finish_the_run_once_they_last():
 
 def test_a_high_mean_margin_is_not_saturation_while_a_pair_is_ranked_wrong():
     assert assess(*[SATURATED | {"rewards/accuracies": 0.75}] * 5).action == "continue"
+
+
+@pytest.mark.parametrize("name", ["kl", "objective/kl"])
+def test_a_kl_above_its_ceiling_stops_the_run_once_its_mean_is(name: str):
+    assert assess(*series(name, 0.1, 0.2, 4.0)).action == "continue"
+    assert assess(*series(name, 1.0, 2.0, 3.3)) == Verdict("stop", "KL 2.1 nats is above 2")
+    assert assess_metrics(series(name, 50.0, 50.0, 50.0), Guards(patience=3)).action == "continue"
+
+
+@pytest.mark.parametrize(("name", "reward"), [("entropy", "reward"), ("policy/entropy_avg", "objective/scores")])
+def test_an_entropy_fallen_below_a_share_of_its_start_stops_a_sampling_run(name: str, reward: str):
+    falling = [3.0, 3.0, 3.0, 1.0, 0.2, 0.2, 0.2]
+    assert assess(*series(name, *falling[:-1], **{reward: 1.0})).action == "continue"
+    verdict = assess(*series(name, *falling, **{reward: 1.0}))
+    assert verdict == Verdict("stop", "entropy 0.2 nats is below 10% of its start 3")
+    assert assess(*series(name, *falling)).action == "continue"  # imitation may narrow a policy as far as it likes
+
+
+@pytest.mark.parametrize(
+    "equal",
+    [
+        {"max_reward": 0.5, "min_reward": 0.5},
+        {"reward_std": 0.0},
+        {"reward_std": 0.3, "frac_reward_zero_std": 1.0},
+    ],
+)
+def test_rewards_that_no_longer_differ_stop_the_run_once_that_lasts(equal: dict[str, float]):
+    spread = HEALTHY | {"max_reward": 0.5, "min_reward": -0.5, "reward_std": 0.3, "frac_reward_zero_std": 0.5}
+    if "reward_std" in equal:
+        spread = HEALTHY | {"reward_std": 0.3, "frac_reward_zero_std": 0.5}
+    assert assess(*[spread] * 5).action == "continue"
+    assert assess(spread | equal, spread, spread | equal, spread | equal).action == "continue"
+    assert assess(*[spread | equal] * 3).action == "stop"
+
+
+def test_a_gradient_norm_far_above_its_running_median_stops_the_run_once_that_lasts():
+    assert assess(*series("grad_norm", 1, 1, 1, 400, 1, 400)).action == "stop"  # the median of the last three
+    assert assess(*series("grad_norm", 1, 1, 1, 1, 1, 400)).action == "continue"
+    assert assess(*series("grad_norm", 10, 10, 10, 200, 200, 200)).action == "continue"
+    assert assess(*series("grad_norm", 400, 400, 400)).action == "continue"
+
+
+def test_waking_up_from_almost_no_gradient_is_no_explosion():
+    assert assess(*series("grad_norm", 1e-6, 1e-6, 1e-6, 2, 2, 2)).action == "continue"
+
+
+def test_a_validation_loss_that_no_longer_falls_finishes_the_run():
+    def validate(*losses: float) -> Verdict:
+        return assess_validation([{"eval_loss": loss} for loss in losses], GUARDS)
+
+    assert validate().action == "continue"
+    assert validate(0.7, 0.6, 0.65).action == "continue"
+    assert validate(0.7, 0.6, 0.65, 0.59).action == "continue"
+    verdict = validate(0.7, 0.6, 0.65, 0.61)
+    assert verdict == Verdict("finish", "validation loss 0.61, no better than 0.6 for 2 measurements")
+
+
+def test_under_one_in_a_hundred_healthy_noisy_runs_is_stopped():
+    generator = np.random.default_rng(0)
+    stopped = sum(is_stopped(generator) for _ in range(1000))
+    assert stopped < 10
+
+
+def is_stopped(generator: np.random.Generator, steps: int = 100) -> bool:
+    """A run of `rloo` that goes well: figures that drift the healthy way, under noise as single batches have it."""
+    guards = Guards(max_kl=0.5)
+    done = np.linspace(0, 1, steps)
+    columns = {
+        "loss": generator.normal(0, 1, steps),
+        "grad_norm": generator.lognormal(0.0, 1.0, steps) * 2 ** generator.uniform(-3, 3),
+        "kl": 0.25 * done + generator.normal(0, 0.15, steps),
+        "entropy": (3.0 - 2.0 * done) * generator.lognormal(0.0, 0.3, steps),
+        "reward": done + generator.normal(0, 1, steps),
+        "reward_std": generator.lognormal(-1.0, 1.0, steps),
+        "frac_reward_zero_std": generator.binomial(1, 0.1, steps).astype(float),
+    }
+    entries = [dict(zip(columns, map(float, row), strict=True)) for row in zip(*columns.values(), strict=True)]
+    return any(assess_metrics(entries[:end], guards).action == "stop" for end in range(1, steps + 1))

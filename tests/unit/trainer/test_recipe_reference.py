@@ -45,7 +45,9 @@ def test_every_mistake_is_explained_those_of_one_group_too(tmp_path: Path):
 
 
 def test_a_group_that_is_no_group_is_explained():
-    assert explain_mistake("guards", "Expected `object`, got `int`").startswith("a group of: max_gradient_norm")
+    assert explain_mistake("guards", "Expected `object`, got `int`").startswith(
+        "a group of: eval_patience, max_gradient_norm"
+    )
 
 
 def test_a_file_that_is_not_there_or_not_yaml_is_one_message(tmp_path: Path):

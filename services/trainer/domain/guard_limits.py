@@ -1,0 +1,27 @@
+"""What the guards of a run allow."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from services.trainer.domain.recipe_part import Part, PositiveFloat, PositiveInt, Share
+
+
+class Guards(Part, frozen=True, kw_only=True):
+    """When to stop by itself; see `services.trainer.domain.guards`."""
+
+    max_gradient_norm: PositiveFloat = 1000.0
+    max_gradient_ratio: Annotated[float, Meta(gt=1)] | None = 30.0
+    """Times the running median that the gradient norm may last at. None: any."""
+    max_margin: PositiveFloat = 20.0
+    """Mean reward margin, in nats, above which the pairs have nothing left to teach."""
+    max_kl: PositiveFloat | None = None
+    """Nats to the parent: of a token for `rloo`, of an answer for `ppo`, as each logs it. None: any."""
+    min_entropy_share: Share = 0.1
+    """Share of its entropy at the start that a sampling policy must keep."""
+    min_reward_spread: Annotated[float, Meta(ge=0)] = 1e-4
+    """Rewards closer together than this teach nothing."""
+    eval_patience: PositiveInt | None = 5
+    """Measurements of the validation loss without a new best. None: any."""
+    patience: PositiveInt = 5
+    """Logged steps that a state must last for, and that figures are smoothed over."""
