@@ -52,6 +52,8 @@ async def _follow(stream: asyncio.StreamReader | None, on_progress: Progress) ->
     last: dict[str, Any] | None = None
     assert stream is not None
     async for line in stream:
+        if not line.startswith(b"{"):  # a library's own words
+            continue
         said: dict[str, Any] = json.loads(line)
         if "doing" in said:
             on_progress(said["doing"], said["done"], said["total"])

@@ -10,6 +10,7 @@ from services.trainer.adapters.epsilon_dpo import EpsilonCollator, EpsilonDPOTra
 from services.trainer.adapters.frozen_dataset import load_pairs
 from services.trainer.adapters.observer import Observer
 from services.trainer.adapters.policy import choose_adapter, load_policy, load_tokenizer
+from services.trainer.adapters.ranks import share
 from services.trainer.adapters.running import begin, list_arguments, save_policy, train_through
 from services.trainer.domain.recipe import Recipe
 from services.trainer.domain.training import Job, Trained, TrainingFailed, Watch
@@ -44,8 +45,10 @@ def _build_trainer(
             losses=recipe.weighted_losses,
             before_reference=before_reference,
             data_collator=EpsilonCollator(pad_token_id=tokenizer.pad_token_id, max_length=recipe.max_length),
-            train_dataset=load_pairs(job.dataset / "train.parquet"),
-            eval_dataset=load_pairs(job.dataset / "validation.parquet") if recipe.eval_steps else None,
+            train_dataset=share(load_pairs(job.dataset / "train.parquet"), job.checkpoints / "rows"),
+            eval_dataset=share(load_pairs(job.dataset / "validation.parquet"), job.checkpoints / "validation_rows")
+            if recipe.eval_steps
+            else None,
             processing_class=tokenizer,
             peft_config=choose_adapter(recipe, model),
             callbacks=[observer],

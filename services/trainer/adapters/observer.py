@@ -6,6 +6,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from services.trainer.adapters.checkpoints import sync_folder
+from services.trainer.adapters.ranks import agree, wait_for_all
 from services.trainer.domain.guards import GO_ON, Metrics, Verdict, assess_metrics, assess_validation
 from services.trainer.domain.recipe import Recipe
 from services.trainer.domain.training import Watch
@@ -33,7 +34,7 @@ class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untype
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._watch.on_step(state.global_step, state.max_steps)
-        if self._watch.stopping and state.global_step < state.max_steps:
+        if agree(self._watch.stopping) and state.global_step < state.max_steps:
             self.interrupted = control.should_save = control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
@@ -60,6 +61,7 @@ class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untype
             return
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         sync_folder(checkpoint)
+        wait_for_all()
         self._watch.on_checkpoint(checkpoint)
 
 

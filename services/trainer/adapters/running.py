@@ -5,11 +5,15 @@ from typing import Any
 
 import datasets
 import torch
+from peft import get_peft_model
 from transformers import PrinterCallback, set_seed
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from services.trainer.adapters.candidate import save_candidate
 from services.trainer.adapters.observer import Observer
-from services.trainer.adapters.policy import merge
+from services.trainer.adapters.policy import choose_adapter, load_policy, merge
+from services.trainer.adapters.ranks import EngagementCheck, is_first, wait_for_all
+from services.trainer.domain.parallelism import build_deepspeed_config
 from services.trainer.domain.recipe import Recipe
 from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed, Watch
 
@@ -23,7 +27,7 @@ def begin(job: Job, watch: Watch) -> None:
 
 def list_arguments(recipe: Recipe, checkpoints: Path) -> dict[str, Any]:
     """The arguments that all of TRL's configurations share, with nothing that matters left to their defaults."""
-    return {
+    arguments = {
         "output_dir": str(checkpoints),
         "max_steps": recipe.max_steps,
         "learning_rate": recipe.learning_rate,
@@ -49,6 +53,18 @@ def list_arguments(recipe: Recipe, checkpoints: Path) -> dict[str, Any]:
         "disable_tqdm": True,
         "report_to": "none",
     }
+    return arguments | _list_parallel_arguments(recipe)
+
+
+def _list_parallel_arguments(recipe: Recipe) -> dict[str, Any]:
+    if not recipe.parallelism.is_spread:
+        return {}
+    arguments: dict[str, Any] = {"ddp_find_unused_parameters": False}
+    if not torch.cuda.is_available():
+        arguments["ddp_backend"] = "gloo"
+    if (deepspeed := build_deepspeed_config(recipe.parallelism)) is not None:
+        arguments |= {"deepspeed": deepspeed, "optim": "adamw_torch"}
+    return arguments
 
 
 def train_through(job: Job, watch: Watch, trainer: Any, observer: Observer) -> None:
@@ -60,6 +76,8 @@ def train_through(job: Job, watch: Watch, trainer: Any, observer: Observer) -> N
         StaleClaim: from the watch.
     """
     trainer.remove_callback(PrinterCallback)
+    if job.recipe.parallelism.is_spread:
+        trainer.add_callback(EngagementCheck(job.recipe.parallelism, trainer))
     watch.on_phase("training")
     trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
     if observer.verdict.action == "stop":
@@ -71,8 +89,30 @@ def train_through(job: Job, watch: Watch, trainer: Any, observer: Observer) -> N
 def save_policy(job: Job, watch: Watch, trainer: Any, observer: Observer, *, refused: int = 0) -> Trained:
     """Save the trained chat model as the candidate."""
     watch.on_phase("saving")
-    merged = merge(trainer.accelerator.unwrap_model(trainer.model), job.parent)
-    return sum_up(trainer, observer, save_candidate(merged, job.parent, job.candidate), refused=refused)
+    if job.recipe.parallelism.is_spread:
+        model = gather(job, trainer)
+    else:
+        model = trainer.accelerator.unwrap_model(trainer.model)
+    weights_sha256 = save_candidate(merge(model, job.parent), job.parent, job.candidate) if is_first() else ""
+    wait_for_all()
+    return sum_up(trainer, observer, weights_sha256, refused=refused)
+
+
+def gather(job: Job, trainer: Any) -> Any:
+    """The whole model, put together on the first process from what each holds. Every process takes part."""
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if not is_first():
+        return None
+    unset_hf_deepspeed_config()  # or the empty model would be divided among the processes as it is made
+    model = load_policy(job.parent)
+    adapter = choose_adapter(job.recipe, model)
+    if adapter is not None:
+        model = get_peft_model(model, adapter)
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    untied = [name for name in missing if not name.endswith("lm_head.weight")]
+    if untied or unexpected:
+        raise TrainingFailed(f"the gathered model lacks {untied[:3]} and has {unexpected[:3]} besides")
+    return model
 
 
 def sum_up(trainer: Any, observer: Observer, weights_sha256: str, *, refused: int = 0) -> Trained:

@@ -70,7 +70,7 @@ def train_with_ladder(threads: int, job: Job, watch: Watch) -> Trained:
     return train_ladder(job, watch, {name: partial(train, threads) for name, train in METHODS.items()})
 
 
-METHODS: Mapping[Method, Callable[[int, Job, Watch], Trained]] = {
+TRAIN_HERE: Mapping[Method, Callable[[int, Job, Watch], Trained]] = {
     "sft": train_with_sft,
     "dpo": train_with_dpo,
     "kto": train_with_kto,
@@ -79,3 +79,16 @@ METHODS: Mapping[Method, Callable[[int, Job, Watch], Trained]] = {
     "ppo": train_with_ppo,
     "ladder": train_with_ladder,
 }
+"""Each method in this process."""
+
+
+def _train(method: Method, threads: int, job: Job, watch: Watch) -> Trained:
+    if not job.recipe.parallelism.is_spread:
+        return TRAIN_HERE[method](threads, job, watch)
+    from services.trainer.adapters.launching import launch
+
+    return launch(threads, job, watch)
+
+
+METHODS: Mapping[Method, Callable[[int, Job, Watch], Trained]] = {name: partial(_train, name) for name in TRAIN_HERE}
+"""Each method as its recipe's parallelism has it."""

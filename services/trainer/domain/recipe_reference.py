@@ -53,6 +53,10 @@ REASONS = {
     "logging_steps": "guards judge what is logged: every step",
     "eval_steps": "measuring the validation split costs time that short runs rather spend on training",
     "stages": "one method is enough for most; RLOO and PPO need a reward model, and DPO may follow SFT",
+    "parallelism.strategy": "a small model on one device needs no other; zero2 when the optimizer's state does not fit "
+    "beside the weights, zero3 when the weights themselves do not",
+    "parallelism.processes": "one device; a step's batch grows with the number",
+    "parallelism.offload": "the host's memory is slower than the device's: only when the model does not fit otherwise",
     "guards.max_gradient_norm": "only an explosion is meant: clipping takes care of what is merely large",
     "guards.max_gradient_ratio": "steps differ tenfold in healthy runs; most of `patience` steps at 30 times the usual "
     "are no noise",

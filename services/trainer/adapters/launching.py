@@ -1,0 +1,193 @@
+"""Several processes that train one model: started, followed and ended through `accelerate launch`.
+
+The launcher is a `Train` like any method: it passes on what the first process reports, and looks after the claim.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from services.trainer.domain.recipe import dump_recipe, parse_recipe
+from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed, Watch
+from shared.errors import HeliotropeError
+
+logger = structlog.get_logger(__name__)
+
+ORDER, REPORTS, OUTCOME, STOP = "order.json", "reports.jsonl", "outcome.json", "stop"
+ERROR, LOG = "error", "ranks.log"
+LOOK_SECONDS = 0.2
+END_SECONDS = 20.0
+"""How long processes may take to end once their outcome is there; some libraries hang or crash on their way out."""
+LOG_CHARACTERS = 600
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)  # a forked child must not load anything
+
+
+class ProcessesDied(HeliotropeError):
+    title = "Training processes died"
+
+
+@dataclass(frozen=True)
+class Order:
+    job: Job
+    threads: int
+
+
+def launch(threads: int, job: Job, watch: Watch) -> Trained:
+    """Train as the recipe's parallelism says. A child that dies takes the others with it.
+
+    Raises: as `services.trainer.domain.training.Train`, and ProcessesDied.
+    """
+    folder = job.checkpoints
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ORDER).write_text(json.dumps(_dump_order(job, threads)), encoding="utf-8")
+    with (folder / LOG).open("wb") as log:
+        launcher = subprocess.Popen(
+            _make_command(job.recipe.parallelism.processes, folder / ORDER),
+            env=_make_environment(folder, threads),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+    try:
+        _follow(launcher, folder, watch)
+        trained = _read_outcome(launcher, folder)
+        _wait_for_end(launcher)
+        return trained
+    finally:
+        _kill(launcher)
+
+
+def _make_command(processes: int, order: Path) -> list[str]:
+    options = ("--num_processes", str(processes), "--num_machines", "1", "--main_process_port", "0")
+    fixed = ("--multi_gpu",) if processes > 1 else ()
+    return [
+        *(sys.executable, "-m", "accelerate.commands.launch", *fixed, *options),
+        *("--mixed_precision", "no", "--dynamo_backend", "no"),  # the recipe's precision goes to the trainer
+        *("-m", "services.trainer.bootstrap.rank", str(order)),
+    ]
+
+
+def _make_environment(folder: Path, threads: int) -> dict[str, str]:
+    import torch
+
+    environment = dict(os.environ)
+    environment["OMP_NUM_THREADS"] = str(threads or 1)
+    # a compilation that is killed half-way leaves a lock on which later runs would wait for ever
+    environment.setdefault("TORCH_EXTENSIONS_DIR", str(folder / "extensions"))
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[3]), environment.get("PYTHONPATH", "")])
+    if not torch.cuda.is_available():
+        environment |= {"DS_ACCELERATOR": "cpu", "CUDA_HOME": ""}
+    return environment
+
+
+def _follow(launcher: "subprocess.Popen[bytes]", folder: Path, watch: Watch) -> None:
+    """Pass reports on until the outcome is there or the processes are gone. Raises: StaleClaim, from the watch."""
+    reports = _read_reports(folder / REPORTS)
+    while True:
+        is_over = launcher.poll() is not None or (folder / OUTCOME).exists()
+        for report in reports:
+            if report is None:
+                break
+            _pass_on(report, watch)
+        watch.on_micro_step()
+        if watch.stopping:
+            (folder / STOP).touch()
+        if is_over:
+            return
+        time.sleep(LOOK_SECONDS)
+
+
+def _read_reports(path: Path) -> Iterator[list[Any] | None]:
+    """The reports as they come; None when there is no whole one at the moment."""
+    rest = b""
+    while not path.exists():
+        yield None
+    with path.open("rb") as file:
+        while True:
+            rest += file.read()
+            *lines, rest = rest.split(b"\n")
+            for line in lines:
+                yield json.loads(line)
+            yield None
+
+
+def _pass_on(report: list[Any], watch: Watch) -> None:
+    match report:
+        case ["phase", str(phase)]:
+            with suppress(Interrupted):  # the processes are told through the file, and save what they have
+                watch.on_phase(phase)
+        case ["step", int(step), int(total)]:
+            watch.on_step(step, total)
+        case ["metrics", int(step), dict(metrics)]:
+            watch.on_metrics(step, metrics)
+        case ["checkpoint", str(checkpoint)]:
+            watch.on_checkpoint(Path(checkpoint))
+
+
+def _read_outcome(launcher: "subprocess.Popen[bytes]", folder: Path) -> Trained:
+    """What the first process wrote counts, however the processes end afterwards."""
+    path = folder / OUTCOME
+    if not path.exists():
+        raise ProcessesDied(_find_last_words(folder))
+    outcome = json.loads(path.read_bytes())
+    if "failed" in outcome:
+        raise TrainingFailed(outcome["failed"])
+    if "interrupted" in outcome:
+        raise Interrupted(outcome["interrupted"])
+    return msgspec.convert(outcome["trained"], Trained)
+
+
+def _find_last_words(folder: Path) -> str:
+    """What ended the first process to fail; the others then complain of its absence."""
+    errors = sorted(folder.glob(f"{ERROR}.*"), key=lambda path: path.stat().st_mtime_ns)
+    if errors:
+        return errors[0].read_text(encoding="utf-8")[:LOG_CHARACTERS]
+    return (folder / LOG).read_text(encoding="utf-8", errors="replace").strip()[-LOG_CHARACTERS:]
+
+
+def _wait_for_end(launcher: "subprocess.Popen[bytes]") -> None:
+    with suppress(subprocess.TimeoutExpired):
+        launcher.wait(END_SECONDS)
+    if launcher.returncode != 0:
+        logger.warning("ranks_ended_badly", status=launcher.returncode)
+
+
+def _kill(launcher: "subprocess.Popen[bytes]") -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(launcher.pid, signal.SIGKILL)
+    launcher.wait(END_SECONDS)
+
+
+def _dump_order(job: Job, threads: int) -> dict[str, Any]:
+    folders = {
+        name: None if folder is None else str(folder.resolve())
+        for name, folder in vars(job).items()
+        if name != "recipe"
+    }
+    return {"recipe": dump_recipe(job.recipe), "folders": folders, "threads": threads}
+
+
+def read_order(path: Path) -> Order:
+    content = json.loads(path.read_bytes())
+    folders: dict[str, Any] = {name: folder and Path(folder) for name, folder in content["folders"].items()}
+    return Order(Job(recipe=parse_recipe(content["recipe"]), **folders), content["threads"])
+
+
+def die_with_parent() -> None:
+    """Linux kills this process when its parent dies, so that no run goes on unseen. Elsewhere: nothing."""
+    with suppress(AttributeError):
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

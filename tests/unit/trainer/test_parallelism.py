@@ -1,0 +1,39 @@
+"""How a run is spread over processes."""
+
+from typing import Any
+
+import pytest
+
+from services.trainer.domain.parallelism import Parallelism, build_deepspeed_config
+from services.trainer.domain.recipe import parse_recipe
+from shared.errors import InvalidRequest
+
+
+def make_recipe(method: str = "dpo", **parallelism: Any) -> dict[str, Any]:
+    return {"name": "spread", "method": method, "max_steps": 4, "parallelism": parallelism}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "field"),
+    [
+        (make_recipe(processes=2), "parallelism.processes"),
+        (make_recipe("reward", strategy="zero2", processes=2), "parallelism.strategy"),
+        (make_recipe(strategy="ddp", processes=2, offload="optimizer"), "parallelism.offload"),
+        (make_recipe(strategy="zero2", processes=2, offload="all"), "parallelism.offload"),
+        (make_recipe(strategy="zero4"), "parallelism.strategy"),
+    ],
+)
+def test_contradictions_are_named(recipe: dict[str, Any], field: str):
+    with pytest.raises(InvalidRequest) as raised:
+        parse_recipe(recipe)
+    assert [error.field for error in raised.value.errors] == [field]
+
+
+def test_deepspeed_is_configured_for_zero_only():
+    assert build_deepspeed_config(Parallelism(strategy="ddp", processes=2)) is None
+    config = build_deepspeed_config(Parallelism(strategy="zero3", processes=2, offload="all"))
+    assert config is not None
+    zero = config["zero_optimization"]
+    assert zero["stage"] == 3
+    assert zero["offload_optimizer"] == zero["offload_param"] == {"device": "cpu"}
+    assert zero["stage3_gather_16bit_weights_on_model_save"] is True
