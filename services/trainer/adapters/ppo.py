@@ -6,6 +6,7 @@ a run early comes out of its loop as an exception.
 
 import copy
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,14 @@ from services.trainer.adapters.candidate import save_candidate
 from services.trainer.adapters.frozen_dataset import load_prompts
 from services.trainer.adapters.observer import Observer
 from services.trainer.adapters.policy import choose_adapter, load_policy, load_tokenizer, merge
-from services.trainer.adapters.reward_judge import explain_broken_sampling, load_reward_model
-from services.trainer.adapters.running import begin, list_arguments, sum_up
+from services.trainer.adapters.reward_judge import (
+    describe_answers,
+    explain_broken_sampling,
+    list_sampling_arguments,
+    load_reward_model,
+    prepare_preference,
+)
+from services.trainer.adapters.running import begin, sum_up
 from services.trainer.domain.kl_control import next_kl_coefficient
 from services.trainer.domain.recipe import Recipe
 from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed, Watch
@@ -31,21 +38,38 @@ class Finished(Exception):
 class PPOObserver(Observer):
     """Shows the guards a `loss` as other methods log it, and adapts the KL coefficient to its target."""
 
-    def __init__(self, recipe: Recipe, watch: Watch) -> None:
-        super().__init__(recipe, watch)
-        self._target = recipe.target_kl
+    def __init__(self, job: Job, watch: Watch, tokenizer: Any) -> None:
+        super().__init__(job.recipe, watch, prepare_preference(job, tokenizer))
+        self._target = job.recipe.target_kl
+        self._ends = {tokenizer.eos_token_id, tokenizer.pad_token_id}
+        self._answers: list[list[int]] = []
+
+    def listen(self, policy: Any) -> None:
+        """Have the policy's answers described in what is logged next: TRL shows them to nobody."""
+        generate = policy.generate
+
+        def generate_and_remember(*, input_ids: Any, **kwargs: Any) -> Any:
+            output = generate(input_ids=input_ids, **kwargs)
+            sampled = output.sequences[:, input_ids.shape[1] :].tolist()
+            self._answers += [list(takewhile(lambda token: token not in self._ends, answer)) for answer in sampled]
+            return output
+
+        policy.generate = generate_and_remember
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         logs = dict(logs or {})
         if "objective/kl" in logs:
             logs |= {"loss": logs["loss/policy_avg"], "kl_coefficient": args.kl_coef}
+            logs |= describe_answers(self._answers)
+            self._answers.clear()
         super().on_log(args, state, control, logs, **kwargs)
-        if self.verdict.action == "stop":
-            raise TrainingFailed(self.verdict.reason)
-        if self.verdict.action == "finish":
-            raise Finished
         if self._target is not None and "objective/kl" in logs:
             args.kl_coef = next_kl_coefficient(args.kl_coef, logs["objective/kl"], target=self._target)
+
+    def _end(self, control: Any) -> None:
+        if self.verdict.action == "stop":
+            raise TrainingFailed(self.verdict.reason)
+        raise Finished
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         super().on_step_end(args, state, control, **kwargs)
@@ -59,8 +83,10 @@ def train_ppo(job: Job, watch: Watch) -> Trained:
     Raises: as `services.trainer.domain.training.Train`.
     """
     begin(job, watch)
-    observer = PPOObserver(job.recipe, watch)
-    trainer = _build_trainer(job, observer)
+    tokenizer = load_tokenizer(job.parent, padding_side="left")
+    observer = PPOObserver(job, watch, tokenizer)
+    trainer = _build_trainer(job, tokenizer, observer)
+    observer.listen(trainer.policy_model)
     trainer.remove_callback(PrinterCallback)
     watch.on_phase("training")
     with suppress(Finished), explain_broken_sampling():
@@ -70,10 +96,9 @@ def train_ppo(job: Job, watch: Watch) -> Trained:
     return sum_up(trainer, observer, save_candidate(merged, job.parent, job.candidate))
 
 
-def _build_trainer(job: Job, observer: PPOObserver) -> PPOTrainer:
+def _build_trainer(job: Job, tokenizer: Any, observer: PPOObserver) -> PPOTrainer:
     recipe = job.recipe
     assert recipe.reward_model is not None  # the recipe's check
-    tokenizer = load_tokenizer(job.parent, padding_side="left")
     reward_model = load_reward_model(Path(recipe.reward_model), tokenizer)
     model = load_policy(job.parent)
     return PPOTrainer(
@@ -91,7 +116,7 @@ def _build_trainer(job: Job, observer: PPOObserver) -> PPOTrainer:
 
 def build_arguments(recipe: Recipe, checkpoints: Path) -> PPOConfig:
     sampling = recipe.sampling
-    shared = list_arguments(recipe, checkpoints) | {"save_strategy": "no"}
+    shared = list_sampling_arguments(recipe, checkpoints) | {"save_strategy": "no"}
     return PPOConfig(
         **shared,
         total_episodes=recipe.max_steps * recipe.batch_size * recipe.gradient_accumulation_steps,

@@ -1,6 +1,6 @@
 """What `rloo` and `ppo` share: the reward model that they climb, and how sampling breaks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,12 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from services.trainer.adapters.policy import load_tokenizer
+from services.trainer.adapters.preference import ValidationPreference
 from services.trainer.adapters.reward import is_reward_model
-from services.trainer.domain.training import TrainingFailed
+from services.trainer.adapters.running import list_arguments
+from services.trainer.domain.recipe import Recipe
+from services.trainer.domain.reward_hacking import DISTINCT_2, LENGTH, calculate_distinct_2
+from services.trainer.domain.training import Job, TrainingFailed
 
 
 def load_reward_model(folder: Path, tokenizer: Any) -> Any:
@@ -26,6 +30,30 @@ def load_reward_model(folder: Path, tokenizer: Any) -> Any:
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=torch.float32)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model
+
+
+def prepare_preference(job: Job, tokenizer: Any) -> ValidationPreference | None:
+    """What the recipe's `eval_steps` measure.
+
+    Raises:
+        TrainingFailed: the dataset has no validation split.
+    """
+    if not job.recipe.eval_steps:
+        return None
+    return ValidationPreference(job.dataset / "validation.parquet", tokenizer, job.recipe.max_length)
+
+
+def list_sampling_arguments(recipe: Recipe, checkpoints: Path) -> dict[str, Any]:
+    """As `list_arguments`, without TRL's own evaluation: it samples answers, and tells nothing about preferences."""
+    return list_arguments(recipe, checkpoints) | {"eval_strategy": "no"}
+
+
+def describe_answers(answers: Sequence[Sequence[int]]) -> dict[str, float]:
+    """Metrics of answers as token ids, without padding."""
+    return {
+        DISTINCT_2[0]: calculate_distinct_2(answers),
+        LENGTH[0]: sum(map(len, answers)) / max(len(answers), 1),
+    }
 
 
 @contextmanager

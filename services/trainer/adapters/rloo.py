@@ -1,15 +1,36 @@
 """The method `rloo`: sampled answers climb a reward model, each against its siblings' mean (Ahmadian et al. 2024)."""
 
 from pathlib import Path
+from typing import Any
 
 from trl import RLOOConfig, RLOOTrainer
 
 from services.trainer.adapters.frozen_dataset import load_prompts
 from services.trainer.adapters.observer import Observer
 from services.trainer.adapters.policy import choose_adapter, load_policy, load_tokenizer
-from services.trainer.adapters.reward_judge import explain_broken_sampling, load_reward_model
-from services.trainer.adapters.running import begin, list_arguments, save_policy, train_through
+from services.trainer.adapters.reward_judge import (
+    describe_answers,
+    explain_broken_sampling,
+    list_sampling_arguments,
+    load_reward_model,
+    prepare_preference,
+)
+from services.trainer.adapters.running import begin, save_policy, train_through
+from services.trainer.domain.reward_hacking import DISTINCT_2
 from services.trainer.domain.training import Job, Trained, Watch
+
+MEASURED_ONLY = 1e-9
+"""A KL cost too small to matter: TRL measures no KL without one."""
+
+
+class DescribingRLOOTrainer(RLOOTrainer):  # type: ignore[misc]  # trl is untyped
+    """Logs distinct-2 of the sampled answers beside what TRL logs of their length."""
+
+    def _generate(self, prompts: list[Any]) -> Any:
+        sampled = super()._generate(prompts)
+        mode = "train" if self.model.training else "eval"
+        self._metrics[mode][DISTINCT_2[0]].append(describe_answers(sampled[1])[DISTINCT_2[0]])
+        return sampled
 
 
 def train_rloo(job: Job, watch: Watch) -> Trained:
@@ -18,19 +39,20 @@ def train_rloo(job: Job, watch: Watch) -> Trained:
     Raises: as `services.trainer.domain.training.Train`.
     """
     begin(job, watch)
-    recipe, observer = job.recipe, Observer(job.recipe, watch)
+    recipe = job.recipe
     assert recipe.reward_model is not None  # the recipe's check
     tokenizer = load_tokenizer(job.parent, padding_side="left")
+    observer = Observer(recipe, watch, prepare_preference(job, tokenizer))
     reward_model = load_reward_model(Path(recipe.reward_model), tokenizer)
     model = load_policy(job.parent)
     sampling = recipe.sampling
-    trainer = RLOOTrainer(
+    trainer = DescribingRLOOTrainer(
         model=model,
         reward_funcs=reward_model,
         reward_processing_classes=load_tokenizer(Path(recipe.reward_model)),
         args=RLOOConfig(
-            **list_arguments(recipe, job.checkpoints),
-            beta=recipe.kl_coefficient,
+            **list_sampling_arguments(recipe, job.checkpoints),
+            beta=recipe.kl_coefficient or (MEASURED_ONLY if recipe.guards.max_kl else 0.0),
             num_generations=sampling.answers_per_prompt,
             max_completion_length=sampling.max_new_tokens,
             temperature=sampling.temperature,

@@ -11,8 +11,8 @@ from typing import Any
 
 from services.trainer.adapters.launching import ERROR, OUTCOME, REPORTS, STOP, die_with_parent, read_order
 from services.trainer.bootstrap.methods import TRAIN_HERE
-from services.trainer.domain.guards import Metrics
 from services.trainer.domain.training import Interrupted, TrainingFailed, Watch
+from services.trainer.domain.verdict import Metrics
 
 
 def main(order_file: Path) -> None:

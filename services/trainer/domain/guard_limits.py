@@ -21,6 +21,12 @@ class Guards(Part, frozen=True, kw_only=True):
     """Share of its entropy at the start that a sampling policy must keep."""
     min_reward_spread: Annotated[float, Meta(ge=0)] = 1e-4
     """Rewards closer together than this teach nothing."""
+    max_length_ratio: Annotated[float, Meta(gt=1)] | None = 4.0
+    """Times their length at the start that sampled answers may be longer or shorter. None: any."""
+    min_distinct_share: Share = 0.3
+    """Share of its start that distinct-2 must keep: the share of different bigrams in the sampled answers."""
+    max_preference_drop: Share = 0.15
+    """How far the share of validation pairs ranked right may fall below its best while the reward rises."""
     eval_patience: PositiveInt | None = 5
     """Measurements of the validation loss without a new best. None: any."""
     patience: PositiveInt = 5

@@ -1,33 +1,29 @@
 """Guards: what the logged metrics say about going on."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean, median
-from typing import Literal
+from collections.abc import Sequence
+from statistics import median
 
 from services.trainer.domain.guard_limits import Guards
-
-Metrics = Mapping[str, float]
+from services.trainer.domain.reward_hacking import find_betrayal, find_length_drift, find_repetition
+from services.trainer.domain.verdict import (
+    GO_ON,
+    REWARD,
+    Metrics,
+    Verdict,
+    apply_rules,
+    compare_to_start,
+    lasts,
+    read,
+    smooth,
+)
 
 KL = ("kl", "objective/kl")
-REWARD = ("reward", "objective/scores")
 ENTROPY = ("entropy", "policy/entropy_avg")
 WINDOW = 50
 """Logged steps that the running median of the gradient norm is taken over."""
 SMALL_GRADIENT = 0.1
 """A median below it counts as this: waking up from almost no gradient is no explosion."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """`continue`; `finish`: stop here and keep what was learned; `stop`: the run failed."""
-
-    action: Literal["continue", "finish", "stop"]
-    reason: str = ""
-
-
-GO_ON = Verdict("continue")
 
 
 def assess_metrics(steps: Sequence[Metrics], guards: Guards) -> Verdict:
@@ -41,31 +37,31 @@ def assess_metrics(steps: Sequence[Metrics], guards: Guards) -> Verdict:
     - the smoothed KL above `max_kl`: stop
     - where answers are sampled, the smoothed entropy below `min_entropy_share` of the start: stop
     - for `patience` entries rewards within `min_reward_spread` of each other, or in each group equal: stop
+    - the smoothed length of sampled answers further than `max_length_ratio` times from the start: stop
+    - the smoothed share of distinct bigrams below `min_distinct_share` of the start: stop
     - for `patience` entries every pair ranked right and the mean margin above `max_margin` nats: finish
     """
     if not steps:
         return GO_ON
-    rules = (_find_not_finite, _find_explosion, _find_growth, _find_drift, _find_narrowing, _find_equal, _find_mastery)
-    return _apply(rules, steps, guards)
+    return apply_rules(RULES, steps, guards)
 
 
-def assess_validation(measurements: Sequence[Metrics], guards: Guards) -> Verdict:
-    """Judge the newest measurement of the validation split, oldest first.
+def assess_validation(measurements: Sequence[Metrics], steps: Sequence[Metrics], guards: Guards) -> Verdict:
+    """Judge the newest measurement of the validation split, oldest first, after these logged steps.
 
     - no `eval_loss` below the best one for `eval_patience` measurements: finish
+    - for `patience` measurements an `eval_preference` more than `max_preference_drop` below the best one, while the
+      smoothed reward is above the start: stop
     """
+    return find_betrayal(measurements, steps, guards) or _find_overfitting(measurements, guards) or GO_ON
+
+
+def _find_overfitting(measurements: Sequence[Metrics], guards: Guards) -> Verdict | None:
     losses = [entry["eval_loss"] for entry in measurements if "eval_loss" in entry]
     wait = guards.eval_patience
     if wait is None or len(losses) <= wait or min(losses[-wait:]) < (best := min(losses[:-wait])):
-        return GO_ON
+        return None
     return Verdict("finish", f"validation loss {losses[-1]:.4g}, no better than {best:.4g} for {wait} measurements")
-
-
-Rule = Callable[[Sequence[Metrics], Guards], Verdict | None]
-
-
-def _apply(rules: Sequence[Rule], entries: Sequence[Metrics], guards: Guards) -> Verdict:
-    return next((verdict for rule in rules if (verdict := rule(entries, guards))), GO_ON)
 
 
 def _find_not_finite(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
@@ -90,29 +86,30 @@ def _find_growth(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
 
 
 def _find_drift(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
-    kl = _smooth(steps[-guards.patience :], KL, guards.patience)
+    kl = smooth(steps[-guards.patience :], KL, guards.patience)
     if guards.max_kl is None or kl is None or kl <= guards.max_kl:
         return None
     return Verdict("stop", f"KL {kl:.4g} nats is above {guards.max_kl:.4g}")
 
 
 def _find_narrowing(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
-    if _read(steps[-1], REWARD) is None:  # only where answers are sampled is a falling entropy a loss
+    if read(steps[-1], REWARD) is None:  # only where answers are sampled is a falling entropy a loss
         return None
-    start, now = _compare_to_start(steps, ENTROPY, guards.patience)
-    if start is None or now is None or now >= guards.min_entropy_share * start:
+    entropies = compare_to_start(steps, ENTROPY, guards.patience)
+    if entropies is None or entropies[1] >= guards.min_entropy_share * entropies[0]:
         return None
+    start, now = entropies
     return Verdict("stop", f"entropy {now:.3g} nats is below {guards.min_entropy_share:.0%} of its start {start:.3g}")
 
 
 def _find_equal(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
-    if not _lasts(steps, lambda entry: _has_equal_rewards(entry, guards.min_reward_spread), guards.patience):
+    if not lasts(steps, lambda entry: _has_equal_rewards(entry, guards.min_reward_spread), guards.patience):
         return None
     return Verdict("stop", f"rewards no longer differ: spread below {guards.min_reward_spread:.3g}, or 0 in each group")
 
 
 def _find_mastery(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
-    if not _lasts(steps, lambda entry: _is_saturated(entry, guards.max_margin), guards.patience):
+    if not lasts(steps, lambda entry: _is_saturated(entry, guards.max_margin), guards.patience):
         return None
     margin = steps[-1]["rewards/margins"]
     return Verdict(
@@ -130,21 +127,14 @@ def _has_equal_rewards(entry: Metrics, min_spread: float) -> bool:
     return entry.get("reward_std", math.inf) < min_spread or entry.get("frac_reward_zero_std", 0.0) >= 1.0
 
 
-def _lasts(steps: Sequence[Metrics], holds: Callable[[Metrics], bool], patience: int) -> bool:
-    return len(steps) >= patience and all(holds(entry) for entry in steps[-patience:])
-
-
-def _compare_to_start(steps: Sequence[Metrics], names: Sequence[str], patience: int) -> tuple[float | None, ...]:
-    """The start and the smoothed value now; None as long as the two would overlap."""
-    if len(steps) < 2 * patience:
-        return None, None
-    return _smooth(steps[:patience], names, patience), _smooth(steps[-patience:], names, patience)
-
-
-def _smooth(entries: Sequence[Metrics], names: Sequence[str], count: int) -> float | None:
-    values = [value for entry in entries if (value := _read(entry, names)) is not None]
-    return fmean(values) if len(values) == count else None
-
-
-def _read(entry: Metrics, names: Sequence[str]) -> float | None:
-    return next((entry[name] for name in names if name in entry), None)
+RULES = (
+    _find_not_finite,
+    _find_explosion,
+    _find_growth,
+    _find_drift,
+    _find_narrowing,
+    _find_equal,
+    find_length_drift,
+    find_repetition,
+    _find_mastery,
+)

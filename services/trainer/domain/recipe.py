@@ -148,7 +148,7 @@ METHOD_FIELDS: dict[str, tuple[Method, ...]] = {
     "kl_coefficient": ("rloo", "ppo"),
     "target_kl": ("ppo",),
     "sampling": ("rloo", "ppo"),
-    "eval_steps": ("sft", "dpo", "kto", "reward"),
+    "eval_steps": ("sft", "dpo", "kto", "reward", "rloo", "ppo"),
     "stages": ("ladder",),
 }
 """Fields that only some methods use. Another method's recipe may hold their defaults, as a stored one does."""

@@ -51,7 +51,8 @@ REASONS = {
     "seed": "a run repeats exactly unless another seed is asked for",
     "save_steps": "at most this many steps are lost with a worker",
     "logging_steps": "guards judge what is logged: every step",
-    "eval_steps": "measuring the validation split costs time that short runs rather spend on training",
+    "eval_steps": "measuring the validation split costs time that short runs rather spend on training; `rloo` and "
+    "`ppo` measure there how often people's choice is the likelier answer",
     "stages": "one method is enough for most; RLOO and PPO need a reward model, and DPO may follow SFT",
     "parallelism.strategy": "a small model on one device needs no other; zero2 when the optimizer's state does not fit "
     "beside the weights, zero3 when the weights themselves do not",
@@ -64,6 +65,9 @@ REASONS = {
     "guards.max_kl": "too far depends on the model and on the length of answers; 0.5 a token is far in rloo",
     "guards.min_entropy_share": "a policy that climbs a reward grows surer of itself; at a tenth it says one thing",
     "guards.min_reward_spread": "a reward model that scores everything alike, or answers that are all the same",
+    "guards.max_length_ratio": "better answers may well be half or twice as long; at four times something is hacked",
+    "guards.min_distinct_share": "answers that repeat themselves lose most of their different bigrams",
+    "guards.max_preference_drop": "far more than a few pairs near the border that change sides",
     "guards.eval_patience": "measured every eval_steps; five without a new best are overfitting rather than noise",
     "guards.patience": "one saturated batch is luck; five in a row are not",
 }

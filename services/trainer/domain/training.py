@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from services.trainer.domain.guards import Metrics
 from services.trainer.domain.recipe import Recipe
+from services.trainer.domain.verdict import Metrics
 from shared.errors import HeliotropeError
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from services.trainer.adapters.checkpoints import delete_folder, find_finished_stage, find_newest, sync_folder
-from services.trainer.domain.guards import Metrics
 from services.trainer.domain.recipe import Recipe
 from services.trainer.domain.training import Job, Train, Trained, Watch
+from services.trainer.domain.verdict import Metrics
 
 OUTCOME = "trained.json"
 

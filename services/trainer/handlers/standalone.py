@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from services.trainer.adapters.checkpoints import find_newest, mark_complete
-from services.trainer.domain.guards import Metrics
 from services.trainer.domain.progress import calculate_seconds_left
 from services.trainer.domain.recipe import Recipe, calculate_recipe_sha256, dump_recipe
 from services.trainer.domain.training import Interrupted, Job, Train, Trained
+from services.trainer.domain.verdict import Metrics
 from shared.errors import Conflict, InvalidRequest
 
 FIGURES = {

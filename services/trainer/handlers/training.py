@@ -15,10 +15,10 @@ import structlog
 from services.trainer import repository
 from services.trainer.adapters.checkpoints import delete_folder, find_newest, mark_complete
 from services.trainer.adapters.model_card import save_model_card
-from services.trainer.domain.guards import Metrics
 from services.trainer.domain.progress import calculate_seconds_left
 from services.trainer.domain.recipe import parse_recipe
 from services.trainer.domain.training import Interrupted, Job, Train, Trained
+from services.trainer.domain.verdict import Metrics
 from services.trainer.handlers.announce import finish_run
 from services.trainer.handlers.claim import Claim
 from shared.db import SessionFactory, is_transient

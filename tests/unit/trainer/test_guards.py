@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from services.trainer.domain.guard_limits import Guards
-from services.trainer.domain.guards import Verdict, assess_metrics, assess_validation
+from services.trainer.domain.guards import assess_metrics, assess_validation
+from services.trainer.domain.reward_hacking import calculate_distinct_2
+from services.trainer.domain.verdict import Verdict
 
 HEALTHY = {"loss": 0.6, "grad_norm": 4.2, "rewards/margins": 0.4, "rewards/accuracies": 0.75}
 SATURATED = HEALTHY | {"rewards/margins": 31.0, "rewards/accuracies": 1.0}
@@ -96,13 +98,47 @@ def test_waking_up_from_almost_no_gradient_is_no_explosion():
 
 def test_a_validation_loss_that_no_longer_falls_finishes_the_run():
     def validate(*losses: float) -> Verdict:
-        return assess_validation([{"eval_loss": loss} for loss in losses], GUARDS)
+        return assess_validation([{"eval_loss": loss} for loss in losses], [], GUARDS)
 
     assert validate().action == "continue"
     assert validate(0.7, 0.6, 0.65).action == "continue"
     assert validate(0.7, 0.6, 0.65, 0.59).action == "continue"
     verdict = validate(0.7, 0.6, 0.65, 0.61)
     assert verdict == Verdict("finish", "validation loss 0.61, no better than 0.6 for 2 measurements")
+
+
+def test_distinct_2_is_the_share_of_different_bigrams():
+    assert calculate_distinct_2([[1, 2, 1, 2], [1, 2]]) == 0.5
+    assert calculate_distinct_2([[1], []]) == 1.0
+
+
+def test_answers_far_longer_or_shorter_than_at_the_start_stop_the_run():
+    name = "completions/mean_length"
+    assert assess(*series(name, 20, 20, 20, 70, 70, 70)).action == "continue"
+    verdict = assess(*series(name, 20, 20, 20, 90, 90, 90))
+    assert verdict == Verdict("stop", "answers of 90 tokens, from 20 at the start: beyond a factor of 4")
+    assert assess(*series(name, 20, 20, 20, 4, 4, 4)).action == "stop"
+
+
+def test_answers_that_repeat_themselves_stop_the_run():
+    name = "completions/distinct_2"
+    assert assess(*series(name, 0.9, 0.9, 0.9, 0.3, 0.3, 0.3)).action == "continue"
+    verdict = assess(*series(name, 0.9, 0.9, 0.9, 0.2, 0.2, 0.2))
+    assert verdict == Verdict("stop", "distinct bigrams 20.0% are below 30% of their start 90.0%")
+
+
+def test_a_reward_that_rises_while_people_prefer_the_less_likely_answers_stops_the_run():
+    rising = series("objective/scores", 0, 0, 0, 2, 2, 2)
+
+    def validate(*shares: float, steps: list[dict[str, float]] = rising) -> Verdict:
+        return assess_validation([{"eval_preference": share} for share in shares], steps, GUARDS)
+
+    assert validate(0.6, 0.8, 0.5, 0.5).action == "continue"  # it has to last for three measurements
+    assert validate(0.6, 0.8, 0.5, 0.7, 0.5).action == "continue"
+    verdict = validate(0.6, 0.8, 0.5, 0.6, 0.4)
+    assert verdict.action == "stop"
+    assert verdict.reason == "reward rose from 0 to 2 while the validation preference fell from 80.0% to 40.0%"
+    assert validate(0.6, 0.8, 0.5, 0.6, 0.4, steps=rising[::-1]).action == "continue"
 
 
 def test_under_one_in_a_hundred_healthy_noisy_runs_is_stopped():
@@ -122,7 +158,15 @@ def is_stopped(generator: np.random.Generator, steps: int = 100) -> bool:
         "entropy": (3.0 - 2.0 * done) * generator.lognormal(0.0, 0.3, steps),
         "reward": done + generator.normal(0, 1, steps),
         "reward_std": generator.lognormal(-1.0, 1.0, steps),
+        "completions/mean_length": (40 + 30 * done) * generator.lognormal(0.0, 0.4, steps),
+        "completions/distinct_2": (0.9 - 0.3 * done) * generator.uniform(0.6, 1.1, steps),
         "frac_reward_zero_std": generator.binomial(1, 0.1, steps).astype(float),
     }
     entries = [dict(zip(columns, map(float, row), strict=True)) for row in zip(*columns.values(), strict=True)]
-    return any(assess_metrics(entries[:end], guards).action == "stop" for end in range(1, steps + 1))
+    shares = (0.6 + 0.1 * done[::10] + generator.normal(0, 0.04, steps // 10)).tolist()
+    measurements = [{"eval_preference": share} for share in shares]
+    verdicts = [assess_metrics(entries[:end], guards) for end in range(1, steps + 1)]
+    verdicts += [
+        assess_validation(measurements[: end // 10], entries[:end], guards) for end in range(10, steps + 1, 10)
+    ]
+    return any(verdict.action == "stop" for verdict in verdicts)

@@ -10,7 +10,9 @@ torch = pytest.importorskip("torch")
 from services.curator.adapters.dataset_files import DatasetContent, write_dataset  # noqa: E402
 from services.trainer.adapters.dpo import train_dpo  # noqa: E402
 from services.trainer.adapters.kto import train_kto  # noqa: E402
+from services.trainer.adapters.policy import load_policy, load_tokenizer  # noqa: E402
 from services.trainer.adapters.ppo import train_ppo  # noqa: E402
+from services.trainer.adapters.preference import ValidationPreference  # noqa: E402
 from services.trainer.adapters.reward import calculate_losses, is_reward_model, train_reward  # noqa: E402
 from services.trainer.adapters.rloo import train_rloo  # noqa: E402
 from services.trainer.adapters.sft import train_sft  # noqa: E402
@@ -177,6 +179,33 @@ def test_a_policy_climbs_a_reward_model(tmp_path: Path, parent: Path, reward_mod
     assert list_changed(job.candidate, parent)
     names = {"rloo": {"kl", "reward", "entropy"}, "ppo": {"objective/kl", "objective/scores", "loss/value_avg"}}[method]
     assert all(names <= metrics.keys() for _, metrics in watch.metrics)
+
+
+@pytest.mark.parametrize("method", ["rloo", "ppo"])
+def test_sampled_answers_are_described_and_peoples_preference_is_measured(
+    tmp_path: Path, parent: Path, reward_model: Path, method: str
+):
+    watch = QuietWatch()
+    train(make_job(tmp_path, parent, method=method, reward_model=str(reward_model), **SAMPLED, eval_steps=2), watch)
+    preferences = {step: m["eval_preference"] for step, m in watch.metrics if "eval_preference" in m}
+    assert preferences.keys() == {0, 2}
+    assert all(0 <= share <= 1 for share in preferences.values())
+    sampled = [metrics for _, metrics in watch.metrics if "loss" in metrics]
+    assert all(0 < metrics["completions/distinct_2"] <= 1 for metrics in sampled)
+    assert all(0 < metrics["completions/mean_length"] <= 12 for metrics in sampled)
+
+
+def test_a_policy_that_imitates_chosen_answers_ranks_validation_pairs_right(tmp_path: Path, parent: Path):
+    job = make_job(tmp_path, parent, method="sft", sft_rows="chosen", max_steps=20)
+    train(job)
+    preference = ValidationPreference(job.dataset / "validation.parquet", load_tokenizer(parent), 96)
+    assert preference.measure(load_policy(job.candidate)) == 1.0
+
+
+def test_pairs_too_long_to_be_trained_on_are_not_ranked(tmp_path: Path, parent: Path):
+    job = make_job(tmp_path, parent, method="sft")
+    preference = ValidationPreference(job.dataset / "validation.parquet", load_tokenizer(parent), 8)
+    assert preference.measure(load_policy(parent)) is None
 
 
 def test_a_resumed_rloo_run_ends_at_the_weights_of_an_undisturbed_one(tmp_path: Path, parent: Path, reward_model: Path):
