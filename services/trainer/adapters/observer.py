@@ -6,13 +6,15 @@ from typing import Any
 from transformers import TrainerCallback
 
 from services.trainer.adapters.checkpoints import sync_folder
+from services.trainer.adapters.learning_rate import count_halvings, halve_learning_rate
 from services.trainer.adapters.preference import ValidationPreference
-from services.trainer.adapters.ranks import agree, wait_for_all
-from services.trainer.domain.guards import assess_metrics, assess_validation
+from services.trainer.adapters.ranks import agree, is_spread, wait_for_all
+from services.trainer.adapters.roll_backs import GoodCheckpoints
+from services.trainer.domain.guards import assess_metrics, assess_validation, settle_roll_back
 from services.trainer.domain.recipe import Recipe
 from services.trainer.domain.reward_hacking import PREFERENCE
 from services.trainer.domain.training import Watch
-from services.trainer.domain.verdict import GO_ON, Metrics, Verdict
+from services.trainer.domain.verdict import ADJUSTED, GO_ON, Metrics, Verdict
 
 
 class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
@@ -21,21 +23,54 @@ class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untype
     def __init__(self, recipe: Recipe, watch: Watch, preference: ValidationPreference | None = None) -> None:
         """`preference` is measured at the start and every `eval_steps`."""
         self._guards = recipe.guards
+        self._learning_rate = recipe.learning_rate
         self._eval_steps = recipe.eval_steps
         self._preference = preference
         self._watch = watch
         self._steps: list[Metrics] = []
         self._measurements: list[Metrics] = []
+        self.checkpoints = GoodCheckpoints()
+        self._remedies: list[str] = []
+        self._roll_backs = self._halvings = self._doublings = 0
         self.verdict: Verdict = GO_ON
         self.interrupted = False
+
+    @property
+    def outcome(self) -> str:
+        """Why the run ended, and what was done to keep it going."""
+        return "; ".join([*self._remedies, self.verdict.reason or "all steps taken"])
+
+    def go_back(self) -> Path | None:
+        """The checkpoint to go on from, at half the learning rate."""
+        self._halvings += 1
+        self._roll_backs += 1
+        self._remedies.append(f"back to a checkpoint, since {self.verdict.reason}")
+        self.checkpoints.drop_later()
+        self.verdict = GO_ON
+        return self.checkpoints.newest
+
+    def blame(self, reason: str) -> None:
+        """The policy broke before anything was logged."""
+        self.verdict = self._settle(Verdict("roll back", reason))
+
+    def _settle(self, verdict: Verdict) -> Verdict:
+        has_checkpoint = self.checkpoints.newest is not None and not is_spread()
+        return settle_roll_back(verdict, done=self._roll_backs, guards=self._guards, has_checkpoint=has_checkpoint)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """A run that resumes is judged by all that it logged, not only by what follows."""
         logged = [_list_figures(entry) for entry in state.log_history]
         self._steps = [entry for entry in logged if "loss" in entry]
         self._measurements = [entry for entry in logged if _is_measurement(entry)]
+        if not is_spread():  # whose schedulers are wrapped, and whose methods have no price of KL
+            self._restore_remedies(args, kwargs["lr_scheduler"])
         if state.global_step == 0:
             self._measure_preference(state, control, kwargs["model"])
+
+    def _restore_remedies(self, args: Any, scheduler: Any) -> None:
+        self._halvings = max(self._halvings, count_halvings(scheduler, self._learning_rate))
+        halve_learning_rate(scheduler, self._learning_rate, self._halvings)
+        self._double_kl_cost(args, sum(ADJUSTED in entry for entry in self._steps))
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._watch.on_micro_step()
@@ -54,9 +89,35 @@ class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         self._watch.on_metrics(state.global_step, metrics)
         if "loss" in metrics:
             self._steps.append(metrics)
-            self._judge(assess_metrics(self._steps, self._guards), state, control)
+            verdict = assess_metrics(self._steps, self._guards)
+            if verdict.action in ("continue", "adjust"):
+                self.checkpoints.confirm(state.global_step)
+            if verdict.action == "adjust":
+                self._adjust(verdict, args, state, kwargs["lr_scheduler"])
+            else:
+                self._judge(verdict, state, control)
         elif _is_measurement(metrics):
             self._judge_measurement(metrics, state, control)
+
+    def _adjust(self, verdict: Verdict, args: Any, state: Any, scheduler: Any) -> None:
+        self._halvings += 1
+        halve_learning_rate(scheduler, self._learning_rate, self._halvings)
+        self._double_kl_cost(args, self._doublings + 1)
+        self._remedies.append(f"adjusted at step {state.global_step}, since {verdict.reason}")
+        mark = {ADJUSTED: 1.0}
+        self._steps[-1] = {**self._steps[-1], **mark}
+        if state.log_history:  # for a run that resumes
+            state.log_history[-1].update(mark)
+        self._watch.on_metrics(state.global_step, mark)
+
+    def _double_kl_cost(self, args: Any, times: int) -> None:
+        """Have KL cost what it cost at the start, doubled this often; never less than it does."""
+        if times > self._doublings:
+            self.scale_kl_cost(args, 2.0 ** (times - self._doublings))
+            self._doublings = times
+
+    def scale_kl_cost(self, args: Any, factor: float) -> None:
+        """For methods with a price of KL."""
 
     def _measure_preference(self, state: Any, control: Any, model: Any) -> None:
         share = self._preference.measure(getattr(model, "policy", model)) if self._preference else None
@@ -73,20 +134,22 @@ class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untype
     def _judge(self, verdict: Verdict, state: Any, control: Any) -> None:
         if verdict.action == "continue" or self.verdict.action != "continue":  # the first verdict counts
             return
-        self.verdict = verdict
-        self._watch.on_metrics(state.global_step, {f"guards/{verdict.action}": 1.0})
+        self.verdict = self._settle(verdict)
+        self._watch.on_metrics(state.global_step, {f"guards/{self.verdict.action.replace(' ', '_')}": 1.0})
         self._end(control)
 
     def _end(self, control: Any) -> None:
-        control.should_training_stop = control.should_save = True
+        control.should_training_stop = True
+        control.should_save = self.verdict.action != "roll back"
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.verdict.action == "stop":
+        if self.verdict.action in ("stop", "roll back"):
             return
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         sync_folder(checkpoint)
         wait_for_all()
         self._watch.on_checkpoint(checkpoint)
+        self.checkpoints.add(state.global_step, checkpoint)
 
 
 def _list_figures(logs: dict[str, Any]) -> Metrics:

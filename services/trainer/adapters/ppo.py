@@ -20,12 +20,11 @@ from services.trainer.adapters.observer import Observer
 from services.trainer.adapters.policy import choose_adapter, load_policy, load_tokenizer, merge
 from services.trainer.adapters.reward_judge import (
     describe_answers,
-    explain_broken_sampling,
     list_sampling_arguments,
     load_reward_model,
     prepare_preference,
 )
-from services.trainer.adapters.running import begin, sum_up
+from services.trainer.adapters.running import begin, explain_broken_sampling, sum_up
 from services.trainer.domain.kl_control import next_kl_coefficient
 from services.trainer.domain.recipe import Recipe
 from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed, Watch
@@ -65,6 +64,9 @@ class PPOObserver(Observer):
         super().on_log(args, state, control, logs, **kwargs)
         if self._target is not None and "objective/kl" in logs:
             args.kl_coef = next_kl_coefficient(args.kl_coef, logs["objective/kl"], target=self._target)
+
+    def scale_kl_cost(self, args: Any, factor: float) -> None:
+        args.kl_coef *= factor
 
     def _end(self, control: Any) -> None:
         if self.verdict.action == "stop":

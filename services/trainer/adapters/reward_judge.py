@@ -1,7 +1,6 @@
-"""What `rloo` and `ppo` share: the reward model that they climb, and how sampling breaks."""
+"""What `rloo` and `ppo` share: the reward model that they climb, and what is told of their answers."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +53,3 @@ def describe_answers(answers: Sequence[Sequence[int]]) -> dict[str, float]:
         DISTINCT_2[0]: calculate_distinct_2(answers),
         LENGTH[0]: sum(map(len, answers)) / max(len(answers), 1),
     }
-
-
-@contextmanager
-def explain_broken_sampling() -> Iterator[None]:
-    """A policy whose weights are no numbers fails while it answers, before a guard sees its loss.
-
-    Raises:
-        TrainingFailed: in place of torch's message.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if "probability tensor contains" not in str(error):
-            raise
-        raise TrainingFailed("the policy's token probabilities are nan: its weights are no longer numbers") from error

@@ -10,7 +10,6 @@ from services.trainer.adapters.observer import Observer
 from services.trainer.adapters.policy import choose_adapter, load_policy, load_tokenizer
 from services.trainer.adapters.reward_judge import (
     describe_answers,
-    explain_broken_sampling,
     list_sampling_arguments,
     load_reward_model,
     prepare_preference,
@@ -21,6 +20,15 @@ from services.trainer.domain.training import Job, Trained, Watch
 
 MEASURED_ONLY = 1e-9
 """A KL cost too small to matter: TRL measures no KL without one."""
+
+
+class RLOOObserver(Observer):
+    """Can raise the price of KL."""
+
+    trainer: RLOOTrainer
+
+    def scale_kl_cost(self, args: Any, factor: float) -> None:
+        self.trainer.beta *= factor
 
 
 class DescribingRLOOTrainer(RLOOTrainer):  # type: ignore[misc]  # trl is untyped
@@ -42,7 +50,7 @@ def train_rloo(job: Job, watch: Watch) -> Trained:
     recipe = job.recipe
     assert recipe.reward_model is not None  # the recipe's check
     tokenizer = load_tokenizer(job.parent, padding_side="left")
-    observer = Observer(recipe, watch, prepare_preference(job, tokenizer))
+    observer = RLOOObserver(recipe, watch, prepare_preference(job, tokenizer))
     reward_model = load_reward_model(Path(recipe.reward_model), tokenizer)
     model = load_policy(job.parent)
     sampling = recipe.sampling
@@ -62,6 +70,6 @@ def train_rloo(job: Job, watch: Watch) -> Trained:
         peft_config=choose_adapter(recipe, model),
         callbacks=[observer],
     )
-    with explain_broken_sampling():
-        train_through(job, watch, trainer, observer)
+    observer.trainer = trainer
+    train_through(job, watch, trainer, observer)
     return save_policy(job, watch, trainer, observer)

@@ -1,5 +1,7 @@
 """What every method does the same way: arguments, training from a checkpoint or from the start, saving the outcome."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,8 @@ def _list_parallel_arguments(recipe: Recipe) -> dict[str, Any]:
 def train_through(job: Job, watch: Watch, trainer: Any, observer: Observer) -> None:
     """Train to the end of the recipe's steps, or to where a guard ends the run well.
 
+    Where a guard says so, it goes back to the last good checkpoint and on from there.
+
     Raises:
         TrainingFailed: a guard stopped the run.
         Interrupted: the worker was told to stop; a checkpoint is there.
@@ -79,11 +83,45 @@ def train_through(job: Job, watch: Watch, trainer: Any, observer: Observer) -> N
     if job.recipe.parallelism.is_spread:
         trainer.add_callback(EngagementCheck(job.recipe.parallelism, trainer))
     watch.on_phase("training")
-    trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
+    start = job.resume_from
+    if start is not None:
+        observer.checkpoints.add(0, start)
+    while True:
+        _train_from(start, trainer, observer)
+        if observer.interrupted or observer.verdict.action != "roll back":
+            break
+        start = observer.go_back()
     if observer.verdict.action == "stop":
         raise TrainingFailed(observer.verdict.reason)
     if observer.interrupted:
         raise Interrupted(f"at step {trainer.state.global_step}")
+
+
+def _train_from(start: Path | None, trainer: Any, observer: Observer) -> None:
+    try:
+        with explain_broken_sampling():
+            trainer.train(resume_from_checkpoint=str(start) if start else None)
+    except BrokenSampling as error:
+        observer.blame(error.detail)
+
+
+class BrokenSampling(TrainingFailed):
+    """The policy answers nothing any more."""
+
+
+@contextmanager
+def explain_broken_sampling() -> Iterator[None]:
+    """A policy whose weights are no numbers fails while it answers, before a guard sees its loss.
+
+    Raises:
+        BrokenSampling: in place of torch's message.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "probability tensor contains" not in str(error):
+            raise
+        raise BrokenSampling("the policy's token probabilities are nan: its weights are no longer numbers") from error
 
 
 def save_policy(job: Job, watch: Watch, trainer: Any, observer: Observer, *, refused: int = 0) -> Trained:
@@ -119,7 +157,7 @@ def sum_up(trainer: Any, observer: Observer, weights_sha256: str, *, refused: in
     return Trained(
         steps=trainer.state.global_step,
         weights_sha256=weights_sha256,
-        words=observer.verdict.reason or "all steps taken",
+        words=observer.outcome,
         pairs=len(trainer.train_dataset),
         refused=refused,
     )

@@ -17,6 +17,10 @@ class Guards(Part, frozen=True, kw_only=True):
     """Mean reward margin, in nats, above which the pairs have nothing left to teach."""
     max_kl: PositiveFloat | None = None
     """Nats to the parent: of a token for `rloo`, of an answer for `ppo`, as each logs it. None: any."""
+    max_adjustments: Annotated[int, Meta(ge=0)] = 3
+    """How often learning rate and price of KL may be adjusted while the KL is between its ceiling and twice that."""
+    max_roll_backs: Annotated[int, Meta(ge=0)] = 2
+    """How often an attempt may go back to its last good checkpoint."""
     min_entropy_share: Share = 0.1
     """Share of its entropy at the start that a sampling policy must keep."""
     min_reward_spread: Annotated[float, Meta(ge=0)] = 1e-4

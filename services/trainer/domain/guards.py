@@ -7,6 +7,7 @@ from statistics import median
 from services.trainer.domain.guard_limits import Guards
 from services.trainer.domain.reward_hacking import find_betrayal, find_length_drift, find_repetition
 from services.trainer.domain.verdict import (
+    ADJUSTED,
     GO_ON,
     REWARD,
     Metrics,
@@ -31,10 +32,11 @@ def assess_metrics(steps: Sequence[Metrics], guards: Guards) -> Verdict:
 
     "Smoothed" is the mean of the last `patience` entries, "the start" that of the first `patience` ones.
 
-    - a loss or gradient norm that is not finite: stop
-    - a gradient norm (before clipping) above `max_gradient_norm`: stop
-    - the median of the last `patience` gradient norms more than `max_gradient_ratio` times the median before: stop
-    - the smoothed KL above `max_kl`: stop
+    - a loss or gradient norm that is not finite: roll back
+    - a gradient norm (before clipping) above `max_gradient_norm`: roll back
+    - the median of the last `patience` gradient norms more than `max_gradient_ratio` times the median before: roll back
+    - the smoothed KL above twice `max_kl`, or above `max_kl` after `max_adjustments` adjustments: stop
+    - the smoothed KL above `max_kl`, and no adjustment among the last `patience` entries: adjust
     - where answers are sampled, the smoothed entropy below `min_entropy_share` of the start: stop
     - for `patience` entries rewards within `min_reward_spread` of each other, or in each group equal: stop
     - the smoothed length of sampled answers further than `max_length_ratio` times from the start: stop
@@ -56,6 +58,13 @@ def assess_validation(measurements: Sequence[Metrics], steps: Sequence[Metrics],
     return find_betrayal(measurements, steps, guards) or _find_overfitting(measurements, guards) or GO_ON
 
 
+def settle_roll_back(verdict: Verdict, *, done: int, guards: Guards, has_checkpoint: bool) -> Verdict:
+    """`stop` in place of a `roll back` that is one too many, or that has no good checkpoint to go back to."""
+    if verdict.action != "roll back" or (has_checkpoint and done < guards.max_roll_backs):
+        return verdict
+    return Verdict("stop", f"{verdict.reason} after {done} returns to a checkpoint" if done else verdict.reason)
+
+
 def _find_overfitting(measurements: Sequence[Metrics], guards: Guards) -> Verdict | None:
     losses = [entry["eval_loss"] for entry in measurements if "eval_loss" in entry]
     wait = guards.eval_patience
@@ -66,12 +75,12 @@ def _find_overfitting(measurements: Sequence[Metrics], guards: Guards) -> Verdic
 
 def _find_not_finite(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
     broken = [name for name in ("loss", "grad_norm") if not math.isfinite(steps[-1].get(name, 0.0))]
-    return Verdict("stop", f"{broken[0]} is {steps[-1][broken[0]]}") if broken else None
+    return Verdict("roll back", f"{broken[0]} is {steps[-1][broken[0]]}") if broken else None
 
 
 def _find_explosion(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
     norm, ceiling = steps[-1].get("grad_norm", 0.0), guards.max_gradient_norm
-    return Verdict("stop", f"gradient norm {norm:.4g} is above {ceiling:.4g}") if norm > ceiling else None
+    return Verdict("roll back", f"gradient norm {norm:.4g} is above {ceiling:.4g}") if norm > ceiling else None
 
 
 def _find_growth(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
@@ -82,14 +91,22 @@ def _find_growth(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
     usual, now = max(median(earlier), SMALL_GRADIENT), median(recent)
     if now <= guards.max_gradient_ratio * usual:
         return None
-    return Verdict("stop", f"gradient norm {now:.4g} is {now / usual:.0f} times its running median {usual:.4g}")
+    return Verdict("roll back", f"gradient norm {now:.4g} is {now / usual:.0f} times its running median {usual:.4g}")
 
 
 def _find_drift(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
-    kl = smooth(steps[-guards.patience :], KL, guards.patience)
-    if guards.max_kl is None or kl is None or kl <= guards.max_kl:
+    kl, ceiling = smooth(steps[-guards.patience :], KL, guards.patience), guards.max_kl
+    if ceiling is None or kl is None or kl <= ceiling:
         return None
-    return Verdict("stop", f"KL {kl:.4g} nats is above {guards.max_kl:.4g}")
+    reason = f"KL {kl:.4g} nats is above {ceiling:.4g}"
+    done = sum(ADJUSTED in entry for entry in steps)
+    if not kl <= 2 * ceiling:
+        return Verdict("stop", reason)
+    if any(ADJUSTED in entry for entry in steps[-guards.patience :]):  # what came before it still counts in the mean
+        return None
+    if done >= guards.max_adjustments:
+        return Verdict("stop", f"{reason} after {done} adjustments" if done else reason)
+    return Verdict("adjust", reason)
 
 
 def _find_narrowing(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:

@@ -63,6 +63,8 @@ REASONS = {
     "are no noise",
     "guards.max_margin": "beyond 20 nats the sigmoid's gradient is gone, and language was seen to suffer",
     "guards.max_kl": "too far depends on the model and on the length of answers; 0.5 a token is far in rloo",
+    "guards.max_adjustments": "an eighth of the learning rate should do; a run that needs less has the wrong recipe",
+    "guards.max_roll_backs": "a quarter of the learning rate should do; bad data explode at any",
     "guards.min_entropy_share": "a policy that climbs a reward grows surer of itself; at a tenth it says one thing",
     "guards.min_reward_spread": "a reward model that scores everything alike, or answers that are all the same",
     "guards.max_length_ratio": "better answers may well be half or twice as long; at four times something is hacked",

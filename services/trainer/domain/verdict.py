@@ -12,12 +12,22 @@ Metrics = Mapping[str, float]
 REWARD = ("reward", "objective/scores")
 """What a sampled answer's reward is called: by `rloo`, by `ppo`."""
 
+ADJUSTED = "guards/adjust"
+"""Marks the logged step after which the run was adjusted."""
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """`continue`; `finish`: stop here and keep what was learned; `stop`: the run failed."""
+    """What to do, and why.
 
-    action: Literal["continue", "finish", "stop"]
+    - `continue`
+    - `adjust`: go on with half the learning rate and twice the price of KL
+    - `roll back`: go on from the last good checkpoint with half the learning rate
+    - `finish`: stop here and keep what was learned
+    - `stop`: the run failed
+    """
+
+    action: Literal["continue", "adjust", "roll back", "finish", "stop"]
     reason: str = ""
 
 

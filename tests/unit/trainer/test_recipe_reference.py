@@ -46,7 +46,7 @@ def test_every_mistake_is_explained_those_of_one_group_too(tmp_path: Path):
 
 def test_a_group_that_is_no_group_is_explained():
     assert explain_mistake("guards", "Expected `object`, got `int`").startswith(
-        "a group of: eval_patience, max_gradient_norm"
+        "a group of: eval_patience, max_adjustments"
     )
 
 
