@@ -123,6 +123,10 @@ bench-bus: .venv/project.stamp ## What the bus port costs on top of the bare Kaf
 bench-noise: .venv/project.stamp ## What curation brings back of what wrong votes and brigades destroy, beside raw data and an oracle
 	@$(RUN) bench.noise $(ARGS)
 
+.PHONY: bench-epsilon
+bench-epsilon: .venv/project.stamp ## What DPO gains from each pair's probability of being wrong, on the noisy histories of bench-noise
+	@OMP_NUM_THREADS=1 $(RUN) bench.epsilon $(ARGS)
+
 .PHONY: bench-scenarios
 bench-scenarios: .venv/project.stamp ## Placebo, harm and falling approval with ten seeds each: did the loop keep its word?
 	@$(RUN) bench.scenarios $(ARGS)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 MARKER = "complete"
+SECONDS = "seconds"
 
 
 def find_newest(run_folder: Path, *, below_token: int, stage: str = ".") -> Path | None:
@@ -22,6 +23,12 @@ def find_newest(run_folder: Path, *, below_token: int, stage: str = ".") -> Path
     return max(found)[2] if found else None
 
 
+def find_newest_of_attempt(checkpoints: Path) -> Path | None:
+    """The complete checkpoint with the most steps of the attempt that keeps them here."""
+    complete = [marker.parent for marker in checkpoints.glob(f"checkpoint-*/{MARKER}")]
+    return max(complete, key=lambda checkpoint: int(checkpoint.name.removeprefix("checkpoint-")), default=None)
+
+
 def find_finished_stage(run_folder: Path, stage: str) -> Path | None:
     """The folder of a ladder's stage that some attempt finished."""
     return next((marker.parent for marker in sorted(run_folder.glob(f"*/{stage}/{MARKER}"))), None)
@@ -35,6 +42,16 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def save_seconds(checkpoint: Path, seconds: float) -> None:
+    """How long the run has trained up to here."""
+    (checkpoint / SECONDS).write_text(f"{seconds:.1f}", encoding="utf-8")
+
+
+def load_seconds(checkpoint: Path) -> float:
+    path = checkpoint / SECONDS
+    return float(path.read_text(encoding="utf-8")) if path.exists() else 0.0
 
 
 def mark_complete(checkpoint: Path) -> None:

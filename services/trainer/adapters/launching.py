@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from services.trainer.domain.recipe import dump_recipe, parse_recipe
-from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed, Watch
+from services.trainer.domain.training import Interrupted, Job, OutOfMemory, Trained, TrainingFailed, Watch
 from shared.errors import HeliotropeError
 
 logger = structlog.get_logger(__name__)
@@ -52,6 +52,8 @@ def launch(threads: int, job: Job, watch: Watch) -> Trained:
     """
     folder = job.checkpoints
     folder.mkdir(parents=True, exist_ok=True)
+    for stale in (folder / REPORTS, folder / OUTCOME, *folder.glob(f"{ERROR}.*")):  # of a try that ran out of memory
+        stale.unlink(missing_ok=True)
     (folder / ORDER).write_text(json.dumps(_dump_order(job, threads)), encoding="utf-8")
     with (folder / LOG).open("wb") as log:
         launcher = subprocess.Popen(
@@ -142,7 +144,8 @@ def _read_outcome(launcher: "subprocess.Popen[bytes]", folder: Path) -> Trained:
     """What the first process wrote counts, however the processes end afterwards."""
     path = folder / OUTCOME
     if not path.exists():
-        raise ProcessesDied(_find_last_words(folder))
+        words = _find_last_words(folder)
+        raise OutOfMemory(words) if words.startswith(OutOfMemory.__name__) else ProcessesDied(words)
     outcome = json.loads(path.read_bytes())
     if "failed" in outcome:
         raise TrainingFailed(outcome["failed"])

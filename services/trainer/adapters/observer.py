@@ -1,15 +1,17 @@
 """What happens while a trainer trains, told to the watch and judged by the guards."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
-from services.trainer.adapters.checkpoints import sync_folder
+from services.trainer.adapters.checkpoints import save_seconds, sync_folder
 from services.trainer.adapters.learning_rate import count_halvings, halve_learning_rate
 from services.trainer.adapters.preference import ValidationPreference
 from services.trainer.adapters.ranks import agree, is_spread, wait_for_all
 from services.trainer.adapters.roll_backs import GoodCheckpoints
+from services.trainer.domain.budget import explain_overrun
 from services.trainer.domain.guards import assess_metrics, assess_validation, settle_roll_back
 from services.trainer.domain.recipe import Recipe
 from services.trainer.domain.reward_hacking import PREFERENCE
@@ -34,6 +36,13 @@ class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         self._roll_backs = self._halvings = self._doublings = 0
         self.verdict: Verdict = GO_ON
         self.interrupted = False
+        self._budget = recipe.budget
+        self._devices = recipe.parallelism.processes
+        self._began = time.monotonic()
+
+    def count_earlier(self, seconds: float) -> None:
+        """What earlier attempts spent counts."""
+        self._began -= seconds
 
     @property
     def outcome(self) -> str:
@@ -79,6 +88,8 @@ class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         self._watch.on_step(state.global_step, state.max_steps)
         if self._eval_steps and state.global_step % self._eval_steps == 0:
             self._measure_preference(state, control, kwargs["model"])
+        if self._budget.is_limited:
+            self._judge_budget(state, control)
         if agree(self._watch.stopping) and state.global_step < state.max_steps:
             self.interrupted = control.should_save = control.should_training_stop = True
 
@@ -131,6 +142,16 @@ class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         self._measurements.append(measurement)
         self._judge(assess_validation(self._measurements, self._steps, self._guards), state, control)
 
+    def _judge_budget(self, state: Any, control: Any) -> None:
+        overrun = explain_overrun(self._budget, self._seconds, self._devices)
+        if agree(overrun is not None):
+            self._judge(Verdict("finish", overrun or "the budget is used up"), state, control)
+
+    @property
+    def _seconds(self) -> float:
+        """Of training, over all attempts."""
+        return time.monotonic() - self._began
+
     def _judge(self, verdict: Verdict, state: Any, control: Any) -> None:
         if verdict.action == "continue" or self.verdict.action != "continue":  # the first verdict counts
             return
@@ -146,6 +167,7 @@ class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         if self.verdict.action in ("stop", "roll back"):
             return
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        save_seconds(checkpoint, self._seconds)
         sync_folder(checkpoint)
         wait_for_all()
         self._watch.on_checkpoint(checkpoint)

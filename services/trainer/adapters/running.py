@@ -12,6 +12,7 @@ from transformers import PrinterCallback, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from services.trainer.adapters.candidate import save_candidate
+from services.trainer.adapters.checkpoints import load_seconds
 from services.trainer.adapters.observer import Observer
 from services.trainer.adapters.policy import choose_adapter, load_policy, merge
 from services.trainer.adapters.ranks import EngagementCheck, is_first, wait_for_all
@@ -82,6 +83,8 @@ def train_through(job: Job, watch: Watch, trainer: Any, observer: Observer) -> N
     trainer.remove_callback(PrinterCallback)
     if job.recipe.parallelism.is_spread:
         trainer.add_callback(EngagementCheck(job.recipe.parallelism, trainer))
+    if job.resume_from:
+        observer.count_earlier(load_seconds(job.resume_from))
     watch.on_phase("training")
     start = job.resume_from
     if start is not None:

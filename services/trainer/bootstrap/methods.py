@@ -5,6 +5,7 @@ from functools import partial
 
 from services.trainer.domain.recipe import Method
 from services.trainer.domain.training import Job, Trained, Watch
+from services.trainer.handlers.fitting import train_fitting
 from services.trainer.handlers.ladder import train_ladder
 
 # Models are folders on disk: nothing here may look for them elsewhere. MLflow's own retries take minutes by default.
@@ -83,11 +84,21 @@ TRAIN_HERE: Mapping[Method, Callable[[int, Job, Watch], Trained]] = {
 
 
 def _train(method: Method, threads: int, job: Job, watch: Watch) -> Trained:
+    if method == "ladder":  # its stages come back here
+        return train_with_ladder(threads, job, watch)
     if not job.recipe.parallelism.is_spread:
-        return TRAIN_HERE[method](threads, job, watch)
+        return train_fitting(partial(_train_here, method, threads), job, watch)
     from services.trainer.adapters.launching import launch
 
-    return launch(threads, job, watch)
+    return train_fitting(partial(launch, threads), job, watch)
+
+
+def _train_here(method: Method, threads: int, job: Job, watch: Watch) -> Trained:
+    from services.trainer.adapters.shortages import explain_shortages
+
+    job.checkpoints.mkdir(parents=True, exist_ok=True)
+    with explain_shortages(job.checkpoints):
+        return TRAIN_HERE[method](threads, job, watch)
 
 
 METHODS: Mapping[Method, Callable[[int, Job, Watch], Trained]] = {name: partial(_train, name) for name in TRAIN_HERE}

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from services.trainer.adapters.launching import ERROR, OUTCOME, REPORTS, STOP, die_with_parent, read_order
+from services.trainer.adapters.shortages import explain_shortages
 from services.trainer.bootstrap.methods import TRAIN_HERE
-from services.trainer.domain.training import Interrupted, TrainingFailed, Watch
+from services.trainer.domain.training import Interrupted, OutOfMemory, TrainingFailed, Watch
 from services.trainer.domain.verdict import Metrics
 
 
@@ -23,10 +24,16 @@ def main(order_file: Path) -> None:
     watch = ReportingWatch(folder) if is_first else SilentWatch(folder)
     outcome: dict[str, Any]
     try:
-        trained = TRAIN_HERE[order.job.recipe.method](order.threads, order.job, watch)
+        with explain_shortages(folder):
+            trained = TRAIN_HERE[order.job.recipe.method](order.threads, order.job, watch)
         outcome = {"trained": trained.__dict__}
     except Interrupted as error:
         outcome = {"interrupted": error.detail}
+    except OutOfMemory as error:
+        (folder / f"{ERROR}.{os.environ['RANK']}").write_text(
+            f"{OutOfMemory.__name__}: {error.detail}", encoding="utf-8"
+        )
+        raise
     except TrainingFailed as error:
         outcome = {"failed": error.detail}
     except Exception as error:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from services.trainer.domain.budget import Budget, find_budget_errors
 from services.trainer.domain.guard_limits import Guards
 from services.trainer.domain.parallelism import Parallelism, assess_parallelism
 from services.trainer.domain.recipe_part import Part, PositiveFloat, PositiveInt, Share
@@ -85,6 +86,7 @@ class Recipe(Part, frozen=True, kw_only=True):
     """Measure the validation split this often; None: never."""
     guards: Guards = Guards()
     parallelism: Parallelism = Parallelism()
+    budget: Budget = Budget()
     stages: "tuple[Recipe, ...]" = ()
     """For `ladder`: recipes of their own, each trained from the chat model of the one before it."""
 
@@ -197,6 +199,7 @@ def _find_method_errors(recipe: Recipe, *, has_reward_model: bool = False) -> li
         errors.append(FieldError("lora", "not used when tuning is full"))
     if recipe.loss_weights is not None and len(recipe.loss_weights) != len(recipe.loss_type):
         errors.append(FieldError("loss_weights", f"needs one weight for each of {len(recipe.loss_type)} loss types"))
+    errors += find_budget_errors(recipe.budget)
     errors += assess_parallelism(recipe.parallelism, recipe.method)
     if recipe.method == "kto" and recipe.batch_size < 2:
         errors.append(FieldError("batch_size", "kto compares the answers of a batch, so it needs at least 2"))

@@ -54,6 +54,9 @@ REASONS = {
     "eval_steps": "measuring the validation split costs time that short runs rather spend on training; `rloo` and "
     "`ppo` measure there how often people's choice is the likelier answer",
     "stages": "one method is enough for most; RLOO and PPO need a reward model, and DPO may follow SFT",
+    "budget.max_minutes": "the number of steps bounds a run already; set it where slowness must not hold the queue",
+    "budget.max_cost": "see max_minutes",
+    "budget.cost_per_device_hour": "only you know what your devices cost",
     "parallelism.strategy": "a small model on one device needs no other; zero2 when the optimizer's state does not fit "
     "beside the weights, zero3 when the weights themselves do not",
     "parallelism.processes": "one device; a step's batch grows with the number",

@@ -15,6 +15,12 @@ class TrainingFailed(HeliotropeError):
     title = "Training failed"
 
 
+class OutOfMemory(HeliotropeError):
+    """So many rows do not fit; fewer may."""
+
+    title = "Out of memory"
+
+
 class Interrupted(HeliotropeError):
     """The worker was told to stop; the run goes on elsewhere from its last checkpoint."""
 
@@ -77,4 +83,4 @@ class Train(Protocol):
     """A training method at work."""
 
     def __call__(self, job: Job, watch: Watch) -> Trained:
-        """Raises: TrainingFailed, Interrupted, StaleClaim."""
+        """Raises: TrainingFailed, OutOfMemory, Interrupted, StaleClaim."""
