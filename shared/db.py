@@ -15,15 +15,21 @@ TRANSIENT = frozenset({"08", "40", "53", "55", "57"})
 SessionFactory = Callable[[], Session]
 
 
-def connect(settings: Settings, *, pool_size: int = 5) -> Engine:
-    """An engine whose waits are bounded: 5 s to connect, 10 s for a connection, 30 s for a statement."""
+def connect(settings: Settings, *, pool_size: int = 5, idle_seconds: float = 0) -> Engine:
+    """An engine whose waits are bounded: 5 s to connect, 10 s for a connection, 30 s for a statement.
+
+    With `idle_seconds`, Postgres ends a transaction in which nothing was asked for so long: a stopped process would
+    keep what it locked for ever.
+    """
+    idle_ms = round(idle_seconds * 1000)
+    options = f"-c statement_timeout=30000 -c lock_timeout=15000 -c idle_in_transaction_session_timeout={idle_ms}"
     return create_engine(
         settings.database_url.get_secret_value(),
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=10,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 5, "options": "-c statement_timeout=30000 -c lock_timeout=15000"},
+        connect_args={"connect_timeout": 5, "options": options},
     )
 
 

@@ -1,8 +1,10 @@
 """The trainer's runs in a real Postgres: requested, claimed, swept, cancelled, carried out."""
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 from sqlalchemy import Engine, create_engine, func, select, text, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from services.trainer import repository
@@ -25,11 +29,13 @@ from services.trainer.handlers.sweep import Sweeper
 from services.trainer.handlers.training import Workplace, carry_out
 from shared.auth import KeyRing, create_key, load_keys
 from shared.bus import Record, decode
+from shared.db import connect, is_transient
 from shared.errors import NotFound, StaleClaim
 from shared.events import Reason, RetrainRequested, TrainingCompleted
 from shared.http import create_app
 from shared.ids import new_id
 from shared.registry.memory import MemoryRegistry
+from shared.settings import Settings
 from shared.tables.curator import LoopSwitch
 from shared.tables.trainer import Outbox, Run
 
@@ -187,6 +193,26 @@ def test_a_stale_worker_can_neither_beat_nor_write(sessions: Sessions, tmp_path:
     assert load_run(sessions, run.run_id).worker == "worker-2"
 
 
+def test_a_worker_that_was_away_asks_before_it_goes_on(sessions: Sessions):
+    run = request(sessions, make_request())
+    assert claim(sessions, run.run_id) is not None
+    held = Claim(sessions, run.run_id, 1, heartbeat_seconds=60.0, timeout_seconds=0.05)
+    held.check()
+    fall_silent(sessions, run.run_id)
+    assert claim(sessions, run.run_id, "worker-2") is not None
+    threading.Event().wait(0.1)
+    with pytest.raises(StaleClaim):
+        held.check()
+
+
+def test_a_worker_that_was_away_goes_on_while_the_database_is_away(sessions: Sessions):
+    run = request(sessions, make_request())
+    nowhere = sessionmaker(create_engine("postgresql+psycopg://nobody@127.0.0.1:1/none"))
+    held = Claim(nowhere, run.run_id, 1, heartbeat_seconds=60.0, timeout_seconds=0.05)
+    threading.Event().wait(0.1)
+    held.check()
+
+
 def test_nobody_takes_a_run_over_while_its_worker_writes(sessions: Sessions):
     run = request(sessions, make_request())
     claim(sessions, run.run_id)
@@ -200,6 +226,24 @@ def test_nobody_takes_a_run_over_while_its_worker_writes(sessions: Sessions):
         held.heartbeat_at = repository.load_now(session)
     rival.join()
     assert taken == [None]
+
+
+def test_a_stopped_worker_that_was_writing_locks_its_run_no_longer_than_the_timeout(
+    sessions: Sessions, database_url: str
+):
+    run = request(sessions, make_request())
+    assert claim(sessions, run.run_id) is not None
+    fall_silent(sessions, run.run_id)
+    engine = connect(Settings(database_url=SecretStr(database_url)), pool_size=1, idle_seconds=0.3)
+    stopped = Claim(sessionmaker(engine), run.run_id, 1, heartbeat_seconds=60)
+    with pytest.raises(DBAPIError) as caught, stopped.locked() as (_, held):
+        taken_over = claim(sessions, run.run_id, "worker-2")
+        assert taken_over is not None
+        assert taken_over.fencing_token == 2
+        held.weights_sha256 = "w" * 64
+    engine.dispose()
+    assert is_transient(caught.value)
+    assert load_run(sessions, run.run_id).weights_sha256 is None
 
 
 def test_the_heartbeat_carries_the_progress(sessions: Sessions):
@@ -445,6 +489,46 @@ def test_a_worker_whose_run_was_taken_over_registers_nothing(sessions: Sessions,
     assert load_run(sessions, run.run_id).state == "running"
 
 
+class LateRegistry(MemoryRegistry):
+    """The first folder that is stored arrives late: something else happens first."""
+
+    def __init__(self, artifacts: Path, first: Callable[[], None]) -> None:
+        super().__init__(artifacts)
+        self._first: Callable[[], None] | None = first
+
+    def log_folder(self, run_id: str, folder: Path, artifact_path: str) -> str:
+        if self._first:
+            first, self._first = self._first, None
+            folder = shutil.copytree(folder, folder.parents[3] / "late")  # what is read is read before it is deleted
+            first()
+        return super().log_folder(run_id, folder, artifact_path)
+
+
+def test_a_stale_workers_late_files_are_not_the_registered_versions(sessions: Sessions, tmp_path: Path):
+    run = request(sessions, make_request())
+    workplace = make_workplace(sessions, tmp_path, train_quickly)
+
+    def train_better(job: Job, watch: Watch) -> Trained:
+        trained = train_quickly(job, watch)
+        (job.candidate / "model.safetensors").write_bytes(b"better")
+        return replace(trained, weights_sha256="b" * 64)
+
+    def take_over() -> None:
+        fall_silent(sessions, run.run_id)
+        carry_out(run.run_id, Workplace(**vars(stale) | {"train": {"dpo": train_better}, "worker": "worker-2"}))
+
+    registry = LateRegistry(tmp_path / "artifacts", take_over)
+    registry.register("/models/base", None, {"served_model": "/models/base"})
+    stale = Workplace(**vars(workplace) | {"registry": registry, "heartbeat_seconds": 60.0})
+    carry_out(run.run_id, stale)
+    done = load_run(sessions, run.run_id)
+    assert (done.state, done.fencing_token, done.weights_sha256) == ("succeeded", 2, "b" * 64)
+    [version] = [found for found in registry.list_versions() if "training_run_id" in found.tags]
+    assert (version.version, version.tags["weights_sha256"]) == (done.candidate_version, "b" * 64)
+    assert (Path(version.served_model) / "model.safetensors").read_bytes() == b"better"
+    assert [event.outcome for event in list_announced(sessions)] == ["succeeded"]
+
+
 def test_a_database_that_goes_away_leaves_the_run_to_the_sweeper(sessions: Sessions, engine: Engine, tmp_path: Path):
     def train(job: Job, watch: Watch) -> Trained:
         raise ConnectionError("the database is away")
@@ -487,16 +571,24 @@ def test_ops_see_the_runs_and_others_do_not(sessions: Sessions, client: TestClie
     assert client.get("/v1/runs", headers=make_header(sessions, client, "frontend")).status_code == 403
 
 
-def test_only_an_admin_cancels_and_only_what_is_not_finished(sessions: Sessions, client: TestClient):
+def test_only_an_admin_cancels_and_twice_is_as_once(sessions: Sessions, client: TestClient):
     run = request(sessions, make_request())
     path = f"/v1/runs/{run.run_id}/cancel"
     assert client.post(path, headers=make_header(sessions, client, "ops")).status_code == 403
     admin = make_header(sessions, client, "admin")
     cancelled = client.post(path, headers=admin).json()
     assert (cancelled["state"], cancelled["reason"]) == ("cancelled", "cancelled by admin-key")
-    assert client.post(path, headers=admin).status_code == 409
+    again = client.post(path, headers=make_header(sessions, client, "admin"))
+    assert (again.status_code, again.json()) == (200, cancelled)
     assert [event.outcome for event in list_announced(sessions)] == ["cancelled"]
     assert claim(sessions, run.run_id) is None
+
+
+def test_a_run_that_failed_is_not_cancelled(sessions: Sessions, client: TestClient):
+    run = request(sessions, make_request(recipe="no_such"))
+    response = client.post(f"/v1/runs/{run.run_id}/cancel", headers=make_header(sessions, client, "admin"))
+    assert response.status_code == 409
+    assert load_run(sessions, run.run_id).state == "failed"
 
 
 def test_a_running_run_notices_its_cancelling(sessions: Sessions, client: TestClient, tmp_path: Path):

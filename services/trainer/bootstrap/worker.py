@@ -109,7 +109,7 @@ def serve_health(settings: Settings, celery: "Celery[BaseTask]") -> None:
 def carry_out_in_child(settings: Settings, trainer: TrainerSettings, run_id: UUID, stop: threading.Event) -> None:
     from shared.registry.mlflow import MlflowRegistry  # takes seconds, and only this process needs it
 
-    engine = connect(settings, pool_size=2)
+    engine = connect(settings, pool_size=2, idle_seconds=trainer.heartbeat_timeout_seconds)
     workplace = Workplace(
         sessions=make_session_factory(engine),
         registry=MlflowRegistry(settings.mlflow_tracking_uri, settings.family),

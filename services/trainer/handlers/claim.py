@@ -1,6 +1,7 @@
 """A worker's hold on a run: a fencing token, kept by heartbeat."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -22,13 +23,24 @@ class Claim:
     """While it is open, a thread tells the database that the run is alive and how far it is.
 
     A database that is away loses no claim: the thread goes on trying, and the token decides once it is back.
+    A process that was stopped for longer than `timeout_seconds` asks first whether the run is still its own.
     """
 
-    def __init__(self, sessions: SessionFactory, run_id: UUID, token: int, *, heartbeat_seconds: float) -> None:
+    def __init__(
+        self,
+        sessions: SessionFactory,
+        run_id: UUID,
+        token: int,
+        *,
+        heartbeat_seconds: float,
+        timeout_seconds: float = 30.0,
+    ) -> None:
         self._sessions = sessions
         self._run_id = run_id
         self._token = token
         self._heartbeat_seconds = heartbeat_seconds
+        self._timeout_seconds = timeout_seconds
+        self._last_try = time.monotonic()
         self._progress: dict[str, Any] = {}
         self._stopped = threading.Event()
         self._lost = threading.Event()
@@ -59,15 +71,29 @@ class Claim:
         Raises:
             StaleClaim: the run is no longer ours, or was cancelled or closed.
         """
-        with self._sessions() as session, session.begin():
-            held = repository.save_heartbeat(session, self._run_id, self._token, self._progress)
+        self._try_to_beat()
+        self._raise_if_lost()
+
+    def _try_to_beat(self) -> None:
+        try:
+            with self._sessions() as session, session.begin():
+                held = repository.save_heartbeat(session, self._run_id, self._token, self._progress)
+        finally:
+            self._last_try = time.monotonic()
         if not held and not self._stopped.is_set():
             self._lost.set()
             logger.warning("claim_lost", token=self._token)
-        self.check()
 
     def check(self) -> None:
         """Raises: StaleClaim."""
+        if not self._lost.is_set() and time.monotonic() - self._last_try > self._timeout_seconds:
+            try:  # we were away, and the thread may not have been back yet
+                self._try_to_beat()
+            except Exception as error:
+                logger.warning("heartbeat_failed", error=repr(error))
+        self._raise_if_lost()
+
+    def _raise_if_lost(self) -> None:
         if self._lost.is_set():
             raise StaleClaim(f"run {self._run_id} is no longer held with token {self._token}")
 

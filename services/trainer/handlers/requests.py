@@ -51,13 +51,15 @@ def request_run(
 
 
 def cancel_run(session: Session, run_id: UUID, *, by: str, topic_prefix: str) -> Run:
-    """End a run that is not finished; its worker notices at its next sign of life.
+    """End a run that is not finished; its worker notices at its next sign of life. A cancelled run stays as it is.
 
     Raises:
         NotFound: no such run.
-        Conflict: it is finished.
+        Conflict: it succeeded or failed.
     """
     run = repository.load_run_for_update(session, run_id)
+    if run.state == "cancelled":
+        return run
     if run.state not in repository.OPEN_STATES:
         raise Conflict(f"run {run_id} is finished: {run.state}")
     finish_run(session, run, "cancelled", f"cancelled by {by}", topic_prefix=topic_prefix)

@@ -56,7 +56,13 @@ def carry_out(run_id: UUID, workplace: Workplace) -> None:
         return
     with structlog.contextvars.bound_contextvars(run_id=str(run_id), request_id=str(run.request_id)):
         logger.info("run_claimed", token=run.fencing_token)
-        claim = Claim(workplace.sessions, run_id, run.fencing_token, heartbeat_seconds=workplace.heartbeat_seconds)
+        claim = Claim(
+            workplace.sessions,
+            run_id,
+            run.fencing_token,
+            heartbeat_seconds=workplace.heartbeat_seconds,
+            timeout_seconds=workplace.heartbeat_timeout.total_seconds(),
+        )
         with claim:
             _carry_out_claimed(run, claim, workplace)
 
@@ -102,14 +108,14 @@ def _train_and_register(run: Run, claim: Claim, workplace: Workplace) -> None:
     logger.info("training_ended", steps=trained.steps, words=trained.words, refused_pairs=trained.refused)
     watch.on_phase("registering")
     save_model_card(job, run.recipe, trained, _list_lineage(run, trained, workplace))
-    source = registry.log_folder(mlflow_run_id, job.candidate, "model")
+    source = registry.log_folder(mlflow_run_id, job.candidate, f"attempt-{run.fencing_token}/model")
     with claim.ending() as (session, held):
         version = _register(held, trained, source, mlflow_run_id, workplace)
         held.candidate_version = version.version
-        held.weights_sha256 = trained.weights_sha256
+        held.weights_sha256 = version.tags.get("weights_sha256", trained.weights_sha256)
         held.progress = watch.progress | {"phase": "done", "seconds_left": 0.0}
         finish_run(session, held, "succeeded", trained.words, topic_prefix=workplace.topic_prefix)
-    logger.info("run_succeeded", candidate_version=version.version, weights_sha256=trained.weights_sha256)
+    logger.info("run_succeeded", candidate_version=version.version, weights_sha256=held.weights_sha256)
 
 
 def _register(run: Run, trained: Trained, source: str, mlflow_run_id: str, workplace: Workplace) -> ModelVersion:
@@ -233,7 +239,8 @@ class RunWatch:
         self._claim.check()
 
     def on_metrics(self, step: int, metrics: Metrics) -> None:
-        """Metrics help people; a tracker that is away must not end a run."""
+        """Metrics help people; a tracker that is away must not end a run. A stale worker logs none."""
+        self._claim.check()
         if "loss" in metrics:
             kl = metrics.get("kl", metrics.get("objective/kl"))
             self._report(loss=_finite(metrics["loss"]), margin=_finite(metrics.get("rewards/margins")), kl=_finite(kl))
