@@ -115,6 +115,14 @@ format: .venv/dev.stamp ## Let ruff rewrite what it can
 	@$(RUN) ruff check --fix .
 	@$(RUN) ruff format .
 
+.PHONY: recipe-support-bot
+recipe-support-bot: .venv/project.stamp ## Teach a small model order status and recommendations: SFT, then DPO, judged on unseen orders
+	@$(RUN) recipes.support_bot $(ARGS)
+
+.PHONY: recipe-safety-rlhf
+recipe-safety-rlhf: .venv/project.stamp ## Teach a rude model manners: reward model, then PPO; harm, helpfulness and KL before and after
+	@$(RUN) recipes.safety_rlhf $(ARGS)
+
 .PHONY: bench-bus
 bench-bus: .venv/project.stamp ## What the bus port costs on top of the bare Kafka client, as a ratio
 	@$(RUN) bench.bus

@@ -49,8 +49,10 @@ class Row:
         return cls(name, unit, statistics.median(values), min(values), max(values), len(values))
 
 
-def write_result(name: str, rows: Sequence[Row], goals: Sequence[Goal], settings: Mapping[str, object]) -> Path:
-    """Print the table and write `results/<name>.json`."""
+def write_result(
+    name: str, rows: Sequence[Row], goals: Sequence[Goal], settings: Mapping[str, object], folder: Path = RESULTS
+) -> Path:
+    """Print the table and write `results/<name>.json`, or into another folder."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     content = {
         "name": name,
@@ -74,6 +76,6 @@ def write_result(name: str, rows: Sequence[Row], goals: Sequence[Goal], settings
     for goal in goals:
         verdict = "met" if goal.met else "MISSED"
         console.print(f"goal: {goal.name} {goal.sense.replace('_', ' ')} {goal.goal:g}: {goal.value:.3g}, {verdict}")
-    path = RESULTS / f"{name}.json"
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(content, indent=2) + "\n")
     return path

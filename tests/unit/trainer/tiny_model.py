@@ -1,5 +1,6 @@
 """A chat model of a few thousand parameters, its tokenizer, and preference pairs, made in a second."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ CHAT_TEMPLATE = (
 )
 
 
-def save_tiny_model(folder: Path, seed: int = 7) -> Path:
-    """A random Llama (2 layers, width 32) with a byte-level BPE, pad = eos as SmolLM2 has it."""
+def save_tiny_model(folder: Path, seed: int = 7, texts: Sequence[str] = (), vocab_size: int = 400) -> Path:
+    """A random Llama (2 layers, width 32) with a byte-level BPE of these texts, pad = eos as SmolLM2 has it."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -23,12 +24,13 @@ def save_tiny_model(folder: Path, seed: int = 7) -> Path:
     words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     words.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400,
+        vocab_size=vocab_size,
         special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    words.train_from_iterator([text for pair in make_pairs(16) for text in list_texts(pair)], trainer)
+    texts = texts or [text for pair in make_pairs(16) for text in list_texts(pair)]
+    words.train_from_iterator(texts, trainer)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<|im_end|>", pad_token="<|im_end|>")
     tokenizer.chat_template = CHAT_TEMPLATE
     torch.manual_seed(seed)
