@@ -9,7 +9,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-OURS = {"shared", "services", "local", "cli", "tests", "clients", "heliotrope_client", "bench"}
+OURS = {"shared", "services", "local", "cli", "tests", "clients", "heliotrope_client", "bench", "recipes"}
 COME_WITH = {"billiard": "celery", "tokenizers": "transformers"}
 """Modules of packages that exist to serve another, which is declared in their place."""
 
