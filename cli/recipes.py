@@ -14,6 +14,9 @@ console = Console(soft_wrap=True, highlight=False)
 
 RecipeFile = Annotated[Path, typer.Argument(help="A recipe, as YAML.")]
 Folder = Annotated[Path | None, typer.Option(help="In place of the one that the recipe names.")]
+Earlier = Annotated[
+    list[Path] | None, typer.Option(help="An earlier snapshot to replay; again for each one, newest first.")
+]
 
 
 @app.command()
@@ -56,6 +59,7 @@ def train(
     output: Annotated[Path, typer.Option(help="Where the candidate goes; the same command again resumes.")],
     base: Folder = None,
     dataset: Folder = None,
+    earlier: Earlier = None,
     threads: Annotated[int, typer.Option(min=0, help="For tensor arithmetic; 0: every core.")] = 0,
 ) -> None:
     """Train what a recipe says, without the rest of the system. Ctrl-C saves a checkpoint first."""
@@ -66,6 +70,7 @@ def train(
             file,
             base=base,
             dataset=dataset,
+            earlier=earlier or (),
             output=output,
             threads=threads,
             say=lambda line: console.print(line, markup=False),

@@ -13,6 +13,11 @@ MARGIN = Gauge("heliotrope_training_reward_margin_nats", "Newest mean reward mar
 SECONDS_LEFT = Gauge("heliotrope_training_left_seconds", "Estimated time until the running run is done")
 STEPS_PER_SECOND = Gauge("heliotrope_training_steps_per_second", "Pace of the running run since its attempt began")
 KL = Gauge("heliotrope_training_kl_nats", "Newest KL to the reference, of methods that log it (NaN: not logged)")
+REWARD = Gauge("heliotrope_training_reward", "Newest mean reward of sampled answers (NaN: not logged)")
+TOKENS_PER_SECOND = Gauge(
+    "heliotrope_training_tokens_per_second", "Pace of the running run in tokens that are no padding (0: not counted)"
+)
+PEAK_MEMORY = Gauge("heliotrope_training_peak_memory_bytes", "Most memory that the running run has had (0: none runs)")
 GUARDED = Gauge("heliotrope_training_guarded_runs", "Runs that a guard ended, by what it said", ["action"])
 
 start_at_zero(SWEPT, ["enqueued", "closed", "announced"])

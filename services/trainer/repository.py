@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.errors import NotFound, StaleClaim
-from shared.tables.curator import LoopSwitch, RetrainRequestRow
+from shared.tables.curator import Dataset, LoopSwitch, RetrainRequestRow
 from shared.tables.evaluator import Evaluation
 from shared.tables.trainer import Run
 
@@ -71,6 +71,27 @@ def count_guarded_runs(session: Session) -> dict[str, int]:
 
 def mark_enqueued(session: Session, run_id: UUID, at: datetime) -> None:
     session.execute(update(Run).where(Run.run_id == run_id).values(enqueued_at=at))
+
+
+def load_ancestry(session: Session, dataset_sha256: str) -> list[Dataset]:
+    """The datasets before this one, newest first; erased ones too, which hold no more than their hash."""
+    chain: list[Dataset] = []
+    seen = {dataset_sha256}
+    dataset = session.get(Dataset, dataset_sha256)
+    while dataset is not None and dataset.parent_sha256 is not None and dataset.parent_sha256 not in seen:
+        seen.add(dataset.parent_sha256)
+        dataset = session.get(Dataset, dataset.parent_sha256)
+        if dataset is not None:
+            chain.append(dataset)
+    return chain
+
+
+def load_standing(session: Session, dataset: Dataset) -> Dataset | None:
+    """The dataset, or what replaced it after erasures; None when nothing was left."""
+    found: Dataset | None = dataset
+    while found is not None and found.erased_at is not None:
+        found = session.get(Dataset, found.replaced_by) if found.replaced_by else None
+    return found
 
 
 def is_paused(session: Session) -> bool:

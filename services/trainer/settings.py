@@ -18,4 +18,10 @@ class TrainerSettings(BaseSettings):
     announce_again_seconds: float = Field(30.0, gt=0, description="a result that nobody took up is announced again")
     heartbeat_seconds: float = Field(2.0, gt=0, description="pause between two signs of life of a running run")
     heartbeat_timeout_seconds: float = Field(30.0, gt=0, description="a run silent for this long lost its worker")
+    devices: str = Field(
+        "",
+        pattern=r"^([a-z0-9][a-z0-9-]{0,39}(,[a-z0-9][a-z0-9-]{0,39})*)?$",
+        description="kinds of device that this worker has, separated by commas: it takes runs that ask for one, "
+        "and runs that ask for none",
+    )
     threads: int = Field(0, ge=0, description="threads for tensor arithmetic; 0: OMP_NUM_THREADS, else every core")

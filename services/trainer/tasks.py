@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from shared.settings import Settings
@@ -16,15 +16,27 @@ if TYPE_CHECKING:
 TRAIN = "trainer.train"
 
 
-def training_queue(settings: Settings) -> str:
-    return f"{settings.topic_prefix}training"
+class Enqueue(Protocol):
+    """Wakes a worker for a run. It may be called twice for one run: claiming sorts that out."""
+
+    def __call__(self, run_id: UUID, device: str | None) -> None:
+        """`device`: the kind that the run asks for."""
 
 
-def make_enqueue(app: "Celery[BaseTask]", settings: Settings) -> Callable[[UUID], None]:
-    """A function that wakes a worker for a run. It may be called twice for one run: claiming sorts that out."""
+def training_queue(settings: Settings, device: str | None = None) -> str:
+    """One queue for each kind of device, and one for runs that ask for none."""
+    return f"{settings.topic_prefix}training" + (f".{device}" if device else "")
 
-    def enqueue(run_id: UUID) -> None:
-        app.send_task(TRAIN, kwargs={"run_id": str(run_id)}, queue=training_queue(settings))
+
+def list_queues(settings: Settings, devices: str) -> list[str]:
+    """The queues of a worker with these kinds of device, separated by commas. Celery takes from them in turn."""
+    kinds = [kind for kind in devices.split(",") if kind]
+    return [training_queue(settings), *(training_queue(settings, kind) for kind in kinds)]
+
+
+def make_enqueue(app: "Celery[BaseTask]", settings: Settings) -> Enqueue:
+    def enqueue(run_id: UUID, device: str | None) -> None:
+        app.send_task(TRAIN, kwargs={"run_id": str(run_id)}, queue=training_queue(settings, device))
 
     return enqueue
 

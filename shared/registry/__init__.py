@@ -11,7 +11,8 @@ class ModelVersion:
     """A registered version; tags carry the lineage.
 
     Tags: `served_model` (the name its model server knows it by), `weights_sha256`, `dataset_sha256`, `recipe_sha256`,
-    `parent_version`, `training_run_id`, `request_id`, `code_version`.
+    `parent_version`, `anchor_version` (the first champion of its line; an adopted one carries none), `training_run_id`,
+    `request_id`, `code_version`.
     """
 
     version: str

@@ -25,6 +25,7 @@ from services.trainer.domain.recipe import Recipe, parse_recipe
 from services.trainer.domain.sweep import Patience
 from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed, Watch
 from services.trainer.handlers.claim import Claim
+from services.trainer.handlers.mixing import load_snapshots
 from services.trainer.handlers.sweep import Sweeper
 from services.trainer.handlers.training import Workplace, carry_out
 from shared.auth import KeyRing, create_key, load_keys
@@ -36,7 +37,7 @@ from shared.http import create_app
 from shared.ids import new_id
 from shared.registry.memory import MemoryRegistry
 from shared.settings import Settings
-from shared.tables.curator import LoopSwitch
+from shared.tables.curator import Dataset, LoopSwitch
 from shared.tables.trainer import Outbox, Run
 
 Sessions = sessionmaker[Session]
@@ -111,7 +112,9 @@ def fall_silent(sessions: Sessions, run_id: UUID) -> None:
 
 
 def make_sweeper(sessions: Sessions, enqueue: Callable[[UUID], None]) -> Sweeper:
-    return Sweeper(sessions, enqueue, Patience(timedelta(seconds=60), TIMEOUT), timedelta(seconds=30), "")
+    return Sweeper(
+        sessions, lambda run_id, _: enqueue(run_id), Patience(timedelta(seconds=60), TIMEOUT), timedelta(seconds=30), ""
+    )
 
 
 def refuse(run_id: UUID) -> None:
@@ -356,6 +359,7 @@ def make_workplace(sessions: Sessions, folder: Path, train: Callable[[Job, Watch
         sessions=sessions,
         registry=registry,
         train={"dpo": train},
+        measure=lambda job, points: dict.fromkeys(points, 0.25),
         runs_folder=folder / "runs",
         worker="worker-1",
         code_version="abc123",
@@ -403,6 +407,7 @@ def test_a_run_ends_as_a_version_with_its_lineage_and_one_event(sessions: Sessio
         "training_run_id": str(run.run_id),
         "request_id": str(run.request_id),
         "code_version": "abc123",
+        "anchor_version": "1",
     }
     [announced] = list_announced(sessions)
     assert (announced.outcome, announced.candidate_version, announced.weights_sha256) == ("succeeded", "2", "w" * 64)
@@ -607,3 +612,62 @@ def test_a_running_run_notices_its_cancelling(sessions: Sessions, client: TestCl
     carry_out(run.run_id, workplace)
     assert [event.outcome for event in list_announced(sessions)] == ["cancelled"]
     assert len(workplace.registry.list_versions()) == 1
+
+
+# --- lineage over generations
+
+
+def train_parent(workplace: Workplace, sessions: Sessions, **changes: object) -> Run:
+    run = request(sessions, make_request(**changes))
+    carry_out(run.run_id, workplace)
+    return load_run(sessions, run.run_id)
+
+
+def test_the_anchor_is_carried_from_parent_to_child(sessions: Sessions, tmp_path: Path):
+    workplace = make_workplace(sessions, tmp_path, train_quickly)
+    first = train_parent(workplace, sessions)
+    second = train_parent(workplace, sessions, parent_version=first.candidate_version)
+    version = workplace.registry.load_version(str(second.candidate_version))
+    assert (version.tags["parent_version"], version.tags["anchor_version"]) == ("2", "1")
+
+
+def test_a_candidate_too_far_from_the_anchor_is_not_registered(sessions: Sessions, tmp_path: Path):
+    workplace = make_workplace(sessions, tmp_path, train_quickly)
+    run = request(sessions, make_request())
+    ceiling = {"drift": {"examples": 4, "max_parent_kl": 0.2, "max_anchor_kl": None}}
+    with sessions() as session, session.begin():
+        session.execute(update(Run).where(Run.run_id == run.run_id).values(recipe=run.recipe | ceiling))
+    carry_out(run.run_id, workplace)
+    done = load_run(sessions, run.run_id)
+    assert (done.state, done.candidate_version) == ("failed", None)
+    assert done.reason == "the candidate is 0.25 nats a token from its parent, above drift.max_parent_kl 0.2"
+
+
+def test_replay_asks_the_chain_of_datasets_and_skips_what_was_erased(sessions: Sessions):
+    chain = [
+        ("a", None, ["1"], None),
+        ("b", "a", ["1", "2"], "x"),
+        ("x", None, ["1"], None),
+        ("c", "b", ["1", "3"], None),
+    ]
+    with sessions() as session, session.begin():
+        for name, parent, pairs, replaced_by in [*chain, ("d", "c", ["1", "4"], None)]:
+            erased_at = func.now() if replaced_by else None
+            manifest = {"pair_ids": pairs, "label_ids": [f"label-{name}"]}
+            session.add(
+                Dataset(
+                    dataset_sha256=name,
+                    uri=f"/{name}",
+                    parent_sha256=parent,
+                    manifest=manifest,
+                    erased_at=erased_at,
+                    replaced_by=replaced_by,
+                )
+            )
+    with sessions() as session:
+        found = load_snapshots(session, "d")
+    assert [(one.name, sorted(one.ids)) for one in found] == [
+        ("c", ["1", "3", "label-c"]),
+        ("b", ["1", "label-x"]),
+        ("a", ["1", "label-a"]),
+    ]

@@ -78,6 +78,7 @@ def test_a_killed_workers_run_goes_on_from_its_checkpoint_on_another_worker(trai
     served = Path(version.served_model)
     assert {path.name for path in served.iterdir()} == {
         *(path.name for path in (trainer.home / "parent").iterdir()),
+        "MLmodel",
         "README.md",
         "recipe.json",
     }

@@ -21,8 +21,8 @@ from trl import DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.utils import entropy_from_logits, selective_log_softmax
 
+from services.trainer.adapters.frozen_dataset import weigh_pairs
 from services.trainer.domain.recipe import LossType
-from services.trainer.domain.weights import calculate_pair_weights
 
 
 @dataclass
@@ -79,7 +79,7 @@ class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
             )
         )
         self.refused[dataset_name] = len(dataset) - len(prepared)
-        return prepared.add_column("weight", calculate_pair_weights(prepared["epsilon"]))
+        return prepared.add_column("weight", weigh_pairs(prepared))
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -119,6 +119,7 @@ class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
             right, wrong = self._calculate_losses(kind, chosen_gain, rejected_gain, chosen, scores.lengths)
             per_pair = per_pair + factor * weight * ((1 - epsilon) * right - epsilon * wrong)
         self._record(scores, chosen_gain.detach(), rejected_gain.detach())
+        self._count_tokens(inputs["attention_mask"])
         # The nominal size while training: the short last batch of an epoch must not count its pairs for more.
         loss = per_pair.sum() / (self.args.train_batch_size if self.model.training else len(per_pair))
         return (loss, {}) if return_outputs else loss
@@ -157,6 +158,12 @@ class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
         for name, values in figures.items():
             metrics[name].append(gather(values).mean().item())
         metrics["entropy"].append(scores.entropy)
+
+    def _count_tokens(self, attention_mask: Tensor) -> None:
+        """Tokens that are no padding, prompts too, as TRL's own trainers log them."""
+        if self.model.training:
+            self._total_train_tokens += self.accelerator.gather(attention_mask.sum()).sum().item()
+            self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None: checkpoints are ours alone, and the candidate's lineage is in the registry."""

@@ -7,19 +7,26 @@ from typing import Any
 import pyarrow.parquet as pq
 from datasets import Dataset
 
+from services.trainer.adapters.mixing import FACTOR
 from services.trainer.domain.recipe import SftRows
 from services.trainer.domain.training import TrainingFailed
+from services.trainer.domain.weights import calculate_pair_weights
 
 PAIR_COLUMNS = ("prompt", "chosen", "rejected", "epsilon")
 
 
 def load_pairs(path: Path) -> Dataset:
-    """The pairs of one split: `prompt`, `chosen`, `rejected` and `epsilon`.
+    """The pairs of one split: `prompt`, `chosen`, `rejected` and `epsilon`, and in a mix their `factor`.
 
     Raises:
         TrainingFailed: no such file, or a column is missing.
     """
-    return Dataset.from_list(_load_rows(path, PAIR_COLUMNS))
+    return Dataset.from_list(_load_rows(path, PAIR_COLUMNS, optional=(FACTOR,)))
+
+
+def weigh_pairs(pairs: Dataset) -> list[float]:
+    """What each pair counts. Raises: InvalidRequest."""
+    return calculate_pair_weights(pairs["epsilon"], pairs[FACTOR] if FACTOR in pairs.column_names else None)
 
 
 def load_answers(folder: Path, rows: SftRows) -> Dataset:
@@ -75,11 +82,13 @@ def load_prompts(path: Path) -> Dataset:
     return Dataset.from_list(list(prompts.values()))
 
 
-def _load_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+def _load_rows(path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     if not path.is_file():
         raise TrainingFailed(f"the dataset has no {path.name}")
     names = pq.read_schema(path).names
     if missing := [column for column in columns if column not in names]:
         raise TrainingFailed(f"{path.name} has no column {', '.join(missing)}")
-    rows: list[dict[str, Any]] = pq.read_table(path, columns=list(columns)).to_pylist()
+    rows: list[dict[str, Any]] = pq.read_table(
+        path, columns=[*columns, *(name for name in optional if name in names)]
+    ).to_pylist()
     return rows

@@ -7,7 +7,7 @@ from typing import Any
 from services.trainer.domain.model_card import render_model_card
 from services.trainer.domain.training import Job, Trained
 
-SUMMARY = ("counts", "rules", "label_rules", "left_out")
+SUMMARY = ("counts", "rules", "label_rules", "left_out", "replay")
 """What a card says of the data, out of the dataset's manifest."""
 
 

@@ -8,6 +8,7 @@ from transformers import TrainerCallback
 
 from services.trainer.adapters.checkpoints import save_seconds, sync_folder
 from services.trainer.adapters.learning_rate import count_halvings, halve_learning_rate
+from services.trainer.adapters.memory import PEAK_MEMORY, measure_peak_memory
 from services.trainer.adapters.preference import ValidationPreference
 from services.trainer.adapters.ranks import agree, is_spread, wait_for_all
 from services.trainer.adapters.roll_backs import GoodCheckpoints
@@ -94,7 +95,7 @@ class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untype
             self.interrupted = control.should_save = control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        metrics = _list_figures(logs or {})
+        metrics = {**_list_figures(logs or {}), PEAK_MEMORY: measure_peak_memory()}
         if "train_runtime" in metrics:  # the summary after the last step
             return
         self._watch.on_metrics(state.global_step, metrics)

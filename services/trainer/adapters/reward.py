@@ -18,12 +18,11 @@ from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference, suppress_seqcls_warning
 
 from services.trainer.adapters.candidate import calculate_weights_sha256, make_readable
-from services.trainer.adapters.frozen_dataset import load_pairs
+from services.trainer.adapters.frozen_dataset import load_pairs, weigh_pairs
 from services.trainer.adapters.observer import Observer
 from services.trainer.adapters.policy import choose_adapter, load_tokenizer, merge
 from services.trainer.adapters.running import begin, list_arguments, sum_up, train_through
 from services.trainer.domain.training import Job, Trained, TrainingFailed, Watch
-from services.trainer.domain.weights import calculate_pair_weights
 from shared.errors import InvalidRequest
 
 COLUMNS = ("epsilon", "weight")
@@ -45,7 +44,7 @@ class EpsilonRewardTrainer(RewardTrainer):  # type: ignore[misc]  # trl is untyp
 
     def _prepare_dataset(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
         prepared = super()._prepare_dataset(dataset, *args, **kwargs)
-        return prepared.add_column("weight", calculate_pair_weights(prepared["epsilon"]))
+        return prepared.add_column("weight", weigh_pairs(prepared))
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()

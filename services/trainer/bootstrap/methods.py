@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
+from services.trainer.domain.drift import Point
 from services.trainer.domain.recipe import Method
 from services.trainer.domain.training import Job, Trained, Watch
+from services.trainer.handlers.drift import Measured
 from services.trainer.handlers.fitting import train_fitting
 from services.trainer.handlers.ladder import train_ladder
 
@@ -103,3 +106,18 @@ def _train_here(method: Method, threads: int, job: Job, watch: Watch) -> Trained
 
 METHODS: Mapping[Method, Callable[[int, Job, Watch], Trained]] = {name: partial(_train, name) for name in TRAIN_HERE}
 """Each method as its recipe's parallelism has it."""
+
+
+def measure_here(threads: int, job: Job, points: dict[Point, Path]) -> Measured:
+    from services.trainer.adapters.divergence import measure_kl
+    from services.trainer.adapters.policy import set_threads
+
+    set_threads(threads)
+    lengths = [stage.max_length for stage in job.recipe.stages or (job.recipe,)]
+    return measure_kl(
+        job.candidate,
+        points,
+        job.dataset / "validation.parquet",
+        examples=job.recipe.drift.examples,
+        max_length=max(lengths),
+    )

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +16,18 @@ from services.trainer.handlers.standalone import Order, Say, check_folders, run_
 from shared.errors import InvalidRequest
 
 
-def train_file(file: Path, *, base: Path | None, dataset: Path | None, output: Path, threads: int, say: Say) -> Trained:
-    """Train what the recipe says; `base` and `dataset` go before the recipe's own. Folders are relative to its file.
+def train_file(
+    file: Path,
+    *,
+    base: Path | None,
+    dataset: Path | None,
+    earlier: Sequence[Path] = (),
+    output: Path,
+    threads: int,
+    say: Say,
+) -> Trained:
+    """Train what the recipe says; `base`, `dataset` and `earlier` (snapshots to replay, newest first) go before the
+    recipe's own. Folders are relative to its file.
 
     Raises: what `run_standalone` raises, and NotFound or InvalidRequest for the recipe.
     """
@@ -24,6 +35,10 @@ def train_file(file: Path, *, base: Path | None, dataset: Path | None, output: P
     recipe = msgspec.structs.replace(
         _place_reward_model(file, recipe), stages=tuple(_place_reward_model(file, stage) for stage in recipe.stages)
     )
+    folders = recipe.replay.folders
+    if earlier or folders:
+        placed = tuple(str(folder.resolve()) for folder in earlier or [file.parent / name for name in folders or ()])
+        recipe = msgspec.structs.replace(recipe, replay=msgspec.structs.replace(recipe.replay, folders=placed))
     order = Order(
         recipe,
         base or _resolve(file, recipe.base, "base"),

@@ -20,10 +20,10 @@ from celery import signals
 from celery.worker import state
 
 from services.trainer.adapters.code_version import load_code_version
-from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS
+from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS, measure_here
 from services.trainer.handlers.training import Workplace, carry_out
 from services.trainer.settings import TrainerSettings
-from services.trainer.tasks import register_train, training_queue
+from services.trainer.tasks import list_queues, register_train
 from shared.celery_app import create_celery
 from shared.db import check_database, connect, make_session_factory
 from shared.http import create_app
@@ -51,7 +51,7 @@ def run_worker() -> None:
     worker = celery.Worker(
         pool="prefork",
         concurrency=1,
-        queues=[training_queue(settings)],
+        queues=list_queues(settings, trainer.devices),
         hostname=f"trainer-{os.getpid()}@{socket.gethostname()}",
         quiet=True,
         loglevel=settings.log_level,
@@ -114,6 +114,7 @@ def carry_out_in_child(settings: Settings, trainer: TrainerSettings, run_id: UUI
         sessions=make_session_factory(engine),
         registry=MlflowRegistry(settings.mlflow_tracking_uri, settings.family),
         train={name: partial(train, trainer.threads) for name, train in METHODS.items()},
+        measure=partial(measure_here, trainer.threads),
         runs_folder=settings.home.absolute() / "runs",
         worker=f"{socket.gethostname()}:{os.getpid()}",
         code_version=load_code_version(),

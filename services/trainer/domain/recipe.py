@@ -11,9 +11,11 @@ import msgspec
 from msgspec import Meta
 
 from services.trainer.domain.budget import Budget, find_budget_errors
+from services.trainer.domain.drift import Drift
 from services.trainer.domain.guard_limits import Guards
 from services.trainer.domain.parallelism import Parallelism, assess_parallelism
-from services.trainer.domain.recipe_part import Part, PositiveFloat, PositiveInt, Share
+from services.trainer.domain.recipe_part import DeviceKind, Part, PositiveFloat, PositiveInt, Share
+from services.trainer.domain.replay import Replay
 from shared.errors import FieldError, InvalidRequest
 
 LossType = Literal["sigmoid", "ipo", "sft"]
@@ -87,6 +89,10 @@ class Recipe(Part, frozen=True, kw_only=True):
     guards: Guards = Guards()
     parallelism: Parallelism = Parallelism()
     budget: Budget = Budget()
+    device: DeviceKind | None = None
+    """The kind of device that a worker must have. None: any worker will do."""
+    replay: Replay = Replay()
+    drift: Drift = Drift()
     stages: "tuple[Recipe, ...]" = ()
     """For `ladder`: recipes of their own, each trained from the chat model of the one before it."""
 
@@ -156,7 +162,8 @@ METHOD_FIELDS: dict[str, tuple[Method, ...]] = {
 """Fields that only some methods use. Another method's recipe may hold their defaults, as a stored one does."""
 
 
-LADDER_FIELDS = ("name", "method", "max_steps", "base", "dataset", "stages")
+OF_LADDER_ALONE = ("base", "dataset", "device", "replay", "drift")
+LADDER_FIELDS = ("name", "method", "max_steps", "stages", *OF_LADDER_ALONE)
 
 
 def _find_contradictions(recipe: Recipe) -> list[FieldError]:
@@ -172,13 +179,13 @@ def _find_contradictions(recipe: Recipe) -> list[FieldError]:
         errors.append(FieldError("stages", "the last stage must train a chat model"))
     if recipe.max_steps != max(sum(stage.max_steps for stage in recipe.stages), 1):
         errors.append(FieldError("max_steps", "not the sum of the stages' steps; a ladder needs none"))
-    has_reward_model = False
+    has_reward_model, untouched = False, Recipe(name="none", method="sft", max_steps=1)
     for index, stage in enumerate(recipe.stages):
         found = _find_method_errors(stage, has_reward_model=has_reward_model)
         found += [
             FieldError(name, "not used by a stage, only by the ladder")
-            for name in ("base", "dataset")
-            if getattr(stage, name) is not None
+            for name in OF_LADDER_ALONE
+            if getattr(stage, name) != getattr(untouched, name)
         ]
         if stage.method == "ladder":
             found.append(FieldError("method", "a stage is no ladder"))
@@ -201,6 +208,9 @@ def _find_method_errors(recipe: Recipe, *, has_reward_model: bool = False) -> li
         errors.append(FieldError("loss_weights", f"needs one weight for each of {len(recipe.loss_type)} loss types"))
     errors += find_budget_errors(recipe.budget)
     errors += assess_parallelism(recipe.parallelism, recipe.method)
+    if recipe.replay.rule_weights is not None and recipe.method not in ("dpo", "reward"):
+        message = f"not used by the method {recipe.method}, only by dpo, reward"
+        errors.append(FieldError("replay.rule_weights", message))
     if recipe.method == "kto" and recipe.batch_size < 2:
         errors.append(FieldError("batch_size", "kto compares the answers of a batch, so it needs at least 2"))
     return errors + (_find_sampling_errors(recipe, has_reward_model) if recipe.method in ("rloo", "ppo") else [])

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
+DeviceKind = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,39}$")]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from services.trainer.domain import drift, replay
 from services.trainer.domain.recipe import Recipe
 from services.trainer.domain.recipe_part import Part
 
@@ -53,6 +54,7 @@ REASONS = {
     "logging_steps": "guards judge what is logged: every step",
     "eval_steps": "measuring the validation split costs time that short runs rather spend on training; `rloo` and "
     "`ppo` measure there how often people's choice is the likelier answer",
+    "device": "most deployments have one kind of worker; name a kind (`gpu`, `h100`) that some worker's settings name",
     "stages": "one method is enough for most; RLOO and PPO need a reward model, and DPO may follow SFT",
     "budget.max_minutes": "the number of steps bounds a run already; set it where slowness must not hold the queue",
     "budget.max_cost": "see max_minutes",
@@ -76,6 +78,9 @@ REASONS = {
     "guards.eval_patience": "measured every eval_steps; five without a new best are overfitting rather than noise",
     "guards.patience": "one saturated batch is luck; five in a row are not",
 }
+
+
+REASONS |= replay.REASONS | drift.REASONS
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,8 @@ def describe_type(kind: Any) -> str:
         return " | ".join(describe_type(argument) for argument in arguments)
     if origin is tuple:
         return f"list of ({describe_type(arguments[0])})"
+    if origin is dict:
+        return f"a {describe_type(arguments[1])} by rule"
     return {int: "whole number", float: "number", str: "text", type(None): "null"}[kind]
 
 

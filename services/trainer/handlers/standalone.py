@@ -14,6 +14,7 @@ from services.trainer.domain.progress import calculate_seconds_left
 from services.trainer.domain.recipe import Recipe, calculate_recipe_sha256, dump_recipe
 from services.trainer.domain.training import Interrupted, Job, Train, Trained
 from services.trainer.domain.verdict import Metrics
+from services.trainer.handlers.mixing import mix_folders
 from shared.errors import Conflict, InvalidRequest
 
 FIGURES = {
@@ -63,8 +64,13 @@ def run_standalone(order: Order, train: Train, say: Say, stop: threading.Event) 
     resume_from = find_newest(attempts, below_token=token)
     if resume_from:
         say(f"going on from {resume_from.name}")
-    job = Job(order.recipe, order.base, order.dataset, attempts / str(token), resume_from, order.output / "candidate")
-    job.checkpoints.mkdir()
+    attempt, dataset = attempts / str(token), order.dataset
+    attempt.mkdir()
+    if order.recipe.replay.is_asked_for:
+        mixed = mix_folders(order.recipe, order.dataset, attempt)
+        dataset, identity = mixed.dataset, identity | {"replay": mixed.summary}
+        say(f"replay: {json.dumps(mixed.summary)}")
+    job = Job(order.recipe, order.base, dataset, attempt, resume_from, order.output / "candidate")
     with (order.output / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
         trained = train(job, TerminalWatch(say, stop, lambda line: print(json.dumps(line), file=metrics, flush=True)))
     _write_run(order.output, identity | {"result": asdict(trained)})

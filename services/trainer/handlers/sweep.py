@@ -21,7 +21,8 @@ class Sweeper:
     """Enqueues, closes and announces again; also the first enqueueing of a run, after its transaction committed."""
 
     sessions: SessionFactory
-    enqueue: Callable[[UUID], None]
+    enqueue: Callable[[UUID, str | None], None]
+    """With the kind of device that the run asks for."""
     patience: Patience
     announce_again_after: timedelta
     topic_prefix: str
@@ -45,7 +46,7 @@ class Sweeper:
     def _enqueue(self, run: Run) -> None:
         with self.sessions() as session, session.begin():
             repository.mark_enqueued(session, run.run_id, repository.load_now(session))
-            self.enqueue(run.run_id)
+            self.enqueue(run.run_id, run.recipe.get("device"))
         metrics.SWEPT.labels("enqueued").inc()
         logger.info("run_enqueued", run_id=str(run.run_id), state=run.state, attempts=run.fencing_token)
 
@@ -81,5 +82,8 @@ def export_runs(runs: Sequence[Run], counts: dict[str, int], guarded: dict[str, 
     metrics.MARGIN.set(progress.get("margin") or 0.0)
     metrics.SECONDS_LEFT.set(progress.get("seconds_left") or 0.0)
     metrics.STEPS_PER_SECOND.set(progress.get("steps_per_second") or 0.0)
-    kl = progress.get("kl")
-    metrics.KL.set(float("nan") if kl is None else kl)
+    metrics.TOKENS_PER_SECOND.set(progress.get("tokens_per_second") or 0.0)
+    metrics.PEAK_MEMORY.set((progress.get("peak_memory_gib") or 0.0) * 2**30)
+    for gauge, name in ((metrics.KL, "kl"), (metrics.REWARD, "reward")):
+        newest = progress.get(name)
+        gauge.set(float("nan") if newest is None else newest)

@@ -1,5 +1,6 @@
 """A run is carried out: claimed, trained, registered, announced."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,13 +15,17 @@ import structlog
 
 from services.trainer import repository
 from services.trainer.adapters.checkpoints import delete_folder, find_newest, mark_complete
+from services.trainer.adapters.environment import save_environment
 from services.trainer.adapters.model_card import save_model_card
+from services.trainer.adapters.signature import save_signature
 from services.trainer.domain.progress import calculate_seconds_left
-from services.trainer.domain.recipe import parse_recipe
+from services.trainer.domain.recipe import Recipe, parse_recipe
 from services.trainer.domain.training import Interrupted, Job, Train, Trained
 from services.trainer.domain.verdict import Metrics
 from services.trainer.handlers.announce import finish_run
 from services.trainer.handlers.claim import Claim
+from services.trainer.handlers.drift import Measure, find_anchor, measure_drift
+from services.trainer.handlers.mixing import load_snapshots, mix_inside_loop
 from shared.db import SessionFactory, is_transient
 from shared.errors import HeliotropeError, StaleClaim
 from shared.registry import ModelRegistry, ModelVersion
@@ -37,6 +42,8 @@ class Workplace:
     registry: ModelRegistry
     train: Mapping[str, Train]
     """The methods, by name."""
+    measure: Measure
+    """A candidate's KL to other checkpoints."""
     runs_folder: Path
     worker: str
     code_version: str
@@ -94,23 +101,31 @@ def _train_and_register(run: Run, claim: Claim, workplace: Workplace) -> None:
         held.mlflow_run_id = mlflow_run_id
     registry.log_params(mlflow_run_id, _list_params(run))
     registry.log_dataset(mlflow_run_id, run.dataset_sha256, run.dataset_uri)
+    recipe, attempt = parse_recipe(run.recipe), folder / str(run.fencing_token)
+    parent = registry.load_version(run.parent_version)
     job = Job(
-        recipe=parse_recipe(run.recipe),
-        parent=Path(registry.load_version(run.parent_version).served_model),
-        dataset=locate(run.dataset_uri),
-        checkpoints=folder / str(run.fencing_token),
+        recipe=recipe,
+        parent=Path(parent.served_model),
+        dataset=_prepare_dataset(run, recipe, attempt, mlflow_run_id, workplace),
+        checkpoints=attempt,
         resume_from=find_newest(folder, below_token=run.fencing_token),
-        candidate=folder / str(run.fencing_token) / "candidate",
+        candidate=attempt / "candidate",
     )
     logger.info("training_started", resume_from=job.resume_from and job.resume_from.name, recipe=job.recipe.name)
     watch = RunWatch(claim, registry, mlflow_run_id, workplace.stop)
     trained = workplace.train[job.recipe.method](job, watch)
     logger.info("training_ended", steps=trained.steps, words=trained.words, refused_pairs=trained.refused)
+    watch.on_phase("measuring")
+    moved = {f"kl_to_{point}": kl for point, kl in measure_drift(job, parent, registry, workplace.measure).items()}
+    watch.on_metrics(trained.steps, moved)
     watch.on_phase("registering")
-    save_model_card(job, run.recipe, trained, _list_lineage(run, trained, workplace))
+    lineage = _list_lineage(run, trained, workplace) | {"anchor_version": find_anchor(parent)}
+    save_model_card(job, run.recipe, trained, lineage | {name: f"{kl:.4f}" for name, kl in moved.items()})
+    save_signature(job.candidate)
+    registry.log_folder(mlflow_run_id, save_environment(attempt / "environment"), "environment")
     source = registry.log_folder(mlflow_run_id, job.candidate, f"attempt-{run.fencing_token}/model")
     with claim.ending() as (session, held):
-        version = _register(held, trained, source, mlflow_run_id, workplace)
+        version = _register(held, lineage | {"served_model": source}, mlflow_run_id, workplace)
         held.candidate_version = version.version
         held.weights_sha256 = version.tags.get("weights_sha256", trained.weights_sha256)
         held.progress = watch.progress | {"phase": "done", "seconds_left": 0.0}
@@ -118,13 +133,24 @@ def _train_and_register(run: Run, claim: Claim, workplace: Workplace) -> None:
     logger.info("run_succeeded", candidate_version=version.version, weights_sha256=held.weights_sha256)
 
 
-def _register(run: Run, trained: Trained, source: str, mlflow_run_id: str, workplace: Workplace) -> ModelVersion:
+def _prepare_dataset(run: Run, recipe: Recipe, attempt: Path, mlflow_run_id: str, workplace: Workplace) -> Path:
+    dataset = locate(run.dataset_uri)
+    if not recipe.replay.is_asked_for:
+        return dataset
+    with workplace.sessions() as session:
+        earlier = load_snapshots(session, run.dataset_sha256)
+    mixed = mix_inside_loop(recipe, dataset, earlier, attempt)
+    params = {f"replay.of_{name}": json.dumps(content) for name, content in mixed.summary.items()}
+    workplace.registry.log_params(mlflow_run_id, params)
+    return mixed.dataset
+
+
+def _register(run: Run, tags: dict[str, str], mlflow_run_id: str, workplace: Workplace) -> ModelVersion:
     """The candidate's version: the one that an earlier attempt registered before it died, else a new one."""
     found = workplace.registry.find_version("training_run_id", str(run.run_id))
     if found is not None:
         return found
-    tags = {"served_model": source} | _list_lineage(run, trained, workplace)
-    return workplace.registry.register(source, mlflow_run_id, tags)
+    return workplace.registry.register(tags["served_model"], mlflow_run_id, tags)
 
 
 def _list_lineage(run: Run, trained: Trained, workplace: Workplace) -> dict[str, str]:
@@ -207,6 +233,7 @@ class RunWatch:
         self._stop = stop
         self._clock = clock
         self._first: tuple[int, float] | None = None
+        self._first_tokens: tuple[float, float] | None = None
         self.progress: dict[str, Any] = {}
 
     @property
@@ -243,7 +270,15 @@ class RunWatch:
         self._claim.check()
         if "loss" in metrics:
             kl = metrics.get("kl", metrics.get("objective/kl"))
-            self._report(loss=_finite(metrics["loss"]), margin=_finite(metrics.get("rewards/margins")), kl=_finite(kl))
+            reward = metrics.get("reward", metrics.get("objective/scores"))
+            self._report(
+                loss=_finite(metrics["loss"]),
+                margin=_finite(metrics.get("rewards/margins")),
+                kl=_finite(kl),
+                reward=_finite(reward),
+                peak_memory_gib=metrics.get("peak_memory_bytes", 0.0) / 2**30 or None,
+                tokens_per_second=self._calculate_token_rate(metrics.get("num_tokens")),
+            )
         for action in ("finish", "stop"):
             if f"guards/{action}" in metrics:
                 self._report(guard=action)
@@ -251,6 +286,15 @@ class RunWatch:
             self._registry.log_metrics(self._mlflow_run_id, metrics, step)
         except Exception as error:
             logger.warning("metrics_not_logged", step=step, error=repr(error))
+
+    def _calculate_token_rate(self, tokens: float | None) -> float | None:
+        """Since this attempt's first logged step."""
+        if tokens is None:
+            return None
+        now = self._clock()
+        self._first_tokens = self._first_tokens or (tokens, now)
+        counted, began = self._first_tokens
+        return (tokens - counted) / (now - began) if now > began else None
 
     def on_checkpoint(self, checkpoint: Path) -> None:
         with self._claim.locked():

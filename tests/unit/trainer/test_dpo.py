@@ -169,6 +169,9 @@ def test_a_run_makes_a_loadable_candidate_that_prefers_the_chosen_answers(tmp_pa
     assert (trained.steps, trained.pairs, trained.refused) == (6, 24, 0)
     assert watch.steps == [1, 2, 3, 4, 5, 6]
     assert watch.metrics[-1][1]["eval_rewards/accuracies"] == 1.0
+    steps = [metrics for _, metrics in watch.metrics if "loss" in metrics]
+    assert 0 < steps[0]["num_tokens"] < steps[-1]["num_tokens"]
+    assert steps[-1]["peak_memory_bytes"] > 1e6
     model = AutoModelForCausalLM.from_pretrained(job.candidate)
     before = AutoModelForCausalLM.from_pretrained(parent)
     changed = [name for name, value in model.state_dict().items() if not torch.equal(value, before.state_dict()[name])]

@@ -1,0 +1,50 @@
+"""What a run inside the loop shows of itself while it trains."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from services.trainer import metrics
+from services.trainer.handlers.claim import Claim
+from services.trainer.handlers.sweep import export_runs
+from services.trainer.handlers.training import RunWatch
+from shared.registry.memory import MemoryRegistry
+from shared.tables.trainer import Run
+
+
+def make_watch(folder: Path, clock: Callable[[], float]) -> RunWatch:
+    registry = MemoryRegistry(folder)
+    run_id = registry.start_run("train", {})
+    claim = cast(Claim, SimpleNamespace(report=lambda **_: None, check=lambda: None))
+    return RunWatch(claim, registry, run_id, threading.Event(), clock)
+
+
+def show(progress: dict[str, Any]) -> None:
+    export_runs([Run(state="running", progress=progress)], {}, {})
+
+
+def test_tokens_a_second_count_from_the_attempts_first_logged_step(tmp_path: Path):
+    times = iter([100.0, 102.0, 104.0])
+    watch = make_watch(tmp_path, lambda: next(times))
+    watch.on_metrics(1, {"loss": 1.0, "num_tokens": 500.0})
+    assert watch.progress["tokens_per_second"] is None
+    watch.on_metrics(2, {"loss": 1.0, "num_tokens": 900.0})
+    watch.on_metrics(3, {"loss": 1.0, "num_tokens": 1700.0})
+    assert watch.progress["tokens_per_second"] == pytest.approx(300.0)
+
+
+def test_reward_kl_and_memory_reach_the_gauges(tmp_path: Path):
+    watch = make_watch(tmp_path, lambda: 0.0)
+    watch.on_metrics(1, {"loss": 1.0, "reward": 0.7, "kl": 0.02, "peak_memory_bytes": 3 * 2.0**30})
+    assert watch.progress["peak_memory_gib"] == 3.0
+    show(watch.progress)
+    assert metrics.REWARD._value.get() == 0.7
+    assert metrics.KL._value.get() == 0.02
+    assert metrics.PEAK_MEMORY._value.get() == 3 * 2.0**30
+    show({})
+    assert metrics.PEAK_MEMORY._value.get() == 0.0
+    assert str(metrics.REWARD._value.get()) == "nan"
