@@ -47,6 +47,24 @@ def check(file: RecipeFile) -> None:
 
 
 @app.command()
+def plan(
+    file: RecipeFile,
+    base: Folder = None,
+    devices: Annotated[int, typer.Option(min=0, help="GPUs to plan for; 0: what this machine has.")] = 0,
+    memory_gib: Annotated[float, typer.Option(min=0.1, help="Free memory of each of these GPUs.")] = 80.0,
+) -> None:
+    """Estimate a run's memory on each device, and what `strategy: auto` would choose. Status 1: it does not fit."""
+    from services.trainer.bootstrap.standalone import plan_file
+
+    with clear_errors():
+        lines, fits = plan_file(file, base=base, gpus=devices, memory_gib=memory_gib)
+    for line in lines:
+        console.print(line, markup=False)
+    if not fits:
+        raise typer.Exit(1)
+
+
+@app.command()
 def reference() -> None:
     """Every field with what is allowed, its default and the reason for it: docs/recipes.md."""
     from services.trainer.domain.recipe_reference import render_reference

@@ -71,6 +71,7 @@ def load_weights(folder: Path) -> dict[str, Any]:
     ("strategy", "tuning", "wrapper", "weights_divided_by", "state_divided_by"),
     [
         ("ddp", "lora", "DistributedDataParallel", 1, 1),
+        ("fsdp2", "full", "FSDPLlamaForCausalLM", 2, 2),
         pytest.param("zero2", "full", "DeepSpeedEngine", 1, 2, marks=needs_compiler),
         pytest.param("zero3", "full", "DeepSpeedEngine", 2, 2, marks=needs_compiler),
     ],

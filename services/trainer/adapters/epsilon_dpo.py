@@ -79,11 +79,18 @@ class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
             )
         )
         self.refused[dataset_name] = len(dataset) - len(prepared)
+        lengths = [
+            min(len(pair["prompt_ids"]) + max(len(pair["chosen_ids"]), len(pair["rejected_ids"])), limit)
+            for pair in prepared
+        ]
+        prepared = prepared.add_column("length", lengths)  # what batches are grouped by
         return prepared.add_column("weight", weigh_pairs(prepared))
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        self._signature_columns: list[str] = list(dict.fromkeys([*self._signature_columns, "epsilon", "weight"]))
+        self._signature_columns: list[str] = list(
+            dict.fromkeys([*self._signature_columns, "epsilon", "weight", "length"])
+        )
 
     def _score(self, model: Any, inputs: dict[str, Tensor]) -> Scores:
         """Score the answers; logits are made for the columns from the first answer's start on, not for the prompts."""
@@ -103,6 +110,8 @@ class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         self._before_reference()
+        if self.is_fsdp_enabled:  # on a GPU the model is moved there only as it is divided
+            self.model.to(self.accelerator.device)
         policy = self.accelerator.unwrap_model(self.model)  # before the first step a whole model is its own reference
         parent = policy.disable_adapter() if isinstance(policy, PeftModel) else nullcontext()
         with torch.no_grad(), self.accelerator.autocast(), parent:

@@ -6,8 +6,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from accelerate import PartialState
+from accelerate import FullyShardedDataParallelPlugin, PartialState
+from accelerate.utils import DistributedType
 from datasets import Dataset, load_from_disk
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from transformers import TrainerCallback
 
@@ -49,6 +52,27 @@ def share(rows: Dataset, folder: Path) -> Dataset:
     return load_from_disk(folder)
 
 
+def take_up_fsdp(trainer: Any) -> None:
+    """On a CPU accelerate leaves the FSDP that it was told of aside and trains under DDP; its own FSDP2 code works
+    there once its state says so. On a GPU, where it took it up when the trainer was made, nothing is changed."""
+    if trainer.is_fsdp_enabled:
+        return
+    state = trainer.accelerator.state
+    state.distributed_type = DistributedType.FSDP
+    state.fsdp_plugin = FullyShardedDataParallelPlugin(**trainer.args.fsdp_plugin_args)
+    trainer.is_fsdp_enabled = True
+
+
+def put_together(model: Any) -> dict[str, Any]:
+    """The whole weights of a model that FSDP2 divided, on the first process and in the host's memory; one at a time."""
+    whole: dict[str, Any] = {}
+    for name, weight in model.state_dict().items():
+        weight = weight.full_tensor() if isinstance(weight, DTensor) else weight
+        if is_first():
+            whole[name] = weight.cpu()
+    return whole
+
+
 class EngagementCheck(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
     """Ends a run whose strategy was not taken up: libraries fall back in silence. Records what each process holds."""
 
@@ -60,7 +84,10 @@ class EngagementCheck(TrainerCallback):  # type: ignore[misc]  # transformers is
         wrapped, wanted = self._trainer.model_wrapped, self._parallelism
         found = type(wrapped).__name__
         stage = ZERO_STAGES.get(wanted.strategy)
-        if stage is None:
+        if wanted.strategy == "fsdp2":
+            divided = [parameter for parameter in wrapped.parameters() if isinstance(parameter, DTensor)]
+            engaged = isinstance(wrapped, FSDPModule) and len(divided) == len(list(wrapped.parameters()))
+        elif stage is None:
             engaged = isinstance(wrapped, DistributedDataParallel)
         else:
             engaged = found == "DeepSpeedEngine" and wrapped.zero_optimization_stage() == stage
@@ -79,6 +106,7 @@ class EngagementCheck(TrainerCallback):  # type: ignore[misc]  # transformers is
         own = {
             "parameters": sum(_count_held(parameter) for parameter in wrapped.parameters()),
             "optimizer_state": count_state(self._trainer.optimizer),
+            "peak_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
         }
         everyone: list[Any] = [None] * dist.get_world_size()
         dist.all_gather_object(everyone, own)
@@ -88,7 +116,9 @@ class EngagementCheck(TrainerCallback):  # type: ignore[misc]  # transformers is
 
 
 def _count_held(parameter: Any) -> int:
-    """Elements of the parameter on this process; under ZeRO-3 its shard."""
+    """Elements of the parameter on this process; under ZeRO-3 and FSDP2 its shard."""
+    if isinstance(parameter, DTensor):
+        return int(parameter.to_local().numel())
     shard = getattr(parameter, "ds_tensor", None)
     return int(parameter.numel() if shard is None else shard.numel())
 
@@ -98,4 +128,4 @@ def count_state(optimizer: Any) -> int:
     while hasattr(optimizer, "optimizer"):  # accelerate's and DeepSpeed's wrappers
         optimizer = optimizer.optimizer
     tensors = (value for state in optimizer.state.values() for value in state.values())
-    return sum(tensor.numel() for tensor in tensors if torch.is_tensor(tensor) and tensor.dim())
+    return sum(_count_held(tensor) for tensor in tensors if torch.is_tensor(tensor) and tensor.dim())

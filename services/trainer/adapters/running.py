@@ -15,8 +15,8 @@ from services.trainer.adapters.candidate import save_candidate
 from services.trainer.adapters.checkpoints import load_seconds
 from services.trainer.adapters.observer import Observer
 from services.trainer.adapters.policy import choose_adapter, load_policy, merge
-from services.trainer.adapters.ranks import EngagementCheck, is_first, wait_for_all
-from services.trainer.domain.parallelism import build_deepspeed_config
+from services.trainer.adapters.ranks import EngagementCheck, is_first, put_together, take_up_fsdp, wait_for_all
+from services.trainer.domain.parallelism import build_deepspeed_config, build_fsdp_config
 from services.trainer.domain.recipe import Recipe
 from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed, Watch
 
@@ -29,7 +29,13 @@ def begin(job: Job, watch: Watch) -> None:
 
 
 def list_arguments(recipe: Recipe, checkpoints: Path) -> dict[str, Any]:
-    """The arguments that all of TRL's configurations share, with nothing that matters left to their defaults."""
+    """The arguments that all of TRL's configurations share, with nothing that matters left to their defaults.
+
+    Raises:
+        TrainingFailed: the recipe wants what this machine cannot do.
+    """
+    if recipe.precision == "fp16" and not torch.cuda.is_available():
+        raise TrainingFailed("precision: fp16 needs a GPU; on a CPU use fp32 or bf16")
     arguments = {
         "output_dir": str(checkpoints),
         "max_steps": recipe.max_steps,
@@ -42,8 +48,10 @@ def list_arguments(recipe: Recipe, checkpoints: Path) -> dict[str, Any]:
         "per_device_eval_batch_size": recipe.batch_size,
         "gradient_accumulation_steps": recipe.gradient_accumulation_steps,
         "bf16": recipe.precision == "bf16",
+        "fp16": recipe.precision == "fp16",
         "use_cpu": not torch.cuda.is_available(),
-        "activation_checkpointing": False,
+        "activation_checkpointing": recipe.activation_checkpointing,
+        "activation_checkpointing_kwargs": {"use_reentrant": False},
         "seed": recipe.seed,
         "data_seed": recipe.seed,
         "save_steps": recipe.save_steps,
@@ -56,6 +64,8 @@ def list_arguments(recipe: Recipe, checkpoints: Path) -> dict[str, Any]:
         "disable_tqdm": True,
         "report_to": "none",
     }
+    if recipe.length_grouped:  # else the method's own: kto needs its rows in order
+        arguments["train_sampling_strategy"] = "group_by_length"
     return arguments | _list_parallel_arguments(recipe)
 
 
@@ -67,6 +77,9 @@ def _list_parallel_arguments(recipe: Recipe) -> dict[str, Any]:
         arguments["ddp_backend"] = "gloo"
     if (deepspeed := build_deepspeed_config(recipe.parallelism)) is not None:
         arguments |= {"deepspeed": deepspeed, "optim": "adamw_torch"}
+    fsdp = build_fsdp_config(recipe.parallelism, activation_checkpointing=recipe.activation_checkpointing)
+    if fsdp is not None:
+        arguments |= {"fsdp": True, "fsdp_config": fsdp, "activation_checkpointing": False}
     return arguments
 
 
@@ -81,6 +94,8 @@ def train_through(job: Job, watch: Watch, trainer: Any, observer: Observer) -> N
         StaleClaim: from the watch.
     """
     trainer.remove_callback(PrinterCallback)
+    if job.recipe.parallelism.strategy == "fsdp2":
+        take_up_fsdp(trainer)
     if job.recipe.parallelism.is_spread:
         trainer.add_callback(EngagementCheck(job.recipe.parallelism, trainer))
     if job.resume_from:
@@ -141,7 +156,10 @@ def save_policy(job: Job, watch: Watch, trainer: Any, observer: Observer, *, ref
 
 def gather(job: Job, trainer: Any) -> Any:
     """The whole model, put together on the first process from what each holds. Every process takes part."""
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if job.recipe.parallelism.strategy == "fsdp2":
+        weights = put_together(trainer.model_wrapped)
+    else:
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if not is_first():
         return None
     unset_hf_deepspeed_config()  # or the empty model would be divided among the processes as it is made

@@ -1,15 +1,21 @@
 """The training methods by name. Each imports torch only when it is called, once the run is claimed."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import structlog
+
 from services.trainer.domain.drift import Point
+from services.trainer.domain.planner import apply_plan, describe_plan, plan_run
 from services.trainer.domain.recipe import Method
 from services.trainer.domain.training import Job, Trained, Watch
 from services.trainer.handlers.drift import Measured
 from services.trainer.handlers.fitting import train_fitting
 from services.trainer.handlers.ladder import train_ladder
+
+logger = structlog.get_logger(__name__)
 
 # Models are folders on disk: nothing here may look for them elsewhere. MLflow's own retries take minutes by default.
 ENVIRONMENT = {
@@ -89,6 +95,8 @@ TRAIN_HERE: Mapping[Method, Callable[[int, Job, Watch], Trained]] = {
 def _train(method: Method, threads: int, job: Job, watch: Watch) -> Trained:
     if method == "ladder":  # its stages come back here
         return train_with_ladder(threads, job, watch)
+    if job.recipe.parallelism.strategy == "auto":
+        job = choose_strategy(job)
     if not job.recipe.parallelism.is_spread:
         return train_fitting(partial(_train_here, method, threads), job, watch)
     from services.trainer.adapters.launching import launch
@@ -102,6 +110,16 @@ def _train_here(method: Method, threads: int, job: Job, watch: Watch) -> Trained
     job.checkpoints.mkdir(parents=True, exist_ok=True)
     with explain_shortages(job.checkpoints):
         return TRAIN_HERE[method](threads, job, watch)
+
+
+def choose_strategy(job: Job) -> Job:
+    """The job with what the planner chose for this machine in place of `auto`."""
+    from services.trainer.adapters.machine import find_devices, read_model_size
+
+    devices = find_devices()
+    chosen = plan_run(job.recipe, read_model_size(job.parent), devices)[-1]
+    logger.info("run_planned", plan=describe_plan(chosen, devices), fits=chosen.fits)
+    return replace(job, recipe=apply_plan(job.recipe, chosen))
 
 
 METHODS: Mapping[Method, Callable[[int, Job, Watch], Trained]] = {name: partial(_train, name) for name in TRAIN_HERE}

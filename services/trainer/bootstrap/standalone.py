@@ -8,8 +8,10 @@ from pathlib import Path
 
 import msgspec
 
+from services.trainer.adapters.machine import find_devices, read_model_size
 from services.trainer.adapters.recipes import load_recipe_file
 from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS
+from services.trainer.domain.planner import GIB, Devices, count_trainable, describe_plan, plan_run
 from services.trainer.domain.recipe import Recipe
 from services.trainer.domain.training import Trained
 from services.trainer.handlers.standalone import Order, Say, check_folders, run_standalone, stop_on_interrupt
@@ -51,6 +53,24 @@ def train_file(
     stop = threading.Event()
     stop_on_interrupt(stop)
     return run_standalone(order, partial(METHODS[recipe.method], threads), say, stop)
+
+
+def plan_file(file: Path, *, base: Path | None, gpus: int, memory_gib: float) -> tuple[list[str], bool]:
+    """What the planner says of the recipe, a stage after another, and whether all of it fits. `gpus` 0: this machine's.
+
+    Raises:
+        NotFound, InvalidRequest: the recipe or its base cannot be used.
+    """
+    recipe = load_recipe_file(file)
+    model = read_model_size(base or _resolve(file, recipe.base, "base"))
+    devices = Devices("gpu", gpus, int(memory_gib * GIB)) if gpus else find_devices()
+    lines, fits = [f"{model.parameters / 1e6:.1f}M parameters; {devices.count} x {devices.kind}"], True
+    for stage in recipe.stages or (recipe,):
+        lines.append(f"{stage.name} ({stage.method}, {count_trainable(stage, model) / 1e6:.1f}M trained):")
+        plans = plan_run(stage, model, devices)
+        lines += [f"  {line}" for plan in plans for line in describe_plan(plan, devices)]
+        fits &= plans[-1].fits
+    return lines, fits
 
 
 def _resolve(file: Path, folder: str | None, name: str) -> Path:

@@ -80,7 +80,12 @@ class Recipe(Part, frozen=True, kw_only=True):
     tuning: Literal["lora", "full"] = "lora"
     """Train an adapter and merge it, or all weights."""
     lora: Lora = Lora()
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the arithmetic; `fp16`, on GPUs only, scales the loss against underflow."""
+    activation_checkpointing: bool = False
+    """Compute each layer's activations again on the way back instead of keeping them."""
+    length_grouped: bool = False
+    """Batches of rows of like length, with less padding."""
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     save_steps: PositiveInt = 10
     logging_steps: PositiveInt = 1
@@ -158,6 +163,8 @@ METHOD_FIELDS: dict[str, tuple[Method, ...]] = {
     "sampling": ("rloo", "ppo"),
     "eval_steps": ("sft", "dpo", "kto", "reward", "rloo", "ppo"),
     "stages": ("ladder",),
+    "activation_checkpointing": ("sft", "dpo", "kto", "reward", "rloo"),
+    "length_grouped": ("sft", "dpo"),
 }
 """Fields that only some methods use. Another method's recipe may hold their defaults, as a stored one does."""
 

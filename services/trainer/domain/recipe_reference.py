@@ -59,8 +59,10 @@ REASONS = {
     "budget.max_minutes": "the number of steps bounds a run already; set it where slowness must not hold the queue",
     "budget.max_cost": "see max_minutes",
     "budget.cost_per_device_hour": "only you know what your devices cost",
+    "activation_checkpointing": "a third more computing for most of the activations' memory: only when it does not fit",
+    "length_grouped": "rows come in an order of chance; grouped, a batch holds less padding but similar rows",
     "parallelism.strategy": "a small model on one device needs no other; zero2 when the optimizer's state does not fit "
-    "beside the weights, zero3 when the weights themselves do not",
+    "beside the weights, zero3 or fsdp2 when the weights themselves do not; auto would depend on the machine",
     "parallelism.processes": "one device; a step's batch grows with the number",
     "parallelism.offload": "the host's memory is slower than the device's: only when the model does not fit otherwise",
     "guards.max_gradient_norm": "only an explosion is meant: clipping takes care of what is merely large",
@@ -121,7 +123,7 @@ def describe_type(kind: Any) -> str:
         return f"list of ({describe_type(arguments[0])})"
     if origin is dict:
         return f"a {describe_type(arguments[1])} by rule"
-    return {int: "whole number", float: "number", str: "text", type(None): "null"}[kind]
+    return {bool: "true | false", int: "whole number", float: "number", str: "text", type(None): "null"}[kind]
 
 
 def _describe_bounds(meta: Meta) -> str:

@@ -109,6 +109,23 @@ def test_a_chat_model_comes_out_and_learned_what_it_was_shown(tmp_path: Path, pa
     assert last < first
 
 
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_activations_computed_again_give_the_same_weights(tmp_path: Path, parent: Path, method: str):
+    kept = train(make_job(tmp_path / "kept", parent, method=method, tuning="full", learning_rate=1e-3))
+    again = train(
+        make_job(
+            tmp_path / "again", parent, method=method, tuning="full", learning_rate=1e-3, activation_checkpointing=True
+        )
+    )
+    assert again.weights_sha256 == kept.weights_sha256
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_batches_of_like_length_train_all_rows(tmp_path: Path, parent: Path, method: str):
+    trained = train(make_job(tmp_path, parent, method=method, length_grouped=True))
+    assert (trained.steps, trained.pairs) == (4, 16)
+
+
 def test_full_dpo_changes_all_layers_against_its_own_parent(tmp_path: Path, parent: Path):
     watch = QuietWatch()
     job = make_job(tmp_path, parent, method="dpo", tuning="full", learning_rate=1e-3)
