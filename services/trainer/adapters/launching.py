@@ -58,7 +58,7 @@ def launch(threads: int, job: Job, watch: Watch) -> Trained:
     with (folder / LOG).open("wb") as log:
         launcher = subprocess.Popen(
             _make_command(job.recipe.parallelism.processes, folder / ORDER),
-            env=_make_environment(folder, threads),
+            env=_make_environment(threads),
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -83,13 +83,11 @@ def _make_command(processes: int, order: Path) -> list[str]:
     ]
 
 
-def _make_environment(folder: Path, threads: int) -> dict[str, str]:
+def _make_environment(threads: int) -> dict[str, str]:
     import torch
 
     environment = dict(os.environ)
     environment["OMP_NUM_THREADS"] = str(threads or 1)
-    # a compilation that is killed half-way leaves a lock on which later runs would wait for ever
-    environment.setdefault("TORCH_EXTENSIONS_DIR", str(folder / "extensions"))
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[3]), environment.get("PYTHONPATH", "")])
     if not torch.cuda.is_available():
         environment |= {"DS_ACCELERATOR": "cpu", "CUDA_HOME": ""}

@@ -42,6 +42,15 @@ def wait_for_all() -> None:
         dist.barrier()
 
 
+def leave_out_compiled_parts() -> None:
+    """DeepSpeed would compile its shared-memory collectives on a CPU: that takes a compiler, half a minute, and a path
+    without spaces, and leaves a lock for ever when it is killed. gloo does the same work.
+    """
+    import deepspeed
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
 def share(rows: Dataset, folder: Path) -> Dataset:
     """The rows in one place for all processes: what one adds to them (reference log-probabilities) the others read."""
     if not is_spread():

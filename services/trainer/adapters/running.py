@@ -15,7 +15,14 @@ from services.trainer.adapters.candidate import save_candidate
 from services.trainer.adapters.checkpoints import load_seconds
 from services.trainer.adapters.observer import Observer
 from services.trainer.adapters.policy import choose_adapter, load_policy, merge
-from services.trainer.adapters.ranks import EngagementCheck, is_first, put_together, take_up_fsdp, wait_for_all
+from services.trainer.adapters.ranks import (
+    EngagementCheck,
+    is_first,
+    leave_out_compiled_parts,
+    put_together,
+    take_up_fsdp,
+    wait_for_all,
+)
 from services.trainer.domain.parallelism import build_deepspeed_config, build_fsdp_config
 from services.trainer.domain.recipe import Recipe
 from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed, Watch
@@ -76,6 +83,8 @@ def _list_parallel_arguments(recipe: Recipe) -> dict[str, Any]:
     if not torch.cuda.is_available():
         arguments["ddp_backend"] = "gloo"
     if (deepspeed := build_deepspeed_config(recipe.parallelism)) is not None:
+        if not torch.cuda.is_available():
+            leave_out_compiled_parts()
         arguments |= {"deepspeed": deepspeed, "optim": "adamw_torch"}
     fsdp = build_fsdp_config(recipe.parallelism, activation_checkpointing=recipe.activation_checkpointing)
     if fsdp is not None:

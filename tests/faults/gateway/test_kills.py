@@ -25,7 +25,7 @@ async def chat_while(edge: Edge, kills: int, chance: random.Random) -> set[str]:
     crowd = edge.make_crowd()
     chatting = asyncio.create_task(crowd.chat(USERS))
     await kill_now_and_then(edge, crowd, kills, chance)
-    await wait_until(lambda: crowd.in_flight > 0)
+    await wait_until(partial(crowd.has_ended, len(crowd.ended) + 1))  # it answers again
     crowd.leave()
     await chatting
     return {str(interaction_id) for interaction_id in crowd.ended}
