@@ -16,7 +16,10 @@ PAUSE_SECONDS = 0.02
 
 @dataclass
 class Caller:
-    """Several conversations at once, until told to stop; what was answered 202 is remembered."""
+    """Several conversations at once, until told to stop.
+
+    `sent` holds every id from before its first request; `events` and `answers` those that were answered 202.
+    """
 
     apis: Apis
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -51,6 +54,7 @@ class Caller:
             "model_version": "1",
             "served_at": datetime.now(UTC).isoformat(),
         }
+        self.sent.add(interaction_id)
         await self.apis.request("ingest", "frontend", "POST", "/v1/interactions", body=interaction)
         self.answers.add(interaction_id)
         self.sent.add(event_id)
