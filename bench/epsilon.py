@@ -66,6 +66,9 @@ class NoWatch:
     def on_metrics(self, step: int, metrics: Metrics) -> None:
         """Nobody asks."""
 
+    def on_note(self, note: str) -> None:
+        """Nobody asks."""
+
     def on_checkpoint(self, checkpoint: Path) -> None:
         """Nobody asks."""
 

@@ -35,6 +35,9 @@ class Pace:
     def on_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Not measured."""
 
+    def on_note(self, note: str) -> None:
+        """Not measured."""
+
     def on_checkpoint(self, checkpoint: Path) -> None:
         """Not measured."""
 

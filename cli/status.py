@@ -107,7 +107,9 @@ def describe_loop(loop: dict[str, Any]) -> list[str]:
         reasons = "; ".join(reason["words"] for reason in request["reasons"])
         lines.append(f"retraining: {request['outcome'] or request['state']}, because {reasons}")
     if run := loop["run"]:
-        lines.append(f"training run: {run['state']} {_join(run['progress'])} {run['reason'] or ''}".rstrip())
+        progress = {name: value for name, value in run["progress"].items() if name != "notes"}
+        lines.append(f"training run: {run['state']} {_join(progress)} {run['reason'] or ''}".rstrip())
+        lines += [f"  {note}" for note in run["progress"].get("notes", ())]
     if evaluation := loop["evaluation"]:
         verdict = evaluation["verdict"] or evaluation["state"]
         lines.append(f"evaluation: {verdict}, {evaluation['votes']} of {evaluation['comparisons']} comparisons judged")

@@ -150,12 +150,12 @@ def lock_claim(session: Session, run_id: UUID, token: int) -> Run:
     return run
 
 
-def release_run(session: Session, run_id: UUID, token: int) -> bool:
+def release_run(session: Session, run_id: UUID, token: int, progress: dict[str, Any]) -> bool:
     """Hand the run back to the queue; False when it was not this worker's any more."""
     statement = (
         update(Run)
         .where(_is_claim(run_id, token))
-        .values(state="queued", worker=None, heartbeat_at=None, enqueued_at=None)
+        .values(state="queued", worker=None, heartbeat_at=None, enqueued_at=None, progress=progress)
         .returning(Run.run_id)
     )
     return session.scalar(statement) is not None

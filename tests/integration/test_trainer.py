@@ -461,6 +461,23 @@ def test_a_worker_told_to_stop_hands_the_run_back_and_the_next_one_resumes(sessi
     assert [event.outcome for event in list_announced(sessions)] == ["succeeded"]
 
 
+def test_what_was_done_to_a_run_is_told_whoever_goes_on_with_it(sessions: Sessions, client: TestClient, tmp_path: Path):
+    run = request(sessions, make_request())
+
+    def go_back(job: Job, watch: Watch) -> Trained:
+        watch.on_note("roll back at step 7: loss is nan")
+        raise Interrupted("at step 7")
+
+    def stop(job: Job, watch: Watch) -> Trained:
+        watch.on_note("stop at step 9: loss is nan")
+        raise TrainingFailed("loss is nan")
+
+    carry_out(run.run_id, make_workplace(sessions, tmp_path, go_back))
+    carry_out(run.run_id, make_workplace(sessions, tmp_path, stop))
+    seen = client.get(f"/v1/runs/{run.run_id}", headers=make_header(sessions, client, "ops")).json()
+    assert seen["progress"]["notes"] == ["roll back at step 7: loss is nan", "stop at step 9: loss is nan"]
+
+
 def stop_after_two_steps(job: Job, watch: Watch) -> Trained:
     for step in (1, 2):
         checkpoint = job.checkpoints / f"checkpoint-{step}"

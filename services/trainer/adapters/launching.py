@@ -134,6 +134,8 @@ def _pass_on(report: list[Any], watch: Watch) -> None:
             watch.on_step(step, total)
         case ["metrics", int(step), dict(metrics)]:
             watch.on_metrics(step, metrics)
+        case ["note", str(note)]:
+            watch.on_note(note)
         case ["checkpoint", str(checkpoint)]:
             watch.on_checkpoint(Path(checkpoint))
 

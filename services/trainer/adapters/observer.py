@@ -59,13 +59,20 @@ class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         self.verdict = GO_ON
         return self.checkpoints.newest
 
-    def blame(self, reason: str) -> None:
+    def blame(self, reason: str, step: int) -> None:
         """The policy broke before anything was logged."""
-        self.verdict = self._settle(Verdict("roll back", reason))
+        self._settle(Verdict("roll back", reason), step)
 
-    def _settle(self, verdict: Verdict) -> Verdict:
+    def _settle(self, verdict: Verdict, step: int) -> None:
+        """Make this the run's verdict."""
         has_checkpoint = self.checkpoints.newest is not None and not is_spread()
-        return settle_roll_back(verdict, done=self._roll_backs, guards=self._guards, has_checkpoint=has_checkpoint)
+        settled = settle_roll_back(verdict, done=self._roll_backs, guards=self._guards, has_checkpoint=has_checkpoint)
+        self.verdict = settled
+        self._watch.on_metrics(step, {f"guards/{settled.action.replace(' ', '_')}": 1.0})
+        self._note(settled, step)
+
+    def _note(self, verdict: Verdict, step: int) -> None:
+        self._watch.on_note(f"{verdict.action} at step {step}: {verdict.reason}")
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """A run that resumes is judged by all that it logged, not only by what follows."""
@@ -121,6 +128,7 @@ class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         if state.log_history:  # for a run that resumes
             state.log_history[-1].update(mark)
         self._watch.on_metrics(state.global_step, mark)
+        self._note(verdict, state.global_step)
 
     def _double_kl_cost(self, args: Any, times: int) -> None:
         """Have KL cost what it cost at the start, doubled this often; never less than it does."""
@@ -156,8 +164,7 @@ class Observer(TrainerCallback):  # type: ignore[misc]  # transformers is untype
     def _judge(self, verdict: Verdict, state: Any, control: Any) -> None:
         if verdict.action == "continue" or self.verdict.action != "continue":  # the first verdict counts
             return
-        self.verdict = self._settle(verdict)
-        self._watch.on_metrics(state.global_step, {f"guards/{self.verdict.action.replace(' ', '_')}": 1.0})
+        self._settle(verdict, state.global_step)
         self._end(control)
 
     def _end(self, control: Any) -> None:

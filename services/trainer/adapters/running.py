@@ -129,7 +129,7 @@ def _train_from(start: Path | None, trainer: Any, observer: Observer) -> None:
         with explain_broken_sampling():
             trainer.train(resume_from_checkpoint=str(start) if start else None)
     except BrokenSampling as error:
-        observer.blame(error.detail)
+        observer.blame(error.detail, trainer.state.global_step)
 
 
 class BrokenSampling(TrainingFailed):

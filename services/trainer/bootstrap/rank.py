@@ -65,6 +65,9 @@ class SilentWatch(Watch):
     def on_metrics(self, step: int, metrics: Metrics) -> None:
         """Told by the first process."""
 
+    def on_note(self, note: str) -> None:
+        """Told by the first process."""
+
     def on_checkpoint(self, checkpoint: Path) -> None:
         """Told by the first process."""
 
@@ -87,6 +90,9 @@ class ReportingWatch(SilentWatch):
 
     def on_metrics(self, step: int, metrics: Metrics) -> None:
         self._report("metrics", step, dict(metrics))
+
+    def on_note(self, note: str) -> None:
+        self._report("note", note)
 
     def on_checkpoint(self, checkpoint: Path) -> None:
         self._report("checkpoint", str(checkpoint))

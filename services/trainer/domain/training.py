@@ -71,6 +71,9 @@ class Watch(Protocol):
     def on_metrics(self, step: int, metrics: Metrics) -> None:
         """What the method logged."""
 
+    def on_note(self, note: str) -> None:
+        """What was done to the run and why, in words; a few in a run's life."""
+
     def on_checkpoint(self, checkpoint: Path) -> None:
         """The files are there: make them count, if the run is still ours. Raises: StaleClaim."""
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -34,14 +34,16 @@ class Claim:
         *,
         heartbeat_seconds: float,
         timeout_seconds: float = 30.0,
+        progress: Mapping[str, Any] | None = None,
     ) -> None:
+        """`progress`: what is kept of earlier attempts'."""
         self._sessions = sessions
         self._run_id = run_id
         self._token = token
         self._heartbeat_seconds = heartbeat_seconds
         self._timeout_seconds = timeout_seconds
         self._last_try = time.monotonic()
-        self._progress: dict[str, Any] = {}
+        self._progress: dict[str, Any] = dict(progress or {})
         self._stopped = threading.Event()
         self._lost = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="heartbeat", daemon=True)
@@ -123,4 +125,4 @@ class Claim:
         """Hand the run back to the queue."""
         self._stopped.set()
         with self._sessions() as session, session.begin():
-            repository.release_run(session, self._run_id, self._token)
+            repository.release_run(session, self._run_id, self._token, self._progress)

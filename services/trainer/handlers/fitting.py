@@ -10,7 +10,7 @@ from services.trainer.domain.training import Job, OutOfMemory, Train, Trained, T
 def train_fitting(train: Train, job: Job, watch: Watch) -> Trained:
     """Train; each time memory runs out, go on from the last checkpoint with the next smaller micro-batch.
 
-    The rows of a step stay as many. `micro_batch` is reported as a metric.
+    The rows of a step stay as many. `micro_batch` is reported as a metric, and in words.
 
     Raises: as `services.trainer.domain.training.Train`.
     """
@@ -24,6 +24,7 @@ def train_fitting(train: Train, job: Job, watch: Watch) -> Trained:
                 rows = job.recipe.batch_size
                 raise TrainingFailed(f"out of memory with {rows} rows at a time: {shortage.detail}") from None
             watch.on_metrics(0, {"micro_batch": float(recipe.batch_size)})
+            watch.on_note(f"memory ran out with {job.recipe.batch_size} rows at a time: on with {recipe.batch_size}")
             newest = find_newest_of_attempt(job.checkpoints) or job.resume_from
             job = replace(job, recipe=recipe, resume_from=newest)
         else:

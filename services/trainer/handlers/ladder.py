@@ -100,5 +100,8 @@ class StageWatch:
     def on_metrics(self, step: int, metrics: Metrics) -> None:
         self._watch.on_metrics(self._offset + step, metrics)
 
+    def on_note(self, note: str) -> None:
+        self._watch.on_note(f"{self._stage}: {note}")
+
     def on_checkpoint(self, checkpoint: Path) -> None:
         self._watch.on_checkpoint(checkpoint)

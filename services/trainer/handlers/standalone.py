@@ -149,6 +149,9 @@ class TerminalWatch:
             left = "" if self._left is None else f", {self._left:.0f} s left"
             self._say(f"step {step}/{self._total}: {', '.join(words)}{left}")
 
+    def on_note(self, note: str) -> None:
+        self._say(note)
+
     def on_checkpoint(self, checkpoint: Path) -> None:
         mark_complete(checkpoint)
 

@@ -2,8 +2,7 @@
 
 import json
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,18 +13,17 @@ from uuid import UUID
 import structlog
 
 from services.trainer import repository
-from services.trainer.adapters.checkpoints import delete_folder, find_newest, mark_complete
+from services.trainer.adapters.checkpoints import delete_folder, find_newest
 from services.trainer.adapters.environment import save_environment
 from services.trainer.adapters.model_card import save_model_card
 from services.trainer.adapters.signature import save_signature
-from services.trainer.domain.progress import calculate_seconds_left
 from services.trainer.domain.recipe import Recipe, parse_recipe
 from services.trainer.domain.training import Interrupted, Job, Train, Trained
-from services.trainer.domain.verdict import Metrics
 from services.trainer.handlers.announce import finish_run
 from services.trainer.handlers.claim import Claim
 from services.trainer.handlers.drift import Measure, find_anchor, measure_drift
 from services.trainer.handlers.mixing import load_snapshots, mix_inside_loop
+from services.trainer.handlers.watch import RunWatch
 from shared.db import SessionFactory, is_transient
 from shared.errors import HeliotropeError, StaleClaim
 from shared.registry import ModelRegistry, ModelVersion
@@ -69,6 +67,7 @@ def carry_out(run_id: UUID, workplace: Workplace) -> None:
             run.fencing_token,
             heartbeat_seconds=workplace.heartbeat_seconds,
             timeout_seconds=workplace.heartbeat_timeout.total_seconds(),
+            progress={"notes": run.progress["notes"]} if "notes" in run.progress else {},
         )
         with claim:
             _carry_out_claimed(run, claim, workplace)
@@ -112,7 +111,7 @@ def _train_and_register(run: Run, claim: Claim, workplace: Workplace) -> None:
         candidate=attempt / "candidate",
     )
     logger.info("training_started", resume_from=job.resume_from and job.resume_from.name, recipe=job.recipe.name)
-    watch = RunWatch(claim, registry, mlflow_run_id, workplace.stop)
+    watch = RunWatch(claim, registry, mlflow_run_id, workplace.stop, notes=run.progress.get("notes", ()))
     trained = workplace.train[job.recipe.method](job, watch)
     logger.info("training_ended", steps=trained.steps, words=trained.words, refused_pairs=trained.refused)
     watch.on_phase("measuring")
@@ -214,94 +213,3 @@ def _list_params(run: Run) -> dict[str, Any]:
 def locate(uri: str) -> Path:
     """The local folder that a dataset URI names: a plain path or `file:`."""
     return Path(unquote(urlparse(uri).path)) if uri.startswith("file:") else Path(uri)
-
-
-class RunWatch:
-    """Passes on what the training method reports: to the claim, to the registry, and back from the claim."""
-
-    def __init__(
-        self,
-        claim: Claim,
-        registry: ModelRegistry,
-        mlflow_run_id: str,
-        stop: threading.Event,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._claim = claim
-        self._registry = registry
-        self._mlflow_run_id = mlflow_run_id
-        self._stop = stop
-        self._clock = clock
-        self._first: tuple[int, float] | None = None
-        self._first_tokens: tuple[float, float] | None = None
-        self.progress: dict[str, Any] = {}
-
-    @property
-    def stopping(self) -> bool:
-        return self._stop.is_set()
-
-    def _report(self, **progress: Any) -> None:
-        self.progress = self.progress | progress
-        self._claim.report(**progress)
-
-    def on_phase(self, phase: str) -> None:
-        self._report(phase=phase)
-        self._claim.check()
-        if self.stopping:
-            raise Interrupted(f"while {phase}")
-
-    def on_micro_step(self) -> None:
-        self._claim.check()
-
-    def on_step(self, step: int, total: int) -> None:
-        now = self._clock()
-        if self._first is None:  # the first step of an attempt is slower than the others
-            self._first = (step, now)
-        first_step, began = self._first
-        left = calculate_seconds_left(step, total, first_step=first_step, seconds=now - began)
-        pace = (step - first_step) / (now - began) if step > first_step and now > began else None
-        self._report(
-            step=step, total=total, seconds_left=None if left is None else round(left, 1), steps_per_second=pace
-        )
-        self._claim.check()
-
-    def on_metrics(self, step: int, metrics: Metrics) -> None:
-        """Metrics help people; a tracker that is away must not end a run. A stale worker logs none."""
-        self._claim.check()
-        if "loss" in metrics:
-            kl = metrics.get("kl", metrics.get("objective/kl"))
-            reward = metrics.get("reward", metrics.get("objective/scores"))
-            self._report(
-                loss=_finite(metrics["loss"]),
-                margin=_finite(metrics.get("rewards/margins")),
-                kl=_finite(kl),
-                reward=_finite(reward),
-                peak_memory_gib=metrics.get("peak_memory_bytes", 0.0) / 2**30 or None,
-                tokens_per_second=self._calculate_token_rate(metrics.get("num_tokens")),
-            )
-        for action in ("finish", "stop"):
-            if f"guards/{action}" in metrics:
-                self._report(guard=action)
-        try:
-            self._registry.log_metrics(self._mlflow_run_id, metrics, step)
-        except Exception as error:
-            logger.warning("metrics_not_logged", step=step, error=repr(error))
-
-    def _calculate_token_rate(self, tokens: float | None) -> float | None:
-        """Since this attempt's first logged step."""
-        if tokens is None:
-            return None
-        now = self._clock()
-        self._first_tokens = self._first_tokens or (tokens, now)
-        counted, began = self._first_tokens
-        return (tokens - counted) / (now - began) if now > began else None
-
-    def on_checkpoint(self, checkpoint: Path) -> None:
-        with self._claim.locked():
-            mark_complete(checkpoint)
-        logger.info("checkpoint_saved", checkpoint=checkpoint.name)
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON knows no NaN."""
-    return value if value is not None and abs(value) < float("inf") else None

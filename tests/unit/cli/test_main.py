@@ -47,6 +47,7 @@ def test_a_wrong_port_base_is_named(invoke, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_loop_is_told_stage_by_stage():
+    progress = {"step": 12, "steps": 40, "notes": ["adjust at step 9: KL 0.5 nats is above 0.3"]}
     lines = describe_loop(
         {
             "paused": False,
@@ -56,7 +57,7 @@ def test_the_loop_is_told_stage_by_stage():
             "pairs": {"train": 80, "gate": 9},
             "labels": 31,
             "request": {"state": "open", "outcome": None, "reasons": [{"words": "89 pairs since the last training"}]},
-            "run": {"state": "running", "progress": {"step": 12, "steps": 40}, "reason": None},
+            "run": {"state": "running", "progress": progress, "reason": None},
             "evaluation": None,
             "rollout": None,
         }
@@ -66,4 +67,5 @@ def test_the_loop_is_told_stage_by_stage():
         "gathered: 412 interactions, feedback attached 390, parked 2, pairs gate 9, train 80, 31 labels",
         "retraining: open, because 89 pairs since the last training",
         "training run: running step 12, steps 40",
+        "  adjust at step 9: KL 0.5 nats is above 0.3",
     ]

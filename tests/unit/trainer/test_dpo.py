@@ -29,6 +29,7 @@ class QuietWatch:
         self.phases: list[str] = []
         self.metrics: list[tuple[int, dict[str, float]]] = []
         self.checkpoints: list[Path] = []
+        self.notes: list[str] = []
 
     def on_phase(self, phase: str) -> None:
         self.phases.append(phase)
@@ -42,6 +43,9 @@ class QuietWatch:
 
     def on_metrics(self, step: int, metrics: Any) -> None:
         self.metrics.append((step, dict(metrics)))
+
+    def on_note(self, note: str) -> None:
+        self.notes.append(note)
 
     def on_checkpoint(self, checkpoint: Path) -> None:
         self.checkpoints.append(checkpoint)

@@ -95,6 +95,7 @@ def test_a_run_whose_weights_break_goes_on_from_its_last_good_checkpoint_at_half
     watch, observer, trainer = train_poisoned(tmp_path, parent, 6)  # checkpoint-6 holds no numbers
     assert watch.steps == [1, 2, 3, 4, 5, 6, 7, 5, 6, 7, 8]
     assert observer.outcome.startswith("back to a checkpoint, since")
+    assert watch.notes == ["roll back at step 7: loss is nan"]
     assert count_halvings(trainer.lr_scheduler, 1e-3) == 1
     assert watch.metrics[-1][1]["learning_rate"] == pytest.approx(5e-4)
     assert all(torch.isfinite(weights).all() for weights in trainer.model.parameters())
@@ -116,6 +117,7 @@ def test_a_kl_that_runs_away_at_no_price_fails_the_run(tmp_path: Path, parent: P
     with pytest.raises(TrainingFailed, match=r"KL [\d.]+ nats is above 0.1"):
         train(job, watch)
     assert any("guards/stop" in metrics for _, metrics in watch.metrics)
+    assert watch.notes[-1].startswith("stop at step ")
 
 
 def test_rewards_that_are_all_alike_fail_a_sampling_run(tmp_path: Path, parent: Path, constant_reward_model: Path):
@@ -129,9 +131,11 @@ def test_rewards_that_are_all_alike_fail_a_sampling_run(tmp_path: Path, parent: 
 def test_a_validation_loss_that_stays_finishes_the_run(tmp_path: Path, parent: Path):
     guards = {"eval_patience": 2}
     job = make_job(tmp_path, parent, method="sft", learning_rate=1e-30, max_steps=8, eval_steps=1, guards=guards)
-    trained = train(job)
+    watch = QuietWatch()
+    trained = train(job, watch)
     assert trained.steps == 3
     assert "no better than" in trained.words
+    assert watch.notes == [f"finish at step 3: {trained.words}"]
 
 
 class PricedObserver(Observer):
@@ -149,13 +153,15 @@ def test_an_adjustment_halves_the_learning_rate_and_doubles_the_price_of_kl_also
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     state, logs = TrainerState(global_step=1, log_history=[]), {"loss": 1.0, "kl": 3.0}
-    observer = PricedObserver(recipe, QuietWatch())
+    watch = QuietWatch()
+    observer = PricedObserver(recipe, watch)
     observer.on_train_begin(None, state, TrainerControl(), lr_scheduler=scheduler)
     state.log_history.append(dict(logs))
     observer.on_log(None, state, TrainerControl(), logs, lr_scheduler=scheduler)
     optimizer.step()
     scheduler.step()
     assert (optimizer.param_groups[0]["lr"], observer.price) == (0.05, 0.1)
+    assert [note.split(":")[0] for note in watch.notes] == ["adjust at step 1"]
     successor = PricedObserver(recipe, QuietWatch())
     successor.on_train_begin(None, state, TrainerControl(), lr_scheduler=scheduler)
     assert (scheduler.base_lrs, successor.price) == ([0.05], 0.1)

@@ -53,6 +53,9 @@ class Recorder:
     def on_metrics(self, step: int, metrics: object) -> None:
         """Nothing is logged."""
 
+    def on_note(self, note: str) -> None:
+        """Nothing is done to it."""
+
     def on_checkpoint(self, checkpoint: Path) -> None:
         mark_complete(checkpoint)
 

@@ -1,7 +1,7 @@
 """What a run inside the loop shows of itself while it trains."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,16 +11,16 @@ import pytest
 from services.trainer import metrics
 from services.trainer.handlers.claim import Claim
 from services.trainer.handlers.sweep import export_runs
-from services.trainer.handlers.training import RunWatch
+from services.trainer.handlers.watch import RunWatch
 from shared.registry.memory import MemoryRegistry
 from shared.tables.trainer import Run
 
 
-def make_watch(folder: Path, clock: Callable[[], float]) -> RunWatch:
+def make_watch(folder: Path, clock: Callable[[], float], notes: Sequence[str] = ()) -> RunWatch:
     registry = MemoryRegistry(folder)
     run_id = registry.start_run("train", {})
     claim = cast(Claim, SimpleNamespace(report=lambda **_: None, check=lambda: None))
-    return RunWatch(claim, registry, run_id, threading.Event(), clock)
+    return RunWatch(claim, registry, run_id, threading.Event(), clock, notes=notes)
 
 
 def show(progress: dict[str, Any]) -> None:
@@ -35,6 +35,16 @@ def test_tokens_a_second_count_from_the_attempts_first_logged_step(tmp_path: Pat
     watch.on_metrics(2, {"loss": 1.0, "num_tokens": 900.0})
     watch.on_metrics(3, {"loss": 1.0, "num_tokens": 1700.0})
     assert watch.progress["tokens_per_second"] == pytest.approx(300.0)
+
+
+def test_notes_follow_those_of_earlier_attempts_and_the_newest_stay(tmp_path: Path):
+    watch = make_watch(tmp_path, lambda: 0.0, notes=["roll back at step 7: loss is nan"])
+    watch.on_note("adjust at step 9: " + "KL " * 200)
+    assert watch.progress["notes"][0] == "roll back at step 7: loss is nan"
+    assert len(watch.progress["notes"][1]) == 300
+    for step in range(10, 30):
+        watch.on_note(f"adjust at step {step}: KL")
+    assert watch.progress["notes"] == [f"adjust at step {step}: KL" for step in range(10, 30)]
 
 
 def test_reward_kl_and_memory_reach_the_gauges(tmp_path: Path):

@@ -68,6 +68,10 @@ def test_a_run_out_of_memory_goes_on_from_its_checkpoint_with_fewer_rows(tmp_pat
     assert narrow.tried == [(8, None), (4, "checkpoint-2"), (2, "checkpoint-6")]
     assert trained.words == "all steps taken; memory ran out, so 2 rows at a time in place of 8"
     assert [metrics for _, metrics in watch.metrics] == [{"micro_batch": 4.0}, {"micro_batch": 2.0}]
+    assert watch.notes == [
+        "memory ran out with 8 rows at a time: on with 4",
+        "memory ran out with 4 rows at a time: on with 2",
+    ]
 
 
 def test_a_single_row_that_does_not_fit_fails_the_run(tmp_path: Path):
