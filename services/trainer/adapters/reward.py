@@ -2,6 +2,9 @@
 
 loss_i = (1 - 2ε_i) / mean(1 - 2ε) · [(1 - ε_i)·l(m_i) - ε_i·l(-m_i)], m_i the margin between the two scores and
 l(m) = -log σ(m), as in `services.trainer.adapters.epsilon_dpo`.
+
+An answer is scored at the token that ends it, the last one that a policy samples. Chat templates write more behind it
+(a newline, mostly), which TRL's own reward trainer scores at; a policy's samples never get there.
 """
 
 import json
@@ -26,6 +29,7 @@ from services.trainer.domain.training import Job, Trained, TrainingFailed, Watch
 from shared.errors import InvalidRequest
 
 COLUMNS = ("epsilon", "weight")
+SIDES = ("chosen_ids", "rejected_ids")
 
 
 @dataclass
@@ -42,8 +46,10 @@ class EpsilonCollator(DataCollatorForPreference):  # type: ignore[misc]  # trl i
 class EpsilonRewardTrainer(RewardTrainer):  # type: ignore[misc]  # trl is untyped
     """Pairs need an `epsilon` column; pairs with a side above the length limit are left out, not cut."""
 
-    def _prepare_dataset(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
-        prepared = super()._prepare_dataset(dataset, *args, **kwargs)
+    def _prepare_dataset(self, dataset: Dataset, processing_class: Any, *args: Any) -> Dataset:
+        prepared = super()._prepare_dataset(dataset, processing_class, *args)
+        end = processing_class.eos_token_id
+        prepared = prepared.map(lambda pair: {side: cut_behind_end(pair[side], end) for side in SIDES})
         return prepared.add_column("weight", weigh_pairs(prepared))
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -58,6 +64,11 @@ class EpsilonRewardTrainer(RewardTrainer):  # type: ignore[misc]  # trl is untyp
         per_pair = calculate_losses(chosen, rejected, epsilon, weight)
         loss = per_pair.sum() / (self.args.train_batch_size if self.model.training else len(per_pair))
         return (loss, outputs) if return_outputs else loss
+
+
+def cut_behind_end(ids: list[int], end: int) -> list[int]:
+    """The tokens of a conversation up to the one that ends its last answer; all of them if none does."""
+    return ids[: len(ids) - ids[::-1].index(end)] if end in ids else ids
 
 
 def calculate_losses(chosen: Tensor, rejected: Tensor, epsilon: Tensor, weight: Tensor | float) -> Tensor:

@@ -1,6 +1,6 @@
 """What `rloo` and `ppo` share: the reward model that they climb, and what is told of their answers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification
 
 from services.trainer.adapters.policy import load_tokenizer
 from services.trainer.adapters.preference import ValidationPreference
-from services.trainer.adapters.reward import is_reward_model
+from services.trainer.adapters.reward import cut_behind_end, is_reward_model
 from services.trainer.adapters.running import list_arguments
 from services.trainer.domain.recipe import Recipe
 from services.trainer.domain.reward_hacking import DISTINCT_2, LENGTH, calculate_distinct_2
@@ -29,6 +29,24 @@ def load_reward_model(folder: Path, tokenizer: Any) -> Any:
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=torch.float32)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model
+
+
+def build_scorer(model: Any, tokenizer: Any) -> Callable[..., list[float]]:
+    """What `rloo` asks for the score of its answers, each at the token that ends it.
+
+    It takes `prompts` and `completions`, lists of conversations, and goes to the device of `model` as it is when asked.
+    """
+
+    def reward_model(*, prompts: list[Any], completions: list[Any], **_: Any) -> list[float]:
+        conversations = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
+        rendered = tokenizer.apply_chat_template(conversations, tokenize=True, return_dict=False)
+        ids = [cut_behind_end(each, tokenizer.eos_token_id) for each in rendered]
+        batch = tokenizer.pad({"input_ids": ids}, padding_side="right", return_tensors="pt").to(model.device)
+        with torch.inference_mode():
+            scores: list[float] = model(**batch).logits[:, 0].tolist()
+        return scores
+
+    return reward_model
 
 
 def prepare_preference(job: Job, tokenizer: Any) -> ValidationPreference | None:

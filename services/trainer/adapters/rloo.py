@@ -9,6 +9,7 @@ from services.trainer.adapters.frozen_dataset import load_prompts
 from services.trainer.adapters.observer import Observer
 from services.trainer.adapters.policy import choose_adapter, load_policy, load_tokenizer
 from services.trainer.adapters.reward_judge import (
+    build_scorer,
     describe_answers,
     list_sampling_arguments,
     load_reward_model,
@@ -56,8 +57,7 @@ def train_rloo(job: Job, watch: Watch) -> Trained:
     sampling = recipe.sampling
     trainer = DescribingRLOOTrainer(
         model=model,
-        reward_funcs=reward_model,
-        reward_processing_classes=load_tokenizer(Path(recipe.reward_model)),
+        reward_funcs=build_scorer(reward_model, load_tokenizer(Path(recipe.reward_model))),
         args=RLOOConfig(
             **list_sampling_arguments(recipe, job.checkpoints),
             beta=recipe.kl_coefficient or (MEASURED_ONLY if recipe.guards.max_kl else 0.0),
@@ -71,5 +71,6 @@ def train_rloo(job: Job, watch: Watch) -> Trained:
         callbacks=[observer],
     )
     observer.trainer = trainer
+    reward_model.to(trainer.accelerator.device).eval()
     train_through(job, watch, trainer, observer)
     return save_policy(job, watch, trainer, observer)

@@ -147,7 +147,8 @@ class TerminalWatch:
         words = [f"{word} {metrics[name]:.4g}" for name, word in FIGURES.items() if name in metrics]
         if words:
             left = "" if self._left is None else f", {self._left:.0f} s left"
-            self._say(f"step {step}/{self._total}: {', '.join(words)}{left}")
+            of = f"/{self._total}" if self._total else ""
+            self._say(f"step {step}{of}: {', '.join(words)}{left}")
 
     def on_note(self, note: str) -> None:
         self._say(note)

@@ -13,7 +13,13 @@ from services.trainer.adapters.kto import train_kto  # noqa: E402
 from services.trainer.adapters.policy import load_policy, load_tokenizer  # noqa: E402
 from services.trainer.adapters.ppo import train_ppo  # noqa: E402
 from services.trainer.adapters.preference import ValidationPreference  # noqa: E402
-from services.trainer.adapters.reward import calculate_losses, is_reward_model, train_reward  # noqa: E402
+from services.trainer.adapters.reward import (  # noqa: E402
+    calculate_losses,
+    cut_behind_end,
+    is_reward_model,
+    train_reward,
+)
+from services.trainer.adapters.reward_judge import build_scorer, load_reward_model  # noqa: E402
 from services.trainer.adapters.rloo import train_rloo  # noqa: E402
 from services.trainer.adapters.sft import train_sft  # noqa: E402
 from services.trainer.domain.recipe import parse_recipe  # noqa: E402
@@ -146,6 +152,32 @@ def test_a_reward_model_ranks_pairs_it_never_saw(tmp_path: Path, parent: Path, t
     assert not is_reward_model(parent)
     assert AutoModelForSequenceClassification.from_pretrained(job.candidate).config.num_labels == 1
     assert next(m["eval_accuracy"] for _, m in watch.metrics if "eval_accuracy" in m) >= 0.9
+
+
+def test_a_reward_model_is_asked_where_it_was_taught_at_the_end_of_the_answer(parent: Path, reward_model: Path):
+    from trl.experimental.utils import get_reward
+
+    tokenizer = load_tokenizer(reward_model)
+    model = load_reward_model(reward_model, tokenizer).eval()
+    ask = build_scorer(model, tokenizer)
+    for pair in make_pairs(8)[:3]:
+        prompt, answers = pair["prompt"], (pair["chosen"], pair["rejected"])
+        asked = len(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False))
+        scores = []
+        for answer in answers:
+            ids = cut_behind_end(
+                tokenizer.apply_chat_template(prompt + answer, return_dict=False), tokenizer.eos_token_id
+            )
+            padded = torch.tensor([[*ids, tokenizer.pad_token_id]])
+            with torch.inference_mode():  # as ppo asks
+                scores.append(get_reward(model, padded, tokenizer.pad_token_id, asked)[1].item())
+        assert ask(prompts=[prompt] * 2, completions=list(answers)) == pytest.approx(scores, abs=1e-4)
+        assert scores[0] > scores[1]
+
+
+def test_what_a_template_writes_behind_an_answer_is_not_scored():
+    assert cut_behind_end([5, 2, 6, 7, 2, 9], end=2) == [5, 2, 6, 7, 2]
+    assert cut_behind_end([5, 6, 7], end=2) == [5, 6, 7]
 
 
 def test_a_pair_as_likely_wrong_as_right_teaches_a_reward_model_nothing():
