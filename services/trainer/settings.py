@@ -1,6 +1,7 @@
 """The trainer's own settings."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,4 +25,8 @@ class TrainerSettings(BaseSettings):
         description="kinds of device that this worker has, separated by commas: it takes runs that ask for one, "
         "and runs that ask for none",
     )
+    wandb: Literal["off", "online", "offline"] = Field(
+        "off", description="show runs in Weights & Biases too; offline: write files for `wandb sync`"
+    )
+    wandb_project: str = Field("heliotrope", min_length=1, description="the W&B project")
     threads: int = Field(0, ge=0, description="threads for tensor arithmetic; 0: OMP_NUM_THREADS, else every core")

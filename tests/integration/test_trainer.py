@@ -3,7 +3,7 @@
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from services.trainer import repository
 from services.trainer.adapters.checkpoints import mark_complete
 from services.trainer.api import make_router
 from services.trainer.consumer import RetrainHandler
+from services.trainer.domain.mirror import Mirror
 from services.trainer.domain.recipe import Recipe, parse_recipe
 from services.trainer.domain.sweep import Patience
 from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed, Watch
@@ -476,6 +477,45 @@ def test_what_was_done_to_a_run_is_told_whoever_goes_on_with_it(sessions: Sessio
     carry_out(run.run_id, make_workplace(sessions, tmp_path, stop))
     seen = client.get(f"/v1/runs/{run.run_id}", headers=make_header(sessions, client, "ops")).json()
     assert seen["progress"]["notes"] == ["roll back at step 7: loss is nan", "stop at step 9: loss is nan"]
+
+
+class Mirrored(Mirror):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def begin(self, run_id: str, name: str, config: Mapping[str, Any]) -> None:
+        self.told.append(("begin", run_id, config["dataset_sha256"], config["dataset_uri"], config["code_version"]))
+
+    def describe(self, config: Mapping[str, Any]) -> None:
+        self.told.append(("describe", dict(config)))
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.told.append(("log", step, metrics.get("loss")))
+
+    def end(self, outcome: str, facts: Mapping[str, Any]) -> None:
+        self.told.append(("end", outcome, facts["reason"], facts["candidate_version"]))
+
+    def leave(self) -> None:
+        self.told.append(("leave",))
+
+
+def test_a_mirror_is_told_of_each_attempt_and_once_of_the_end(sessions: Sessions, tmp_path: Path):
+    run = request(sessions, make_request())
+    mirror = Mirrored()
+    begun = ("begin", str(run.run_id), "d" * 64, "/datasets/d", "abc123")
+    carry_out(run.run_id, replace(make_workplace(sessions, tmp_path, stop_after_two_steps), mirror=mirror))
+    assert mirror.told == [begun, ("leave",)]
+    carry_out(run.run_id, replace(make_workplace(sessions, tmp_path, train_quickly), mirror=mirror))
+    assert mirror.told[2:] == [
+        begun,
+        ("log", 3, 0.5),
+        ("log", 4, 0.5),
+        ("log", 2, None),  # how far the candidate moved
+        ("end", "succeeded", "done", "2"),
+        ("leave",),
+    ]
 
 
 def stop_after_two_steps(job: Job, watch: Watch) -> Trained:

@@ -48,6 +48,7 @@ def trainer(
         redis_url=redis_url,
         kafka_bootstrap=kafka_bootstrap,
         topic_prefix=topic_prefix,
+        settings={"HELIOTROPE_TRAINER_WANDB": "offline"},
     ) as trainer:
         yield trainer
 
@@ -101,3 +102,7 @@ def test_a_worker_told_to_stop_hands_its_run_back_within_seconds(trainer: Traine
     trainer.start("worker", port=find_port())
     [completed] = read_completed(trainer, 120)
     assert completed.outcome == "succeeded", trainer.read_logs()
+    shown = [file.name for file in trainer.home.glob("wandb/offline-run-*/run-*.wandb")]
+    run = trainer.load_run(request)
+    assert run is not None
+    assert shown == [f"run-{run.run_id}.wandb"] * 2

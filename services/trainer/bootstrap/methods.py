@@ -18,6 +18,7 @@ from services.trainer.handlers.ladder import train_ladder
 logger = structlog.get_logger(__name__)
 
 # Models are folders on disk: nothing here may look for them elsewhere. MLflow's own retries take minutes by default.
+# W&B would tell its makers of its errors.
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
@@ -25,6 +26,7 @@ ENVIRONMENT = {
     "TRL_EXPERIMENTAL_SILENCE": "1",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "WANDB_ERROR_REPORTING": "false",
 }
 
 

@@ -11,11 +11,14 @@ import msgspec
 from services.trainer.adapters.machine import find_devices, read_model_size
 from services.trainer.adapters.recipes import load_recipe_file
 from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS
+from services.trainer.bootstrap.mirror import make_mirror
 from services.trainer.domain.planner import GIB, Devices, count_trainable, describe_plan, plan_run
 from services.trainer.domain.recipe import Recipe
 from services.trainer.domain.training import Trained
 from services.trainer.handlers.standalone import Order, Say, check_folders, run_standalone, stop_on_interrupt
+from services.trainer.settings import TrainerSettings
 from shared.errors import InvalidRequest
+from shared.settings import load_settings
 
 
 def train_file(
@@ -50,9 +53,10 @@ def train_file(
     check_folders(order)  # before torch is loaded, which takes seconds
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    mirror = make_mirror(load_settings(TrainerSettings), output)
     stop = threading.Event()
     stop_on_interrupt(stop)
-    return run_standalone(order, partial(METHODS[recipe.method], threads), say, stop)
+    return run_standalone(order, partial(METHODS[recipe.method], threads), say, stop, mirror)
 
 
 def plan_file(file: Path, *, base: Path | None, gpus: int, memory_gib: float) -> tuple[list[str], bool]:

@@ -7,6 +7,7 @@ by the system (celery asks for that), so no run is carried on unseen.
 import os
 import signal
 import socket
+import sys
 import threading
 from datetime import timedelta
 from functools import partial
@@ -21,11 +22,13 @@ from celery.worker import state
 
 from services.trainer.adapters.code_version import load_code_version
 from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS, measure_here
+from services.trainer.bootstrap.mirror import make_mirror
 from services.trainer.handlers.training import Workplace, carry_out
 from services.trainer.settings import TrainerSettings
 from services.trainer.tasks import list_queues, register_train
 from shared.celery_app import create_celery
 from shared.db import check_database, connect, make_session_factory
+from shared.errors import InvalidRequest
 from shared.http import create_app
 from shared.logging import configure_logging
 from shared.settings import Settings, load_settings
@@ -42,6 +45,10 @@ def run_worker() -> None:
     """Start, and work until told to stop: then the run in hand saves a checkpoint and goes back to the queue."""
     settings, trainer = load_settings(Settings), load_settings(TrainerSettings)
     configure_logging("trainer-worker", settings.log_level)
+    try:
+        make_mirror(trainer, settings.home)
+    except InvalidRequest as error:
+        sys.exit(error.detail)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     celery = create_celery(settings)
@@ -122,6 +129,7 @@ def carry_out_in_child(settings: Settings, trainer: TrainerSettings, run_id: UUI
         heartbeat_seconds=trainer.heartbeat_seconds,
         heartbeat_timeout=timedelta(seconds=trainer.heartbeat_timeout_seconds),
         stop=stop,
+        mirror=make_mirror(trainer, settings.home.absolute()),
     )
     try:
         carry_out(run_id, workplace)

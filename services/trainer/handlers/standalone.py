@@ -4,18 +4,21 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from services.trainer.adapters.checkpoints import find_newest, mark_complete
+from services.trainer.domain.mirror import Mirror, NoMirror
 from services.trainer.domain.progress import calculate_seconds_left
 from services.trainer.domain.recipe import Recipe, calculate_recipe_sha256, dump_recipe
 from services.trainer.domain.training import Interrupted, Job, Train, Trained
 from services.trainer.domain.verdict import Metrics
 from services.trainer.handlers.mixing import mix_folders
 from shared.errors import Conflict, InvalidRequest
+from shared.ids import new_id
 
 FIGURES = {
     "loss": "loss",
@@ -43,7 +46,9 @@ class Order:
     output: Path
 
 
-def run_standalone(order: Order, train: Train, say: Say, stop: threading.Event) -> Trained:
+def run_standalone(
+    order: Order, train: Train, say: Say, stop: threading.Event, mirror: Mirror | None = None
+) -> Trained:
     """Train into the output folder: `candidate/`, `metrics.jsonl`, `run.json`. The same order again resumes.
 
     Raises:
@@ -59,7 +64,8 @@ def run_standalone(order: Order, train: Train, say: Say, stop: threading.Event) 
         "base": str(order.base.resolve()),
         "dataset": str(order.dataset.resolve()),
     }
-    attempts = _open_output(order.output, identity)
+    identity = _open_output(order.output, identity)
+    attempts = order.output / "checkpoints"
     token = max((int(path.name) for path in attempts.iterdir() if path.name.isdigit()), default=0) + 1
     resume_from = find_newest(attempts, below_token=token)
     if resume_from:
@@ -71,10 +77,39 @@ def run_standalone(order: Order, train: Train, say: Say, stop: threading.Event) 
         dataset, identity = mixed.dataset, identity | {"replay": mixed.summary}
         say(f"replay: {json.dumps(mixed.summary)}")
     job = Job(order.recipe, order.base, dataset, attempt, resume_from, order.output / "candidate")
-    with (order.output / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
-        trained = train(job, TerminalWatch(say, stop, lambda line: print(json.dumps(line), file=metrics, flush=True)))
-    _write_run(order.output, identity | {"result": asdict(trained)})
+    with (
+        mirrored(mirror or NoMirror(), identity) as shown,
+        (order.output / "metrics.jsonl").open("a", encoding="utf-8") as file,
+    ):
+
+        def write(step: int, metrics: Metrics) -> None:
+            print(json.dumps({"step": step} | dict(metrics)), file=file, flush=True)
+            shown.log(step, metrics)
+
+        trained = train(job, TerminalWatch(say, stop, write))
+        _write_run(order.output, identity | {"result": asdict(trained)})
+        shown.end("succeeded", {"reason": trained.words, "weights_sha256": trained.weights_sha256})
     return trained
+
+
+@contextmanager
+def mirrored(mirror: Mirror, identity: dict[str, Any]) -> Iterator[Mirror]:
+    """The mirror, begun; whatever ends the run ends there too."""
+    recipe = identity["recipe"]
+    mirror.begin(
+        identity["run_id"],
+        recipe["name"],
+        recipe | {name: value for name, value in identity.items() if name != "recipe"},
+    )
+    try:
+        yield mirror
+    except Interrupted:
+        raise
+    except Exception as error:
+        mirror.end("failed", {"reason": str(error)})
+        raise
+    finally:
+        mirror.leave()
 
 
 def check_folders(order: Order) -> None:
@@ -84,20 +119,22 @@ def check_folders(order: Order) -> None:
             raise InvalidRequest(f"{name}: {str(folder)!r} holds no {file}")
 
 
-def _open_output(output: Path, identity: dict[str, Any]) -> Path:
-    record = output / "run.json"
+def _open_output(output: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """The identity, with the run's id."""
+    record, run_id = output / "run.json", str(new_id())
     if record.exists():
         known = json.loads(record.read_text(encoding="utf-8"))
         if "result" in known:
             raise Conflict(f"{str(output)!r} holds a finished run; give another output folder")
+        run_id = known.pop("run_id", run_id)
         if known != identity:
             raise Conflict(f"{str(output)!r} holds a run of another recipe, base or dataset")
     elif output.exists() and any(output.iterdir()):
         raise Conflict(f"{str(output)!r} is not empty and holds no run")
-    attempts = output / "checkpoints"
-    attempts.mkdir(parents=True, exist_ok=True)
+    (output / "checkpoints").mkdir(parents=True, exist_ok=True)
+    identity = {"run_id": run_id} | identity
     _write_run(output, identity)
-    return attempts
+    return identity
 
 
 def _write_run(output: Path, content: dict[str, Any]) -> None:
@@ -113,7 +150,7 @@ class TerminalWatch:
         self,
         say: Say,
         stop: threading.Event,
-        write: Callable[[dict[str, Any]], None],
+        write: Callable[[int, Metrics], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._say = say
@@ -143,7 +180,7 @@ class TerminalWatch:
         self._left = calculate_seconds_left(step, total, first_step=self._first[0], seconds=now - self._first[1])
 
     def on_metrics(self, step: int, metrics: Metrics) -> None:
-        self._write({"step": step} | dict(metrics))
+        self._write(step, metrics)
         words = [f"{word} {metrics[name]:.4g}" for name, word in FIGURES.items() if name in metrics]
         if words:
             left = "" if self._left is None else f", {self._left:.0f} s left"

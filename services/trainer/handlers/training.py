@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from services.trainer.adapters.checkpoints import delete_folder, find_newest
 from services.trainer.adapters.environment import save_environment
 from services.trainer.adapters.model_card import save_model_card
 from services.trainer.adapters.signature import save_signature
+from services.trainer.domain.mirror import Mirror, NoMirror
 from services.trainer.domain.recipe import Recipe, parse_recipe
 from services.trainer.domain.training import Interrupted, Job, Train, Trained
 from services.trainer.handlers.announce import finish_run
@@ -50,6 +51,7 @@ class Workplace:
     heartbeat_timeout: timedelta
     stop: threading.Event
     """Set when the worker was told to stop."""
+    mirror: Mirror = field(default_factory=NoMirror)
 
 
 def carry_out(run_id: UUID, workplace: Workplace) -> None:
@@ -70,7 +72,10 @@ def carry_out(run_id: UUID, workplace: Workplace) -> None:
             progress={"notes": run.progress["notes"]} if "notes" in run.progress else {},
         )
         with claim:
-            _carry_out_claimed(run, claim, workplace)
+            try:
+                _carry_out_claimed(run, claim, workplace)
+            finally:
+                workplace.mirror.leave()
 
 
 def _carry_out_claimed(run: Run, claim: Claim, workplace: Workplace) -> None:
@@ -98,7 +103,9 @@ def _train_and_register(run: Run, claim: Claim, workplace: Workplace) -> None:
     mlflow_run_id = registry.start_run(f"train {run.request_id}", {"training_run_id": str(run.run_id)})
     with claim.locked() as (_, held):
         held.mlflow_run_id = mlflow_run_id
-    registry.log_params(mlflow_run_id, _list_params(run))
+    params = _list_params(run)
+    workplace.mirror.begin(str(run.run_id), f"train {run.request_id}", params | _list_references(run, workplace))
+    registry.log_params(mlflow_run_id, params)
     registry.log_dataset(mlflow_run_id, run.dataset_sha256, run.dataset_uri)
     recipe, attempt = parse_recipe(run.recipe), folder / str(run.fencing_token)
     parent = registry.load_version(run.parent_version)
@@ -111,7 +118,9 @@ def _train_and_register(run: Run, claim: Claim, workplace: Workplace) -> None:
         candidate=attempt / "candidate",
     )
     logger.info("training_started", resume_from=job.resume_from and job.resume_from.name, recipe=job.recipe.name)
-    watch = RunWatch(claim, registry, mlflow_run_id, workplace.stop, notes=run.progress.get("notes", ()))
+    watch = RunWatch(
+        claim, registry, mlflow_run_id, workplace.stop, notes=run.progress.get("notes", ()), mirror=workplace.mirror
+    )
     trained = workplace.train[job.recipe.method](job, watch)
     logger.info("training_ended", steps=trained.steps, words=trained.words, refused_pairs=trained.refused)
     watch.on_phase("measuring")
@@ -141,6 +150,7 @@ def _prepare_dataset(run: Run, recipe: Recipe, attempt: Path, mlflow_run_id: str
     mixed = mix_inside_loop(recipe, dataset, earlier, attempt)
     params = {f"replay.of_{name}": json.dumps(content) for name, content in mixed.summary.items()}
     workplace.registry.log_params(mlflow_run_id, params)
+    workplace.mirror.describe(params)
     return mixed.dataset
 
 
@@ -164,6 +174,16 @@ def _list_lineage(run: Run, trained: Trained, workplace: Workplace) -> dict[str,
     }
 
 
+def _list_references(run: Run, workplace: Workplace) -> dict[str, str]:
+    """What the mirror names beside the parameters."""
+    return {
+        "dataset_uri": run.dataset_uri,
+        "training_run_id": str(run.run_id),
+        "request_id": str(run.request_id),
+        "code_version": workplace.code_version,
+    }
+
+
 def _fail(claim: Claim, workplace: Workplace, reason: str) -> None:
     try:
         with claim.ending() as (session, held):
@@ -173,7 +193,7 @@ def _fail(claim: Claim, workplace: Workplace, reason: str) -> None:
 
 
 def _tidy_up_if_finished(run_id: UUID, workplace: Workplace) -> None:
-    """Once a run is over, by whoever's hand: its checkpoints go, and its tracking run ends. Neither may fail it."""
+    """Once a run is over, by whoever's hand: its checkpoints go, and its tracking ends. Neither may fail it."""
     with workplace.sessions() as session:
         run = repository.load_run(session, run_id)
     if run.state in repository.OPEN_STATES:
@@ -184,6 +204,8 @@ def _tidy_up_if_finished(run_id: UUID, workplace: Workplace) -> None:
             workplace.registry.end_run(run.mlflow_run_id, succeeded=run.state == "succeeded")
     except Exception as error:
         logger.warning("tracking_run_not_ended", error=repr(error))
+    facts = {name: getattr(run, name) for name in ("reason", "candidate_version", "weights_sha256")}
+    workplace.mirror.end(run.state, facts)
 
 
 def _describe(error: Exception) -> str:

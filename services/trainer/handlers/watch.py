@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from services.trainer.adapters.checkpoints import mark_complete
+from services.trainer.domain.mirror import Mirror, NoMirror
 from services.trainer.domain.progress import add_note, calculate_seconds_left
 from services.trainer.domain.training import Interrupted
 from services.trainer.domain.verdict import Metrics
@@ -30,6 +31,7 @@ class RunWatch:
         clock: Callable[[], float] = time.monotonic,
         *,
         notes: Sequence[str] = (),
+        mirror: Mirror | None = None,
     ) -> None:
         """`notes`: of earlier attempts."""
         self._claim = claim
@@ -37,6 +39,7 @@ class RunWatch:
         self._mlflow_run_id = mlflow_run_id
         self._stop = stop
         self._clock = clock
+        self._mirror = mirror or NoMirror()
         self._first: tuple[int, float] | None = None
         self._first_tokens: tuple[float, float] | None = None
         self.progress: dict[str, Any] = {"notes": list(notes)} if notes else {}
@@ -87,6 +90,7 @@ class RunWatch:
         for action in ("finish", "stop"):
             if f"guards/{action}" in metrics:
                 self._report(guard=action)
+        self._mirror.log(step, metrics)
         try:
             self._registry.log_metrics(self._mlflow_run_id, metrics, step)
         except Exception as error:
