@@ -152,6 +152,8 @@ class RetrainRequested(Event, frozen=True, kw_only=True, tag="RetrainRequested")
     requested_at: datetime
     deadline_at: datetime
     recipe: str | None = None
+    requested_by: str = "monitor"
+    """The drift monitor, or `key:` and an API key's name. Runs of different requesters take turns."""
 
 
 class TrainingCompleted(Event, frozen=True, kw_only=True, tag="TrainingCompleted"):

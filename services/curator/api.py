@@ -128,7 +128,14 @@ def create_admin_router(
         said = f": {body.reason}" if body and body.reason else ""
         reason = Reason(kind="manual", words=f"asked for by {caller.name}{said}")
         with sessions() as session, session.begin():
-            row = request_retrain(session, settings=settings, curator=curator, reasons=[reason], now=clock())
+            row = request_retrain(
+                session,
+                settings=settings,
+                curator=curator,
+                reasons=[reason],
+                now=clock(),
+                requested_by=f"key:{caller.name}",
+            )
             return RequestView.model_validate(row)
 
     @router.post("/pause")

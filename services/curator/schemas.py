@@ -67,6 +67,7 @@ class RequestView(View):
     parent_version: str
     reasons: list[dict[str, Any]]
     recipe: str | None
+    requested_by: str
     state: str
     outcome: str | None
     candidate_version: str | None

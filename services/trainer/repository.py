@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from services.trainer.domain.fair_order import Share, WaitingRun
 from shared.errors import NotFound, StaleClaim
 from shared.tables.curator import Dataset, LoopSwitch, RetrainRequestRow
 from shared.tables.evaluator import Evaluation
@@ -99,16 +100,37 @@ def is_paused(session: Session) -> bool:
     return bool(session.scalar(select(LoopSwitch.paused)))
 
 
+def _is_claimable(heartbeat_timeout: timedelta) -> ColumnElement[bool]:
+    """Queued, or left by a worker that is silent."""
+    now = func.clock_timestamp()
+    is_silent = (Run.state == "running") & (Run.heartbeat_at < now - heartbeat_timeout)
+    return (Run.deadline_at > now) & or_(Run.state == "queued", is_silent)
+
+
+def list_waiting_runs(session: Session, device: str | None, heartbeat_timeout: timedelta) -> list[WaitingRun]:
+    """The runs that a worker may take from the queue of this kind of device."""
+    kind = Run.recipe["device"].astext
+    wanted = kind.is_(None) if device is None else kind == device
+    query = select(Run.run_id, Run.requested_by, Run.created_at).where(_is_claimable(heartbeat_timeout), wanted)
+    return [WaitingRun(run_id, requester, at) for run_id, requester, at in session.execute(query)]
+
+
+def count_shares(session: Session, heartbeat_timeout: timedelta) -> dict[str, Share]:
+    """What each requester with a run that is not finished has had of the workers."""
+    asking = select(Run.requested_by).where(Run.state.in_(OPEN_STATES))
+    is_alive = Run.heartbeat_at >= func.clock_timestamp() - heartbeat_timeout
+    running = func.count().filter(Run.state == "running", is_alive)
+    last_end = func.max(Run.finished_at).filter(Run.started_at.is_not(None))
+    query = select(Run.requested_by, running, last_end).where(Run.requested_by.in_(asking)).group_by(Run.requested_by)
+    return {requester: Share(count, end) for requester, count, end in session.execute(query)}
+
+
 def claim_run(session: Session, run_id: UUID, worker: str, heartbeat_timeout: timedelta) -> Run | None:
     """Take the run if nobody alive has it: one statement, so of two workers one gets it. The token grows each time."""
     now = func.clock_timestamp()
     statement = (
         update(Run)
-        .where(
-            Run.run_id == run_id,
-            Run.deadline_at > now,
-            or_(Run.state == "queued", (Run.state == "running") & (Run.heartbeat_at < now - heartbeat_timeout)),
-        )
+        .where(Run.run_id == run_id, _is_claimable(heartbeat_timeout))
         .values(
             state="running",
             fencing_token=Run.fencing_token + 1,

@@ -12,6 +12,7 @@ class RunView(BaseModel):
 
     run_id: UUID
     request_id: UUID
+    requested_by: str
     state: str
     reason: str | None
     dataset_sha256: str

@@ -1,10 +1,10 @@
-"""The Celery task that wakes a worker for a run, and how it is sent."""
+"""The Celery task that wakes a worker, and how it is sent: once for each run, but not with one. Which is next, the
+worker asks the database, so that runs are begun in fair order whatever order they were queued in."""
 
 import signal
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
-from uuid import UUID
 
 from shared.settings import Settings
 
@@ -17,9 +17,9 @@ TRAIN = "trainer.train"
 
 
 class Enqueue(Protocol):
-    """Wakes a worker for a run. It may be called twice for one run: claiming sorts that out."""
+    """Wakes a worker for one more run. Called twice for a run, one worker finds nothing to do."""
 
-    def __call__(self, run_id: UUID, device: str | None) -> None:
+    def __call__(self, device: str | None) -> None:
         """`device`: the kind that the run asks for."""
 
 
@@ -35,18 +35,19 @@ def list_queues(settings: Settings, devices: str) -> list[str]:
 
 
 def make_enqueue(app: "Celery[BaseTask]", settings: Settings) -> Enqueue:
-    def enqueue(run_id: UUID, device: str | None) -> None:
-        app.send_task(TRAIN, kwargs={"run_id": str(run_id)}, queue=training_queue(settings, device))
+    def enqueue(device: str | None) -> None:
+        app.send_task(TRAIN, kwargs={"device": device}, queue=training_queue(settings, device))
 
     return enqueue
 
 
-def register_train(app: "Celery[BaseTask]", carry_out: Callable[[UUID, threading.Event], None]) -> None:
+def register_train(app: "Celery[BaseTask]", carry_out: Callable[[str | None, threading.Event], None]) -> None:
     """Register the task. It runs in a child process; SIGTERM to that process sets the event."""
 
-    def train(run_id: str) -> None:
+    def train(device: str | None = None, run_id: str | None = None) -> None:
+        """`run_id`: in messages from before 2026-11-23, and not needed."""
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())  # now: the pool sets its own when the child starts
-        carry_out(UUID(run_id), stop)
+        carry_out(device, stop)
 
     app.task(name=TRAIN)(train)

@@ -218,6 +218,7 @@ class RetrainRequestRow(Base):
     parent_version: Mapped[str]
     reasons: Mapped[list[Any]] = mapped_column(JSONB)
     recipe: Mapped[str | None]
+    requested_by: Mapped[str] = mapped_column(server_default="monitor")
     state: Mapped[str]
     outcome: Mapped[str | None]
     candidate_version: Mapped[str | None]

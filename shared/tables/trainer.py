@@ -22,6 +22,7 @@ class Run(Base):
 
     run_id: Mapped[UuidKey]
     request_id: Mapped[UUID] = mapped_column(unique=True)
+    requested_by: Mapped[str] = mapped_column(server_default="monitor")
     dataset_sha256: Mapped[str]
     dataset_uri: Mapped[str]
     parent_version: Mapped[str]

@@ -306,6 +306,7 @@ def test_a_request_is_announced_again_and_closed_at_its_deadline(curator: Curato
     letters = [decode(Record(item.topic, item.key, item.value)) for item in curator.read(Outbox)]
     assert letters[0] == letters[1]
     assert isinstance(letters[0], RetrainRequested)
+    assert letters[0].requested_by == "monitor"
     assert letters[0].dataset_sha256 == row.dataset_sha256
     Sweeper(curator.sessions, curator.own, "", lambda: MORNING + timedelta(days=2)).sweep()
     assert curator.read(RetrainRequestRow)[0].outcome == "deadline"
@@ -350,7 +351,8 @@ def test_a_paused_loop_asks_for_nothing(caller: Caller, curator: Curator) -> Non
     assert caller.post("/v1/retrain").status_code == 409
     assert caller.post("/v1/resume").json() == {"paused": False}
     assert caller.post("/v1/retrain").status_code == 202
-    assert caller.get("/v1/requests").json()["requests"][0]["state"] == "open"
+    [asked_for] = caller.get("/v1/requests").json()["requests"]
+    assert (asked_for["state"], asked_for["requested_by"]) == ("open", "key:admin")
 
 
 def test_lineage_leads_from_a_click_to_the_answers_it_led_to_and_back(caller: Caller, curator: Curator) -> None:

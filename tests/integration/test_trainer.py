@@ -25,7 +25,8 @@ from services.trainer.domain.mirror import Mirror
 from services.trainer.domain.recipe import Recipe, parse_recipe
 from services.trainer.domain.sweep import Patience
 from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed, Watch
-from services.trainer.handlers.claim import Claim
+from services.trainer.handlers.announce import finish_run
+from services.trainer.handlers.claim import Claim, claim_next
 from services.trainer.handlers.mixing import load_snapshots
 from services.trainer.handlers.sweep import Sweeper
 from services.trainer.handlers.training import Workplace, carry_out
@@ -105,6 +106,10 @@ def claim(sessions: Sessions, run_id: UUID, worker: str = "worker-1") -> Run | N
         return repository.claim_run(session, run_id, worker, TIMEOUT)
 
 
+def claim_next_run(sessions: Sessions, device: str | None = None) -> Run | None:
+    return claim_next(sessions, device, "worker-1", TIMEOUT)
+
+
 def fall_silent(sessions: Sessions, run_id: UUID) -> None:
     """As if the worker had died a minute ago."""
     with sessions() as session, session.begin():
@@ -112,13 +117,11 @@ def fall_silent(sessions: Sessions, run_id: UUID) -> None:
         session.execute(update(Run).where(Run.run_id == run_id).values(heartbeat_at=minute_ago))
 
 
-def make_sweeper(sessions: Sessions, enqueue: Callable[[UUID], None]) -> Sweeper:
-    return Sweeper(
-        sessions, lambda run_id, _: enqueue(run_id), Patience(timedelta(seconds=60), TIMEOUT), timedelta(seconds=30), ""
-    )
+def make_sweeper(sessions: Sessions, enqueue: Callable[[str | None], None]) -> Sweeper:
+    return Sweeper(sessions, enqueue, Patience(timedelta(seconds=60), TIMEOUT), timedelta(seconds=30), "")
 
 
-def refuse(run_id: UUID) -> None:
+def refuse(device: str | None) -> None:
     raise ConnectionError("the queue is away")
 
 
@@ -267,30 +270,88 @@ def wait_until(condition: Callable[[], bool]) -> None:
     raise AssertionError("did not come true within 5 s")
 
 
+# --- the order
+
+
+def finish(sessions: Sessions, run: Run) -> None:
+    with Claim(sessions, run.run_id, run.fencing_token, heartbeat_seconds=60).locked() as (session, held):
+        finish_run(session, held, "succeeded", "done", topic_prefix="")
+
+
+def test_runs_of_different_requesters_take_turns(sessions: Sessions):
+    flood = [request(sessions, make_request(requested_by="key:ada")) for _ in range(5)]
+    begun = claim_next_run(sessions)
+    assert begun is not None
+    assert begun.run_id == flood[0].run_id
+    single = request(sessions, make_request(requested_by="monitor"))
+    finish(sessions, begun)
+    second = claim_next_run(sessions)
+    assert second is not None
+    assert second.run_id == single.run_id
+    third = claim_next_run(sessions)
+    assert third is not None
+    assert third.run_id == flood[1].run_id
+    assert load_run(sessions, single.run_id).requested_by == "monitor"
+
+
+def test_of_workers_that_choose_at_once_each_gets_another_run(sessions: Sessions):
+    runs = {request(sessions, make_request(requested_by=f"key:{name}")).run_id for name in "abcd"}
+    claimed: list[Run | None] = []
+    threads = [threading.Thread(target=lambda: claimed.append(claim_next_run(sessions))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {run.run_id for run in claimed if run} == runs
+    assert len([run for run in claimed if run is None]) == 2
+
+
+def test_a_silent_workers_run_is_next_again_and_counts_as_nobodys(sessions: Sessions):
+    run = request(sessions, make_request(requested_by="key:ada"))
+    later = request(sessions, make_request())
+    assert claim_next_run(sessions) is not None
+    fall_silent(sessions, run.run_id)
+    taken = [claim_next_run(sessions), claim_next_run(sessions), claim_next_run(sessions)]
+    assert [found and (found.run_id, found.fencing_token) for found in taken] == [
+        (run.run_id, 2),
+        (later.run_id, 1),
+        None,
+    ]
+
+
+def test_a_worker_is_given_only_runs_for_the_device_it_was_woken_for(sessions: Sessions):
+    run = request(sessions, make_request())
+    with sessions() as session, session.begin():
+        session.execute(update(Run).values(recipe={**run.recipe, "device": "h100"}))
+    assert claim_next_run(sessions) is None
+    assert claim_next_run(sessions, "a10") is None
+    assert claim_next_run(sessions, "h100") is not None
+
+
 # --- the sweeper
 
 
 def test_a_new_run_is_enqueued_once(sessions: Sessions):
-    run = request(sessions, make_request())
-    enqueued: list[UUID] = []
+    request(sessions, make_request())
+    enqueued: list[str | None] = []
     sweeper = make_sweeper(sessions, enqueued.append)
     for _ in range(3):
         sweeper.sweep()
-    assert enqueued == [run.run_id]
+    assert enqueued == [None]
 
 
 def test_a_queue_that_is_away_loses_no_run(sessions: Sessions):
-    run = request(sessions, make_request())
+    request(sessions, make_request())
     with pytest.raises(ConnectionError):
         make_sweeper(sessions, refuse).sweep()
-    enqueued: list[UUID] = []
+    enqueued: list[str | None] = []
     make_sweeper(sessions, enqueued.append).sweep()
-    assert enqueued == [run.run_id]
+    assert enqueued == [None]
 
 
 def test_a_run_that_lost_its_worker_is_enqueued_again(sessions: Sessions):
     run = request(sessions, make_request())
-    enqueued: list[UUID] = []
+    enqueued: list[str | None] = []
     sweeper = make_sweeper(sessions, enqueued.append)
     sweeper.sweep()
     claim(sessions, run.run_id)
@@ -300,21 +361,21 @@ def test_a_run_that_lost_its_worker_is_enqueued_again(sessions: Sessions):
         hour, minute = func.now() - timedelta(hours=1), func.now() - timedelta(minutes=1)
         session.execute(update(Run).values(enqueued_at=hour, heartbeat_at=minute))
     sweeper.sweep()
-    assert enqueued == [run.run_id, run.run_id]
+    assert enqueued == [None, None]
 
 
 def test_a_paused_loop_starts_no_run(sessions: Sessions):
-    run = request(sessions, make_request())
+    request(sessions, make_request())
     with sessions() as session, session.begin():
         session.add(LoopSwitch(id=1, paused=True, actor="ada", at=datetime.now(UTC)))
-    enqueued: list[UUID] = []
+    enqueued: list[str | None] = []
     sweeper = make_sweeper(sessions, enqueued.append)
     sweeper.sweep()
     assert enqueued == []
     with sessions() as session, session.begin():
         session.execute(update(LoopSwitch).values(paused=False))
     sweeper.sweep()
-    assert enqueued == [run.run_id]
+    assert enqueued == [None]
 
 
 def test_a_run_past_its_deadline_is_closed_with_the_reason(sessions: Sessions):
@@ -390,8 +451,8 @@ def train_quickly(job: Job, watch: Watch) -> Trained:
 def test_a_run_ends_as_a_version_with_its_lineage_and_one_event(sessions: Sessions, tmp_path: Path):
     run = request(sessions, make_request())
     workplace = make_workplace(sessions, tmp_path, train_quickly)
-    carry_out(run.run_id, workplace)
-    carry_out(run.run_id, workplace)  # a second message for the same run
+    carry_out(None, workplace)
+    carry_out(None, workplace)  # a second message for the same run
     done = load_run(sessions, run.run_id)
     assert (done.state, done.candidate_version, done.progress["step"]) == ("succeeded", "2", 4)
     version = workplace.registry.load_version("2")
@@ -420,8 +481,8 @@ def test_a_failure_is_announced_with_its_reason(sessions: Sessions, tmp_path: Pa
     def train(job: Job, watch: Watch) -> Trained:
         raise TrainingFailed("loss is nan")
 
-    run = request(sessions, make_request())
-    carry_out(run.run_id, make_workplace(sessions, tmp_path, train))
+    request(sessions, make_request())
+    carry_out(None, make_workplace(sessions, tmp_path, train))
     [announced] = list_announced(sessions)
     assert (announced.outcome, announced.reason, announced.candidate_version) == ("failed", "loss is nan", None)
 
@@ -431,13 +492,13 @@ def test_a_surprise_is_a_failure_too(sessions: Sessions, tmp_path: Path):
         raise OSError(28, "No space left on device")
 
     run = request(sessions, make_request())
-    carry_out(run.run_id, make_workplace(sessions, tmp_path, train))
+    carry_out(None, make_workplace(sessions, tmp_path, train))
     assert load_run(sessions, run.run_id).reason == "OSError: [Errno 28] No space left on device"
 
 
 def test_a_parent_that_is_not_registered_is_a_failure(sessions: Sessions, tmp_path: Path):
     run = request(sessions, make_request(parent_version="9"))
-    carry_out(run.run_id, make_workplace(sessions, tmp_path, train_quickly))
+    carry_out(None, make_workplace(sessions, tmp_path, train_quickly))
     assert load_run(sessions, run.run_id).reason == "no model version 9"
 
 
@@ -445,7 +506,7 @@ def test_a_worker_told_to_stop_hands_the_run_back_and_the_next_one_resumes(sessi
     run = request(sessions, make_request())
     workplace = make_workplace(sessions, tmp_path, train_quickly)
     stopping = make_workplace(sessions, tmp_path, stop_after_two_steps)
-    carry_out(run.run_id, stopping)
+    carry_out(None, stopping)
     released = load_run(sessions, run.run_id)
     assert (released.state, released.enqueued_at, released.worker) == ("queued", None, None)
     assert list_announced(sessions) == []
@@ -456,7 +517,7 @@ def test_a_worker_told_to_stop_hands_the_run_back_and_the_next_one_resumes(sessi
         resumed.append(job.resume_from.name)
         return train_quickly(job, watch)
 
-    carry_out(run.run_id, Workplace(**vars(workplace) | {"train": {"dpo": train}}))
+    carry_out(None, Workplace(**vars(workplace) | {"train": {"dpo": train}}))
     assert resumed == ["checkpoint-2"]
     assert load_run(sessions, run.run_id).fencing_token == 2
     assert [event.outcome for event in list_announced(sessions)] == ["succeeded"]
@@ -473,8 +534,8 @@ def test_what_was_done_to_a_run_is_told_whoever_goes_on_with_it(sessions: Sessio
         watch.on_note("stop at step 9: loss is nan")
         raise TrainingFailed("loss is nan")
 
-    carry_out(run.run_id, make_workplace(sessions, tmp_path, go_back))
-    carry_out(run.run_id, make_workplace(sessions, tmp_path, stop))
+    carry_out(None, make_workplace(sessions, tmp_path, go_back))
+    carry_out(None, make_workplace(sessions, tmp_path, stop))
     seen = client.get(f"/v1/runs/{run.run_id}", headers=make_header(sessions, client, "ops")).json()
     assert seen["progress"]["notes"] == ["roll back at step 7: loss is nan", "stop at step 9: loss is nan"]
 
@@ -505,9 +566,9 @@ def test_a_mirror_is_told_of_each_attempt_and_once_of_the_end(sessions: Sessions
     run = request(sessions, make_request())
     mirror = Mirrored()
     begun = ("begin", str(run.run_id), "d" * 64, "/datasets/d", "abc123")
-    carry_out(run.run_id, replace(make_workplace(sessions, tmp_path, stop_after_two_steps), mirror=mirror))
+    carry_out(None, replace(make_workplace(sessions, tmp_path, stop_after_two_steps), mirror=mirror))
     assert mirror.told == [begun, ("leave",)]
-    carry_out(run.run_id, replace(make_workplace(sessions, tmp_path, train_quickly), mirror=mirror))
+    carry_out(None, replace(make_workplace(sessions, tmp_path, train_quickly), mirror=mirror))
     assert mirror.told[2:] == [
         begun,
         ("log", 3, 0.5),
@@ -530,7 +591,7 @@ def test_a_worker_that_died_after_registering_leaves_no_twin(sessions: Sessions,
     run = request(sessions, make_request())
     workplace = make_workplace(sessions, tmp_path, train_quickly)
     earlier = workplace.registry.register("/models/c", None, {"training_run_id": str(run.run_id), "served_model": "c"})
-    carry_out(run.run_id, workplace)
+    carry_out(None, workplace)
     assert load_run(sessions, run.run_id).candidate_version == earlier.version
     assert len(workplace.registry.list_versions()) == 2
 
@@ -545,7 +606,7 @@ def test_a_worker_whose_run_was_taken_over_registers_nothing(sessions: Sessions,
         return trained
 
     workplace = make_workplace(sessions, tmp_path, train)
-    carry_out(run.run_id, workplace)
+    carry_out(None, workplace)
     assert len(workplace.registry.list_versions()) == 1
     assert list_announced(sessions) == []
     assert load_run(sessions, run.run_id).state == "running"
@@ -577,12 +638,12 @@ def test_a_stale_workers_late_files_are_not_the_registered_versions(sessions: Se
 
     def take_over() -> None:
         fall_silent(sessions, run.run_id)
-        carry_out(run.run_id, Workplace(**vars(stale) | {"train": {"dpo": train_better}, "worker": "worker-2"}))
+        carry_out(None, Workplace(**vars(stale) | {"train": {"dpo": train_better}, "worker": "worker-2"}))
 
     registry = LateRegistry(tmp_path / "artifacts", take_over)
     registry.register("/models/base", None, {"served_model": "/models/base"})
     stale = Workplace(**vars(workplace) | {"registry": registry, "heartbeat_seconds": 60.0})
-    carry_out(run.run_id, stale)
+    carry_out(None, stale)
     done = load_run(sessions, run.run_id)
     assert (done.state, done.fencing_token, done.weights_sha256) == ("succeeded", 2, "b" * 64)
     [version] = [found for found in registry.list_versions() if "training_run_id" in found.tags]
@@ -597,7 +658,7 @@ def test_a_database_that_goes_away_leaves_the_run_to_the_sweeper(sessions: Sessi
 
     run = request(sessions, make_request())
     with pytest.raises(ConnectionError):
-        carry_out(run.run_id, make_workplace(sessions, tmp_path, train))
+        carry_out(None, make_workplace(sessions, tmp_path, train))
     assert load_run(sessions, run.run_id).state == "running"
     assert list_announced(sessions) == []
 
@@ -666,7 +727,7 @@ def test_a_running_run_notices_its_cancelling(sessions: Sessions, client: TestCl
         raise AssertionError("nobody told the worker within 5 s")
 
     workplace = make_workplace(sessions, tmp_path, train)
-    carry_out(run.run_id, workplace)
+    carry_out(None, workplace)
     assert [event.outcome for event in list_announced(sessions)] == ["cancelled"]
     assert len(workplace.registry.list_versions()) == 1
 
@@ -676,7 +737,7 @@ def test_a_running_run_notices_its_cancelling(sessions: Sessions, client: TestCl
 
 def train_parent(workplace: Workplace, sessions: Sessions, **changes: object) -> Run:
     run = request(sessions, make_request(**changes))
-    carry_out(run.run_id, workplace)
+    carry_out(None, workplace)
     return load_run(sessions, run.run_id)
 
 
@@ -694,7 +755,7 @@ def test_a_candidate_too_far_from_the_anchor_is_not_registered(sessions: Session
     ceiling = {"drift": {"examples": 4, "max_parent_kl": 0.2, "max_anchor_kl": None}}
     with sessions() as session, session.begin():
         session.execute(update(Run).where(Run.run_id == run.run_id).values(recipe=run.recipe | ceiling))
-    carry_out(run.run_id, workplace)
+    carry_out(None, workplace)
     done = load_run(sessions, run.run_id)
     assert (done.state, done.candidate_version) == ("failed", None)
     assert done.reason == "the candidate is 0.25 nats a token from its parent, above drift.max_parent_kl 0.2"

@@ -21,9 +21,18 @@ from shared.tables.curator import Outbox, RetrainRequestRow
 
 logger = structlog.get_logger(__name__)
 
+MONITOR = "monitor"
+"""The requester that the drift monitor is."""
+
 
 def request_retrain(
-    session: Session, *, settings: Settings, curator: CuratorSettings, reasons: list[Reason], now: datetime
+    session: Session,
+    *,
+    settings: Settings,
+    curator: CuratorSettings,
+    reasons: list[Reason],
+    now: datetime,
+    requested_by: str = MONITOR,
 ) -> RetrainRequestRow:
     """Freeze a dataset and announce a request for retraining on it, if the session's transaction commits.
 
@@ -46,6 +55,7 @@ def request_retrain(
         parent_version=champion.version,
         reasons=[msgspec.to_builtins(reason) for reason in reasons],
         recipe=curator.recipe,
+        requested_by=requested_by,
         state="open",
         requested_at=now,
         deadline_at=now + timedelta(seconds=curator.request_deadline_seconds),
@@ -69,5 +79,6 @@ def announce_request(session: Session, row: RetrainRequestRow, dataset_uri: str,
         requested_at=row.requested_at,
         deadline_at=row.deadline_at,
         recipe=row.recipe,
+        requested_by=row.requested_by,
     )
     append_event(session, Outbox, event, source="curator", topic_prefix=topic_prefix)

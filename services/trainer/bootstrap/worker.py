@@ -12,7 +12,6 @@ import threading
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import billiard.process
 import psycopg  # noqa: F401 - SQLAlchemy would import it late, in whichever thread connects first
@@ -113,7 +112,7 @@ def serve_health(settings: Settings, celery: "Celery[BaseTask]") -> None:
     threading.Thread(target=uvicorn.Server(config).run, name="health", daemon=True).start()
 
 
-def carry_out_in_child(settings: Settings, trainer: TrainerSettings, run_id: UUID, stop: threading.Event) -> None:
+def carry_out_in_child(settings: Settings, trainer: TrainerSettings, device: str | None, stop: threading.Event) -> None:
     from shared.registry.mlflow import MlflowRegistry  # takes seconds, and only this process needs it
 
     engine = connect(settings, pool_size=2, idle_seconds=trainer.heartbeat_timeout_seconds)
@@ -132,6 +131,6 @@ def carry_out_in_child(settings: Settings, trainer: TrainerSettings, run_id: UUI
         mirror=make_mirror(trainer, settings.home.absolute()),
     )
     try:
-        carry_out(run_id, workplace)
+        carry_out(device, workplace)
     finally:
         engine.dispose()

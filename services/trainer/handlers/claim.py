@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from types import TracebackType
 from typing import Any
 from uuid import UUID
@@ -12,11 +13,28 @@ import structlog
 from sqlalchemy.orm import Session
 
 from services.trainer import repository
+from services.trainer.domain.fair_order import choose_next
 from shared.db import SessionFactory
 from shared.errors import StaleClaim
 from shared.tables.trainer import Run
 
 logger = structlog.get_logger(__name__)
+
+
+def claim_next(sessions: SessionFactory, device: str | None, worker: str, heartbeat_timeout: timedelta) -> Run | None:
+    """The run that is next by fair order, claimed; None when none waits.
+
+    Of workers that choose the same one at once, one gets it, and the others look again.
+    """
+    while True:
+        with sessions() as session, session.begin():
+            waiting = repository.list_waiting_runs(session, device, heartbeat_timeout)
+            chosen = choose_next(waiting, repository.count_shares(session, heartbeat_timeout))
+            if chosen is None:
+                return None
+            run = repository.claim_run(session, chosen.run_id, worker, heartbeat_timeout)
+            if run is not None:
+                return run
 
 
 class Claim:

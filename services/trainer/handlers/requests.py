@@ -27,6 +27,7 @@ def request_run(
     run: dict[str, Any] = {
         "run_id": new_id(),
         "request_id": event.request_id,
+        "requested_by": event.requested_by,
         "dataset_sha256": event.dataset_sha256,
         "dataset_uri": event.dataset_uri,
         "parent_version": event.parent_version,

@@ -21,8 +21,8 @@ class Sweeper:
     """Enqueues, closes and announces again; also the first enqueueing of a run, after its transaction committed."""
 
     sessions: SessionFactory
-    enqueue: Callable[[UUID, str | None], None]
-    """With the kind of device that the run asks for."""
+    enqueue: Callable[[str | None], None]
+    """Wakes a worker for one more run that asks for this kind of device."""
     patience: Patience
     announce_again_after: timedelta
     topic_prefix: str
@@ -46,7 +46,7 @@ class Sweeper:
     def _enqueue(self, run: Run) -> None:
         with self.sessions() as session, session.begin():
             repository.mark_enqueued(session, run.run_id, repository.load_now(session))
-            self.enqueue(run.run_id, run.recipe.get("device"))
+            self.enqueue(run.recipe.get("device"))
         metrics.SWEPT.labels("enqueued").inc()
         logger.info("run_enqueued", run_id=str(run.run_id), state=run.state, attempts=run.fencing_token)
 

@@ -21,7 +21,7 @@ from services.trainer.domain.mirror import Mirror, NoMirror
 from services.trainer.domain.recipe import Recipe, parse_recipe
 from services.trainer.domain.training import Interrupted, Job, Train, Trained
 from services.trainer.handlers.announce import finish_run
-from services.trainer.handlers.claim import Claim
+from services.trainer.handlers.claim import Claim, claim_next
 from services.trainer.handlers.drift import Measure, find_anchor, measure_drift
 from services.trainer.handlers.mixing import load_snapshots, mix_inside_loop
 from services.trainer.handlers.watch import RunWatch
@@ -54,13 +54,16 @@ class Workplace:
     mirror: Mirror = field(default_factory=NoMirror)
 
 
-def carry_out(run_id: UUID, workplace: Workplace) -> None:
-    """Carry out the run unless somebody else does; every way it can end is on its row and, when final, announced."""
-    with workplace.sessions() as session, session.begin():
-        run = repository.claim_run(session, run_id, workplace.worker, workplace.heartbeat_timeout)
+def carry_out(device: str | None, workplace: Workplace) -> None:
+    """Carry out the run that is next for this kind of device, if one waits that nobody else takes.
+
+    Every way it can end is on its row and, when final, announced.
+    """
+    run = claim_next(workplace.sessions, device, workplace.worker, workplace.heartbeat_timeout)
     if run is None:
-        logger.info("run_not_claimed", run_id=str(run_id))
+        logger.info("no_run_claimed", device=device)
         return
+    run_id = run.run_id
     with structlog.contextvars.bound_contextvars(run_id=str(run_id), request_id=str(run.request_id)):
         logger.info("run_claimed", token=run.fencing_token)
         claim = Claim(

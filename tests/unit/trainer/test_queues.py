@@ -1,6 +1,5 @@
 """One queue for each kind of device."""
 
-import uuid
 from typing import Any
 
 import pytest
@@ -13,15 +12,13 @@ from shared.celery_app import create_celery
 from shared.errors import InvalidRequest
 from shared.settings import Settings
 
-RUN = uuid.UUID(int=7)
-
 
 def make_settings() -> Settings:
     return Settings(redis_url="memory://", topic_prefix="t1.")
 
 
-def take(app: Any, queues: list[str]) -> list[tuple[str, str]]:
-    """What waits in the queues, as (queue, run)."""
+def take(app: Any, queues: list[str]) -> list[tuple[str, str | None]]:
+    """What waits in the queues, as (queue, kind of device)."""
     found = []
     with app.connection_for_read() as connection:
         for name in queues:
@@ -32,7 +29,7 @@ def take(app: Any, queues: list[str]) -> list[tuple[str, str]]:
                 except queue.Empty:
                     break
                 message.ack()
-                found.append((name, message.payload[1]["run_id"]))
+                found.append((name, message.payload[1]["device"]))
             queue.close()
     return found
 
@@ -41,13 +38,13 @@ def test_a_run_waits_where_a_worker_with_its_device_looks():
     settings = make_settings()
     app = create_celery(settings)
     enqueue = make_enqueue(app, settings)
-    enqueue(RUN, None)
-    enqueue(RUN, "h100")
-    enqueue(RUN, "a10")
+    enqueue(None)
+    enqueue("h100")
+    enqueue("a10")
     worker = list_queues(settings, "gpu,h100")
     assert worker == ["t1.training", "t1.training.gpu", "t1.training.h100"]
-    assert take(app, worker) == [("t1.training", str(RUN)), ("t1.training.h100", str(RUN))]
-    assert take(app, ["t1.training.a10"]) == [("t1.training.a10", str(RUN))]
+    assert take(app, worker) == [("t1.training", None), ("t1.training.h100", "h100")]
+    assert take(app, ["t1.training.a10"]) == [("t1.training.a10", "a10")]
 
 
 def test_a_worker_of_no_named_kind_takes_runs_that_ask_for_none():
