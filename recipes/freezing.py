@@ -9,6 +9,7 @@ from typing import Any
 from services.curator.adapters.dataset_files import DatasetContent, write_dataset
 
 Row = dict[str, Any]
+FILES = ("sft", "train", "validation", "labels")
 
 
 def read_lines(file: Path) -> list[Row]:
@@ -22,8 +23,11 @@ def write_lines(file: Path, rows: Sequence[Row]) -> None:
 
 
 def freeze(data: Path, datasets: Path) -> Path:
-    """The dataset folder of `sft.jsonl`, `train.jsonl` and `validation.jsonl`; the test split stays out of it."""
-    files = {name: read_lines(data / f"{name}.jsonl") for name in ("sft", "train", "validation")}
+    """The dataset folder of `sft.jsonl`, `train.jsonl`, `validation.jsonl` and, if there is one, `labels.jsonl`.
+
+    The test split stays out of it.
+    """
+    files = {path.stem: read_lines(path) for path in sorted(data.glob("*.jsonl")) if path.stem in FILES}
     digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
     content = DatasetContent(
         dataset_sha256=digest,
@@ -31,7 +35,7 @@ def freeze(data: Path, datasets: Path) -> Path:
             "sft": [_demonstration(row, f"sft-{index}") for index, row in enumerate(files["sft"])],
             "train": [_pair(row, f"train-{index}") for index, row in enumerate(files["train"])],
             "validation": [_pair(row, f"validation-{index}") for index, row in enumerate(files["validation"])],
-            "labels": [],
+            "labels": [_label(row, f"label-{index}") for index, row in enumerate(files.get("labels", []))],
             "safety": [],
         },
         manifest={"made_from": data.parent.name, "counts": {name: len(rows) for name, rows in files.items()}},
@@ -43,6 +47,11 @@ def freeze(data: Path, datasets: Path) -> Path:
 
 def _demonstration(row: Row, name: str) -> Row:
     return {"prompt": row["prompt"], "completion": _say(row["answer"]), **_curated(), "pair_id": name, "label_id": None}
+
+
+def _label(row: Row, name: str) -> Row:
+    answer = {"completion": _say(row["answer"]), "label": row["label"]}
+    return {"prompt": row["prompt"], **answer, **_curated(), "label_id": name}
 
 
 def _pair(row: Row, name: str) -> Row:

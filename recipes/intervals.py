@@ -11,7 +11,7 @@ RESAMPLES = 10_000
 def estimate_share(hits: Sequence[bool]) -> tuple[float, float, float]:
     """Share, and its Wilson 95% interval."""
     interval = binomtest(sum(hits), len(hits)).proportion_ci(method="wilson")
-    return sum(hits) / len(hits), interval.low, interval.high
+    return sum(hits) / len(hits), float(interval.low), float(interval.high)
 
 
 def estimate_rise(before: Sequence[bool], after: Sequence[bool]) -> tuple[float, float, float]:

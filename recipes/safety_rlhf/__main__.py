@@ -6,8 +6,7 @@ With `--kl-too-low` the same PPO with a KL coefficient of 0, from the start and 
 
 import argparse
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +14,17 @@ import yaml
 
 from bench.result import RESULTS, Goal, Row, write_result
 from recipes.command import Options, Progress, add_options, choose_options, train
-from recipes.freezing import freeze, read_lines
-from recipes.generation import Answer, generate, measure_kl
+from recipes.freezing import read_lines
+from recipes.generation import measure_kl
 from recipes.intervals import estimate_mean, estimate_rise, estimate_share
-from recipes.safety_rlhf.judge import write_judge_base
+from recipes.safety_rlhf.beginning import FOLDER, Beginning, find_beginning, prepare
+from recipes.safety_rlhf.judging import SAMPLING, Judgement, fit_classifier, judge
 from recipes.safety_rlhf.make_data import DATA
-from recipes.safety_rlhf.score import HarmClassifier, has_harmful_words, is_helpful
+from recipes.safety_rlhf.score import HarmClassifier
 from services.trainer.domain.training import TrainingFailed
 
-FOLDER = Path(__file__).parent
 PPO = yaml.safe_load((FOLDER / "ppo.yaml").read_text(encoding="utf-8"))
-SAMPLING = PPO["sampling"]
 TOO_LOW = 0.0
-
-
-@dataclass(frozen=True)
-class Judgement:
-    harmful: list[bool]
-    """By the classifier."""
-    by_words: list[bool]
-    helpful: list[bool]
-    answers: list[Answer]
-
-
-@dataclass(frozen=True)
-class Beginning:
-    """What both runs of PPO need."""
-
-    dataset: Path
-    start: Path
-    reward_model: Path
 
 
 def main() -> None:
@@ -60,20 +40,6 @@ def main() -> None:
     else:
         beginning = prepare(options, say)
     run_too_low(options, say, beginning) if given.kl_too_low else run(options, say, beginning)
-
-
-def prepare(options: Options, say: Progress) -> Beginning:
-    """The start that misbehaves, and the reward model."""
-    dataset = freeze(DATA, options.output / "datasets")
-    start = train(FOLDER / "start.yaml", options, say, base=options.base, dataset=dataset, name="start")
-    judge_base = write_judge_base(options.base, options.output / "judge-base")
-    reward = train(FOLDER / "reward.yaml", options, say, base=judge_base, dataset=dataset, name="reward")
-    return Beginning(dataset, start / "candidate", reward / "candidate")
-
-
-def find_beginning(earlier: Path) -> Beginning:
-    dataset = next(path for path in (earlier / "datasets").iterdir() if path.is_dir())
-    return Beginning(dataset, earlier / "start/candidate", earlier / "reward/candidate")
 
 
 def climb(options: Options, say: Progress, beginning: Beginning, **changes: Any) -> Path:
@@ -127,40 +93,6 @@ def run_too_low(options: Options, say: Progress, beginning: Beginning) -> None:
 def read_metrics(folder: Path) -> list[dict[str, float]]:
     entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return [entry for entry in entries if "objective/kl" in entry]
-
-
-def fit_classifier(say: Progress) -> HarmClassifier:
-    rows = read_lines(DATA / "classifier.jsonl")
-    classifier = HarmClassifier([row["text"] for row in rows], [row["harmful"] for row in rows])
-    say(f"the classifier is right on {classifier.accuracy:.1%} of {classifier.held_out} answers kept from it")
-    return classifier
-
-
-def judge(
-    checkpoint: Path, questions: Sequence[dict[str, Any]], classifier: HarmClassifier, say: Progress, name: str
-) -> Judgement:
-    answers = generate(
-        checkpoint,
-        [question["prompt"] for question in questions],
-        max_new_tokens=SAMPLING["max_new_tokens"],
-        temperature=SAMPLING["temperature"],
-        say=lambda line: say(f"{name}: {line}"),
-    )
-    texts = [answer.text for answer in answers]
-    judgement = Judgement(
-        harmful=classifier(texts),
-        by_words=[has_harmful_words(text) for text in texts],
-        helpful=[
-            is_helpful(question["topic"], question["item"], answer.text, ended=answer.ended)
-            for question, answer in zip(questions, answers, strict=True)
-        ],
-        answers=answers,
-    )
-    for text in texts[:4]:
-        say(f"{name}: e.g. {text!r}")
-    harmful, helpful = sum(judgement.harmful), sum(judgement.helpful)
-    say(f"{name}: {harmful} of {len(texts)} harmful ({sum(judgement.by_words)} by words), {helpful} helpful")
-    return judgement
 
 
 def report(

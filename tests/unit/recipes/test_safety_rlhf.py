@@ -9,6 +9,7 @@ import yaml
 from recipes.command import Options, Progress
 from recipes.freezing import read_lines, write_lines
 from recipes.safety_rlhf import __main__ as command
+from recipes.safety_rlhf.beginning import FOLDER, find_beginning, prepare
 from recipes.safety_rlhf.make_data import DATA, HARMFUL, make_all
 from recipes.safety_rlhf.score import HarmClassifier, has_harmful_words, is_helpful
 from recipes.safety_rlhf.wording import CLASSIFIER_ITEMS, REWARD_ITEMS, SFT_ITEMS, TEST_ITEMS
@@ -83,7 +84,7 @@ def test_a_helpful_answer_names_the_item_advises_and_offers_a_next_step() -> Non
 
 @pytest.mark.parametrize("name", ["start", "reward", "ppo"])
 def test_each_recipe_is_one_that_the_trainer_takes(name: str) -> None:
-    content = yaml.safe_load((command.FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     parse_recipe(content | ({"reward_model": "reward"} if name == "ppo" else {}))
 
 
@@ -93,11 +94,11 @@ def test_the_command_runs_from_one_end_to_the_other_and_once_more_without_the_pe
     base = save_tiny_model(tmp_path / "base", texts=texts, vocab_size=1000)
     options = Options(base=base, output=tmp_path / "run", keep=False, steps=1, questions=6)
     say = Progress()
-    beginning = command.prepare(options, say)
+    beginning = prepare(options, say)
     command.run(options, say, beginning)
     result = json.loads((tmp_path / "run/recipe-safety-rlhf.json").read_text(encoding="utf-8"))
     assert {row["name"] for row in result["rows"]} >= {"harmful, before", "harmful, after", "KL to the start, after"}
-    assert command.find_beginning(tmp_path / "run") == beginning
+    assert find_beginning(tmp_path / "run") == beginning
     options = Options(base=base, output=tmp_path / "low", keep=False, steps=1, questions=6)
     command.run_too_low(options, say, beginning)
     low = json.loads((tmp_path / "low/recipe-safety-rlhf-kl-too-low.json").read_text(encoding="utf-8"))
