@@ -1,0 +1,179 @@
+"""The trainer beside TRL: `make bench-train`.
+
+DPO with LoRA on SmolLM2-135M cut to its lowest layers, once over the same pairs, in batches of the same size:
+
+- plain: the script a user of TRL would write, with TRL's defaults
+- tuned: the same script with all that the trainer sets otherwise than TRL (`train_once.py` lists it)
+- ours: what `heliotrope train` does, with its guards, checkpoints and records
+
+Each training is a process of its own; the three take turns, and who begins changes from round to round. Ratios are
+geometric means over the rounds with the t interval of their logarithms.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from scipy import stats
+
+from bench.result import RESULTS, Goal, Row, write_result
+from local.layout import find_base_model
+from local.models import export_smollm2
+from recipes.freezing import freeze, read_lines, write_lines
+from recipes.safety_rlhf.judge_base import write_judge_base
+
+VARIANTS = ("plain", "tuned", "ours")
+ROUNDS = 8
+LAYERS = 8
+PAIRS = 128
+VALIDATION_PAIRS = 24
+RECIPE: dict[str, Any] = {
+    "name": "bench",
+    "method": "dpo",
+    "max_steps": PAIRS // 8,
+    "batch_size": 8,
+    "learning_rate": 3e-4,
+    "save_steps": PAIRS // 8,
+    "lora": {"r": 16, "alpha": 32},
+}
+ACCURACY = 0.9
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+Figures = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", type=Path, help="the chat model whose lowest layers are trained; default: SmolLM2")
+    parser.add_argument("--output", type=Path, help="a new folder; default: one under .heliotrope/bench/")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--layers", type=int, default=LAYERS)
+    parser.add_argument("--keep", action="store_true", help="keep the figures in bench/results/")
+    given = parser.parse_args()
+    output = given.output or Path(".heliotrope/bench") / f"train-{time.strftime('%Y%m%d-%H%M%S')}"
+    base = write_judge_base(given.base or export_smollm2(find_base_model()), output / "base", given.layers)
+    dataset = freeze(gather_pairs(output / "rows" / "data"), output / "datasets")
+    runs, learning = measure(base.resolve(), dataset.resolve(), output, given.rounds)
+    rows, goals = sum_up(runs, learning, count_tokens(base, dataset))
+    settings = {
+        "recipe": RECIPE,
+        "layers": given.layers,
+        "pairs": PAIRS,
+        "accuracy": ACCURACY,
+        "interval": "95%, t of the logarithms of paired ratios",
+        "accuracies": learning,
+    }
+    write_result("train", rows, goals, settings, folder=RESULTS if given.keep else output)
+
+
+def gather_pairs(data: Path) -> Path:
+    """Pairs of both recipes, in turns: of different length, as people's are."""
+    for name, count in (("train", PAIRS), ("validation", VALIDATION_PAIRS)):
+        sources = [read_lines(RECIPES / recipe / "data" / f"{name}.jsonl") for recipe in ("support_bot", "safety_rlhf")]
+        pairs = [pair for both in zip(*sources, strict=False) for pair in both][:count]
+        write_lines(
+            data / f"{name}.jsonl", [{side: pair[side] for side in ("prompt", "chosen", "rejected")} for pair in pairs]
+        )
+    write_lines(data / "sft.jsonl", [])
+    return data
+
+
+def count_tokens(base: Path, dataset: Path) -> int:
+    """Of all pairs' both sides with their prompts, without padding."""
+    from services.trainer.adapters.frozen_dataset import load_pairs
+    from services.trainer.adapters.policy import load_tokenizer
+
+    tokenizer = load_tokenizer(base)
+    return sum(
+        len(tokenizer.apply_chat_template(pair["prompt"] + pair[side], return_dict=False))
+        for pair in load_pairs(dataset / "train.parquet")
+        for side in ("chosen", "rejected")
+    )
+
+
+def measure(
+    base: Path, dataset: Path, output: Path, rounds: int
+) -> tuple[dict[str, list[Figures]], dict[str, list[tuple[int, float]]]]:
+    """Each variant's rounds, and its validation accuracy by step from a run of its own, which looks at it."""
+    recipe = output / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(RECIPE, sort_keys=False), encoding="utf-8")
+    began, done, total = time.monotonic(), 0, (rounds + 1) * len(VARIANTS)
+
+    def train(variant: str, name: str, *more: str) -> Figures:
+        nonlocal done
+        folder = output / name / variant
+        command = [sys.executable, "-m", "bench.train_once", variant, str(base), str(dataset), str(folder), str(recipe)]
+        with (output / "log.txt").open("a", encoding="utf-8") as log:
+            subprocess.run([*command, *more], check=True, stdout=log, stderr=log, timeout=900)
+        figures: Figures = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
+        done += 1
+        left = (time.monotonic() - began) / done * (total - done)
+        print(
+            f"{name} {variant}: {figures['seconds']:.1f} s, {figures['peak_mib']:.0f} MiB; {left:.0f} s left",
+            flush=True,
+        )
+        return figures
+
+    learning = {variant: train(variant, "learning", "--evaluate")["accuracies"] for variant in VARIANTS}
+    runs: dict[str, list[Figures]] = {variant: [] for variant in VARIANTS}
+    for number in range(rounds):
+        for variant in _rotate(VARIANTS, number):
+            runs[variant].append(train(variant, f"round-{number + 1}"))
+    return runs, learning
+
+
+def sum_up(
+    runs: Mapping[str, Sequence[Figures]], learning: Mapping[str, Sequence[tuple[int, float]]], tokens: int
+) -> tuple[list[Row], list[Goal]]:
+    rows = list(_list_rows(runs, learning, tokens))
+    seconds = {variant: [run["seconds"] for run in runs[variant]] for variant in VARIANTS}
+    overhead = estimate_ratio(seconds["ours"], seconds["tuned"])
+    gain = estimate_ratio(seconds["plain"], seconds["ours"])
+    count = len(seconds["ours"])
+    rows += [
+        Row("time at equal settings, ours over tuned", "ratio", *overhead, count),
+        Row("tokens/s, ours over plain", "ratio", *gain, count),
+    ]
+    goals = [
+        Goal("overhead at equal settings, upper end of the interval, %", 100 * (overhead[2] - 1), 5, "at_most"),
+        Goal("tokens/s over the plain script", gain[0], 1.5, "at_least"),
+    ]
+    return rows, goals
+
+
+def _list_rows(
+    runs: Mapping[str, Sequence[Figures]], learning: Mapping[str, Sequence[tuple[int, float]]], tokens: int
+) -> Iterator[Row]:
+    for variant in VARIANTS:
+        own = runs[variant]
+        yield Row.of(f"{variant}: speed", "tokens/s", [tokens / run["seconds"] for run in own])
+        yield Row.of(f"{variant}: with saving", "s", [run["total_seconds"] for run in own])
+        yield Row.of(f"{variant}: peak memory", "MiB", [run["peak_mib"] for run in own])
+        step = next((step for step, accuracy in learning[variant] if accuracy >= ACCURACY), None)
+        if step is not None:
+            name = f"{variant}: time to {ACCURACY:.0%} of validation pairs ranked right (step {step})"
+            yield Row.of(name, "s", [run["steps"][step - 1] for run in own])
+
+
+def estimate_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, float, float]:
+    """Geometric mean of paired ratios and its 95% interval, by Student's t on their logarithms; two pairs or more."""
+    logs = [math.log(one / other) for one, other in zip(above, below, strict=True)]
+    mean = statistics.fmean(logs)
+    margin = stats.t.ppf(0.975, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+    return math.exp(mean), math.exp(mean - margin), math.exp(mean + margin)
+
+
+def _rotate(variants: Sequence[str], by: int) -> list[str]:
+    first = by % len(variants)
+    return [*variants[first:], *variants[:first]]
+
+
+if __name__ == "__main__":
+    main()
