@@ -135,6 +135,10 @@ bench-noise: .venv/project.stamp ## What curation brings back of what wrong vote
 bench-epsilon: .venv/project.stamp ## What DPO gains from each pair's probability of being wrong, on the noisy histories of bench-noise
 	@OMP_NUM_THREADS=1 $(RUN) bench.epsilon $(ARGS)
 
+.PHONY: bench-planner
+bench-planner: .venv/project.stamp ## The memory that the planner estimates beside what training takes
+	@$(RUN) bench.planner $(ARGS)
+
 .PHONY: bench-train
 bench-train: .venv/project.stamp ## The trainer beside a plain and a tuned TRL script: tokens/s, memory, time to an accuracy
 	@$(RUN) bench.train $(ARGS)

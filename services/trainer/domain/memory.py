@@ -17,8 +17,6 @@ Offload = Literal["none", "optimizer", "all"]
 
 ADAM_BYTES = 8
 FP32_BYTES = 4
-LOGIT_COPIES = 3
-"""Of every logit at once, in fp32: itself, its log-probability or a copy of it, and its gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +44,8 @@ class Workload:
     precision: Precision
     trainable: int
     """Weights that are trained."""
+    logit_copies: int
+    """So many arrays as large as all logits in fp32 are there at once: they, what the loss makes of them, gradients."""
     activation_checkpointing: bool = False
 
     @property
@@ -115,7 +115,7 @@ def estimate_memory(
         gradients=gradients,
         optimizer=optimizer,
         activations=_estimate_activations(model, work),
-        logits=LOGIT_COPIES * work.tokens * model.vocabulary * FP32_BYTES,
+        logits=work.logit_copies * work.tokens * model.vocabulary * FP32_BYTES,
         host=host,
     )
 

@@ -20,6 +20,8 @@ from services.trainer.domain.recipe import Recipe
 GIB = 1 << 30
 ROWS = {"dpo": 2, "kto": 2, "reward": 2}
 """Sequences in a forward pass for each row of a batch; 1 for the other methods."""
+LOGIT_COPIES = {"sft": 6, "reward": 0}
+"""8 for the other methods: `make bench-planner` measured `sft` and `dpo`. A reward model has none."""
 LADDER: tuple[tuple[Strategy, Offload], ...] = (
     ("ddp", "none"),
     ("zero2", "none"),
@@ -100,6 +102,7 @@ def _lay_out(recipe: Recipe, model: ModelSize, devices: Devices, parallelism: Pa
         length=recipe.max_length,
         precision=recipe.precision,
         trainable=count_trainable(recipe, model),
+        logit_copies=LOGIT_COPIES.get(recipe.method, 8),
         activation_checkpointing=recipe.activation_checkpointing,
     )
     estimate = estimate_memory(model, work, parallelism.strategy, parallelism.processes, parallelism.offload)

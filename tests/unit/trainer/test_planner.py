@@ -31,7 +31,7 @@ def choose(devices: Devices, **settings: Any) -> Plan:
 def test_zero_takes_the_bytes_of_its_paper():
     """Rajbhandari et al. 2020, figure 1: 7.5B weights, 64 devices, K = 12: 120 GB; 16.6 with both states divided."""
     model = ModelSize(parameters=7_500_000_000, layers=1, hidden=1, intermediate=1, key_value=1, vocabulary=1)
-    work = Workload(rows=1, length=1, precision="bf16", trainable=model.parameters)
+    work = Workload(rows=1, length=1, precision="bf16", trainable=model.parameters, logit_copies=3)
     sizes = {name: estimate_memory(model, work, name, 64).total / 1e9 for name in ("zero2", "zero3")}
     assert sizes == pytest.approx({"zero2": 16.6, "zero3": 1.9}, abs=0.05)
     undivided = estimate_memory(model, work, "zero2", 1)
@@ -46,7 +46,7 @@ def test_an_adapter_counts_both_of_its_matrices_on_every_linear_layer():
 
 
 def test_offloading_moves_bytes_to_the_host_and_loses_none():
-    work = Workload(rows=1, length=128, precision="bf16", trainable=SEVEN.parameters)
+    work = Workload(rows=1, length=128, precision="bf16", trainable=SEVEN.parameters, logit_copies=3)
     here = estimate_memory(SEVEN, work, "zero3", 4)
     there = estimate_memory(SEVEN, work, "zero3", 4, "all")
     assert there.total + there.host == here.total
