@@ -92,9 +92,8 @@ class Loop:
         handler = RetrainHandler(partial(load_recipe, recipes), "inject", "")
         with self.sessions() as session, session.begin():
             handler.handle(session, event)
-        run_id = self.load_run().run_id
         for _ in range(2):
-            carry_out(run_id, workplace)
+            carry_out(None, workplace)
         self.sweep()
         return self.load_run()
 
