@@ -4,7 +4,8 @@ DPO with LoRA on SmolLM2-135M cut to its lowest layers, once over the same pairs
 
 - plain: the script a user of TRL would write, with TRL's defaults
 - tuned: the same script with all that the trainer sets otherwise than TRL (`train_once.py` lists it)
-- ours: what `heliotrope train` does, with its guards, checkpoints and records
+- ours: what `heliotrope train` does, with its guards, checkpoints and records; its loss needs the logits of the answers
+  only, where TRL makes those of the prompts, too
 
 Each training is a process of its own; the three take turns, and who begins changes from round to round. Ratios are
 geometric means over the rounds with the t interval of their logarithms.
@@ -31,16 +32,16 @@ from recipes.freezing import freeze, read_lines, write_lines
 from recipes.safety_rlhf.judge_base import write_judge_base
 
 VARIANTS = ("plain", "tuned", "ours")
-ROUNDS = 8
-LAYERS = 8
-PAIRS = 128
+ROUNDS = 7
+LAYERS = 6
+PAIRS = 64
 VALIDATION_PAIRS = 24
 RECIPE: dict[str, Any] = {
     "name": "bench",
     "method": "dpo",
     "max_steps": PAIRS // 8,
     "batch_size": 8,
-    "learning_rate": 3e-4,
+    "learning_rate": 1e-3,
     "save_steps": PAIRS // 8,
     "lora": {"r": 16, "alpha": 32},
 }

@@ -82,7 +82,13 @@ def read_items(items: Any) -> dict[str, Any]:
 
 
 def read_shown(folder: Path) -> list[ShownRun]:
-    return [ShownRun(file) for file in sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))]
+    """W&B writes in a process of its own, which a busy machine may delay for longer than the mirror waits."""
+    give_up = time.monotonic() + 60
+    while True:
+        shown = [ShownRun(file) for file in sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))]
+        if (shown and all(run.exit_code is not None for run in shown)) or time.monotonic() > give_up:
+            return shown
+        time.sleep(0.1)
 
 
 def make_offline_mirror(folder: Path) -> Mirror:
