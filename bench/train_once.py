@@ -1,4 +1,4 @@
-"""One training by DPO in a process of its own, for `bench.train`: plain TRL, tuned TRL, or the trainer.
+"""One training by DPO in a process of its own, for `bench.train`: by plain or tuned TRL, or by the trainer.
 
 The clock runs from after the imports to the end of the last step: loading, tokenizing, reference log-probabilities,
 logging and checkpoints count; saving the outcome does not (`total_seconds` has it, too).
@@ -20,7 +20,7 @@ EVAL_STEPS = 2
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("variant", choices=["plain", "tuned", "ours"])
+    parser.add_argument("variant", choices=["plain", "tuned", "padded", "ours"])
     parser.add_argument("base", type=Path)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("output", type=Path)
@@ -29,7 +29,7 @@ def main() -> None:
     given = parser.parse_args()
     recipe = yaml.safe_load(given.recipe.read_text(encoding="utf-8"))
     given.output.mkdir(parents=True)
-    run = run_ours if given.variant == "ours" else run_trl
+    run = run_trl if given.variant in ("plain", "tuned") else run_ours
     figures = run(given, recipe)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     (given.output / "figures.json").write_text(json.dumps(figures | {"peak_mib": peak}), encoding="utf-8")
@@ -44,7 +44,9 @@ def run_ours(given: argparse.Namespace, recipe: dict[str, Any]) -> dict[str, Any
     from services.trainer.bootstrap.standalone import train_file
 
     file = given.output / "recipe.yaml"
-    changes = {"eval_steps": EVAL_STEPS} if given.evaluate else {}
+    changes: dict[str, Any] = {"prefix_sharing": given.variant == "ours"}
+    if given.evaluate:
+        changes["eval_steps"] = EVAL_STEPS
     file.write_text(yaml.safe_dump(recipe | changes, sort_keys=False), encoding="utf-8")
     clock = Clock()
 

@@ -9,6 +9,7 @@ from trl import DPOConfig
 from services.trainer.adapters.epsilon_dpo import EpsilonCollator, EpsilonDPOTrainer
 from services.trainer.adapters.frozen_dataset import load_pairs
 from services.trainer.adapters.observer import Observer
+from services.trainer.adapters.pair_scores import can_share
 from services.trainer.adapters.policy import choose_adapter, load_policy, load_tokenizer
 from services.trainer.adapters.ranks import share
 from services.trainer.adapters.running import begin, list_arguments, save_policy, train_through
@@ -43,6 +44,7 @@ def _build_trainer(
             model=model,
             args=build_arguments(recipe, job.checkpoints),
             losses=recipe.weighted_losses,
+            shares_prefixes=_shares_prefixes(recipe, model),
             before_reference=before_reference,
             data_collator=EpsilonCollator(pad_token_id=tokenizer.pad_token_id, max_length=recipe.max_length),
             train_dataset=share(load_pairs(job.dataset / "train.parquet"), job.checkpoints / "rows"),
@@ -55,6 +57,11 @@ def _build_trainer(
         )
     except InvalidRequest as error:
         raise TrainingFailed(f"the dataset cannot be trained on: {error.detail}") from error
+
+
+def _shares_prefixes(recipe: Recipe, model: Any) -> bool:
+    """Not where a model is divided: all parts must go forward equally often, and packs are not equally many."""
+    return recipe.prefix_sharing and not recipe.parallelism.is_spread and can_share(model, recipe.max_length)
 
 
 def build_arguments(recipe: Recipe, checkpoints: Path) -> DPOConfig:

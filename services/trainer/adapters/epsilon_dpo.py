@@ -19,9 +19,9 @@ from peft import PeftModel
 from torch import Tensor
 from trl import DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
-from trl.trainer.utils import entropy_from_logits, selective_log_softmax
 
 from services.trainer.adapters.frozen_dataset import weigh_pairs
+from services.trainer.adapters.pair_scores import Scores, score_padded, score_shared
 from services.trainer.domain.recipe import LossType
 
 
@@ -36,29 +36,23 @@ class EpsilonCollator(DataCollatorForPreference):  # type: ignore[misc]  # trl i
         return batch
 
 
-@dataclass
-class Scores:
-    """Sums over the answers' tokens, for a batch of B pairs: chosen first, then rejected, shape (2B,)."""
-
-    logps: Tensor
-    lengths: Tensor
-    entropy: float
-
-
 class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
     """Pairs need an `epsilon` column. Logs loss, entropy, rewards/* and logps/*.
 
-    `before_reference` is called before each batch of reference log-probabilities, and may raise.
+    `before_reference` is called before each batch of reference log-probabilities, and may raise. `shares_prefixes`: the
+    model `can_share`, and is in one piece.
     """
 
     def __init__(
         self,
         *args: Any,
         losses: list[tuple[LossType, float]],
+        shares_prefixes: bool = False,
         before_reference: Callable[[], None] = lambda: None,
         **kwargs: Any,
     ) -> None:
         self._losses = losses
+        self._score = score_shared if shares_prefixes else score_padded
         self._before_reference = before_reference
         self.refused: dict[str, int] = {}
         super().__init__(*args, **kwargs)
@@ -92,22 +86,6 @@ class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
             dict.fromkeys([*self._signature_columns, "epsilon", "weight", "length"])
         )
 
-    def _score(self, model: Any, inputs: dict[str, Tensor]) -> Scores:
-        """Score the answers; logits are made for the columns from the first answer's start on, not for the prompts."""
-        completion_mask, input_ids = inputs["completion_mask"], inputs["input_ids"]
-        start = max(int(completion_mask.argmax(dim=1).min()) - 1, 0)
-        outputs = model(
-            input_ids=input_ids,
-            attention_mask=inputs["attention_mask"],
-            use_cache=False,
-            logits_to_keep=input_ids.shape[1] - start,
-        )
-        logits, mask = outputs.logits[:, :-1], completion_mask[:, start + 1 :]
-        logps = selective_log_softmax(logits, input_ids[:, start + 1 :]) * mask
-        with torch.no_grad():
-            entropy = (entropy_from_logits(logits.detach()) * mask).sum() / mask.sum().clamp(min=1)
-        return Scores(logps.sum(dim=1), mask.sum(dim=1).clamp(min=1), entropy.item())
-
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         self._before_reference()
         if self.is_fsdp_enabled:  # on a GPU the model is moved there only as it is divided
@@ -115,11 +93,11 @@ class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
         policy = self.accelerator.unwrap_model(self.model)  # before the first step a whole model is its own reference
         parent = policy.disable_adapter() if isinstance(policy, PeftModel) else nullcontext()
         with torch.no_grad(), self.accelerator.autocast(), parent:
-            chosen, rejected = self._score(model, inputs).logps.chunk(2)
+            chosen, rejected = self._score(model, inputs, with_entropy=False).logps.chunk(2)
         return chosen, rejected
 
     def _compute_loss(self, model: Any, inputs: dict[str, Tensor], return_outputs: bool) -> Any:
-        scores = self._score(model, inputs)
+        scores = self._score(model, inputs, with_entropy=True)
         chosen, rejected = scores.logps.chunk(2)
         chosen_gain, rejected_gain = chosen - inputs["ref_chosen_logps"], rejected - inputs["ref_rejected_logps"]
         epsilon, weight = inputs["epsilon"], inputs["weight"]

@@ -86,6 +86,8 @@ class Recipe(Part, frozen=True, kw_only=True):
     """Compute each layer's activations again on the way back instead of keeping them."""
     length_grouped: bool = False
     """Batches of rows of like length, with less padding."""
+    prefix_sharing: bool = True
+    """Both answers of a pair behind one copy of their prompt, without padding, where the model allows it."""
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     save_steps: PositiveInt = 10
     logging_steps: PositiveInt = 1
@@ -165,6 +167,7 @@ METHOD_FIELDS: dict[str, tuple[Method, ...]] = {
     "stages": ("ladder",),
     "activation_checkpointing": ("sft", "dpo", "kto", "reward", "rloo"),
     "length_grouped": ("sft", "dpo"),
+    "prefix_sharing": ("dpo",),
 }
 """Fields that only some methods use. Another method's recipe may hold their defaults, as a stored one does."""
 

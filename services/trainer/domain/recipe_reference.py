@@ -61,6 +61,8 @@ REASONS = {
     "budget.cost_per_device_hour": "only you know what your devices cost",
     "activation_checkpointing": "a third more computing for most of the activations' memory: only when it does not fit",
     "length_grouped": "rows come in an order of chance; grouped, a batch holds less padding but similar rows",
+    "prefix_sharing": "the same log-probabilities in less than half of the time; one process only, and models whose "
+    "attention takes a mask (tried before training; others are trained with padding)",
     "parallelism.strategy": "a small model on one device needs no other; zero2 when the optimizer's state does not fit "
     "beside the weights, zero3 or fsdp2 when the weights themselves do not; auto would depend on the machine",
     "parallelism.processes": "one device; a step's batch grows with the number",

@@ -91,6 +91,7 @@ def make_trainer(folder: Path, parent: Path, pairs: list[dict[str, Any]], **chan
         model=model,
         args=build_arguments(recipe, folder),
         losses=recipe.weighted_losses,
+        shares_prefixes=recipe.prefix_sharing,
         data_collator=EpsilonCollator(pad_token_id=0, max_length=recipe.max_length),
         train_dataset=load_pairs(save_dataset(folder / "data", pairs) / "train.parquet"),
         processing_class=tokenizer,
@@ -135,10 +136,11 @@ def test_four_micro_batches_of_one_add_up_to_one_batch_of_four(tmp_path: Path, p
     torch.testing.assert_close(accumulated, calculate_gradient(whole, slice(0, 4)), rtol=1e-4, atol=1e-6)
 
 
-def test_without_doubt_the_loss_is_trls_own(tmp_path: Path, parent: Path):
+@pytest.mark.parametrize("prefix_sharing", [True, False])
+def test_without_doubt_the_loss_is_trls_own(tmp_path: Path, parent: Path, prefix_sharing: bool):
     from trl import DPOTrainer
 
-    trainer = make_trainer(tmp_path, parent, make_pairs(24, epsilon=0.0))
+    trainer = make_trainer(tmp_path, parent, make_pairs(24, epsilon=0.0), prefix_sharing=prefix_sharing)
     trainer.model.train()
     batch = trainer.data_collator([trainer.train_dataset[index] for index in range(4)])
     ours = trainer.compute_loss(trainer.model, batch)
