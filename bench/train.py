@@ -46,7 +46,7 @@ RECIPE: dict[str, Any] = {
     "save_steps": PAIRS // 8,
     "lora": {"r": 16, "alpha": 32},
 }
-ACCURACY = 0.9
+ACCURACY = 0.65
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 Figures = dict[str, Any]
 

@@ -89,6 +89,7 @@ def run_trl(given: argparse.Namespace, recipe: dict[str, Any]) -> dict[str, Any]
         per_device_eval_batch_size=recipe["batch_size"],
         learning_rate=recipe["learning_rate"],
         lr_scheduler_type="constant",
+        seed=0,  # a recipe's default, so that rows come in the same order
         max_length=512,
         logging_steps=1,
         save_steps=recipe["save_steps"],
