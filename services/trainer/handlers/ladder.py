@@ -9,7 +9,7 @@ import msgspec
 
 from services.trainer.adapters.checkpoints import delete_folder, find_finished_stage, find_newest, sync_folder
 from services.trainer.domain.recipe import Recipe
-from services.trainer.domain.training import Job, Train, Trained, Watch
+from services.trainer.domain.training import Job, Train, Trained, TrainingFailed, Watch
 from services.trainer.domain.verdict import Metrics
 
 OUTCOME = "trained.json"
@@ -18,7 +18,7 @@ OUTCOME = "trained.json"
 def train_ladder(job: Job, watch: Watch, methods: Mapping[str, Train]) -> Trained:
     """Train stage after stage. A stage that an earlier attempt finished is not repeated; one that it began is resumed.
 
-    Raises: as the stages' methods.
+    Raises: as the stages' methods, a failure with its stage's name in front.
     """
     policy, reward_model, results, steps = job.parent, None, list[tuple[str, Trained]](), 0
     last = len(job.recipe.stages) - 1
@@ -53,7 +53,10 @@ def _train_stage(
         resume_from=find_newest(job.checkpoints.parent, below_token=token, stage=name),
         candidate=job.candidate if is_last else folder / "candidate",
     )
-    trained = methods[stage.method](stage_job, watch)
+    try:
+        trained = methods[stage.method](stage_job, watch)
+    except TrainingFailed as failure:
+        raise TrainingFailed(f"{stage.name}: {failure.detail}") from failure
     (folder / OUTCOME).write_text(json.dumps(asdict(trained)), encoding="utf-8")
     if not is_last:
         for checkpoint in folder.glob("checkpoint-*"):

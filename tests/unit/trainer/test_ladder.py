@@ -6,7 +6,7 @@ import pytest
 
 from services.trainer.adapters.checkpoints import mark_complete
 from services.trainer.domain.recipe import parse_recipe
-from services.trainer.domain.training import Interrupted, Job, Trained, Watch
+from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed, Watch
 from services.trainer.handlers.ladder import train_ladder
 
 STAGES = [
@@ -91,3 +91,14 @@ def test_another_worker_goes_on_in_the_stage_that_was_interrupted(tmp_path: Path
     assert (trained.steps, trained.weights_sha256) == (9, "rloo")
     assert recorder.jobs[-1].recipe.reward_model is not None
     assert Path(recorder.jobs[-1].recipe.reward_model).is_dir()
+
+
+def test_a_failure_names_its_stage(tmp_path: Path):
+    class Broken(Recorder):
+        def __call__(self, job: Job, watch: Watch) -> Trained:
+            if job.recipe.name == "judge":
+                raise TrainingFailed("reward spread is 0 below 0.01")
+            return super().__call__(job, watch)
+
+    with pytest.raises(TrainingFailed, match="judge: reward spread is 0"):
+        climb(tmp_path, 1, Broken())
