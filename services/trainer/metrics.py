@@ -19,5 +19,10 @@ TOKENS_PER_SECOND = Gauge(
 )
 PEAK_MEMORY = Gauge("heliotrope_training_peak_memory_bytes", "Most memory that the running run has had (0: none runs)")
 GUARDED = Gauge("heliotrope_training_guarded_runs", "Runs that a guard ended, by what it said", ["action"])
+FAILED = Gauge(
+    "heliotrope_training_failed_runs",
+    "Runs that failed, by cause: setup, guard, memory, disk, deadline, error",
+    ["cause"],
+)
 
 start_at_zero(SWEPT, ["enqueued", "closed", "announced"])

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from services.trainer.domain.fair_order import Share, WaitingRun
+from services.trainer.domain.training import CAUSES
 from shared.errors import NotFound, StaleClaim
 from shared.tables.curator import Dataset, LoopSwitch, RetrainRequestRow
 from shared.tables.evaluator import Evaluation
@@ -68,6 +69,13 @@ def count_guarded_runs(session: Session) -> dict[str, int]:
     action = Run.progress["guard"].astext
     rows = session.execute(select(action, func.count()).where(action.is_not(None)).group_by(action)).all()
     return {"finish": 0, "stop": 0} | {row[0]: row[1] for row in rows}
+
+
+def count_failed_runs(session: Session) -> dict[str, int]:
+    """How many runs failed, by cause; runs from before causes were written down are left out."""
+    cause = Run.progress["cause"].astext
+    failed = select(cause, func.count()).where(Run.state == "failed", cause.is_not(None)).group_by(cause)
+    return dict.fromkeys(CAUSES, 0) | {row[0]: row[1] for row in session.execute(failed).all()}
 
 
 def mark_enqueued(session: Session, run_id: UUID, at: datetime) -> None:

@@ -25,7 +25,7 @@ from services.trainer.adapters.recipes import load_recipe
 from services.trainer.bootstrap.methods import METHODS
 from services.trainer.consumer import RetrainHandler
 from services.trainer.domain.sweep import Patience
-from services.trainer.domain.training import Job, Trained, Watch
+from services.trainer.domain.training import CAUSES, Cause, Job, Trained, Watch
 from services.trainer.handlers.sweep import Sweeper
 from services.trainer.handlers.training import Workplace, carry_out
 from shared.bus import Record, decode
@@ -187,7 +187,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def assert_failed(loop: Loop, run: Run, words: str, *, guarded: bool) -> None:
+def assert_failed(loop: Loop, run: Run, words: str, cause: Cause) -> None:
     """Row, event, Prometheus and MLflow agree; nothing is registered, and the champion is what it was."""
     assert run.state == "failed"
     assert words in (run.reason or "")
@@ -197,6 +197,10 @@ def assert_failed(loop: Loop, run: Run, words: str, *, guarded: bool) -> None:
     assert (event.candidate_version, event.weights_sha256) == (None, None)
     assert count("heliotrope_training_runs", state="failed") == 1
     assert count("heliotrope_training_runs", state="running") == 0
+    assert {name: count("heliotrope_training_failed_runs", cause=name) for name in CAUSES} == {
+        name: name == cause for name in CAUSES
+    }
+    guarded = cause == "guard"
     assert count("heliotrope_training_guarded_runs", action="stop") == guarded
     assert [version.version for version in loop.registry.list_versions()] == ["1"]
     assert loop.registry.load_alias("champion") == "1"
@@ -220,7 +224,7 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 def test_a_loss_that_is_no_number_fails_the_run(loop: Loop):
     run = loop.train(DPO | {"learning_rate": 1e30}, freeze(loop.folder / "datasets"), loop.make_workplace())
-    assert_failed(loop, run, " is nan", guarded=True)
+    assert_failed(loop, run, " is nan", "guard")
     assert any(note.startswith("stop at step ") for note in run.progress["notes"])
 
 
@@ -233,7 +237,7 @@ def test_a_reward_model_that_learns_to_tell_nothing_apart_fails_the_run(loop: Lo
     policy = {**RUNAWAY, "method": "rloo"}
     recipe = {"name": "inject", "method": "ladder", "stages": [judge, policy]}
     run = loop.train(recipe, save_dataset(loop.folder / "contradictory", pairs), loop.make_workplace())
-    assert_failed(loop, run, "rewards no longer differ: spread below 0.01", guarded=True)
+    assert_failed(loop, run, "rewards no longer differ: spread below 0.01", "guard")
     assert run.progress["step"] > 3
     assert run.progress["notes"][-1].startswith("judge: stop at step ")
 
@@ -242,8 +246,8 @@ def test_a_reward_model_that_learns_to_tell_nothing_apart_fails_the_run(loop: Lo
 def test_a_kl_that_runs_away_fails_the_run(loop: Loop, method: str):
     recipe = {"name": "inject", "method": "ladder", "stages": [JUDGE, RUNAWAY | {"method": method}]}
     run = loop.train(recipe, freeze(loop.folder / "datasets"), loop.make_workplace())
-    assert_failed(loop, run, "nats is above 0.1", guarded=True)
-    assert (run.reason or "").startswith("KL ")
+    assert_failed(loop, run, "nats is above 0.1", "guard")
+    assert (run.reason or "").startswith("policy: KL ")
 
 
 class Starved:
@@ -274,20 +278,20 @@ def train_starved(job: Job, watch: Watch) -> Trained:
 def test_a_pair_that_does_not_fit_into_memory_fails_the_run(loop: Loop):
     dataset, workplace = freeze(loop.folder / "datasets"), loop.make_workplace(train={"dpo": train_starved})
     run = loop.train(DPO | {"batch_size": 2}, dataset, workplace)
-    assert_failed(loop, run, "out of memory with 1 rows at a time: ", guarded=False)
+    assert_failed(loop, run, "out of memory with 1 rows at a time: ", "memory")
     assert run.progress["notes"] == ["memory ran out with 2 rows at a time: on with 1"]
 
 
 def test_a_full_disk_fails_the_run(loop: Loop, small_disk: Path):
     run = loop.train(DPO, freeze(loop.folder / "datasets"), loop.make_workplace(runs_folder=small_disk))
-    assert_failed(loop, run, f"no space is left under '{small_disk}/{run.run_id}/1'", guarded=False)
+    assert_failed(loop, run, f"no space is left under '{small_disk}/{run.run_id}/1'", "disk")
     assert list(small_disk.iterdir()) == []
 
 
 def test_a_broken_recipe_fails_the_run_before_it_is_queued(loop: Loop):
     recipe = DPO | {"learning_rate": "fast", "guards": {"max_kl": -1}}
     run = loop.train(recipe, loop.folder / "never-read", loop.make_workplace())
-    assert_failed(loop, run, "recipe 'inject' cannot be used: ", guarded=False)
+    assert_failed(loop, run, "recipe 'inject' cannot be used: ", "setup")
     assert (run.fencing_token, run.mlflow_run_id) == (0, None)
     assert "learning_rate" in (run.reason or "")
     assert "guards.max_kl" in (run.reason or "")

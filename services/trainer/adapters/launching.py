@@ -148,7 +148,7 @@ def _read_outcome(launcher: "subprocess.Popen[bytes]", folder: Path) -> Trained:
         raise OutOfMemory(words) if words.startswith(OutOfMemory.__name__) else ProcessesDied(words)
     outcome = json.loads(path.read_bytes())
     if "failed" in outcome:
-        raise TrainingFailed(outcome["failed"])
+        raise TrainingFailed(outcome["failed"], outcome["cause"])
     if "interrupted" in outcome:
         raise Interrupted(outcome["interrupted"])
     return msgspec.convert(outcome["trained"], Trained)

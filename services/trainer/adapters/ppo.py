@@ -70,7 +70,7 @@ class PPOObserver(Observer):
 
     def _end(self, control: Any) -> None:
         if self.verdict.action == "stop":
-            raise TrainingFailed(self.verdict.reason)
+            raise TrainingFailed(self.verdict.reason, "guard")
         raise Finished
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -119,7 +119,7 @@ def train_through(job: Job, watch: Watch, trainer: Any, observer: Observer) -> N
             break
         start = observer.go_back()
     if observer.verdict.action == "stop":
-        raise TrainingFailed(observer.verdict.reason)
+        raise TrainingFailed(observer.verdict.reason, "guard")
     if observer.interrupted:
         raise Interrupted(f"at step {trainer.state.global_step}")
 
@@ -179,7 +179,7 @@ def gather(job: Job, trainer: Any) -> Any:
     missing, unexpected = model.load_state_dict(weights, strict=False)
     untied = [name for name in missing if not name.endswith("lm_head.weight")]
     if untied or unexpected:
-        raise TrainingFailed(f"the gathered model lacks {untied[:3]} and has {unexpected[:3]} besides")
+        raise TrainingFailed(f"the gathered model lacks {untied[:3]} and has {unexpected[:3]} besides", "error")
     return model
 
 

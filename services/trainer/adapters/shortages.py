@@ -16,7 +16,7 @@ FULL_WORDS = ("No space left on device", "Disk quota exceeded", "os error 28")
 CUT_WORDS = ("failed writing file", "unexpected pos")
 """torch's words when a write came to nothing."""
 NOTHING_LEFT_BYTES = 1 << 20
-MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory")
+MEMORY_WORDS = ("can't allocate memory", "Cannot allocate memory", "not enough memory", "out of memory")
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def explain_shortages(folder: Path) -> Iterator[None]:
         if is_out_of_memory(error):
             raise OutOfMemory(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
         if is_disk_full(error, folder):
-            raise TrainingFailed(f"no space is left under {str(folder)!r}") from error
+            raise TrainingFailed(f"no space is left under {str(folder)!r}", "disk") from error
         raise
 
 

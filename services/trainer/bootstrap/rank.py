@@ -35,7 +35,7 @@ def main(order_file: Path) -> None:
         )
         raise
     except TrainingFailed as error:
-        outcome = {"failed": error.detail}
+        outcome = {"failed": error.detail, "cause": error.cause}
     except Exception as error:
         (folder / f"{ERROR}.{os.environ['RANK']}").write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
         raise

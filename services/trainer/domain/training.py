@@ -2,17 +2,26 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 from services.trainer.domain.recipe import Recipe
 from services.trainer.domain.verdict import Metrics
 from shared.errors import HeliotropeError
 
+Cause = Literal["setup", "guard", "memory", "disk", "deadline", "error"]
+"""Why a run failed, for counting: its recipe, dataset or reward model; a guard, or drift from the parent; a shortage;
+its time was up; anything else."""
+CAUSES: tuple[Cause, ...] = get_args(Cause)
+
 
 class TrainingFailed(HeliotropeError):
-    """The run cannot succeed: its data, or what a guard saw. Trying again would not help."""
+    """The run cannot succeed. Trying again would not help."""
 
     title = "Training failed"
+
+    def __init__(self, detail: str, cause: Cause = "setup") -> None:
+        super().__init__(detail)
+        self.cause: Cause = cause
 
 
 class OutOfMemory(HeliotropeError):

@@ -39,5 +39,5 @@ def measure_drift(job: Job, parent: ModelVersion, registry: ModelRegistry, measu
     measured = measure(job, points)
     logger.info("drift_measured", anchor_version=find_anchor(parent), kl_nats=dict(measured))
     if problem := assess_drift(measured, job.recipe.drift):
-        raise TrainingFailed(problem)
+        raise TrainingFailed(problem, "guard")
     return measured

@@ -22,7 +22,7 @@ def train_fitting(train: Train, job: Job, watch: Watch) -> Trained:
             recipe = shrink_micro_batch(job.recipe)
             if recipe is None:
                 rows = job.recipe.batch_size
-                raise TrainingFailed(f"out of memory with {rows} rows at a time: {shortage.detail}") from None
+                raise TrainingFailed(f"out of memory with {rows} rows at a time: {shortage.detail}", "memory") from None
             watch.on_metrics(0, {"micro_batch": float(recipe.batch_size)})
             watch.on_note(f"memory ran out with {job.recipe.batch_size} rows at a time: on with {recipe.batch_size}")
             newest = find_newest_of_attempt(job.checkpoints) or job.resume_from

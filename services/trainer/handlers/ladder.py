@@ -56,7 +56,7 @@ def _train_stage(
     try:
         trained = methods[stage.method](stage_job, watch)
     except TrainingFailed as failure:
-        raise TrainingFailed(f"{stage.name}: {failure.detail}") from failure
+        raise TrainingFailed(f"{stage.name}: {failure.detail}", failure.cause) from failure
     (folder / OUTCOME).write_text(json.dumps(asdict(trained)), encoding="utf-8")
     if not is_last:
         for checkpoint in folder.glob("checkpoint-*"):

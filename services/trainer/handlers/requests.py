@@ -48,7 +48,9 @@ def request_run(
         return
     logger.info("run_requested", run_id=str(run["run_id"]), recipe=name, problem=problem)
     if problem:
-        finish_run(session, repository.load_run(session, run["run_id"]), "failed", problem, topic_prefix=topic_prefix)
+        refused = repository.load_run(session, run["run_id"])
+        refused.progress = {"cause": "setup"}
+        finish_run(session, refused, "failed", problem, topic_prefix=topic_prefix)
 
 
 def cancel_run(session: Session, run_id: UUID, *, by: str, topic_prefix: str) -> Run:

@@ -34,6 +34,7 @@ class Sweeper:
             paused = repository.is_paused(session)
             counts = repository.count_runs(session)
             guarded = repository.count_guarded_runs(session)
+            failed = repository.count_failed_runs(session)
         for run in runs:
             step = next_step(OpenRun(run.state, run.deadline_at, run.enqueued_at, run.heartbeat_at), now, self.patience)
             if step == "close":
@@ -41,7 +42,7 @@ class Sweeper:
             elif step == "enqueue" and not paused:
                 self._enqueue(run)
         self._announce_again()
-        export_runs(runs, counts, guarded)
+        export_runs(runs, counts, guarded, failed)
 
     def _enqueue(self, run: Run) -> None:
         with self.sessions() as session, session.begin():
@@ -56,6 +57,7 @@ class Sweeper:
             if run.state not in repository.OPEN_STATES:
                 return
             reason = f"past its deadline while {run.state}, after {run.fencing_token} attempts"
+            run.progress = run.progress | {"cause": "deadline"}
             finish_run(session, run, "failed", reason, topic_prefix=self.topic_prefix)
         metrics.SWEPT.labels("closed").inc()
         logger.warning("run_closed", run_id=str(run_id), reason=reason)
@@ -69,12 +71,14 @@ class Sweeper:
                 logger.info("run_announced_again", run_id=str(run.run_id), state=run.state)
 
 
-def export_runs(runs: Sequence[Run], counts: dict[str, int], guarded: dict[str, int]) -> None:
+def export_runs(runs: Sequence[Run], counts: dict[str, int], guarded: dict[str, int], failed: dict[str, int]) -> None:
     """Show the runs as metrics; a worker's own figures die with its process, so they come from the rows."""
     for state, count in counts.items():
         metrics.RUNS.labels(state).set(count)
     for action, count in guarded.items():
         metrics.GUARDED.labels(action).set(count)
+    for cause, count in failed.items():
+        metrics.FAILED.labels(cause).set(count)
     progress = next((run.progress for run in runs if run.state == "running"), {})
     metrics.STEP.set(progress.get("step", 0))
     metrics.STEPS.set(progress.get("total", 0))

@@ -19,7 +19,7 @@ from services.trainer.adapters.model_card import save_model_card
 from services.trainer.adapters.signature import save_signature
 from services.trainer.domain.mirror import Mirror, NoMirror
 from services.trainer.domain.recipe import Recipe, parse_recipe
-from services.trainer.domain.training import Interrupted, Job, Train, Trained
+from services.trainer.domain.training import Cause, Interrupted, Job, Train, Trained, TrainingFailed
 from services.trainer.handlers.announce import finish_run
 from services.trainer.handlers.claim import Claim, claim_next
 from services.trainer.handlers.drift import Measure, find_anchor, measure_drift
@@ -96,6 +96,7 @@ def _carry_out_claimed(run: Run, claim: Claim, workplace: Workplace) -> None:
         if is_transient(error):  # the database is away: the sweeper finds the run, and the next worker its checkpoint
             raise
         logger.error("run_failed", exc_info=not isinstance(error, HeliotropeError), reason=str(error))
+        claim.report(cause=_classify(error))
         _fail(claim, workplace, _describe(error))
     _tidy_up_if_finished(run.run_id, workplace)
 
@@ -209,6 +210,12 @@ def _tidy_up_if_finished(run_id: UUID, workplace: Workplace) -> None:
         logger.warning("tracking_run_not_ended", error=repr(error))
     facts = {name: getattr(run, name) for name in ("reason", "candidate_version", "weights_sha256")}
     workplace.mirror.end(run.state, facts)
+
+
+def _classify(error: Exception) -> Cause:
+    if isinstance(error, TrainingFailed):
+        return error.cause
+    return "setup" if isinstance(error, HeliotropeError) else "error"
 
 
 def _describe(error: Exception) -> str:

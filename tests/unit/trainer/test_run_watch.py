@@ -24,7 +24,7 @@ def make_watch(folder: Path, clock: Callable[[], float], notes: Sequence[str] = 
 
 
 def show(progress: dict[str, Any]) -> None:
-    export_runs([Run(state="running", progress=progress)], {}, {})
+    export_runs([Run(state="running", progress=progress)], {}, {}, {})
 
 
 def test_tokens_a_second_count_from_the_attempts_first_logged_step(tmp_path: Path):
