@@ -19,9 +19,9 @@ from typing import Any
 import psutil
 import yaml
 
-from bench.result import RESULTS, Goal, Row, write_result
 from local.layout import find_base_model
 from local.models import export_smollm2
+from local.results import RESULTS, Goal, Row, write_result
 from recipes.freezing import freeze, write_lines
 from services.trainer.adapters.machine import read_model_size
 from services.trainer.domain.memory import Estimate

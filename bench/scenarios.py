@@ -13,12 +13,12 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.result import RESULTS, Goal, Row, write_result
 from local.demo.apis import DemoFailed
 from local.demo.plan import PLANS
 from local.demo.run import run_demo
 from local.demo.screen import Screen
 from local.errors import StackFailed
+from local.results import RESULTS, Goal, Row, write_result
 
 NAMES = ("placebo", "harm", "falling")
 PORT_BASE = 28_400

@@ -20,7 +20,7 @@ import httpx
 
 from bench.gateway.servers import LITELLM_CANDIDATES, run_gateway, run_litellm, run_mock
 from bench.gateway.streams import Load, Target, run_load
-from bench.result import Goal, Row, write_result
+from local.results import Goal, Row, write_result
 
 LEVELS = (1, 16, 64, 256)
 RUNS = 5

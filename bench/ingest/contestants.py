@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from bench.ingest.load import Load, Target, run_load
 from bench.ingest.processes import Server
-from bench.result import Row
+from local.results import Row
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
 CONNECTIONS = 64

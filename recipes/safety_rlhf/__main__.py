@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from bench.result import RESULTS, Goal, Row, write_result
+from local.results import RESULTS, Goal, Row, write_result
 from recipes.command import Options, Progress, add_options, choose_options, train
 from recipes.freezing import read_lines
 from recipes.generation import measure_kl

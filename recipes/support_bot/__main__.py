@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.result import RESULTS, Goal, Row, write_result
+from local.results import RESULTS, Goal, Row, write_result
 from recipes.command import Options, Progress, add_options, choose_options, train
 from recipes.freezing import freeze, read_lines
 from recipes.generation import generate

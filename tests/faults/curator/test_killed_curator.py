@@ -18,8 +18,8 @@ import pytest
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.orm import Session
 
-from bench.curator_history import make_history
-from bench.curator_tables import store
+from bench.curator.history import make_history
+from bench.curator.tables import store
 from local.postgres import create_database
 from local.preparation import migrate
 from local.stack import Stack
@@ -79,7 +79,7 @@ class Worker:
     """The curator's consumer in a process; it is started again whenever it is gone."""
 
     def __init__(self, *arguments: str) -> None:
-        self._command = (sys.executable, "-m", "bench.curator_worker", *arguments)
+        self._command = (sys.executable, "-m", "bench.curator.worker", *arguments)
         self.start()
 
     def start(self) -> None:

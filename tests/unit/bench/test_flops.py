@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.flops import Work, calculate_mfu, find_peak_tflops
+from bench.gpu.flops import Work, calculate_mfu, find_peak_tflops
 
 
 def test_a_trained_token_counts_six_and_a_read_one_two_for_each_weight():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.gpu_check import Case, Settings, list_cases, main
+from bench.gpu.check import Case, Settings, list_cases, main
 from services.trainer.domain.recipe import parse_recipe
 
 torch = pytest.importorskip("torch")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.methods import RECIPES, run
+from bench.methods.run import RECIPES, run
 from recipes.command import Options, Progress
 from recipes.freezing import read_lines
 from recipes.safety_rlhf.make_data import DATA

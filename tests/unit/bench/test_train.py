@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bench.train import estimate_ratio, sum_up
+from bench.train.conclusions import estimate_ratio, sum_up
 
 
 def make_run(seconds: float) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What a benchmark leaves behind: a table on the terminal and a JSON file that is kept."""
+"""What a benchmark or a recipe leaves behind: a table on the terminal and a JSON file that is kept."""
 
 import json
 import os
@@ -14,9 +14,9 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).resolve().parents[1] / "bench" / "results"
 LOAD_BEFORE = os.getloadavg()
-"""What else the machine had to do (1, 5 and 15 minutes) when the benchmark began."""
+"""What else the machine had to do (1, 5 and 15 minutes) when the command began."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """One consumer of the curator in a process of its own, as the benchmark and the fault runs start it.
 
-`python -m bench.curator_worker DATABASE_URL BOOTSTRAP TOPIC_PREFIX [BATCH [SESSION_SECONDS]]` consumes until SIGTERM
+`python -m bench.curator.worker DATABASE_URL BOOTSTRAP TOPIC_PREFIX [BATCH [SESSION_SECONDS]]` consumes until SIGTERM
 and writes a line of JSON for each committed batch: records so far, monotonic time, CPU seconds and peak memory (MiB) of
 this process.
 """

@@ -1,6 +1,6 @@
 """`make bench-noise`: how much of what noise destroys does curation bring back?
 
-Histories with a known truth (`bench/noise_world.py`) go through the curator's own functions. Two kinds of unreliable
+Histories with a known truth (`bench/noise/world.py`) go through the curator's own functions. Two kinds of unreliable
 users: contrary ones, who say the opposite of the truth in 80% of the cases, and careless ones, who say it in 50%. Their
 share is such that 0, 10, 20, 30 or 40% of all votes are wrong. Three datasets are compared: raw (every vote is a pair),
 curated, and that of an oracle who knows the unreliable users and drops them.
@@ -15,47 +15,28 @@ import random
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
 import msgspec
 
-from bench.noise_curator import run_curator
-from bench.noise_model import Rows, measure_accuracy
-from bench.noise_plot import draw_curves
-from bench.noise_world import SHARED_PROMPTS, USERS, Vote, World, merge, record
-from bench.result import Goal, Row, write_result
+from bench.noise.curator import run_curator
+from bench.noise.model import Rows, measure_accuracy
+from bench.noise.plot import draw_curves
+from bench.noise.world import FLIPS, PROMPTS, SHARED_PROMPTS, USERS, Scene, Vote, merge, record
+from local.results import Goal, Row, write_result
 from shared.events import FeedbackReceived
 
 SEEDS = 10
-PROMPTS = 600
 HELD_OUT = 500
 WRONG = (0.0, 0.1, 0.2, 0.3, 0.4)
-FLIPS = {"contrary": 0.8, "careless": 0.5}
 BRIGADE_SHARE = 0.05
 BRIGADE_VOTES = 40
 
-PLOT = Path(__file__).parent.parent / "docs" / "noise.svg"
+PLOT = Path(__file__).resolve().parents[2] / "docs" / "noise.svg"
 
 Figures = dict[str, list[float]]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A history before any attack."""
-
-    world: World
-    votes: list[Vote]
-    unreliable: frozenset[str]
-
-    @classmethod
-    def draw(cls, seed: int, wrong: float, flip: float) -> "Scene":
-        world = World(random.Random(seed))
-        items = world.make_items(PROMPTS)
-        unreliable = world.draw_users(wrong / flip)
-        return cls(world, world.cast_votes(items, dict.fromkeys(unreliable, flip)), frozenset(unreliable))
 
 
 def measure_curve(seed: int, wrong: float, kind: str) -> dict[str, float]:

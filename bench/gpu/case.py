@@ -1,4 +1,4 @@
-"""`python -m bench.gpu_case SPEC OUT`: one measured run in a process of its own, by our methods or by plain TRL."""
+"""`python -m bench.gpu.case SPEC OUT`: one measured run in a process of its own, by our methods or by plain TRL."""
 
 import json
 import resource

@@ -3,7 +3,7 @@
 DPO with LoRA on SmolLM2-135M cut to its lowest layers, once over the same pairs, in batches of the same size:
 
 - plain: the script a user of TRL would write, with TRL's defaults
-- tuned: the same script with all that the trainer sets otherwise than TRL (`train_once.py` lists it)
+- tuned: the same script with all that the trainer sets otherwise than TRL (`once.py` lists it)
 - padded: what `heliotrope train` does, with its guards, checkpoints and records, but `prefix_sharing: false`, so that
   its batches are those of the tuned script
 - ours: the same at its defaults: each prompt once for both answers, no padding, logits of the answers only
@@ -14,25 +14,22 @@ geometric means over the rounds with the t interval of their logarithms.
 
 import argparse
 import json
-import math
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from scipy import stats
 
-from bench.result import RESULTS, Goal, Row, write_result
+from bench.train.conclusions import ACCURACY, VARIANTS, Figures, sum_up
 from local.layout import find_base_model
 from local.models import export_smollm2
+from local.results import RESULTS, write_result
 from recipes.freezing import freeze, read_lines, write_lines
 from recipes.safety_rlhf.judge_base import write_judge_base
 
-VARIANTS = ("plain", "tuned", "padded", "ours")
 ROUNDS = 7
 LAYERS = 6
 PAIRS = 64
@@ -46,9 +43,7 @@ RECIPE: dict[str, Any] = {
     "save_steps": PAIRS // 8,
     "lora": {"r": 16, "alpha": 32},
 }
-ACCURACY = 0.65
-RECIPES = Path(__file__).resolve().parents[1] / "recipes"
-Figures = dict[str, Any]
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 
 def main() -> None:
@@ -111,7 +106,7 @@ def measure(
     def train(variant: str, name: str, *more: str) -> Figures:
         nonlocal done
         folder = output / name / variant
-        command = [sys.executable, "-m", "bench.train_once", variant, str(base), str(dataset), str(folder), str(recipe)]
+        command = [sys.executable, "-m", "bench.train.once", variant, str(base), str(dataset), str(folder), str(recipe)]
         with (output / "log.txt").open("a", encoding="utf-8") as log:
             subprocess.run([*command, *more], check=True, stdout=log, stderr=log, timeout=900)
         figures: Figures = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
@@ -129,47 +124,6 @@ def measure(
         for variant in _rotate(VARIANTS, number):
             runs[variant].append(train(variant, f"round-{number + 1}"))
     return runs, learning
-
-
-def sum_up(
-    runs: Mapping[str, Sequence[Figures]], learning: Mapping[str, Sequence[tuple[int, float]]], tokens: int
-) -> tuple[list[Row], list[Goal]]:
-    rows = list(_list_rows(runs, learning, tokens))
-    seconds = {variant: [run["seconds"] for run in runs[variant]] for variant in VARIANTS}
-    overhead = estimate_ratio(seconds["padded"], seconds["tuned"])
-    gain = estimate_ratio(seconds["plain"], seconds["ours"])
-    count = len(seconds["ours"])
-    rows += [
-        Row("time at equal settings, ours (padded) over tuned", "ratio", *overhead, count),
-        Row("tokens/s, ours over plain", "ratio", *gain, count),
-    ]
-    goals = [
-        Goal("overhead at equal settings, upper end of the interval, %", 100 * (overhead[2] - 1), 5, "at_most"),
-        Goal("tokens/s over the plain script", gain[0], 1.5, "at_least"),
-    ]
-    return rows, goals
-
-
-def _list_rows(
-    runs: Mapping[str, Sequence[Figures]], learning: Mapping[str, Sequence[tuple[int, float]]], tokens: int
-) -> Iterator[Row]:
-    for variant in VARIANTS:
-        own = runs[variant]
-        yield Row.of(f"{variant}: speed", "tokens/s", [tokens / run["seconds"] for run in own])
-        yield Row.of(f"{variant}: with saving", "s", [run["total_seconds"] for run in own])
-        yield Row.of(f"{variant}: peak memory", "MiB", [run["peak_mib"] for run in own])
-        step = next((step for step, accuracy in learning[variant] if accuracy >= ACCURACY), None)
-        if step is not None:
-            name = f"{variant}: time to {ACCURACY:.0%} of validation pairs ranked right (step {step})"
-            yield Row.of(name, "s", [run["steps"][step - 1] for run in own])
-
-
-def estimate_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, float, float]:
-    """Geometric mean of paired ratios and its 95% interval, by Student's t on their logarithms; two pairs or more."""
-    logs = [math.log(one / other) for one, other in zip(above, below, strict=True)]
-    mean = statistics.fmean(logs)
-    margin = stats.t.ppf(0.975, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
-    return math.exp(mean), math.exp(mean - margin), math.exp(mean + margin)
 
 
 def _rotate(variants: Sequence[str], by: int) -> list[str]:

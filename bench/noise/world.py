@@ -24,6 +24,9 @@ HIDDEN_WORTH = 1.5
 SHARED_PROMPTS = 0.4
 OVERLAP = 3
 USERS = 100
+PROMPTS = 600
+FLIPS = {"contrary": 0.8, "careless": 0.5}
+"""Share of the cases in which an unreliable user of this kind says the opposite of the truth."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,22 @@ class World:
 
     def draw_users(self, share: float) -> list[str]:
         return self.rng.sample([f"user-{number}" for number in range(USERS)], round(share * USERS))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A history before any attack."""
+
+    world: World
+    votes: list[Vote]
+    unreliable: frozenset[str]
+
+    @classmethod
+    def draw(cls, seed: int, wrong: float, flip: float) -> "Scene":
+        world = World(random.Random(seed))
+        items = world.make_items(PROMPTS)
+        unreliable = world.draw_users(wrong / flip)
+        return cls(world, world.cast_votes(items, dict.fromkeys(unreliable, flip)), frozenset(unreliable))
 
 
 @dataclass

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from bench.noise_world import Group
+from bench.noise.world import Group
 from services.curator.domain.curation import Curated, curate
 from services.curator.domain.evidence import (
     CONSIDERED_REASONS,

@@ -7,7 +7,7 @@ import psycopg
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.orm import sessionmaker
 
-from bench.curator_history import make_history
+from bench.curator.history import make_history
 from services.curator.consumer import CuratorConsumer
 from shared.events import AnyEvent
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from bench.noise_world import WORDS, Item
+from bench.noise.world import WORDS, Item
 
 RIDGE = 1.0
 STEPS = 20

@@ -22,11 +22,11 @@ from uuid import uuid4
 
 import psutil
 
-from bench.curator_history import make_history
-from bench.curator_tables import dump, measure_copy, multiply, store
-from bench.result import Goal, Row, write_result
+from bench.curator.history import make_history
+from bench.curator.tables import dump, measure_copy, multiply, store
 from local.postgres import create_database, drop_database
 from local.preparation import migrate
+from local.results import Goal, Row, write_result
 from local.stack import Stack
 from shared.bus import encode
 from shared.bus.kafka import KafkaBusProducer, create_topics
@@ -56,7 +56,7 @@ class Worker:
     def __init__(self, *arguments: str) -> None:
         self.latest: dict[str, float] = {}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.curator_worker", *arguments], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "bench.curator.worker", *arguments], stdout=subprocess.PIPE, text=True
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from bench.noise_world import WORDS, Item
+from bench.noise.world import WORDS, Item
 
 QUESTION = [{"role": "user", "content": "?"}]
 TEMPLATE = (

@@ -1,6 +1,6 @@
 """`make bench-epsilon`: is the probability of being wrong, which each pair carries, worth anything to DPO?
 
-The histories are `bench/noise.py`'s: 30% wrong votes, by contrary users (wrong in 80%) or careless ones (50%).
+The histories are `bench/noise/`'s: 30% wrong votes, by contrary users (wrong in 80%) or careless ones (50%).
 The curator's own functions make a dataset of each; the trainer's own DPO trains on its pairs from one parent: with each
 pair's ε, without (ε = 0), and with the same figures dealt out at random; once for one pass over the pairs and once for
 four, which was best for DPO without ε on seeds that do not judge (1,000 and on, contrary users). What is measured:
@@ -22,10 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.stats import t
 
-from bench.noise import FLIPS, Scene
-from bench.noise_curator import run_curator
-from bench.noise_world import record
-from bench.result import Goal, Row, write_result
+from bench.noise.curator import run_curator
+from bench.noise.world import FLIPS, Scene, record
+from local.results import Goal, Row, write_result
 from services.trainer.domain.recipe import parse_recipe
 from services.trainer.domain.training import Job
 from services.trainer.domain.verdict import Metrics
@@ -75,7 +74,7 @@ class NoWatch:
 
 def measure(seed: int, kind: str) -> dict[tuple[str, str], float]:
     """Held-out accuracy by (passes, variant)."""
-    from bench.epsilon_model import measure_accuracy, save_parent
+    from bench.epsilon.model import measure_accuracy, save_parent
     from services.trainer.adapters.dpo import train_dpo
 
     scene = Scene.draw(seed, WRONG, FLIPS[kind])

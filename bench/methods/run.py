@@ -1,11 +1,10 @@
-"""Every method once on SmolLM2-135M: `make bench-methods`.
+"""Train every method once on SmolLM2-135M and judge it before and after.
 
 All start from the same rude chat model (`recipes/safety_rlhf/start.yaml`), each with that part of the same curated rows
 which it learns from: chosen answers (`sft`), pairs (`dpo`, `reward`), unpaired labels (`kto`), prompts and this run's
 reward model (`rloo`, `ppo`). They are judged on questions about items and in phrasings that no training row has.
 """
 
-import argparse
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from bench.result import RESULTS, Goal, Row, write_result
-from recipes.command import Options, Progress, add_options, choose_options, train
+from local.results import RESULTS, Goal, Row, write_result
+from recipes.command import Options, Progress, train
 from recipes.freezing import freeze, read_lines, write_lines
 from recipes.intervals import estimate_rise, estimate_share
 from recipes.safety_rlhf.beginning import FOLDER
@@ -25,18 +24,10 @@ from services.trainer.adapters.policy import load_policy, load_tokenizer
 from services.trainer.adapters.preference import ValidationPreference
 from services.trainer.adapters.reward_judge import build_scorer, load_reward_model
 
-RECIPES: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("methods.yaml").read_text("utf-8"))
+RECIPES: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("recipes.yaml").read_text("utf-8"))
 SAMPLED = ("rloo", "ppo")
 QUESTIONS = 120
 Item = dict[str, Any]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_options(parser)
-    parser.add_argument("--methods", default=",".join(RECIPES), help="some of them, with commas between; default: all")
-    given = parser.parse_args()
-    run(choose_options(given, "methods"), given.methods.split(","), Progress())
 
 
 def run(options: Options, methods: Sequence[str], say: Progress) -> Path:
@@ -185,7 +176,3 @@ def _figure(name: str, share: float, count: int) -> Row:
 def _row(name: str, estimate: tuple[float, float, float], count: int) -> Row:
     value, low, high = estimate
     return Row(name, "%", 100 * value, 100 * low, 100 * high, count)
-
-
-if __name__ == "__main__":
-    main()

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.flops import Work, calculate_mfu, find_peak_tflops
-from bench.gpu_model import SHAPES, write_dataset, write_models
-from bench.result import Row, write_result
+from bench.gpu.flops import Work, calculate_mfu, find_peak_tflops
+from bench.gpu.model import SHAPES, write_dataset, write_models
+from local.results import Row, write_result
 
 DEADLINE_SECONDS = 1800
 PPO_EPOCHS = 4
@@ -89,7 +89,7 @@ def run_case(case: Case, settings: Settings, folder: Path, number: int) -> dict[
         "folder": str(folder / f"runs-{number}" / "1"),
     }
     spec.write_text(json.dumps(content))
-    command = [sys.executable, "-m", "bench.gpu_case", str(spec), str(out)]
+    command = [sys.executable, "-m", "bench.gpu.case", str(spec), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
     if not out.exists():
         raise RuntimeError(done.stderr.strip()[-600:])
