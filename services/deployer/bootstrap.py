@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 import structlog
 
 from services.deployer.adapters.model_server import ModelServer
-from services.deployer.adapters.weights import calculate_weights_sha256
 from services.deployer.api import create_router
 from services.deployer.handlers.adoption import Adoption
 from services.deployer.handlers.change import Rollouts
@@ -16,6 +15,7 @@ from services.deployer.handlers.ticks import Ticker
 from services.deployer.handlers.upkeep import Upkeep
 from services.deployer.settings import DeployerSettings
 from services.deployer.tasks import list_workers
+from shared.artifacts import calculate_weights_sha256
 from shared.auth import KeyRing, load_keys
 from shared.bus.kafka import KafkaBusProducer
 from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer

@@ -8,6 +8,7 @@ import structlog
 
 from services.deployer import repository
 from services.deployer.handlers.commands import Commands
+from shared.artifacts import WeightsNotFound
 from shared.events import Route
 from shared.registry import ModelVersion
 
@@ -21,7 +22,7 @@ class Adoption:
     """Registers a served model, unless its weights are registered already, and makes it the first champion."""
 
     commands: Commands
-    calculate_weights: Callable[[Path], str | None]
+    calculate_weights: Callable[[Path], str]
     base_url: str
 
     def adopt(self, model: str, name: str | None) -> str:
@@ -41,13 +42,19 @@ class Adoption:
         folder = Path(model)
         local = folder.is_dir()
         served = str(folder.resolve()) if local else model
-        weights = self.calculate_weights(folder) if local else None
+        weights = self._find_weights(folder) if local else None
         tag, value = ("weights_sha256", weights) if weights else ("served_model", served)
         registry = self.commands.registry
         if (known := registry.find_version(tag, value)) is not None:
             return known
         tags = {"served_model": served, "name": name or folder.name, "adopted": "true"}
         return registry.register(served, None, tags | ({"weights_sha256": weights} if weights else {}))
+
+    def _find_weights(self, folder: Path) -> str | None:
+        try:
+            return self.calculate_weights(folder)
+        except WeightsNotFound:
+            return None
 
     def _set_alias(self, version: ModelVersion) -> None:
         """Now, so that nobody has to wait for the deployer; should it fail, the deployer makes up for it."""

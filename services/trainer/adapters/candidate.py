@@ -1,14 +1,14 @@
 """A trained model as a plain checkpoint folder that any server loads."""
 
-import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
 
 from transformers import GenerationConfig
 
+from shared.artifacts import calculate_weights_sha256
+
 WEIGHTS = (".safetensors", ".bin", ".index.json", ".gguf")
-CHUNK_BYTES = 1 << 20
 
 
 def save_candidate(model: Any, parent: Path, folder: Path) -> str:
@@ -33,13 +33,3 @@ def make_readable(folder: Path) -> None:
     folder.chmod(0o755)
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
-
-
-def calculate_weights_sha256(folder: Path) -> str:
-    """SHA-256 (hex) over the contents of the safetensors files in the order of their names."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
-    return digest.hexdigest()

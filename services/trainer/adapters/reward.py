@@ -20,12 +20,13 @@ from transformers import AutoModelForSequenceClassification
 from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference, suppress_seqcls_warning
 
-from services.trainer.adapters.candidate import calculate_weights_sha256, make_readable
+from services.trainer.adapters.candidate import make_readable
 from services.trainer.adapters.frozen_dataset import load_pairs, weigh_pairs
 from services.trainer.adapters.observer import Observer
 from services.trainer.adapters.policy import choose_adapter, load_tokenizer, merge
 from services.trainer.adapters.running import begin, list_arguments, sum_up, train_through
 from services.trainer.domain.training import Job, Trained, TrainingFailed, Watch
+from shared.artifacts import calculate_weights_sha256
 from shared.errors import InvalidRequest
 
 COLUMNS = ("epsilon", "weight")

@@ -206,7 +206,7 @@ def check_outcome(scene: Scene, request: RetrainRequested) -> list[Attempt]:
 
 
 def hash_served(folder: Path) -> str:
-    from services.trainer.adapters.candidate import calculate_weights_sha256
+    from shared.artifacts import calculate_weights_sha256
 
     return calculate_weights_sha256(folder)
 

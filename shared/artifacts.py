@@ -1,0 +1,29 @@
+"""Files that another process wrote, and the hashes they are known by."""
+
+import hashlib
+from pathlib import Path
+
+from shared.errors import NotFound
+
+CHUNK_BYTES = 1 << 20
+
+
+class WeightsNotFound(NotFound):
+    title = "Weights not found"
+
+
+def calculate_weights_sha256(folder: Path) -> str:
+    """SHA-256 (hex) over the contents of a checkpoint's safetensors files, in the order of their names.
+
+    Raises:
+        WeightsNotFound: the folder holds no safetensors file.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise WeightsNotFound(f"no safetensors file in {folder}")
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+    return digest.hexdigest()
