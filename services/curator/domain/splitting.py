@@ -6,7 +6,8 @@ from hashlib import sha256
 from itertools import pairwise
 from typing import Literal
 
-from services.curator.domain.text import derive_question, derive_words
+from services.curator.domain.text import derive_words
+from shared.conversation import derive_question
 from shared.events import Message
 
 Split = Literal["train", "validation", "gate"]

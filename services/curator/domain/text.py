@@ -3,8 +3,6 @@
 import re
 import unicodedata
 
-from shared.events import Message
-
 SHINGLE_WORDS = 3
 
 Shingles = frozenset[tuple[str, ...]]
@@ -30,21 +28,3 @@ def calculate_similarity(one: str, other: str) -> float:
     """
     a, b = derive_shingles(one), derive_shingles(other)
     return len(a & b) / len(a | b) if a | b else 1.0
-
-
-def derive_text(message: Message) -> str:
-    """The words of one message; of a list of parts, the textual ones."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return "\n".join(str(part["text"]) for part in content if isinstance(part, dict) and "text" in part)
-    return ""
-
-
-def derive_question(messages: list[Message]) -> str:
-    """The last user message; of a prompt without one, everything but the system's messages."""
-    asked = [derive_text(message) for message in messages if message.get("role") == "user"]
-    if asked:
-        return asked[-1]
-    return "\n".join(derive_text(message) for message in messages if message.get("role") != "system")

@@ -19,11 +19,11 @@ from services.curator.domain.quarantine import Decisions, derive_quarantine
 from services.curator.domain.rows import calculate_dataset_sha256, derive_rows
 from services.curator.domain.snapshot import Caps, Messages, derive_snapshot
 from services.curator.domain.staleness import calculate_ages
-from services.curator.domain.text import derive_question
 from services.curator.handlers.derivation import derive_stored
 from services.curator.handlers.quarantine import describe_quarantined, read_decisions
 from services.curator.repository import datasets, history, quarantine
 from services.curator.repository.batches import EVIDENCE
+from shared.conversation import derive_question
 from shared.db import wait_for_holders
 from shared.errors import InvalidRequest
 from shared.tables.curator import Dataset

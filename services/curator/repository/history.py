@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 
 from services.curator.domain.evidence import LabelEvidence, PairEvidence, Said
 from services.curator.domain.near_gate import Prompting
-from services.curator.domain.text import derive_question
+from shared.conversation import derive_question
 from shared.events import Message
 from shared.tables import trainer
 from shared.tables.curator import Feedback, Interaction, Label, Pair, Prompt

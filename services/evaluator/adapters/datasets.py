@@ -9,7 +9,7 @@ import pyarrow
 import pyarrow.parquet
 import structlog
 
-from services.evaluator.domain.prompts import derive_question
+from shared.conversation import derive_dialogue
 
 logger = structlog.get_logger(__name__)
 
@@ -31,11 +31,11 @@ def load_training_questions(uri: str) -> list[str]:
 def _derive(prompt: Any) -> str:
     """A prompt is a list of chat messages, the same as JSON, or plain text."""
     if isinstance(prompt, list):
-        return derive_question(prompt)
+        return derive_dialogue(prompt)
     text = str(prompt)
     if text.startswith("["):
         try:
-            return derive_question(json.loads(text))
+            return derive_dialogue(json.loads(text))
         except (json.JSONDecodeError, AttributeError):
             return text
     return text

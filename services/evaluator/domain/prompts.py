@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.conversation import derive_dialogue
 from shared.events import Message
 
 
@@ -19,27 +20,12 @@ class GatePrompt:
     first_asked_at: datetime
 
 
-def derive_text(message: Message) -> str:
-    """The words of one message; of a list of parts, the textual ones."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return "\n".join(str(part["text"]) for part in content if isinstance(part, dict) and "text" in part)
-    return ""
-
-
-def derive_question(messages: list[Message]) -> str:
-    """The prompt without its boilerplate: everything but the system's messages."""
-    return "\n".join(text for message in messages if message.get("role") != "system" if (text := derive_text(message)))
-
-
 def choose_prompts(prompts: list[GatePrompt], count: int, seed: int) -> list[GatePrompt]:
     """Up to `count` prompts that ask something, the same ones for the same seed.
 
     Goes round the cells, so that near-copies within a cell come only after every cell had its turn.
     """
-    asking = [prompt for prompt in prompts if derive_question(prompt.messages).strip()]
+    asking = [prompt for prompt in prompts if derive_dialogue(prompt.messages).strip()]
     drawn = sorted(asking, key=lambda prompt: hashlib.sha256(f"{seed}:{prompt.prompt_hash}".encode()).digest())
     turns: dict[str, int] = defaultdict(int)
     ordered: list[tuple[int, GatePrompt]] = []

@@ -22,7 +22,7 @@ from services.evaluator.adapters import (
 )
 from services.evaluator.domain.comparisons import derive_comparisons
 from services.evaluator.domain.contamination import TrainingTexts, collides
-from services.evaluator.domain.prompts import GatePrompt, choose_prompts, derive_question, keep_fresh
+from services.evaluator.domain.prompts import GatePrompt, choose_prompts, keep_fresh
 from services.evaluator.repository import (
     claim_generating,
     load_claimed,
@@ -32,6 +32,7 @@ from services.evaluator.repository import (
     save_comparisons,
 )
 from services.evaluator.settings import EvaluatorSettings
+from shared.conversation import derive_dialogue
 from shared.db import SessionFactory
 from shared.errors import NotFound, StaleClaim
 from shared.registry import ModelRegistry
@@ -107,7 +108,7 @@ class Generating:
             known = keep_fresh(standing, load_gate_uses(session), self.settings.gate_uses_per_renewal)
             uri = load_dataset_uri(session, dataset_sha256) or str(self.datasets / dataset_sha256)
         training = TrainingTexts.index(self.load_questions(uri))
-        clean = [prompt for prompt in known if not collides(derive_question(prompt.messages), training)]
+        clean = [prompt for prompt in known if not collides(derive_dialogue(prompt.messages), training)]
         examined = {
             "gate_prompts": len(known),
             "spent": len(standing) - len(known),

@@ -4,7 +4,8 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from services.evaluator.domain.comparisons import derive_comparisons
-from services.evaluator.domain.prompts import GatePrompt, choose_prompts, derive_question
+from services.evaluator.domain.prompts import GatePrompt, choose_prompts
+from shared.conversation import derive_dialogue
 
 MORNING = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
@@ -72,4 +73,4 @@ def test_a_prompt_that_asks_nothing_is_left_out() -> None:
 
 def test_parts_that_are_no_text_do_not_count_as_words() -> None:
     parts = [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": "data:..."}}]
-    assert derive_question([{"role": "user", "content": parts}, {"role": "assistant"}]) == "What is this?"
+    assert derive_dialogue([{"role": "user", "content": parts}, {"role": "assistant"}]) == "What is this?"
