@@ -18,9 +18,9 @@ from local.demo.prompts import Question, draw_live_questions
 from local.demo.screen import Screen
 from local.demo.users import SimulatedUser, Temper, index_by_text, make_users
 from local.demo.users import meet_newcomers as newcomers
+from shared.rollouts import FINAL_STATES
 
 POLL_SECONDS = 1.0
-CLOSED = ("champion", "rejected", "aborted", "rolled_back")
 
 
 @dataclass
@@ -216,7 +216,7 @@ class Stages:
         self.meet_newcomers(temper)
 
         def is_over() -> bool:
-            return rollout.get("state") in CLOSED
+            return rollout.get("state") in FINAL_STATES
 
         async def watch() -> None:
             said = 0

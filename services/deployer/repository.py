@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session, aliased
 from services.deployer.domain.approval import GENESIS, Entry, calculate_entry_hash
 from services.deployer.domain.evidence import Arm, Counts
 from services.deployer.domain.evidence import Vote as CastVote
-from services.deployer.domain.rollout import CLOSED
 from shared.db import lock_all
 from shared.events import Route, RoutingTable
+from shared.rollouts import FINAL_STATES
 from shared.tables.curator import Dataset, Feedback, Pair, RetrainRequestRow, RoutingRow
 from shared.tables.deployer import (
     AuditEntry,
@@ -113,7 +113,7 @@ def list_rollouts(session: Session, limit: int) -> Sequence[Rollout]:
 
 def list_open_rollouts(session: Session) -> Sequence[Rollout]:
     """Oldest first."""
-    return session.scalars(select(Rollout).where(Rollout.state.not_in(CLOSED)).order_by(Rollout.created_at)).all()
+    return session.scalars(select(Rollout).where(Rollout.state.not_in(FINAL_STATES)).order_by(Rollout.created_at)).all()
 
 
 def load_latest_approved(session: Session) -> Rollout | None:

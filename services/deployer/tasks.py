@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from services.deployer import repository
-from services.deployer.domain.rollout import OPEN
 from services.deployer.handlers.change import Rollouts, derive_position
 from services.deployer.handlers.ticks import Ticker
 from services.deployer.handlers.upkeep import Upkeep
 from services.deployer.metrics import CANARY_PERCENT, CLICK_TO_CHAMPION, E_VALUE, ROLLOUTS, VOTES
 from shared.db import SessionFactory
 from shared.process import Worker, every
+from shared.rollouts import OPEN_STATES
 from shared.tables.deployer import Rollout
 
 UPKEEP_SECONDS = 5.0
@@ -54,7 +54,7 @@ def measure(sessions: SessionFactory, rollouts: Rollouts) -> None:
     with sessions() as session:
         table = rollouts.find_table(session)
         waiting = repository.list_open_rollouts(session)
-    for state in OPEN:
+    for state in OPEN_STATES:
         ROLLOUTS.labels(state).set(sum(rollout.state == state for rollout in waiting))
     CANARY_PERCENT.set(table.canary_percent if table else 0)
     E_VALUE.clear()

@@ -1,12 +1,13 @@
 """Schema `deployer`: rollouts, their votes, the routing tables, and the audit log."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Identity, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from shared.rollouts import RolloutState
 from shared.tables.base import Base, CreatedAt, OutboxRow, UuidKey
 
 SCHEMA = {"schema": "deployer"}
@@ -15,10 +16,7 @@ SCHEMA = {"schema": "deployer"}
 class Rollout(Base):
     __tablename__ = "rollouts"
     __table_args__ = (
-        CheckConstraint(
-            "state IN ('awaiting_approval', 'canary', 'paused', 'champion', 'rejected', 'aborted', 'rolled_back')",
-            name="state",
-        ),
+        CheckConstraint(f"state IN {get_args(RolloutState)}", name="state"),
         Index("ix_rollouts_state", "state"),
         SCHEMA,
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-ROLLOUT_ENDS = frozenset({"champion", "rejected", "aborted", "rolled_back"})
+from shared.rollouts import FINAL_STATES
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ def derive_outcome(progress: Progress) -> str | None:
     - its training failed or was cancelled: that
     """
     if progress.rollout is not None:
-        return progress.rollout if progress.rollout in ROLLOUT_ENDS else None
+        return progress.rollout if progress.rollout in FINAL_STATES else None
     if progress.verdict in ("fail", "inconclusive"):
         return f"evaluation_{progress.verdict}"
     if progress.run in ("failed", "cancelled"):

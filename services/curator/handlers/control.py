@@ -9,10 +9,9 @@ from sqlalchemy.orm import Session
 
 from services.curator.repository import requests
 from shared.events import EvaluationCompleted, RolloutAdvanced, TrainingCompleted
+from shared.rollouts import FINAL_STATES
 
 logger = structlog.get_logger(__name__)
-
-FINAL_STATES = ("champion", "rejected", "aborted", "rolled_back")
 
 
 def close_on_training(session: Session, event: TrainingCompleted) -> None:

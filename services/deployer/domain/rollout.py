@@ -4,12 +4,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from shared.errors import Conflict
+from shared.rollouts import FINAL_STATES, RolloutState
 
-State = Literal["awaiting_approval", "canary", "paused", "champion", "rejected", "aborted", "rolled_back"]
 Command = Literal["approve", "reject", "pause", "resume", "abort", "promote", "start", "advance", "roll_back"]
-
-OPEN: tuple[State, ...] = ("awaiting_approval", "canary", "paused")
-CLOSED: frozenset[State] = frozenset({"champion", "rejected", "aborted", "rolled_back"})
 
 
 class InvalidCommand(Conflict):
@@ -20,13 +17,13 @@ class InvalidCommand(Conflict):
 class Position:
     """Where a rollout stands. `stage` is None until the candidate's model server has it loaded."""
 
-    state: State
+    state: RolloutState
     stage: int | None = None
-    paused_from: State | None = None
+    paused_from: RolloutState | None = None
 
     @property
     def is_closed(self) -> bool:
-        return self.state in CLOSED
+        return self.state in FINAL_STATES
 
     @property
     def is_approved(self) -> bool:
