@@ -75,13 +75,6 @@ class Opinion:
     recent_votes: int = 0
 
 
-def read_rating(value: int) -> bool | None:
-    """4 and 5 are up, 1 and 2 are down, 3 says nothing."""
-    if value == 3:
-        return None
-    return value > 3
-
-
 def keep_first_votes(votes: Iterable[Vote], period: timedelta) -> list[Vote]:
     """Each user's first vote of each period, in order of time, then event id; anonymous votes are left out.
 

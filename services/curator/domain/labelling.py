@@ -15,23 +15,8 @@ from services.curator.domain.rules import (
     calculate_label_id,
 )
 from services.curator.domain.text import derive_words
-from shared.events import Complaint, FeedbackReceived, Rating, Regenerate, Thumb
-
-LIKED_FROM = 4
-DISLIKED_TO = 2
-
-
-def derive_polarity(event: FeedbackReceived) -> bool | None:
-    """Whether a thumb or rating is good or bad; None for a middling rating and for everything else."""
-    match event.feedback:
-        case Thumb(value=value):
-            return value == "up"
-        case Rating(value=value) if value >= LIKED_FROM:
-            return True
-        case Rating(value=value) if value <= DISLIKED_TO:
-            return False
-        case _:
-            return None
+from shared.events import Complaint, FeedbackReceived, Regenerate, Thumb
+from shared.feedback import derive_polarity
 
 
 def derive_labels(
@@ -45,7 +30,7 @@ def derive_labels(
     """
     opinions: dict[tuple[str | None, UUID], set[bool]] = defaultdict(set)
     for event in standing:
-        if (polarity := derive_polarity(event)) is not None:
+        if (polarity := derive_polarity(event.feedback)) is not None:
             opinions[event.user, event.interaction_id].add(polarity)
     labels = [
         _label(rule, event, answer, desirable)
@@ -58,7 +43,7 @@ def derive_labels(
 
 
 def _read(event: FeedbackReceived, opinions: set[bool], used: set[UUID]) -> Iterable[tuple[Rule, bool]]:
-    polarity = derive_polarity(event)
+    polarity = derive_polarity(event.feedback)
     if polarity is not None and len(opinions) == 1 and event.event_id not in used:
         yield (THUMB if isinstance(event.feedback, Thumb) else RATING), polarity
     match event.feedback:

@@ -7,7 +7,7 @@ from itertools import islice
 from uuid import UUID
 
 from services.curator.domain.contradictions import derive_states
-from services.curator.domain.labelling import derive_labels, derive_polarity
+from services.curator.domain.labelling import derive_labels
 from services.curator.domain.quality import assess_quality
 from services.curator.domain.rules import (
     CHOICE,
@@ -23,6 +23,7 @@ from services.curator.domain.rules import (
 )
 from services.curator.domain.standing import derive_standing
 from shared.events import Choice, Complaint, Edit, FeedbackReceived, Rating, Regenerate, Thumb
+from shared.feedback import derive_polarity
 
 CONTRASTS_PER_USER = 20
 """Of one user on one prompt: keeps the rule from growing with the square of what one user says."""
@@ -135,10 +136,10 @@ def derive_cross_user_contrasts(answers: Answers, standing: list[FeedbackReceive
     """
     votes: dict[UUID, list[FeedbackReceived]] = defaultdict(list)
     for event in standing:
-        if derive_polarity(event) is not None:
+        if derive_polarity(event.feedback) is not None:
             votes[event.interaction_id].append(event)
-    liked = [key for key in sorted(votes) if all(derive_polarity(event) for event in votes[key])]
-    disliked = [key for key in sorted(votes) if not any(derive_polarity(event) for event in votes[key])]
+    liked = [key for key in sorted(votes) if all(derive_polarity(event.feedback) for event in votes[key])]
+    disliked = [key for key in sorted(votes) if not any(derive_polarity(event.feedback) for event in votes[key])]
     for worse in disliked:
         raters = {event.user for event in votes[worse]} - {None}
         better = next((key for key in liked if not raters & {event.user for event in votes[key]}), None)
@@ -165,7 +166,7 @@ def derive_regenerations(answers: Answers, standing: list[FeedbackReceived]) -> 
             for other in standing
             if other.user == event.user
             and other.interaction_id == event.feedback.replacement_interaction_id
-            and derive_polarity(other)
+            and derive_polarity(other.feedback)
         ]
         if replacement is None or replacement.interaction_id in replaced or not praise:
             continue

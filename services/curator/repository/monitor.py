@@ -10,9 +10,10 @@ from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, t
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from services.curator.domain.drift import Vote, read_rating
+from services.curator.domain.drift import Vote
 from services.curator.domain.open_request import Progress
 from services.curator.domain.readings import Health
+from shared.feedback import derive_rating_polarity
 from shared.tables.curator import (
     Dataset,
     DetectorState,
@@ -99,7 +100,7 @@ def load_votes(session: Session, champion: Champion) -> list[Vote]:
     )
     votes = []
     for event_id, user, at, kind, value in rows:
-        up = value == "up" if kind == "thumb" else read_rating(int(value))
+        up = value == "up" if kind == "thumb" else derive_rating_polarity(int(value))
         if up is not None:
             votes.append(Vote(event_id, user, at, up))
     return votes

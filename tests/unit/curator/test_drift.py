@@ -15,7 +15,6 @@ from services.curator.domain.drift import (
     assess_opinion,
     calculate_lower_bound,
     keep_first_votes,
-    read_rating,
 )
 
 Draw = Callable[[int], npt.NDArray[np.bool_]]
@@ -118,10 +117,6 @@ def test_anonymous_votes_do_not_count():
 def test_votes_of_one_moment_stand_in_the_order_of_their_ids():
     votes = [Vote(UUID(int=n), user, START, True) for n, user in ((2, "ana"), (1, "bo"), (3, "ana"))]
     assert [vote.event_id.int for vote in keep_first_votes(votes, DAY)] == [1, 2]
-
-
-def test_the_middle_rating_is_no_vote():
-    assert [read_rating(value) for value in (1, 2, 3, 4, 5)] == [False, False, None, True, True]
 
 
 # --- the champion's story
