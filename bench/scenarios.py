@@ -34,8 +34,8 @@ def play(name: str, seed: int) -> dict[str, Any]:
                 screen = Screen(Console(file=told, width=200))
                 report = asyncio.run(run_demo(PLANS["tiny"], Path(folder, "demo"), PORT_BASE, seed, screen, name))
         except (DemoFailed, StackFailed) as error:
-            return {"scenario": name, "seed": seed, "kept": False, "words": str(error)}
-    shown: dict[str, Any] = report[name] if name in report else {"words": report["words"]}
+            return {"scenario": name, "seed": seed, "kept": False, "summary": str(error)}
+    shown: dict[str, Any] = report[name] if name in report else {"summary": report["summary"]}
     if name == "placebo":
         shown["win_rate"] = report["held_out_win_rate"]
     return {"scenario": name, "seed": seed, "kept": True, "minutes": report["seconds"]["total"] / 60, **shown}
@@ -56,13 +56,13 @@ def main() -> None:
 def describe(run: dict[str, Any]) -> str:
     """One line that says what happened."""
     if not run["kept"]:
-        return f"NOT KEPT: {run['words']}"
+        return f"NOT KEPT: {run['summary']}"
     if run["scenario"] == "harm":
-        return f"rolled back after {run['canary_answers']} canary answers, {run['bad_answers']} bad; {run['words']}"
+        return f"rolled back after {run['canary_answers']} canary answers, {run['bad_answers']} bad; {run['summary']}"
     if run["scenario"] == "falling":
         votes, seconds = run["votes_to_alarm"], run["seconds_to_alarm"]
         return f"alarm after {votes} votes ({seconds:.0f} s), request after {run['seconds']:.0f} s; {run['reason']}"
-    return str(run["words"])
+    return str(run["summary"])
 
 
 def summarise(runs: list[dict[str, Any]]) -> None:

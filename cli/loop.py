@@ -95,5 +95,5 @@ def _read_rollout(session: Session) -> dict[str, Any] | None:
         "candidate_version": row.candidate_version,
         "stage": row.stage,
         "votes": {arm: count for arm, count in session.execute(votes)},  # noqa: C416 - a Row is not a pair to mypy
-        "words": row.words,
+        "summary": row.summary,
     }

@@ -94,7 +94,7 @@ def train(
             say=lambda line: console.print(line, markup=False),
         )
     console.print(
-        f"{trained.words} after {trained.steps} steps on {trained.pairs} examples ({trained.refused} refused): "
+        f"{trained.summary} after {trained.steps} steps on {trained.pairs} examples ({trained.refused} refused): "
         f"{output / 'candidate'}",
         markup=False,
     )

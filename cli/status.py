@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from cli.loop import read_loop
 from local.lag import measure_lag
 from local.stack import Stack
+from shared.events import read_summary
 
 SCARCE_BYTES = 200e6
 """With less than this the next dataset or checkpoint may not fit."""
@@ -104,7 +105,7 @@ def describe_loop(loop: dict[str, Any]) -> list[str]:
         f"pairs {_join(loop['pairs'])}, {loop['labels']} labels"
     )
     if request := loop["request"]:
-        reasons = "; ".join(reason["words"] for reason in request["reasons"])
+        reasons = "; ".join(read_summary(reason) for reason in request["reasons"])
         lines.append(f"retraining: {request['outcome'] or request['state']}, because {reasons}")
     if run := loop["run"]:
         progress = {name: value for name, value in run["progress"].items() if name != "notes"}
@@ -114,12 +115,12 @@ def describe_loop(loop: dict[str, Any]) -> list[str]:
         verdict = evaluation["verdict"] or evaluation["state"]
         lines.append(f"evaluation: {verdict}, {evaluation['votes']} of {evaluation['comparisons']} comparisons judged")
     if rollout := loop["rollout"]:
-        lines.append(f"rollout of version {rollout['candidate_version']}: {rollout['state']}, {rollout['words']}")
+        lines.append(f"rollout of version {rollout['candidate_version']}: {rollout['state']}, {rollout['summary']}")
     return lines
 
 
 def _join(counts: dict[str, Any]) -> str:
     """What is not measured (the KL of a method that logs none) is not named."""
     known = sorted((name, value) for name, value in counts.items() if value is not None)
-    words = (f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in known)
-    return ", ".join(words) or "none"
+    figures = (f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in known)
+    return ", ".join(figures) or "none"

@@ -5,12 +5,13 @@ attributes in the record's headers (see `shared.bus`). A new field is optional: 
 """
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID, uuid5
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 Message = dict[str, Any]  # one chat message as the model saw it, OpenAI's shape, unknown fields kept
 
@@ -79,6 +80,18 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.key
 
 
+class Summarized(msgspec.Struct, frozen=True, kw_only=True):
+    """A record with free text for people. Release 0.1.0 called it `words`; both are read until 0.3.0."""
+
+    summary: str = ""
+    words: str | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.words is not UNSET:
+            msgspec.structs.force_setattr(self, "summary", self.summary or self.words)
+            msgspec.structs.force_setattr(self, "words", UNSET)
+
+
 class InteractionRecorded(Event, frozen=True, kw_only=True, tag="InteractionRecorded"):
     """An answer was served (or was meant to be: `error` says why not)."""
 
@@ -129,11 +142,10 @@ class FeedbackReceived(Event, frozen=True, kw_only=True, tag="FeedbackReceived")
         return str(self.event_id)
 
 
-class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """Why retraining is wanted, in words and numbers."""
+class Reason(Summarized, frozen=True, kw_only=True):
+    """Why retraining is wanted, in text and numbers."""
 
     kind: Literal["volume", "opinion", "prompt_drift", "schedule", "manual"]
-    words: str
     value: float | None = None
     threshold: float | None = None
 
@@ -175,12 +187,11 @@ class TrainingCompleted(Event, frozen=True, kw_only=True, tag="TrainingCompleted
     mlflow_run_id: str | None = None
 
 
-class GateResult(msgspec.Struct, frozen=True, kw_only=True):
+class GateResult(Summarized, frozen=True, kw_only=True):
     """One gate's verdict with its effect and interval."""
 
     name: str
     verdict: Literal["pass", "fail", "inconclusive"]
-    words: str
     effect: float | None = None
     low: float | None = None
     high: float | None = None
@@ -239,14 +250,13 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
     collection: Collection | None = None
 
 
-class RolloutAdvanced(Event, frozen=True, kw_only=True, tag="RolloutAdvanced"):
+class RolloutAdvanced(Summarized, Event, frozen=True, kw_only=True, tag="RolloutAdvanced"):
     """The rollout moved; carries the whole routing table."""
 
     topic: ClassVar[str] = "rollout.advanced"
     key_field: ClassVar[str] = "family"
 
     state: Literal["adopted", "awaiting_approval", "canary", "paused", "champion", "rejected", "aborted", "rolled_back"]
-    words: str
     routing: RoutingTable
     at: datetime
     rollout_id: UUID | None = None
@@ -297,6 +307,11 @@ def calculate_content_hash(event: InteractionRecorded | FeedbackReceived) -> str
 def calculate_prompt_hash(messages: list[Message]) -> str:
     """SHA-256 (hex) of the canonical messages: two prompts are the same when these are equal."""
     return hashlib.sha256(_canonical.encode(messages)).hexdigest()
+
+
+def read_summary(record: Mapping[str, Any]) -> str:
+    """Return the free text of a stored JSON record, whichever release wrote it."""
+    return str(record.get("summary") or record.get("words") or "")
 
 
 def scope_id(event_id: UUID, key_id: str) -> UUID:

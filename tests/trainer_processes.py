@@ -126,7 +126,7 @@ def ask_for_training(trainer: Trainer, *, minutes: float = 10) -> RetrainRequest
     now = datetime.now(UTC)
     request = RetrainRequested(
         request_id=new_id(),
-        reasons=[Reason(kind="volume", words="24 new pairs", value=24, threshold=20)],
+        reasons=[Reason(kind="volume", summary="24 new pairs", value=24, threshold=20)],
         dataset_sha256="d" * 64,
         dataset_uri=str(save_dataset(trainer.home / "datasets" / ("d" * 64), make_pairs(24))),
         parent_version="1",

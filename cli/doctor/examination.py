@@ -68,6 +68,6 @@ def show(finding: Finding, console: Console) -> None:
     """One line, and the remedy below it."""
     style = STYLES[finding.verdict]
     console.print(f"[{style}]{finding.verdict:<8}[/{style}] {finding.check:<12} ", end="")
-    console.print(finding.words, markup=False)
+    console.print(finding.summary, markup=False)
     if finding.remedy:
         console.print(f"{'':<22}do: {finding.remedy}", markup=False)

@@ -12,17 +12,17 @@ class Finding:
 
     check: str
     verdict: Verdict
-    words: str
+    summary: str
     remedy: str = ""
 
 
-def ok(check: str, words: str) -> Finding:
-    return Finding(check, "ok", words)
+def ok(check: str, summary: str) -> Finding:
+    return Finding(check, "ok", summary)
 
 
-def warning(check: str, words: str, remedy: str) -> Finding:
-    return Finding(check, "warning", words, remedy)
+def warning(check: str, summary: str, remedy: str) -> Finding:
+    return Finding(check, "warning", summary, remedy)
 
 
-def problem(check: str, words: str, remedy: str) -> Finding:
-    return Finding(check, "problem", words, remedy)
+def problem(check: str, summary: str, remedy: str) -> Finding:
+    return Finding(check, "problem", summary, remedy)

@@ -68,23 +68,23 @@ def check_home(layout: Layout) -> Iterator[Finding]:
 def check_disk(layout: Layout) -> Iterator[Finding]:
     folder = next(parent for parent in (layout.home, *layout.home.parents) if parent.exists())
     free = shutil.disk_usage(folder).free
-    words = f"{free / 2**30:.1f} GiB free at {folder}"
+    summary = f"{free / 2**30:.1f} GiB free at {folder}"
     remedy = "free space: old runs and checkpoints are in runs/, logs in logs/; or move HELIOTROPE_HOME"
     if free < TOO_LITTLE_BYTES:
-        yield problem("disk", words, remedy)
+        yield problem("disk", summary, remedy)
     elif free < LITTLE_BYTES:
-        yield warning("disk", words, remedy)
+        yield warning("disk", summary, remedy)
     else:
-        yield ok("disk", words)
+        yield ok("disk", summary)
 
 
 def check_ports(layout: Layout) -> Iterator[Finding]:
     """For a stack that does not run: whether it could."""
     taken = {name: layout.port(name) for name in OFFSETS if not is_port_free(layout.port(name))}
     if taken:
-        words = "; ".join(f"{port} (for {name}) is in use by {_find_owner(port)}" for name, port in taken.items())
+        summary = "; ".join(f"{port} (for {name}) is in use by {_find_owner(port)}" for name, port in taken.items())
         remedy = f"stop what uses them, or move the stack: HELIOTROPE_PORT_BASE={layout.port_base + 1000} heliotrope up"
-        yield problem("ports", words, remedy)
+        yield problem("ports", summary, remedy)
     else:
         yield ok("ports", f"{layout.port_base + 1} to {layout.port_base + max(OFFSETS.values())} are free")
 

@@ -67,8 +67,8 @@ def _check_schema(connection: Connection, engine: Engine) -> Iterator[Finding]:
     exists = connection.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL"))
     found = connection.scalar(text("SELECT version_num FROM alembic_version")) if exists else None
     if found != head:
-        words = f"the schema is at {found}, not {head}" if found else "the database has no tables of ours"
-        yield problem("schema", words, "heliotrope migrate")
+        summary = f"the schema is at {found}, not {head}" if found else "the database has no tables of ours"
+        yield problem("schema", summary, "heliotrope migrate")
         return
     yield ok("schema", f"at {head}, the newest")
     yield from _check_keys(connection)

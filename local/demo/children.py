@@ -15,7 +15,7 @@ Progress = Callable[[str, int, int], None]
 LONGEST_LINE = 2**24
 
 
-def _ignore(words: str, done: int, total: int) -> None:
+def _ignore(summary: str, done: int, total: int) -> None:
     return
 
 

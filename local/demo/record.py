@@ -86,7 +86,7 @@ class Recorder:
                 "history": [],
             },
         )
-        known |= {"state": rollout["state"], "words": rollout["words"], "stages": rollout["stages"]}
+        known |= {"state": rollout["state"], "summary": rollout["summary"], "stages": rollout["stages"]}
         point = {
             "stage": rollout["stage"],
             "champion": evidence["champion"],
@@ -109,7 +109,7 @@ class Recorder:
             "run_id": run["run_id"],
             "mlflow_run_id": run["mlflow_run_id"],
             "state": run["state"],
-            "words": run["reason"],
+            "summary": run["reason"],
             "candidate_version": run["candidate_version"],
             "parent_version": run["parent_version"],
             "dataset_sha256": run["dataset_sha256"],

@@ -40,7 +40,7 @@ def describe_promotion(request: dict[str, Any], evaluation: dict[str, Any], roll
             "n": evaluation["votes"]["cast"],
             "prompts": win_rate["n"],
         },
-        "rollout": {"state": rollout["state"], "words": rollout["words"]},
+        "rollout": {"state": rollout["state"], "summary": rollout["summary"]},
         "stages": rollout["stages"],
     }
 
@@ -56,11 +56,11 @@ def describe_approval(answered: list[Answered]) -> dict[str, Any]:
     }
 
 
-def describe_baselines(answered: list[Answered], words: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What else a team could have done; `words` says it for each contestant's name."""
+def describe_baselines(answered: list[Answered], summaries: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What else a team could have done; `summaries` says it for each contestant's name."""
     return [
-        {"name": name, "words": told, "approval": asdict(calculate_rate_of(answered, name))}
-        for name, told in words.items()
+        {"name": name, "summary": told, "approval": asdict(calculate_rate_of(answered, name))}
+        for name, told in summaries.items()
     ]
 
 
@@ -102,7 +102,7 @@ def _sum_up(report: dict[str, Any]) -> Iterator[str]:
         low = f"rise at least {approval['rise_low']:.0%}, 95% interval"
         yield f"Approval on {approval['before']['n']} held-out prompts: {rise} ({low})"
     for baseline in report.get("baselines", []):
-        yield f"  baseline, {baseline['words']}: {baseline['approval']['value']:.0%}"
+        yield f"  baseline, {baseline['summary']}: {baseline['approval']['value']:.0%}"
     if "lineage_checked" in report:
         found = "checked" if report["lineage_checked"] else "NOT FOUND"
         yield f"Lineage from click to served answer and back: {found}"

@@ -111,7 +111,7 @@ class Stages:
         if not requested:
             raise DemoFailed(f"{self.crowd.heard.chats - chats} chats brought no retrain request")
         for reason in requested["reasons"]:
-            self.screen.say(f"  the monitor asks for retraining: {reason['words']}")
+            self.screen.say(f"  the monitor asks for retraining: {reason['summary']}")
         return requested
 
     async def _watch_for_request(self, requested: dict[str, Any]) -> None:
@@ -175,7 +175,7 @@ class Stages:
                 "evaluator", f"/v1/evaluations/{summary['evaluation_id']}"
             )
         for gate in evaluation["gates"]:
-            self.screen.say(f"  {gate['name']}: {gate['verdict']}, {gate['words']}")
+            self.screen.say(f"  {gate['name']}: {gate['verdict']}, {gate['summary']}")
         return evaluation
 
     async def _vote(self, raters: list[SimulatedUser], questions: dict[str, Question]) -> None:
@@ -199,7 +199,7 @@ class Stages:
         async with self.stage("approve", "An admin approves the candidate over the API, if its gates let it through"):
             rollout: dict[str, Any] = await self._poll(lambda: self._find_rollout(request_id))
             if rollout["state"] != "awaiting_approval":
-                self.screen.say(f"  {rollout['state']}: {rollout['words']}")
+                self.screen.say(f"  {rollout['state']}: {rollout['summary']}")
                 return rollout
             path = f"/v1/rollouts/{rollout['rollout_id']}/approve"
             body = {"approval_hash": rollout["approval_hash"]}
@@ -225,14 +225,14 @@ class Stages:
                 for stage in rollout["stages"][said:]:
                     self.screen.say(f"  canary at {stage['percent']:.0f} %")
                     said += 1
-                self.screen.show(rollout["evidence"].get("words") or rollout["words"])
+                self.screen.show(rollout["evidence"].get("summary") or rollout["summary"])
                 await asyncio.sleep(POLL_SECONDS)
 
         async with self.stage("canary", "Canary stages take live traffic; each vote is weighed"):
             watcher = asyncio.create_task(watch())
             await self.crowd.run(self.plan.concurrency, is_over, side_by_side=0.0)
             await watcher
-        self.screen.say(f"  {rollout['state']}: {rollout['words']}")
+        self.screen.say(f"  {rollout['state']}: {rollout['summary']}")
         return rollout
 
     def meet_newcomers(self, temper: Temper) -> None:

@@ -25,7 +25,7 @@ class Timeline:
     def end(self) -> None:
         self.stages[-1]["end"] = self.now
 
-    def note(self, words: str) -> None:
+    def note(self, summary: str) -> None:
         """Something worth remembering of the stage in hand, or of the one just ended."""
-        if words and self.stages and len(self.stages[-1]["notes"]) < MOST_NOTES:
-            self.stages[-1]["notes"].append({"at": self.now, "words": words})
+        if summary and self.stages and len(self.stages[-1]["notes"]) < MOST_NOTES:
+            self.stages[-1]["notes"].append({"at": self.now, "summary": summary})

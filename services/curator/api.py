@@ -126,7 +126,7 @@ def create_admin_router(
     def retrain(caller: Admin, body: RetrainBody | None = None) -> RequestView:
         """Freeze a dataset and ask for retraining on it."""
         said = f": {body.reason}" if body and body.reason else ""
-        reason = Reason(kind="manual", words=f"asked for by {caller.name}{said}")
+        reason = Reason(kind="manual", summary=f"asked for by {caller.name}{said}")
         with sessions() as session, session.begin():
             row = request_retrain(
                 session,

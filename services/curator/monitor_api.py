@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from services.curator.repository.monitor import list_detectors
 from shared.auth import require
 from shared.db import SessionFactory
+from shared.events import read_summary
 from shared.tables.curator import DetectorState
 
 
@@ -16,7 +17,7 @@ class Detector(BaseModel):
     """`value` and `threshold` are null where a detector has none, or cannot measure yet."""
 
     name: str
-    words: str
+    summary: str
     value: float | None
     threshold: float | None
     wants_retraining: bool
@@ -25,12 +26,12 @@ class Detector(BaseModel):
 
     @classmethod
     def of(cls, row: DetectorState) -> "Detector":
-        return cls(name=row.name, updated_at=row.updated_at, **row.state)
+        return cls(name=row.name, updated_at=row.updated_at, **_rename_summary(row.state))
 
 
 class Decided(BaseModel):
     action: str
-    words: str
+    summary: str
     at: datetime
 
 
@@ -48,10 +49,15 @@ def make_router(sessions: SessionFactory) -> APIRouter:
     def detectors() -> DetectorList:
         with sessions() as session:
             rows = list_detectors(session)
-        decisions = [Decided(at=row.updated_at, **row.state) for row in rows if row.name == "decision"]
+        decisions = [Decided(at=row.updated_at, **_rename_summary(row.state)) for row in rows if row.name == "decision"]
         return DetectorList(
             detectors=[Detector.of(row) for row in rows if row.name != "decision"],
             decision=decisions[0] if decisions else None,
         )
 
     return router
+
+
+def _rename_summary(state: dict[str, Any]) -> dict[str, Any]:
+    """The stored state under today's names: what release 0.1.0 wrote stands until the next look."""
+    return {key: value for key, value in state.items() if key != "words"} | {"summary": read_summary(state)}

@@ -66,11 +66,11 @@ def create_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
         body: CommandBody,
         caller: Admin,
     ) -> RolloutView:
-        return RolloutView.of(commands.command(rollout_id, command, actor=caller.name, words=body.reason))
+        return RolloutView.of(commands.command(rollout_id, command, actor=caller.name, summary=body.reason))
 
     @router.post("/v1/rollback")
     def rollback(body: CommandBody, caller: Admin) -> dict[str, Any]:
-        table: dict[str, Any] = msgspec.to_builtins(commands.roll_back(actor=caller.name, words=body.reason))
+        table: dict[str, Any] = msgspec.to_builtins(commands.roll_back(actor=caller.name, summary=body.reason))
         return table
 
     @router.get("/v1/audit")

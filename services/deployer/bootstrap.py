@@ -108,7 +108,7 @@ def run_adopt(model: str, name: str | None) -> None:
     registry = MlflowRegistry(settings.mlflow_tracking_uri, settings.family)
     commands = Commands(make_session_factory(engine), make_rollouts(settings), registry, now)
     try:
-        words = Adoption(commands, calculate_weights_sha256, settings.model_server_urls[0]).adopt(model, name)
-        sys.stdout.write(words + "\n")
+        summary = Adoption(commands, calculate_weights_sha256, settings.model_server_urls[0]).adopt(model, name)
+        sys.stdout.write(summary + "\n")
     finally:
         engine.dispose()

@@ -39,7 +39,7 @@ class RolloutView(BaseModel):
     approval_hash: str
     approved_by: str | None
     approved_at: datetime | None
-    words: str
+    summary: str
     created_at: datetime
     closed_at: datetime | None
     evaluation: dict[str, Any]

@@ -40,7 +40,9 @@ class Rollout(Base):
     """SHA-256 over (weights, dataset, recipe, report): what an admin approves."""
     approved_by: Mapped[str | None]
     approved_at: Mapped[datetime | None]
-    words: Mapped[str]
+    summary: Mapped[str] = mapped_column(server_default="")
+    retired_words: Mapped[str | None] = mapped_column("words")
+    """What release 0.1.0 calls `summary`: a trigger keeps them equal until the column goes, in 0.3.0."""
     created_at: Mapped[CreatedAt]
     closed_at: Mapped[datetime | None]
 

@@ -13,7 +13,7 @@ SCHEMA = {"schema": "evaluator"}
 
 
 class Evaluation(Base):
-    """A candidate being judged. Whatever goes wrong, it ends `completed`, with a verdict and words."""
+    """A candidate being judged. Whatever goes wrong, it ends `completed`, with a verdict and a summary."""
 
     __tablename__ = "evaluations"
     __table_args__ = (

@@ -73,7 +73,7 @@ class Curator:
         return self.call("POST", "/v1/erasures", role, json={"user_id": user})
 
     def freeze(self) -> RetrainRequestRow:
-        reasons = [Reason(kind="manual", words="the test asks")]
+        reasons = [Reason(kind="manual", summary="the test asks")]
         with self.sessions() as session, session.begin():
             return request_retrain(
                 session, settings=self.settings, curator=CuratorSettings(), reasons=reasons, now=NOON
@@ -181,4 +181,4 @@ def live(user: str, start: int, mark: str) -> list[Event]:
 def adopted() -> RolloutAdvanced:
     champion = Route(version="1", model="1", base_url="http://127.0.0.1:1/v1")
     table = RoutingTable(generation=1, family="heliotrope", champion=champion, salt="s")
-    return RolloutAdvanced(state="adopted", words="", routing=table, at=NOON)
+    return RolloutAdvanced(state="adopted", summary="", routing=table, at=NOON)

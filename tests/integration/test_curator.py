@@ -65,7 +65,7 @@ from shared.tables.curator import (
 MORNING = datetime(2026, 11, 22, 9, tzinfo=UTC)
 ITEMS = ("toaster", "kettle", "lamp", "rug", "desk", "chair", "mirror", "clock", "vase", "shelf", "radio", "fan")
 QUESTIONS = ("Where is my {}? It should be here.", "How do I return the {}?", "My {} broke after one day. What now?")
-MANUAL = [Reason(kind="manual", words="the test asks")]
+MANUAL = [Reason(kind="manual", summary="the test asks")]
 
 
 @dataclass
@@ -145,7 +145,7 @@ def chose(event: int, one: int, other: int, preferred: int, *, user: str = "ines
 def adopted(version: str = "1", generation: int = 1, **changes: Any) -> RolloutAdvanced:
     champion = Route(version=version, model=version, base_url="http://127.0.0.1:18150/v1")
     table = RoutingTable(generation=generation, family="heliotrope", champion=champion, salt="s")
-    return RolloutAdvanced(**{"state": "adopted", "words": "", "routing": table, "at": MORNING, **changes})
+    return RolloutAdvanced(**{"state": "adopted", "summary": "", "routing": table, "at": MORNING, **changes})
 
 
 def invent_history(rng: random.Random) -> list[Event]:

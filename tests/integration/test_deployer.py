@@ -160,7 +160,7 @@ class Setup:
             candidate_version=candidate_version,
             champion_version=champion_version,
             verdict=verdict,  # type: ignore[arg-type]
-            gates=[GateResult(name="win_rate", verdict=verdict, words="71% (60% to 80%)")],  # type: ignore[arg-type]
+            gates=[GateResult(name="win_rate", verdict=verdict, summary="71% (60% to 80%)")],  # type: ignore[arg-type]
             report_sha256="p" * 64,
             completed_at=self.clock(),
         )
@@ -272,7 +272,7 @@ def test_an_evaluation_announced_twice_opens_one_rollout(setup: Setup):
 def test_a_candidate_that_did_not_pass_is_rejected_with_its_reasons(setup: Setup, verdict: str):
     rollout = setup.open_rollout(verdict)
     assert rollout["state"] == "rejected"
-    assert "win_rate" in rollout["words"]
+    assert "win_rate" in rollout["summary"]
     assert setup.approve(rollout).status_code == 409
 
 
@@ -324,7 +324,7 @@ def test_the_breaker_rolls_back_a_canary_that_fails(setup: Setup):
     setup.ticker.tick()
     rollout = setup.load(rollout)
     assert rollout["state"] == "rolled_back"
-    assert "6 of the last 6" in rollout["words"]
+    assert "6 of the last 6" in rollout["summary"]
 
 
 @pytest.mark.parametrize("error", ["client_disconnected", "status_422"])

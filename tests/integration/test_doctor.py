@@ -61,7 +61,7 @@ def test_a_misspelt_variable_is_named_with_the_one_that_was_meant(examine: Exami
 def test_a_value_that_no_process_accepts_is_named_and_not_repeated(examine: Examine):
     finding = find(examine(HELIOTROPE_DEPLOYER_ALPHA="hunter2"), "settings")
     assert finding["verdict"] == "problem"
-    assert "HELIOTROPE_DEPLOYER_ALPHA" in finding["words"]
+    assert "HELIOTROPE_DEPLOYER_ALPHA" in finding["summary"]
     assert "hunter2" not in json.dumps(finding)
 
 
@@ -75,7 +75,7 @@ def taken_port(examine: Examine) -> Iterator[int]:
 def test_a_taken_port_is_named_with_what_wanted_it(examine: Examine, taken_port: int):
     finding = find(examine(), "ports")
     assert finding["verdict"] == "problem"
-    assert f"{taken_port} (for gateway)" in finding["words"]
+    assert f"{taken_port} (for gateway)" in finding["summary"]
     assert "HELIOTROPE_PORT_BASE" in finding["remedy"]
 
 
@@ -90,7 +90,7 @@ def test_existing_servers_that_do_not_answer_are_named_without_their_passwords(e
     for check in ("postgres", "redis", "kafka", "mlflow", "model server"):
         assert find(findings, check)["verdict"] == "problem"
         assert "HELIOTROPE_" in find(findings, check)["remedy"]
-    assert find(findings, "settings")["words"].startswith("not set: HELIOTROPE_USER_HASH_SECRET")
+    assert find(findings, "settings")["summary"].startswith("not set: HELIOTROPE_USER_HASH_SECRET")
     assert "opensesame" not in json.dumps(findings)
 
 
@@ -98,7 +98,7 @@ def test_a_kafka_without_the_topics_is_told_how_to_make_them(examine: Examine, k
     servers = {"HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap, "HELIOTROPE_TOPIC_PREFIX": topic_prefix}
     finding = find(examine(**servers), "kafka")
     assert finding["verdict"] == "problem"
-    assert f"{topic_prefix}feedback.received" in finding["words"]
+    assert f"{topic_prefix}feedback.received" in finding["summary"]
     assert finding["remedy"].startswith("heliotrope topics")
 
 
@@ -107,7 +107,7 @@ def test_topics_that_only_one_process_can_read_are_named(examine: Examine, kafka
     create_topics(kafka_bootstrap, topic_prefix=topic_prefix, partitions=1)
     findings = examine(**servers)
     assert find(findings, "kafka")["verdict"] == "ok"
-    assert f"{topic_prefix}feedback.received has 1" in find(findings, "partitions")["words"]
+    assert f"{topic_prefix}feedback.received has 1" in find(findings, "partitions")["summary"]
     assert "--partitions" in find(findings, "partitions")["remedy"]
 
 
@@ -121,7 +121,7 @@ class SlowClock:
 def test_a_clock_that_is_wrong_is_named_with_by_how_much():
     finding = next(iter(check_clock(SlowClock())))  # type: ignore[arg-type]
     assert finding.verdict == "problem"
-    assert finding.words.startswith("the database's clock is -90.")
+    assert finding.summary.startswith("the database's clock is -90.")
     assert "NTP" in finding.remedy
 
 
@@ -132,7 +132,7 @@ def test_a_database_behind_this_version_is_to_be_migrated(examine: Examine, data
     engine.dispose()
     finding = find(examine(HELIOTROPE_DATABASE_URL=database_url), "schema")
     assert finding["verdict"] == "problem"
-    assert finding["words"].startswith("the schema is at 0001, not ")
+    assert finding["summary"].startswith("the schema is at 0001, not ")
     assert finding["remedy"] == "heliotrope migrate"
 
 
@@ -158,10 +158,10 @@ def test_a_package_of_another_version_than_locked_is_named(tmp_path: Path):
     lock.write_text("fastapi==0.0.1\nno-such-package==1.0\n")
     finding = next(iter(check_packages(lock)))
     assert finding.verdict == "warning"
-    assert "not 0.0.1" in finding.words
-    assert "no-such-package is missing, not 1.0" in finding.words
+    assert "not 0.0.1" in finding.summary
+    assert "no-such-package is missing, not 1.0" in finding.summary
 
 
 def test_the_disk_that_is_looked_at_is_the_homes_even_before_there_is_one(tmp_path: Path):
     finding = next(iter(check_disk(Layout(tmp_path / "not" / "yet"))))
-    assert f"free at {tmp_path}" in finding.words
+    assert f"free at {tmp_path}" in finding.summary

@@ -405,7 +405,7 @@ def test_too_few_votes_at_the_deadline_are_inconclusive(room: Room, tmp_path: Pa
     assert room.closing.run_next() is None
     room.clock.advance(1)
     assert room.closing.run_next() == "inconclusive"
-    assert room.announced()[0].gates[0].words.startswith("4 of 20 votes were cast before the deadline")
+    assert room.announced()[0].gates[0].summary.startswith("4 of 20 votes were cast before the deadline")
 
 
 def test_after_closing_a_vote_is_refused(room: Room, tmp_path: Path) -> None:
@@ -429,7 +429,7 @@ def test_without_gate_prompts_the_verdict_is_inconclusive_with_words(room: Room)
     room.hear(completed_training())
     room.generate()
     assert room.closing.run_next() == "inconclusive"
-    assert room.announced()[0].gates[0].words == "there are no gate prompts to judge by"
+    assert room.announced()[0].gates[0].summary == "there are no gate prompts to judge by"
 
 
 @pytest.mark.parametrize(("guilty", "verdict"), [("2", "fail"), ("1", "inconclusive"), (None, "inconclusive")])
@@ -443,7 +443,7 @@ def test_generation_that_fails_three_times_ends_with_a_verdict(
     assert room.closing.run_next() == verdict
     gate = room.announced()[0].gates[0]
     assert gate.name == "generation"
-    assert gate.words.endswith("OSError: no weights")
+    assert gate.summary.endswith("OSError: no weights")
 
 
 def test_an_unknown_version_ends_with_a_verdict(room: Room, tmp_path: Path) -> None:
@@ -452,7 +452,7 @@ def test_an_unknown_version_ends_with_a_verdict(room: Room, tmp_path: Path) -> N
     while not room.generate():
         pass
     assert room.closing.run_next() == "inconclusive"
-    assert "no model version 99" in room.announced()[0].gates[0].words
+    assert "no model version 99" in room.announced()[0].gates[0].summary
 
 
 def test_a_dead_worker_loses_its_claim_and_another_starts_again(room: Room, tmp_path: Path) -> None:
@@ -521,7 +521,7 @@ def test_once_there_is_a_rollout_nothing_is_announced_again(room: Room, tmp_path
                 champion_version="1",
                 state="rejected",
                 approval_hash="h",
-                words="",
+                summary="",
             )
         )
     room.clock.advance(31)

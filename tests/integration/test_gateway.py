@@ -154,7 +154,7 @@ class Room:
             rollout_id=UUID(int=7),
             collection=collection,
         )
-        event = RolloutAdvanced(state="canary", words="a stage of tests", routing=routing, at=datetime.now(UTC))
+        event = RolloutAdvanced(state="canary", summary="a stage of tests", routing=routing, at=datetime.now(UTC))
         self.producer.send(encode(event, source="deployer", topic_prefix=self.settings.topic_prefix)).result(10)
         wait_until(lambda: self.heard_generation() == self.generation)
         return routing

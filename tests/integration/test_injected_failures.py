@@ -82,7 +82,7 @@ class Loop:
         now = datetime.now(UTC)
         event = RetrainRequested(
             request_id=new_id(),
-            reasons=[Reason(kind="volume", words="60 new pairs", value=60, threshold=50)],
+            reasons=[Reason(kind="volume", summary="60 new pairs", value=60, threshold=50)],
             dataset_sha256="d" * 64,
             dataset_uri=str(dataset),
             parent_version="1",

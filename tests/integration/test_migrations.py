@@ -51,3 +51,22 @@ def test_a_prompt_cannot_leave_the_split_of_its_cell(database_url: str):
             text("INSERT INTO curator.prompts (prompt_hash, messages, cell, split) VALUES ('p', '[]', 'c1', 'train')")
         )
     engine.dispose()
+
+
+ROLLOUT = """
+INSERT INTO deployer.rollouts
+    (rollout_id, request_id, evaluation, candidate_version, champion_version, state, approval_hash, {column})
+VALUES (gen_random_uuid(), gen_random_uuid(), '{{}}', '2', '1', 'canary', 'a', 'at first') RETURNING rollout_id
+"""
+
+
+@pytest.mark.parametrize(("writes", "reads"), [("words", "summary"), ("summary", "words")])
+def test_a_summary_is_the_same_for_both_releases_whichever_wrote_it(database_url: str, writes: str, reads: str):
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        rollout_id = connection.scalar(text(ROLLOUT.format(column=writes)))
+        read = text(f"SELECT {reads} FROM deployer.rollouts WHERE rollout_id = :id")
+        assert connection.scalar(read, {"id": rollout_id}) == "at first"
+        connection.execute(text(f"UPDATE deployer.rollouts SET {writes} = 'later'"))
+        assert connection.scalar(read, {"id": rollout_id}) == "later"
+    engine.dispose()

@@ -208,7 +208,7 @@ def add_request(sessions: Sessions, **changes: Any) -> UUID:
 
 def test_enough_new_pairs_lead_to_one_request_with_the_reason_in_its_event(sessions: Sessions, monitor: Monitor):
     add_pairs(sessions, 9)
-    assert monitor.look().decision.words == "no reason to retrain"
+    assert monitor.look().decision.summary == "no reason to retrain"
     add_pairs(sessions, 3, "validation")
     add_pairs(sessions, 20, "gate")
     report = monitor.look()
@@ -221,7 +221,10 @@ def test_enough_new_pairs_lead_to_one_request_with_the_reason_in_its_event(sessi
     assert (event.request_id, event.parent_version, event.recipe) == (request.request_id, "2", "support_bot")
     assert event.reasons == [
         Reason(
-            kind="volume", words="12 new preference pairs since the last dataset (threshold 10)", value=12, threshold=10
+            kind="volume",
+            summary="12 new preference pairs since the last dataset (threshold 10)",
+            value=12,
+            threshold=10,
         )
     ]
     again = monitor.look()
@@ -313,11 +316,11 @@ def test_a_paused_loop_and_a_cooldown_hold_a_request_back(sessions: Sessions, mo
     add_pairs(sessions, 12, at=NOW - HOUR / 6)
     with sessions() as session, session.begin():
         session.add(LoopSwitch(id=1, paused=True, actor="olga", at=NOW))
-    assert monitor.look().decision.words.startswith("the loop is paused, although: 12 new preference pairs")
+    assert monitor.look().decision.summary.startswith("the loop is paused, although: 12 new preference pairs")
     with sessions() as session, session.begin():
         session.get_one(LoopSwitch, 1).paused = False
     add_request(sessions, state="closed", outcome="champion", closed_at=NOW - HOUR / 2)
-    assert "1800 s of cooldown are left" in monitor.look().decision.words
+    assert "1800 s of cooldown are left" in monitor.look().decision.summary
 
 
 def test_shadow_mode_leaves_a_decision_and_no_request(sessions: Sessions):
@@ -333,7 +336,7 @@ def test_shadow_mode_leaves_a_decision_and_no_request(sessions: Sessions):
 def test_a_refusal_becomes_words_and_nothing_is_left_behind(sessions: Sessions):
     add_pairs(sessions, 12)
     decision = make_monitor(sessions, refuse).look().decision
-    assert (decision.action, decision.words.split(",")[0]) == ("wait", "a request is open")
+    assert (decision.action, decision.summary.split(",")[0]) == ("wait", "a request is open")
     assert list_requests(sessions) == []
 
 
@@ -365,7 +368,7 @@ def test_the_loops_health_is_shown_and_is_never_a_reason(sessions: Sessions, mon
         add_vote(session, NOW - HOUR / 2, "down")
         add_vote(session, NOW - HOUR / 4, 5, state="parked")
     health = find(monitor.look(), "loop_health")
-    assert health.words == "2 pieces of feedback on 2 answers, 1 parked, the last 900 s ago"
+    assert health.summary == "2 pieces of feedback on 2 answers, 1 parked, the last 900 s ago"
     assert (health.figures["feedback_thumb"], health.figures["oldest_parked_seconds"]) == (1, 900)
     assert health.reason is None
 
@@ -385,7 +388,7 @@ def test_the_process_shows_its_detectors_to_operators_and_as_metrics(sessions: S
         assert client.get("/readyz").json()["ready"]
     assert (answer.status_code, refused.status_code) == (200, 403)
     by_name = {detector["name"]: detector for detector in answer.json()["detectors"]}
-    assert by_name["opinion"]["words"] == "measuring the new champion: 40 of 300 votes"
+    assert by_name["opinion"]["summary"] == "measuring the new champion: 40 of 300 votes"
     assert by_name["opinion"]["figures"]["response_rate"] == 1.0
     assert by_name["volume"]["threshold"] == 200
     assert answer.json()["decision"]["action"] == "wait"

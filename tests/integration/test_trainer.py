@@ -62,7 +62,7 @@ def make_request(**changes: Any) -> RetrainRequested:
     now = datetime.now(UTC)
     content: dict[str, Any] = {
         "request_id": new_id(),
-        "reasons": [Reason(kind="volume", words="60 new pairs", value=60, threshold=50)],
+        "reasons": [Reason(kind="volume", summary="60 new pairs", value=60, threshold=50)],
         "dataset_sha256": "d" * 64,
         "dataset_uri": "/datasets/d",
         "parent_version": "1",
@@ -445,7 +445,7 @@ def train_quickly(job: Job, watch: Watch) -> Trained:
             raise Interrupted(f"at step {step}")
     job.candidate.mkdir(parents=True)
     (job.candidate / "model.safetensors").write_bytes(b"weights")
-    return Trained(steps=job.recipe.max_steps - first, weights_sha256="w" * 64, words="done", pairs=60, refused=0)
+    return Trained(steps=job.recipe.max_steps - first, weights_sha256="w" * 64, summary="done", pairs=60, refused=0)
 
 
 def test_a_run_ends_as_a_version_with_its_lineage_and_one_event(sessions: Sessions, tmp_path: Path):

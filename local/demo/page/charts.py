@@ -60,7 +60,7 @@ class Band:
 @dataclass(frozen=True)
 class LineChart:
     title: str
-    words: str
+    summary: str
     lines: list[Line]
     x_ticks: list[Tick]
     y_ticks: list[Tick]
@@ -90,7 +90,7 @@ def draw_lines(
     curves: Sequence[Curve],
     *,
     x_label: str,
-    words: str = "",
+    summary: str = "",
     limits: Sequence[Limit] = (),
     bands: Sequence[tuple[float, float, str]] = (),
     y_range: tuple[float, float] | None = None,
@@ -114,7 +114,7 @@ def draw_lines(
         x_values = [value for value in x_values if value == round(value)]
     return LineChart(
         title=title,
-        words=words,
+        summary=summary,
         lines=[_draw_line(curve, x_scale, y_scale, tell_y) for curve in curves if curve.points],
         x_ticks=[Tick(x_scale.place(value), tell_x(value)) for value in x_values],
         y_ticks=[Tick(y_scale.place(value), tell_y(value)) for value in y_values],

@@ -45,13 +45,13 @@ def _draw_holdbacks(rounds: Sequence[dict[str, Any]]) -> LineChart | None:
         Curve("new champion", "new", [(n, each["champion"]) for n, each in held.items()]),
         Curve("users held back", "old", [(n, each["holdback"]) for n, each in held.items()]),
     ]
-    return _draw_rounds("Thumbs up after promotion", curves, is_share=True, words=f"Difference: {differences}.")
+    return _draw_rounds("Thumbs up after promotion", curves, is_share=True, summary=f"Difference: {differences}.")
 
 
-def _draw_rounds(title: str, curves: list[Curve], *, is_share: bool = False, words: str = "") -> LineChart | None:
+def _draw_rounds(title: str, curves: list[Curve], *, is_share: bool = False, summary: str = "") -> LineChart | None:
     y_range = (0.0, 1.0) if is_share else None
     tell_y = tell_percent if is_share else tell_number
-    return draw_lines(title, curves, words=words, x_label="round", y_range=y_range, tell_y=tell_y, x_whole=True)
+    return draw_lines(title, curves, summary=summary, x_label="round", y_range=y_range, tell_y=tell_y, x_whole=True)
 
 
 def derive_falling(report: Report) -> LineChart | None:

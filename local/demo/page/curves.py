@@ -45,7 +45,7 @@ WANTED = (
 @dataclass(frozen=True)
 class Training:
     title: str
-    words: str
+    summary: str
     charts: list[LineChart]
 
 
@@ -53,9 +53,9 @@ def derive_trainings(report: Report) -> list[Training]:
     return [
         Training(
             title=f"Version {run['candidate_version'] or '(none)'} from version {run['parent_version']}",
-            words=(
+            summary=(
                 f"Recipe {run['recipe']['name']}, {run['recipe']['method'].upper()}, at most"
-                f" {run['recipe']['max_steps']} steps. It ended because: {run['words'] or run['state']}."
+                f" {run['recipe']['max_steps']} steps. It ended because: {run['summary'] or run['state']}."
             ),
             charts=[chart for wanted in WANTED if (chart := _draw_training(wanted, run)) is not None],
         )
@@ -72,8 +72,8 @@ def _draw_training(wanted: Wanted, run: dict[str, Any]) -> LineChart | None:
         if run["curves"].get(metric)
     ]
     limits = [
-        Limit(f"{words} {tell_number(run['guards'][guard])}", run["guards"][guard])
-        for guard, words in wanted.guards.items()
+        Limit(f"{summary} {tell_number(run['guards'][guard])}", run["guards"][guard])
+        for guard, summary in wanted.guards.items()
         if run["guards"].get(guard) is not None
     ]
     if "grad_norm" in wanted.metrics and (clip := run.get("clips_gradients_at")):
@@ -92,7 +92,7 @@ def _draw_training(wanted: Wanted, run: dict[str, Any]) -> LineChart | None:
 @dataclass(frozen=True)
 class Canary:
     title: str
-    words: str
+    summary: str
     state: str
     charts: list[LineChart]
 
@@ -103,7 +103,7 @@ def derive_canaries(report: Report) -> list[Canary]:
 
 def _derive_canary(canary: dict[str, Any]) -> Canary:
     charts = [chart for chart in (_draw_evidence(canary), _draw_votes(canary)) if chart is not None]
-    return Canary(f"Version {canary['candidate_version']}", canary["words"], canary["state"], charts)
+    return Canary(f"Version {canary['candidate_version']}", canary["summary"], canary["state"], charts)
 
 
 def _draw_evidence(canary: dict[str, Any]) -> LineChart | None:

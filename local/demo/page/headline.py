@@ -18,7 +18,7 @@ class Tile:
 class Remark:
     """`is_against` marks what speaks against the loop: a baseline with the larger approval rate."""
 
-    words: str
+    summary: str
     is_against: bool = False
 
 
@@ -39,19 +39,19 @@ def compare_baselines(report: Report) -> list[Remark]:
     approval = report.get("approval_rate")
     if not approval:
         return []
-    return [_compare(each["words"], each["approval"], approval["after"]) for each in report.get("baselines") or []]
+    return [_compare(each["summary"], each["approval"], approval["after"]) for each in report.get("baselines") or []]
 
 
-def _compare(words: str, baseline: dict[str, Any], after: dict[str, Any]) -> Remark:
+def _compare(summary: str, baseline: dict[str, Any], after: dict[str, Any]) -> Remark:
     rates = f"{baseline['value']:.0%} against {after['value']:.0%}"
     if baseline["value"] == after["value"]:
-        return Remark(f"Baseline: {words}. It is level with the new champion: {rates}.")
+        return Remark(f"Baseline: {summary}. It is level with the new champion: {rates}.")
     ahead = baseline["value"] > after["value"]
     winner, loser = (baseline, after) if ahead else (after, baseline)
     apart = winner.get("low", 0.0) > loser.get("high", 1.0)
     certainty = "and the intervals do not overlap" if apart else "but the intervals overlap"
     verb = "does better" if ahead else "does worse"
-    return Remark(f"Baseline: {words}. It {verb} than the new champion: {rates}, {certainty}.", is_against=ahead)
+    return Remark(f"Baseline: {summary}. It {verb} than the new champion: {rates}, {certainty}.", is_against=ahead)
 
 
 def _tell_turn(report: Report) -> Headline:
@@ -72,7 +72,7 @@ def _tell_turn(report: Report) -> Headline:
     baselines = report.get("baselines") or []
     if baselines:
         best = max(baselines, key=lambda each: float(each["approval"]["value"]))
-        tiles.append(Tile(f"{best['approval']['value']:.0%}", "best baseline's approved answers", best["words"]))
+        tiles.append(Tile(f"{best['approval']['value']:.0%}", "best baseline's approved answers", best["summary"]))
     tiles += _tell_delay(report)
     return Headline(f"{sentence}.", tiles, compare_baselines(report))
 
@@ -104,7 +104,9 @@ def _tell_placebo(report: Report) -> Headline:
         Tile(f"{events:,}", "clicks at random", f"on {report.get('answers_served', 0):,} answers"),
         Tile(f"{pairs:,}", "preference pairs", "that mean nothing: the gates have to notice"),
     ]
-    return Headline(f"Users clicked at random; the loop trained on it {outcome}.", tiles, _remark(report.get("words")))
+    return Headline(
+        f"Users clicked at random; the loop trained on it {outcome}.", tiles, _remark(report.get("summary"))
+    )
 
 
 def _tell_harm(report: Report) -> Headline:
@@ -126,7 +128,7 @@ def _tell_harm(report: Report) -> Headline:
         f"A worse candidate was approved by mistake; its canary rolled it back after {served:,} answers,"
         f" {bad:,} of them bad."
     )
-    return Headline(sentence, tiles, _remark(harm.get("words")))
+    return Headline(sentence, tiles, _remark(harm.get("summary")))
 
 
 def _tell_falling(report: Report) -> Headline:
@@ -170,8 +172,8 @@ def _tell_rounds(report: Report) -> Headline:
     return Headline(sentence, tiles, [])
 
 
-def _remark(words: str | None) -> list[Remark]:
-    return [Remark(words)] if words else []
+def _remark(summary: str | None) -> list[Remark]:
+    return [Remark(summary)] if summary else []
 
 
 _HEADLINES: dict[str, Callable[[Report], Headline]] = {

@@ -40,7 +40,7 @@ def derive_timeline(report: Report) -> list[StageRow]:
     rows = []
     for stage in stages:
         happened = [] if stage["name"] in ("start", "stop") else stage["notes"]
-        notes = [(tell_seconds(note["at"]), _shorten(stage["name"], note["words"])) for note in happened]
+        notes = [(tell_seconds(note["at"]), _shorten(stage["name"], note["summary"])) for note in happened]
         x = scale.place(stage["start"])
         seconds = stage["end"] - stage["start"]
         rows.append(
@@ -57,16 +57,16 @@ def derive_timeline(report: Report) -> list[StageRow]:
     return rows
 
 
-def _shorten(stage: str, words: str) -> str:
-    """The gates' words have a part of the page to themselves."""
-    return words.partition(",")[0] if stage == "evaluate" else words
+def _shorten(stage: str, summary: str) -> str:
+    """The gates' summaries have a part of the page to themselves."""
+    return summary.partition(",")[0] if stage == "evaluate" else summary
 
 
 @dataclass(frozen=True)
 class Pairs:
     rows: list[BarRow]
     splits: dict[str, str]
-    words: str
+    summary: str
     refused: int
 
 
@@ -80,7 +80,7 @@ def derive_pairs(report: Report) -> Pairs | None:
     return Pairs(
         rows=draw_bars(crossed, SPLITS, RULES),
         splits=SPLITS,
-        words=f"{counts['active']:,} pairs stand: {told}.",
+        summary=f"{counts['active']:,} pairs stand: {told}.",
         refused=counts.get("by_state", {}).get("refused", 0),
     )
 
@@ -100,7 +100,7 @@ def derive_approval(report: Report) -> IntervalChart | None:
         ("The new champion", f"{approval['after']['n']} prompts", "new", approval["after"]),
     ]
     rows += [
-        (f"Baseline: {each['words']}", f"{each['approval'].get('n', '?')} prompts", "base", each["approval"])
+        (f"Baseline: {each['summary']}", f"{each['approval'].get('n', '?')} prompts", "base", each["approval"])
         for each in report.get("baselines") or []
     ]
     return draw_intervals(rows)
@@ -122,7 +122,7 @@ class Sample:
 
 def derive_samples(report: Report) -> list[Sample]:
     labels = [("before", "Before", "old"), ("after", "After", "new")]
-    labels += [(each["name"], f"Baseline: {each['words']}", "base") for each in report.get("baselines") or []]
+    labels += [(each["name"], f"Baseline: {each['summary']}", "base") for each in report.get("baselines") or []]
     return [
         Sample(
             sample["prompt"],

@@ -75,7 +75,7 @@ def _canary(report: dict[str, Any], story: dict[str, Any]) -> Step | None:
     if not canaries:
         return None
     percents = ", ".join(f"{stage['percent']:.0f}%" for stage in canaries[0]["stages"])
-    return Step(f"It was approved and served {percents} of users", "deployer", [canaries[0]["words"]])
+    return Step(f"It was approved and served {percents} of users", "deployer", [canaries[0]["summary"]])
 
 
 def _served(story: dict[str, Any]) -> Step:

@@ -35,9 +35,9 @@ async def play(stages: Stages) -> dict[str, Any]:
     kinds = [reason["kind"] for reason in request["reasons"]]
     if kinds != ["opinion"]:
         raise DemoFailed(f"the monitor asked for another reason than the users' opinion: {', '.join(kinds)}")
-    words = request["reasons"][0]["words"]
+    summary = request["reasons"][0]["summary"]
     falling = {
-        "reason": words,
+        "reason": summary,
         "votes_to_alarm": seen["alarm"]["votes"] - seen["change"]["votes"],
         "seconds_to_alarm": round(seen["alarm"]["at"] - seen["change"]["at"], 1),
         "votes_after_change": seen["request"]["votes"] - seen["change"]["votes"],
@@ -48,7 +48,7 @@ async def play(stages: Stages) -> dict[str, Any]:
         "history": _summarise(stages.crowd.heard.thumbs),
         "changed_at_thumb": seen["change"]["thumbs"],
     }
-    stages.screen.say(f"  the monitor asks for retraining: {words}")
+    stages.screen.say(f"  the monitor asks for retraining: {summary}")
     stages.screen.say(
         f"  noticed {falling['votes_to_alarm']} votes and {falling['seconds_to_alarm']:.0f} s after the change, asked"
         f" {falling['seconds']:.0f} s after it, with {falling['pairs_then']:.0f} of the"
@@ -87,16 +87,16 @@ async def _watch(stages: Stages, changed_at: list[float], seen: dict[str, Any], 
         if state == "watching" and not changed_at:
             seen["change"] = now
             changed_at.append(now["at"])
-            stages.screen.say(f"  {opinion['words']}; now the taste changes")
+            stages.screen.say(f"  {opinion['summary']}; now the taste changes")
         if state == "alarm":
             seen.setdefault("alarm", now)
         if found := await stages.find_new_request():
             if not changed_at:
-                raise DemoFailed(f"a request before anything changed: {found['reasons'][0]['words']}")
+                raise DemoFailed(f"a request before anything changed: {found['reasons'][0]['summary']}")
             seen.setdefault("alarm", now)
             seen["request"] = now
             request |= found
-        stages.screen.show(f"{stages.crowd.heard.chats} answers; {opinion['words']}")
+        stages.screen.show(f"{stages.crowd.heard.chats} answers; {opinion['summary']}")
         await asyncio.sleep(POLL_SECONDS)
 
 

@@ -27,7 +27,7 @@ async def play(stages: Stages) -> dict[str, Any]:
     seconds = round(time.monotonic() - started, 1)
     after = await stages.find_champion()
     if rollout["state"] != "rolled_back" or after != before:
-        raise DemoFailed(f"the worse candidate was not rolled back but is {rollout['state']}: {rollout['words']}")
+        raise DemoFailed(f"the worse candidate was not rolled back but is {rollout['state']}: {rollout['summary']}")
     heard = stages.crowd.heard
     liked = [heard.liked[answer] for answer, version in heard.served.items() if version == run["candidate_version"]]
     harm = {
@@ -35,7 +35,7 @@ async def play(stages: Stages) -> dict[str, Any]:
         "bad_answers": liked.count(False),
         "votes": {arm: rollout["evidence"][arm] for arm in ("champion", "canary")},
         "seconds": seconds,
-        "words": rollout["words"],
+        "summary": rollout["summary"],
     }
     stages.screen.say(f"  before that, the canary served {len(liked)} answers, {harm['bad_answers']} of them bad")
     return {

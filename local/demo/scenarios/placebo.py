@@ -26,14 +26,14 @@ async def play(stages: Stages) -> dict[str, Any]:
         rollout = await stages.follow_canary(request["request_id"], temper="random")
     after = await stages.find_champion()
     if after != before:
-        raise DemoFailed(f"random clicks promoted version {after}: {rollout['words']}")
-    stages.screen.say(f"  nothing was promoted: {rollout['words']}")
+        raise DemoFailed(f"random clicks promoted version {after}: {rollout['summary']}")
+    stages.screen.say(f"  nothing was promoted: {rollout['summary']}")
     return {
         "champion_before": before,
         "champion_after": after,
         **describe_promotion(request, evaluation, rollout),
         "promoted": False,
-        "words": rollout["words"],
+        "summary": rollout["summary"],
     }
 
 

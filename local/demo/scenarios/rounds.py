@@ -59,7 +59,7 @@ async def _measure(
         "round": number,
         "champion": champion,
         "promoted": rollout["state"] == "champion",
-        "words": rollout["words"],
+        "summary": rollout["summary"],
         "length_words": calculate_mean_words(texts),
         "distinct_2": calculate_distinct_2(texts),
         "kl_to_anchor": await measure_divergence(await stages.find_checkpoint(), anchor, answers),

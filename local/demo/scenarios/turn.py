@@ -32,7 +32,7 @@ async def play(stages: Stages) -> dict[str, Any]:
     await stages.approve(request["request_id"])
     rollout = await stages.follow_canary(request["request_id"])
     if rollout["state"] != "champion":
-        raise DemoFailed(f"the candidate did not become champion but {rollout['state']}: {rollout['words']}")
+        raise DemoFailed(f"the candidate did not become champion but {rollout['state']}: {rollout['summary']}")
     after = await stages.find_champion()
     contestants = {
         "before": Contestant(before),

@@ -64,7 +64,7 @@ class Opinion:
     """What the votes say. `value` is the mean of the M_j, or the largest it was once it reached the threshold."""
 
     state: Literal["warming_up", "watching", "alarm", "unmeasurable"]
-    words: str
+    summary: str
     votes: int
     """Votes that count: one per user and period, warm-up included."""
     value: float = 0.0
@@ -117,23 +117,23 @@ def assess_opinion(votes: Sequence[Vote], rules: OpinionRules, restarted_at: dat
     """
     counted = keep_first_votes(votes, rules.period)
     if len(counted) < rules.warm_up:
-        words = f"measuring the new champion: {len(counted)} of {rules.warm_up} votes"
-        return Opinion("warming_up", words, len(counted))
+        summary = f"measuring the new champion: {len(counted)} of {rules.warm_up} votes"
+        return Opinion("warming_up", summary, len(counted))
     positives = sum(vote.up for vote in counted[: rules.warm_up])
     rate = positives / rules.warm_up
     floor = calculate_lower_bound(positives, rules.warm_up) - rules.margin
     if floor <= 0:
-        words = f"the champion began at {rate:.0%} of {rules.warm_up} votes: too low to notice a fall"
-        return Opinion("unmeasurable", words, len(counted), baseline_rate=rate)
+        summary = f"the champion began at {rate:.0%} of {rules.warm_up} votes: too low to notice a fall"
+        return Opinion("unmeasurable", summary, len(counted), baseline_rate=rate)
     watched = [vote for vote in islice(counted, rules.warm_up, None) if restarted_at is None or vote.at > restarted_at]
     value, alarm = _watch(watched, floor, rules.run_length)
     recent = watched[-RECENT:]
     recent_rate = sum(vote.up for vote in recent) / len(recent) if recent else None
     held = "" if recent_rate is None else f"{recent_rate:.0%} of the last {len(recent)} votes are positive, "
-    words = f"{held}after {rate:.0%} at first (at least {floor:.0%} expected); evidence of a fall {value:,.1f}"
+    summary = f"{held}after {rate:.0%} at first (at least {floor:.0%} expected); evidence of a fall {value:,.1f}"
     return Opinion(
         "alarm" if alarm else "watching",
-        f"{words} (alarm at {rules.run_length:,})",
+        f"{summary} (alarm at {rules.run_length:,})",
         len(counted),
         value,
         rate,

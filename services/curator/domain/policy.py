@@ -39,7 +39,7 @@ class Situation:
 @dataclass(frozen=True)
 class Decision:
     action: Literal["request", "shadow", "wait"]
-    words: str
+    summary: str
 
 
 def decide(situation: Situation, limits: Limits, now: datetime) -> Decision:
@@ -56,12 +56,12 @@ def decide(situation: Situation, limits: Limits, now: datetime) -> Decision:
     """
     if not situation.reasons:
         return Decision("wait", "no reason to retrain")
-    words = "; ".join(reason.words for reason in situation.reasons)
+    summary = "; ".join(reason.summary for reason in situation.reasons)
     if obstacle := _find_obstacle(situation, limits, now):
-        return Decision("wait", f"{obstacle}, although: {words}")
+        return Decision("wait", f"{obstacle}, although: {summary}")
     if limits.shadow:
-        return Decision("shadow", f"shadow mode, would have asked: {words}")
-    return Decision("request", words)
+        return Decision("shadow", f"shadow mode, would have asked: {summary}")
+    return Decision("request", summary)
 
 
 def _find_obstacle(situation: Situation, limits: Limits, now: datetime) -> str | None:
@@ -86,21 +86,21 @@ def _find_obstacle(situation: Situation, limits: Limits, now: datetime) -> str |
 
 
 def assess_volume(new_pairs: int, new_labels: int, threshold: int) -> tuple[str, Reason | None]:
-    """(words, a reason once the pairs reach the threshold)."""
-    words = f"{new_pairs} new preference pairs since the last dataset (threshold {threshold})"
+    """(summary, a reason once the pairs reach the threshold)."""
+    summary = f"{new_pairs} new preference pairs since the last dataset (threshold {threshold})"
     if new_pairs < threshold:
-        return f"{words}, {new_labels} new labels", None
-    return f"{words}, {new_labels} new labels", Reason(
-        kind="volume", words=words, value=float(new_pairs), threshold=float(threshold)
+        return f"{summary}, {new_labels} new labels", None
+    return f"{summary}, {new_labels} new labels", Reason(
+        kind="volume", summary=summary, value=float(new_pairs), threshold=float(threshold)
     )
 
 
 def assess_schedule(last_requested_at: datetime | None, interval: timedelta, now: datetime) -> Reason | None:
     """A reason when the last request is as long ago as the interval, or there was none."""
     if last_requested_at is None:
-        return Reason(kind="schedule", words="scheduled retraining, the first one")
+        return Reason(kind="schedule", summary="scheduled retraining, the first one")
     waited = (now - last_requested_at).total_seconds()
     if waited < interval.total_seconds():
         return None
-    words = f"scheduled retraining: the last was asked for {waited / 3600:.1f} h ago"
-    return Reason(kind="schedule", words=words, value=waited, threshold=interval.total_seconds())
+    summary = f"scheduled retraining: the last was asked for {waited / 3600:.1f} h ago"
+    return Reason(kind="schedule", summary=summary, value=waited, threshold=interval.total_seconds())

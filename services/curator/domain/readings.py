@@ -14,7 +14,7 @@ class Reading:
     """`reason` is set when the detector wants a retraining; `value` at `threshold` or above is when it does."""
 
     name: str
-    words: str
+    summary: str
     value: float | None = None
     threshold: float | None = None
     reason: Reason | None = None
@@ -47,7 +47,7 @@ def read_opinion(opinion: Opinion, run_length: int, response_rate: float | None)
     if opinion.state == "alarm":
         reason = Reason(
             kind="opinion",
-            words=f"opinion of the champion fell: {opinion.words}",
+            summary=f"opinion of the champion fell: {opinion.summary}",
             value=opinion.value,
             threshold=float(run_length),
         )
@@ -60,15 +60,15 @@ def read_opinion(opinion: Opinion, run_length: int, response_rate: float | None)
         "recent_votes": opinion.recent_votes,
         "response_rate": response_rate,
     }
-    return Reading("opinion", opinion.words, opinion.value, float(run_length), reason, figures)
+    return Reading("opinion", opinion.summary, opinion.value, float(run_length), reason, figures)
 
 
 def read_health(health: Health) -> Reading:
     """Never a reason to retrain: what is wrong here is the loop, not the model."""
     total = sum(health.feedback.values())
-    words = [f"{total} pieces of feedback on {health.answers} answers", f"{health.parked} parked"]
+    parts = [f"{total} pieces of feedback on {health.answers} answers", f"{health.parked} parked"]
     if health.silence_seconds is not None:
-        words.append(f"the last {health.silence_seconds:.0f} s ago")
+        parts.append(f"the last {health.silence_seconds:.0f} s ago")
     figures: dict[str, Figure] = {
         "answers": health.answers,
         "feedback_per_answer": total / health.answers if health.answers else None,
@@ -77,4 +77,4 @@ def read_health(health: Health) -> Reading:
         "silence_seconds": health.silence_seconds,
         **{f"feedback_{kind}": count for kind, count in sorted(health.feedback.items())},
     }
-    return Reading("loop_health", ", ".join(words), figures=figures)
+    return Reading("loop_health", ", ".join(parts), figures=figures)

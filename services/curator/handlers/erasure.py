@@ -142,7 +142,7 @@ class Eraser:
             "raw_copies": {
                 "where": ["Kafka topics", "dead letters", "spools of gateways and clients", "backups of these"],
                 "until": (self.clock() + self.raw_retention).isoformat(),
-                "words": "they are dropped unread when they are consumed, replayed or restored",
+                "summary": "they are dropped unread when they are consumed, replayed or restored",
             },
         }
 

@@ -80,7 +80,7 @@ class Monitor:
         if decision.action == "request":
             decision = self._request(reasons, decision, now)
         elif decision.action == "shadow":
-            logger.info("retrain_wanted_in_shadow", words=decision.words)
+            logger.info("retrain_wanted_in_shadow", summary=decision.summary)
         report = Report(readings, decision)
         with self.sessions() as session, session.begin():
             save_report(session, report, now)
@@ -95,16 +95,16 @@ class Monitor:
         now: datetime,
     ) -> tuple[Reading, ...]:
         rules, (new_pairs, new_labels) = self.rules, new
-        words, reason = assess_volume(new_pairs, new_labels, rules.volume_pairs)
+        summary, reason = assess_volume(new_pairs, new_labels, rules.volume_pairs)
         readings = [
             self._read_opinion(session, champion, history, now),
-            Reading("volume", words, new_pairs, rules.volume_pairs, reason, {"new_labels": new_labels}),
+            Reading("volume", summary, new_pairs, rules.volume_pairs, reason, {"new_labels": new_labels}),
             read_health(repository.measure_health(session, now, rules.window)),
         ]
         if rules.schedule:
             reason = assess_schedule(history.last_requested_at, rules.schedule, now)
-            words = reason.words if reason else "not due yet"
-            readings.append(Reading("schedule", words, threshold=rules.schedule.total_seconds(), reason=reason))
+            summary = reason.summary if reason else "not due yet"
+            readings.append(Reading("schedule", summary, threshold=rules.schedule.total_seconds(), reason=reason))
         return tuple(readings)
 
     def _read_opinion(
@@ -122,8 +122,8 @@ class Monitor:
             with self.sessions() as session, session.begin():
                 self.ask(session, reasons=reasons, now=now)
         except (Conflict, InvalidRequest) as refusal:
-            logger.info("retrain_refused", detail=refusal.detail, reasons=decision.words)
-            return Decision("wait", f"{refusal.detail}, although: {decision.words}")
+            logger.info("retrain_refused", detail=refusal.detail, reasons=decision.summary)
+            return Decision("wait", f"{refusal.detail}, although: {decision.summary}")
         return decision
 
 
@@ -131,7 +131,7 @@ def save_report(session: Session, report: Report, now: datetime) -> None:
     """One row for each detector, and one for the decision."""
     for reading in report.readings:
         state: dict[str, object] = {
-            "words": reading.words,
+            "summary": reading.summary,
             "value": reading.value,
             "threshold": reading.threshold,
             "wants_retraining": reading.reason is not None,
@@ -139,7 +139,7 @@ def save_report(session: Session, report: Report, now: datetime) -> None:
         }
         repository.save_detector(session, reading.name, state, now)
     decision = report.decision
-    repository.save_detector(session, "decision", {"words": decision.words, "action": decision.action}, now)
+    repository.save_detector(session, "decision", {"summary": decision.summary, "action": decision.action}, now)
 
 
 def close_ended_request(session: Session) -> str | None:

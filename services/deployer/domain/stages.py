@@ -39,7 +39,7 @@ class StageFacts:
 @dataclass(frozen=True)
 class Decision:
     action: Literal["roll_back", "advance", "hold"]
-    words: str
+    summary: str
     missing_votes: int | None = None
 
 

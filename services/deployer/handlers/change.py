@@ -34,7 +34,7 @@ class Change:
 
     command: Command
     actor: str
-    words: str
+    summary: str
     at: datetime
 
 
@@ -102,7 +102,7 @@ class Rollouts:
 
     def _save(self, rollout: Rollout, before: Position, after: Position, change: Change) -> None:
         rollout.state, rollout.stage, rollout.paused_from = after.state, after.stage, after.paused_from
-        rollout.words = change.words
+        rollout.summary = change.summary
         if before.stage is not None and after.stage != before.stage:
             rollout.stages = [*rollout.stages[:-1], rollout.stages[-1] | _end_stage(rollout, change)]
         if after.stage is not None and after.stage != before.stage:
@@ -123,14 +123,14 @@ class Rollouts:
             actor=change.actor,
             action=change.command,
             subject=str(rollout.rollout_id),
-            detail=detail | {"words": change.words},
+            detail=detail | {"summary": change.summary},
         )
 
     def announce(self, session: Session, table: RoutingTable, at: datetime, rollout: Rollout) -> None:
         """Say where the rollout and the routing stand since `at`."""
         event = RolloutAdvanced(
             state=rollout.state,  # type: ignore[arg-type]  # the table's check allows no other
-            words=rollout.words,
+            summary=rollout.summary,
             routing=table,
             at=at,
             rollout_id=rollout.rollout_id,
@@ -141,8 +141,8 @@ class Rollouts:
         append_event(session, Outbox, event, source="deployer", topic_prefix=self.topic_prefix)
 
     def announce_adoption(self, session: Session, table: RoutingTable, at: datetime) -> None:
-        words = f"version {table.champion.version} adopted as the first champion"
-        event = RolloutAdvanced(state="adopted", words=words, routing=table, at=at)
+        summary = f"version {table.champion.version} adopted as the first champion"
+        event = RolloutAdvanced(state="adopted", summary=summary, routing=table, at=at)
         append_event(session, Outbox, event, source="deployer", topic_prefix=self.topic_prefix)
 
 

@@ -41,7 +41,7 @@ class Commands:
     registry: ModelRegistry
     clock: Callable[[], datetime]
 
-    def command(self, rollout_id: UUID, command: Command, *, actor: str, words: str) -> Rollout:
+    def command(self, rollout_id: UUID, command: Command, *, actor: str, summary: str) -> Rollout:
         """Reject, pause, resume, abort or promote a rollout.
 
         Raises:
@@ -49,7 +49,7 @@ class Commands:
         """
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
-            self.rollouts.apply(session, rollout, Change(command, actor, words, self.clock()))
+            self.rollouts.apply(session, rollout, Change(command, actor, summary, self.clock()))
             return rollout
 
     def approve(self, rollout_id: UUID, approval_hash: str, *, actor: str) -> Rollout:
@@ -80,11 +80,11 @@ class Commands:
                 )
             self._check_alone(session, rollout)
             rollout.approved_by, rollout.approved_at = actor, now
-            words = f"approved by {actor}; its model server is loading the model"
-            self.rollouts.apply(session, rollout, Change("approve", actor, words, now))
+            summary = f"approved by {actor}; its model server is loading the model"
+            self.rollouts.apply(session, rollout, Change("approve", actor, summary, now))
             return rollout
 
-    def roll_back(self, *, actor: str, words: str) -> RoutingTable:
+    def roll_back(self, *, actor: str, summary: str) -> RoutingTable:
         """Everyone back to the champion before this one; an approved rollout is aborted, whose measure is gone.
 
         Raises:
@@ -95,7 +95,7 @@ class Commands:
             repository.lock_rollouts(session)
             for rollout in repository.list_open_rollouts(session):
                 if derive_position(rollout).is_approved:
-                    self.rollouts.apply(session, rollout, Change("abort", actor, words, now))
+                    self.rollouts.apply(session, rollout, Change("abort", actor, summary, now))
             table = self.rollouts.load_table(session)
             promotion = repository.load_latest_promotion(session, table.champion.version)
             previous = repository.load_route(session, table.family, promotion.champion_version) if promotion else None
@@ -105,8 +105,8 @@ class Commands:
             repository.save_routing(session, restored)
             stages = len(self.rollouts.settings.stages)
             promotion.state = next_position(derive_position(promotion), "roll_back", stages=stages).state
-            promotion.words = words
-            change = Change("roll_back", actor, words, now)
+            promotion.summary = summary
+            change = Change("roll_back", actor, summary, now)
             detail = {"from_version": table.champion.version, "to_version": previous.version}
             self.rollouts.record(session, change, promotion, detail)
             self.rollouts.announce(session, restored, now, promotion)
@@ -121,7 +121,7 @@ class Commands:
                 return None
             table = first_table(self.rollouts.family, route, str(new_id()))
             repository.save_routing(session, table)
-            detail = {"words": f"version {route.version} is the first champion", "model": route.model}
+            detail = {"summary": f"version {route.version} is the first champion", "model": route.model}
             repository.append_audit(session, now, actor=actor, action="adopt", subject=route.version, detail=detail)
             self.rollouts.announce_adoption(session, table, now)
             return table

@@ -66,7 +66,7 @@ class EventHandler:
             stages=[],
             evidence={},
             approval_hash=calculate_approval_hash(**hashes, report=event.report_sha256),
-            words="passed its gates; waits for an admin",
+            summary="passed its gates; waits for an admin",
             created_at=now,
         )
         session.add(rollout)
@@ -75,8 +75,8 @@ class EventHandler:
         if event.verdict == "pass":
             self.rollouts.announce(session, table, now, rollout)
             return
-        words = "; ".join(f"{gate.name}: {gate.words}" for gate in event.gates if gate.verdict != "pass")
-        change = Change("reject", ACTOR, f"gates {event.verdict}: {words}", now)
+        summary = "; ".join(f"{gate.name}: {gate.summary}" for gate in event.gates if gate.verdict != "pass")
+        change = Change("reject", ACTOR, f"gates {event.verdict}: {summary}", now)
         self.rollouts.apply(session, rollout, change)
 
     def _record_opening(self, session: Session, rollout: Rollout, event: EvaluationCompleted, now: datetime) -> None:
@@ -85,7 +85,7 @@ class EventHandler:
             "champion_version": event.champion_version,
             "verdict": event.verdict,
             "approval_hash": rollout.approval_hash,
-            "words": f"version {event.candidate_version} was judged: {event.verdict}",
+            "summary": f"version {event.candidate_version} was judged: {event.verdict}",
         }
         subject = str(rollout.rollout_id)
         repository.append_audit(session, now, actor=ACTOR, action="open", subject=subject, detail=detail)

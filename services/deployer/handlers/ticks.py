@@ -75,11 +75,11 @@ class Ticker:
             return repository.find_erased_dataset(session, rollout.request_id) is not None
 
     def _abort_tainted(self, rollout_id: UUID) -> None:
-        words = "a user whose words it was trained on has been erased"
+        summary = "a user whose words it was trained on has been erased"
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
             if not derive_position(rollout).is_closed:
-                self.rollouts.apply(session, rollout, Change("abort", ACTOR, words, self.clock()))
+                self.rollouts.apply(session, rollout, Change("abort", ACTOR, summary, self.clock()))
 
     def _waits_too_long(self, rollout: Rollout) -> bool:
         seconds = self.rollouts.settings.approval_deadline_seconds
@@ -121,10 +121,10 @@ class Ticker:
                 return
             since = rollout.approved_at or rollout.created_at
             if now - since > timedelta(seconds=self.rollouts.settings.loading_deadline_seconds):
-                words = f"its model could not be loaded: {reason}"
-                self.rollouts.apply(session, rollout, Change("abort", ACTOR, words, now))
+                summary = f"its model could not be loaded: {reason}"
+                self.rollouts.apply(session, rollout, Change("abort", ACTOR, summary, now))
             else:
-                rollout.words = f"loading the model failed ({reason}) and is tried again"
+                rollout.summary = f"loading the model failed ({reason}) and is tried again"
 
     def _weigh(self, rollout_id: UUID) -> None:
         """Weigh the votes, and act on them; a paused rollout may still be rolled back."""
@@ -138,8 +138,8 @@ class Ticker:
             rollout.evidence = derive_evidence(facts, decision, self.rollouts.settings.limits)
             if decision.action == "hold" or (decision.action == "advance" and rollout.state == "paused"):
                 return
-            logger.info("rollout_decided", action=decision.action, words=decision.words)
-            self.rollouts.apply(session, rollout, Change(decision.action, ACTOR, decision.words, now))
+            logger.info("rollout_decided", action=decision.action, summary=decision.summary)
+            self.rollouts.apply(session, rollout, Change(decision.action, ACTOR, decision.summary, now))
 
     def _load(self, session: Session, rollout_id: UUID, *, for_update: bool = True) -> Rollout:
         if for_update:
@@ -189,5 +189,5 @@ def derive_evidence(facts: StageFacts, decision: Decision, limits: Limits) -> di
         "canary_served": facts.canary_served,
         "canary_errors": facts.canary_errors,
         "missing_votes": decision.missing_votes,
-        "words": decision.words,
+        "summary": decision.summary,
     }

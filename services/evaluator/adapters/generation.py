@@ -29,7 +29,7 @@ class AnswersLine(msgspec.Struct, tag="answers"):
 
 class FailureLine(msgspec.Struct, tag="failure"):
     version: str
-    words: str
+    summary: str
 
 
 Line = ProgressLine | AnswersLine | FailureLine

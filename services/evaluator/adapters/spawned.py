@@ -72,7 +72,7 @@ def _collect(
             break
         line = msgspec.json.decode(raw, type=Line)
         if isinstance(line, FailureLine):
-            raise GenerationFailed(line.words, version=line.version)
+            raise GenerationFailed(line.summary, version=line.version)
         if isinstance(line, AnswersLine):
             answers[line.version] = line.answers
         if isinstance(line, ProgressLine):

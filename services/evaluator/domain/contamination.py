@@ -88,14 +88,14 @@ def assess_contamination(examined: int, colliding: int, training_texts: int) -> 
         return GateResult(
             name="contamination",
             verdict="inconclusive",
-            words=f"nothing to compare: {examined} gate prompts and {training_texts} training prompts",
+            summary=f"nothing to compare: {examined} gate prompts and {training_texts} training prompts",
             n=examined,
         )
     share = colliding / examined
     return GateResult(
         name="contamination",
         verdict="fail" if share > BLOCKED_ABOVE else "pass",
-        words=(
+        summary=(
             f"{colliding} of {examined} gate prompts stand in the {training_texts} training prompts and were left out; "
             f"blocked above {BLOCKED_ABOVE:.0%}"
         ),

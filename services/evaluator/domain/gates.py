@@ -7,7 +7,7 @@ from services.evaluator.domain.contamination import assess_contamination
 from services.evaluator.domain.report import JudgedPrompt
 from services.evaluator.domain.sanity import assess_empty, assess_length, assess_repetition
 from services.evaluator.domain.win_rate import Ballot, assess_win_rate
-from shared.events import GateResult
+from shared.events import GateResult, read_summary
 
 
 def assess_all(
@@ -41,12 +41,12 @@ def assess_generation(candidate_version: str, generation: dict[str, Any], answer
     failure = generation.get("failure")
     if failure is None:
         prompts = generation.get("prompts", 0)
-        words = f"none of {prompts} gate prompts was answered" if prompts else "there are no gate prompts to judge by"
-        return GateResult(name="generation", verdict="inconclusive", words=words, n=0)
+        summary = f"none of {prompts} gate prompts was answered" if prompts else "there are no gate prompts to judge by"
+        return GateResult(name="generation", verdict="inconclusive", summary=summary, n=0)
     guilty = failure.get("version") == candidate_version
     return GateResult(
         name="generation",
         verdict="fail" if guilty else "inconclusive",
-        words=f"no answers from version {failure.get('version') or '?'}: {failure['words']}",
+        summary=f"no answers from version {failure.get('version') or '?'}: {read_summary(failure)}",
         n=0,
     )

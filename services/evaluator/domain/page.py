@@ -30,7 +30,7 @@ def render_page(report: dict[str, Any]) -> str:
             f"<body><h1>{escape(title)}</h1>",
             _table([], [[_cell(name), _cell(value)] for name, value in facts]),
             "<h2>Gates</h2>",
-            _table(["gate", "verdict", "in words", "effect", "95% interval", "n", "smallest visible effect"], gates),
+            _table(["gate", "verdict", "summary", "effect", "95% interval", "n", "smallest visible effect"], gates),
             "<h2>Votes</h2>",
             f"<p>{votes['cast']} of {votes['asked']} cast: left {votes['left']}, right {votes['right']}, "
             f"ties {votes['tie']}.</p>",
@@ -45,7 +45,7 @@ def _gate(gate: dict[str, Any]) -> list[str]:
     return [
         _cell(gate["name"]),
         _verdict(gate["verdict"]),
-        _cell(gate["words"]),
+        _cell(gate["summary"]),
         _cell(_number(gate.get("effect"))),
         _cell(f"{_number(gate.get('low'))} to {_number(gate.get('high'))}"),
         _cell(_number(gate.get("n"))),

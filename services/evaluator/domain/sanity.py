@@ -50,7 +50,7 @@ def _assess_trait(
     """
     n = len(candidate)
     if not n:
-        return GateResult(name=name, verdict="inconclusive", words="there are no answers", n=0)
+        return GateResult(name=name, verdict="inconclusive", summary="there are no answers", n=0)
     ours, theirs = [has_trait(answer) for answer in candidate], [has_trait(answer) for answer in champion]
     worse = sum(mine and not other for mine, other in zip(ours, theirs, strict=True))
     better = sum(other and not mine for mine, other in zip(ours, theirs, strict=True))
@@ -59,7 +59,7 @@ def _assess_trait(
     return GateResult(
         name=name,
         verdict="pass" if passed else "fail" if low > WORSE_BY else "inconclusive",
-        words=(
+        summary=(
             f"{sum(ours)} of the candidate's and {sum(theirs)} of the champion's {n} answers are {adjective}; "
             f"blocked when clearly more than {WORSE_BY:.0%} beyond the champion"
         ),
@@ -81,7 +81,7 @@ def assess_length(candidate: Sequence[str], champion: Sequence[str]) -> GateResu
     theirs = [float(count_words(answer)) for answer in champion]
     if not sum(theirs):
         return GateResult(
-            name="length", verdict="inconclusive", words="the champion said nothing to compare with", n=len(ours)
+            name="length", verdict="inconclusive", summary="the champion said nothing to compare with", n=len(ours)
         )
     ratio = sum(ours) / sum(theirs)
     low, high = calculate_ratio_interval(ours, theirs)
@@ -90,7 +90,7 @@ def assess_length(candidate: Sequence[str], champion: Sequence[str]) -> GateResu
     return GateResult(
         name="length",
         verdict="fail" if outside else "pass" if inside else "inconclusive",
-        words=(
+        summary=(
             f"{sum(ours) / len(ours):.1f} words an answer against the champion's {sum(theirs) / len(theirs):.1f}; "
             f"allowed are {floor:g} to {ceiling:g} times as many"
         ),

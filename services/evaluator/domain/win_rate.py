@@ -61,7 +61,9 @@ def assess_win_rate(ballots: Sequence[Ballot], minimum_votes_share: float) -> Ga
         return GateResult(
             name="win_rate",
             verdict="inconclusive",
-            words=f"{cast} of {len(ballots)} votes were cast before the deadline; {minimum_votes_share:.0%} are needed",
+            summary=(
+                f"{cast} of {len(ballots)} votes were cast before the deadline; {minimum_votes_share:.0%} are needed"
+            ),
             n=n,
         )
     rate = sum(scores.values()) / n
@@ -70,7 +72,7 @@ def assess_win_rate(ballots: Sequence[Ballot], minimum_votes_share: float) -> Ga
     return GateResult(
         name="win_rate",
         verdict="pass" if low > 0.5 else "fail" if high < 0.5 else "inconclusive",
-        words=(
+        summary=(
             f"the candidate won {rate:.1%} of {n} prompts (95% interval {low:.1%} to {high:.1%}, {cast} votes, ties "
             f"half); a true rate of {0.5 + minimum:.1%} or more would be seen four times in five"
         ),

@@ -52,7 +52,7 @@ class Generating:
     """Takes one evaluation after the other from `generating` to `voting`.
 
     What cannot be answered goes to `voting` too, without comparisons and with its failure: closing turns that into a
-    verdict with words.
+    verdict and a summary.
     """
 
     sessions: SessionFactory
@@ -180,7 +180,7 @@ class Generating:
         row.deadline_at = now + timedelta(seconds=self.settings.votes_deadline_seconds)
 
     def _fail(self, evaluation: Evaluation, error: GenerationFailed | NotFound) -> bool:
-        """Another attempt while there is one left; then the failure stands, and closing words it."""
+        """Another attempt while there is one left; then the failure stands, and closing says so."""
         logger.warning("generation_failed", attempt=evaluation.attempts, reason=error.detail)
         now = self.clock()
         if evaluation.attempts < ATTEMPTS and now < evaluation.deadline_at:
@@ -189,7 +189,7 @@ class Generating:
         with self.sessions() as session, session.begin():
             row = load_claimed(session, evaluation.evaluation_id, evaluation.claimed_by)
             version = getattr(error, "version", None)
-            row.generation = {"failure": {"words": error.detail, "version": version}}
+            row.generation = {"failure": {"summary": error.detail, "version": version}}
             self._open_voting(row, now)
         return True
 

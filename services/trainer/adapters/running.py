@@ -187,7 +187,7 @@ def sum_up(trainer: Any, observer: Observer, weights_sha256: str, *, refused: in
     return Trained(
         steps=trainer.state.global_step,
         weights_sha256=weights_sha256,
-        words=observer.outcome,
+        summary=observer.outcome,
         pairs=len(trainer.train_dataset),
         refused=refused,
     )

@@ -14,7 +14,7 @@ def render_model_card(
     methods = [f"`{stage['method']}`" for stage in recipe.get("stages") or [recipe]]
     sections = [
         f"# {recipe['name']}",
-        f"Made by {', then '.join(methods)}: {trained.words} after {trained.steps} steps on {trained.pairs} examples "
+        f"Made by {', then '.join(methods)}: {trained.summary} after {trained.steps} steps on {trained.pairs} examples "
         f"({trained.refused} refused). Whether it may answer users is for its evaluation and an admin to say.",
         "## Lineage",
         "\n".join(f"- {name.replace('_', ' ')}: `{value}`" for name, value in lineage.items()),

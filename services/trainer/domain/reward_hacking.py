@@ -35,8 +35,8 @@ def find_repetition(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
     if shares is None or shares[1] >= guards.min_distinct_share * shares[0]:
         return None
     start, now = shares
-    words = f"distinct bigrams {now:.1%} are below {guards.min_distinct_share:.0%} of their start {start:.1%}"
-    return Verdict("stop", words)
+    summary = f"distinct bigrams {now:.1%} are below {guards.min_distinct_share:.0%} of their start {start:.1%}"
+    return Verdict("stop", summary)
 
 
 def find_betrayal(measurements: Sequence[Metrics], steps: Sequence[Metrics], guards: Guards) -> Verdict | None:

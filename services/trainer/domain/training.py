@@ -58,7 +58,7 @@ class Trained:
 
     steps: int
     weights_sha256: str
-    words: str
+    summary: str
     """Why it ended: all steps taken, or what a guard said."""
     pairs: int
     refused: int

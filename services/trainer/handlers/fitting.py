@@ -30,4 +30,4 @@ def train_fitting(train: Train, job: Job, watch: Watch) -> Trained:
         else:
             size = job.recipe.batch_size
             note = f"; memory ran out, so {size} rows at a time in place of {wanted}" if size < wanted else ""
-            return replace(trained, words=trained.words + note)
+            return replace(trained, summary=trained.summary + note)

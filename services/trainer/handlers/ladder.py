@@ -72,7 +72,7 @@ def _sum_up(results: list[tuple[str, Trained]]) -> Trained:
     return Trained(
         steps=sum(trained.steps for _, trained in results),
         weights_sha256=outcome.weights_sha256,
-        words="; ".join(f"{name}: {trained.words}" for name, trained in results),
+        summary="; ".join(f"{name}: {trained.summary}" for name, trained in results),
         pairs=outcome.pairs,
         refused=outcome.refused,
     )

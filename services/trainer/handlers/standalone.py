@@ -88,7 +88,7 @@ def run_standalone(
 
         trained = train(job, TerminalWatch(say, stop, write))
         _write_run(order.output, identity | {"result": asdict(trained)})
-        shown.end("succeeded", {"reason": trained.words, "weights_sha256": trained.weights_sha256})
+        shown.end("succeeded", {"reason": trained.summary, "weights_sha256": trained.weights_sha256})
     return trained
 
 
@@ -181,11 +181,11 @@ class TerminalWatch:
 
     def on_metrics(self, step: int, metrics: Metrics) -> None:
         self._write(step, metrics)
-        words = [f"{word} {metrics[name]:.4g}" for name, word in FIGURES.items() if name in metrics]
-        if words:
+        figures = [f"{word} {metrics[name]:.4g}" for name, word in FIGURES.items() if name in metrics]
+        if figures:
             left = "" if self._left is None else f", {self._left:.0f} s left"
             of = f"/{self._total}" if self._total else ""
-            self._say(f"step {step}{of}: {', '.join(words)}{left}")
+            self._say(f"step {step}{of}: {', '.join(figures)}{left}")
 
     def on_note(self, note: str) -> None:
         self._say(note)

@@ -126,7 +126,7 @@ def _train_and_register(run: Run, claim: Claim, workplace: Workplace) -> None:
         claim, registry, mlflow_run_id, workplace.stop, notes=run.progress.get("notes", ()), mirror=workplace.mirror
     )
     trained = workplace.train[job.recipe.method](job, watch)
-    logger.info("training_ended", steps=trained.steps, words=trained.words, refused_pairs=trained.refused)
+    logger.info("training_ended", steps=trained.steps, summary=trained.summary, refused_pairs=trained.refused)
     watch.on_phase("measuring")
     moved = {f"kl_to_{point}": kl for point, kl in measure_drift(job, parent, registry, workplace.measure).items()}
     watch.on_metrics(trained.steps, moved)
@@ -141,7 +141,7 @@ def _train_and_register(run: Run, claim: Claim, workplace: Workplace) -> None:
         held.candidate_version = version.version
         held.weights_sha256 = version.tags.get("weights_sha256", trained.weights_sha256)
         held.progress = watch.progress | {"phase": "done", "seconds_left": 0.0}
-        finish_run(session, held, "succeeded", trained.words, topic_prefix=workplace.topic_prefix)
+        finish_run(session, held, "succeeded", trained.summary, topic_prefix=workplace.topic_prefix)
     logger.info("run_succeeded", candidate_version=version.version, weights_sha256=held.weights_sha256)
 
 

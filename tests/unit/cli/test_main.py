@@ -56,7 +56,7 @@ def test_the_loop_is_told_stage_by_stage():
             "feedback": {"attached": 390, "parked": 2},
             "pairs": {"train": 80, "gate": 9},
             "labels": 31,
-            "request": {"state": "open", "outcome": None, "reasons": [{"words": "89 pairs since the last training"}]},
+            "request": {"state": "open", "outcome": None, "reasons": [{"summary": "89 pairs since the last training"}]},
             "run": {"state": "running", "progress": progress, "reason": None},
             "evaluation": None,
             "rollout": None,

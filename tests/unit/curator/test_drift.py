@@ -127,7 +127,7 @@ RULES = OpinionRules(run_length=2_000, warm_up=300, period=DAY, margin=0.0)
 def test_a_new_champion_is_measured_first():
     opinion = assess_opinion(make_votes(draw_votes(0.8, 120, 7)), RULES)
     assert (opinion.state, opinion.votes, opinion.floor) == ("warming_up", 120, None)
-    assert opinion.words == "measuring the new champion: 120 of 300 votes"
+    assert opinion.summary == "measuring the new champion: 120 of 300 votes"
 
 
 def test_a_steady_champion_raises_no_alarm():
@@ -143,7 +143,7 @@ def test_a_fallen_champion_raises_the_alarm_and_says_by_how_much():
     assert opinion.state == "alarm"
     assert opinion.value >= 2_000
     assert opinion.recent_rate == pytest.approx(0.6, abs=0.08)
-    assert "of the last 200 votes are positive" in opinion.words
+    assert "of the last 200 votes are positive" in opinion.summary
 
 
 def test_an_alarm_stays_until_a_request_answers_it():

@@ -12,7 +12,7 @@ from shared.events import Reason
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 LIMITS = Limits(cooldown=HOUR, monthly_budget=30, minimum_pairs=20, shadow=False)
-VOLUME = Reason(kind="volume", words="214 new preference pairs since the last dataset (threshold 200)", value=214)
+VOLUME = Reason(kind="volume", summary="214 new preference pairs since the last dataset (threshold 200)", value=214)
 READY = Situation(
     reasons=[VOLUME],
     champion_version="3",
@@ -27,15 +27,15 @@ READY = Situation(
 
 def test_a_reason_with_enough_evidence_leads_to_a_request_in_its_words():
     decision = decide(READY, LIMITS, NOW)
-    assert (decision.action, decision.words) == ("request", VOLUME.words)
+    assert (decision.action, decision.summary) == ("request", VOLUME.summary)
 
 
 def test_without_a_reason_it_waits():
-    assert decide(replace(READY, reasons=[]), LIMITS, NOW).words == "no reason to retrain"
+    assert decide(replace(READY, reasons=[]), LIMITS, NOW).summary == "no reason to retrain"
 
 
 @pytest.mark.parametrize(
-    "situation, words",
+    "situation, summary",
     [
         (replace(READY, paused=True), "the loop is paused"),
         (replace(READY, champion_version=None), "no champion is known"),
@@ -46,11 +46,11 @@ def test_without_a_reason_it_waits():
         (replace(READY, new_pairs=0), "no pair is new since the last dataset"),
     ],
 )
-def test_an_obstacle_is_named_beside_the_reason(situation: Situation, words: str):
+def test_an_obstacle_is_named_beside_the_reason(situation: Situation, summary: str):
     decision = decide(situation, LIMITS, NOW)
     assert decision.action == "wait"
-    assert words in decision.words
-    assert decision.words.endswith(f"although: {VOLUME.words}")
+    assert summary in decision.summary
+    assert decision.summary.endswith(f"although: {VOLUME.summary}")
 
 
 def test_the_first_request_and_one_at_the_end_of_the_cooldown_are_free():
@@ -60,18 +60,18 @@ def test_the_first_request_and_one_at_the_end_of_the_cooldown_are_free():
 
 def test_shadow_mode_says_what_it_would_have_asked():
     decision = decide(READY, replace(LIMITS, shadow=True), NOW)
-    assert (decision.action, decision.words) == ("shadow", f"shadow mode, would have asked: {VOLUME.words}")
+    assert (decision.action, decision.summary) == ("shadow", f"shadow mode, would have asked: {VOLUME.summary}")
 
 
 def test_volume_is_a_reason_from_its_threshold_on():
     assert assess_volume(199, 40, 200)[1] is None
-    words, reason = assess_volume(214, 40, 200)
-    assert words == "214 new preference pairs since the last dataset (threshold 200), 40 new labels"
+    summary, reason = assess_volume(214, 40, 200)
+    assert summary == "214 new preference pairs since the last dataset (threshold 200), 40 new labels"
     assert reason == replace_threshold(VOLUME, 200.0)
 
 
 def replace_threshold(reason: Reason, threshold: float) -> Reason:
-    return Reason(kind=reason.kind, words=reason.words, value=reason.value, threshold=threshold)
+    return Reason(kind=reason.kind, summary=reason.summary, value=reason.value, threshold=threshold)
 
 
 def test_the_schedule_is_due_when_its_interval_has_passed_or_nothing_was_ever_asked():
@@ -79,7 +79,7 @@ def test_the_schedule_is_due_when_its_interval_has_passed_or_nothing_was_ever_as
     assert assess_schedule(None, HOUR, NOW) is not None
     due = assess_schedule(NOW - 2 * HOUR, HOUR, NOW)
     assert due is not None
-    assert due.words == "scheduled retraining: the last was asked for 2.0 h ago"
+    assert due.summary == "scheduled retraining: the last was asked for 2.0 h ago"
 
 
 @pytest.mark.parametrize(

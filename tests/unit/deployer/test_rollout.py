@@ -97,7 +97,7 @@ def test_a_stage_with_evidence_time_and_votes_advances():
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "summary"),
     [
         ({"seconds": 20}, "40 s until the stage may end"),
         ({"stage_votes": {"champion": 60, "canary": 4}}, "6 more canary votes"),
@@ -105,10 +105,10 @@ def test_a_stage_with_evidence_time_and_votes_advances():
         ({"evidence": dataclasses.replace(SURE, log_advance=1.0)}, "more votes needed"),
     ],
 )
-def test_a_stage_that_lacks_one_of_them_holds_and_says_what_is_missing(change, words):
+def test_a_stage_that_lacks_one_of_them_holds_and_says_what_is_missing(change, summary):
     decision = assess_stage(dataclasses.replace(FACTS, **change), LIMITS)
     assert decision.action == "hold"
-    assert words in decision.words
+    assert summary in decision.summary
 
 
 def test_a_stage_where_only_the_canary_has_traffic_asks_for_no_champion_votes():
@@ -168,7 +168,7 @@ def chain(count: int) -> list[Entry]:
     entries, previous = [], GENESIS
     for sequence in range(1, count + 1):
         at = datetime(2026, 11, 22, 12, 0, sequence, tzinfo=UTC)
-        content = (sequence, at, "anna", "approve", "r1", {"words": "fine"}, previous)
+        content = (sequence, at, "anna", "approve", "r1", {"summary": "fine"}, previous)
         entries.append(Entry(*content, calculate_entry_hash(*content)))
         previous = entries[-1].hash
     return entries

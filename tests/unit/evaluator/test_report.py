@@ -37,7 +37,7 @@ def report(answer: str = "Send it back within 30 days.") -> dict[str, Any]:
 
 
 def gate(verdict: Any) -> GateResult:
-    return GateResult(name="win_rate", verdict=verdict, words="")
+    return GateResult(name="win_rate", verdict=verdict, summary="")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_a_candidate_that_falls_silent_fails() -> None:
     gate = assess_empty([""] * 15 + [GOOD] * 45, [GOOD] * 60)
     assert gate.verdict == "fail"
     assert gate.effect == 0.25
-    assert gate.words.startswith("15 of the candidate's and 0 of the champion's 60 answers are empty")
+    assert gate.summary.startswith("15 of the candidate's and 0 of the champion's 60 answers are empty")
 
 
 def test_a_few_loops_more_than_the_champion_are_inconclusive() -> None:
@@ -52,7 +52,7 @@ def test_no_more_loops_than_the_champion_passes() -> None:
 def test_shorter_answers_pass_as_long_as_they_say_something() -> None:
     gate = assess_length([GOOD] * 60, [GOOD * 4] * 60)
     assert gate.verdict == "pass"
-    assert gate.words.startswith("18.0 words an answer against the champion's 69.0")
+    assert gate.summary.startswith("18.0 words an answer against the champion's 69.0")
 
 
 def test_one_word_answers_to_everything_fail() -> None:

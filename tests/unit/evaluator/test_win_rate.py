@@ -52,7 +52,7 @@ def test_too_few_votes_are_inconclusive_and_say_how_many_came() -> None:
     gate = assess_win_rate(ballots(votes + [(None, None)] * 30), 0.8)
     assert gate.verdict == "inconclusive"
     assert gate.effect is None
-    assert gate.words == "60 of 120 votes were cast before the deadline; 80% are needed"
+    assert gate.summary == "60 of 120 votes were cast before the deadline; 80% are needed"
 
 
 def test_no_comparison_at_all_is_inconclusive() -> None:

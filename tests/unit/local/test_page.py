@@ -25,7 +25,7 @@ RUN = {"model": "tiny", "seed": 3, "events_accepted": 1_204, "answers_served": 9
 WIN_RATE = {"value": 0.51, "low": 0.37, "high": 0.64, "n": 120, "prompts": 60}
 SCENARIOS: dict[str, dict[str, Any]] = {
     "placebo": RUN
-    | {"champion_after": "1", "promoted": False, "words": "inconclusive", "held_out_win_rate": WIN_RATE},
+    | {"champion_after": "1", "promoted": False, "summary": "inconclusive", "held_out_win_rate": WIN_RATE},
     "harm": RUN
     | {
         "champion_after": "1",
@@ -34,7 +34,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
             "bad_answers": 57,
             "votes": {"champion": {"votes": 190, "ups": 160}, "canary": {"votes": 60, "ups": 8}},
             "seconds": 21.4,
-            "words": "worse: e-value 31",
+            "summary": "worse: e-value 31",
         },
     },
     "falling": RUN
@@ -213,12 +213,12 @@ def test_the_report_says_where_a_baseline_wins(value: float, low: float, high: f
     approval = {"value": value, "low": low, "high": high, "n": 120}
     report = copy.deepcopy(KEPT) | {
         "approval_rate": KEPT["approval_rate"] | {"after": rate},
-        "baselines": [{"name": "sft", "words": "SFT on the chosen answers", "approval": approval}],
+        "baselines": [{"name": "sft", "summary": "SFT on the chosen answers", "approval": approval}],
     }
     (remark,) = compare_baselines(report)
-    assert said in remark.words
+    assert said in remark.summary
     assert remark.is_against == is_against
-    assert remark.words in Reader(render_page(report)).text
+    assert remark.summary in Reader(render_page(report)).text
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))

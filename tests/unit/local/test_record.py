@@ -40,7 +40,7 @@ def make_rollout(canary_votes: int) -> dict[str, Any]:
         "rollout_id": "o1",
         "candidate_version": "2",
         "state": "canary",
-        "words": "waits for votes",
+        "summary": "waits for votes",
         "stage": 0 if canary_votes else None,
         "stages": [{"percent": 25.0}],
         "evidence": evidence,
@@ -99,7 +99,7 @@ def test_a_curve_has_each_step_once_in_order_and_no_value_that_is_not_a_number()
 
     assert training["curves"] == {"loss": [[1, 0.9], [3, 0.5]]}
     assert training["guards"] == {"max_margin": 20.0}
-    assert training["words"] == "all steps taken"
+    assert training["summary"] == "all steps taken"
 
 
 def test_a_tracker_that_is_away_costs_the_curves_and_nothing_else():

@@ -20,7 +20,7 @@ def test_what_is_said_belongs_to_the_stage_in_hand_or_to_the_one_just_ended():
 
     (stage,) = timeline.stages
     assert (stage["start"], stage["end"]) == (1.0, 4.0)
-    assert stage["notes"] == [{"at": 2.5, "words": "step 1"}, {"at": 5.0, "words": "candidate: version 2"}]
+    assert stage["notes"] == [{"at": 2.5, "summary": "step 1"}, {"at": 5.0, "summary": "candidate: version 2"}]
 
 
 def test_the_screen_writes_the_timeline_of_repeated_stages_even_when_one_fails():
@@ -35,5 +35,5 @@ def test_the_screen_writes_the_timeline_of_repeated_stages_even_when_one_fails()
         pass
 
     assert [stage["name"] for stage in screen.timeline.stages] == ["listen", "listen", "train"]
-    assert [note["words"] for note in screen.timeline.stages[1]["notes"]] == ["142 pairs"]
+    assert [note["summary"] for note in screen.timeline.stages[1]["notes"]] == ["142 pairs"]
     assert all(stage["end"] >= stage["start"] for stage in screen.timeline.stages)

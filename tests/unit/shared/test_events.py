@@ -13,7 +13,9 @@ from shared.events import (
     TOPICS,
     Event,
     FeedbackReceived,
+    GateResult,
     InteractionRecorded,
+    Reason,
     RolloutAdvanced,
     Route,
     RoutingTable,
@@ -21,6 +23,7 @@ from shared.events import (
     calculate_content_hash,
     calculate_prompt_hash,
     effective_time,
+    read_summary,
 )
 from shared.ids import calculate_user_hash, new_id
 
@@ -54,7 +57,7 @@ def interaction() -> InteractionRecorded:
 def rollout() -> RolloutAdvanced:
     champion = Route(version="1", model="smollm2", base_url="http://127.0.0.1:8006/v1")
     table = RoutingTable(generation=1, family="heliotrope", champion=champion, salt="s")
-    return RolloutAdvanced(state="adopted", words="first champion", routing=table, at=NOON)
+    return RolloutAdvanced(state="adopted", summary="first champion", routing=table, at=NOON)
 
 
 def test_the_loop_is_six_events_in_the_order_in_which_they_happen():
@@ -124,3 +127,17 @@ def test_new_ids_sort_by_the_time_they_were_made():
     ids = [new_id() for _ in range(100)]
     assert ids == sorted(ids)
     assert {made.version for made in ids} == {7}
+
+
+@pytest.mark.parametrize(
+    ("body", "record_type"),
+    [
+        ({"kind": "manual"}, Reason),
+        ({"name": "win_rate", "verdict": "pass"}, GateResult),
+    ],
+)
+def test_text_that_release_0_1_0_wrote_as_words_is_read_as_summary(body: dict[str, str], record_type: type[Reason]):
+    old, new = msgspec.json.encode(body | {"words": "said"}), msgspec.json.encode(body | {"summary": "said"})
+    assert msgspec.json.decode(old, type=record_type) == msgspec.json.decode(new, type=record_type)
+    assert msgspec.json.decode(msgspec.json.encode(msgspec.json.decode(old, type=record_type)))["summary"] == "said"
+    assert read_summary({"words": "said"}) == read_summary({"summary": "said"}) == "said"

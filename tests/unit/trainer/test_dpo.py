@@ -210,7 +210,7 @@ def test_saturated_margins_end_the_run_early_with_a_candidate(tmp_path: Path, pa
     )
     assert isinstance(trained, Trained)
     assert trained.steps < 30
-    assert "every pair ranked right" in trained.words
+    assert "every pair ranked right" in trained.summary
 
 
 def test_a_dataset_without_epsilon_is_refused(tmp_path: Path, parent: Path):

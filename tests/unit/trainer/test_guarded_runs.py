@@ -134,8 +134,8 @@ def test_a_validation_loss_that_stays_finishes_the_run(tmp_path: Path, parent: P
     watch = QuietWatch()
     trained = train(job, watch)
     assert trained.steps == 3
-    assert "no better than" in trained.words
-    assert watch.notes == [f"finish at step 3: {trained.words}"]
+    assert "no better than" in trained.summary
+    assert watch.notes == [f"finish at step 3: {trained.summary}"]
 
 
 class PricedObserver(Observer):

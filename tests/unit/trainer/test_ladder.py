@@ -76,7 +76,7 @@ def test_each_stage_starts_from_the_chat_model_before_it_and_climbs_the_reward_m
     assert last.recipe.reward_model == str(judge.candidate)
     assert last.candidate == tmp_path / "1" / "candidate"
     assert (trained.steps, trained.weights_sha256) == (9, "rloo")
-    assert trained.words == "imitate: all steps taken; judge: all steps taken; climb: all steps taken"
+    assert trained.summary == "imitate: all steps taken; judge: all steps taken; climb: all steps taken"
     assert recorder.steps == [(step, 9) for step in range(1, 10)]
     assert recorder.phases == ["imitate: training", "judge: training", "climb: training"]
 

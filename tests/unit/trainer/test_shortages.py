@@ -66,7 +66,7 @@ def test_a_run_out_of_memory_goes_on_from_its_checkpoint_with_fewer_rows(tmp_pat
     narrow, watch = Narrow(), QuietWatch()
     trained = train_fitting(narrow, make_job(tmp_path, batch_size=8), watch)
     assert narrow.tried == [(8, None), (4, "checkpoint-2"), (2, "checkpoint-6")]
-    assert trained.words == "all steps taken; memory ran out, so 2 rows at a time in place of 8"
+    assert trained.summary == "all steps taken; memory ran out, so 2 rows at a time in place of 8"
     assert [metrics for _, metrics in watch.metrics] == [{"micro_batch": 4.0}, {"micro_batch": 2.0}]
     assert watch.notes == [
         "memory ran out with 8 rows at a time: on with 4",
@@ -98,7 +98,7 @@ class Watch(QuietWatch):
         super().on_phase(phase)
 # Padded: what is too large is one array, so there is room for small things when it fails
 job = make_job(Path(sys.argv[1]), batch_size=1024, max_steps=2, tuning="full", save_steps=1, prefix_sharing=False)
-print(METHODS["dpo"](1, job, Watch()).words)
+print(METHODS["dpo"](1, job, Watch()).summary)
 """
 
 
@@ -128,7 +128,7 @@ def test_other_failures_stay_what_they_are(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("budget", "seconds", "devices", "words"),
+    ("budget", "seconds", "devices", "summary"),
     [
         (Budget(max_minutes=30), 1799, 1, None),
         (Budget(max_minutes=30), 1800, 1, "the budget of 30 minutes is used up"),
@@ -137,8 +137,8 @@ def test_other_failures_stay_what_they_are(tmp_path: Path):
         (Budget(), 1e9, 8, None),
     ],
 )
-def test_a_budget_is_used_up_by_time_or_by_cost(budget: Budget, seconds: float, devices: int, words: str | None):
-    assert explain_overrun(budget, seconds, devices) == words
+def test_a_budget_is_used_up_by_time_or_by_cost(budget: Budget, seconds: float, devices: int, summary: str | None):
+    assert explain_overrun(budget, seconds, devices) == summary
 
 
 def test_a_budget_of_money_needs_a_price():
@@ -158,5 +158,5 @@ def test_a_run_over_its_budget_ends_there_and_keeps_what_it_learned(tmp_path: Pa
     job = make_job(tmp_path, max_steps=400, budget={"max_minutes": 0.01})
     trained = METHODS["dpo"](1, job, QuietWatch())
     assert 0 < trained.steps < 400
-    assert trained.words == "the budget of 0.01 minutes is used up"
+    assert trained.summary == "the budget of 0.01 minutes is used up"
     assert (job.candidate / "config.json").is_file()

@@ -118,7 +118,7 @@ def test_a_training_without_a_network_leaves_its_settings_metrics_and_end_in_a_f
     assert [
         {name: entry[name] for name in wanted} for entry, wanted in zip(shown.history, logged, strict=True)
     ] == logged
-    assert (shown.summary["outcome"], shown.summary["reason"], shown.exit_code) == ("succeeded", trained.words, 0)
+    assert (shown.summary["outcome"], shown.summary["reason"], shown.exit_code) == ("succeeded", trained.summary, 0)
     assert shown.summary["weights_sha256"] == trained.weights_sha256
 
 
@@ -180,7 +180,7 @@ def test_a_server_that_never_answers_costs_a_run_only_the_stated_wait(
     mirror = WandbMirror("tests", "online", tmp_path, patience_seconds=1.0)
     began = time.monotonic()
     trained = run_standalone(make_order(tmp_path), Steps(), ignore, threading.Event(), mirror)
-    assert trained.words == "all steps taken"
+    assert trained.summary == "all steps taken"
     assert time.monotonic() - began < 8.0
 
 
