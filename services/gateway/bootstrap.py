@@ -1,8 +1,9 @@
 """Composition root: `python -m services.gateway` is API, spool relay and routing follower in one process."""
 
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,16 +13,15 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from services.gateway.adapters.breakers import Breakers
-from services.gateway.adapters.brokers import check_any_answers
-from services.gateway.adapters.relay import SpoolRelay
 from services.gateway.adapters.routing import RoutingFollower, RoutingPoll, RoutingStore
 from services.gateway.adapters.spool import Spool
+from services.gateway.adapters.spool_relay import SpoolRelay
 from services.gateway.adapters.upstream import Upstream
-from services.gateway.api import EXPOSED_HEADERS, create_router
-from services.gateway.handlers.chatting import Chatting
+from services.gateway.api.errors import render_errors_as_openai
+from services.gateway.api.openapi import SECURITY_SCHEMES
+from services.gateway.api.routes import EXPOSED_HEADERS, create_router
+from services.gateway.handlers.chat import ChatHandler
 from services.gateway.handlers.recording import Recorder
-from services.gateway.openapi import SECURITY_SCHEMES
-from services.gateway.rendering import render_errors_as_openai
 from services.gateway.settings import GatewaySettings, SharedSettings
 from shared.auth import KeyRing, load_keys
 from shared.bus import Consumer, Producer
@@ -30,7 +30,7 @@ from shared.bus.librdkafka import LibrdkafkaBusProducer
 from shared.db import connect, make_session_factory
 from shared.events import RolloutAdvanced
 from shared.feedback_tokens import FeedbackTokens
-from shared.http import create_app
+from shared.http import Check, create_app
 from shared.logging import configure_logging
 from shared.process import Worker, every, run_workers, serve, spare_collections
 from shared.settings import load_settings
@@ -40,6 +40,8 @@ logger = structlog.get_logger(__name__)
 SERVICE = "gateway"
 PORT = 2
 DEPLOYER_PORT = 4
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def now() -> datetime:
@@ -71,7 +73,7 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
         answer_timeout_seconds=own.answer_timeout_seconds,
         idle_timeout_seconds=own.idle_timeout_seconds,
     )
-    asking = httpx.Client(timeout=5.0, trust_env=False)
+    deployer_client = httpx.Client(timeout=5.0, trust_env=False)
     workers = [
         Worker("keys", keys.run),
         Worker("relay", SpoolRelay(spool, _open_producer(settings)).run),
@@ -79,13 +81,13 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
         every(
             own.routing_poll_seconds,
             "routing-poll",
-            RoutingPoll(routing, asking, _find_deployer(settings, own), _find_key(settings, own)).poll,
+            RoutingPoll(routing, deployer_client, _find_deployer(settings, own), _find_key(settings, own)).poll,
         ),
     ]
 
     def close() -> None:
         spool.close()
-        asking.close()
+        deployer_client.close()
         engine.dispose()
 
     @asynccontextmanager
@@ -95,15 +97,18 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
         async with upstream, run_workers(workers, close)(app):
             yield
 
-    app = create_app(
-        SERVICE,
-        checks={"keys": keys.check, "spool": spool.check},
-        lifespan=lifespan,
-        max_body_bytes=own.max_body_bytes,
-    )
+    checks = {"keys": keys.check, "spool": spool.check}
+    return create_http(_make_chat_handler(settings, own, routing, spool, upstream), keys, own, checks, lifespan)
+
+
+def create_http(
+    chat: ChatHandler, keys: KeyRing, own: GatewaySettings, checks: Mapping[str, Check], lifespan: Lifespan
+) -> FastAPI:
+    """Create the app around its handler."""
+    app = create_app(SERVICE, checks=checks, lifespan=lifespan, max_body_bytes=own.max_body_bytes)
     app.state.keys = keys
     render_errors_as_openai(app)
-    app.include_router(create_router(_make_chatting(settings, own, routing, spool, upstream)))
+    app.include_router(create_router(chat))
     _describe_security(app)
     if own.cors_origins:
         app.add_middleware(
@@ -116,16 +121,16 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
     return app
 
 
-def _make_chatting(
+def _make_chat_handler(
     settings: SharedSettings, own: GatewaySettings, routing: RoutingStore, spool: Spool, upstream: Upstream
-) -> Chatting:
+) -> ChatHandler:
     recorder = Recorder(
         spool,
         topic_prefix=settings.topic_prefix,
         max_event_bytes=own.max_event_bytes,
         deadline_seconds=own.spool_deadline_seconds,
     )
-    return Chatting(
+    return ChatHandler(
         routing=routing,
         upstream=upstream,
         recorder=recorder,
@@ -139,7 +144,7 @@ def _make_chatting(
 
 def _open_producer(settings: SharedSettings) -> Callable[[], Producer]:
     def open_producer() -> Producer:
-        check_any_answers(settings.kafka_bootstrap_servers)
+        _check_broker(settings.kafka_bootstrap_servers)
         return LibrdkafkaBusProducer(
             settings.kafka_bootstrap_servers, client_id=SERVICE, security=settings.kafka_security
         )
@@ -147,11 +152,26 @@ def _open_producer(settings: SharedSettings) -> Callable[[], Producer]:
     return open_producer
 
 
+def _check_broker(bootstrap_servers: str, timeout_seconds: float = 2.0) -> None:
+    """Check that a broker takes connections; kafka-python blocks 30 s, and leaks sockets, before it says no.
+
+    Raises: ConnectionError.
+    """
+    for server in bootstrap_servers.split(","):
+        host, _, port = server.strip().rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_seconds).close()
+        except OSError:
+            continue
+        return
+    raise ConnectionError(f"no broker answers at {bootstrap_servers}")
+
+
 def _open_consumer(settings: SharedSettings) -> Callable[[], Consumer]:
     topic = settings.topic_prefix + RolloutAdvanced.topic
 
     def open_consumer() -> Consumer:
-        check_any_answers(settings.kafka_bootstrap_servers)
+        _check_broker(settings.kafka_bootstrap_servers)
         return KafkaBusConsumer(
             settings.kafka_bootstrap_servers, [topic], None, client_id=SERVICE, security=settings.kafka_security
         )

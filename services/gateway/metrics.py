@@ -4,7 +4,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from shared.metrics import start_at_zero
 
-INTERACTIONS = Counter("heliotrope_gateway_interactions_total", "Answers served, by what was meant", ["arm", "outcome"])
+INTERACTIONS = Counter("heliotrope_gateway_interactions_total", "Answers served, by assigned arm", ["arm", "outcome"])
 UNRECORDED = Counter("heliotrope_interactions_unrecorded_total", "Answers that could not be recorded", ["reason"])
 SPOOL_ROWS = Gauge("heliotrope_spool_rows", "Interactions that wait for the bus")
 SPOOL_LATE = Counter("heliotrope_spool_late_total", "Answers that went out before the spool had answered")

@@ -13,19 +13,18 @@ from fastapi.middleware.cors import CORSMiddleware
 from redis import Redis
 from sqlalchemy.orm import Session
 
-from services.ingest.adapters.lookup import Find, KnownHashes
+from services.ingest.adapters.authentication import Authenticator
+from services.ingest.adapters.content_hashes import FindHashes, RecentContentHashes, StoredContentHashes
 from services.ingest.adapters.publisher import Publisher
-from services.ingest.adapters.shared_rates import SharedRates
-from services.ingest.api import Doors, Room, create_router
-from services.ingest.bodies import Bodies
-from services.ingest.callers import Callers
-from services.ingest.domain.assessment import TimeLimits
-from services.ingest.domain.rate_limit import RateLimit
-from services.ingest.domain.recent import RecentEvents
-from services.ingest.handlers import Intake, Limits, Reader
-from services.ingest.hot_path import HotPath
-from services.ingest.openapi import extend_openapi
-from services.ingest.rate_limits import RateLimits
+from services.ingest.adapters.rate_limit_sync import RateLimitSync
+from services.ingest.api.endpoints import Endpoints, HotPath
+from services.ingest.api.openapi import extend_openapi
+from services.ingest.api.request_body import RequestBodyReader
+from services.ingest.api.routes import create_router
+from services.ingest.domain.validation import TimeLimits
+from services.ingest.handlers.history import FeedbackHistory
+from services.ingest.handlers.submission import Intake, Limits, SubmissionReader
+from services.ingest.metrics import RATE_LIMITED
 from services.ingest.repository import find_feedback_hashes, find_interaction_hashes
 from services.ingest.settings import IngestSettings, SharedSettings
 from shared.auth import KeyRing, load_keys
@@ -37,6 +36,7 @@ from shared.feedback_tokens import FeedbackTokens
 from shared.http import create_app
 from shared.logging import configure_logging
 from shared.process import Worker, run_workers, serve, spare_collections
+from shared.rate_limits import RateLimit, RateLimiter
 from shared.settings import load_settings
 
 logger = structlog.get_logger(__name__)
@@ -77,19 +77,13 @@ def create(settings: SharedSettings, own: IngestSettings, producer: Producer) ->
         keys.refresh()
     except Exception as error:
         logger.warning("keys_not_loaded_yet", error=repr(error))
-    rate_limits = RateLimits(_make_rate_limit(own), time.monotonic)
+    rate_limiter = RateLimiter(_make_rate_limit(own), time.monotonic, count_refused=RATE_LIMITED.inc)
     redis = Redis.from_url(
         settings.redis_url.get_secret_value(), socket_timeout=1.0, socket_connect_timeout=1.0, retry=None
     )
-    rates = SharedRates(
-        redis,
-        settings.topic_prefix,
-        rate_limits.collect_taken,
-        rate_limits.charge,
-        turn_seconds=own.rate_limit_turn_seconds,
-    )
+    limit_sync = RateLimitSync(redis, settings.topic_prefix, rate_limiter, interval_seconds=own.rate_limit_turn_seconds)
     feedback_hashes, interaction_hashes = (
-        KnownHashes(_ask(sessions, query), deadline_seconds=own.conflict_lookup_seconds)
+        StoredContentHashes(_query(sessions, query), deadline_seconds=own.conflict_lookup_seconds)
         for query in (find_feedback_hashes, find_interaction_hashes)
     )
     publisher = Publisher(
@@ -99,23 +93,18 @@ def create(settings: SharedSettings, own: IngestSettings, producer: Producer) ->
         max_in_flight_bytes=own.max_in_flight_bytes,
     )
     secret = settings.user_hash_secret.get_secret_value()
-    reader = Reader(_make_limits(own), secret, settings.topic_prefix, now)
-    room = Room(
-        feedback=Intake(
-            "feedback", reader.read_feedback, publisher, feedback_hashes, RecentEvents(own.remembered_events)
-        ),
-        interactions=Intake(
-            "interaction", reader.read_interaction, publisher, interaction_hashes, RecentEvents(own.remembered_events)
-        ),
-        bodies=Bodies(
+    reader = SubmissionReader(_make_limits(own), secret, settings.topic_prefix, now)
+    recent_feedback, recent_interactions = (RecentContentHashes(own.remembered_events) for _ in range(2))
+    endpoints = Endpoints(
+        authenticator=Authenticator(keys, FeedbackTokens(settings.feedback_token_secret.get_secret_value()), now),
+        rate_limiter=rate_limiter,
+        body_reader=RequestBodyReader(
             max_bytes=own.max_body_bytes,
             max_arriving_bytes=own.max_arriving_bytes,
             deadline_seconds=own.body_deadline_seconds,
         ),
-        callers=Callers(keys, FeedbackTokens(settings.feedback_token_secret.get_secret_value()), now),
-        rate_limits=rate_limits,
-        sessions=sessions,
-        user_hash_secret=secret,
+        feedback=Intake("feedback", reader.read_feedback, publisher, feedback_hashes, recent_feedback),
+        interactions=Intake("interaction", reader.read_interaction, publisher, interaction_hashes, recent_interactions),
     )
 
     def close() -> None:
@@ -125,26 +114,29 @@ def create(settings: SharedSettings, own: IngestSettings, producer: Producer) ->
         redis.close()
         engine.dispose()
 
-    workers = [Worker("keys", keys.run), Worker("rates", rates.run)]
-    return create_http(room, keys, own.cors_origins, run_workers(workers, close))
+    workers = [Worker("keys", keys.run), Worker("rates", limit_sync.run)]
+    return create_http(
+        endpoints, FeedbackHistory(sessions, secret), keys, own.cors_origins, run_workers(workers, close)
+    )
 
 
 def create_http(
-    room: Room,
+    endpoints: Endpoints,
+    history: FeedbackHistory,
     keys: KeyRing,
     cors_origins: Sequence[str] = (),
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
-    """The app around a room. Bodies are bounded where they are read, so the framework bounds none."""
+    """Create the app around its endpoints. They bound the bodies that they read, so the framework bounds none."""
     app = create_app(
         SERVICE,
         checks={"keys": keys.check},
         lifespan=lifespan,
         max_body_bytes=sys.maxsize,
-        front=lambda rest: HotPath(SERVICE, Doors(room).by_path(), rest),
+        front=lambda rest: HotPath(SERVICE, endpoints.by_path(), rest),
     )
     app.state.keys = keys
-    app.include_router(create_router(room))
+    app.include_router(create_router(endpoints, history))
     extend_openapi(app)
     if cors_origins:
         app.add_middleware(
@@ -169,7 +161,7 @@ def _make_limits(own: IngestSettings) -> Limits:
     return Limits(TimeLimits(skew, None), TimeLimits(skew, oldest), own.max_event_bytes)
 
 
-def _ask(sessions: SessionFactory, query: Callable[[Session, str, Sequence[UUID]], dict[UUID, str]]) -> Find:
+def _query(sessions: SessionFactory, query: Callable[[Session, str, Sequence[UUID]], dict[UUID, str]]) -> FindHashes:
     def find(key_id: str, event_ids: Sequence[UUID]) -> dict[UUID, str]:
         with sessions() as session:
             return query(session, key_id, event_ids)

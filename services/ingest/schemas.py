@@ -1,4 +1,4 @@
-"""What HTTP bodies look like: the events' own fields, flat, beside those that every feedback event has."""
+"""HTTP bodies: the fields of each type of event, flat, beside those that every feedback event has."""
 
 from datetime import datetime
 from typing import Annotated, Any, Union, get_args, get_type_hints

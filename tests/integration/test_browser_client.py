@@ -73,7 +73,7 @@ def serve(app: Any, port: int = 0) -> Iterator[int]:
     thread.join(20)
 
 
-class Room:
+class RunningChat:
     def __init__(self, stack: Stack, page_url: str) -> None:
         self.stack, self.page_url = stack, page_url
 
@@ -104,9 +104,9 @@ def chromium() -> Iterator[Chromium]:
 
 
 @pytest.fixture(scope="module")
-def room(
+def chat(
     chromium: Chromium, find_port_base: Callable[[], int], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Room]:
+) -> Iterator[RunningChat]:
     home = tmp_path_factory.mktemp("browser") / "home"
     home.parent.chmod(0o755)
     with serve(ModelServer().app) as model_port:
@@ -119,14 +119,14 @@ def room(
         try:
             page = create_page(stack.url("gateway"), stack.url("ingest"), stack.credentials["frontend"])
             with serve(page, stack.layout.port("chat-page")):
-                yield Room(stack, stack.url("chat-page"))
+                yield RunningChat(stack, stack.url("chat-page"))
         finally:
             stack.down()
 
 
 @pytest.fixture
-def tab(chromium: Chromium, room: Room) -> Iterator[Tab]:
-    with chromium.open(room.page_url, width=DESKTOP[0], height=DESKTOP[1]) as tab:
+def tab(chromium: Chromium, chat: RunningChat) -> Iterator[Tab]:
+    with chromium.open(chat.page_url, width=DESKTOP[0], height=DESKTOP[1]) as tab:
         tab.wait_until(PAGE_IS_READY)
         tab.evaluate(
             "import('/heliotrope.js').then(({ Feedback }) => { window.said = [];"
@@ -157,7 +157,7 @@ def list_stored(tab: Tab, count: int) -> list[str]:
     return [str(each["eventId"]) for each in tab.evaluate(stored)]
 
 
-def test_every_kind_of_feedback_reaches_the_topic_under_the_answers_id(room: Room, tab: Tab):
+def test_every_kind_of_feedback_reaches_the_topic_under_the_answers_id(chat: RunningChat, tab: Tab):
     ask(tab)
     click(tab, ".thumb.up")
     click(tab, ".stars .icon:nth-child(4)")
@@ -169,7 +169,7 @@ def test_every_kind_of_feedback_reaches_the_topic_under_the_answers_id(room: Roo
     tab.evaluate("document.querySelector('.sheet textarea').value = 'Send us your order number.'")
     click(tab, ".sheet .primary")
     click(tab, ".again")
-    events = room.read_feedback(list_stored(tab, 5))
+    events = chat.read_feedback(list_stored(tab, 5))
     said = {type(event.feedback).__name__: event for event in events.values()}
     assert set(said) == {"Thumb", "Rating", "Complaint", "Edit", "Regenerate"}
     assert len({event.interaction_id for event in events.values()}) == 1
@@ -179,18 +179,18 @@ def test_every_kind_of_feedback_reaches_the_topic_under_the_answers_id(room: Roo
     assert tab.complaints == []
 
 
-def test_one_of_two_answers_is_chosen(room: Room, tab: Tab):
+def test_one_of_two_answers_is_chosen(chat: RunningChat, tab: Tab):
     click(tab, "#compare")
     ask(tab)
     assert tab.evaluate("document.querySelectorAll('.answers.two .answer').length") == 2
     click(tab, ".better-1")
-    [event] = room.read_feedback(list_stored(tab, 1)).values()
+    [event] = chat.read_feedback(list_stored(tab, 1)).values()
     choice: Any = event.feedback
     assert choice.preferred_interaction_id == choice.other_interaction_id
     assert choice.presented_order == [event.interaction_id, choice.other_interaction_id]
 
 
-def test_what_is_said_offline_waits_through_a_reload_and_counts_once(room: Room, tab: Tab):
+def test_what_is_said_offline_waits_through_a_reload_and_counts_once(chat: RunningChat, tab: Tab):
     ask(tab)
     tab.set_offline(True)
     click(tab, ".thumb.down")
@@ -200,7 +200,7 @@ def test_what_is_said_offline_waits_through_a_reload_and_counts_once(room: Room,
     tab.set_offline(False)
     tab.evaluate("location.reload()")
     tab.wait_until(PAGE_IS_READY + " && localStorage['heliotrope.feedback'] === '[]'")
-    [event] = room.read_feedback([waiting["event"]["event_id"]]).values()
+    [event] = chat.read_feedback([waiting["event"]["event_id"]]).values()
     assert type(event.feedback).__name__ == "Thumb"
 
 
@@ -247,8 +247,8 @@ def test_a_hostile_answer_stays_text(tab: Tab):
 
 
 @pytest.mark.parametrize("width, height", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_the_page_fits_its_window(chromium: Chromium, room: Room, tmp_path: Path, width: int, height: int):
-    with chromium.open(room.page_url, width=width, height=height) as tab:
+def test_the_page_fits_its_window(chromium: Chromium, chat: RunningChat, tmp_path: Path, width: int, height: int):
+    with chromium.open(chat.page_url, width=width, height=height) as tab:
         tab.wait_until(PAGE_IS_READY)
         ask(tab)
         click(tab, ".thumb.up")

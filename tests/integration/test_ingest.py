@@ -32,7 +32,7 @@ ORIGIN = "https://shop.example"
 MESSAGES = [{"role": "user", "content": "The lamp flickers."}]
 
 
-class Room:
+class RunningIngest:
     def __init__(
         self,
         client: TestClient,
@@ -64,7 +64,7 @@ class Room:
 
 
 @pytest.fixture
-def room(database_url: str, kafka_bootstrap: str, topic_prefix: str) -> Iterator[Room]:
+def ingest(database_url: str, kafka_bootstrap: str, topic_prefix: str) -> Iterator[RunningIngest]:
     create_topics(kafka_bootstrap, topic_prefix=topic_prefix)
     settings = SharedSettings(
         database_url=database_url,
@@ -80,7 +80,7 @@ def room(database_url: str, kafka_bootstrap: str, topic_prefix: str) -> Iterator
     own = IngestSettings(cors_origins=[ORIGIN], conflict_lookup_seconds=5)
     app = create(settings, own, open_producer(settings, own))
     with TestClient(app) as client:
-        yield Room(client, sessions, keys, kafka_bootstrap, topic_prefix)
+        yield RunningIngest(client, sessions, keys, kafka_bootstrap, topic_prefix)
     engine.dispose()
 
 
@@ -88,27 +88,29 @@ def thumb(interaction_id: UUID, **fields: Any) -> dict[str, Any]:
     return {"type": "thumb", "interaction_id": str(interaction_id), "value": "up"} | fields
 
 
-def test_an_acknowledged_event_is_on_the_topic_and_a_refused_one_is_not(room: Room):
+def test_an_acknowledged_event_is_on_the_topic_and_a_refused_one_is_not(ingest: RunningIngest):
     interaction_id = new_id()
-    accepted = room.post("/v1/feedback", thumb(interaction_id, user_id="ada"))
-    refused = room.post("/v1/feedback", thumb(interaction_id, value="sideways"))
-    forbidden = room.post("/v1/feedback", thumb(interaction_id), role="ops")
+    accepted = ingest.post("/v1/feedback", thumb(interaction_id, user_id="ada"))
+    refused = ingest.post("/v1/feedback", thumb(interaction_id, value="sideways"))
+    forbidden = ingest.post("/v1/feedback", thumb(interaction_id), role="ops")
     assert (accepted.status_code, refused.status_code, forbidden.status_code) == (202, 422, 403)
-    [event] = room.heard(FeedbackReceived.topic, 1)
+    [event] = ingest.heard(FeedbackReceived.topic, 1)
     assert str(event.event_id) == accepted.json()["event_id"]
     assert event.feedback == Thumb(value="up")
 
 
-def test_a_thousand_events_in_a_batch_are_all_stored(room: Room):
+def test_a_thousand_events_in_a_batch_are_all_stored(ingest: RunningIngest):
     interaction_id = new_id()
-    response = room.post("/v1/feedback/batch", {"events": [thumb(interaction_id)] * 999 + [thumb(interaction_id, x=1)]})
+    response = ingest.post(
+        "/v1/feedback/batch", {"events": [thumb(interaction_id)] * 999 + [thumb(interaction_id, x=1)]}
+    )
     outcomes = response.json()["outcomes"]
     assert [outcome["outcome"] for outcome in outcomes] == ["accepted"] * 999 + ["rejected"]
-    heard = {str(event.event_id) for event in room.heard(FeedbackReceived.topic, 999)}
+    heard = {str(event.event_id) for event in ingest.heard(FeedbackReceived.topic, 999)}
     assert heard == {outcome["event_id"] for outcome in outcomes[:999]}
 
 
-def test_an_interaction_served_elsewhere_is_recorded(room: Room):
+def test_an_interaction_served_elsewhere_is_recorded(ingest: RunningIngest):
     body = {
         "messages": MESSAGES,
         "answer": "Send us your order number.",
@@ -116,21 +118,21 @@ def test_an_interaction_served_elsewhere_is_recorded(room: Room):
         "served_at": "2025-01-01T00:00:00Z",
         "conversation_id": "c-1042",
     }
-    response = room.post("/v1/interactions", body)
-    [event] = room.heard(InteractionRecorded.topic, 1)
+    response = ingest.post("/v1/interactions", body)
+    [event] = ingest.heard(InteractionRecorded.topic, 1)
     assert response.json()["interaction_id"] == str(event.interaction_id)
     assert (event.messages, event.answer, event.conversation_id) == (MESSAGES, body["answer"], "c-1042")
 
 
-def key_id(room: Room) -> str:
-    return room.keys["frontend"].split("_")[1]
+def key_id(ingest: RunningIngest) -> str:
+    return ingest.keys["frontend"].split("_")[1]
 
 
-def store(room: Room, interaction_id: UUID, *events: FeedbackReceived) -> None:
+def store(ingest: RunningIngest, interaction_id: UUID, *events: FeedbackReceived) -> None:
     """As the curator would."""
     prompt_hash = calculate_prompt_hash(MESSAGES)
     now = datetime.now(UTC)
-    with room.sessions() as session, session.begin():
+    with ingest.sessions() as session, session.begin():
         session.add(curator.Cell(cell="cell", split="train"))
         session.flush()
         session.add(curator.Prompt(prompt_hash=prompt_hash, messages=MESSAGES, cell="cell", split="train"))
@@ -138,7 +140,7 @@ def store(room: Room, interaction_id: UUID, *events: FeedbackReceived) -> None:
         session.add(
             curator.Interaction(
                 interaction_id=interaction_id,
-                key_id=key_id(room),
+                key_id=key_id(ingest),
                 prompt_hash=prompt_hash,
                 answer="Send us your order number.",
                 model_version="1",
@@ -164,68 +166,74 @@ def store(room: Room, interaction_id: UUID, *events: FeedbackReceived) -> None:
             )
 
 
-def hear(room: Room, interaction_id: UUID, **fields: Any) -> FeedbackReceived:
-    common = {"event_id": new_id(), "received_at": datetime.now(UTC), "key_id": key_id(room)}
+def hear(ingest: RunningIngest, interaction_id: UUID, **fields: Any) -> FeedbackReceived:
+    common = {"event_id": new_id(), "received_at": datetime.now(UTC), "key_id": key_id(ingest)}
     return FeedbackReceived(interaction_id=interaction_id, feedback=Thumb(value="up"), **(common | fields))
 
 
-def test_a_caller_reads_what_it_has_said(room: Room):
+def test_a_caller_reads_what_it_has_said(ingest: RunningIngest):
     interaction_id = new_id()
-    ours, foreign = hear(room, interaction_id), hear(room, interaction_id, key_id="ffffffffffff")
-    store(room, interaction_id, ours, foreign)
-    response = room.client.get("/v1/feedback", params={"interaction_id": str(interaction_id)}, headers=room.headers())
+    ours, foreign = hear(ingest, interaction_id), hear(ingest, interaction_id, key_id="ffffffffffff")
+    store(ingest, interaction_id, ours, foreign)
+    response = ingest.client.get(
+        "/v1/feedback", params={"interaction_id": str(interaction_id)}, headers=ingest.headers()
+    )
     assert response.status_code == 200
     [said] = response.json()["events"]
     assert (said["event_id"], said["type"], said["value"]) == (str(ours.event_id), "thumb", "up")
     by_user = {"interaction_id": str(interaction_id), "user_id": "ada"}
-    assert room.client.get("/v1/feedback", params=by_user, headers=room.headers()).json()["events"] == []
+    assert ingest.client.get("/v1/feedback", params=by_user, headers=ingest.headers()).json()["events"] == []
 
 
-def test_an_unknown_interaction_is_404_to_read_and_202_to_speak_of(room: Room):
+def test_an_unknown_interaction_is_404_to_read_and_202_to_speak_of(ingest: RunningIngest):
     interaction_id = new_id()
-    response = room.client.get("/v1/feedback", params={"interaction_id": str(interaction_id)}, headers=room.headers())
+    response = ingest.client.get(
+        "/v1/feedback", params={"interaction_id": str(interaction_id)}, headers=ingest.headers()
+    )
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/problem+json"
-    assert room.post("/v1/feedback", thumb(interaction_id)).status_code == 202
+    assert ingest.post("/v1/feedback", thumb(interaction_id)).status_code == 202
 
 
-def test_an_id_that_the_curator_has_with_another_body_is_409(room: Room):
+def test_an_id_that_the_curator_has_with_another_body_is_409(ingest: RunningIngest):
     interaction_id = new_id()
-    known = hear(room, interaction_id)
-    store(room, interaction_id, known)
-    assert room.post("/v1/feedback", thumb(interaction_id, event_id=str(known.event_id))).status_code == 202
+    known = hear(ingest, interaction_id)
+    store(ingest, interaction_id, known)
+    assert ingest.post("/v1/feedback", thumb(interaction_id, event_id=str(known.event_id))).status_code == 202
     other = thumb(interaction_id, event_id=str(known.event_id), metadata={"page": "cart"})
-    store_hash = room.post("/v1/feedback", other)
+    store_hash = ingest.post("/v1/feedback", other)
     assert (store_hash.status_code, store_hash.json()["event_id"]) == (409, str(known.event_id))
 
 
-def test_a_retry_of_what_was_redacted_is_no_conflict_and_another_keys_id_none_either(room: Room):
+def test_a_retry_of_what_was_redacted_is_no_conflict_and_another_keys_id_none_either(ingest: RunningIngest):
     interaction_id = new_id()
-    redacted, moved = hear(room, interaction_id), hear(room, interaction_id)
-    store(room, interaction_id, redacted, moved)
-    with room.sessions() as session, session.begin():
+    redacted, moved = hear(ingest, interaction_id), hear(ingest, interaction_id)
+    store(ingest, interaction_id, redacted, moved)
+    with ingest.sessions() as session, session.begin():
         session.get_one(curator.Feedback, redacted.event_id).redacted = True
         session.get_one(curator.Feedback, moved.event_id).event_id = scope_id(moved.event_id, moved.key_id)
     for known, status in ((redacted, 202), (moved, 409)):
         other = thumb(interaction_id, event_id=str(known.event_id), metadata={"page": "cart"})
-        assert room.post("/v1/feedback", other).status_code == status
-    response = room.client.get("/v1/feedback", params={"interaction_id": str(interaction_id)}, headers=room.headers())
+        assert ingest.post("/v1/feedback", other).status_code == status
+    response = ingest.client.get(
+        "/v1/feedback", params={"interaction_id": str(interaction_id)}, headers=ingest.headers()
+    )
     assert {said["event_id"] for said in response.json()["events"]} == {str(redacted.event_id), str(moved.event_id)}
 
 
-def test_only_listed_origins_may_call_from_a_browser(room: Room):
+def test_only_listed_origins_may_call_from_a_browser(ingest: RunningIngest):
     asked = {"access-control-request-method": "POST", "access-control-request-headers": "x-heliotrope-feedback-token"}
-    allowed = room.client.options("/v1/feedback", headers={"origin": ORIGIN} | asked)
+    allowed = ingest.client.options("/v1/feedback", headers={"origin": ORIGIN} | asked)
     assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, ORIGIN)
-    assert room.client.options("/v1/feedback", headers={"origin": "https://evil.example"} | asked).status_code == 400
+    assert ingest.client.options("/v1/feedback", headers={"origin": "https://evil.example"} | asked).status_code == 400
 
 
-def test_health_and_metrics_answer(room: Room):
-    room.post("/v1/feedback", thumb(new_id()))
-    assert room.client.get("/readyz").json() == {"ready": True, "checks": {"keys": "ok"}}
+def test_health_and_metrics_answer(ingest: RunningIngest):
+    ingest.post("/v1/feedback", thumb(new_id()))
+    assert ingest.client.get("/readyz").json() == {"ready": True, "checks": {"keys": "ok"}}
     assert (
         'heliotrope_ingest_events_total{kind="feedback",outcome="accepted",type="thumb"}'
-        in room.client.get("/metrics").text
+        in ingest.client.get("/metrics").text
     )
 
 

@@ -12,7 +12,6 @@ from uuid import UUID
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy.exc import OperationalError
 
 from services.curator import api as curator_api
 from services.curator import monitor_api
@@ -21,25 +20,16 @@ from services.curator.review_api import create_review_router
 from services.curator.settings import CuratorSettings
 from services.deployer import api as deployer_api
 from services.evaluator import api as evaluator_api
-from services.gateway import api as gateway_api
-from services.gateway.rendering import render_errors_as_openai
-from services.ingest.adapters.lookup import KnownHashes
-from services.ingest.adapters.publisher import Publisher
-from services.ingest.api import Room
-from services.ingest.bodies import Bodies
-from services.ingest.bootstrap import create_http
-from services.ingest.callers import Callers
-from services.ingest.domain.assessment import TimeLimits
-from services.ingest.domain.recent import RecentEvents
-from services.ingest.handlers import Intake, Limits, Reader
-from services.ingest.rate_limits import RateLimits
+from services.gateway.api import routes as gateway_api
+from services.gateway.api.errors import render_errors_as_openai
 from services.trainer import api as trainer_api
 from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash
-from shared.bus.memory import MemoryBroker, MemoryProducer
+from shared.bus.memory import MemoryBroker
 from shared.feedback_tokens import FeedbackToken, FeedbackTokens
 from shared.http import create_app
 from shared.settings import Settings
 from shared.tables.access import ROLES
+from tests.unit.ingest.app import database_is_away, make_ingest_app
 
 SECRET = "a token secret of tests"
 ANSWER = UUID("0199c2f0-7a3e-7c54-9d7b-1f2e3a4b5c6d")
@@ -135,29 +125,6 @@ def make_token(secret: str = SECRET, answer: UUID = ANSWER, hours: float = 1, ke
     return FeedbackTokens(secret).sign(FeedbackToken((answer,), USER, key_id, expires_at))
 
 
-def database_is_away() -> Any:
-    raise OperationalError("SELECT", {}, ConnectionError("no server"))
-
-
-def make_ingest(ring: KeyRing) -> FastAPI:
-    publisher = Publisher(
-        MemoryProducer(MemoryBroker()), deadline_seconds=5, max_in_flight=100, max_in_flight_bytes=10**6
-    )
-    limits = TimeLimits(timedelta(seconds=60), None)
-    reader = Reader(Limits(limits, limits, 10_000), "a hash secret of tests", "", now)
-    known = KnownHashes(lambda key_id, event_ids: {}, deadline_seconds=1)
-    room = Room(
-        feedback=Intake("feedback", reader.read_feedback, publisher, known, RecentEvents(10)),
-        interactions=Intake("interaction", reader.read_interaction, publisher, known, RecentEvents(10)),
-        bodies=Bodies(max_bytes=10_000, max_arriving_bytes=10_000, deadline_seconds=5),
-        callers=Callers(ring, FeedbackTokens(SECRET), now),
-        rate_limits=RateLimits(None, lambda: 0.0),
-        sessions=database_is_away,
-        user_hash_secret="a hash secret of tests",
-    )
-    return create_http(room, ring)
-
-
 def make_apps(ring: KeyRing) -> dict[str, FastAPI]:
     missing: Any = None
     away: Any = database_is_away
@@ -174,7 +141,7 @@ def make_apps(ring: KeyRing) -> dict[str, FastAPI]:
         "evaluator": [evaluator_api.create_router(missing, away)],
         "deployer": [deployer_api.create_router(missing, away)],
     }
-    apps = {"ingest": make_ingest(ring)}
+    apps = {"ingest": make_ingest_app(ring, FeedbackTokens(SECRET), MemoryBroker())}
     for service, its_routers in routers.items():
         apps[service] = create_app(service, checks={})
         apps[service].state.keys = ring

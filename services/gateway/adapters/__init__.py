@@ -1,1 +1,1 @@
-"""Model servers, the spool, and where routing tables come from."""
+"""Clients of model servers, the spool and its relay, sources of routing tables."""

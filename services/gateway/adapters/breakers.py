@@ -11,7 +11,7 @@ from shared.events import Route
 
 
 class Breakers:
-    """Remembers how the routes in use fared."""
+    """Counts the failures of each route in use."""
 
     def __init__(
         self, *, max_failures: int, open_seconds: float, monotonic: Callable[[], float] = time.monotonic
@@ -20,7 +20,7 @@ class Breakers:
         self._open_seconds = open_seconds
         self._monotonic = monotonic
         self._breakers: dict[Route, Breaker] = {}
-        self._shown: set[str] = set()
+        self._reported: set[str] = set()
 
     def check(self, route: Route) -> None:
         """Raises: UpstreamFailed (`circuit_open`), when the route is to be left alone for now."""
@@ -41,6 +41,6 @@ class Breakers:
             breaker = self._breakers.setdefault(route, Breaker(self._max_failures, self._open_seconds))
             breaker.fail(self._monotonic())
             BREAKER_OPEN.labels(route.version).set(breaker.is_open)
-        elif self._breakers.pop(route, None) is not None or route.version not in self._shown:
+        elif self._breakers.pop(route, None) is not None or route.version not in self._reported:
             BREAKER_OPEN.labels(route.version).set(0)
-            self._shown.add(route.version)
+            self._reported.add(route.version)

@@ -1,4 +1,4 @@
-"""The routing table in force: heard on the bus, asked of the deployer, kept on disk."""
+"""The routing table in force: followed on the bus, polled from the deployer, kept on disk."""
 
 import os
 import threading
@@ -29,7 +29,7 @@ class RoutingStore:
         self.table: RoutingTable | None = None
 
     def load(self) -> None:
-        """Take up the table that an earlier process left, if it can be read."""
+        """Load the table that an earlier process saved, if it can be read."""
         try:
             table = msgspec.json.decode(self._path.read_bytes(), type=RoutingTable)
         except FileNotFoundError:
@@ -94,7 +94,7 @@ class RoutingFollower:
                 continue
             try:
                 while not stop.is_set():
-                    self.take(consumer, 0.5)
+                    self.poll(consumer, 0.5)
                     delay = 0.5
             except Exception as error:
                 logger.warning("routing_follower_failed", error=repr(error), retry_in_seconds=delay)
@@ -102,7 +102,7 @@ class RoutingFollower:
             finally:
                 consumer.close()
 
-    def take(self, consumer: Consumer, timeout_seconds: float) -> None:
+    def poll(self, consumer: Consumer, timeout_seconds: float) -> None:
         """Offer the tables of the next records; what cannot be read is another build's, and left out."""
         for record in consumer.poll(timeout_seconds):
             try:
@@ -115,7 +115,7 @@ class RoutingFollower:
 
 
 class RoutingPoll:
-    """Asks the deployer, for when the bus is away or has forgotten."""
+    """Asks the deployer, for when the bus is away or has dropped the table."""
 
     def __init__(self, store: RoutingStore, client: httpx.Client, url: str, load_key: Callable[[], str]) -> None:
         self._store = store
@@ -124,7 +124,7 @@ class RoutingPoll:
         self._load_key = load_key
 
     def poll(self) -> None:
-        """One question; no table yet, or no deployer, changes nothing."""
+        """Ask once; no table yet, or no deployer, changes nothing."""
         key = self._load_key()
         if not key:
             return

@@ -16,7 +16,7 @@ from shared.events import Route
 
 DONE = b"[DONE]"
 Chunks = AsyncGenerator[list[dict[str, Any]], None]
-"""What came together, together: one write to the client for one read from the model server."""
+"""Lists of chunks: those of one read from the model server, for one write to the client."""
 
 # Below the five seconds after which uvicorn, and so vLLM, hangs up: a request must not meet a closing connection.
 KEEPALIVE_SECONDS = 4.0
@@ -29,7 +29,7 @@ _decoder: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, 
 
 
 class Upstream:
-    """Asks model servers over one pool of connections. To be opened in the loop that uses it."""
+    """A client of model servers with a pool of connections; open it in the event loop that uses it."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Upstream:
         await self._fresh_session.close()
 
     async def complete(self, route: Route, request: dict[str, Any]) -> dict[str, Any]:
-        """The whole answer. Raises: UpstreamFailed."""
+        """Return the whole answer. Raises: UpstreamFailed."""
         self._breakers.check(route)
         try:
             response = await self._send(route, request, self._whole)
@@ -71,7 +71,7 @@ class Upstream:
         return body
 
     async def stream(self, route: Route, request: dict[str, Any]) -> Chunks:
-        """The chunks, the first of which have already come, so that whoever iterates may begin to answer.
+        """Return the chunks, once the first have come, so that the caller may begin to answer.
 
         Raises:
             UpstreamFailed: before the first chunk from here, after it from the iteration.
@@ -123,7 +123,7 @@ class Upstream:
         return await session.post(url, data=_encode(request), headers=HEADERS, timeout=timeout, allow_redirects=False)
 
     async def _iterate(self, response: aiohttp.ClientResponse, route: Route) -> Chunks:
-        """The chunks of a stream until `[DONE]` or its end."""
+        """Yield the chunks of a stream until `[DONE]` or its end."""
         ended = False
         try:
             async for events in _read_events(response):

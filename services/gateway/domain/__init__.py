@@ -1,1 +1,1 @@
-"""Values in, values out: who is served what, and what an answer says."""
+"""Rules over values: assignment, requests, answers, errors."""

@@ -1,4 +1,4 @@
-"""Who is served what."""
+"""Assign a user to a version."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Arm = Literal["champion", "canary", "holdback", "probe"]
 
 @dataclass(frozen=True)
 class Assignment:
-    """The version that the table means for a user, and how likely it was to be meant."""
+    """The version that the table assigns to a user, and the probability with which it does."""
 
     arm: Arm
     route: Route
@@ -24,13 +24,13 @@ class Assignment:
 
 
 def calculate_bucket(salt: str, subject: str) -> float:
-    """A number in [0, 100), uniform over subjects, fixed for one subject while the salt stands."""
+    """Return a number in [0, 100), uniform over subjects, fixed for one subject while the salt stands."""
     digest = hashlib.sha256(f"{salt}:{subject}".encode()).digest()
     return int.from_bytes(digest[:8]) / 2**64 * 100
 
 
 def assign(table: RoutingTable, subject: str) -> Assignment:
-    """The arm of a subject.
+    """Return the arm of a subject.
 
     - below the canary's share, which never reaches into the holdback's top slice: the canary;
     - in the top slice, once the holdback is served: the holdback;
@@ -49,7 +49,7 @@ def assign(table: RoutingTable, subject: str) -> Assignment:
 
 
 def compare(table: RoutingTable, subject: str, now: datetime) -> list[Assignment] | None:
-    """Champion and canary for two answers side by side, in an order that the subject's hash decides.
+    """Return champion and canary for two answers side by side, in an order that the subject's hash decides.
 
     None, and so the user's arm for both, without a collection request in force or without a canary.
     """
@@ -60,7 +60,7 @@ def compare(table: RoutingTable, subject: str, now: datetime) -> list[Assignment
 
 
 def list_routes(table: RoutingTable) -> list[Route]:
-    """Every version that is served now."""
+    """List every version that is served now."""
     return [route for route in (table.champion, table.canary, table.holdback) if route is not None]
 
 

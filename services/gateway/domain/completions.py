@@ -1,4 +1,4 @@
-"""What an answer says, gathered from a completion or from the chunks of a stream; and several made one reply."""
+"""Assemble an answer from a completion or from the chunks of a stream; merge several into one reply."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -41,31 +41,31 @@ class Answer:
 
 
 def may_be_last(chunk: dict[str, Any]) -> bool:
-    """Whether nothing but the end of the stream may follow: a choice ended here, or only usage is told."""
+    """Whether nothing but the end of the stream may follow: the chunk ends a choice, or holds only usage."""
     choices = _dicts(chunk.get("choices"))
     return not choices or any(choice.get("finish_reason") for choice in choices)
 
 
 def place_choice(body: dict[str, Any], index: int) -> dict[str, Any]:
-    """The body with its only choice under this index."""
+    """Return the body with its only choice under this index."""
     return body | {"choices": [choice | {"index": index} for choice in _dicts(body.get("choices"))[:1]]}
 
 
 def merge_completions(bodies: Sequence[dict[str, Any]], answers: Sequence[Answer]) -> dict[str, Any]:
-    """One reply with a choice of each body, in order; the rest is the first one's."""
+    """Return one reply with a choice of each body, in order; its other fields are the first one's."""
     choices = [choice for place, body in enumerate(bodies) for choice in place_choice(body, place)["choices"]]
     return bodies[0] | {"choices": choices, "usage": sum_usage(answers)}
 
 
 def sum_usage(answers: Sequence[Answer]) -> dict[str, Any]:
-    """As OpenAI counts several choices: the prompt once, the completions together."""
+    """Count as OpenAI counts several choices: the prompt once, the completions together."""
     prompt = max(answer.prompt_tokens or 0 for answer in answers)
     completion = sum(answer.completion_tokens or 0 for answer in answers)
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
 def _add_tool_call(calls: list[dict[str, Any]], part: dict[str, Any]) -> None:
-    """Arguments come in pieces that belong to the call with the same index."""
+    """Append a piece of a tool call to the call with the same index."""
     index = part.get("index", len(calls))
     call = next((known for known in calls if known.get("index") == index), None)
     function = part.get("function")

@@ -1,6 +1,8 @@
-"""Errors of the gateway; rendered in OpenAI's shape."""
+"""Errors of the gateway, and their bodies in OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import msgspec
 
 from shared.errors import HeliotropeError
 
@@ -56,3 +58,40 @@ class UpstreamFailed(GatewayError):
         self.upstream_status = upstream_status
         self.body = body
         self.retry_after = retry_after
+
+
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_CODES = {401: "invalid_api_key", 403: "role_not_allowed", 413: "request_too_large"}
+
+
+def make_error(status: int, message: str, *, code: str | None = None, param: str | None = None) -> dict[str, Any]:
+    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code or _CODES.get(status)}}
+
+
+def describe_error(error: HeliotropeError) -> dict[str, Any]:
+    """Return an error's body. A model server's own is kept when it has OpenAI's shape, else its message is."""
+    if isinstance(error, UpstreamFailed):
+        return _describe_upstream(error)
+    if isinstance(error, GatewayError):
+        return make_error(error.status, error.detail, code=error.code, param=error.param)
+    return make_error(error.status, error.detail)
+
+
+def find_status(error: HeliotropeError) -> int:
+    """Return a model server's own status; 504 when it was too slow, 502 when it was not there."""
+    if isinstance(error, UpstreamFailed):
+        return error.upstream_status or (504 if error.reason == "timeout" else 502)
+    return error.status
+
+
+def _describe_upstream(error: UpstreamFailed) -> dict[str, Any]:
+    try:
+        body = msgspec.json.decode(error.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        body = None
+    content = body if isinstance(body, dict) else {}
+    if isinstance(content.get("error"), dict):
+        return content
+    message = content.get("detail") or content.get("message") or content.get("error") or error.detail
+    return make_error(find_status(error), message if isinstance(message, str) else error.detail, code=error.reason)

@@ -1,4 +1,4 @@
-"""What the gateway must know of a chat request; everything else passes through untouched."""
+"""Read the fields of a chat request that the gateway acts on; all others pass through untouched."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class ChatRequest:
     conversation_id: str | None
 
     def body_for(self, model: str, choice: int = 0) -> dict[str, Any]:
-        """The request as it goes to a model server: as it came, under the name that the server knows.
+        """Return the request for a model server: as it came, under the name that the server knows.
 
         Of several choices each is a request of its own, since not every server knows `n`; with a `seed`, choice i has
         seed + i, or all would be the same.

@@ -1,8 +1,8 @@
-"""Server-sent events (WHATWG HTML, section 9.2): bytes in, the data of whole events out."""
+"""Parse server-sent events (WHATWG HTML, section 9.2): bytes in, the data of whole events out."""
 
 
 class EventParser:
-    """Feed it bytes as they come. Comments and fields other than `data` are left out."""
+    """An incremental parser. Comments and fields other than `data` are left out."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -21,5 +21,5 @@ class EventParser:
         return events
 
     def finish(self) -> list[bytes]:
-        """What a stream left unfinished that ended without its last empty line."""
+        """Return the event of a stream that ended without its last empty line."""
         return self.feed(b"\n\n")

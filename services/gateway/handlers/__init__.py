@@ -1,1 +1,1 @@
-"""What the gateway does with a chat request."""
+"""Handle a chat request: assign, ask, fall back, record, reply."""

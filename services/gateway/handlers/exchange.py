@@ -1,4 +1,4 @@
-"""One chat request on its way: who asked, what was meant, what was served."""
+"""One chat request and its replies: who asked, which version was assigned, what was served."""
 
 import time
 from dataclasses import dataclass, field
@@ -59,19 +59,19 @@ class Exchange:
         return [choice for choice in self.choices if choice.first_byte_seconds is not None]
 
     @property
-    def tells_usage_last(self) -> bool:
-        """Whether the client asked for a chunk of usage at the end of a stream whose choices come from several."""
+    def wants_summed_usage(self) -> bool:
+        """Whether the client asked for usage at the end of a stream of several choices."""
         options = self.request.body.get("stream_options")
         return len(self.choices) > 1 and isinstance(options, dict) and options.get("include_usage") is True
 
     def describe(self) -> dict[str, object]:
-        """What a reply tells about itself under `heliotrope`."""
+        """Return the reply's `heliotrope` object."""
         answered = self.answered or self.choices[:1]
-        told: dict[str, object] = {
+        described: dict[str, object] = {
             "interaction_ids": [] if self.is_probe else [str(choice.interaction_id) for choice in answered],
             "feedback_token": self.feedback_token,
             "model_version": answered[0].served.version,
         }
         if self.table.collection is not None and self.table.collection.until > self.served_at and not self.is_probe:
-            told["side_by_side_wanted"] = True
-        return told
+            described["side_by_side_wanted"] = True
+        return described

@@ -1,4 +1,4 @@
-"""Every interaction goes to the spool before the last byte of its answer."""
+"""Record every interaction in the spool before the last byte of its answer."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Recorder:
-    """Never in the way of an answer: what cannot be recorded is counted, and the answer goes out."""
+    """Writes interactions to the spool. What cannot be recorded is counted, and the answer goes out."""
 
     def __init__(self, spool: Spool, *, topic_prefix: str, max_event_bytes: int, deadline_seconds: float) -> None:
         self._spool = spool
@@ -27,7 +27,7 @@ class Recorder:
         self._deadline_seconds = deadline_seconds
 
     async def record_and_wait(self, exchange: Exchange) -> None:
-        """Returns when the exchange is on disk, or cannot be recorded, or the deadline has passed."""
+        """Return when the exchange is on disk, or cannot be recorded, or the deadline has passed."""
         kept = self.record(exchange)
         if kept is None:
             return
@@ -78,7 +78,7 @@ def _count_failure(kept: "Future[None]", count: int) -> None:
 
 
 def derive_interaction(exchange: Exchange, choice: Choice, error: str | None) -> InteractionRecorded:
-    """What is known of one choice. Evidence about a rollout is what the users' assignment brought about only."""
+    """Return the event of one choice. An answer of a collection request is no evidence about the rollout."""
     request, answer = exchange.request, choice.answer
     return InteractionRecorded(
         interaction_id=choice.interaction_id,
@@ -103,7 +103,7 @@ def derive_interaction(exchange: Exchange, choice: Choice, error: str | None) ->
 
 
 def _describe(exchange: Exchange, choice: Choice) -> dict[str, Any]:
-    """The client's metadata, and what else bears on the answer's worth as evidence."""
+    """Return the client's metadata, and what else bears on the answer's worth as evidence."""
     metadata: dict[str, Any] = dict(exchange.request.body.get("metadata") or {})
     if choice.answer.finish_reason:
         metadata["finish_reason"] = choice.answer.finish_reason
@@ -120,7 +120,7 @@ def _describe(exchange: Exchange, choice: Choice) -> dict[str, Any]:
 
 
 def _without_zeros(event: InteractionRecorded) -> InteractionRecorded:
-    """Postgres can store U+0000 in neither text nor JSON: the replacement character stands in."""
+    """Replace U+0000, which Postgres can store in neither text nor JSON, by the replacement character."""
     return msgspec.convert(_replace_zeros(msgspec.to_builtins(event)), InteractionRecorded)
 
 

@@ -1,1 +1,1 @@
-"""The bus, as an event loop may use it."""
+"""Who calls, the bus for an event loop, what the curator knows, and rate limits over several processes."""

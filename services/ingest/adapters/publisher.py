@@ -1,4 +1,4 @@
-"""The bus for an event loop: bounded, with a deadline, and never blocking it."""
+"""Publishes to the bus from an event loop: bounded, with a deadline, and without blocking it."""
 
 import asyncio
 from collections import deque
@@ -14,7 +14,7 @@ _SILENCE = TimeoutError("the broker did not answer in time")
 
 
 class Delivery:
-    """Records that one caller waits for; complete when each is settled."""
+    """The records that one caller waits for; complete when the outcome of each is known."""
 
     __slots__ = ("failures", "records", "settled", "waiting")
 
@@ -55,11 +55,11 @@ class Publisher:
         self._waking = False
         # in the order of their deadlines; one timer for all of them costs less than one for each
         self._deadlines: deque[tuple[float, asyncio.Future[None]]] = deque()
-        self._looking = False
+        self._expiring = False
         IN_FLIGHT.set_function(lambda: max_in_flight - self._records_free)
 
     async def publish(self, records: Sequence[Record]) -> list[HeliotropeError | None]:
-        """For each record None, when the broker has stored it, or TooManyRequests, or Unavailable."""
+        """Return for each record None, when the broker has stored it, or TooManyRequests, or Unavailable."""
         sending = self._admit(records)
         failures = await self._send(sending) if sending else []
         if len(sending) == len(records):
@@ -68,7 +68,7 @@ class Publisher:
         return [*map(_describe, failures), *refused]
 
     def _admit(self, records: Sequence[Record]) -> list[Record]:
-        """As many from the front as there is room for."""
+        """Return as many records from the front as the bounds allow."""
         admitted: list[Record] = []
         for record in records:
             if self._records_free < 1 or self._bytes_free < len(record.value):
@@ -79,28 +79,28 @@ class Publisher:
         return admitted
 
     async def _send(self, records: list[Record]) -> list[BaseException | None]:
-        """Waits without cancelling: a record whose deadline passed may still be stored."""
+        """Wait without cancelling: a record whose deadline passed may still be stored."""
         loop = asyncio.get_running_loop()
         delivery = Delivery(records, loop.create_future())
         self._producer.deliver(records, partial(self._settle, loop, delivery))
         if not delivery.waiting.done():
             self._deadlines.append((loop.time() + self._deadline_seconds, delivery.waiting))
-            if not self._looking:
-                self._looking = True
-                loop.call_later(self._deadline_seconds, self._look, loop)
+            if not self._expiring:
+                self._expiring = True
+                loop.call_later(self._deadline_seconds, self._expire, loop)
             await delivery.waiting
         return delivery.failures.copy()
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Those whose deadline has passed wait no longer; the next one's is looked at when it passes."""
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Stop waiting for those whose deadline has passed; come back at the next deadline."""
         now = loop.time()
         while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][1].done()):
             _, waiting = self._deadlines.popleft()
             if not waiting.done():
                 waiting.set_result(None)
-        self._looking = bool(self._deadlines)
+        self._expiring = bool(self._deadlines)
         if self._deadlines:
-            loop.call_at(self._deadlines[0][0], self._look, loop)
+            loop.call_at(self._deadlines[0][0], self._expire, loop)
 
     def _settle(
         self, loop: asyncio.AbstractEventLoop, delivery: Delivery, index: int, failure: BaseException | None

@@ -1,1 +1,1 @@
-"""Rules over values: what is wrong with a submission."""
+"""Rules over values: what is wrong with a submitted event."""

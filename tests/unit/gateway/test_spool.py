@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway.adapters.relay import SpoolRelay
 from services.gateway.adapters.spool import Spool, SpoolFull
+from services.gateway.adapters.spool_relay import SpoolRelay
 from shared.bus import Record
 from shared.bus.memory import MemoryBroker, MemoryProducer
 from shared.errors import Unavailable

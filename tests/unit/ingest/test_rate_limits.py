@@ -6,10 +6,9 @@ import pytest
 from redis import ConnectionError as RedisAway
 from structlog.testing import capture_logs
 
-from services.ingest.adapters.shared_rates import SharedRates
-from services.ingest.domain.rate_limit import RateLimit, TokenBucket
+from services.ingest.adapters.rate_limit_sync import RateLimitSync
 from services.ingest.metrics import RATE_SYNCS_FAILED
-from services.ingest.rate_limits import RateLimited, RateLimits
+from shared.rate_limits import RateLimit, RateLimited, RateLimiter, TokenBucket
 
 LIMIT = RateLimit(events_per_second=10, burst=100)
 
@@ -23,7 +22,7 @@ class Clock:
 
 
 class Counters:
-    """What SharedRates asks of Redis: INCRBY and EXPIRE in a pipeline, in memory."""
+    """What RateLimitSync asks of Redis: INCRBY and EXPIRE in a pipeline, in memory."""
 
     def __init__(self) -> None:
         self.totals: dict[str, int] = {}
@@ -53,11 +52,11 @@ class Counters:
         return self._answers
 
 
-def share(counters: Counters, limits: RateLimits, turn_seconds: float = 1.0) -> SharedRates:
-    return SharedRates(counters, "", limits.collect_taken, limits.charge, turn_seconds=turn_seconds)  # type: ignore[arg-type]
+def share(counters: Counters, limits: RateLimiter, interval_seconds: float = 1.0) -> RateLimitSync:
+    return RateLimitSync(counters, "", limits, interval_seconds=interval_seconds)  # type: ignore[arg-type]
 
 
-def take_as_many_as_allowed(limits: RateLimits, key_id: str = "k") -> int:
+def take_as_many_as_allowed(limits: RateLimiter, key_id: str = "k") -> int:
     taken = 0
     while True:
         try:
@@ -83,7 +82,7 @@ def test_what_was_refused_is_not_taken():
 
 def test_keys_have_buckets_of_their_own_and_the_error_says_when_to_come_back():
     clock = Clock()
-    limits = RateLimits(LIMIT, clock)
+    limits = RateLimiter(LIMIT, clock)
     assert take_as_many_as_allowed(limits, "a") == 100
     limits.take("b", 100)
     with pytest.raises(RateLimited) as refused:
@@ -95,7 +94,7 @@ def test_keys_have_buckets_of_their_own_and_the_error_says_when_to_come_back():
 
 def test_the_log_names_a_key_that_sends_too_much_now_and_then():
     clock = Clock()
-    limits = RateLimits(LIMIT, clock)
+    limits = RateLimiter(LIMIT, clock)
     with capture_logs() as logged:
         for _ in range(50):
             take_as_many_as_allowed(limits, "a")
@@ -106,7 +105,7 @@ def test_the_log_names_a_key_that_sends_too_much_now_and_then():
 
 def test_processes_together_keep_one_rate_once_they_have_told_each_other():
     clock, counters = Clock(), Counters()
-    limits = [RateLimits(LIMIT, clock) for _ in range(4)]
+    limits = [RateLimiter(LIMIT, clock) for _ in range(4)]
     rates = [share(counters, one) for one in limits]
     for one in limits:
         take_as_many_as_allowed(one)
@@ -125,10 +124,10 @@ def test_processes_together_keep_one_rate_once_they_have_told_each_other():
 def test_without_redis_each_process_goes_on_by_itself_and_a_metric_tells():
     clock, counters = Clock(), Counters()
     counters.away = True
-    limits = RateLimits(LIMIT, clock)
+    limits = RateLimiter(LIMIT, clock)
     failed = RATE_SYNCS_FAILED._value.get()
     stop = threading.Event()
-    running = threading.Thread(target=share(counters, limits, turn_seconds=0.01).run, args=(stop,))
+    running = threading.Thread(target=share(counters, limits, interval_seconds=0.01).run, args=(stop,))
     running.start()
     assert take_as_many_as_allowed(limits) == 100
     clock.now += 1
@@ -140,4 +139,4 @@ def test_without_redis_each_process_goes_on_by_itself_and_a_metric_tells():
 
 
 def test_no_limit_lets_everything_pass():
-    RateLimits(None, Clock()).take("k", 10**9)
+    RateLimiter(None, Clock()).take("k", 10**9)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,40 +9,25 @@ from uuid import UUID
 import httpx
 import jsonschema
 import pytest
-from sqlalchemy.exc import OperationalError
 
-from services.ingest.adapters.lookup import KnownHashes
-from services.ingest.adapters.publisher import Publisher
-from services.ingest.api import Room
-from services.ingest.bodies import Bodies
-from services.ingest.bootstrap import create_http
-from services.ingest.callers import Callers
-from services.ingest.domain.assessment import TimeLimits
-from services.ingest.domain.rate_limit import RateLimit
-from services.ingest.domain.recent import RecentEvents
-from services.ingest.handlers import Intake, Limits, Reader
-from services.ingest.hot_path import HotPath
-from services.ingest.openapi import FEEDBACK_EXAMPLES, INTERACTION_EXAMPLE
-from services.ingest.rate_limits import RateLimits
+from services.ingest.api.endpoints import HotPath
+from services.ingest.api.openapi import FEEDBACK_EXAMPLES, INTERACTION_EXAMPLE
 from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash
 from shared.bus import decode
-from shared.bus.memory import MemoryBroker, MemoryProducer
+from shared.bus.memory import MemoryBroker
 from shared.events import FeedbackReceived, InteractionRecorded
 from shared.feedback_tokens import FeedbackToken, FeedbackTokens
 from shared.ids import calculate_user_hash, new_id
+from shared.rate_limits import RateLimit
+from tests.unit.ingest.app import HASH_SECRET, make_ingest_app
 
 ANSWER = UUID("0199c2f0-7a3e-7c54-9d7b-1f2e3a4b5c6d")
 OTHER = UUID("0199c2f0-8b4f-7d65-8e8c-2a3b4c5d6e7f")
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ORIGIN = "https://shop.example"
-SECRET = "a hash secret of tests"
 TOKENS = FeedbackTokens("a token secret of tests")
 THUMB = {"type": "thumb", "interaction_id": str(ANSWER), "value": "up"}
 KEYS = {role: f"hk_{index:012x}_{role[0] * 43}" for index, role in enumerate(("frontend", "rater", "ops", "admin"))}
-
-
-def database_is_away() -> Any:
-    raise OperationalError("SELECT", {}, ConnectionError("no server"))
 
 
 class Edge:
@@ -56,33 +40,22 @@ class Edge:
         rate_limit: RateLimit | None = None,
     ) -> None:
         self.broker = MemoryBroker()
-        publisher = Publisher(
-            MemoryProducer(self.broker), deadline_seconds=5, max_in_flight=2_000, max_in_flight_bytes=10**7
-        )
-        limits = Limits(
-            TimeLimits(timedelta(seconds=60), None), TimeLimits(timedelta(seconds=60), timedelta(days=30)), 50_000
-        )
-        reader = Reader(limits, SECRET, "", lambda: NOW)
-        self.known = known or {}
         self.clock = 1_000.0
         callers = {role: Caller(f"{index:012x}", role, role) for index, role in enumerate(KEYS)}
         stored = {c.key_id: StoredKey(c, calculate_secret_hash(KEYS[role][16:])) for role, c in callers.items()}
         keys = KeyRing(lambda: stored)
         keys.refresh()
-        lookup = KnownHashes(self._find, deadline_seconds=1)
-        room = Room(
-            feedback=Intake("feedback", reader.read_feedback, publisher, lookup, RecentEvents(100)),
-            interactions=Intake("interaction", reader.read_interaction, publisher, lookup, RecentEvents(100)),
-            bodies=Bodies(max_bytes=max_body_bytes, max_arriving_bytes=10**6, deadline_seconds=5),
-            callers=Callers(keys, TOKENS, lambda: NOW),
-            rate_limits=RateLimits(rate_limit, lambda: self.clock),
-            sessions=database_is_away,
-            user_hash_secret=SECRET,
+        self.app = make_ingest_app(
+            keys,
+            TOKENS,
+            self.broker,
+            known_hashes=known,
+            rate_limit=rate_limit,
+            max_body_bytes=max_body_bytes,
+            cors_origins=[ORIGIN],
+            now=lambda: NOW,
+            clock=lambda: self.clock,
         )
-        self.app = create_http(room, keys, [ORIGIN])
-
-    def _find(self, key_id: str, event_ids: Sequence[UUID]) -> dict[UUID, str]:
-        return {event_id: self.known[event_id] for event_id in event_ids if event_id in self.known}
 
     def call(self, method: str, path: str, *, role: str | None = "frontend", **options: Any) -> httpx.Response:
         headers = options.pop("headers", {})
@@ -135,7 +108,7 @@ def test_the_user_leaves_the_process_as_a_keyed_hash_only(edge: Edge):
     edge.post("/v1/feedback", THUMB | {"user_id": "ada@example.org"})
     [record] = edge.broker.records("feedback.received")
     assert b"ada" not in record.value
-    assert edge.feedback()[0].user == calculate_user_hash("ada@example.org", None, SECRET)
+    assert edge.feedback()[0].user == calculate_user_hash("ada@example.org", None, HASH_SECRET)
 
 
 @pytest.mark.parametrize(
@@ -234,8 +207,8 @@ def test_an_interaction_is_recorded_with_its_user_or_else_its_conversation_hashe
     response = edge.post("/v1/interactions", anonymous | {"interaction_id": str(ANSWER)})
     assert response.json() == {"event_id": str(ANSWER), "interaction_id": str(ANSWER), "status": "accepted"}
     assert {event.user for event in edge.interactions()} == {
-        calculate_user_hash("ada", None, SECRET),
-        calculate_user_hash(None, "c-1042", SECRET),
+        calculate_user_hash("ada", None, HASH_SECRET),
+        calculate_user_hash(None, "c-1042", HASH_SECRET),
     }
 
 

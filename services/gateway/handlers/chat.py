@@ -16,7 +16,7 @@ from services.gateway.domain.errors import ModelNotFound, NothingServed, Upstrea
 from services.gateway.domain.requests import ChatRequest
 from services.gateway.handlers.exchange import Choice, Exchange
 from services.gateway.handlers.recording import Recorder
-from services.gateway.handlers.relaying import brand, relay
+from services.gateway.handlers.streaming import relay, rename
 from services.gateway.metrics import FIRST_BYTE_SECONDS
 from shared.auth import Caller
 from shared.errors import Forbidden
@@ -30,8 +30,8 @@ OPERATORS = ("ops", "admin")
 
 
 @dataclass(frozen=True)
-class Chatting:
-    """What it takes to answer."""
+class ChatHandler:
+    """Answers chat requests."""
 
     routing: RoutingStore
     upstream: Upstream
@@ -43,7 +43,7 @@ class Chatting:
     now: Callable[[], datetime]
 
     def begin(self, request: ChatRequest, caller: Caller) -> Exchange:
-        """Choose what is meant for the user.
+        """Assign the request to a version, or with `n` to several.
 
         Raises: NothingServed, ModelNotFound, Forbidden.
         """
@@ -82,7 +82,7 @@ class Chatting:
         return Assignment("probe", route, 1.0)
 
     async def complete(self, exchange: Exchange) -> dict[str, Any]:
-        """The whole reply, once the exchange is recorded. Raises: UpstreamFailed, when no choice was answered."""
+        """Return the whole reply, once the exchange is recorded. Raises: UpstreamFailed, if no choice was answered."""
         bodies = await self._ask_all(exchange, self.upstream.complete)
         for choice, body in bodies:
             choice.answer.add_completion(body)
@@ -93,10 +93,13 @@ class Chatting:
         body = bodies[0][1]
         if len(exchange.choices) > 1:
             body = merge_completions([body for _, body in bodies], [choice.answer for choice, _ in bodies])
-        return brand(exchange, self.family, body) | {"heliotrope": exchange.describe()}
+        return rename(exchange, self.family, body) | {"heliotrope": exchange.describe()}
 
     async def open_stream(self, exchange: Exchange) -> AsyncGenerator[bytes, None]:
-        """Server-sent events of the reply; the model servers have begun to answer. Raises: UpstreamFailed."""
+        """Return the server-sent events of the reply, once the model servers have begun to answer.
+
+        Raises: UpstreamFailed.
+        """
         streams = await self._ask_all(exchange, self.upstream.stream)
         if not streams:
             await self.recorder.record_and_wait(exchange)
@@ -106,7 +109,7 @@ class Chatting:
     async def _ask_all(
         self, exchange: Exchange, ask: Callable[[Route, dict[str, Any]], Awaitable[T]]
     ) -> list[tuple[Choice, T]]:
-        """What each choice was answered with; one that failed before its first byte is left out, and says why."""
+        """Return each choice with its answer, without those that failed before the first byte: they say why."""
         if len(exchange.choices) == 1:
             answers = [await self._ask(exchange, exchange.choices[0], ask)]
         else:
@@ -118,7 +121,7 @@ class Chatting:
     async def _ask(
         self, exchange: Exchange, choice: Choice, ask: Callable[[Route, dict[str, Any]], Awaitable[T]]
     ) -> T | None:
-        """Ask the version that is meant; the champion, when that one fails before its first byte."""
+        """Ask the assigned version; the champion, when that one fails before its first byte."""
         request, champion = exchange.request, exchange.table.champion
         try:
             try:

@@ -1,4 +1,4 @@
-"""The OpenAPI document's bodies, from the same msgspec types that decode them."""
+"""The OpenAPI document: bodies from the msgspec types that decode them, responses, examples."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -101,12 +101,12 @@ def _respond(
     problems: Mapping[int, str], *successes: tuple[int, str, dict[str, Any]]
 ) -> dict[int | str, dict[str, Any]]:
     described: dict[int | str, dict[str, Any]] = {
-        status: {"description": words, "content": {"application/json": {"schema": schema}}}
-        for status, words, schema in successes
+        status: {"description": text, "content": {"application/json": {"schema": schema}}}
+        for status, text, schema in successes
     }
-    for status, words in problems.items():
+    for status, text in problems.items():
         content = {"schema": _problem, "example": _make_example(status)}
-        described[status] = {"description": words, "content": {"application/problem+json": content}}
+        described[status] = {"description": text, "content": {"application/problem+json": content}}
     return described
 
 
@@ -130,7 +130,7 @@ READ_RESPONSES: dict[str, Any] = {
 
 
 def describe_body(name: str, responses: dict[int | str, dict[str, Any]]) -> dict[str, Any]:
-    """What a route decorator takes to document a body that the route decodes itself."""
+    """Return the arguments of a route decorator that document a body which the route decodes itself."""
     schema, examples = _BODIES[name]
     content = {"schema": schema, "examples": {label: {"value": value} for label, value in examples.items()}}
     security = _FEEDBACK_SECURITY if name.startswith("feedback") else _SECURITY

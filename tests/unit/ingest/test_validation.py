@@ -1,11 +1,11 @@
-"""What is wrong with a submission that is well-formed."""
+"""What is wrong with a well-formed event."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
-from services.ingest.domain.assessment import (
+from services.ingest.domain.validation import (
     TimeLimits,
     assess_characters,
     assess_feedback,

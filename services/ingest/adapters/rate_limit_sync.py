@@ -1,40 +1,31 @@
-"""Tells other processes, through Redis, what each key sent here, and hears what it sent there."""
+"""Rate limits over several processes: each tells the others, through Redis, what each key has sent to it."""
 
 import threading
-from collections.abc import Callable, Mapping
 
 import structlog
 from redis import Redis, RedisError
 
 from services.ingest.metrics import RATE_SYNCS_FAILED
+from shared.rate_limits import RateLimiter
 
 logger = structlog.get_logger(__name__)
 
 FORGET_AFTER_SECONDS = 120
 
 
-class SharedRates:
-    """Off the hot path, once a turn. Without Redis each process keeps the limit by itself, and a metric tells."""
+class RateLimitSync:
+    """Runs off the hot path. Without Redis each process keeps the limit by itself, and a metric tells."""
 
-    def __init__(
-        self,
-        redis: Redis,
-        prefix: str,
-        collect_taken: Callable[[], Mapping[str, int]],
-        charge: Callable[[str, int], None],
-        *,
-        turn_seconds: float,
-    ) -> None:
+    def __init__(self, redis: Redis, prefix: str, limiter: RateLimiter, *, interval_seconds: float) -> None:
         self._redis = redis
         self._prefix = prefix
-        self._collect_taken = collect_taken
-        self._charge = charge
-        self._turn_seconds = turn_seconds
+        self._limiter = limiter
+        self._interval_seconds = interval_seconds
         self._totals: dict[str, int] = {}
         self._away = False
 
     def run(self, stop: threading.Event) -> None:
-        while not stop.wait(self._turn_seconds):
+        while not stop.wait(self._interval_seconds):
             try:
                 self.synchronise()
             except RedisError as error:
@@ -47,8 +38,11 @@ class SharedRates:
                 self._away = False
 
     def synchronise(self) -> None:
-        """Raises: RedisError."""
-        taken = self._collect_taken()
+        """Add what each key sent here to its counter, and charge what the counter says it sent elsewhere.
+
+        Raises: RedisError.
+        """
+        taken = self._limiter.collect_taken()
         if not taken:
             return
         with self._redis.pipeline(transaction=False) as pipeline:
@@ -60,5 +54,5 @@ class SharedRates:
         for (key_id, count), total in zip(taken.items(), totals, strict=True):
             before = self._totals.get(key_id)
             if before is not None:
-                self._charge(key_id, total - before - count)
+                self._limiter.charge(key_id, total - before - count)
             self._totals[key_id] = total

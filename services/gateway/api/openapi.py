@@ -85,9 +85,11 @@ _SECURITY: dict[str, Any] = {"security": [{"key": []}]}
 SECURITY_SCHEMES = {"key": {"type": "http", "scheme": "bearer", "description": "an API key"}}
 
 
-def _fail(words: str, kind: str, message: str, *, code: str | None = None, param: str | None = None) -> dict[str, Any]:
+def _fail(
+    description: str, kind: str, message: str, *, code: str | None = None, param: str | None = None
+) -> dict[str, Any]:
     example = {"error": {"message": message, "type": kind, "param": param, "code": code}}
-    return {"description": words, "content": {"application/json": {"schema": _ERROR, "example": example}}}
+    return {"description": description, "content": {"application/json": {"schema": _ERROR, "example": example}}}
 
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {

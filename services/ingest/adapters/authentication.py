@@ -1,4 +1,4 @@
-"""Who sends feedback: a front end with its key, or a browser with the token of the answer it was served."""
+"""Who submits an event: a front end with its key, or a browser with the token of the answer it was served."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,57 +16,57 @@ ROLES = ("frontend",)
 
 
 @dataclass(frozen=True)
-class Sender:
-    """Events count under `key_id`; with a token also only its user, and only its interactions."""
+class Principal:
+    """The authenticated caller. Its events count under `key_id`; a token restricts it to its user and answers."""
 
     key_id: str
     token: FeedbackToken | None = None
 
-    def user(self, user_id: str | None, conversation_id: str | None, secret: str) -> str | None:
-        """The keyed hash that stands for the user; a token's user cannot be another."""
+    def resolve_user(self, user_id: str | None, conversation_id: str | None, secret: str) -> str | None:
+        """Return the keyed hash that stands for the user; a token's user cannot be another."""
         if self.token is not None:
             return self.token.user
         return calculate_user_hash(user_id, conversation_id, secret)
 
-    def check_may_speak_of(self, *interaction_ids: UUID) -> None:
-        """Raises: Forbidden."""
+    def check_interactions(self, *interaction_ids: UUID) -> None:
+        """Check that a token was given for these answers. Raises: Forbidden."""
         if self.token is not None and not set(interaction_ids) <= set(self.token.interaction_ids):
             raise Forbidden("this feedback token was given for another answer")
 
-    def check_may_say(self, feedback: AnyFeedback, interaction_id: UUID) -> None:
-        """A choice speaks of both its answers. Raises: Forbidden."""
+    def check_feedback(self, feedback: AnyFeedback, interaction_id: UUID) -> None:
+        """Check that a token was given for each answer that the feedback names. Raises: Forbidden."""
         both = (feedback.other_interaction_id,) if isinstance(feedback, Choice) else ()
-        self.check_may_speak_of(interaction_id, *both)
+        self.check_interactions(interaction_id, *both)
 
 
-class Callers:
-    """Knows senders by their headers, whose names are in lower case."""
+class Authenticator:
+    """Finds the principal behind a request's headers, whose names are in lower case."""
 
     def __init__(self, keys: KeyRing, tokens: FeedbackTokens, now: Callable[[], datetime]) -> None:
         self._keys = keys
         self._tokens = tokens
         self._now = now
 
-    def identify(self, headers: Mapping[str, str]) -> Sender:
-        """The sender behind the token header, else behind `Authorization`, which may carry a key or a token.
+    def authenticate(self, headers: Mapping[str, str]) -> Principal:
+        """Return the caller behind the token header, else behind `Authorization`, which may carry a key or a token.
 
         Raises: Unauthenticated, Forbidden.
         """
         if text := _find_token(headers):
             token = self._tokens.open(text, self._now())
-            return Sender(token.key_id, token)
-        return self.identify_frontend(headers)
+            return Principal(token.key_id, token)
+        return self.authenticate_key(headers)
 
-    def identify_frontend(self, headers: Mapping[str, str]) -> Sender:
-        """Raises: Unauthenticated, Forbidden."""
-        return Sender(self._keys.authorize(headers.get("authorization"), ROLES).key_id)
+    def authenticate_key(self, headers: Mapping[str, str]) -> Principal:
+        """Return the front end behind `Authorization`. Raises: Unauthenticated, Forbidden."""
+        return Principal(self._keys.authorize(headers.get("authorization"), ROLES).key_id)
 
 
 def _find_token(headers: Mapping[str, str]) -> str | None:
     if text := headers.get(TOKEN_HEADER):
         return text.strip()
     authorization = headers.get("authorization", "")
-    if "." not in authorization:  # of keys none has one, of tokens each
+    if "." not in authorization:  # no key has one, every token does
         return None
     scheme, _, text = authorization.partition(" ")
     text = text.strip()

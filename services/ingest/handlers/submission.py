@@ -1,4 +1,4 @@
-"""Intake: read what came, decide whether it is in order, have the bus store it, say so."""
+"""Submit events: decode and validate each, publish it to the bus, say what became of it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,18 @@ from uuid import UUID
 
 import msgspec
 
-from services.ingest.adapters.lookup import KnownHashes
+from services.ingest.adapters.authentication import Principal
+from services.ingest.adapters.content_hashes import RecentContentHashes, StoredContentHashes
 from services.ingest.adapters.publisher import Publisher
-from services.ingest.callers import Sender
-from services.ingest.decoding import decode_feedback, decode_interaction, make_invalid
-from services.ingest.domain.assessment import TimeLimits, assess_feedback, assess_messages, assess_time
-from services.ingest.domain.recent import RecentEvents
+from services.ingest.domain.validation import (
+    TimeLimits,
+    assess_feedback,
+    assess_messages,
+    assess_time,
+    decode_feedback,
+    decode_interaction,
+    make_invalid,
+)
 from services.ingest.metrics import EVENTS
 from shared.bus import Record, encode
 from shared.errors import Conflict, HeliotropeError, TooManyRequests, Unavailable
@@ -34,7 +40,7 @@ class IdTaken(Conflict):
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """One event in order, ready for the bus. `content_hash` is known when the client chose the id."""
+    """One valid event, encoded for the bus. `content_hash` is known when the client chose the id."""
 
     event_id: UUID
     key_id: str
@@ -58,45 +64,45 @@ _TAGS: dict[type, str] = {kind: str(kind.__struct_config__.tag) for kind in get_
 
 
 class Intake:
-    """The two kinds of events differ in how they are read and where their ids are looked up, in nothing else."""
+    """Submits one kind of event: feedback, or interactions. `read` turns the bytes of one event into a submission."""
 
     def __init__(
         self,
         kind: str,
-        read: Callable[[Raw, Sender], Submission],
+        read: Callable[[Raw, Principal], Submission],
         publisher: Publisher,
-        known: KnownHashes,
-        recent: RecentEvents,
+        stored: StoredContentHashes,
+        recent: RecentContentHashes,
     ) -> None:
         self.kind = kind
         self._read = read
         self._publisher = publisher
-        self._known = known
+        self._stored = stored
         self._recent = recent
 
-    async def take(self, raw: bytes, sender: Sender) -> Submission:
-        """Returns once the broker has stored the event.
+    async def submit(self, raw: bytes, principal: Principal) -> Submission:
+        """Return once the broker has stored the event.
 
         Raises:
-            HeliotropeError: as `take_all` returns it; with the event's id, where there is one.
+            HeliotropeError: as `submit_all` returns it; with the event's id, where there is one.
         """
-        result = self._try_read(raw, sender)
+        result = self._try_read(raw, principal)
         if not isinstance(result, Submission):
             self._count("unknown", result)
             raise result
-        [error] = await self._store([result])
+        [error] = await self._publish([result])
         self._count(result.type, error)
         if error is not None:
             raise error
         return result
 
-    async def take_all(
-        self, raws: Sequence[Raw], sender: Sender
+    async def submit_all(
+        self, raws: Sequence[Raw], principal: Principal
     ) -> list[tuple[Submission | None, HeliotropeError | None]]:
-        """For each event what was read of it, and the error if it was not stored; in order, each for itself."""
-        results: list[Result] = [self._try_read(raw, sender) for raw in raws]
+        """Return for each event, in order, its submission and the error if it was not stored."""
+        results: list[Result] = [self._try_read(raw, principal) for raw in raws]
         submissions = [result for result in results if isinstance(result, Submission)]
-        errors = iter(await self._store(submissions))
+        errors = iter(await self._publish(submissions))
         outcomes: list[tuple[Submission | None, HeliotropeError | None]] = []
         for result in results:
             if isinstance(result, Submission):
@@ -111,13 +117,13 @@ class Intake:
     def _count(self, kind: str, error: HeliotropeError | None) -> None:
         _count_events(self.kind, kind, describe_outcome(error)).inc()
 
-    def _try_read(self, raw: Raw, sender: Sender) -> Result:
+    def _try_read(self, raw: Raw, principal: Principal) -> Result:
         try:
-            return self._read(raw, sender)
+            return self._read(raw, principal)
         except HeliotropeError as error:
             return error
 
-    async def _store(self, submissions: list[Submission]) -> list[HeliotropeError | None]:
+    async def _publish(self, submissions: list[Submission]) -> list[HeliotropeError | None]:
         if not any(submission.content_hash for submission in submissions):
             records = [submission.record for submission in submissions]
             return self._mark(submissions, await self._publisher.publish(records))
@@ -130,7 +136,7 @@ class Intake:
     def _mark(
         self, submissions: list[Submission], errors: list[HeliotropeError | None]
     ) -> list[HeliotropeError | None]:
-        """Tells errors the id to send the event again with, and forgets what was not stored."""
+        """Give each error the id to send the event again with, and forget what was not stored."""
         for submission, error in zip(submissions, errors, strict=True):
             if error is not None:
                 error.extra = {"event_id": str(submission.event_id)}  # type: ignore[attr-defined]
@@ -139,13 +145,13 @@ class Intake:
         return errors
 
     async def _find_known(self, submissions: list[Submission]) -> dict[UUID, str]:
-        """What the curator knows of the ids that clients chose and that were not seen here a moment ago."""
+        """Return what the curator knows of the ids that clients chose and that this process has not seen recently."""
         asked = [
             submission
             for submission in submissions
             if submission.content_hash and self._recent.find(submission.key_id, submission.event_id) is None
         ]
-        return await self._known.find(asked[0].key_id, [one.event_id for one in asked]) if asked else {}
+        return await self._stored.find(asked[0].key_id, [one.event_id for one in asked]) if asked else {}
 
     def _find_conflict(self, submission: Submission, known: Mapping[UUID, str]) -> Conflict | None:
         if submission.content_hash is None:
@@ -163,8 +169,8 @@ def describe_outcome(error: HeliotropeError | None) -> str:
     return "retry" if isinstance(error, Unavailable | TooManyRequests) else "rejected"
 
 
-class Reader:
-    """From the bytes of one event to a submission, or to an error that names the field."""
+class SubmissionReader:
+    """Turns the bytes of one event into a submission, or into an error that names the field."""
 
     def __init__(self, limits: Limits, user_hash_secret: str, topic_prefix: str, now: Callable[[], datetime]) -> None:
         self._limits = limits
@@ -172,11 +178,11 @@ class Reader:
         self._topic_prefix = topic_prefix
         self._now = now
 
-    def read_feedback(self, raw: Raw, sender: Sender) -> Submission:
+    def read_feedback(self, raw: Raw, principal: Principal) -> Submission:
         """Raises: MalformedBody, InvalidRequest, Forbidden, EventTooLarge."""
         body, now = decode_feedback(raw), self._now()
         feedback = body.feedback()
-        sender.check_may_say(feedback, body.interaction_id)
+        principal.check_feedback(feedback, body.interaction_id)
         errors = assess_feedback(feedback, body.interaction_id)
         if errors := errors + assess_time("occurred_at", body.occurred_at, now, self._limits.feedback):
             raise make_invalid(errors)
@@ -185,15 +191,15 @@ class Reader:
             interaction_id=body.interaction_id,
             feedback=feedback,
             received_at=now,
-            key_id=sender.key_id,
-            user=sender.user(body.user_id, None, self._secret),
+            key_id=principal.key_id,
+            user=principal.resolve_user(body.user_id, None, self._secret),
             occurred_at=body.occurred_at,
             metadata=body.metadata,
         )
         kind = _TAGS[type(feedback)]
         return self._prepare(event, event.event_id, kind, now, chosen=body.event_id is not None)
 
-    def read_interaction(self, raw: Raw, sender: Sender) -> Submission:
+    def read_interaction(self, raw: Raw, principal: Principal) -> Submission:
         """Raises: MalformedBody, InvalidRequest, EventTooLarge."""
         body, now = decode_interaction(raw), self._now()
         errors = assess_messages(body.messages)
@@ -205,9 +211,9 @@ class Reader:
             answer=body.answer,
             model_version=body.model_version,
             served_at=body.served_at,
-            key_id=sender.key_id,
+            key_id=principal.key_id,
             conversation_id=body.conversation_id,
-            user=sender.user(body.user_id, body.conversation_id, self._secret),
+            user=principal.resolve_user(body.user_id, body.conversation_id, self._secret),
             solicited=body.solicited,
             metadata=body.metadata,
         )

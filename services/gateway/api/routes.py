@@ -9,12 +9,12 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from starlette.types import Receive, Scope, Send
 
+from services.gateway.api.openapi import CHAT, MODELS
 from services.gateway.domain.assignment import list_routes
 from services.gateway.domain.errors import InvalidChatRequest
 from services.gateway.domain.requests import read_request
-from services.gateway.handlers.chatting import OPERATORS, Chatting
+from services.gateway.handlers.chat import OPERATORS, ChatHandler
 from services.gateway.handlers.exchange import Exchange
-from services.gateway.openapi import CHAT, MODELS
 from shared.auth import require
 
 EXPOSED_HEADERS = ("x-heliotrope-interaction-id", "x-heliotrope-model-version", "x-heliotrope-feedback-token")
@@ -25,7 +25,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class EventStream(Response):
-    """Closes its generator when the client has gone, so that what was said is recorded then, not some time later."""
+    """A streamed response that closes its generator when the client disconnects, so that it is recorded at once."""
 
     def __init__(self, events: AsyncGenerator[bytes, None], headers: dict[str, str]) -> None:
         self._events = events
@@ -36,7 +36,7 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sending = asyncio.create_task(self._send_all(send))
-        leaving = asyncio.create_task(_wait_until_gone(receive))
+        leaving = asyncio.create_task(_wait_for_disconnect(receive))
         try:
             await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -56,12 +56,12 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _wait_until_gone(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-def create_router(chatting: Chatting) -> APIRouter:
+def create_router(chat: ChatHandler) -> APIRouter:
     router = APIRouter(prefix="/v1")
 
     @router.post("/chat/completions", **CHAT)
@@ -69,22 +69,22 @@ def create_router(chatting: Chatting) -> APIRouter:
         """OpenAI's chat completions, streamed or not; fields that the gateway does not know pass through."""
         caller = authorize(request)
         body = _decode(await request.body())
-        exchange = chatting.begin(read_request(body, request.headers.get("x-conversation-id")), caller)
+        exchange = chat.begin(read_request(body, request.headers.get("x-conversation-id")), caller)
         if exchange.request.stream:
-            events = await chatting.open_stream(exchange)
+            events = await chat.open_stream(exchange)
             return EventStream(events, _make_headers(exchange))
-        reply = await chatting.complete(exchange)
+        reply = await chat.complete(exchange)
         return Response(_encode(reply), headers=_make_headers(exchange), media_type="application/json")
 
     @router.get("/models", **MODELS)
     async def list_models(request: Request) -> dict[str, Any]:
         """The family; for operators the versions that are served."""
         caller = authorize(request)
-        table = chatting.routing.table
+        table = chat.routing.table
         if caller.role in OPERATORS:
             names = list(dict.fromkeys(route.version for route in list_routes(table))) if table else []
         else:
-            names = [chatting.family]
+            names = [chat.family]
         models = [{"id": name, "object": "model", "created": 0, "owned_by": "heliotrope"} for name in names]
         return {"object": "list", "data": models}
 

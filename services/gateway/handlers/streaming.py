@@ -1,4 +1,4 @@
-"""Pass the chunks of a reply on as they come, and record it before its last byte."""
+"""Stream a reply: pass chunks on as they come, and record the exchange before the last byte."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -9,10 +9,9 @@ import msgspec
 
 from services.gateway.adapters.upstream import Chunks
 from services.gateway.domain.completions import may_be_last, place_choice, sum_usage
-from services.gateway.domain.errors import UpstreamFailed
+from services.gateway.domain.errors import UpstreamFailed, describe_error
 from services.gateway.handlers.exchange import Choice, Exchange
 from services.gateway.handlers.recording import Recorder
-from services.gateway.rendering import describe_error
 
 Parts = AsyncGenerator[tuple[Choice, list[dict[str, Any]]], None]
 
@@ -22,8 +21,9 @@ _encode = msgspec.json.Encoder().encode
 async def relay(
     exchange: Exchange, streams: Sequence[tuple[Choice, Chunks]], recorder: Recorder, family: str
 ) -> AsyncGenerator[bytes, None]:
-    """Each chunk as it comes. Only one that may be the last of its choice is held back: it goes out, and the very last
-    with what `heliotrope` has to say, when the exchange is on disk.
+    """Yield each chunk as it comes, but hold back one that may be the last of its choice until the exchange is on disk.
+
+    The very last carries `heliotrope`.
     """
     held: dict[int, dict[str, Any]] = {}
     parts = _follow(exchange, *streams[0]) if len(exchange.choices) == 1 else _merge(exchange, streams)
@@ -34,11 +34,11 @@ async def relay(
                 for chunk in chunks:
                     if before := held.pop(choice.index, None):
                         ready.append(before)
-                    branded = brand(exchange, family, chunk)
+                    renamed = rename(exchange, family, chunk)
                     if may_be_last(chunk):
-                        held[choice.index] = branded
+                        held[choice.index] = renamed
                     else:
-                        ready.append(branded)
+                        ready.append(renamed)
                 if ready:
                     yield b"".join(map(make_event, ready))
     except (asyncio.CancelledError, GeneratorExit):
@@ -49,8 +49,8 @@ async def relay(
     yield b"".join(map(make_event, [*ready, last | {"heliotrope": exchange.describe()}])) + b"data: [DONE]\n\n"
 
 
-def brand(exchange: Exchange, family: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Under our own id and name: the model server's name for a model is its own affair."""
+def rename(exchange: Exchange, family: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Put our own id and model name in place of the model server's."""
     answered = exchange.answered[0]
     if exchange.is_probe:
         return body | {"model": answered.served.version}
@@ -62,20 +62,20 @@ def make_event(content: dict[str, Any]) -> bytes:
 
 
 def _end(exchange: Exchange, family: str, has_held: bool) -> list[dict[str, Any]]:
-    """What follows the chunks: an error, or the sum of several choices' usage; something, if nothing was held back."""
+    """Return what follows the chunks: an error, the usage of several choices, or an empty chunk if none was held."""
     failure = next((choice.failure for choice in exchange.answered if choice.failure is not None), None)
     if failure is not None:
         return [describe_error(failure)]
-    usage = sum_usage([choice.answer for choice in exchange.answered]) if exchange.tells_usage_last else {}
+    usage = sum_usage([choice.answer for choice in exchange.answered]) if exchange.wants_summed_usage else {}
     if usage or not has_held:
         choices = [] if usage else [{"index": 0, "delta": {}, "finish_reason": None}]
         chunk = {"object": "chat.completion.chunk", "created": int(exchange.served_at.timestamp()), "choices": choices}
-        return [brand(exchange, family, chunk | ({"usage": usage} if usage else {}))]
+        return [rename(exchange, family, chunk | ({"usage": usage} if usage else {}))]
     return []
 
 
 async def _follow(exchange: Exchange, choice: Choice, chunks: Chunks) -> Parts:
-    """The chunks of one choice; a failure ends them and is kept with the choice."""
+    """Yield the chunks of one choice; a failure ends them and is kept with the choice."""
     try:
         async with aclosing(chunks):
             async for together in chunks:
@@ -88,7 +88,7 @@ async def _follow(exchange: Exchange, choice: Choice, chunks: Chunks) -> Parts:
 
 
 async def _merge(exchange: Exchange, streams: Sequence[tuple[Choice, Chunks]]) -> Parts:
-    """The chunks of several choices as they come, each under its place in the reply; usage is told at the end."""
+    """Yield the chunks of several choices as they come, under their index in the reply; without usage."""
     followed = {choice.index: _follow(exchange, choice, chunks) for choice, chunks in streams}
     places = {index: place for place, index in enumerate(followed)}
     following = {asyncio.ensure_future(anext(parts, None)): parts for parts in followed.values()}

@@ -1,4 +1,4 @@
-"""From the spool to the bus."""
+"""Publishes what the spool holds."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ class SpoolRelay:
         self._producer: Producer | None = None
 
     def relay_batch(self) -> int:
-        """Publish up to 200 records; how many went. Raises what the bus or the spool raised; nothing is lost."""
+        """Publish up to 200 records and return how many. Raises what the bus or the spool raised; nothing is lost."""
         rows = self._spool.read(BATCH)
         if not rows:
             return 0

@@ -1,4 +1,4 @@
-"""Bodies, piece by piece."""
+"""Request bodies, piece by piece."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect
 
-from services.ingest.bodies import Bodies, BodyTooLarge, BodyTooSlow
+from services.ingest.api.request_body import BodyTooLarge, BodyTooSlow, RequestBodyReader
 from shared.errors import TooManyRequests
 
 
@@ -25,45 +25,45 @@ class Pieces:
         return self._messages.pop(0)
 
 
-def make_bodies(deadline_seconds: float = 5.0) -> Bodies:
-    return Bodies(max_bytes=10, max_arriving_bytes=15, deadline_seconds=deadline_seconds)
+def make_reader(deadline_seconds: float = 5.0) -> RequestBodyReader:
+    return RequestBodyReader(max_bytes=10, max_arriving_bytes=15, deadline_seconds=deadline_seconds)
 
 
-def read(bodies: Bodies, pieces: Pieces, **headers: str) -> bytes:
-    return asyncio.run(bodies.read(headers, pieces))
+def read(reader: RequestBodyReader, pieces: Pieces, **headers: str) -> bytes:
+    return asyncio.run(reader.read(headers, pieces))
 
 
 def test_a_body_is_the_sum_of_its_pieces():
-    assert read(make_bodies(), Pieces(b"{", b"}", b"")) == b"{}"
+    assert read(make_reader(), Pieces(b"{", b"}", b"")) == b"{}"
 
 
 @pytest.mark.parametrize("pieces", [(b"x" * 11,), (b"x" * 6, b"x" * 6)])
 def test_a_body_above_the_bound_is_413_whatever_it_announced(pieces: tuple[bytes, ...]):
     with pytest.raises(BodyTooLarge):
-        read(make_bodies(), Pieces(*pieces), **{"content-length": "2"})
+        read(make_reader(), Pieces(*pieces), **{"content-length": "2"})
 
 
 def test_an_announced_size_above_the_bound_is_413_before_anything_is_read():
     with pytest.raises(BodyTooLarge):
-        read(make_bodies(), Pieces(), **{"content-length": "11"})
+        read(make_reader(), Pieces(), **{"content-length": "11"})
 
 
-def test_a_body_that_stops_coming_is_408_and_gives_its_room_back():
-    bodies = make_bodies(deadline_seconds=0.02)
+def test_a_body_that_stops_coming_is_408_and_gives_its_bytes_back():
+    reader = make_reader(deadline_seconds=0.02)
     for _ in range(3):
         with pytest.raises(BodyTooSlow):
-            read(bodies, Pieces(b"x", ends=False), **{"content-length": "10"})
-    assert read(bodies, Pieces(b"{", b"}")) == b"{}"
+            read(reader, Pieces(b"x", ends=False), **{"content-length": "10"})
+    assert read(reader, Pieces(b"{", b"}")) == b"{}"
 
 
 def test_bodies_that_arrive_together_are_bounded_together():
     async def scenario() -> None:
-        bodies = make_bodies(deadline_seconds=60)
-        slow = asyncio.create_task(bodies.read({"content-length": "10"}, Pieces(b"x", ends=False)))
+        reader = make_reader(deadline_seconds=60)
+        slow = asyncio.create_task(reader.read({"content-length": "10"}, Pieces(b"x", ends=False)))
         await asyncio.sleep(0)
         with pytest.raises(TooManyRequests):
-            await bodies.read({"content-length": "10"}, Pieces(b"x", b"y"))
-        assert await bodies.read({"content-length": "2"}, Pieces(b"{}")) == b"{}"
+            await reader.read({"content-length": "10"}, Pieces(b"x", b"y"))
+        assert await reader.read({"content-length": "2"}, Pieces(b"{}")) == b"{}"
         slow.cancel()
 
     asyncio.run(scenario())
@@ -74,4 +74,4 @@ def test_a_client_that_leaves_is_let_go():
         return {"type": "http.disconnect"}
 
     with pytest.raises(ClientDisconnect):
-        asyncio.run(make_bodies().read({}, leave))
+        asyncio.run(make_reader().read({}, leave))

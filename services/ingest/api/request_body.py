@@ -1,4 +1,4 @@
-"""Reading bodies within bounds: of each body, of all that are arriving at once, and of the time one may take."""
+"""Reading request bodies within bounds: of each body, of all that are arriving at once, and of the time one takes."""
 
 import asyncio
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ class BodyTooSlow(HeliotropeError):
     title = "Body too slow"
 
 
-class Bodies:
-    """A body that is there at once costs nothing; one that arrives in pieces takes its room first."""
+class RequestBodyReader:
+    """Returns a body that is complete at once without further checks; one in pieces first reserves its bytes."""
 
     def __init__(self, *, max_bytes: int, max_arriving_bytes: int, deadline_seconds: float) -> None:
         self._max_bytes = max_bytes
@@ -28,26 +28,26 @@ class Bodies:
         self._deadline_seconds = deadline_seconds
 
     async def read(self, headers: Mapping[str, str], receive: Receive) -> bytes:
-        """Raises: BodyTooLarge, BodyTooSlow, TooManyRequests, ClientDisconnect."""
+        """Return the whole body. Raises: BodyTooLarge, BodyTooSlow, TooManyRequests, ClientDisconnect."""
         announced = self._find_length(headers)
         body, more = await self._receive(receive, 0)
         if not more:
             return body
         try:
             async with asyncio.timeout(self._deadline_seconds):
-                return await self._read_on(body, announced, receive)
+                return await self._read_rest(body, announced, receive)
         except TimeoutError:
             raise BodyTooSlow(f"the body was not there within {self._deadline_seconds:g} s") from None
 
     def _find_length(self, headers: Mapping[str, str]) -> int:
-        """What the client announces, else the most that it may send."""
+        """Return what the client announces, else the most that it may send."""
         text = headers.get("content-length", "")
         length = int(text) if text.isascii() and text.isdigit() else self._max_bytes
         if length > self._max_bytes:
             raise self._too_large()
         return length
 
-    async def _read_on(self, first: bytes, length: int, receive: Receive) -> bytes:
+    async def _read_rest(self, first: bytes, length: int, receive: Receive) -> bytes:
         if length > self._free:
             raise TooManyRequests("too many large bodies arrive at once; try again")
         self._free -= length

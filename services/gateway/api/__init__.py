@@ -1,0 +1,1 @@
+"""HTTP: OpenAI's chat completions and models."""
