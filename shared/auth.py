@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 from fastapi import Request
@@ -195,6 +196,16 @@ class KeyRing:
         if caller.role not in roles:
             raise Forbidden(f"this needs the role {' or '.join(roles)}; this key has the role {caller.role}")
         return caller
+
+
+def open_key_ring(sessions: SessionFactory) -> KeyRing:
+    """The keys in Postgres, loaded; while it is away, a ring that has yet to load them (see `KeyRing.check`)."""
+    keys = KeyRing(partial(load_keys, sessions))
+    try:
+        keys.refresh()
+    except Exception as error:
+        logger.warning("keys_not_loaded_yet", error=repr(error))
+    return keys
 
 
 def require(*roles: str) -> Callable[[Request], Caller]:

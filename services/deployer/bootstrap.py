@@ -3,8 +3,6 @@
 import sys
 from datetime import UTC, datetime
 
-import structlog
-
 from services.deployer.adapters.model_server import ModelServer
 from services.deployer.api import create_router
 from services.deployer.handlers.adoption import Adoption
@@ -16,7 +14,7 @@ from services.deployer.handlers.upkeep import Upkeep
 from services.deployer.settings import DeployerSettings
 from services.deployer.tasks import list_workers
 from shared.artifacts import calculate_weights_sha256
-from shared.auth import KeyRing, load_keys
+from shared.auth import open_key_ring
 from shared.bus.kafka import KafkaBusProducer
 from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
 from shared.consumer import ConsumerLoop
@@ -31,8 +29,6 @@ from shared.settings import Settings, load_settings
 from shared.tables.deployer import Outbox
 
 PORT = 4
-
-logger = structlog.get_logger(__name__)
 
 
 def now() -> datetime:
@@ -65,7 +61,7 @@ def run() -> None:
         security=settings.kafka_security,
         session_timeout_seconds=settings.consumer_session_timeout_seconds,
     )
-    keys = KeyRing(lambda: load_keys(sessions))
+    keys = open_key_ring(sessions)
     loader = ModelServer()
     ticker = Ticker(sessions, rollouts, registry, loader, now)
     letters = DeadLetters(producer, "deployer")
@@ -89,15 +85,7 @@ def run() -> None:
     )
     app.state.keys = keys
     app.include_router(create_router(Commands(sessions, rollouts, registry, now), sessions))
-    _refresh(keys)
     serve(app, settings.bind_host, settings.port or settings.port_base + PORT)
-
-
-def _refresh(keys: KeyRing) -> None:
-    try:
-        keys.refresh()
-    except Exception as error:
-        logger.warning("keys_not_loaded", error=repr(error))
 
 
 def run_adopt(model: str, name: str | None) -> None:

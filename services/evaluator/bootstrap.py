@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 
-import structlog
 from fastapi import FastAPI
 
 from services.evaluator.adapters.datasets import load_training_questions
@@ -14,7 +13,7 @@ from services.evaluator.handlers.generating import Generating
 from services.evaluator.handlers.voting import Voting
 from services.evaluator.settings import EvaluatorSettings
 from services.evaluator.tasks import list_workers
-from shared.auth import KeyRing, load_keys
+from shared.auth import open_key_ring
 from shared.bus.kafka import KafkaBusProducer
 from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
 from shared.consumer import ConsumerLoop
@@ -28,8 +27,6 @@ from shared.process import Worker, run_workers, serve
 from shared.registry.mlflow import MlflowRegistry
 from shared.settings import Settings, load_settings
 from shared.tables.evaluator import Outbox
-
-logger = structlog.get_logger(__name__)
 
 SERVICE = "evaluator"
 PORT = 7
@@ -65,11 +62,7 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
         sessions, registry, SpawnedGenerator(), load_training_questions, settings.datasets, own, now
     )
     closing = Closing(sessions, registry, own, settings.topic_prefix, now)
-    keys = KeyRing(lambda: load_keys(sessions))
-    try:
-        keys.refresh()
-    except Exception as error:
-        logger.warning("keys_not_loaded_yet", error=repr(error))
+    keys = open_key_ring(sessions)
 
     def close() -> None:
         producer.close(10.0)

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-import structlog
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
@@ -23,7 +22,7 @@ from services.gateway.api.routes import EXPOSED_HEADERS, create_router
 from services.gateway.handlers.chat import ChatHandler
 from services.gateway.handlers.recording import Recorder
 from services.gateway.settings import GatewaySettings, SharedSettings
-from shared.auth import KeyRing, load_keys
+from shared.auth import open_key_ring
 from shared.bus import Consumer, Producer
 from shared.bus.kafka import KafkaBusConsumer
 from shared.bus.librdkafka import LibrdkafkaBusProducer
@@ -34,8 +33,6 @@ from shared.http import Check, create_app
 from shared.logging import configure_logging
 from shared.process import Worker, every, run_workers, serve, spare_collections
 from shared.settings import load_settings
-
-logger = structlog.get_logger(__name__)
 
 SERVICE = "gateway"
 PORT = 2
@@ -58,11 +55,7 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
     state_dir = own.state_dir or settings.home / SERVICE
     engine = connect(settings)
     sessions = make_session_factory(engine)
-    keys = KeyRing(lambda: load_keys(sessions))
-    try:
-        keys.refresh()
-    except Exception as error:
-        logger.warning("keys_not_loaded_yet", error=repr(error))
+    keys = open_key_ring(sessions)
     routing = RoutingStore(state_dir / "routing.json", settings.family)
     routing.load()
     spool = Spool(state_dir / "spool.sqlite", max_rows=own.spool_max_rows, max_bytes=own.spool_max_bytes)

@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-import structlog
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from redis import Redis
@@ -27,7 +26,7 @@ from services.ingest.handlers.submission import Intake, Limits, SubmissionReader
 from services.ingest.metrics import RATE_LIMITED
 from services.ingest.repository import find_feedback_hashes, find_interaction_hashes
 from services.ingest.settings import IngestSettings, SharedSettings
-from shared.auth import KeyRing, load_keys
+from shared.auth import KeyRing, open_key_ring
 from shared.bus import Producer
 from shared.bus.kafka import KafkaBusProducer
 from shared.bus.librdkafka import LibrdkafkaBusProducer
@@ -38,8 +37,6 @@ from shared.logging import configure_logging
 from shared.process import Worker, run_workers, serve, spare_collections
 from shared.rate_limits import RateLimit, RateLimiter
 from shared.settings import load_settings
-
-logger = structlog.get_logger(__name__)
 
 SERVICE = "ingest"
 PORT = 1
@@ -72,11 +69,7 @@ def open_producer(settings: SharedSettings, own: IngestSettings) -> Producer:
 def create(settings: SharedSettings, own: IngestSettings, producer: Producer) -> FastAPI:
     engine = connect(settings)
     sessions = make_session_factory(engine)
-    keys = KeyRing(lambda: load_keys(sessions))
-    try:
-        keys.refresh()
-    except Exception as error:
-        logger.warning("keys_not_loaded_yet", error=repr(error))
+    keys = open_key_ring(sessions)
     rate_limiter = RateLimiter(_make_rate_limit(own), time.monotonic, count_refused=RATE_LIMITED.inc)
     redis = Redis.from_url(
         settings.redis_url.get_secret_value(), socket_timeout=1.0, socket_connect_timeout=1.0, retry=None

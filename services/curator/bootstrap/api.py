@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-import structlog
 from fastapi import FastAPI
 
 from services.curator.api import create_admin_router, create_router
@@ -13,7 +12,7 @@ from services.curator.handlers.erasure import Eraser
 from services.curator.handlers.sweep import Sweeper
 from services.curator.review_api import create_review_router
 from services.curator.settings import CuratorSettings
-from shared.auth import KeyRing, load_keys
+from shared.auth import open_key_ring
 from shared.bus.kafka import KafkaBusProducer
 from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
 from shared.consumer import ConsumerLoop
@@ -25,8 +24,6 @@ from shared.outbox import Relay
 from shared.process import Worker, every, run_workers, serve
 from shared.settings import Settings, load_settings
 from shared.tables.curator import Outbox
-
-logger = structlog.get_logger(__name__)
 
 SERVICE = "curator"
 PORT = 3
@@ -61,11 +58,7 @@ def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
     )
     letters = DeadLetters(producer, SERVICE)
     loop = ConsumerLoop(SERVICE, consumer, CuratorConsumer(), sessions, letters, savepoints=False, topics=topics)
-    keys = KeyRing(partial(load_keys, sessions))
-    try:
-        keys.refresh()
-    except Exception as error:
-        logger.warning("keys_not_loaded_yet", error=repr(error))
+    keys = open_key_ring(sessions)
 
     def close() -> None:
         producer.close(10.0)

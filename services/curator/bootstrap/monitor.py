@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-import structlog
 from fastapi import FastAPI
 
 from services.curator.domain.drift import OpinionRules
@@ -14,14 +13,12 @@ from services.curator.monitor_api import make_router
 from services.curator.monitor_metrics import export_report
 from services.curator.monitor_settings import MonitorSettings
 from services.curator.settings import CuratorSettings
-from shared.auth import KeyRing, load_keys
+from shared.auth import open_key_ring
 from shared.db import check_database, connect, make_session_factory
 from shared.http import create_app
 from shared.logging import configure_logging
 from shared.process import Worker, every, run_workers, serve
 from shared.settings import Settings, load_settings
-
-logger = structlog.get_logger(__name__)
 
 SERVICE = "drift-monitor"
 PORT = 9
@@ -39,11 +36,7 @@ def create(settings: Settings, curator: CuratorSettings, own: MonitorSettings) -
     engine = connect(settings)
     check_database(engine)
     sessions = make_session_factory(engine)
-    keys = KeyRing(partial(load_keys, sessions))
-    try:
-        keys.refresh()
-    except Exception as error:
-        logger.warning("keys_not_loaded_yet", error=repr(error))
+    keys = open_key_ring(sessions)
     monitor = Monitor(
         sessions,
         settings.family,

@@ -10,7 +10,7 @@ from services.trainer.domain.sweep import Patience
 from services.trainer.handlers.sweep import Sweeper
 from services.trainer.settings import TrainerSettings
 from services.trainer.tasks import make_enqueue
-from shared.auth import KeyRing, load_keys
+from shared.auth import open_key_ring
 from shared.bus.kafka import KafkaBusProducer
 from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
 from shared.celery_app import create_celery
@@ -35,8 +35,7 @@ def run_trainer() -> None:
     engine = connect(settings)
     check_database(engine)
     sessions = make_session_factory(engine)
-    keys = KeyRing(partial(load_keys, sessions))
-    keys.refresh()
+    keys = open_key_ring(sessions)
     producer = KafkaBusProducer(
         settings.kafka_bootstrap_servers, client_id="heliotrope-trainer", security=settings.kafka_security
     )

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 
 import pytest
+from sqlalchemy import create_engine
 
-from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash
+from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash, open_key_ring
+from shared.db import make_session_factory
 from shared.errors import Unauthenticated
 
 SECRET = "s" * 43
@@ -59,3 +61,10 @@ def test_the_last_known_keys_serve_while_the_database_is_away():
     with pytest.raises(IndexError):
         ring.refresh()
     assert ring.authenticate(f"Bearer {KEY}") == ANNA
+
+
+def test_a_ring_opens_without_its_database_and_says_that_it_has_no_keys():
+    nobody_listens = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/none")
+    ring = open_key_ring(make_session_factory(nobody_listens))
+    with pytest.raises(ConnectionError):
+        ring.check()
