@@ -3,10 +3,11 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, case, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
@@ -134,6 +135,19 @@ def load_claimed(session: Session, evaluation_id: UUID, claim: UUID | None) -> E
     if evaluation is None or claim is None or evaluation.claimed_by != claim:
         raise StaleClaim(f"evaluation {evaluation_id} is no longer ours")
     return evaluation
+
+
+def save_heartbeat(
+    session: Session, evaluation_id: UUID, claim: UUID | None, now: datetime, progress: dict[str, Any]
+) -> bool:
+    """Save a sign of life and how far the work is; False when somebody else works on the evaluation by now."""
+    statement = (
+        update(Evaluation)
+        .where(Evaluation.evaluation_id == evaluation_id, Evaluation.claimed_by == claim)
+        .values(heartbeat_at=now, progress=progress)
+        .returning(Evaluation.evaluation_id)
+    )
+    return session.scalar(statement) is not None
 
 
 def save_comparisons(session: Session, evaluation_id: UUID, drafts: Sequence[ComparisonDraft], now: datetime) -> None:

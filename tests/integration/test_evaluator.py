@@ -4,7 +4,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -465,6 +465,28 @@ def test_a_dead_worker_loses_its_claim_and_another_starts_again(room: Room, tmp_
     room.clock.advance(room.settings.heartbeat_expiry_seconds + 1)
     assert room.generate()
     assert room.evaluation().state == "voting"
+
+
+def test_a_database_that_goes_away_costs_no_generation(room: Room, tmp_path: Path) -> None:
+    fill(room, tmp_path)
+    room.hear(completed_training())
+    away = threading.Event()
+
+    def open_session() -> Session:
+        if away.is_set():
+            raise ConnectionError("the database is away")
+        return room.sessions()
+
+    class Outlasting(ScriptedGenerator):
+        def generate(self, job: GenerationJob, heartbeat: Callable[[Progress | None], None]) -> Answers:
+            away.set()
+            answers = super().generate(job, heartbeat)
+            away.clear()
+            return answers
+
+    generating = replace(room.generating, sessions=open_session, generator=Outlasting(room.generator.scripts))
+    assert generating.run_next(threading.Event())
+    assert (room.evaluation().state, room.evaluation().attempts) == ("voting", 1)
 
 
 def test_told_to_stop_it_gives_the_evaluation_back_at_once(room: Room, tmp_path: Path) -> None:

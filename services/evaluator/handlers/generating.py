@@ -23,6 +23,7 @@ from services.evaluator.adapters import (
 from services.evaluator.domain.comparisons import derive_comparisons
 from services.evaluator.domain.contamination import TrainingTexts, collides
 from services.evaluator.domain.prompts import GatePrompt, choose_prompts, keep_fresh
+from services.evaluator.handlers.claim import Claim
 from services.evaluator.repository import (
     claim_generating,
     load_claimed,
@@ -97,7 +98,9 @@ class Generating:
         answers: Answers = {}
         if prompts:
             job = self._derive_job(evaluation, prompts)
-            answers = self.generator.generate(job, self._heartbeat(evaluation, stop))
+            with Claim(self.sessions, evaluation, self.clock, self.settings.heartbeat_expiry_seconds) as claim:
+                answers = self.generator.generate(job, self._watch(evaluation, claim, stop))
+                claim.beat()
         self._save(evaluation, prompts, answers, examined)
 
     def _load_prompts(self, evaluation: Evaluation) -> tuple[list[GatePrompt], dict[str, Any]]:
@@ -137,22 +140,20 @@ class Generating:
             raise GenerationFailed(f"version {version} has no tag served_model", version=version)
         return served_model
 
-    def _heartbeat(self, evaluation: Evaluation, stop: Event) -> Callable[[Progress | None], None]:
+    def _watch(self, evaluation: Evaluation, claim: Claim, stop: Event) -> Callable[[Progress | None], None]:
+        """What the generator calls every few seconds; raises what ends the generation."""
         started = time.monotonic()
 
-        def beat(progress: Progress | None) -> None:
+        def watch(progress: Progress | None) -> None:
             if stop.is_set():
                 raise Interrupted
-            now = self.clock()
-            if now >= evaluation.deadline_at:
+            if self.clock() >= evaluation.deadline_at:
                 raise GenerationFailed("the deadline passed while the answers were generated")
-            with self.sessions() as session, session.begin():
-                row = load_claimed(session, evaluation.evaluation_id, evaluation.claimed_by)
-                row.heartbeat_at = now
-                if progress:
-                    row.progress = _derive_progress(progress, time.monotonic() - started)
+            if progress:
+                claim.report(_derive_progress(progress, time.monotonic() - started))
+            claim.check()
 
-        return beat
+        return watch
 
     def _save(
         self, evaluation: Evaluation, prompts: list[GatePrompt], answers: Answers, examined: dict[str, Any]
