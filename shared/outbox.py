@@ -1,18 +1,22 @@
 """Events written in the transaction that made them true, and the relay that announces them."""
 
 import threading
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import structlog
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, func, inspect, select, text
 from sqlalchemy.orm import Session
 
 from shared.bus import Producer, Record, encode
 from shared.db import SessionFactory
 from shared.events import Event
-from shared.tables.base import OutboxRow
+from shared.tables.base import Base, OutboxRow
 
 logger = structlog.get_logger(__name__)
+
+Row = TypeVar("Row", bound=Base)
 
 BATCH = 100
 ACK_DEADLINE_SECONDS = 15.0
@@ -24,6 +28,25 @@ def append_event(
     """Announce `event` if, and only if, the session's transaction commits."""
     record = encode(event, source=source, topic_prefix=topic_prefix)
     session.add(outbox(topic=record.topic, key=record.key, value=record.value, headers=record.headers))
+
+
+def announce_again(
+    sessions: SessionFactory, load: Callable[[Session], Iterable[Row]], announce: Callable[[Session, Row], object]
+) -> int:
+    """Announce once more what nobody has taken up, since a lost record must stall nothing; how many rows it was.
+
+    Consumers are idempotent.
+
+    Args:
+        load: finds the rows that were announced some time ago and have no successor, and locks them.
+        announce: appends the event of one of them.
+    """
+    with sessions() as session, session.begin():
+        rows = list(load(session))
+        for row in rows:
+            announce(session, row)
+            logger.warning("announced_again", row=str(inspect(row).identity), kind=type(row).__name__)
+    return len(rows)
 
 
 class Relay:

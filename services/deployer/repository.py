@@ -34,24 +34,20 @@ CLIENTS_FAULTS = ("client_disconnected", "status_400", "status_413", "status_422
 # routing
 
 
-def load_routing(session: Session, family: str) -> RoutingTable | None:
-    """The table in force."""
-    row = session.scalars(
+def load_routing_row(session: Session, family: str) -> RoutingGeneration | None:
+    """The newest generation of the table."""
+    return session.scalars(
         select(RoutingGeneration)
         .where(RoutingGeneration.family == family)
         .order_by(RoutingGeneration.generation.desc())
         .limit(1)
     ).first()
+
+
+def load_routing(session: Session, family: str) -> RoutingTable | None:
+    """The table in force."""
+    row = load_routing_row(session, family)
     return msgspec.convert(row.table, RoutingTable) if row else None
-
-
-def load_routing_since(session: Session, table: RoutingTable) -> datetime:
-    """When a table came into force."""
-    return session.scalars(
-        select(RoutingGeneration.created_at).where(
-            RoutingGeneration.family == table.family, RoutingGeneration.generation == table.generation
-        )
-    ).one()
 
 
 def load_heard_generation(session: Session, family: str) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from sqlalchemy.orm import Session
@@ -13,6 +14,8 @@ from services.curator.handlers.retrain import announce_request
 from services.curator.repository import datasets, derived, evidence, requests
 from services.curator.settings import CuratorSettings
 from shared.db import SessionFactory
+from shared.outbox import announce_again
+from shared.tables.curator import RetrainRequestRow
 
 logger = structlog.get_logger(__name__)
 
@@ -27,7 +30,8 @@ class Sweeper:
     def sweep(self) -> None:
         now = self.clock()
         with self.sessions() as session, session.begin():
-            self._sweep_request(session, now)
+            self._close_late_request(session, now)
+        announce_again(self.sessions, partial(self._list_unanswered, now=now), partial(self._announce, now=now))
         with self.sessions() as session, session.begin():
             if expired := evidence.expire_parked(session, self.settings.parked_ttl_days * 86_400):
                 metrics.EXPIRED.inc(expired)
@@ -35,18 +39,21 @@ class Sweeper:
         with self.sessions() as session:
             show_counts(session, now)
 
-    def _sweep_request(self, session: Session, now: datetime) -> None:
-        """Close the open request past its deadline, unless its rollout goes on; announce it again without a run."""
+    def _close_late_request(self, session: Session, now: datetime) -> None:
+        """Close the open request past its deadline, unless its rollout goes on."""
         row = requests.load_open_request(session)
-        if row is None:
-            return
-        if now >= row.deadline_at:
-            if not requests.has_rollout(session, row.request_id):
-                close_request(session, row.request_id, "deadline", None)
-            return
+        if row is not None and now >= row.deadline_at and not requests.has_rollout(session, row.request_id):
+            close_request(session, row.request_id, "deadline", None)
+
+    def _list_unanswered(self, session: Session, now: datetime) -> list[RetrainRequestRow]:
+        """The open request, if it was announced a while ago and has no run."""
+        row = requests.load_open_request(session)
         patience = timedelta(seconds=self.settings.announce_again_seconds)
-        if now - row.announced_at < patience or requests.has_run(session, row.request_id):
-            return
+        if row is None or now >= row.deadline_at or now - row.announced_at < patience:
+            return []
+        return [] if requests.has_run(session, row.request_id) else [row]
+
+    def _announce(self, session: Session, row: RetrainRequestRow, now: datetime) -> None:
         if (dataset := datasets.load_dataset(session, row.dataset_sha256)) is not None:
             row.announced_at = now
             announce_request(session, row, dataset.uri, topic_prefix=self.topic_prefix)

@@ -4,15 +4,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-import structlog
+from sqlalchemy.orm import Session
 
 from services.deployer import repository
 from services.deployer.domain.evidence import Counts
 from services.deployer.handlers.change import Rollouts, derive_position
 from shared.db import SessionFactory
+from shared.outbox import announce_again
 from shared.registry import ModelRegistry
-
-logger = structlog.get_logger(__name__)
+from shared.tables.deployer import Rollout, RoutingGeneration
 
 
 @dataclass(frozen=True)
@@ -58,27 +58,31 @@ class Upkeep:
             }
             rollout.evidence = rollout.evidence | {"since_promotion": since_promotion}
 
-    def announce_again(self) -> None:
-        """Say once more what the curator has not taken up: a routing table, the end of a rollout.
+    def announce_again(self) -> int:
+        """Announce once more what the curator has not taken up: a routing table, the end of a rollout.
 
-        Gateways need no reminder: they ask for the table themselves. Nothing is added while the outbox still waits.
+        Gateways need no reminder: they ask for the table themselves.
         """
         before = self.clock() - timedelta(seconds=self.rollouts.settings.announce_again_seconds)
-        with self.sessions() as session, session.begin():
-            table = self.rollouts.find_table(session)
-            if table is None or repository.is_announcing(session):
-                return
-            since = repository.load_routing_since(session, table)
-            if since < before and repository.load_heard_generation(session, table.family) < table.generation:
-                latest = repository.load_latest_approved(session)
-                if latest is None:
-                    self.rollouts.announce_adoption(session, table, since)
-                else:
-                    self.rollouts.announce(session, table, since, latest)
-                logger.warning("routing_announced_again", generation=table.generation)
-            for rollout in repository.list_unheard_ends(session, before):
-                self.rollouts.announce(session, table, rollout.closed_at or since, rollout)
-                logger.warning("rollout_announced_again", rollout_id=str(rollout.rollout_id), state=rollout.state)
+        return announce_again(self.sessions, lambda session: self._list_unheard(session, before), self._announce)
+
+    def _list_unheard(self, session: Session, before: datetime) -> list[RoutingGeneration | Rollout]:
+        """What came true before then and the curator has not heard of; nothing while announcements still wait."""
+        routing = repository.load_routing_row(session, self.rollouts.family)
+        if routing is None or repository.is_announcing(session):
+            return []
+        heard = repository.load_heard_generation(session, routing.family)
+        unheard = [routing] if routing.created_at < before and heard < routing.generation else []
+        return [*unheard, *repository.list_unheard_ends(session, before)]
+
+    def _announce(self, session: Session, unheard: RoutingGeneration | Rollout) -> None:
+        table = self.rollouts.load_table(session)
+        if isinstance(unheard, Rollout):
+            self.rollouts.announce(session, table, unheard.closed_at or unheard.created_at, unheard)
+        elif (latest := repository.load_latest_approved(session)) is None:
+            self.rollouts.announce_adoption(session, table, unheard.created_at)
+        else:
+            self.rollouts.announce(session, table, unheard.created_at, latest)
 
     def delete_waiting(self) -> None:
         before = self.clock() - timedelta(seconds=self.rollouts.settings.votes_wait_seconds)

@@ -29,7 +29,7 @@ from services.evaluator.settings import EvaluatorSettings
 from shared.db import SessionFactory
 from shared.errors import StaleClaim
 from shared.events import EvaluationCompleted, GateResult, TrainingCompleted
-from shared.outbox import append_event
+from shared.outbox import announce_again, append_event
 from shared.registry import ModelRegistry
 from shared.tables.evaluator import Comparison, Evaluation, Outbox
 
@@ -122,18 +122,12 @@ class Closing:
     def announce_again(self) -> int:
         """How many completed evaluations had no rollout for a while and were announced once more."""
         now = self.clock()
-        announced_before = now - timedelta(seconds=self.settings.announce_again_seconds)
-        with self.sessions() as session, session.begin():
-            rows = load_unanswered(session, announced_before, self.settings.announcements)
-            for row in rows:
-                self._announce(session, row, now)
-                logger.warning(
-                    "evaluation_announced_again",
-                    evaluation_id=str(row.evaluation_id),
-                    announcements=row.announcements,
-                    last=row.announcements >= self.settings.announcements,
-                )
-            return len(rows)
+        before = now - timedelta(seconds=self.settings.announce_again_seconds)
+        return announce_again(
+            self.sessions,
+            lambda session: load_unanswered(session, before, self.settings.announcements),
+            lambda session, row: self._announce(session, row, now),
+        )
 
 
 def derive_event(row: Evaluation) -> EvaluationCompleted:

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
+from sqlalchemy.orm import Session
 
 from services.trainer import metrics, repository
 from services.trainer.domain.sweep import OpenRun, Patience, next_step
 from services.trainer.handlers.announce import announce_run, finish_run
 from shared.db import SessionFactory
+from shared.outbox import announce_again
 from shared.tables.trainer import Run
 
 logger = structlog.get_logger(__name__)
@@ -41,7 +44,8 @@ class Sweeper:
                 self._close(run.run_id)
             elif step == "enqueue" and not paused:
                 self._enqueue(run)
-        self._announce_again()
+        if count := announce_again(self.sessions, partial(self._list_unanswered, now=now), self._announce):
+            metrics.SWEPT.labels("announced").inc(count)
         export_runs(runs, counts, guarded, failed)
 
     def _enqueue(self, run: Run) -> None:
@@ -62,13 +66,11 @@ class Sweeper:
         metrics.SWEPT.labels("closed").inc()
         logger.warning("run_closed", run_id=str(run_id), reason=reason)
 
-    def _announce_again(self) -> None:
-        with self.sessions() as session, session.begin():
-            now = repository.load_now(session)
-            for run in repository.list_unanswered_runs(session, now - self.announce_again_after, now):
-                announce_run(session, run, now, topic_prefix=self.topic_prefix)
-                metrics.SWEPT.labels("announced").inc()
-                logger.info("run_announced_again", run_id=str(run.run_id), state=run.state)
+    def _list_unanswered(self, session: Session, now: datetime) -> Sequence[Run]:
+        return repository.list_unanswered_runs(session, now - self.announce_again_after, now)
+
+    def _announce(self, session: Session, run: Run) -> None:
+        announce_run(session, run, repository.load_now(session), topic_prefix=self.topic_prefix)
 
 
 def export_runs(runs: Sequence[Run], counts: dict[str, int], guarded: dict[str, int], failed: dict[str, int]) -> None:
