@@ -22,7 +22,7 @@ from services.gateway.api.routes import EXPOSED_HEADERS, create_router
 from services.gateway.handlers.chat import ChatHandler
 from services.gateway.handlers.recording import Recorder
 from services.gateway.settings import GatewaySettings, SharedSettings
-from shared.auth import open_key_ring
+from shared.auth import KeyRing, open_key_ring
 from shared.bus import Consumer, Producer
 from shared.bus.kafka import KafkaBusConsumer
 from shared.bus.librdkafka import LibrdkafkaBusProducer
