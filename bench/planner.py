@@ -23,10 +23,10 @@ from local.layout import find_base_model
 from local.models import export_smollm2
 from local.results import RESULTS, Goal, Row, write_result
 from recipes.freezing import freeze, write_lines
-from services.trainer.adapters.machine import read_model_size
-from services.trainer.domain.memory import Estimate
-from services.trainer.domain.planner import Devices, plan_run
-from services.trainer.domain.recipe import parse_recipe
+from services.trainer.adapters.artifacts.model_size import read_model_size
+from services.trainer.domain.planning.memory import Estimate
+from services.trainer.domain.planning.planner import Devices, plan_run
+from services.trainer.domain.recipe.parsing import parse_recipe
 
 SHARED: dict[str, Any] = {"name": "planned", "max_steps": 2, "max_length": 256, "save_steps": 2, "learning_rate": 1e-5}
 LORA = {"lora": {"r": 16, "alpha": 32}}
@@ -95,7 +95,7 @@ def write(found: list[tuple[str, Estimate, int]], folder: Path) -> None:
 
 def measure_here(base: Path, case: dict[str, Any], output: Path) -> None:
     """Train in this process, and write the peak above the start as `peak.json`."""
-    from services.trainer.adapters import dpo, sft  # noqa: F401  # all libraries, before the first look
+    from services.trainer.adapters.methods import dpo, sft  # noqa: F401  # all libraries, before the first look
     from services.trainer.bootstrap.standalone import train_file
 
     pair = {

@@ -22,9 +22,9 @@ Earlier = Annotated[
 @app.command()
 def check(file: RecipeFile) -> None:
     """Explain every mistake of a recipe. Ends with status 1 when there is one."""
-    from services.trainer.adapters.recipes import load_recipe_file
-    from services.trainer.domain.recipe import calculate_recipe_sha256
-    from services.trainer.domain.recipe_reference import explain_mistake
+    from services.trainer.adapters.artifacts.recipe_files import load_recipe_file
+    from services.trainer.domain.recipe.parsing import calculate_recipe_sha256
+    from services.trainer.domain.recipe.reference import explain_mistake
     from shared.errors import InvalidRequest
 
     with clear_errors():
@@ -67,7 +67,7 @@ def plan(
 @app.command()
 def reference() -> None:
     """Every field with what is allowed, its default and the reason for it: docs/recipes.md."""
-    from services.trainer.domain.recipe_reference import render_reference
+    from services.trainer.domain.recipe.reference import render_reference
 
     sys.stdout.write(render_reference())
 

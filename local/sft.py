@@ -29,8 +29,8 @@ def train_on_chosen(parent: str, train_parquet: str, recipe_name: str) -> tuple[
     from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from services.trainer.adapters.policy import build_adapter
-    from services.trainer.adapters.recipes import load_recipe
+    from services.trainer.adapters.artifacts.recipe_files import load_recipe
+    from services.trainer.adapters.methods.models import build_adapter
 
     class Teller(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

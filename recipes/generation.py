@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from services.trainer.adapters.policy import load_tokenizer
+from services.trainer.adapters.methods.models import load_tokenizer
 
 BATCH = 16
 Messages = list[dict[str, str]]

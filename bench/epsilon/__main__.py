@@ -25,9 +25,9 @@ from scipy.stats import t
 from bench.noise.curator import run_curator
 from bench.noise.world import FLIPS, Scene, record
 from local.results import Goal, Row, write_result
-from services.trainer.domain.recipe import parse_recipe
+from services.trainer.domain.guards.verdict import Metrics
+from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.training import Job
-from services.trainer.domain.verdict import Metrics
 
 SEEDS = 12
 WRONG = 0.3
@@ -75,7 +75,7 @@ class NoWatch:
 def measure(seed: int, kind: str) -> dict[tuple[str, str], float]:
     """Held-out accuracy by (passes, variant)."""
     from bench.epsilon.model import measure_accuracy, save_parent
-    from services.trainer.adapters.dpo import train_dpo
+    from services.trainer.adapters.methods.dpo import train_dpo
 
     scene = Scene.draw(seed, WRONG, FLIPS[kind])
     held_out = scene.world.make_items(HELD_OUT, first=PROMPTS)

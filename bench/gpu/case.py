@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from services.trainer.domain.recipe import Recipe, parse_recipe
+from services.trainer.domain.recipe.parsing import parse_recipe
+from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import Job
 
 WARM_UP = 2

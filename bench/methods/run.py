@@ -20,9 +20,9 @@ from recipes.safety_rlhf.beginning import FOLDER
 from recipes.safety_rlhf.judge_base import write_judge_base
 from recipes.safety_rlhf.judging import fit_classifier, judge
 from recipes.safety_rlhf.make_data import DATA, answer
-from services.trainer.adapters.policy import load_policy, load_tokenizer
-from services.trainer.adapters.preference import ValidationPreference
-from services.trainer.adapters.reward_judge import build_scorer, load_reward_model
+from services.trainer.adapters.methods.models import load_policy, load_tokenizer
+from services.trainer.adapters.methods.reward_model import build_scorer, load_reward_model
+from services.trainer.adapters.methods.validation_preference import ValidationPreference
 
 RECIPES: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("recipes.yaml").read_text("utf-8"))
 SAMPLED = ("rloo", "ppo")

@@ -84,8 +84,8 @@ def gather_pairs(data: Path) -> Path:
 
 def count_tokens(base: Path, dataset: Path) -> int:
     """Of all pairs' both sides with their prompts, without padding."""
-    from services.trainer.adapters.frozen_dataset import load_pairs
-    from services.trainer.adapters.policy import load_tokenizer
+    from services.trainer.adapters.artifacts.dataset import load_pairs
+    from services.trainer.adapters.methods.models import load_tokenizer
 
     tokenizer = load_tokenizer(base)
     return sum(

@@ -40,7 +40,7 @@ def run_ours(given: argparse.Namespace, recipe: dict[str, Any]) -> dict[str, Any
     import torch  # noqa: F401  # so that its import is on no clock
     import trl  # noqa: F401
 
-    from services.trainer.adapters import dpo  # noqa: F401
+    from services.trainer.adapters.methods import dpo  # noqa: F401
     from services.trainer.bootstrap.standalone import train_file
 
     file = given.output / "recipe.yaml"

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from services.trainer.domain.fair_order import Share, WaitingRun
+from services.trainer.domain.planning.scheduling import Share, WaitingRun
 from services.trainer.domain.training import CAUSES
 from shared.errors import NotFound, StaleClaim
 from shared.tables.curator import Dataset, LoopSwitch, RetrainRequestRow

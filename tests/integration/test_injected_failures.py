@@ -21,13 +21,14 @@ from prometheus_client import REGISTRY
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from services.trainer.adapters.recipes import load_recipe
+from services.trainer.adapters.artifacts.recipe_files import load_recipe
 from services.trainer.bootstrap.methods import METHODS
 from services.trainer.consumer import RetrainHandler
-from services.trainer.domain.sweep import Patience
-from services.trainer.domain.training import CAUSES, Cause, Job, Trained, Watch
-from services.trainer.handlers.sweep import Sweeper
-from services.trainer.handlers.training import Workplace, carry_out
+from services.trainer.domain.planning.scheduling import Patience
+from services.trainer.domain.training import CAUSES, Cause, Job, Trained
+from services.trainer.handlers.execution import Workplace, carry_out
+from services.trainer.handlers.sweeper import Sweeper
+from services.trainer.ports import Watch
 from shared.bus import Record, decode
 from shared.events import Reason, RetrainRequested, TrainingCompleted
 from shared.ids import new_id

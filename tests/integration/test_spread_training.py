@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
-from services.trainer.adapters.launching import ProcessesDied
+from services.trainer.adapters.distributed.launcher import ProcessesDied
 from services.trainer.bootstrap.methods import METHODS
-from services.trainer.domain.recipe import parse_recipe
+from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed
 from shared.errors import StaleClaim
 from tests.unit.trainer.test_dpo import QuietWatch

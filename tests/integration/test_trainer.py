@@ -18,18 +18,19 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from services.trainer import repository
-from services.trainer.adapters.checkpoints import mark_complete
+from services.trainer.adapters.artifacts.checkpoints import mark_complete
 from services.trainer.api import make_router
 from services.trainer.consumer import RetrainHandler
-from services.trainer.domain.mirror import Mirror
-from services.trainer.domain.recipe import Recipe, parse_recipe
-from services.trainer.domain.sweep import Patience
-from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed, Watch
-from services.trainer.handlers.announce import finish_run
+from services.trainer.domain.planning.scheduling import Patience
+from services.trainer.domain.recipe.parsing import parse_recipe
+from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed
 from services.trainer.handlers.claim import Claim, claim_next
-from services.trainer.handlers.mixing import load_snapshots
-from services.trainer.handlers.sweep import Sweeper
-from services.trainer.handlers.training import Workplace, carry_out
+from services.trainer.handlers.completion import finish_run
+from services.trainer.handlers.execution import Workplace, carry_out
+from services.trainer.handlers.replay import load_snapshots
+from services.trainer.handlers.sweeper import Sweeper
+from services.trainer.ports import Mirror, Watch
 from shared.auth import KeyRing, create_key, load_keys
 from shared.bus import Record, decode
 from shared.db import connect, is_transient

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 
-from services.trainer.domain.verdict import Metrics
+from services.trainer.domain.guards.verdict import Metrics
+from services.trainer.ports import Mirror, NoMirror
+from services.trainer.settings import TrainerSettings
 from shared.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -158,3 +160,11 @@ SAY_LITTLE: Mapping[str, Any] = {
 def without_credentials(content: Any) -> Any:
     """The content as JSON holds it, with the user and password of every URL in it left out."""
     return json.loads(CREDENTIALS.sub("://", json.dumps(content, default=str)))
+
+
+def make_mirror(settings: TrainerSettings, folder: Path) -> Mirror:
+    """Raises: InvalidRequest for one that is not installed."""
+    if settings.wandb == "off":
+        return NoMirror()
+    check_wandb()
+    return WandbMirror(settings.wandb_project, settings.wandb, folder)

@@ -3,17 +3,19 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import structlog
 
-from services.trainer.domain.drift import Point
-from services.trainer.domain.planner import apply_plan, describe_plan, plan_run
-from services.trainer.domain.recipe import Method
-from services.trainer.domain.training import Job, Trained, Watch
+from services.trainer.domain.guards.kl import Point
+from services.trainer.domain.planning.planner import apply_plan, describe_plan, plan_run
+from services.trainer.domain.recipe.schema import Method
+from services.trainer.domain.training import Job, Trained
 from services.trainer.handlers.drift import Measured
-from services.trainer.handlers.fitting import train_fitting
 from services.trainer.handlers.ladder import train_ladder
+from services.trainer.handlers.memory_fallback import train_fitting
+from services.trainer.ports import Train, Watch
 
 logger = structlog.get_logger(__name__)
 
@@ -30,93 +32,54 @@ ENVIRONMENT = {
 }
 
 
-def train_with_sft(threads: int, job: Job, watch: Watch) -> Trained:
-    from services.trainer.adapters.policy import set_threads
-    from services.trainer.adapters.sft import train_sft
-
-    set_threads(threads)
-    return train_sft(job, watch)
-
-
-def train_with_dpo(threads: int, job: Job, watch: Watch) -> Trained:
-    from services.trainer.adapters.dpo import train_dpo
-    from services.trainer.adapters.policy import set_threads
-
-    set_threads(threads)
-    return train_dpo(job, watch)
-
-
-def train_with_kto(threads: int, job: Job, watch: Watch) -> Trained:
-    from services.trainer.adapters.kto import train_kto
-    from services.trainer.adapters.policy import set_threads
-
-    set_threads(threads)
-    return train_kto(job, watch)
-
-
-def train_with_reward(threads: int, job: Job, watch: Watch) -> Trained:
-    from services.trainer.adapters.policy import set_threads
-    from services.trainer.adapters.reward import train_reward
-
-    set_threads(threads)
-    return train_reward(job, watch)
-
-
-def train_with_rloo(threads: int, job: Job, watch: Watch) -> Trained:
-    from services.trainer.adapters.policy import set_threads
-    from services.trainer.adapters.rloo import train_rloo
-
-    set_threads(threads)
-    return train_rloo(job, watch)
-
-
-def train_with_ppo(threads: int, job: Job, watch: Watch) -> Trained:
-    from services.trainer.adapters.policy import set_threads
-    from services.trainer.adapters.ppo import train_ppo
-
-    set_threads(threads)
-    return train_ppo(job, watch)
-
-
-def train_with_ladder(threads: int, job: Job, watch: Watch) -> Trained:
-    return train_ladder(job, watch, {name: partial(train, threads) for name, train in METHODS.items()})
-
-
-TRAIN_HERE: Mapping[Method, Callable[[int, Job, Watch], Trained]] = {
-    "sft": train_with_sft,
-    "dpo": train_with_dpo,
-    "kto": train_with_kto,
-    "reward": train_with_reward,
-    "rloo": train_with_rloo,
-    "ppo": train_with_ppo,
-    "ladder": train_with_ladder,
+MODULES: Mapping[Method, str] = {
+    "sft": "services.trainer.adapters.methods.sft",
+    "dpo": "services.trainer.adapters.methods.dpo",
+    "kto": "services.trainer.adapters.methods.kto",
+    "reward": "services.trainer.adapters.methods.reward",
+    "rloo": "services.trainer.adapters.methods.rloo",
+    "ppo": "services.trainer.adapters.methods.ppo",
 }
-"""Each method in this process."""
+"""The module of each method; its function is `train_<method>`."""
 
 
-def _train(method: Method, threads: int, job: Job, watch: Watch) -> Trained:
-    if method == "ladder":  # its stages come back here
-        return train_with_ladder(threads, job, watch)
+def train_here(threads: int, job: Job, watch: Watch) -> Trained:
+    """Train by the recipe's method in this process. `threads`: for tensor arithmetic; 0 leaves it to torch."""
+    from services.trainer.adapters.methods.models import set_threads
+
+    set_threads(threads)
+    method = job.recipe.method
+    train: Train = getattr(import_module(MODULES[method]), f"train_{method}")
+    return train(job, watch)
+
+
+def _train_by_plan(threads: int, job: Job, watch: Watch) -> Trained:
+    """Train as the recipe's parallelism says: in this process, or in several through the launcher."""
     if job.recipe.parallelism.strategy == "auto":
         job = choose_strategy(job)
     if not job.recipe.parallelism.is_spread:
-        return train_fitting(partial(_train_here, method, threads), job, watch)
-    from services.trainer.adapters.launching import launch
+        return train_fitting(partial(_train_guarded, threads), job, watch)
+    from services.trainer.adapters.distributed.launcher import launch
 
     return train_fitting(partial(launch, threads), job, watch)
 
 
-def _train_here(method: Method, threads: int, job: Job, watch: Watch) -> Trained:
-    from services.trainer.adapters.shortages import explain_shortages
+def _train_guarded(threads: int, job: Job, watch: Watch) -> Trained:
+    from services.trainer.adapters.methods.resource_errors import explain_shortages
 
     job.checkpoints.mkdir(parents=True, exist_ok=True)
     with explain_shortages(job.checkpoints):
-        return TRAIN_HERE[method](threads, job, watch)
+        return train_here(threads, job, watch)
+
+
+def _train_ladder(threads: int, job: Job, watch: Watch) -> Trained:
+    return train_ladder(job, watch, {name: partial(METHODS[name], threads) for name in MODULES})
 
 
 def choose_strategy(job: Job) -> Job:
     """The job with what the planner chose for this machine in place of `auto`."""
-    from services.trainer.adapters.machine import find_devices, read_model_size
+    from services.trainer.adapters.artifacts.model_size import read_model_size
+    from services.trainer.adapters.distributed.hardware import find_devices
 
     devices = find_devices()
     chosen = plan_run(job.recipe, read_model_size(job.parent), devices)[-1]
@@ -124,13 +87,16 @@ def choose_strategy(job: Job) -> Job:
     return replace(job, recipe=apply_plan(job.recipe, chosen))
 
 
-METHODS: Mapping[Method, Callable[[int, Job, Watch], Trained]] = {name: partial(_train, name) for name in TRAIN_HERE}
-"""Each method as its recipe's parallelism has it."""
+METHODS: Mapping[Method, Callable[[int, Job, Watch], Trained]] = {
+    **dict.fromkeys(MODULES, _train_by_plan),
+    "ladder": _train_ladder,
+}
+"""Each method by name; the first argument is the number of threads."""
 
 
 def measure_here(threads: int, job: Job, points: dict[Point, Path]) -> Measured:
-    from services.trainer.adapters.divergence import measure_kl
-    from services.trainer.adapters.policy import set_threads
+    from services.trainer.adapters.methods.kl_divergence import measure_kl
+    from services.trainer.adapters.methods.models import set_threads
 
     set_threads(threads)
     lengths = [stage.max_length for stage in job.recipe.stages or (job.recipe,)]

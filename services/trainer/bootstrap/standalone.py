@@ -8,12 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from services.trainer.adapters.machine import find_devices, read_model_size
-from services.trainer.adapters.recipes import load_recipe_file
+from services.trainer.adapters.artifacts.model_size import read_model_size
+from services.trainer.adapters.artifacts.recipe_files import load_recipe_file
+from services.trainer.adapters.distributed.hardware import find_devices
+from services.trainer.adapters.wandb_mirror import make_mirror
 from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS
-from services.trainer.bootstrap.mirror import make_mirror
-from services.trainer.domain.planner import GIB, Devices, count_trainable, describe_plan, plan_run
-from services.trainer.domain.recipe import Recipe
+from services.trainer.domain.planning.planner import GIB, Devices, count_trainable, describe_plan, plan_run
+from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import Trained
 from services.trainer.handlers.standalone import Order, Say, check_folders, run_standalone, stop_on_interrupt
 from services.trainer.settings import TrainerSettings

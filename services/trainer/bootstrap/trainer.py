@@ -4,10 +4,10 @@ from datetime import timedelta
 from functools import partial
 
 from services.trainer import api
-from services.trainer.adapters.recipes import load_recipe
+from services.trainer.adapters.artifacts.recipe_files import load_recipe
 from services.trainer.consumer import RetrainHandler
-from services.trainer.domain.sweep import Patience
-from services.trainer.handlers.sweep import Sweeper
+from services.trainer.domain.planning.scheduling import Patience
+from services.trainer.handlers.sweeper import Sweeper
 from services.trainer.settings import TrainerSettings
 from services.trainer.tasks import make_enqueue
 from shared.auth import open_key_ring

@@ -19,10 +19,10 @@ import uvicorn
 from celery import signals
 from celery.worker import state
 
-from services.trainer.adapters.code_version import load_code_version
+from services.trainer.adapters.artifacts.provenance import load_code_version
+from services.trainer.adapters.wandb_mirror import make_mirror
 from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS, measure_here
-from services.trainer.bootstrap.mirror import make_mirror
-from services.trainer.handlers.training import Workplace, carry_out
+from services.trainer.handlers.execution import Workplace, carry_out
 from services.trainer.settings import TrainerSettings
 from services.trainer.tasks import list_queues, register_train
 from shared.celery_app import create_celery

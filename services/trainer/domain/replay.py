@@ -5,39 +5,9 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta
-
-from services.trainer.domain.recipe_part import Part, PositiveFloat
-
-NotNegative = Annotated[float, Meta(ge=0)]
-
-
-class Replay(Part, frozen=True, kw_only=True):
-    """How old rows are mixed with new ones; see `services.trainer.domain.replay`."""
-
-    ratio: NotNegative | None = None
-    """Old rows for each new one. None: every row of the dataset."""
-    half_life: PositiveFloat | None = None
-    """Snapshots after which a row is half as likely to be drawn. None: age does not count."""
-    rule_weights: dict[str, NotNegative] | None = None
-    """For `dpo` and `reward`: what a pair's weight is multiplied by, by the rule that made it. None: 1 each."""
-    folders: tuple[str, ...] | None = None
-    """For `heliotrope train`: earlier snapshots' folders, newest first. Inside the loop their chain is known."""
-
-    @property
-    def is_asked_for(self) -> bool:
-        return self != Replay()
-
-
-REASONS = {
-    "replay.ratio": "a snapshot weighs the whole history already; a ratio gives what is new a share that does not "
-    "shrink as the history grows",
-    "replay.half_life": "without drift an old pair teaches as much as a young one",
-    "replay.rule_weights": "a rule's doubts are in its pairs' epsilon already; a rule that is not named weighs 1",
-    "replay.folders": "inside the loop the curator's chain of datasets is used",
-}
+from services.trainer.domain.recipe.sections import Replay
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
-from services.trainer.domain.recipe import Recipe
-from services.trainer.domain.verdict import Metrics
+from services.trainer.domain.recipe.schema import Recipe
 from shared.errors import HeliotropeError
 
 Cause = Literal["setup", "guard", "memory", "disk", "deadline", "error"]
@@ -63,36 +62,3 @@ class Trained:
     pairs: int
     refused: int
     """Pairs left out because truncation makes their sides identical, or cuts both off."""
-
-
-class Watch(Protocol):
-    """What a method reports to while it trains; each call may end the attempt by raising."""
-
-    def on_phase(self, phase: str) -> None:
-        """`loading`, `reference`, `training`, `saving`. Raises: StaleClaim, Interrupted."""
-
-    def on_step(self, step: int, total: int) -> None:
-        """After each step. Raises: StaleClaim, Interrupted."""
-
-    def on_micro_step(self) -> None:
-        """Between the parts of a step. Raises: StaleClaim."""
-
-    def on_metrics(self, step: int, metrics: Metrics) -> None:
-        """What the method logged."""
-
-    def on_note(self, note: str) -> None:
-        """What was done to the run and why, in words; a few in a run's life."""
-
-    def on_checkpoint(self, checkpoint: Path) -> None:
-        """The files are there: make them count, if the run is still ours. Raises: StaleClaim."""
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the worker was told to stop: save a checkpoint now, then end with `Interrupted`."""
-
-
-class Train(Protocol):
-    """A training method at work."""
-
-    def __call__(self, job: Job, watch: Watch) -> Trained:
-        """Raises: TrainingFailed, OutOfMemory, Interrupted, StaleClaim."""

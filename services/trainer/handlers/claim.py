@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from services.trainer import repository
-from services.trainer.domain.fair_order import choose_next
+from services.trainer.domain.planning.scheduling import choose_next
 from shared.db import SessionFactory
 from shared.heartbeat import Heartbeat
 from shared.tables.trainer import Run

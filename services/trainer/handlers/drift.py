@@ -5,7 +5,7 @@ from pathlib import Path
 
 import structlog
 
-from services.trainer.domain.drift import Point, assess_drift
+from services.trainer.domain.guards.kl import Point, assess_drift
 from services.trainer.domain.training import Job, TrainingFailed
 from shared.errors import NotFound
 from shared.registry import ModelRegistry, ModelVersion

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from services.trainer.adapters.checkpoints import delete_folder, find_finished_stage, find_newest, sync_folder
-from services.trainer.domain.recipe import Recipe
-from services.trainer.domain.training import Job, Train, Trained, TrainingFailed, Watch
-from services.trainer.domain.verdict import Metrics
+from services.trainer.adapters.artifacts.checkpoints import delete_folder, find_finished_stage, find_newest, sync_folder
+from services.trainer.domain.guards.verdict import Metrics
+from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.domain.training import Job, Trained, TrainingFailed
+from services.trainer.ports import Train, Watch
 
 OUTCOME = "trained.json"
 

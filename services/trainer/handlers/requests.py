@@ -8,8 +8,9 @@ import structlog
 from sqlalchemy.orm import Session
 
 from services.trainer import repository
-from services.trainer.domain.recipe import Recipe, calculate_recipe_sha256, dump_recipe
-from services.trainer.handlers.announce import finish_run
+from services.trainer.domain.recipe.parsing import calculate_recipe_sha256, dump_recipe
+from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.handlers.completion import finish_run
 from shared.errors import Conflict, HeliotropeError
 from shared.events import RetrainRequested
 from shared.ids import new_id

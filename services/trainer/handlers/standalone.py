@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from services.trainer.adapters.checkpoints import find_newest, mark_complete
-from services.trainer.domain.mirror import Mirror, NoMirror
+from services.trainer.adapters.artifacts.checkpoints import find_newest, mark_complete
+from services.trainer.domain.guards.verdict import Metrics
 from services.trainer.domain.progress import calculate_seconds_left
-from services.trainer.domain.recipe import Recipe, calculate_recipe_sha256, dump_recipe
-from services.trainer.domain.training import Interrupted, Job, Train, Trained
-from services.trainer.domain.verdict import Metrics
-from services.trainer.handlers.mixing import mix_folders
+from services.trainer.domain.recipe.parsing import calculate_recipe_sha256, dump_recipe
+from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.domain.training import Interrupted, Job, Trained
+from services.trainer.handlers.replay import mix_folders
+from services.trainer.ports import Mirror, NoMirror, Train
 from shared.errors import Conflict, InvalidRequest
 from shared.ids import new_id
 

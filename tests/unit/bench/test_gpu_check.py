@@ -3,7 +3,7 @@
 import pytest
 
 from bench.gpu.check import Case, Settings, list_cases, main
-from services.trainer.domain.recipe import parse_recipe
+from services.trainer.domain.recipe.parsing import parse_recipe
 
 torch = pytest.importorskip("torch")
 SETTINGS = Settings(steps=4, batch_size=4, length=1024, precision="bf16")

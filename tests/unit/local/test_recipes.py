@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from services.trainer.domain.recipe import parse_recipe
+from services.trainer.domain.recipe.parsing import parse_recipe
 
 RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
 

@@ -13,7 +13,7 @@ from recipes.safety_rlhf.beginning import FOLDER, find_beginning, prepare
 from recipes.safety_rlhf.make_data import DATA, HARMFUL, make_all
 from recipes.safety_rlhf.score import HarmClassifier, has_harmful_words, is_helpful
 from recipes.safety_rlhf.wording import CLASSIFIER_ITEMS, REWARD_ITEMS, SFT_ITEMS, TEST_ITEMS
-from services.trainer.domain.recipe import parse_recipe
+from services.trainer.domain.recipe.parsing import parse_recipe
 from tests.unit.trainer.tiny_model import save_tiny_model
 
 pytestmark = [

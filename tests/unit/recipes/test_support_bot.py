@@ -12,7 +12,7 @@ from recipes.freezing import freeze, read_lines, write_lines
 from recipes.support_bot import __main__ as command
 from recipes.support_bot.make_data import DATA, SIZES, make_rows
 from recipes.support_bot.score import check_answer
-from services.trainer.domain.recipe import parse_recipe
+from services.trainer.domain.recipe.parsing import parse_recipe
 from tests.unit.trainer.tiny_model import save_tiny_model
 
 pytestmark = [

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from services.trainer.adapters.checkpoints import find_newest, mark_complete, sync_folder
+from services.trainer.adapters.artifacts.checkpoints import find_newest, mark_complete, sync_folder
 
 
 def save(run: Path, token: int, step: int, *, complete: bool = True) -> Path:

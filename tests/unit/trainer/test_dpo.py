@@ -7,11 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from services.trainer.adapters.dpo import build_arguments, train_dpo  # noqa: E402
-from services.trainer.adapters.epsilon_dpo import EpsilonCollator, EpsilonDPOTrainer  # noqa: E402
-from services.trainer.adapters.frozen_dataset import load_pairs  # noqa: E402
-from services.trainer.adapters.policy import build_adapter  # noqa: E402
-from services.trainer.domain.recipe import Recipe, parse_recipe  # noqa: E402
+from services.trainer.adapters.artifacts.dataset import load_pairs  # noqa: E402
+from services.trainer.adapters.methods.dpo import build_arguments, train_dpo  # noqa: E402
+from services.trainer.adapters.methods.dpo_trainer import EpsilonDPOTrainer  # noqa: E402
+from services.trainer.adapters.methods.epsilon import EpsilonDPOCollator  # noqa: E402
+from services.trainer.adapters.methods.models import build_adapter  # noqa: E402
+from services.trainer.domain.recipe.parsing import parse_recipe  # noqa: E402
+from services.trainer.domain.recipe.schema import Recipe  # noqa: E402
 from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed  # noqa: E402
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model  # noqa: E402
 
@@ -92,7 +94,7 @@ def make_trainer(folder: Path, parent: Path, pairs: list[dict[str, Any]], **chan
         args=build_arguments(recipe, folder),
         losses=recipe.weighted_losses,
         shares_prefixes=recipe.prefix_sharing,
-        data_collator=EpsilonCollator(pad_token_id=0, max_length=recipe.max_length),
+        data_collator=EpsilonDPOCollator(pad_token_id=0, max_length=recipe.max_length),
         train_dataset=load_pairs(save_dataset(folder / "data", pairs) / "train.parquet"),
         processing_class=tokenizer,
         peft_config=build_adapter(recipe.lora, model),

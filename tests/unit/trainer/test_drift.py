@@ -6,10 +6,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from services.trainer.adapters.divergence import measure_kl
-from services.trainer.adapters.environment import save_environment
-from services.trainer.adapters.signature import save_signature
-from services.trainer.domain.drift import Drift, assess_drift
+from services.trainer.adapters.artifacts.model_card import save_signature
+from services.trainer.adapters.artifacts.provenance import save_environment
+from services.trainer.adapters.methods.kl_divergence import measure_kl
+from services.trainer.domain.guards.kl import assess_drift
+from services.trainer.domain.recipe.sections import Drift
 from tests.unit.trainer.tiny_model import make_pairs, save_tiny_model
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from services.trainer.domain.fair_order import Share, WaitingRun, choose_next
+from services.trainer.domain.planning.scheduling import Share, WaitingRun, choose_next
 
 Order = Callable[[Sequence[WaitingRun], Mapping[str, Share]], WaitingRun | None]
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

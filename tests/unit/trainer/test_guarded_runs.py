@@ -10,11 +10,11 @@ torch = pytest.importorskip("torch")
 from transformers import AutoModelForSequenceClassification, TrainerCallback, TrainerControl, TrainerState  # noqa: E402
 from trl import SFTConfig, SFTTrainer  # noqa: E402
 
-from services.trainer.adapters.frozen_dataset import load_answers  # noqa: E402
-from services.trainer.adapters.learning_rate import count_halvings  # noqa: E402
-from services.trainer.adapters.observer import Observer  # noqa: E402
-from services.trainer.adapters.policy import load_policy, load_tokenizer  # noqa: E402
-from services.trainer.adapters.running import list_arguments, train_through  # noqa: E402
+from services.trainer.adapters.artifacts.dataset import load_answers  # noqa: E402
+from services.trainer.adapters.methods.arguments import list_arguments  # noqa: E402
+from services.trainer.adapters.methods.guard_callback import Observer, count_halvings  # noqa: E402
+from services.trainer.adapters.methods.models import load_policy, load_tokenizer  # noqa: E402
+from services.trainer.adapters.methods.training_loop import train_through  # noqa: E402
 from services.trainer.domain.training import TrainingFailed  # noqa: E402
 from tests.unit.trainer.test_dpo import QuietWatch  # noqa: E402
 from tests.unit.trainer.test_methods import SAMPLED, make_job, train  # noqa: E402

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from services.trainer.domain.guard_limits import Guards
-from services.trainer.domain.guards import assess_metrics, assess_validation, settle_roll_back
-from services.trainer.domain.reward_hacking import calculate_distinct_2
-from services.trainer.domain.verdict import Verdict
+from services.trainer.domain.guards.reward_hacking import calculate_distinct_2
+from services.trainer.domain.guards.rules import assess_metrics, assess_validation, settle_roll_back
+from services.trainer.domain.guards.verdict import Verdict
+from services.trainer.domain.recipe.sections import Guards
 
 HEALTHY = {"loss": 0.6, "grad_norm": 4.2, "rewards/margins": 0.4, "rewards/accuracies": 0.75}
 SATURATED = HEALTHY | {"rewards/margins": 31.0, "rewards/accuracies": 1.0}

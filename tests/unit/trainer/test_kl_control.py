@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.trainer.domain.kl_control import next_kl_coefficient
+from services.trainer.domain.guards.kl import next_kl_coefficient
 
 
 def test_it_rises_above_the_target_falls_below_it_and_rests_at_it():

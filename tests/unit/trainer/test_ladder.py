@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from services.trainer.adapters.checkpoints import mark_complete
-from services.trainer.domain.recipe import parse_recipe
-from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed, Watch
+from services.trainer.adapters.artifacts.checkpoints import mark_complete
+from services.trainer.domain.recipe.parsing import parse_recipe
+from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed
 from services.trainer.handlers.ladder import train_ladder
+from services.trainer.ports import Watch
 
 STAGES = [
     {"name": "imitate", "method": "sft", "max_steps": 2},

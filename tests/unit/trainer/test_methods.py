@@ -8,23 +8,19 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from services.curator.adapters.dataset_files import DatasetContent, write_dataset  # noqa: E402
-from services.trainer.adapters.dpo import train_dpo  # noqa: E402
-from services.trainer.adapters.kto import train_kto  # noqa: E402
-from services.trainer.adapters.policy import load_policy, load_tokenizer  # noqa: E402
-from services.trainer.adapters.ppo import train_ppo  # noqa: E402
-from services.trainer.adapters.preference import ValidationPreference  # noqa: E402
-from services.trainer.adapters.reward import (  # noqa: E402
-    calculate_losses,
-    cut_behind_end,
-    is_reward_model,
-    train_reward,
-)
-from services.trainer.adapters.reward_judge import build_scorer, load_reward_model  # noqa: E402
-from services.trainer.adapters.rloo import train_rloo  # noqa: E402
-from services.trainer.adapters.sft import train_sft  # noqa: E402
-from services.trainer.domain.recipe import parse_recipe  # noqa: E402
-from services.trainer.domain.training import Interrupted, Job, Train, TrainingFailed  # noqa: E402
+from services.trainer.adapters.methods.dpo import train_dpo  # noqa: E402
+from services.trainer.adapters.methods.kto import train_kto  # noqa: E402
+from services.trainer.adapters.methods.models import load_policy, load_tokenizer  # noqa: E402
+from services.trainer.adapters.methods.ppo import train_ppo  # noqa: E402
+from services.trainer.adapters.methods.reward import calculate_losses, cut_behind_end, is_reward_model, train_reward  # noqa: E402
+from services.trainer.adapters.methods.reward_model import build_scorer, load_reward_model  # noqa: E402
+from services.trainer.adapters.methods.rloo import train_rloo  # noqa: E402
+from services.trainer.adapters.methods.sft import train_sft  # noqa: E402
+from services.trainer.adapters.methods.validation_preference import ValidationPreference  # noqa: E402
+from services.trainer.domain.recipe.parsing import parse_recipe  # noqa: E402
+from services.trainer.domain.training import Interrupted, Job, TrainingFailed  # noqa: E402
 from services.trainer.handlers.ladder import train_ladder  # noqa: E402
+from services.trainer.ports import Train  # noqa: E402
 from tests.unit.trainer.test_dpo import QuietWatch  # noqa: E402
 from tests.unit.trainer.tiny_model import make_pairs, save_tiny_model  # noqa: E402
 

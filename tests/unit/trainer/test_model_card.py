@@ -1,7 +1,7 @@
 """The card beside a candidate's weights."""
 
 from services.trainer.domain.model_card import render_model_card
-from services.trainer.domain.recipe import dump_recipe, parse_recipe
+from services.trainer.domain.recipe.parsing import dump_recipe, parse_recipe
 from services.trainer.domain.training import Trained
 
 TRAINED = Trained(4, "w" * 64, "all steps taken", 60, 2)

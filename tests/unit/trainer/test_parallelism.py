@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from services.trainer.domain.parallelism import Parallelism, build_deepspeed_config, build_fsdp_config
-from services.trainer.domain.recipe import parse_recipe
+from services.trainer.domain.planning.parallelism import build_deepspeed_config, build_fsdp_config
+from services.trainer.domain.recipe.parsing import parse_recipe
+from services.trainer.domain.recipe.sections import Parallelism
 from services.trainer.domain.training import TrainingFailed
 from shared.errors import InvalidRequest
 
@@ -53,7 +54,7 @@ def test_fsdp_checkpoints_activations_by_itself():
 
 
 def test_half_precision_on_a_cpu_is_refused_before_anything_is_loaded(tmp_path: Path):
-    from services.trainer.adapters.running import list_arguments
+    from services.trainer.adapters.methods.arguments import list_arguments
 
     with pytest.raises(TrainingFailed, match="precision: fp16 needs a GPU"):
         list_arguments(parse_recipe(make_recipe() | {"precision": "fp16"}), tmp_path)

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from services.trainer.adapters.machine import read_model_size
-from services.trainer.domain.memory import ModelSize, Workload, count_lora, estimate_memory
-from services.trainer.domain.planner import GIB, Devices, Plan, apply_plan, describe_plan, plan_run
-from services.trainer.domain.recipe import Recipe, parse_recipe
+from services.trainer.adapters.artifacts.model_size import read_model_size
+from services.trainer.domain.planning.memory import ModelSize, Workload, count_lora, estimate_memory
+from services.trainer.domain.planning.planner import GIB, Devices, Plan, apply_plan, describe_plan, plan_run
+from services.trainer.domain.recipe.parsing import parse_recipe
+from services.trainer.domain.recipe.schema import Recipe
 from shared.errors import InvalidRequest
 from tests.unit.trainer.tiny_model import save_tiny_model
 

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch")
 
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM  # noqa: E402
 
-from services.trainer.adapters.pair_scores import can_share, score_padded, score_shared  # noqa: E402
-from services.trainer.adapters.prefix_sharing import pack_pairs  # noqa: E402
+from services.trainer.adapters.methods.pair_scores import can_share, score_padded, score_shared  # noqa: E402
+from services.trainer.adapters.methods.prefix_sharing import pack_pairs  # noqa: E402
 from tests.unit.trainer.tiny_model import save_tiny_model  # noqa: E402
 
 SIZE = {

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from services.trainer.domain.recipe import parse_recipe
+from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.settings import TrainerSettings
 from services.trainer.tasks import list_queues, make_enqueue
 from shared.celery_app import create_celery

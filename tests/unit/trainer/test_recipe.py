@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from services.trainer.adapters.recipes import load_recipe
-from services.trainer.domain.recipe import calculate_recipe_sha256, dump_recipe, parse_recipe
+from services.trainer.adapters.artifacts.recipe_files import load_recipe
+from services.trainer.domain.recipe.parsing import calculate_recipe_sha256, dump_recipe, parse_recipe
 from shared.errors import InvalidRequest, NotFound
 
 MINIMAL = {"name": "support_bot", "method": "dpo", "max_steps": 40}

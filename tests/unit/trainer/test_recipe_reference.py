@@ -5,7 +5,8 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from cli.main import app
-from services.trainer.domain.recipe_reference import REASONS, explain_mistake, list_fields, render_reference
+from services.trainer.domain.recipe.reasons import REASONS
+from services.trainer.domain.recipe.reference import explain_mistake, list_fields, render_reference
 
 ROOT = Path(__file__).parents[3]
 

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from services.trainer.adapters.frozen_dataset import load_pairs, weigh_pairs
-from services.trainer.adapters.mixing import load_earlier, mix_dataset
-from services.trainer.domain.recipe import parse_recipe
-from services.trainer.domain.replay import Earlier, Replay, choose_rows
+from services.trainer.adapters.artifacts.dataset import load_pairs, weigh_pairs
+from services.trainer.adapters.artifacts.replay import load_earlier, mix_dataset
+from services.trainer.domain.recipe.parsing import parse_recipe
+from services.trainer.domain.recipe.sections import Replay
+from services.trainer.domain.replay import Earlier, choose_rows
 from services.trainer.domain.training import TrainingFailed
 from shared.errors import InvalidRequest
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset

@@ -10,8 +10,8 @@ import pytest
 
 from services.trainer import metrics
 from services.trainer.handlers.claim import Claim
-from services.trainer.handlers.sweep import export_runs
-from services.trainer.handlers.watch import RunWatch
+from services.trainer.handlers.reporter import RunWatch
+from services.trainer.handlers.sweeper import export_runs
 from shared.registry.memory import MemoryRegistry
 from shared.tables.trainer import Run
 

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from services.trainer.domain.budget import Budget, explain_overrun
-from services.trainer.domain.micro_batch import shrink_micro_batch
-from services.trainer.domain.recipe import Recipe, parse_recipe
-from services.trainer.domain.training import Job, OutOfMemory, Trained, TrainingFailed, Watch
-from services.trainer.handlers.fitting import train_fitting
+from services.trainer.domain.guards.rules import explain_overrun
+from services.trainer.domain.planning.planner import shrink_micro_batch
+from services.trainer.domain.recipe.parsing import parse_recipe
+from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.domain.recipe.sections import Budget
+from services.trainer.domain.training import Job, OutOfMemory, Trained, TrainingFailed
+from services.trainer.handlers.memory_fallback import train_fitting
+from services.trainer.ports import Watch
 from shared.errors import InvalidRequest
 from tests.unit.trainer.test_dpo import QuietWatch
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model
@@ -116,14 +119,18 @@ def test_a_process_that_is_really_out_of_memory_trains_on(tmp_path: Path):
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_the_reason(tmp_path: Path, code: int):
-    shortages = pytest.importorskip("services.trainer.adapters.shortages")
-    with pytest.raises(TrainingFailed, match="no space is left"), shortages.explain_shortages(tmp_path):
+    pytest.importorskip("torch")
+    from services.trainer.adapters.methods import resource_errors
+
+    with pytest.raises(TrainingFailed, match="no space is left"), resource_errors.explain_shortages(tmp_path):
         raise OSError(code, "written in vain")
 
 
 def test_other_failures_stay_what_they_are(tmp_path: Path):
-    shortages = pytest.importorskip("services.trainer.adapters.shortages")
-    with pytest.raises(PermissionError), shortages.explain_shortages(tmp_path):
+    pytest.importorskip("torch")
+    from services.trainer.adapters.methods import resource_errors
+
+    with pytest.raises(PermissionError), resource_errors.explain_shortages(tmp_path):
         raise PermissionError("not yours")
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from services.trainer.domain.recipe import Recipe, parse_recipe
-from services.trainer.domain.training import Interrupted, Job, Trained, Watch
+from services.trainer.domain.recipe.parsing import parse_recipe
+from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.domain.training import Interrupted, Job, Trained
 from services.trainer.handlers.standalone import Order, run_standalone
+from services.trainer.ports import Watch
 from shared.errors import Conflict, InvalidRequest
 
 

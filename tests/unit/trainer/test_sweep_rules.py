@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from services.trainer.domain.planning.scheduling import OpenRun, Patience, next_step
 from services.trainer.domain.progress import calculate_seconds_left
-from services.trainer.domain.sweep import OpenRun, Patience, next_step
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 PATIENCE = Patience(requeue_after=timedelta(seconds=60), heartbeat_timeout=timedelta(seconds=30))

@@ -13,13 +13,12 @@ from structlog.testing import capture_logs
 
 torch = pytest.importorskip("torch")
 
-from services.trainer.adapters.wandb_mirror import QUEUED, WandbMirror  # noqa: E402
+from services.trainer.adapters.wandb_mirror import QUEUED, WandbMirror, make_mirror  # noqa: E402
 from services.trainer.bootstrap.methods import METHODS  # noqa: E402
-from services.trainer.bootstrap.mirror import make_mirror  # noqa: E402
-from services.trainer.domain.mirror import Mirror  # noqa: E402
-from services.trainer.domain.recipe import parse_recipe  # noqa: E402
-from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed, Watch  # noqa: E402
+from services.trainer.domain.recipe.parsing import parse_recipe  # noqa: E402
+from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed  # noqa: E402
 from services.trainer.handlers.standalone import Order, run_standalone  # noqa: E402
+from services.trainer.ports import Mirror, Watch  # noqa: E402
 from services.trainer.settings import TrainerSettings  # noqa: E402
 from tests.unit.trainer.test_standalone import Steps, ignore, make_order  # noqa: E402
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model  # noqa: E402

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.trainer.domain.weights import calculate_pair_weights
+from services.trainer.domain.pair_weights import calculate_pair_weights
 from shared.errors import InvalidRequest
 
 

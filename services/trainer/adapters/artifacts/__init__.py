@@ -1,0 +1,1 @@
+"""Files that a run reads and leaves: datasets, recipes, checkpoints, candidates."""

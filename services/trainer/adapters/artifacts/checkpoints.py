@@ -1,0 +1,92 @@
+"""Checkpoints on disk: `<run>/<fencing token>/checkpoint-<step>`, complete once they carry a marker."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+MARKER = "complete"
+SECONDS = "seconds"
+
+
+def find_newest(run_folder: Path, *, below_token: int, stage: str = ".") -> Path | None:
+    """The complete checkpoint with the most steps of any earlier attempt; of two equal ones, the later attempt's.
+
+    The checkpoints of a ladder's stage lie one folder deeper.
+    """
+    found: list[tuple[int, int, Path]] = []
+    for marker in run_folder.glob(str(Path("*", stage, "checkpoint-*", MARKER))):
+        checkpoint = marker.parent
+        token, step = checkpoint.relative_to(run_folder).parts[0], checkpoint.name.removeprefix("checkpoint-")
+        if re.fullmatch(r"\d+", token) and re.fullmatch(r"\d+", step) and int(token) < below_token:
+            found.append((int(step), int(token), checkpoint))
+    return max(found)[2] if found else None
+
+
+def find_newest_of_attempt(checkpoints: Path) -> Path | None:
+    """The complete checkpoint with the most steps of the attempt that keeps them here."""
+    complete = [marker.parent for marker in checkpoints.glob(f"checkpoint-*/{MARKER}")]
+    return max(complete, key=lambda checkpoint: int(checkpoint.name.removeprefix("checkpoint-")), default=None)
+
+
+def find_finished_stage(run_folder: Path, stage: str) -> Path | None:
+    """The folder of a ladder's stage that some attempt finished."""
+    return next((marker.parent for marker in sorted(run_folder.glob(f"*/{stage}/{MARKER}"))), None)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have everything in the folder on the disk, not in a cache."""
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def save_seconds(checkpoint: Path, seconds: float) -> None:
+    """How long the run has trained up to here."""
+    (checkpoint / SECONDS).write_text(f"{seconds:.1f}", encoding="utf-8")
+
+
+def load_seconds(checkpoint: Path) -> float:
+    path = checkpoint / SECONDS
+    return float(path.read_text(encoding="utf-8")) if path.exists() else 0.0
+
+
+def mark_complete(checkpoint: Path) -> None:
+    """From now on the checkpoint counts. Call after `sync_folder`."""
+    (checkpoint / MARKER).touch()
+    sync_folder(checkpoint)
+
+
+def delete_folder(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class GoodCheckpoints:
+    """Checkpoints count as good once a later step was healthy: what a step logs is older than its weights."""
+
+    def __init__(self) -> None:
+        self._saved: list[tuple[int, Path]] = []
+        self._good: tuple[int, Path] | None = None
+
+    def add(self, step: int, checkpoint: Path) -> None:
+        self._saved.append((step, checkpoint))
+
+    def confirm(self, step: int) -> None:
+        """This step was healthy."""
+        confirmed = [saved for saved in self._saved if saved[0] < step]
+        if confirmed:
+            self._good = max(confirmed)
+            self._saved = [saved for saved in self._saved if saved[0] >= step]
+
+    @property
+    def newest(self) -> Path | None:
+        return self._good[1] if self._good and self._good[1].is_dir() else None
+
+    def drop_later(self) -> None:
+        """Delete what was saved after the newest good one, so that nobody resumes from it."""
+        for _, checkpoint in self._saved:
+            delete_folder(checkpoint)
+        self._saved = []

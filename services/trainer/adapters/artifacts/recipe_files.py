@@ -1,0 +1,38 @@
+"""Recipes on disk."""
+
+from pathlib import Path
+
+import yaml
+
+from services.trainer.domain.recipe.parsing import parse_recipe
+from services.trainer.domain.recipe.schema import Recipe
+from shared.errors import InvalidRequest, NotFound
+
+
+def load_recipe(folder: Path, name: str) -> Recipe:
+    """The recipe `<folder>/<name>.yaml`.
+
+    Raises:
+        NotFound: no such file; only plain names are looked up.
+        InvalidRequest: the file is not YAML, or names the fields that are wrong.
+    """
+    path = folder / f"{name}.yaml"
+    if not name.replace("_", "").replace("-", "").isalnum() or not path.is_file():
+        raise NotFound(f"no recipe {name!r}")
+    return load_recipe_file(path)
+
+
+def load_recipe_file(path: Path) -> Recipe:
+    """The recipe in this file.
+
+    Raises:
+        NotFound: no such file.
+        InvalidRequest: the file is not YAML in UTF-8, or names the fields that are wrong.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise NotFound(f"recipe {str(path)!r} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"recipe {path.stem!r} is not valid YAML: {error}") from error
+    return parse_recipe(content)

@@ -1,0 +1,1 @@
+"""Training over several processes: the launcher, what processes agree on, and the hardware they find."""

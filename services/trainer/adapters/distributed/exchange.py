@@ -1,0 +1,121 @@
+"""Files through which the launcher and its processes exchange an order, reports, a request to stop and the outcome."""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.trainer.domain.guards.verdict import Metrics
+from services.trainer.domain.recipe.parsing import dump_recipe, parse_recipe
+from services.trainer.domain.training import Interrupted, Job
+from services.trainer.ports import Watch
+
+ORDER, REPORTS, OUTCOME, STOP = "order.json", "reports.jsonl", "outcome.json", "stop"
+
+
+ERROR, LOG = "error", "ranks.log"
+
+
+@dataclass(frozen=True)
+class Order:
+    job: Job
+    threads: int
+
+
+def dump_order(job: Job, threads: int) -> dict[str, Any]:
+    folders = {
+        name: None if folder is None else str(folder.resolve())
+        for name, folder in vars(job).items()
+        if name != "recipe"
+    }
+    return {"recipe": dump_recipe(job.recipe), "folders": folders, "threads": threads}
+
+
+def read_order(path: Path) -> Order:
+    content = json.loads(path.read_bytes())
+    folders: dict[str, Any] = {name: folder and Path(folder) for name, folder in content["folders"].items()}
+    return Order(Job(recipe=parse_recipe(content["recipe"]), **folders), content["threads"])
+
+
+class SilentWatch(Watch):
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @property
+    def stopping(self) -> bool:
+        return (self._folder / STOP).exists()
+
+    def on_phase(self, phase: str) -> None:
+        """Told by the first process."""
+
+    def on_step(self, step: int, total: int) -> None:
+        """Told by the first process."""
+
+    def on_micro_step(self) -> None:
+        """The launcher looks after the claim."""
+
+    def on_metrics(self, step: int, metrics: Metrics) -> None:
+        """Told by the first process."""
+
+    def on_note(self, note: str) -> None:
+        """Told by the first process."""
+
+    def on_checkpoint(self, checkpoint: Path) -> None:
+        """Told by the first process."""
+
+
+class ReportingWatch(SilentWatch):
+    """A line of JSON for each call."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._file = (folder / REPORTS).open("a", encoding="utf-8")
+
+    def _report(self, *call: Any) -> None:
+        print(json.dumps(call), file=self._file, flush=True)
+
+    def on_phase(self, phase: str) -> None:
+        self._report("phase", phase)
+
+    def on_step(self, step: int, total: int) -> None:
+        self._report("step", step, total)
+
+    def on_metrics(self, step: int, metrics: Metrics) -> None:
+        self._report("metrics", step, dict(metrics))
+
+    def on_note(self, note: str) -> None:
+        self._report("note", note)
+
+    def on_checkpoint(self, checkpoint: Path) -> None:
+        self._report("checkpoint", str(checkpoint))
+
+
+def read_reports(path: Path) -> Iterator[list[Any] | None]:
+    """The reports as they come; None when there is no whole one at the moment."""
+    rest = b""
+    while not path.exists():
+        yield None
+    with path.open("rb") as file:
+        while True:
+            rest += file.read()
+            *lines, rest = rest.split(b"\n")
+            for line in lines:
+                yield json.loads(line)
+            yield None
+
+
+def pass_on(report: list[Any], watch: Watch) -> None:
+    match report:
+        case ["phase", str(phase)]:
+            with suppress(Interrupted):  # the processes are told through the file, and save what they have
+                watch.on_phase(phase)
+        case ["step", int(step), int(total)]:
+            watch.on_step(step, total)
+        case ["metrics", int(step), dict(metrics)]:
+            watch.on_metrics(step, metrics)
+        case ["note", str(note)]:
+            watch.on_note(note)
+        case ["checkpoint", str(checkpoint)]:
+            watch.on_checkpoint(Path(checkpoint))

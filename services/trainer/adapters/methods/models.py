@@ -1,0 +1,66 @@
+"""The model that a run trains: loaded from the parent's folder, with an adapter or whole, and merged in the end."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.domain.recipe.sections import Lora
+
+SPARE_PAD_TOKEN = "<|endoftext|>"
+
+
+def set_threads(count: int) -> None:
+    """Threads for tensor arithmetic; 0 leaves it to OMP_NUM_THREADS, else to torch."""
+    if count:
+        torch.set_num_threads(count)
+
+
+def load_policy(parent: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(parent, dtype=torch.float32)
+
+
+def load_tokenizer(parent: Path, *, padding_side: str = "right") -> Any:
+    """The parent's tokenizer, with a padding token that is not the end of an answer if there is one to spare."""
+    tokenizer = AutoTokenizer.from_pretrained(parent, padding_side=padding_side)
+    if tokenizer.pad_token in (None, tokenizer.eos_token):
+        spare = SPARE_PAD_TOKEN in tokenizer.get_vocab()
+        tokenizer.pad_token = SPARE_PAD_TOKEN if spare else tokenizer.eos_token
+    return tokenizer
+
+
+def choose_adapter(recipe: Recipe, model: Any, task: str = "CAUSAL_LM") -> LoraConfig | None:
+    """The recipe's adapter; None when all weights are trained."""
+    return build_adapter(recipe.lora, model, task) if recipe.tuning == "lora" else None
+
+
+def merge(model: Any, parent: Path) -> Any:
+    """The model without its adapter's modules, in the number format of the parent's weights."""
+    merged = model.merge_and_unload() if isinstance(model, PeftModel) else model
+    return merged.to(AutoConfig.from_pretrained(parent).dtype or torch.float32)
+
+
+def build_adapter(lora: Lora, model: Any, task: str = "CAUSAL_LM") -> LoraConfig:
+    """A LoRA adapter on the named modules, or on every linear one but the head, of all layers or of the last ones."""
+    names = lora.target_modules
+    head = getattr(model, "score", None) or model.get_output_embeddings()
+    if names == "all-linear":
+        linear = (name for name, module in model.named_modules() if _is_linear(module) and module is not head)
+        names = tuple(sorted({name.rpartition(".")[2] for name in linear}))
+    depth = model.config.num_hidden_layers
+    layers = list(range(max(depth - lora.last_layers, 0), depth)) if lora.last_layers else None
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(names),
+        layers_to_transform=layers,
+        task_type=task,
+    )
+
+
+def _is_linear(module: object) -> bool:
+    return isinstance(module, torch.nn.Linear)

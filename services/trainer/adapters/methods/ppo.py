@@ -1,0 +1,151 @@
+"""The method `ppo`: sampled answers climb a reward model, with a value model of its own (Ziegler et al. 2019).
+
+TRL's PPO trainer neither resumes nor heeds a request to stop, so a run that loses its worker starts over, and what ends
+a run early comes out of its loop as an exception.
+"""
+
+import copy
+from contextlib import suppress
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import PrinterCallback
+from trl.experimental.ppo import PPOConfig, PPOTrainer
+
+from services.trainer.adapters.artifacts.candidate import save_candidate
+from services.trainer.adapters.artifacts.dataset import load_prompts
+from services.trainer.adapters.methods.guard_callback import Observer
+from services.trainer.adapters.methods.models import choose_adapter, load_policy, load_tokenizer, merge
+from services.trainer.adapters.methods.reward_model import (
+    describe_answers,
+    list_sampling_arguments,
+    load_reward_model,
+    prepare_preference,
+)
+from services.trainer.adapters.methods.training_loop import begin, explain_broken_sampling, sum_up
+from services.trainer.domain.guards.kl import next_kl_coefficient
+from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed
+from services.trainer.ports import Watch
+
+
+class Finished(Exception):
+    """A guard ended the run well."""
+
+
+class PPOObserver(Observer):
+    """Shows the guards a `loss` as other methods log it, and adapts the KL coefficient to its target."""
+
+    def __init__(self, job: Job, watch: Watch, tokenizer: Any) -> None:
+        super().__init__(job.recipe, watch, prepare_preference(job, tokenizer))
+        self._target = job.recipe.target_kl
+        self._ends = {tokenizer.eos_token_id, tokenizer.pad_token_id}
+        self._answers: list[list[int]] = []
+
+    def listen(self, policy: Any) -> None:
+        """Have the policy's answers described in what is logged next: TRL shows them to nobody."""
+        generate = policy.generate
+
+        def generate_and_remember(*, input_ids: Any, **kwargs: Any) -> Any:
+            output = generate(input_ids=input_ids, **kwargs)
+            sampled = output.sequences[:, input_ids.shape[1] :].tolist()
+            self._answers += [list(takewhile(lambda token: token not in self._ends, answer)) for answer in sampled]
+            return output
+
+        policy.generate = generate_and_remember
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        logs = dict(logs or {})
+        if "objective/kl" in logs:
+            logs |= {"loss": logs["loss/policy_avg"], "kl_coefficient": args.kl_coef}
+            logs |= describe_answers(self._answers)
+            self._answers.clear()
+        super().on_log(args, state, control, logs, **kwargs)
+        if self._target is not None and "objective/kl" in logs:
+            args.kl_coef = next_kl_coefficient(args.kl_coef, logs["objective/kl"], target=self._target)
+
+    def scale_kl_cost(self, args: Any, factor: float) -> None:
+        args.kl_coef *= factor
+
+    def _end(self, control: Any) -> None:
+        if self.verdict.action == "stop":
+            raise TrainingFailed(self.verdict.reason, "guard")
+        raise Finished
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_step_end(args, state, control, **kwargs)
+        if self.interrupted:
+            raise Interrupted(f"at step {state.global_step}")
+
+
+def train_ppo(job: Job, watch: Watch) -> Trained:
+    """Train, and save the candidate. The parent is the reference; the value model starts from the reward model.
+
+    Raises: as `services.trainer.domain.training.Train`.
+    """
+    begin(job, watch)
+    tokenizer = load_tokenizer(job.parent, padding_side="left")
+    observer = PPOObserver(job, watch, tokenizer)
+    trainer = _build_trainer(job, tokenizer, observer)
+    observer.listen(trainer.policy_model)
+    trainer.remove_callback(PrinterCallback)
+    watch.on_phase("training")
+    with suppress(Finished), explain_broken_sampling():
+        trainer.train()
+    watch.on_phase("saving")
+    merged = merge(trainer.accelerator.unwrap_model(trainer.model).policy, job.parent)
+    return sum_up(trainer, observer, save_candidate(merged, job.parent, job.candidate))
+
+
+def _build_trainer(job: Job, tokenizer: Any, observer: PPOObserver) -> PPOTrainer:
+    recipe = job.recipe
+    assert recipe.reward_model is not None  # the recipe's check
+    reward_model = load_reward_model(Path(recipe.reward_model), tokenizer)
+    model = load_policy(job.parent)
+    return PPOTrainer(
+        args=build_arguments(recipe, job.checkpoints),
+        processing_class=tokenizer,
+        model=model,
+        ref_model=None,
+        reward_model=reward_model,
+        value_model=copy.deepcopy(reward_model),
+        train_dataset=tokenize_prompts(load_prompts(job.dataset / "train.parquet"), tokenizer, recipe),
+        peft_config=choose_adapter(recipe, model),
+        callbacks=[observer],
+    )
+
+
+def build_arguments(recipe: Recipe, checkpoints: Path) -> PPOConfig:
+    sampling = recipe.sampling
+    shared = list_sampling_arguments(recipe, checkpoints) | {"save_strategy": "no"}
+    return PPOConfig(
+        **shared,
+        total_episodes=recipe.max_steps * recipe.batch_size * recipe.gradient_accumulation_steps,
+        response_length=sampling.max_new_tokens,
+        temperature=sampling.temperature,
+        stop_token="eos",
+        missing_eos_penalty=sampling.cut_off_penalty,
+        kl_coef=recipe.kl_coefficient,
+        num_sample_generations=0,
+        local_rollout_forward_batch_size=recipe.batch_size,
+    )
+
+
+def tokenize_prompts(prompts: Dataset, tokenizer: Any, recipe: Recipe) -> Dataset:
+    """Prompts as `input_ids`, without those that leave no room for an answer, and enough of them for a batch.
+
+    Raises:
+        TrainingFailed: no prompt is short enough.
+    """
+    room = recipe.max_length - recipe.sampling.max_new_tokens
+    ids = [
+        tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, tokenize=True, return_dict=False)
+        for row in prompts
+    ]
+    short = [prompt for prompt in ids if len(prompt) <= room]
+    if not short:
+        raise TrainingFailed(f"no prompt of the dataset fits into {room} tokens")
+    batch = recipe.batch_size * recipe.gradient_accumulation_steps
+    return Dataset.from_dict({"input_ids": short * -(-batch // len(short))})

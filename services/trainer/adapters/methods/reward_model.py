@@ -1,0 +1,73 @@
+"""What `rloo` and `ppo` share: the reward model that they climb, and what is told of their answers."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from services.trainer.adapters.methods.arguments import list_arguments
+from services.trainer.adapters.methods.models import load_tokenizer
+from services.trainer.adapters.methods.reward import cut_behind_end, is_reward_model
+from services.trainer.adapters.methods.validation_preference import ValidationPreference
+from services.trainer.domain.guards.reward_hacking import DISTINCT_2, LENGTH, calculate_distinct_2
+from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.domain.training import Job, TrainingFailed
+
+
+def load_reward_model(folder: Path, tokenizer: Any) -> Any:
+    """The reward model, which must read the policy's tokens.
+
+    Raises:
+        TrainingFailed: the folder holds none, or one with another vocabulary.
+    """
+    if not is_reward_model(folder):
+        raise TrainingFailed(f"reward_model: {str(folder)!r} holds no reward model; train one by the method reward")
+    if load_tokenizer(folder).get_vocab() != tokenizer.get_vocab():
+        raise TrainingFailed("reward_model: its vocabulary is not the policy's; train it from the same base")
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=torch.float32)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def build_scorer(model: Any, tokenizer: Any) -> Callable[..., list[float]]:
+    """What `rloo` asks for the score of its answers, each at the token that ends it.
+
+    It takes `prompts` and `completions`, lists of conversations, and goes to the device of `model` as it is when asked.
+    """
+
+    def reward_model(*, prompts: list[Any], completions: list[Any], **_: Any) -> list[float]:
+        conversations = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
+        rendered = tokenizer.apply_chat_template(conversations, tokenize=True, return_dict=False)
+        ids = [cut_behind_end(each, tokenizer.eos_token_id) for each in rendered]
+        batch = tokenizer.pad({"input_ids": ids}, padding_side="right", return_tensors="pt").to(model.device)
+        with torch.inference_mode():
+            scores: list[float] = model(**batch).logits[:, 0].tolist()
+        return scores
+
+    return reward_model
+
+
+def prepare_preference(job: Job, tokenizer: Any) -> ValidationPreference | None:
+    """What the recipe's `eval_steps` measure.
+
+    Raises:
+        TrainingFailed: the dataset has no validation split.
+    """
+    if not job.recipe.eval_steps:
+        return None
+    return ValidationPreference(job.dataset / "validation.parquet", tokenizer, job.recipe.max_length)
+
+
+def list_sampling_arguments(recipe: Recipe, checkpoints: Path) -> dict[str, Any]:
+    """As `list_arguments`, without TRL's own evaluation: it samples answers, and tells nothing about preferences."""
+    return list_arguments(recipe, checkpoints) | {"eval_strategy": "no"}
+
+
+def describe_answers(answers: Sequence[Sequence[int]]) -> dict[str, float]:
+    """Metrics of answers as token ids, without padding."""
+    return {
+        DISTINCT_2[0]: calculate_distinct_2(answers),
+        LENGTH[0]: sum(map(len, answers)) / max(len(answers), 1),
+    }

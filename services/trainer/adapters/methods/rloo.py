@@ -1,0 +1,77 @@
+"""The method `rloo`: sampled answers climb a reward model, each against its siblings' mean (Ahmadian et al. 2024)."""
+
+from pathlib import Path
+from typing import Any
+
+from trl import RLOOConfig, RLOOTrainer
+
+from services.trainer.adapters.artifacts.dataset import load_prompts
+from services.trainer.adapters.methods.guard_callback import Observer
+from services.trainer.adapters.methods.models import choose_adapter, load_policy, load_tokenizer
+from services.trainer.adapters.methods.reward_model import (
+    build_scorer,
+    describe_answers,
+    list_sampling_arguments,
+    load_reward_model,
+    prepare_preference,
+)
+from services.trainer.adapters.methods.training_loop import begin, save_policy, train_through
+from services.trainer.domain.guards.reward_hacking import DISTINCT_2
+from services.trainer.domain.training import Job, Trained
+from services.trainer.ports import Watch
+
+MEASURED_ONLY = 1e-9
+"""A KL cost too small to matter: TRL measures no KL without one."""
+
+
+class RLOOObserver(Observer):
+    """Can raise the price of KL."""
+
+    trainer: RLOOTrainer
+
+    def scale_kl_cost(self, args: Any, factor: float) -> None:
+        self.trainer.beta *= factor
+
+
+class DescribingRLOOTrainer(RLOOTrainer):  # type: ignore[misc]  # trl is untyped
+    """Logs distinct-2 of the sampled answers beside what TRL logs of their length."""
+
+    def _generate(self, prompts: list[Any]) -> Any:
+        sampled = super()._generate(prompts)
+        mode = "train" if self.model.training else "eval"
+        self._metrics[mode][DISTINCT_2[0]].append(describe_answers(sampled[1])[DISTINCT_2[0]])
+        return sampled
+
+
+def train_rloo(job: Job, watch: Watch) -> Trained:
+    """Train, and save the candidate. The parent is the reference.
+
+    Raises: as `services.trainer.domain.training.Train`.
+    """
+    begin(job, watch)
+    recipe = job.recipe
+    assert recipe.reward_model is not None  # the recipe's check
+    tokenizer = load_tokenizer(job.parent, padding_side="left")
+    observer = RLOOObserver(recipe, watch, prepare_preference(job, tokenizer))
+    reward_model = load_reward_model(Path(recipe.reward_model), tokenizer)
+    model = load_policy(job.parent)
+    sampling = recipe.sampling
+    trainer = DescribingRLOOTrainer(
+        model=model,
+        reward_funcs=build_scorer(reward_model, load_tokenizer(Path(recipe.reward_model))),
+        args=RLOOConfig(
+            **list_sampling_arguments(recipe, job.checkpoints),
+            beta=recipe.kl_coefficient or (MEASURED_ONLY if recipe.guards.max_kl else 0.0),
+            num_generations=sampling.answers_per_prompt,
+            max_completion_length=sampling.max_new_tokens,
+            temperature=sampling.temperature,
+        ),
+        train_dataset=load_prompts(job.dataset / "train.parquet"),
+        processing_class=tokenizer,
+        peft_config=choose_adapter(recipe, model),
+        callbacks=[observer],
+    )
+    observer.trainer = trainer
+    reward_model.to(trainer.accelerator.device).eval()
+    train_through(job, watch, trainer, observer)
+    return save_policy(job, watch, trainer, observer)

@@ -1,0 +1,1 @@
+"""Guards: judge the logged metrics of a run."""

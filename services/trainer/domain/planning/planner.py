@@ -1,0 +1,156 @@
+"""Which strategy a run needs: a pure choice among estimates."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from services.trainer.domain.planning.memory import Estimate, ModelSize, Offload, Workload, count_lora, estimate_memory
+from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.domain.recipe.sections import DISTRIBUTED_METHODS, Parallelism, Strategy
+
+GIB = 1 << 30
+ROWS = {"dpo": 2, "kto": 2, "reward": 2}
+"""Sequences in a forward pass for each row of a batch; 1 for the other methods."""
+LOGIT_COPIES = {"sft": 6, "reward": 0}
+"""8 for the other methods: `make bench-planner` measured `sft` and `dpo`. A reward model has none."""
+LADDER: tuple[tuple[Strategy, Offload], ...] = (
+    ("ddp", "none"),
+    ("zero2", "none"),
+    ("fsdp2", "none"),
+    ("zero2", "optimizer"),
+    ("zero3", "all"),
+)
+"""From what sends least between devices to what needs least of them."""
+
+
+@dataclass(frozen=True)
+class Devices:
+    kind: Literal["cpu", "gpu"]
+    count: int
+    memory_bytes: int
+    """Free on each."""
+    reserve: float = 0.15
+    """Share left to libraries, fragmentation and what the estimate does not know."""
+
+    @property
+    def usable_bytes(self) -> int:
+        return int(self.memory_bytes * (1 - self.reserve))
+
+
+@dataclass(frozen=True)
+class Plan:
+    parallelism: Parallelism
+    batch_size: int
+    """Rows at a time on each device."""
+    gradient_accumulation_steps: int
+    estimate: Estimate
+    fits: bool
+
+
+def plan_run(recipe: Recipe, model: ModelSize, devices: Devices) -> list[Plan]:
+    """What was considered, in order; the last is the choice, the first that fits or else the smallest.
+
+    A step holds as many rows as the recipe says, whatever is chosen. A strategy that is named is only estimated.
+    """
+    named = recipe.parallelism
+    if named.strategy != "auto":
+        return [_lay_out(recipe, model, devices, named, recipe.batch_size)]
+    considered: list[Plan] = []
+    for parallelism, batch_size in _list_choices(recipe, devices):
+        considered.append(_lay_out(recipe, model, devices, parallelism, batch_size))
+        if considered[-1].fits:
+            return considered
+    smallest = min(considered, key=lambda plan: plan.estimate.total)
+    return [*considered, smallest]
+
+
+def _list_choices(recipe: Recipe, devices: Devices) -> Iterator[tuple[Parallelism, int]]:
+    """Whole micro-batches first: a smaller one is slower, but dividing the weights among devices is slower still."""
+    rows = recipe.batch_size * recipe.gradient_accumulation_steps
+    least = 2 if recipe.method == "kto" else 1  # it compares the answers of a batch
+    spread = _count_processes(recipe, devices, rows, least)
+    rungs: tuple[tuple[Strategy, Offload], ...] = LADDER if spread > 1 else (("single", "none"),)
+    for strategy, offload in rungs:
+        parallelism = Parallelism(strategy=strategy, processes=spread, offload=offload)
+        for batch_size in range(min(recipe.batch_size, rows // spread), least - 1, -1):
+            if rows % (spread * batch_size) == 0:
+                yield parallelism, batch_size
+
+
+def _count_processes(recipe: Recipe, devices: Devices, rows: int, least: int) -> int:
+    """The most devices among which a step's rows divide evenly; processes on one CPU would only share its cores."""
+    if devices.kind == "cpu" or recipe.method not in DISTRIBUTED_METHODS:
+        return 1
+    return max(count for count in range(1, devices.count + 1) if rows % (count * least) == 0 or count == 1)
+
+
+def _lay_out(recipe: Recipe, model: ModelSize, devices: Devices, parallelism: Parallelism, batch_size: int) -> Plan:
+    rows = recipe.batch_size * recipe.gradient_accumulation_steps
+    is_auto = recipe.parallelism.strategy == "auto"
+    steps = rows // (parallelism.processes * batch_size) if is_auto else recipe.gradient_accumulation_steps
+    work = Workload(
+        rows=batch_size * ROWS.get(recipe.method, 1),
+        length=recipe.max_length,
+        precision=recipe.precision,
+        trainable=count_trainable(recipe, model),
+        logit_copies=LOGIT_COPIES.get(recipe.method, 8),
+        activation_checkpointing=recipe.activation_checkpointing,
+    )
+    estimate = estimate_memory(model, work, parallelism.strategy, parallelism.processes, parallelism.offload)
+    return Plan(parallelism, batch_size, steps, estimate, estimate.total <= devices.usable_bytes)
+
+
+def count_trainable(recipe: Recipe, model: ModelSize) -> int:
+    if recipe.tuning == "full":
+        return model.parameters
+    return count_lora(model, r=recipe.lora.r, last_layers=recipe.lora.last_layers)
+
+
+def apply_plan(recipe: Recipe, plan: Plan) -> Recipe:
+    """The recipe with what was planned in place of `auto`."""
+    return msgspec.structs.replace(
+        recipe,
+        parallelism=plan.parallelism,
+        batch_size=plan.batch_size,
+        gradient_accumulation_steps=plan.gradient_accumulation_steps,
+    )
+
+
+def describe_plan(plan: Plan, devices: Devices) -> list[str]:
+    """A line of figures, and what they mean."""
+    where, figures = plan.parallelism, plan.estimate
+    offload = "" if where.offload == "none" else f", {where.offload} offloaded ({_in_gib(figures.host)} in the host)"
+    parts = {
+        "weights": figures.weights,
+        "gradients": figures.gradients,
+        "optimizer": figures.optimizer,
+        "activations": figures.activations,
+        "logits": figures.logits,
+    }
+    return [
+        f"{where.strategy}, {where.processes} x {plan.batch_size} rows, "
+        f"{plan.gradient_accumulation_steps} to a step{offload}",
+        "  " + " + ".join(f"{name} {_in_gib(size)}" for name, size in parts.items()),
+        f"  = {_in_gib(figures.total)} of {_in_gib(devices.usable_bytes)} usable on each "
+        f"{devices.kind}: {'fits' if plan.fits else 'does not fit'}",
+    ]
+
+
+def _in_gib(size: int) -> str:
+    return f"{size / GIB:.2f} GiB"
+
+
+def shrink_micro_batch(recipe: Recipe) -> Recipe | None:
+    """The recipe with the next smaller micro-batch that divides the old one, accumulated to the same batch a step.
+
+    None: it cannot be smaller. `kto` compares the rows of a micro-batch, so it keeps two.
+    """
+    smallest = 2 if recipe.method == "kto" else 1
+    smaller = [size for size in range(smallest, recipe.batch_size) if recipe.batch_size % size == 0]
+    if not smaller:
+        return None
+    size = max(smaller)
+    accumulation = recipe.gradient_accumulation_steps * (recipe.batch_size // size)
+    return msgspec.structs.replace(recipe, batch_size=size, gradient_accumulation_steps=accumulation)

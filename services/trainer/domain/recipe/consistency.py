@@ -1,0 +1,140 @@
+"""Mistakes of fields that are right each by itself."""
+
+import msgspec
+
+from services.trainer.domain.recipe.schema import Method, Recipe
+from services.trainer.domain.recipe.sections import (
+    DISTRIBUTED_METHODS,
+    ZERO_STAGES,
+    Budget,
+    Lora,
+    Parallelism,
+    Sampling,
+)
+from shared.errors import FieldError
+
+METHOD_FIELDS: dict[str, tuple[Method, ...]] = {
+    "beta": ("dpo", "kto"),
+    "loss_type": ("dpo",),
+    "loss_weights": ("dpo",),
+    "sft_rows": ("sft",),
+    "desirable_weight": ("kto",),
+    "undesirable_weight": ("kto",),
+    "reward_model": ("rloo", "ppo"),
+    "kl_coefficient": ("rloo", "ppo"),
+    "target_kl": ("ppo",),
+    "sampling": ("rloo", "ppo"),
+    "eval_steps": ("sft", "dpo", "kto", "reward", "rloo", "ppo"),
+    "stages": ("ladder",),
+    "activation_checkpointing": ("sft", "dpo", "kto", "reward", "rloo"),
+    "length_grouped": ("sft", "dpo"),
+    "prefix_sharing": ("dpo",),
+}
+"""Fields that only some methods use. Another method's recipe may hold their defaults, as a stored one does."""
+
+
+OF_LADDER_ALONE = ("base", "dataset", "device", "replay", "drift")
+
+
+LADDER_FIELDS = ("name", "method", "max_steps", "stages", *OF_LADDER_ALONE)
+
+
+def find_contradictions(recipe: Recipe) -> list[FieldError]:
+    """Mistakes of fields that are right each by itself."""
+    if recipe.method != "ladder":
+        return _find_method_errors(recipe)
+    errors = [
+        FieldError(field.name, "not used by a ladder itself: write it into its stages")
+        for field in msgspec.structs.fields(Recipe)
+        if field.name not in LADDER_FIELDS and getattr(recipe, field.name) != field.default
+    ]
+    if not recipe.stages or not recipe.stages[-1].trains_chat_model:
+        errors.append(FieldError("stages", "the last stage must train a chat model"))
+    if recipe.max_steps != max(sum(stage.max_steps for stage in recipe.stages), 1):
+        errors.append(FieldError("max_steps", "not the sum of the stages' steps; a ladder needs none"))
+    has_reward_model, untouched = False, Recipe(name="none", method="sft", max_steps=1)
+    for index, stage in enumerate(recipe.stages):
+        found = _find_method_errors(stage, has_reward_model=has_reward_model)
+        found += [
+            FieldError(name, "not used by a stage, only by the ladder")
+            for name in OF_LADDER_ALONE
+            if getattr(stage, name) != getattr(untouched, name)
+        ]
+        if stage.method == "ladder":
+            found.append(FieldError("method", "a stage is no ladder"))
+        errors += [FieldError(f"stages[{index}].{error.field}", error.message) for error in found]
+        has_reward_model |= stage.method == "reward"
+    return errors
+
+
+def _find_method_errors(recipe: Recipe, *, has_reward_model: bool = False) -> list[FieldError]:
+    """`has_reward_model`: an earlier stage trains one."""
+    defaults = {field.name: field.default for field in msgspec.structs.fields(Recipe)}
+    errors = [
+        FieldError(name, f"not used by the method {recipe.method}, only by {', '.join(methods)}")
+        for name, methods in METHOD_FIELDS.items()
+        if recipe.method not in methods and getattr(recipe, name) != defaults[name]
+    ]
+    if recipe.tuning == "full" and recipe.lora != Lora():
+        errors.append(FieldError("lora", "not used when tuning is full"))
+    if recipe.loss_weights is not None and len(recipe.loss_weights) != len(recipe.loss_type):
+        errors.append(FieldError("loss_weights", f"needs one weight for each of {len(recipe.loss_type)} loss types"))
+    errors += _find_budget_errors(recipe.budget)
+    errors += _find_parallelism_errors(recipe.parallelism, recipe.method)
+    if recipe.replay.rule_weights is not None and recipe.method not in ("dpo", "reward"):
+        message = f"not used by the method {recipe.method}, only by dpo, reward"
+        errors.append(FieldError("replay.rule_weights", message))
+    if recipe.method == "kto" and recipe.batch_size < 2:
+        errors.append(FieldError("batch_size", "kto compares the answers of a batch, so it needs at least 2"))
+    return errors + (_find_sampling_errors(recipe, has_reward_model) if recipe.method in ("rloo", "ppo") else [])
+
+
+def _find_sampling_errors(recipe: Recipe, has_reward_model: bool) -> list[FieldError]:
+    errors: list[FieldError] = []
+    if recipe.reward_model is None and not has_reward_model:
+        errors.append(FieldError("reward_model", f"required by the method {recipe.method}"))
+    if recipe.max_length <= recipe.sampling.max_new_tokens:
+        errors.append(
+            FieldError("sampling.max_new_tokens", f"leaves no room for a prompt in {recipe.max_length} tokens")
+        )
+    if recipe.method == "rloo":
+        step, answers = recipe.batch_size * recipe.gradient_accumulation_steps, recipe.sampling.answers_per_prompt
+        if step % answers:
+            message = f"a step's {step} answers are no multiple of the {answers} for each prompt"
+            errors.append(FieldError("sampling.answers_per_prompt", message))
+        if recipe.sampling.cut_off_penalty != Sampling().cut_off_penalty:
+            errors.append(FieldError("sampling.cut_off_penalty", "not used by the method rloo, only by ppo"))
+    elif recipe.sampling.answers_per_prompt != Sampling().answers_per_prompt:
+        errors.append(FieldError("sampling.answers_per_prompt", "not used by the method ppo, only by rloo"))
+    return errors
+
+
+def _find_parallelism_errors(parallelism: Parallelism, method: str) -> list[FieldError]:
+    """
+    - `single` is one process, the others but `auto` are at least two; `auto` chooses processes and offloading itself
+    - only some methods can be spread; `auto` then means `single`
+    - only ZeRO and FSDP offload; weights only with stage 3, and FSDP moves all or nothing
+    """
+    errors: list[FieldError] = []
+    strategy, offload = parallelism.strategy, parallelism.offload
+    if strategy == "single" and parallelism.processes != 1:
+        errors.append(FieldError("parallelism.processes", "more than one needs a strategy: ddp, zero2, zero3 or fsdp2"))
+    if strategy not in ("single", "auto") and parallelism.processes < 2:
+        errors.append(FieldError("parallelism.processes", f"{strategy} needs at least 2"))
+    if strategy == "auto" and parallelism.processes != 1:
+        errors.append(FieldError("parallelism.processes", "not used by the strategy auto, which counts the devices"))
+    if strategy not in ("single", "auto") and method not in DISTRIBUTED_METHODS:
+        errors.append(FieldError("parallelism.strategy", f"the method {method} trains in one process only"))
+    if offload != "none" and strategy not in (*ZERO_STAGES, "fsdp2"):
+        errors.append(FieldError("parallelism.offload", f"not used by the strategy {strategy}"))
+    if offload == "optimizer" and strategy == "fsdp2":
+        errors.append(FieldError("parallelism.offload", "fsdp2 moves all or nothing; use all, or zero3"))
+    if offload == "all" and strategy == "zero2":
+        errors.append(FieldError("parallelism.offload", "zero2 keeps the weights on each device; use zero3"))
+    return errors
+
+
+def _find_budget_errors(budget: Budget) -> list[FieldError]:
+    if budget.max_cost is not None and budget.cost_per_device_hour is None:
+        return [FieldError("budget.cost_per_device_hour", "required by budget.max_cost")]
+    return []

@@ -1,0 +1,97 @@
+"""A recipe: everything a training run is made of, apart from its parent and its data.
+
+Each default is the value that the demo's model was measured with, or upstream's own.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from services.trainer.domain.recipe.sections import (
+    Budget,
+    DeviceKind,
+    Drift,
+    Guards,
+    Lora,
+    Parallelism,
+    Part,
+    PositiveFloat,
+    PositiveInt,
+    Replay,
+    Sampling,
+    Share,
+)
+
+LossType = Literal["sigmoid", "ipo", "sft"]
+Method = Literal["sft", "dpo", "kto", "reward", "rloo", "ppo", "ladder"]
+SftRows = Literal["sft", "chosen", "both"]
+
+
+class Recipe(Part, frozen=True, kw_only=True):
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    method: Method
+    max_steps: PositiveInt
+    base: Annotated[str, Meta(min_length=1)] | None = None
+    """For `heliotrope train`: the parent's checkpoint folder. Inside the loop the request names the parent."""
+    dataset: Annotated[str, Meta(min_length=1)] | None = None
+    """For `heliotrope train`: the dataset's folder. Inside the loop the request names the dataset."""
+    learning_rate: PositiveFloat = 1e-4
+    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant"
+    warmup_ratio: Share = 0.0
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.0
+    max_grad_norm: PositiveFloat = 1.0
+    """Gradients are clipped to this norm."""
+    batch_size: PositiveInt = 4
+    gradient_accumulation_steps: PositiveInt = 1
+    max_length: Annotated[int, Meta(ge=8)] = 512
+    """Tokens of prompt and answer together; answers are cut behind it."""
+    beta: PositiveFloat = 0.1
+    """How strongly the reference holds the policy."""
+    loss_type: Annotated[tuple[LossType, ...], Meta(min_length=1)] = ("sigmoid",)
+    loss_weights: tuple[PositiveFloat, ...] | None = None
+    """One for each loss type; None: 1 each."""
+    sft_rows: SftRows = "sft"
+    """What `sft` imitates: corrections and praised answers, the pairs' chosen answers, or both."""
+    desirable_weight: PositiveFloat = 1.0
+    undesirable_weight: PositiveFloat = 1.0
+    reward_model: Annotated[str, Meta(min_length=1)] | None = None
+    """What `rloo` and `ppo` climb: the folder that a run of the method `reward` made."""
+    kl_coefficient: Annotated[float, Meta(ge=0)] = 0.05
+    """What a nat of KL to the parent costs in units of reward; `ppo` starts with it."""
+    target_kl: PositiveFloat | None = None
+    """For `ppo`: adapt the coefficient until an answer's KL is about this many nats. None: leave it."""
+    sampling: Sampling = Sampling()
+    tuning: Literal["lora", "full"] = "lora"
+    """Train an adapter and merge it, or all weights."""
+    lora: Lora = Lora()
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the arithmetic; `fp16`, on GPUs only, scales the loss against underflow."""
+    activation_checkpointing: bool = False
+    """Compute each layer's activations again on the way back instead of keeping them."""
+    length_grouped: bool = False
+    """Batches of rows of like length, with less padding."""
+    prefix_sharing: bool = True
+    """Both answers of a pair behind one copy of their prompt, without padding, where the model allows it."""
+    seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
+    save_steps: PositiveInt = 10
+    logging_steps: PositiveInt = 1
+    eval_steps: PositiveInt | None = None
+    """Measure the validation split this often; None: never."""
+    guards: Guards = Guards()
+    parallelism: Parallelism = Parallelism()
+    budget: Budget = Budget()
+    device: DeviceKind | None = None
+    """The kind of device that a worker must have. None: any worker will do."""
+    replay: Replay = Replay()
+    drift: Drift = Drift()
+    stages: "tuple[Recipe, ...]" = ()
+    """For `ladder`: recipes of their own, each trained from the chat model of the one before it."""
+
+    @property
+    def trains_chat_model(self) -> bool:
+        return self.method != "reward"
+
+    @property
+    def weighted_losses(self) -> list[tuple[LossType, float]]:
+        weights = self.loss_weights or (1.0,) * len(self.loss_type)
+        return list(zip(self.loss_type, weights, strict=True))
