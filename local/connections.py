@@ -70,7 +70,7 @@ def read_kafka_security() -> KafkaSecurity:
     """How an existing Kafka is spoken to. Wrong settings count as none: they keep every service from starting, and
     `heliotrope doctor` names them."""
     try:
-        return Settings(_secrets_dir=os.environ.get("HELIOTROPE_SECRETS_DIR")).kafka_security  # type: ignore[call-arg]
+        return Settings(_secrets_dir=os.environ.get("HELIOTROPE_SECRETS_DIR")).kafka_security
     except ValidationError:
         return PLAINTEXT
 

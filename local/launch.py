@@ -2,19 +2,32 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from local.errors import StackFailed
 from local.health import find_problem
 from local.layout import Layout
 from local.processes import Process
-from local.supervisor import ProcessState, Supervisor
+from local.supervisor import ProcessState
 
 MAX_ATTEMPTS = 2
 """A process that died this often before it was ready fails the start."""
 
 
-def launch(supervisor: Supervisor, processes: Sequence[Process], layout: Layout, report: Callable[[str], None]) -> None:
+class ProcessControl(Protocol):
+    """What starting and stopping asks of a supervisor."""
+
+    def start_process(self, name: str) -> None: ...
+
+    def stop_process(self, name: str) -> None: ...
+
+    def list_processes(self) -> Mapping[str, ProcessState]: ...
+
+
+def launch(
+    supervisor: ProcessControl, processes: Sequence[Process], layout: Layout, report: Callable[[str], None]
+) -> None:
     """Start `processes`, each when its needs among them are ready; return when all are ready.
 
     Raises:
@@ -55,14 +68,14 @@ def _describe(process: Process, layout: Layout, problem: str) -> str:
     return "\n".join([f"{process.name} {problem}", f"its log is {log}, which ends:", *(f"  {line}" for line in lines)])
 
 
-def stop(supervisor: Supervisor, names: Sequence[str], deadline_seconds: float = 60) -> None:
+def stop(supervisor: ProcessControl, names: Sequence[str], deadline_seconds: float = 60) -> None:
     """Ask all of `names` to stop at once and wait until they have; the supervisor kills what does not."""
     asked = [name for name, state in supervisor.list_processes().items() if name in names and state.is_alive]
     for name in asked:
         supervisor.stop_process(name)
     deadline = time.monotonic() + deadline_seconds
     while time.monotonic() < deadline:
-        states: dict[str, ProcessState] = supervisor.list_processes()
+        states = supervisor.list_processes()
         if not any(states[name].is_alive for name in asked):
             return
         time.sleep(0.05)

@@ -166,7 +166,7 @@ def build(name: str) -> Dashboard:
 
 
 def render(name: str) -> str:
-    return JSONEncoder(sort_keys=True, indent=2).encode(build(name).build()) + "\n"
+    return f"{JSONEncoder(sort_keys=True, indent=2).encode(build(name).build())}\n"
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ depends_on = None
 def upgrade() -> None:
     op.create_index("ix_pairs_created_at", "pairs", ["created_at"], unique=False, schema="curator")
     for table in ("interactions", "feedback"):
-        redacted = sa.Column("redacted", sa.Boolean(), server_default=sa.text("false"), nullable=False)
+        redacted: sa.Column[bool] = sa.Column("redacted", sa.Boolean(), server_default=sa.text("false"), nullable=False)
         op.add_column(table, redacted, schema="curator")
 
 

@@ -9,6 +9,7 @@ import pytest
 from shared.errors import NotFound
 from shared.registry import ModelRegistry
 from shared.registry.memory import MemoryRegistry
+from shared.registry.mlflow import MlflowRegistry
 
 LINEAGE = {
     "weights_sha256": "w" * 64,
@@ -148,5 +149,6 @@ def test_a_run_remembers_the_dataset_it_read(registry: ModelRegistry):
 def list_datasets(registry: ModelRegistry, run_id: str) -> dict[str, str]:
     if isinstance(registry, MemoryRegistry):
         return dict(registry.runs[run_id]["datasets"])
+    assert isinstance(registry, MlflowRegistry)
     inputs = registry._client.get_run(run_id).inputs.dataset_inputs
     return {one.dataset.name: json.loads(one.dataset.source)["uri"] for one in inputs}

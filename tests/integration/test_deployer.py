@@ -186,20 +186,18 @@ class Setup:
         self, rollout: dict[str, Any], *, canary: bool, up: bool, user: str, late: bool = False, **changes: Any
     ) -> None:
         version = "2" if canary else "1"
-        answer = InteractionRecorded(
-            **{
-                "interaction_id": new_id(),
-                "messages": [],
-                "answer": "Open Orders.",
-                "model_version": version,
-                "intended_version": version,
-                "served_at": self.clock(),
-                "key_id": "k",
-                "user": user,
-                "rollout_id": UUID(rollout["rollout_id"]),
-            }
-            | changes
-        )
+        fields: dict[str, Any] = {
+            "interaction_id": new_id(),
+            "messages": [],
+            "answer": "Open Orders.",
+            "model_version": version,
+            "intended_version": version,
+            "served_at": self.clock(),
+            "key_id": "k",
+            "user": user,
+            "rollout_id": UUID(rollout["rollout_id"]),
+        }
+        answer = InteractionRecorded(**fields | changes)
         thumb = FeedbackReceived(
             event_id=new_id(),
             interaction_id=answer.interaction_id,
@@ -312,14 +310,15 @@ def test_a_thumb_that_comes_before_its_answer_counts_once_the_answer_is_known(se
 )  # fmt: skip
 def test_what_says_nothing_about_an_arm_is_no_vote(setup: Setup, changes: dict[str, Any]):
     rollout = setup.start_canary()
-    setup.vote(rollout, **{"canary": True, "up": True, "user": "anna"} | changes)
+    vote: dict[str, Any] = {"canary": True, "up": True, "user": "anna"}
+    setup.vote(rollout, **vote | changes)
     assert setup.count_votes(rollout) == (0, 0)
 
 
 def test_the_breaker_rolls_back_a_canary_that_fails(setup: Setup):
     rollout = setup.start_canary()
     for number in range(6):
-        failed = {"error": "upstream_timeout", "model_version": "1", "intended_version": "2"}
+        failed: dict[str, Any] = {"error": "upstream_timeout", "model_version": "1", "intended_version": "2"}
         setup.vote(rollout, canary=True, up=True, user=str(number), **failed)
     setup.ticker.tick()
     rollout = setup.load(rollout)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from services.ingest.bootstrap import create, open_producer
 from services.ingest.settings import IngestSettings, SharedSettings
 from shared.auth import create_key
-from shared.bus import decode
+from shared.bus import Record, decode
 from shared.bus.kafka import KafkaBusConsumer, create_topics
 from shared.events import (
     FeedbackReceived,
@@ -167,7 +168,7 @@ def store(ingest: RunningIngest, interaction_id: UUID, *events: FeedbackReceived
 
 
 def hear(ingest: RunningIngest, interaction_id: UUID, **fields: Any) -> FeedbackReceived:
-    common = {"event_id": new_id(), "received_at": datetime.now(UTC), "key_id": key_id(ingest)}
+    common: dict[str, Any] = {"event_id": new_id(), "received_at": datetime.now(UTC), "key_id": key_id(ingest)}
     return FeedbackReceived(interaction_id=interaction_id, feedback=Thumb(value="up"), **(common | fields))
 
 
@@ -239,6 +240,9 @@ def test_health_and_metrics_answer(ingest: RunningIngest):
 
 def test_a_broker_that_is_away_makes_503_with_the_id_to_retry_with(database_url: str):
     class AwayProducer:
+        def send(self, record: Record) -> "Future[None]":
+            return Future()
+
         def deliver(self, records: Any, settle: Any) -> None:
             """Settles none."""
 

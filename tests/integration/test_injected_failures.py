@@ -100,7 +100,7 @@ class Loop:
 
     def sweep(self) -> None:
         patience = Patience(timedelta(seconds=60), timedelta(seconds=30))
-        Sweeper(self.sessions, lambda run_id, device: None, patience, timedelta(seconds=30), "").sweep()
+        Sweeper(self.sessions, lambda _device: None, patience, timedelta(seconds=30), "").sweep()
 
     def load_run(self) -> Run:
         with self.sessions() as session:

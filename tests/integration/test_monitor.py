@@ -90,7 +90,7 @@ def sessions(engine: Engine) -> Sessions:
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
-    return Settings(home=tmp_path, database_url=database_url)  # type: ignore[arg-type]
+    return Settings(home=tmp_path, database_url=database_url)
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def test_only_one_relay_works_an_outbox_at_a_time(sessions: "sessionmaker[Sessio
     class SlowProducer(MemoryProducer):
         """While the first relay is sending, a second one tries."""
 
-        def send(self, record):  # type: ignore[no-untyped-def]
+        def send(self, record):
             assert Relay(sessions, Outbox, MemoryProducer(broker)).relay_batch() == 0
             return super().send(record)
 

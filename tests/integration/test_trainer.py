@@ -30,7 +30,7 @@ from services.trainer.handlers.completion import finish_run
 from services.trainer.handlers.execution import Workplace, carry_out
 from services.trainer.handlers.replay import load_snapshots
 from services.trainer.handlers.sweeper import Sweeper
-from services.trainer.ports import Mirror, Watch
+from services.trainer.ports import Mirror, Train, Watch
 from shared.auth import KeyRing, create_key, load_keys
 from shared.bus import Record, decode
 from shared.db import connect, is_transient
@@ -415,7 +415,7 @@ def test_a_result_that_nobody_took_up_is_announced_again(sessions: Sessions):
 # --- carrying out
 
 
-def make_workplace(sessions: Sessions, folder: Path, train: Callable[[Job, Watch], Trained]) -> Workplace:
+def make_workplace(sessions: Sessions, folder: Path, train: Train) -> Workplace:
     registry = MemoryRegistry(folder / "artifacts")
     registry.register("/models/base", None, {"served_model": "/models/base"})
     return Workplace(

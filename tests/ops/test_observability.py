@@ -41,10 +41,10 @@ def list_metrics() -> dict[str, list[str]]:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Counter", "Gauge", "Histogram"):
                 if not node.args or not isinstance(node.args[0], ast.Constant):
                     continue  # collections.Counter
-                name = node.args[0].value
+                name = str(node.args[0].value)
                 assert name not in found, f"{name} is declared twice"
                 labels = node.args[2].elts if len(node.args) > 2 and isinstance(node.args[2], ast.List) else []
-                found[name] = [label.value for label in labels if isinstance(label, ast.Constant)]
+                found[name] = [str(label.value) for label in labels if isinstance(label, ast.Constant)]
     return found
 
 

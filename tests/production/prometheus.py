@@ -80,7 +80,12 @@ class Prometheus:
 
     def query(self, expression: str, since: float, until: float) -> list[list[float]]:
         """The values of every series in that time, oldest first."""
-        parameters = {"query": expression, "start": since, "end": until, "step": INTERVAL_SECONDS}
+        parameters: dict[str, str | float] = {
+            "query": expression,
+            "start": since,
+            "end": until,
+            "step": INTERVAL_SECONDS,
+        }
         answer = self._client.get("/api/v1/query_range", params=parameters).raise_for_status().json()
         return [[float(value) for _, value in series["values"]] for series in answer["data"]["result"]]
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 from tests.faults.loop.scene import Scene
@@ -57,7 +58,7 @@ class Harm:
         for victim in VICTIMS:
             if victim.phase != "users chat" and not self._was_requested:
                 self._request_on_a_broker_that_forgets()
-            self._wait(lambda victim=victim: self.scene.tables.holds(victim.begins), victim.phase, PHASE_SECONDS)
+            self._wait(partial(self.scene.tables.holds, victim.begins), victim.phase, PHASE_SECONDS)
             self._harm(victim)
         self._harm_supervisor()
 

@@ -1,5 +1,7 @@
 """What the Python client makes of answers, without sending anything."""
 
+from typing import Any
+
 import httpx
 import pytest
 from heliotrope_client import Heliotrope, edit, thumb
@@ -56,6 +58,7 @@ def test_pauses_grow_honour_the_server_and_end():
 
 
 def test_a_client_has_a_key_or_a_token():
-    for wrong in ({}, {"key": "hk", "feedback_token": "t"}):
+    wrongs: list[dict[str, Any]] = [{}, {"key": "hk", "feedback_token": "t"}]
+    for wrong in wrongs:
         with pytest.raises(ValueError, match="either a key or a feedback token"):
             Heliotrope("http://127.0.0.1:1", **wrong)

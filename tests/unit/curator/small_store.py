@@ -69,7 +69,8 @@ class SmallStore:
             pairs += [describe_pair(prompt_hash, "train", pair) for pair in considered]
             labels += [describe_label(prompt_hash, "train", label) for label in derived.labels]
             said |= {event.event_id: self._describe(event) for event in events}
-        rested_on = {event_id for item in [*pairs, *labels] for event_id in item.evidence}
+        rested_on = {event_id for pair in pairs for event_id in pair.evidence}
+        rested_on |= {event_id for label in labels for event_id in label.evidence}
         messages = {answers[key].prompt_hash: one.messages for key, one in self.interactions.items()}
         return History(pairs, labels, {key: one for key, one in said.items() if key in rested_on}, {}), messages
 

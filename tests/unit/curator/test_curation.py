@@ -10,7 +10,7 @@ import pytest
 from services.curator.domain.calibration import calibrate
 from services.curator.domain.curation import curate
 from services.curator.domain.epsilon import combine, remove
-from services.curator.domain.evidence import History, Said
+from services.curator.domain.evidence import History, PairEvidence, Said
 from services.curator.domain.position import correct_for_position, fit_position_bias
 from services.curator.domain.quarantine import Decisions, derive_quarantine
 from services.curator.domain.reliability import PRIOR_MEAN
@@ -88,8 +88,8 @@ def test_nobody_audits_themselves() -> None:
     assert sum(line.audits for line in table) == 0
 
 
-def _split(history: History) -> tuple[list[object], History]:
-    return list(history.pairs), history  # type: ignore[return-value]
+def _split(history: History) -> tuple[list[PairEvidence], History]:
+    return list(history.pairs), history
 
 
 def test_position_bias_is_found_and_taken_off_the_favoured_side_only() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from services.deployer.domain.evidence import (
+    Arm,
     Block,
     Counts,
     Evidence,
@@ -156,7 +157,7 @@ def test_a_real_improvement_advances_quickly():
 
 
 def test_a_block_ends_when_both_arms_have_voted_whatever_they_said():
-    arms = ("champion", "champion", "canary", "canary", "champion", "champion")
+    arms: tuple[Arm, ...] = ("champion", "champion", "canary", "canary", "champion", "champion")
     for ups in itertools.product((True, False), repeat=6):
         sizes, evidence = [], Evidence()
         for arm, up in zip(arms, ups, strict=True):

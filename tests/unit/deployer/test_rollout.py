@@ -14,7 +14,7 @@ from services.deployer.domain.approval import (
     calculate_entry_hash,
     find_broken_link,
 )
-from services.deployer.domain.evidence import Block, Counts, Evidence
+from services.deployer.domain.evidence import Arm, Block, Counts, Evidence
 from services.deployer.domain.rollout import InvalidCommand, Position, next_position
 from services.deployer.domain.routing import (
     choose_server,
@@ -44,7 +44,7 @@ LIMITS = Limits(
     breaker_window=200,
 )
 SURE = Evidence(log_rollback=0, log_advance=math.log(50), weighed=Block(Counts(60, 20), Counts(20, 15)))
-ENOUGH = {"champion": 60, "canary": 20}
+ENOUGH: dict[Arm, int] = {"champion": 60, "canary": 20}
 FACTS = StageFacts(evidence=SURE, seconds=120, stage_votes=ENOUGH, canary_served=100, canary_errors=0)
 
 

@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 
 from services.gateway.adapters.spool import Spool, SpoolFull
 from services.gateway.adapters.spool_relay import SpoolRelay
-from shared.bus import Record
+from shared.bus import Record, Settle
 from shared.bus.memory import MemoryBroker, MemoryProducer
 from shared.errors import Unavailable
 
@@ -45,6 +45,9 @@ class FailingProducer:
         failed: Future[None] = Future()
         failed.set_exception(Unavailable("no leader"))
         return failed
+
+    def deliver(self, records: Sequence[Record], settle: Settle) -> None:
+        raise NotImplementedError  # the spool's relay sends
 
     def close(self, timeout_seconds: float) -> None:
         """Nothing to close."""

@@ -110,14 +110,14 @@ def test_processes_together_keep_one_rate_once_they_have_told_each_other():
     for one in limits:
         take_as_many_as_allowed(one)
     for _ in range(2):  # the first turn only learns where the counters stand
-        for one in rates:
-            one.synchronise()
+        for rate in rates:
+            rate.synchronise()
     taken = 0
     for _ in range(60):
         clock.now += 1
         taken += sum(take_as_many_as_allowed(one) for one in limits)
-        for one in rates:
-            one.synchronise()
+        for rate in rates:
+            rate.synchronise()
     assert 0 < taken <= 60 * 10 * 1.5  # 10 events/s in all, where four alone would let 40 through
 
 

@@ -236,7 +236,7 @@ def test_a_token_that_is_forged_or_expired_or_used_elsewhere_is_401(edge: Edge):
     for text in (forged, expired, "nonsense", make_token(ANSWER)[:-2]):
         assert edge.post("/v1/feedback", THUMB, **with_token(text)).status_code == 401
     assert edge.post("/v1/interactions", INTERACTION_EXAMPLE, **with_token(make_token(ANSWER))).status_code == 401
-    assert edge.feedback() == edge.interactions() == []
+    assert (edge.feedback(), edge.interactions()) == ([], [])
 
 
 def test_reading_is_503_without_a_database_and_taking_goes_on(edge: Edge):

@@ -1,6 +1,7 @@
 """What the consumer loop does with failures, on the in-memory bus and a session that records."""
 
 import threading
+from collections.abc import Set
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -36,7 +37,7 @@ class FakeSession:
 class Recorder:
     """A handler that fails where it is told to."""
 
-    def __init__(self, poisoned: set[str] = frozenset(), away: int = 0, broken_together: bool = False) -> None:
+    def __init__(self, poisoned: Set[str] = frozenset(), away: int = 0, broken_together: bool = False) -> None:
         self.poisoned, self.away, self.broken_together = poisoned, away, broken_together
         self.handled: list[str] = []
         self.finished: list[str] = []

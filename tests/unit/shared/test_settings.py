@@ -5,7 +5,9 @@ import pytest
 from shared.settings import Settings, load_settings
 
 
-def test_a_wrong_variable_is_named_with_what_it_expects(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+def test_a_wrong_variable_is_named_with_what_it_expects(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     monkeypatch.setenv("HELIOTROPE_PORT_BASE", "eighty")
     with pytest.raises(SystemExit) as exit_info:
         load_settings(Settings)

@@ -106,7 +106,7 @@ def make_trainer(folder: Path, parent: Path, pairs: list[dict[str, Any]], **chan
     return trainer
 
 
-def calculate_gradient(trainer: EpsilonDPOTrainer, rows: slice) -> "torch.Tensor":
+def calculate_gradient(trainer: EpsilonDPOTrainer, rows: slice) -> Any:
     """Of the loss on these rows as one micro-batch, all adapter parameters in one vector."""
     trainer.model.train()
     trainer.model.zero_grad()

@@ -9,7 +9,7 @@ import pytest
 from services.trainer.adapters.artifacts.model_card import save_signature
 from services.trainer.adapters.artifacts.provenance import save_environment
 from services.trainer.adapters.methods.kl_divergence import measure_kl
-from services.trainer.domain.guards.kl import assess_drift
+from services.trainer.domain.guards.kl import Point, assess_drift
 from services.trainer.domain.recipe.sections import Drift
 from tests.unit.trainer.tiny_model import make_pairs, save_tiny_model
 
@@ -23,8 +23,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def measure(folder: Path, candidate: str, *, examples: int = 16, max_length: int = 96) -> dict[str, float]:
-    points = {"parent": folder / "one", "anchor": folder / "two"}
+def measure(folder: Path, candidate: str, *, examples: int = 16, max_length: int = 96) -> dict[Point, float]:
+    points: dict[Point, Path] = {"parent": folder / "one", "anchor": folder / "two"}
     validation = folder / "validation.parquet"
     return dict(measure_kl(folder / candidate, points, validation, examples=examples, max_length=max_length))
 

@@ -106,7 +106,13 @@ def test_a_run_that_breaks_again_and_again_fails(tmp_path: Path, parent: Path):
         train_poisoned(tmp_path, parent, 6, 6, 6)
 
 
-RUNAWAY = SAMPLED | {"kl_coefficient": 0.0, "learning_rate": 1e-2, "tuning": "full", "batch_size": 8, "max_steps": 20}
+RUNAWAY: dict[str, Any] = SAMPLED | {
+    "kl_coefficient": 0.0,
+    "learning_rate": 1e-2,
+    "tuning": "full",
+    "batch_size": 8,
+    "max_steps": 20,
+}
 
 
 @pytest.mark.parametrize("method", ["rloo", "ppo"])

@@ -180,7 +180,7 @@ def test_a_pair_as_likely_wrong_as_right_teaches_a_reward_model_nothing():
     scores = torch.tensor([0.3, -0.2], requires_grad=True)  # chosen, rejected
     gradients = []
     for epsilon in (0.0, 0.3, 0.5):
-        loss = calculate_losses(*scores.chunk(2), torch.tensor([epsilon]), 1 - 2 * epsilon).sum()
+        loss = calculate_losses(scores[:1], scores[1:], torch.tensor([epsilon]), 1 - 2 * epsilon).sum()
         gradients.append(torch.autograd.grad(loss, scores)[0])
     assert gradients[2].abs().max() == 0.0
     assert 0 < gradients[1].norm() < 0.5 * gradients[0].norm()
@@ -211,7 +211,7 @@ def test_without_corrections_the_chosen_answers_can_be_imitated(tmp_path: Path, 
     assert train(make_job(tmp_path, parent, method="sft", sft_rows="chosen", max_steps=1)).pairs == 16
 
 
-SAMPLED = {"sampling": {"max_new_tokens": 12}, "batch_size": 4, "max_steps": 3, "learning_rate": 3e-3}
+SAMPLED: dict[str, Any] = {"sampling": {"max_new_tokens": 12}, "batch_size": 4, "max_steps": 3, "learning_rate": 3e-3}
 
 
 @pytest.mark.parametrize("method", ["rloo", "ppo"])

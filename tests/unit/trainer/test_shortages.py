@@ -56,7 +56,7 @@ class Narrow:
 
     def __call__(self, job: Job, watch: Watch) -> Trained:
         size = job.recipe.batch_size
-        self.tried.append((size, job.resume_from and job.resume_from.name))
+        self.tried.append((size, job.resume_from.name if job.resume_from else None))
         if size > 2:
             checkpoint = job.checkpoints / f"checkpoint-{10 - size}"
             checkpoint.mkdir(parents=True)

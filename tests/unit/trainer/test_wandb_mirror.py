@@ -42,7 +42,7 @@ class ShownRun:
     """What W&B would be sent of a run: its offline file, read by W&B's own reader."""
 
     def __init__(self, file: Path) -> None:
-        from wandb.proto.wandb_internal_pb2 import Record
+        from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # built when it is imported
         from wandb.sdk.internal.datastore import DataStore
 
         self.run: Any = None
