@@ -17,6 +17,8 @@ ROUNDS ?= 5
 MODEL ?=
 # Passed to pytest: make test ARGS="tests/unit -k pairing"
 ARGS ?=
+# With COVERAGE=1, make test measures branch coverage and holds it above its floor (pyproject.toml)
+COVERAGE ?=
 
 # Relative on purpose: the folder's name may hold spaces.
 BIN := .venv/bin
@@ -50,7 +52,8 @@ demo-pictures: .venv/project.stamp ## Keep the last demo's report, its page and 
 .PHONY: test
 test: .venv/dev.stamp ## All tests: import contracts, unit, contract, integration, short faults, end to end
 	@$(BIN)/lint-imports
-	@$(RUN) pytest $(ARGS)
+	@$(if $(COVERAGE),$(BIN)/coverage run -m pytest,$(RUN) pytest) $(ARGS)
+	@$(if $(COVERAGE),$(BIN)/coverage report --skip-covered --sort=cover)
 
 .PHONY: test-faults
 test-faults: .venv/dev.stamp ## The long fault runs: kills, stops, restarts and full disks while the loop turns
@@ -101,13 +104,15 @@ migrate: .venv/project.stamp ## Bring the database at HELIOTROPE_DATABASE_URL (o
 	@$(BIN)/heliotrope migrate
 
 .PHONY: lint
-lint: .venv/dev.stamp ## Import contracts, ruff's rules and format
+lint: .venv/dev.stamp ## Import contracts, ruff's rules and format, spelling, .editorconfig
 	@$(BIN)/lint-imports
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
+	@$(BIN)/typos
+	@$(RUN) local.editorconfig_check
 
 .PHONY: types
-types: .venv/dev.stamp ## Strict mypy
+types: .venv/dev.stamp ## mypy over everything, strict (of tests, all but the types of their signatures)
 	@$(RUN) mypy
 
 .PHONY: format

@@ -18,6 +18,9 @@ from local.postgres import create_database, drop_database
 from local.preparation import migrate
 from local.readiness import is_port_free
 from local.stack import Stack
+from tests.skips import pytest_addoption, pytest_sessionfinish, pytest_terminal_summary
+
+__all__ = ["pytest_addoption", "pytest_sessionfinish", "pytest_terminal_summary"]
 
 STORES = ("postgres", "valkey", "broker")
 

@@ -5,7 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from local.chromium import Chromium, find_chromium, open_chromium
 from tests.integration.curator_scene import Curator, open_curator
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Chromium]:
+    """A browser without a screen; .ci/run installs one first."""
+    binary = find_chromium()
+    if binary is None:
+        pytest.skip("no Chromium on this machine (on Debian: apt-get install chromium)")
+    with open_chromium(binary) as browser:
+        yield browser
 
 
 @pytest.fixture

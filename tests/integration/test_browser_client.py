@@ -16,7 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
 from local.chat_page import create_page
-from local.chromium import Chromium, Tab, find_chromium, open_chromium
+from local.chromium import Chromium, Tab
 from local.stack import Stack
 from shared.bus import decode
 from shared.bus.kafka import KafkaBusConsumer
@@ -92,15 +92,6 @@ class RunningChat:
                     assert known.feedback == event.feedback
         consumer.close()
         return found
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Chromium]:
-    binary = find_chromium()
-    if binary is None:
-        pytest.skip("no Chromium on this machine (on Debian: apt-get install chromium)")
-    with open_chromium(binary) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -4,26 +4,16 @@ import copy
 import http.server
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local.chromium import Chromium, find_chromium, open_chromium
+from local.chromium import Chromium
 from local.demo.page.render import render_page
 
 KEPT = Path(__file__).parents[2] / "docs" / "demo" / "report.json"
 WINDOWS = {"desktop": (1280, 900), "phone": (360, 780)}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Chromium]:
-    binary = find_chromium()
-    if binary is None:
-        pytest.skip("no Chromium on this machine (on Debian: apt-get install chromium)")
-    with open_chromium(binary) as browser:
-        yield browser
 
 
 def write_page(folder: Path, report: dict[str, Any]) -> str:
