@@ -80,7 +80,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.key
 
 
-class Summarized(msgspec.Struct, frozen=True, kw_only=True):
+class Summarised(msgspec.Struct, frozen=True, kw_only=True):
     """A record with free text for people. Release 0.1.0 called it `words`; both are read until 0.3.0."""
 
     summary: str = ""
@@ -142,7 +142,7 @@ class FeedbackReceived(Event, frozen=True, kw_only=True, tag="FeedbackReceived")
         return str(self.event_id)
 
 
-class Reason(Summarized, frozen=True, kw_only=True):
+class Reason(Summarised, frozen=True, kw_only=True):
     """Why retraining is wanted, in text and numbers."""
 
     kind: Literal["volume", "opinion", "prompt_drift", "schedule", "manual"]
@@ -187,7 +187,7 @@ class TrainingCompleted(Event, frozen=True, kw_only=True, tag="TrainingCompleted
     mlflow_run_id: str | None = None
 
 
-class GateResult(Summarized, frozen=True, kw_only=True):
+class GateResult(Summarised, frozen=True, kw_only=True):
     """One gate's verdict with its effect and interval."""
 
     name: str
@@ -250,7 +250,7 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
     collection: Collection | None = None
 
 
-class RolloutAdvanced(Summarized, Event, frozen=True, kw_only=True, tag="RolloutAdvanced"):
+class RolloutAdvanced(Summarised, Event, frozen=True, kw_only=True, tag="RolloutAdvanced"):
     """The rollout moved; carries the whole routing table."""
 
     topic: ClassVar[str] = "rollout.advanced"
