@@ -71,11 +71,11 @@ def diff(
     before: Reference, after: Reference, ids: Annotated[bool, typer.Option(help="Name every pair and label.")] = False
 ) -> None:
     """What came and what went from one dataset to another, and why."""
-    from services.curator.adapters.dataset_files import read_ledger
-    from services.curator.domain.diff import derive_diff
+    from services.curator.datasets.adapters import read_selection_log
+    from services.curator.datasets.domain.selection_log import derive_diff
 
     with clear_errors():
-        found = derive_diff(read_ledger(find_dataset(before)), read_ledger(find_dataset(after)))
+        found = derive_diff(read_selection_log(find_dataset(before)), read_selection_log(find_dataset(after)))
     table = Table("", "kind", "rule", "why", "count", box=None, header_style="bold")
     for sign, changes in (("+", found.came), ("-", found.went)):
         for (kind, rule, why), count in found.count(changes).items():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from services.curator.adapters.dataset_files import DatasetContent, write_dataset
+from services.curator.datasets.adapters import DatasetContent, write_dataset
 
 Row = dict[str, Any]
 FILES = ("sft", "train", "validation", "labels")
@@ -40,7 +40,7 @@ def freeze(data: Path, datasets: Path) -> Path:
         },
         manifest={"made_from": data.parent.name, "counts": {name: len(rows) for name, rows in files.items()}},
         card=f"Frozen from the curated JSON lines of the recipe {data.parent.name}.\n",
-        ledger=[],
+        selection_log=[],
     )
     return write_dataset(datasets, content)
 

@@ -8,7 +8,7 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.orm import sessionmaker
 
 from bench.curator.history import make_history
-from services.curator.consumer import CuratorConsumer
+from services.curator.app.consumer import CuratorConsumer
 from shared.events import AnyEvent
 
 TABLES = ("cells", "prompts", "interactions", "feedback", "pairs", "labels")

@@ -14,7 +14,7 @@ import time
 
 from sqlalchemy import create_engine
 
-from services.curator.consumer import CONSUMED, CuratorConsumer
+from services.curator.app.consumer import CONSUMED, CuratorConsumer
 from shared.bus import Consumer, Record
 from shared.bus.kafka import KafkaBusProducer
 from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer

@@ -5,20 +5,21 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from bench.noise.world import Group
-from services.curator.domain.curation import Curated, curate
-from services.curator.domain.evidence import (
+from services.curator.datasets.domain.snapshot import Caps, Snapshot, derive_snapshot
+from services.curator.pairs.domain.pairing import derive_group
+from services.curator.weighing.domain.curation import Curated, curate
+from services.curator.weighing.domain.history import (
     CONSIDERED_REASONS,
+    Decisions,
+    FeedbackRecord,
     History,
     LabelEvidence,
     PairEvidence,
-    Said,
-    describe_event,
+    describe_feedback,
     describe_label,
     describe_pair,
 )
-from services.curator.domain.pairing import derive_group
-from services.curator.domain.quarantine import Decisions, Quarantine, derive_quarantine
-from services.curator.domain.snapshot import Caps, Snapshot, derive_snapshot
+from services.curator.weighing.domain.quarantine import Quarantine, derive_quarantine
 from shared.events import FeedbackReceived
 
 CAPS = Caps(per_user=200, per_prompt=20)
@@ -60,7 +61,7 @@ def run_curator(groups: Mapping[str, Group]) -> Run:
 def _read(groups: Mapping[str, Group], quarantine: Quarantine) -> History:
     pairs: list[PairEvidence] = []
     labels: list[LabelEvidence] = []
-    said: dict[UUID, Said] = {}
+    said: dict[UUID, FeedbackRecord] = {}
     gone = quarantine.set_aside
     for prompt_hash, group in groups.items():
         derived = derive_group(group.answers, group.events, gone)
@@ -68,7 +69,7 @@ def _read(groups: Mapping[str, Group], quarantine: Quarantine) -> History:
         pairs += [describe_pair(prompt_hash, "train", pair) for pair in considered]
         labels += [describe_label(prompt_hash, "train", label) for label in derived.labels]
         said |= {
-            event.event_id: describe_event(event, solicited=False)
+            event.event_id: describe_feedback(event, solicited=False)
             for event in group.events
             if event.event_id not in gone
         }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from services.curator.domain.rules import Answer
+from services.curator.pairs.domain.rules import Answer
 from shared.events import AnyFeedback, Choice, FeedbackReceived, Rating, Thumb
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

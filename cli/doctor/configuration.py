@@ -7,8 +7,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from cli.doctor.finding import Finding, ok, problem, warning
-from services.curator.monitor_settings import MonitorSettings
-from services.curator.settings import CuratorSettings
+from services.curator.config.settings import CuratorSettings, MonitorSettings
 from services.deployer.settings import DeployerSettings
 from services.evaluator.settings import EvaluatorSettings
 from services.gateway.settings import GatewaySettings

@@ -4,9 +4,9 @@ import sys
 
 role = " ".join(sys.argv[1:])
 if role in ("", "api"):
-    from services.curator.bootstrap.api import main
+    from services.curator.app.bootstrap_api import main
 elif role == "monitor":
-    from services.curator.bootstrap.monitor import main
+    from services.curator.app.bootstrap_monitor import main
 else:
     sys.exit(f"usage: python -m services.curator [api|monitor], not {role!r}")
 main()

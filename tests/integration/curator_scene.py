@@ -14,13 +14,13 @@ from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from services.curator.api import create_router
-from services.curator.consumer import CuratorConsumer
-from services.curator.erasure_api import create_erasure_router
-from services.curator.handlers.erasure import Eraser
-from services.curator.handlers.retrain import request_retrain
-from services.curator.review_api import create_review_router
-from services.curator.settings import CuratorSettings
+from services.curator.app.api import create_router
+from services.curator.app.consumer import CuratorConsumer
+from services.curator.config.settings import CuratorSettings
+from services.curator.erasure.api import create_erasure_router
+from services.curator.erasure.handlers import Eraser
+from services.curator.requests.handlers import request_retrain
+from services.curator.review.api import create_review_router
 from shared.auth import KeyRing, create_key, load_keys
 from shared.bus import encode
 from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer

@@ -18,9 +18,9 @@ from local.connections import EXISTING, Connections
 from local.postgres import create_database, drop_database
 from local.preparation import migrate
 from local.stack import Stack
-from services.curator.consumer import CuratorConsumer
-from services.curator.domain.snapshot import Caps
-from services.curator.handlers.freeze import freeze_dataset
+from services.curator.app.consumer import CuratorConsumer
+from services.curator.datasets.domain.snapshot import Caps
+from services.curator.datasets.handlers import freeze_dataset
 from services.gateway.adapters.spool import Spool
 from shared.bus import Record, encode
 from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer

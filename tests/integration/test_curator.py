@@ -16,11 +16,12 @@ from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, delete, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from services.curator.api import create_admin_router, create_router
-from services.curator.consumer import CuratorConsumer
-from services.curator.handlers.retrain import request_retrain
-from services.curator.handlers.sweep import Sweeper
-from services.curator.settings import CuratorSettings
+from services.curator.app.api import create_router
+from services.curator.app.consumer import CuratorConsumer
+from services.curator.app.handlers import Sweeper
+from services.curator.config.settings import CuratorSettings
+from services.curator.requests.api import create_loop_router
+from services.curator.requests.handlers import request_retrain
 from shared.auth import KeyRing, create_key, load_keys
 from shared.bus import Record, decode, encode
 from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
@@ -332,7 +333,7 @@ def caller(curator: Curator) -> Iterator[Caller]:
     app.state.keys = KeyRing(lambda: load_keys(curator.sessions))
     app.state.keys.refresh()
     app.include_router(create_router(curator.sessions))
-    app.include_router(create_admin_router(curator.sessions, curator.settings, curator.own, lambda: MORNING))
+    app.include_router(create_loop_router(curator.sessions, curator.settings, curator.own, lambda: MORNING))
     with TestClient(app) as client:
         yield Caller(client, keys)
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import create_engine, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from services.curator.consumer import CuratorConsumer
+from services.curator.app.consumer import CuratorConsumer
 from shared.events import AnyEvent, Choice, FeedbackReceived, InteractionRecorded
 from shared.ids import new_id
 from shared.tables.curator import Feedback, Pair

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, text
 
-from services.curator.handlers.erasure import Eraser
+from services.curator.erasure.handlers import Eraser
 from services.evaluator.handlers.forgetting import forget_erased
 from shared.events import (
     Edit,

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
-from services.curator.domain.snapshot import Caps
-from services.curator.handlers.freeze import freeze_dataset
+from services.curator.datasets.domain.snapshot import Caps
+from services.curator.datasets.handlers import freeze_dataset
 from shared.events import (
     Choice,
     Event,

@@ -14,15 +14,16 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from services.curator.bootstrap.monitor import create
-from services.curator.domain.drift import OpinionRules
-from services.curator.domain.policy import Limits
-from services.curator.domain.readings import Reading, Report
-from services.curator.handlers.monitor import Ask, Monitor, Rules
-from services.curator.handlers.retrain import request_retrain
-from services.curator.monitor_settings import MonitorSettings
-from services.curator.repository.monitor import load_champion, load_votes
-from services.curator.settings import CuratorSettings
+from services.curator.app.bootstrap_monitor import create
+from services.curator.config.settings import CuratorSettings, MonitorSettings
+from services.curator.monitor.domain.detectors import DetectorResult, MonitorReport
+from services.curator.monitor.domain.drift import OpinionRules
+from services.curator.monitor.domain.policy import RetrainLimits
+from services.curator.monitor.handlers import Monitor, MonitorRules
+from services.curator.monitor.ports import RequestRetrain
+from services.curator.monitor.repository import load_votes
+from services.curator.requests.handlers import request_retrain
+from services.curator.requests.repository import load_champion
 from shared.auth import create_key
 from shared.bus import Record, decode
 from shared.errors import Conflict
@@ -49,9 +50,9 @@ Sessions = sessionmaker[Session]
 NOW = datetime.now(UTC).replace(microsecond=0)
 HOUR = timedelta(hours=1)
 PROMOTED = NOW - 5 * HOUR
-RULES = Rules(
+RULES = MonitorRules(
     OpinionRules(run_length=500, warm_up=100, period=timedelta(days=1), margin=0.0),
-    Limits(cooldown=HOUR, monthly_budget=30, minimum_pairs=5, shadow=False),
+    RetrainLimits(cooldown=HOUR, monthly_budget=30, minimum_pairs=5, shadow=False),
     volume_pairs=10,
     schedule=None,
     window=HOUR,
@@ -102,7 +103,7 @@ def monitor(sessions: Sessions, settings: Settings) -> Monitor:
     return make_monitor(sessions, ask)
 
 
-def make_monitor(sessions: Sessions, ask: Ask) -> Monitor:
+def make_monitor(sessions: Sessions, ask: RequestRetrain) -> Monitor:
     return Monitor(sessions, "heliotrope", RULES, ask, lambda: NOW)
 
 
@@ -185,7 +186,7 @@ def list_requests(sessions: Sessions) -> list[RetrainRequestRow]:
         return list(session.scalars(select(RetrainRequestRow).order_by(RetrainRequestRow.requested_at)))
 
 
-def find(report: Report, name: str) -> Reading:
+def find(report: MonitorReport, name: str) -> DetectorResult:
     return next(reading for reading in report.readings if reading.name == name)
 
 

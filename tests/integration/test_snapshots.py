@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from services.curator.consumer import CuratorConsumer
-from services.curator.domain.snapshot import Caps
-from services.curator.handlers.freeze import freeze_dataset
-from services.curator.repository.quarantine import list_quarantined, save_quarantine_decision
+from services.curator.app.consumer import CuratorConsumer
+from services.curator.datasets.domain.snapshot import Caps
+from services.curator.datasets.handlers import freeze_dataset
+from services.curator.weighing.repository import list_quarantined, save_quarantine_decision
 from shared.bus import encode
 from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
 from shared.consumer import ConsumerLoop

@@ -13,11 +13,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from services.curator import api as curator_api
-from services.curator import monitor_api
-from services.curator.erasure_api import create_erasure_router
-from services.curator.review_api import create_review_router
-from services.curator.settings import CuratorSettings
+from services.curator.app.api import create_router
+from services.curator.config.settings import CuratorSettings
+from services.curator.erasure.api import create_erasure_router
+from services.curator.monitor.api import create_detectors_router
+from services.curator.requests.api import create_loop_router
+from services.curator.review.api import create_review_router
 from services.deployer import api as deployer_api
 from services.evaluator import api as evaluator_api
 from services.gateway.api import routes as gateway_api
@@ -131,12 +132,12 @@ def make_apps(ring: KeyRing) -> dict[str, FastAPI]:
     routers = {
         "gateway": [gateway_api.create_router(missing)],
         "curator": [
-            curator_api.create_router(away),
-            curator_api.create_admin_router(away, Settings(), CuratorSettings(), now),
+            create_router(away),
+            create_loop_router(away, Settings(), CuratorSettings(), now),
             create_review_router(away, now),
             create_erasure_router(away, missing, "a hash secret of tests"),
         ],
-        "monitor": [monitor_api.make_router(away)],
+        "monitor": [create_detectors_router(away)],
         "trainer": [trainer_api.make_router(away, topic_prefix="")],
         "evaluator": [evaluator_api.create_router(missing, away)],
         "deployer": [deployer_api.create_router(missing, away)],
@@ -199,7 +200,7 @@ def test_every_route_says_who_may_call_it(house: House):
 
 def test_no_service_has_a_router_that_this_test_does_not_know():
     made = [path for path in Path("services").rglob("*.py") for _ in re.finditer(r"= APIRouter\(", path.read_text())]
-    assert len(made) == 10, made
+    assert len(made) == 14, made
 
 
 @pytest.mark.parametrize(("service", "method", "path"), sorted(ALLOWED))

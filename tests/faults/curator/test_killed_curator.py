@@ -23,8 +23,8 @@ from bench.curator.tables import store
 from local.postgres import create_database
 from local.preparation import migrate
 from local.stack import Stack
-from services.curator.domain.snapshot import Caps
-from services.curator.handlers.freeze import freeze_dataset
+from services.curator.datasets.domain.snapshot import Caps
+from services.curator.datasets.handlers import freeze_dataset
 from shared.bus import encode
 from shared.bus.kafka import KafkaBusProducer, create_topics
 

@@ -11,8 +11,8 @@ import pytest
 
 from cli.imports import derive_events, read_rows
 from local.errors import StackFailed
-from services.curator.domain.pairing import derive_group
-from services.curator.domain.rules import Answer
+from services.curator.pairs.domain.pairing import derive_group
+from services.curator.pairs.domain.rules import Answer
 from shared.events import Choice, InteractionRecorded, calculate_prompt_hash
 from shared.ids import calculate_user_hash
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from services.curator.domain.evidence import History, PairEvidence, Said
-from services.curator.domain.rules import CHOICE, Rule
+from services.curator.pairs.domain.rules import CHOICE, Rule
+from services.curator.weighing.domain.history import FeedbackRecord, History, PairEvidence
 
 MORNING = datetime(2026, 11, 22, 9, tzinfo=UTC)
 GOOD = ["order", "number", "courier", "friday", "sorry", "refund", "parcel", "address"]
@@ -29,7 +29,7 @@ def vote(
     solicited: bool = False,
     first: bool = True,
     minute: int | None = None,
-) -> tuple[PairEvidence, Said]:
+) -> tuple[PairEvidence, FeedbackRecord]:
     """A pair and the event it rests on; `first` says whether the preferred answer was shown first."""
     prompt_hash, better, worse = make_item(item)
     chosen, rejected = (better, worse) if right else (worse, better)
@@ -51,10 +51,10 @@ def vote(
         "1",
     )
     at = MORNING + timedelta(minutes=event if minute is None else minute)
-    return pair, Said(event_id, user, at, first=ids[0] if first else ids[1], solicited=solicited)
+    return pair, FeedbackRecord(event_id, user, at, first=ids[0] if first else ids[1], solicited=solicited)
 
 
-def make_history(votes: Iterable[tuple[PairEvidence, Said]]) -> History:
+def make_history(votes: Iterable[tuple[PairEvidence, FeedbackRecord]]) -> History:
     cast = list(votes)
     return History([pair for pair, _ in cast], [], {said.event_id: said for _, said in cast}, {})
 

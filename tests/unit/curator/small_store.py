@@ -4,26 +4,27 @@ import json
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from services.curator.domain.curation import curate
-from services.curator.domain.data_card import derive_card
-from services.curator.domain.evidence import (
+from services.curator.datasets.domain.data_card import derive_card
+from services.curator.datasets.domain.manifest import SnapshotContext, derive_manifest
+from services.curator.datasets.domain.rows import FileName, Row, calculate_dataset_sha256, derive_rows
+from services.curator.datasets.domain.selection_log import derive_selection_log
+from services.curator.datasets.domain.snapshot import Caps, derive_snapshot
+from services.curator.evidence.domain.deduplication import attribute, list_interactions
+from services.curator.pairs.domain.pairing import derive_group
+from services.curator.pairs.domain.rules import Answer
+from services.curator.weighing.domain.curation import curate
+from services.curator.weighing.domain.history import (
     CONSIDERED_REASONS,
+    Decisions,
+    FeedbackRecord,
     History,
     LabelEvidence,
     PairEvidence,
-    Said,
-    describe_event,
+    describe_feedback,
     describe_label,
     describe_pair,
 )
-from services.curator.domain.ledger import derive_ledger
-from services.curator.domain.manifest import Circumstances, derive_manifest
-from services.curator.domain.pairing import derive_group
-from services.curator.domain.quarantine import Decisions, derive_quarantine
-from services.curator.domain.rows import FileName, Row, calculate_dataset_sha256, derive_rows
-from services.curator.domain.rules import Answer
-from services.curator.domain.snapshot import Caps, derive_snapshot
-from services.curator.domain.standing import attribute, list_interactions
+from services.curator.weighing.domain.quarantine import derive_quarantine
 from shared.events import (
     FeedbackReceived,
     InteractionRecorded,
@@ -62,7 +63,7 @@ class SmallStore:
                 groups.setdefault(about.prompt_hash, []).append(attribute(event, event.event_id, about.user))
         pairs: list[PairEvidence] = []
         labels: list[LabelEvidence] = []
-        said: dict[UUID, Said] = {}
+        said: dict[UUID, FeedbackRecord] = {}
         for prompt_hash, events in groups.items():
             derived = derive_group(answers, events)
             considered = [pair for pair in derived.pairs if pair.reason in CONSIDERED_REASONS]
@@ -74,9 +75,9 @@ class SmallStore:
         messages = {answers[key].prompt_hash: one.messages for key, one in self.interactions.items()}
         return History(pairs, labels, {key: one for key, one in said.items() if key in rested_on}, {}), messages
 
-    def _describe(self, event: FeedbackReceived) -> Said:
+    def _describe(self, event: FeedbackReceived) -> FeedbackRecord:
         asked = all(self.interactions[key].solicited for key in list_interactions(event))
-        return describe_event(event, solicited=asked)
+        return describe_feedback(event, solicited=asked)
 
     def freeze(self) -> tuple[dict[FileName, list[Row]], str]:
         """(rows of the files, everything else that the folder would hold, as text)."""
@@ -85,7 +86,7 @@ class SmallStore:
         curated = curate(history, Decisions())
         snapshot = derive_snapshot(curated, history, frozenset(), CAPS)
         rows = derive_rows(snapshot, messages)
-        circumstances = Circumstances(None, "1", {}, 0, quarantine)
+        circumstances = SnapshotContext(None, "1", {}, 0, quarantine)
         manifest = derive_manifest(snapshot, curated, circumstances, calculate_dataset_sha256(rows))
-        ledger = derive_ledger(curated, snapshot)
+        ledger = derive_selection_log(curated, snapshot)
         return rows, json.dumps([manifest, ledger]) + derive_card(manifest, rows)

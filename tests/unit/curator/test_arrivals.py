@@ -7,8 +7,13 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.curator.domain.arrivals import ArrivedFeedback, assign_ids, settle
-from services.curator.domain.standing import attribute, derive_standing
+from services.curator.evidence.domain.deduplication import (
+    ReceivedFeedback,
+    assign_ids,
+    attribute,
+    deduplicate,
+    derive_current_feedback,
+)
 from shared.events import FeedbackReceived, Retract, Thumb, scope_id
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -26,14 +31,14 @@ def thumb(number: int, key_id: str, user: str | None = "ines", value: str = "up"
     )
 
 
-def store(state: dict[UUID, ArrivedFeedback], batch: list[FeedbackReceived]) -> None:
+def store(state: dict[UUID, ReceivedFeedback], batch: list[FeedbackReceived]) -> None:
     """As the handler does, without Postgres."""
-    arrived = [ArrivedFeedback.of(event) for event in batch]
+    arrived = [ReceivedFeedback.of(event) for event in batch]
     holders = {item.key: state[item.key].event.key_id for item in arrived if item.key in state}
     assigned, given_up = assign_ids(arrived, holders)
     for event_id, key_id in given_up.items():
         state[scope_id(event_id, key_id)] = state.pop(event_id)
-    settled = settle(assigned, {item.key: state[item.key].content_hash for item in assigned if item.key in state})
+    settled = deduplicate(assigned, {item.key: state[item.key].content_hash for item in assigned if item.key in state})
     state.update({item.key: item for item in (*settled.new, *settled.replacing)})
 
 
@@ -44,9 +49,9 @@ def store(state: dict[UUID, ArrivedFeedback], batch: list[FeedbackReceived]) -> 
 def test_no_key_swallows_anothers_event_and_order_does_not_matter(
     events: list[FeedbackReceived], data: st.DataObject
 ) -> None:
-    one: dict[UUID, ArrivedFeedback] = {}
+    one: dict[UUID, ReceivedFeedback] = {}
     store(one, events)
-    other: dict[UUID, ArrivedFeedback] = {}
+    other: dict[UUID, ReceivedFeedback] = {}
     waiting = data.draw(st.permutations(events))
     while waiting:
         size = data.draw(st.integers(1, len(waiting)))
@@ -59,9 +64,9 @@ def test_no_key_swallows_anothers_event_and_order_does_not_matter(
 
 
 def test_the_smallest_key_keeps_an_id_whoever_came_first() -> None:
-    later, _ = assign_ids([ArrivedFeedback.of(thumb(2, "beta"))], {UUID(int=2): "alpha"})
+    later, _ = assign_ids([ReceivedFeedback.of(thumb(2, "beta"))], {UUID(int=2): "alpha"})
     assert [item.key for item in later] == [scope_id(UUID(int=2), "beta")]
-    earlier, given_up = assign_ids([ArrivedFeedback.of(thumb(2, "alpha"))], {UUID(int=2): "beta"})
+    earlier, given_up = assign_ids([ReceivedFeedback.of(thumb(2, "alpha"))], {UUID(int=2): "beta"})
     assert ([item.key for item in earlier], given_up) == ([UUID(int=2)], {UUID(int=2): "beta"})
 
 
@@ -78,4 +83,4 @@ def test_a_retraction_withdraws_its_own_keys_event_where_another_has_the_id() ->
     retraction = msgspec.structs.replace(
         thumb(9, "beta"), event_id=UUID(int=9), feedback=Retract(retracted_event_id=UUID(int=2))
     )
-    assert derive_standing([ours, theirs, retraction]) == [theirs]
+    assert derive_current_feedback([ours, theirs, retraction]) == [theirs]

@@ -7,15 +7,14 @@ from uuid import UUID
 
 import pytest
 
-from services.curator.domain.calibration import calibrate
-from services.curator.domain.curation import curate
-from services.curator.domain.epsilon import combine, remove
-from services.curator.domain.evidence import History, PairEvidence, Said
-from services.curator.domain.position import correct_for_position, fit_position_bias
-from services.curator.domain.quarantine import Decisions, derive_quarantine
-from services.curator.domain.reliability import PRIOR_MEAN
-from services.curator.domain.rules import CROSS_USER_CONTRAST, SAME_USER_CONTRAST
-from services.curator.domain.staleness import calculate_ages, calculate_staleness
+from services.curator.pairs.domain.rules import CROSS_USER_CONTRAST, SAME_USER_CONTRAST
+from services.curator.weighing.domain.calibration import calibrate
+from services.curator.weighing.domain.curation import curate
+from services.curator.weighing.domain.history import Decisions, FeedbackRecord, History, PairEvidence
+from services.curator.weighing.domain.noise import calculate_ages, calculate_staleness, combine_errors, remove_error
+from services.curator.weighing.domain.position_bias import correct_for_position, fit_position_bias
+from services.curator.weighing.domain.quarantine import derive_quarantine
+from services.curator.weighing.domain.reliability import PRIOR_MEAN
 from tests.unit.curator.shop_votes import MORNING, make_crowd, make_history, make_item, vote
 
 NOBODY = Decisions()
@@ -27,7 +26,7 @@ def test_contrary_users_are_found_and_believed_less() -> None:
     contrary = [f"user{number:02d}" for number in range(4)]
     assert max(raters[user].reliability for user in contrary) < 0.5
     assert min(rater.reliability for name, rater in raters.items() if name not in contrary) > 0.8
-    assert {user for taste in curated.tastes for user in taste.users} <= set(contrary)
+    assert {user for cluster in curated.preference_clusters for user in cluster.users} <= set(contrary)
     better = {make_item(item)[0]: make_item(item)[1] for item in range(120)}
     kept = [one for one in curated.pairs if one.reason is None]
     assert sum(one.item.chosen == better[one.item.prompt_hash] for one in kept) / len(kept) > 0.98
@@ -47,7 +46,7 @@ def test_the_same_disagreements_weigh_more_where_many_users_guess() -> None:
 
 
 def test_users_who_are_contrary_in_the_same_way_are_shown_as_one_taste() -> None:
-    largest = curate(make_crowd(), NOBODY).tastes[0]
+    largest = curate(make_crowd(), NOBODY).preference_clusters[0]
     assert len(largest.users) >= 3
     assert largest.agreement > 0.3
 
@@ -55,8 +54,8 @@ def test_users_who_are_contrary_in_the_same_way_are_shown_as_one_taste() -> None
 def test_the_order_of_the_evidence_changes_no_figure() -> None:
     crowd = make_crowd(seed=3)
     pairs = random.Random(1).sample(list(crowd.pairs), len(crowd.pairs))
-    said = dict(random.Random(2).sample(list(crowd.said.items()), len(crowd.said)))
-    assert curate(replace(crowd, pairs=pairs, said=said), NOBODY) == curate(crowd, NOBODY)
+    said = dict(random.Random(2).sample(list(crowd.feedback.items()), len(crowd.feedback)))
+    assert curate(replace(crowd, pairs=pairs, feedback=said), NOBODY) == curate(crowd, NOBODY)
 
 
 def test_one_vote_alone_leaves_its_user_at_the_prior() -> None:
@@ -103,8 +102,8 @@ def test_position_bias_is_found_and_taken_off_the_favoured_side_only() -> None:
 
 
 def test_what_is_combined_can_be_removed() -> None:
-    assert remove(combine(0.1, 0.2), 0.2) == pytest.approx(0.1)
-    assert combine(0.5, 0.3) == 0.5
+    assert remove_error(combine_errors(0.1, 0.2), 0.2) == pytest.approx(0.1)
+    assert combine_errors(0.5, 0.3) == 0.5
 
 
 def test_old_writers_are_believed_less_and_the_parent_fully() -> None:
@@ -126,13 +125,13 @@ def test_praise_from_who_always_praises_and_blame_from_who_always_blames_make_no
     pair, _ = vote(1, None, 1, rule=CROSS_USER_CONTRAST)
     pair = replace(pair, evidence=(UUID(int=1), UUID(int=2)))
     said = {
-        UUID(int=1): Said(UUID(int=1), "ines", MORNING, value=1.0),
-        UUID(int=2): Said(UUID(int=2), "tomas", MORNING, value=0.0),
+        UUID(int=1): FeedbackRecord(UUID(int=1), "ines", MORNING, value=1.0),
+        UUID(int=2): FeedbackRecord(UUID(int=2), "tomas", MORNING, value=0.0),
     }
     for number in range(40):
         mine, theirs = UUID(int=100 + number), UUID(int=200 + number)
-        said[mine] = Said(mine, "ines", MORNING, value=habit[0] if number % 2 else 1.0)
-        said[theirs] = Said(theirs, "tomas", MORNING, value=habit[1] if number % 2 else 0.0)
+        said[mine] = FeedbackRecord(mine, "ines", MORNING, value=habit[0] if number % 2 else 1.0)
+        said[theirs] = FeedbackRecord(theirs, "tomas", MORNING, value=habit[1] if number % 2 else 0.0)
     assert curate(History([pair], [], said, {}), NOBODY).pairs[0].reason == reason
 
 
@@ -161,15 +160,15 @@ def test_a_brigade_of_copies_is_caught_and_those_who_merely_agree_are_not() -> N
         for item in range(8)
     ]
     copies = make_history(brigade)
-    both = History([*crowd.pairs, *copies.pairs], [], {**crowd.said, **copies.said}, {})
-    assert set(derive_quarantine(both, NOBODY).waiting) == set(copies.said)
+    both = History([*crowd.pairs, *copies.pairs], [], {**crowd.feedback, **copies.feedback}, {})
+    assert set(derive_quarantine(both, NOBODY).waiting) == set(copies.feedback)
     assert set(derive_quarantine(both, NOBODY).waiting.values()) == {"copied_votes"}
 
 
 def test_the_same_text_from_three_users_is_a_copy_and_from_one_is_not() -> None:
     text = "Buy our wonderful kettle at the shop around the corner today"
     said = {
-        UUID(int=number): Said(UUID(int=number), user, MORNING, text=text + end)
+        UUID(int=number): FeedbackRecord(UUID(int=number), user, MORNING, text=text + end)
         for number, (user, end) in enumerate(
             [("a", ""), ("b", "!"), ("c", "."), ("d", " and be happy with something else")]
         )

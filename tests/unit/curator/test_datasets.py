@@ -9,16 +9,15 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from services.curator.adapters.dataset_files import DatasetContent, read_ledger, write_dataset
-from services.curator.domain.curation import curate
-from services.curator.domain.data_card import derive_card, escape
-from services.curator.domain.diff import WITHDRAWN, derive_diff
-from services.curator.domain.evidence import History, LabelEvidence, Said
-from services.curator.domain.ledger import derive_ledger
-from services.curator.domain.manifest import Circumstances, derive_manifest
-from services.curator.domain.quarantine import Decisions, Quarantine
-from services.curator.domain.rows import calculate_dataset_sha256, derive_rows
-from services.curator.domain.snapshot import Caps, derive_snapshot
+from services.curator.datasets.adapters import DatasetContent, read_selection_log, write_dataset
+from services.curator.datasets.domain.data_card import derive_card, escape
+from services.curator.datasets.domain.manifest import SnapshotContext, derive_manifest
+from services.curator.datasets.domain.rows import calculate_dataset_sha256, derive_rows
+from services.curator.datasets.domain.selection_log import WITHDRAWN, derive_diff, derive_selection_log
+from services.curator.datasets.domain.snapshot import Caps, derive_snapshot
+from services.curator.weighing.domain.curation import curate
+from services.curator.weighing.domain.history import Decisions, FeedbackRecord, History, LabelEvidence
+from services.curator.weighing.domain.quarantine import Quarantine
 from tests.unit.curator.shop_votes import MORNING, make_history, vote
 
 HOSTILE = "<script>alert(1)</script> | [click](javascript:x) `![x](http://e)` # \u202e"
@@ -29,19 +28,21 @@ def freeze(history: History, folder: Path, question: str = "Where is it?") -> Pa
     snapshot = derive_snapshot(curated, history, frozenset(), Caps(200, 20))
     rows = derive_rows(snapshot, {pair.prompt_hash: [{"role": "user", "content": question}] for pair in history.pairs})
     sha256 = calculate_dataset_sha256(rows)
-    manifest = derive_manifest(snapshot, curated, Circumstances(None, "1", {"empty": 2}, 3, Quarantine()), sha256)
-    content = DatasetContent(sha256, rows, manifest, derive_card(manifest, rows), derive_ledger(curated, snapshot))
+    manifest = derive_manifest(snapshot, curated, SnapshotContext(None, "1", {"empty": 2}, 3, Quarantine()), sha256)
+    content = DatasetContent(
+        sha256, rows, manifest, derive_card(manifest, rows), derive_selection_log(curated, snapshot)
+    )
     return write_dataset(folder, content)
 
 
 def add_praise(history: History) -> History:
     """An answer that somebody rated highly: a label, and a demonstration."""
-    said = Said(UUID(int=7_777), "wanda", MORNING, value=1.0)
+    said = FeedbackRecord(UUID(int=7_777), "wanda", MORNING, value=1.0)
     pair = history.pairs[0]
     label = LabelEvidence(
         "label-1", pair.prompt_hash, "train", pair.chosen, True, "rating", 1, 0.15, (said.event_id,), UUID(int=1), "1"
     )
-    return replace(history, labels=[label], said={**history.said, said.event_id: said})
+    return replace(history, labels=[label], feedback={**history.feedback, said.event_id: said})
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_a_diff_says_what_came_what_went_and_why(votes: list[Any], tmp_path: Pat
     before = freeze(make_history(votes[:4]), tmp_path)
     against = vote(100, "tomas", 1, right=False, first=False)
     after = freeze(make_history([*votes[1:], against]), tmp_path)
-    found = derive_diff(read_ledger(before), read_ledger(after))
+    found = derive_diff(read_selection_log(before), read_selection_log(after))
     assert {change.id: change.why for change in found.came} == dict.fromkeys(
         ["pair-000004", "pair-000005"], "new evidence"
     )
@@ -90,7 +91,7 @@ def test_a_diff_says_what_came_what_went_and_why(votes: list[Any], tmp_path: Pat
         "pair-000001": "left out: contested",
     }
     assert found.kept == 2
-    assert derive_diff(read_ledger(before), read_ledger(before)).came == []
+    assert derive_diff(read_selection_log(before), read_selection_log(before)).came == []
 
 
 def test_the_command_lists_shows_and_compares(

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from services.curator.domain.drift import (
+from services.curator.monitor.domain.drift import (
+    ChampionVote,
     OpinionRules,
-    Vote,
     advance,
     assess_opinion,
     calculate_lower_bound,
@@ -97,8 +97,10 @@ def test_lower_bounds_match_published_values():
 # --- which votes count
 
 
-def make_votes(ups: list[bool], *, users: int = 100_000, start: datetime = START) -> list[Vote]:
-    return [Vote(UUID(int=n), f"user-{n % users}", start + timedelta(minutes=n), up) for n, up in enumerate(ups)]
+def make_votes(ups: list[bool], *, users: int = 100_000, start: datetime = START) -> list[ChampionVote]:
+    return [
+        ChampionVote(UUID(int=n), f"user-{n % users}", start + timedelta(minutes=n), up) for n, up in enumerate(ups)
+    ]
 
 
 def draw_votes(rate: float, n: int, seed: int) -> list[bool]:
@@ -106,16 +108,19 @@ def draw_votes(rate: float, n: int, seed: int) -> list[bool]:
 
 
 def test_a_user_counts_once_in_each_period_with_the_first_vote():
-    ana = [Vote(UUID(int=n), "ana", START + n * timedelta(hours=10), up) for n, up in enumerate([True, False, False])]
+    ana = [
+        ChampionVote(UUID(int=n), "ana", START + n * timedelta(hours=10), up)
+        for n, up in enumerate([True, False, False])
+    ]
     assert [vote.event_id.int for vote in keep_first_votes(ana[::-1], DAY)] == [0, 2]
 
 
 def test_anonymous_votes_do_not_count():
-    assert keep_first_votes([Vote(UUID(int=1), None, START, False)], DAY) == []
+    assert keep_first_votes([ChampionVote(UUID(int=1), None, START, False)], DAY) == []
 
 
 def test_votes_of_one_moment_stand_in_the_order_of_their_ids():
-    votes = [Vote(UUID(int=n), user, START, True) for n, user in ((2, "ana"), (1, "bo"), (3, "ana"))]
+    votes = [ChampionVote(UUID(int=n), user, START, True) for n, user in ((2, "ana"), (1, "bo"), (3, "ana"))]
     assert [vote.event_id.int for vote in keep_first_votes(votes, DAY)] == [1, 2]
 
 
@@ -155,7 +160,9 @@ def test_an_alarm_stays_until_a_request_answers_it():
 
 def test_few_users_with_many_bad_votes_raise_no_alarm():
     crowd = make_votes(draw_votes(0.8, 330, 12))
-    angry = [Vote(UUID(int=10_000 + n), "ana", START + timedelta(hours=7, seconds=n), False) for n in range(500)]
+    angry = [
+        ChampionVote(UUID(int=10_000 + n), "ana", START + timedelta(hours=7, seconds=n), False) for n in range(500)
+    ]
     assert assess_opinion(crowd + angry, RULES).state == "watching"
 
 

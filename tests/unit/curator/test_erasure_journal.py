@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from services.curator.adapters.erasure_journal import Entry, ErasureJournal
+from services.curator.erasure.adapters import ErasureJournal, JournalEntry
 
-INES, TOMAS, WANDA = (Entry(f"{number:032x}", "admin") for number in range(3))
+INES, TOMAS, WANDA = (JournalEntry(f"{number:032x}", "admin") for number in range(3))
 
 
 def test_a_user_is_entered_once_and_stays(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.curator.domain.pairing import derive_group
-from services.curator.domain.rules import Answer
+from services.curator.pairs.domain.pairing import derive_group
+from services.curator.pairs.domain.rules import Answer
 from shared.events import AnyFeedback, Choice, Complaint, Edit, FeedbackReceived, Rating, Regenerate, Retract, Thumb
 
 MORNING = datetime(2026, 11, 22, 9, tzinfo=UTC)

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from services.curator.domain.pairing import Derived, derive_group
-from services.curator.domain.rules import Answer
+from services.curator.pairs.domain.pairing import Derived, derive_group
+from services.curator.pairs.domain.rules import Answer
 from shared.events import (
     AnyFeedback,
     Choice,

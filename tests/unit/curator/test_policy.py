@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.curator.domain.open_request import Progress, derive_outcome
-from services.curator.domain.policy import Limits, Situation, assess_schedule, assess_volume, decide
+from services.curator.monitor.domain.policy import RetrainLimits, Situation, assess_schedule, assess_volume, decide
+from services.curator.requests.domain import RequestProgress, derive_outcome
 from shared.events import Reason
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-LIMITS = Limits(cooldown=HOUR, monthly_budget=30, minimum_pairs=20, shadow=False)
+LIMITS = RetrainLimits(cooldown=HOUR, monthly_budget=30, minimum_pairs=20, shadow=False)
 VOLUME = Reason(kind="volume", summary="214 new preference pairs since the last dataset (threshold 200)", value=214)
 READY = Situation(
     reasons=[VOLUME],
@@ -85,19 +85,19 @@ def test_the_schedule_is_due_when_its_interval_has_passed_or_nothing_was_ever_as
 @pytest.mark.parametrize(
     "progress, outcome",
     [
-        (Progress(None, None, None, None), None),
-        (Progress("running", None, None, None), None),
-        (Progress("failed", None, None, None), "training_failed"),
-        (Progress("cancelled", None, None, None), "training_cancelled"),
-        (Progress("succeeded", None, None, "4"), None),
-        (Progress("succeeded", "inconclusive", None, "4"), "evaluation_inconclusive"),
-        (Progress("succeeded", "fail", None, "4"), "evaluation_fail"),
-        (Progress("succeeded", "pass", None, "4"), None),
-        (Progress("succeeded", "pass", "canary", "4"), None),
-        (Progress("succeeded", "pass", "paused", "4"), None),
-        (Progress("succeeded", "pass", "champion", "4"), "champion"),
-        (Progress("succeeded", "pass", "rolled_back", "4"), "rolled_back"),
+        (RequestProgress(None, None, None, None), None),
+        (RequestProgress("running", None, None, None), None),
+        (RequestProgress("failed", None, None, None), "training_failed"),
+        (RequestProgress("cancelled", None, None, None), "training_cancelled"),
+        (RequestProgress("succeeded", None, None, "4"), None),
+        (RequestProgress("succeeded", "inconclusive", None, "4"), "evaluation_inconclusive"),
+        (RequestProgress("succeeded", "fail", None, "4"), "evaluation_fail"),
+        (RequestProgress("succeeded", "pass", None, "4"), None),
+        (RequestProgress("succeeded", "pass", "canary", "4"), None),
+        (RequestProgress("succeeded", "pass", "paused", "4"), None),
+        (RequestProgress("succeeded", "pass", "champion", "4"), "champion"),
+        (RequestProgress("succeeded", "pass", "rolled_back", "4"), "rolled_back"),
     ],
 )
-def test_a_request_ends_as_what_it_led_to_ended(progress: Progress, outcome: str | None):
+def test_a_request_ends_as_what_it_led_to_ended(progress: RequestProgress, outcome: str | None):
     assert derive_outcome(progress) == outcome

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from services.curator.adapters.redaction import redact_feedback, redact_interaction, redact_text
+from services.curator.evidence.adapters.redaction import redact_feedback, redact_interaction, redact_text
 from shared.events import Edit, FeedbackReceived, InteractionRecorded
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

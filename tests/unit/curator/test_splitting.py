@@ -4,8 +4,8 @@ from collections import Counter
 from random import Random
 
 from local.demo.prompts import draw_live_questions
-from services.curator.domain.near_gate import Prompting, find_near
-from services.curator.domain.splitting import derive_cell, derive_split
+from services.curator.evidence.domain.splitting import derive_cell, derive_split
+from services.curator.weighing.domain.near_duplicates import PromptText, find_near_prompts
 
 
 def test_the_demos_questions_fill_the_splits_about_as_intended() -> None:
@@ -28,7 +28,7 @@ FROZEN = "simhash-v1-3f"
 
 
 def test_near_copies_of_a_gate_prompt_are_found() -> None:
-    gate = [Prompting("g", "Where is my kettle? It should have come by now, I have waited for a week.")]
-    near = Prompting("n", "Where is my kettle? It should have come by now, I have waited for a week!!")
-    far = Prompting("f", "How do I return the lamp that I bought on Monday in your shop?")
-    assert find_near([near, far], gate) == {"n"}
+    gate = [PromptText("g", "Where is my kettle? It should have come by now, I have waited for a week.")]
+    near = PromptText("n", "Where is my kettle? It should have come by now, I have waited for a week!!")
+    far = PromptText("f", "How do I return the lamp that I bought on Monday in your shop?")
+    assert find_near_prompts([near, far], gate) == {"n"}

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from services.curator.adapters.dataset_files import DatasetContent, write_dataset  # noqa: E402
+from services.curator.datasets.adapters import DatasetContent, write_dataset  # noqa: E402
 from services.trainer.adapters.methods.dpo import train_dpo  # noqa: E402
 from services.trainer.adapters.methods.kto import train_kto  # noqa: E402
 from services.trainer.adapters.methods.models import load_policy, load_tokenizer  # noqa: E402

@@ -1,1 +1,0 @@
-"""What the curator touches besides Postgres and the bus."""

@@ -1,0 +1,83 @@
+"""Composition root of `python -m services.curator api`: API, consumer, sweeper and relay in one process."""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from fastapi import FastAPI
+
+from services.curator.app.api import create_router
+from services.curator.app.consumer import CONSUMED, CuratorConsumer
+from services.curator.app.handlers import Sweeper
+from services.curator.config.settings import CuratorSettings
+from services.curator.erasure.api import create_erasure_router
+from services.curator.erasure.handlers import Eraser
+from services.curator.requests.api import create_loop_router
+from services.curator.review.api import create_review_router
+from shared.auth import open_key_ring
+from shared.bus.kafka import KafkaBusProducer
+from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
+from shared.consumer import ConsumerLoop
+from shared.db import check_database, connect, make_session_factory
+from shared.dead_letters import DeadLetters
+from shared.http import Check, create_app
+from shared.logging import configure_logging
+from shared.outbox import Relay
+from shared.process import Worker, every, run_workers, serve
+from shared.settings import Settings, load_settings
+from shared.tables.curator import Outbox
+
+SERVICE = "curator"
+PORT = 3
+ERASURES_SECONDS = 30.0
+BATCH_RECORDS = 1000
+"""A batch costs a fixed number of statements, and a lock for each interaction and prompt in it."""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def main() -> None:
+    settings, curator = load_settings(Settings), load_settings(CuratorSettings)
+    configure_logging(SERVICE, settings.log_level)
+    serve(create(settings, curator), settings.bind_host, settings.port or settings.port_base + PORT)
+
+
+def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
+    engine = connect(settings)
+    sessions = make_session_factory(engine)
+    producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE, security=settings.kafka_security)
+    topics = [settings.topic_prefix + event.topic for event in CONSUMED]
+    consumer = LibrdkafkaBusConsumer(
+        settings.kafka_bootstrap_servers,
+        topics,
+        f"{settings.topic_prefix}heliotrope-{SERVICE}",
+        client_id=SERVICE,
+        security=settings.kafka_security,
+        session_timeout_seconds=settings.consumer_session_timeout_seconds,
+        max_records=BATCH_RECORDS,
+    )
+    letters = DeadLetters(producer, SERVICE)
+    loop = ConsumerLoop(SERVICE, consumer, CuratorConsumer(), sessions, letters, savepoints=False, topics=topics)
+    keys = open_key_ring(sessions)
+
+    def close() -> None:
+        producer.close(10.0)
+        engine.dispose()
+
+    eraser = Eraser(sessions, settings.datasets, timedelta(days=curator.raw_retention_days), now)
+    workers = [
+        Worker("consumer", loop.run),
+        Worker("relay", Relay(sessions, Outbox, producer).run),
+        Worker("keys", keys.run),
+        every(ERASURES_SECONDS, "erasures", eraser.finish_running),
+        every(curator.sweep_seconds, "sweep", Sweeper(sessions, curator, settings.topic_prefix, now).sweep),
+    ]
+    checks: dict[str, Check] = {"database": partial(check_database, engine), "keys": keys.check}
+    app = create_app(SERVICE, checks=checks, lifespan=run_workers(workers, close))
+    app.state.keys = keys
+    app.include_router(create_router(sessions))
+    app.include_router(create_loop_router(sessions, settings, curator, now))
+    app.include_router(create_review_router(sessions, now))
+    app.include_router(create_erasure_router(sessions, eraser, settings.user_hash_secret.get_secret_value()))
+    return app

@@ -1,0 +1,69 @@
+"""Composition root of `python -m services.curator monitor`: it checks the loop every few seconds."""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from fastapi import FastAPI
+
+from services.curator.config.settings import CuratorSettings, MonitorSettings
+from services.curator.monitor.api import create_detectors_router
+from services.curator.monitor.domain.drift import OpinionRules
+from services.curator.monitor.domain.policy import RetrainLimits
+from services.curator.monitor.handlers import Monitor, MonitorRules, export_report
+from services.curator.requests.handlers import request_retrain
+from shared.auth import open_key_ring
+from shared.db import check_database, connect, make_session_factory
+from shared.http import create_app
+from shared.logging import configure_logging
+from shared.process import Worker, every, run_workers, serve
+from shared.settings import Settings, load_settings
+
+SERVICE = "drift-monitor"
+PORT = 9
+
+
+def main() -> None:
+    """Start, and serve until told to stop."""
+    settings = load_settings(Settings)
+    configure_logging(SERVICE, settings.log_level)
+    app = create(settings, load_settings(CuratorSettings), load_settings(MonitorSettings))
+    serve(app, settings.bind_host, settings.port or settings.port_base + PORT)
+
+
+def create(settings: Settings, curator: CuratorSettings, own: MonitorSettings) -> FastAPI:
+    engine = connect(settings)
+    check_database(engine)
+    sessions = make_session_factory(engine)
+    keys = open_key_ring(sessions)
+    monitor = Monitor(
+        sessions,
+        settings.family,
+        derive_rules(curator, own),
+        partial(request_retrain, settings=settings, curator=curator),
+        lambda: datetime.now(UTC),
+    )
+    workers = [
+        every(curator.monitor_seconds, "monitor", lambda: export_report(monitor.look())),
+        Worker("keys", keys.run),
+    ]
+    app = create_app(
+        SERVICE, checks={"database": partial(check_database, engine)}, lifespan=run_workers(workers, engine.dispose)
+    )
+    app.state.keys = keys
+    app.include_router(create_detectors_router(sessions))
+    return app
+
+
+def derive_rules(curator: CuratorSettings, own: MonitorSettings) -> MonitorRules:
+    return MonitorRules(
+        OpinionRules(
+            own.opinion_run_length,
+            own.opinion_warm_up_votes,
+            timedelta(seconds=own.opinion_period_seconds),
+            own.opinion_margin,
+        ),
+        RetrainLimits(timedelta(seconds=own.cooldown_seconds), own.monthly_budget, own.minimum_pairs, own.shadow),
+        curator.volume_pairs,
+        timedelta(seconds=own.schedule_seconds) if own.schedule_seconds else None,
+        timedelta(seconds=own.window_seconds),
+    )

@@ -1,0 +1,96 @@
+"""What spans several features: the periodic sweep, and counts of everything the curator holds."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy.orm import Session
+
+from services.curator.config import metrics
+from services.curator.config.settings import CuratorSettings
+from services.curator.datasets import repository as datasets
+from services.curator.evidence.repository import status
+from services.curator.pairs.repository import count_labels, count_pairs, count_refusals
+from services.curator.requests import repository as requests
+from services.curator.requests.handlers import RequestSweeper
+from shared.db import SessionFactory
+
+logger = structlog.get_logger(__name__)
+
+
+def summarize(session: Session) -> dict[str, Any]:
+    """Counts of evidence and of what became of it."""
+    pairs, labels = count_pairs(session), count_labels(session)
+    feedback = status.count_feedback(session)
+    return {
+        "paused": requests.is_paused(session),
+        "interactions": status.count_interactions(session),
+        "events": _sum((kind, count) for kind, _, count in feedback),
+        "parked": sum(count for _, state, count in feedback if state == "parked"),
+        "expired": sum(count for _, state, count in feedback if state == "expired"),
+        "conflicting_events": status.count_conflicting(session),
+        "prompts": status.count_prompts(session),
+        "pairs": {
+            "total": sum(count for *_, count in pairs),
+            "active": sum(count for _, state, _, count in pairs if state == "active"),
+            "by_rule": _sum((rule, count) for rule, state, _, count in pairs if state == "active"),
+            "by_state": _sum((state, count) for _, state, _, count in pairs),
+            "by_split": _sum((split, count) for _, state, split, count in pairs if state == "active"),
+            "by_rule_and_split": {
+                rule: _sum((split, count) for each, state, split, count in pairs if state == "active" and each == rule)
+                for rule in sorted({rule for rule, state, *_ in pairs if state == "active"})
+            },
+        },
+        "labels": {
+            "total": sum(count for *_, count in labels),
+            "by_rule": _sum((rule, count) for rule, _, _, count in labels),
+            "by_split": _sum((split, count) for *_, split, count in labels),
+        },
+        "refusals": count_refusals(session),
+        "datasets": datasets.count_datasets(session),
+    }
+
+
+def _sum(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for name, count in counts:
+        total[name] += count
+    return dict(sorted(total.items()))
+
+
+def show_counts(session: Session, now: datetime) -> None:
+    """Show the tables as metrics."""
+    for gauge in (metrics.PAIRS, metrics.LABELS, metrics.REFUSED):
+        gauge.clear()
+    for rule, state, split, count in count_pairs(session):
+        metrics.PAIRS.labels(rule, state, split).set(count)
+    for rule, desirable, split, count in count_labels(session):
+        metrics.LABELS.labels(rule, str(desirable).lower(), split).set(count)
+    for reason, count in count_refusals(session).items():
+        metrics.REFUSED.labels(reason).set(count)
+    parked, oldest = status.measure_parked(session, "parked")
+    metrics.PARKED.set(parked)
+    metrics.PARKED_AGE.set((now - oldest).total_seconds() if oldest else 0.0)
+
+
+@dataclass(frozen=True)
+class Sweeper:
+    """Looks regularly at what waits for too long, and shows the tables as metrics."""
+
+    sessions: SessionFactory
+    settings: CuratorSettings
+    topic_prefix: str
+    clock: Callable[[], datetime]
+
+    def sweep(self) -> None:
+        now = self.clock()
+        RequestSweeper(self.sessions, self.settings, self.topic_prefix).sweep(now)
+        with self.sessions() as session, session.begin():
+            if expired := status.expire_parked(session, self.settings.parked_ttl_days * 86_400):
+                metrics.EXPIRED.inc(expired)
+                logger.info("parked_feedback_expired", events=expired)
+        with self.sessions() as session:
+            show_counts(session, now)

@@ -1,1 +1,0 @@
-"""Composition roots, one for each process of the curator."""

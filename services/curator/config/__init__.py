@@ -1,0 +1,1 @@
+"""Settings, metrics, and what all the routers of the curator share."""

@@ -1,0 +1,38 @@
+"""Settings of the curator, `HELIOTROPE_CURATOR_*`, and of its drift monitor, `HELIOTROPE_MONITOR_*`."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class CuratorSettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="HELIOTROPE_CURATOR_", extra="ignore", frozen=True)
+
+    recipe: str | None = Field(None, description="recipe that requests name; the trainer's default when unset")
+    volume_pairs: int = Field(200, ge=1, description="fresh pairs and labels at which the monitor asks for retraining")
+    monitor_seconds: float = Field(5.0, gt=0, description="pause between two looks of the monitor")
+    request_deadline_seconds: float = Field(86_400.0, gt=0, description="a request without a rollout by then is closed")
+    announce_again_seconds: float = Field(30.0, gt=0, description="a request that nobody took up is announced again")
+    sweep_seconds: float = Field(5.0, gt=0, description="pause between two looks at requests and parked feedback")
+    parked_ttl_days: float = Field(30.0, gt=0, description="feedback parked for longer, in event time, is expired")
+    pairs_per_user: int = Field(200, ge=1, description="pairs, and labels, that one user may put into a dataset")
+    pairs_per_prompt: int = Field(20, ge=1, description="pairs, and labels, of one prompt in a dataset")
+    raw_retention_days: float = Field(
+        7.0,
+        gt=0,
+        description="how long Kafka, dead letters and spools keep raw events; certificates say it",
+    )
+
+
+class MonitorSettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="HELIOTROPE_MONITOR_", extra="ignore", frozen=True)
+
+    shadow: bool = Field(False, description="decide, log and count, but ask for nothing")
+    cooldown_seconds: float = Field(3_600, ge=0, description="pause between one request's end and the next request")
+    monthly_budget: int = Field(30, ge=0, description="requests within any 30 days, at most")
+    minimum_pairs: int = Field(20, ge=1, description="pairs that a dataset needs to be worth training on")
+    schedule_seconds: float | None = Field(None, gt=0, description="ask at least this often; unset: never by the clock")
+    opinion_run_length: int = Field(2_000, ge=10, description="votes between two false alarms, on average and at least")
+    opinion_warm_up_votes: int = Field(300, ge=20, description="votes from which a new champion's rate is measured")
+    opinion_period_seconds: float = Field(86_400, gt=0, description="a user's first vote in each such period counts")
+    opinion_margin: float = Field(0.0, ge=0, lt=1, description="a fall of the positive rate not worth retraining for")
+    window_seconds: float = Field(3_600, gt=0, description="feedback and answers this recent show the loop's health")

@@ -1,0 +1,1 @@
+"""Frozen, content-hashed datasets, and the lineage of what is in them."""

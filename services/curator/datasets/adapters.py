@@ -1,0 +1,116 @@
+"""A frozen dataset's files: Parquet, a manifest and a card, in a folder named by their content."""
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+
+from services.curator.datasets.domain.rows import FileName, Row
+
+SELECTION_LOG = Path("meta/ledger.parquet")
+"""Out of the way of those who read every Parquet file of the folder."""
+
+_MESSAGES = pyarrow.list_(pyarrow.struct([("role", pyarrow.string()), ("content", pyarrow.string())]))
+_WEIGHING = [("epsilon", pyarrow.float64()), ("rule", pyarrow.string()), ("rule_version", pyarrow.int32())]
+_PAIRS = pyarrow.schema(
+    [
+        ("prompt", _MESSAGES),
+        ("chosen", _MESSAGES),
+        ("rejected", _MESSAGES),
+        *_WEIGHING,
+        ("pair_id", pyarrow.string()),
+    ]
+)
+_LABELS = pyarrow.schema(
+    [
+        ("prompt", _MESSAGES),
+        ("completion", _MESSAGES),
+        ("label", pyarrow.bool_()),
+        *_WEIGHING,
+        ("label_id", pyarrow.string()),
+    ]
+)
+_SFT = pyarrow.schema(
+    [
+        ("prompt", _MESSAGES),
+        ("completion", _MESSAGES),
+        *_WEIGHING,
+        ("pair_id", pyarrow.string()),
+        ("label_id", pyarrow.string()),
+    ]
+)
+_SELECTION_LOG = pyarrow.schema(
+    [
+        ("id", pyarrow.string()),
+        ("kind", pyarrow.string()),
+        *_WEIGHING,
+        ("file", pyarrow.string()),
+        ("reason", pyarrow.string()),
+    ]
+)
+SCHEMAS: dict[FileName, Any] = {
+    "train": _PAIRS,
+    "validation": _PAIRS,
+    "labels": _LABELS,
+    "sft": _SFT,
+    "safety": _LABELS,
+}
+
+
+@dataclass(frozen=True)
+class DatasetContent:
+    """All that a dataset's folder holds."""
+
+    dataset_sha256: str
+    rows: dict[FileName, list[Row]]
+    manifest: dict[str, Any]
+    card: str
+    selection_log: list[Row]
+
+
+def write_dataset(datasets_dir: Path, content: DatasetContent) -> Path:
+    """The dataset's folder. A folder of that name is complete and has this content, and is left alone."""
+    folder = datasets_dir.resolve() / content.dataset_sha256
+    if folder.exists():
+        return folder
+    datasets_dir.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=datasets_dir))
+    try:
+        draft.chmod(0o755)
+        _fill(draft, content)
+        draft.rename(folder)
+    except OSError:
+        if not folder.exists():  # else another process was first, with the same content
+            raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def _fill(folder: Path, content: DatasetContent) -> None:
+    for name, schema in SCHEMAS.items():
+        _write_table(content.rows[name], schema, folder / f"{name}.parquet")
+    (folder / SELECTION_LOG).parent.mkdir()
+    _write_table(content.selection_log, _SELECTION_LOG, folder / SELECTION_LOG)
+    manifest = json.dumps(content.manifest, indent=2, sort_keys=True) + "\n"
+    (folder / "manifest.json").write_text(manifest, encoding="utf-8")
+    (folder / "README.md").write_text(content.card, encoding="utf-8")
+
+
+def _write_table(rows: list[Row], schema: Any, file: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), file)
+
+
+def read_selection_log(folder: Path) -> list[Row]:
+    """What became of every pair and label that the dataset's snapshot considered."""
+    rows: list[Row] = pyarrow.parquet.read_table(folder / SELECTION_LOG).to_pylist()
+    return rows
+
+
+def read_rows(folder: Path) -> dict[FileName, list[Row]]:
+    """The rows of a frozen dataset's files."""
+    return {name: pyarrow.parquet.read_table(folder / f"{name}.parquet").to_pylist() for name in SCHEMAS}

@@ -1,0 +1,119 @@
+"""What is in a dataset and what is not, and why: the same for the same evidence."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from services.curator.datasets.domain.rows import FORMAT
+from services.curator.datasets.domain.snapshot import Snapshot
+from services.curator.evidence.domain.splitting import SPLITTING_VERSION, TRAIN_SHARE, VALIDATION_SHARE
+from services.curator.evidence.domain.text import derive_language, derive_words
+from services.curator.weighing.domain.curation import AnyWeighed, Curated
+from services.curator.weighing.domain.noise import round_figure
+from services.curator.weighing.domain.quarantine import Quarantine
+from services.curator.weighing.domain.reliability import FLOOR, PRIOR_MEAN
+
+
+@dataclass(frozen=True)
+class SnapshotContext:
+    """What a manifest says besides what the snapshot holds."""
+
+    parent_dataset: str | None
+    parent_version: str
+    refused: Mapping[str, int]
+    """Pairs of poor quality, by reason: refused when they were derived."""
+    gate_prompts: int
+    quarantine: Quarantine
+
+
+def derive_manifest(
+    snapshot: Snapshot, curated: Curated, context: SnapshotContext, dataset_sha256: str
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "dataset_sha256": dataset_sha256,
+        "parent_dataset": context.parent_dataset,
+        "parent_version": context.parent_version,
+        "counts": {
+            "train": len(snapshot.train),
+            "validation": len(snapshot.validation),
+            "labels": len(snapshot.labels),
+            "sft": len(snapshot.edits) + len(snapshot.praised),
+            "safety": len(snapshot.harmful),
+        },
+        "rules": _count(map(_name_rule, snapshot.pairs)),
+        "label_rules": _count(map(_name_rule, snapshot.labels)),
+        "refused": dict(sorted(context.refused.items())),
+        "left_out": _count(snapshot.left_out.values()),
+        "quarantine": {
+            "events_waiting": _count(context.quarantine.waiting.values()),
+            "events_rejected": len(context.quarantine.rejected),
+        },
+        "calibration": [asdict(line) for line in curated.calibration],
+        "position_bias": asdict(curated.position),
+        "raters": _describe_raters(curated),
+        "weights": {"pairs": _sum_weights(snapshot.pairs), "labels": _sum_weights(snapshot.labels)},
+        "splits": {
+            "cells": f"simhash-v{SPLITTING_VERSION}",
+            "quotas": {
+                "train": TRAIN_SHARE,
+                "validation": VALIDATION_SHARE,
+                "gate": round_figure(1 - TRAIN_SHARE - VALIDATION_SHARE),
+            },
+            "prompts": _count_prompts(snapshot) | {"gate": context.gate_prompts},
+        },
+        "texts": _describe_texts(snapshot),
+        "pair_ids": sorted(pair.item.pair_id for pair in snapshot.pairs),
+        "label_ids": sorted(label.item.label_id for label in snapshot.labels),
+    }
+
+
+def _count(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))
+
+
+def _count_prompts(snapshot: Snapshot) -> dict[str, int]:
+    return {
+        "train": len({one.item.prompt_hash for one in snapshot.everything if one.item.split == "train"}),
+        "validation": len({pair.item.prompt_hash for pair in snapshot.validation}),
+    }
+
+
+def _sum_weights(weighed: Sequence[AnyWeighed]) -> dict[str, float]:
+    """1 - 2 epsilon summed by rule: how many certain rows the doubtful ones are worth."""
+    totals: dict[str, float] = defaultdict(float)
+    for one in weighed:
+        totals[_name_rule(one)] += 1 - 2 * one.epsilon
+    return {rule: round_figure(total) for rule, total in sorted(totals.items())}
+
+
+def _name_rule(one: AnyWeighed) -> str:
+    return f"{one.item.rule} v{one.item.rule_version}"
+
+
+def _describe_raters(curated: Curated) -> dict[str, Any]:
+    raters = curated.reliability.raters.values()
+    return {
+        "users": len(raters),
+        "votes": sum(rater.votes for rater in raters),
+        "prior": round_figure(PRIOR_MEAN),
+        "floor": FLOOR,
+        "below_floor": sum(rater.reliability < FLOOR for rater in raters),
+        "contrary": sum(rater.contrary for rater in raters),
+        "reliability": _count(f"{max(int(rater.reliability * 10), 0) / 10:.1f}" for rater in raters),
+        "model_temperature": curated.reliability.temperature,
+        "tastes": [asdict(cluster) for cluster in curated.preference_clusters],
+    }
+
+
+def _describe_texts(snapshot: Snapshot) -> dict[str, Any]:
+    """Whether longer answers win, and in which languages: what a model might learn instead of the answer's worth."""
+    lengths = [(len(derive_words(one.item.chosen)), len(derive_words(one.item.rejected))) for one in snapshot.pairs]
+    count = max(len(lengths), 1)
+    return {
+        "mean_chosen_words": round_figure(sum(chosen for chosen, _ in lengths) / count),
+        "mean_rejected_words": round_figure(sum(rejected for _, rejected in lengths) / count),
+        "chosen_is_longer": round_figure(sum(chosen > rejected for chosen, rejected in lengths) / count),
+        "languages": _count(derive_language(pair.item.chosen) or "unknown" for pair in snapshot.pairs),
+    }

@@ -1,0 +1,98 @@
+"""A snapshot as rows of its files, and its hash."""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from services.curator.datasets.domain.snapshot import Messages, Snapshot
+from services.curator.weighing.domain.curation import AnyWeighed, Weighed
+from services.curator.weighing.domain.history import LabelEvidence, PairEvidence
+from shared.events import Message
+
+FORMAT = 2
+
+FileName = Literal["train", "validation", "labels", "sft", "safety"]
+Row = dict[str, Any]
+
+
+def derive_rows(snapshot: Snapshot, messages: Messages) -> dict[FileName, list[Row]]:
+    """The rows of each file: conversations in TRL's shape, with every prompt message reduced to role and content."""
+    prompts = {prompt_hash: _reduce(asked) for prompt_hash, asked in messages.items()}
+    return {
+        "train": [_pair_row(pair, prompts) for pair in snapshot.train],
+        "validation": [_pair_row(pair, prompts) for pair in snapshot.validation],
+        "labels": [_label_row(label, prompts) for label in snapshot.labels],
+        "sft": [
+            *(_sft_row(edit, edit.item.chosen, prompts, pair_id=edit.item.pair_id) for edit in snapshot.edits),
+            *(_sft_row(one, one.item.completion, prompts, label_id=one.item.label_id) for one in snapshot.praised),
+        ],
+        "safety": [_label_row(label, prompts) for label in snapshot.harmful],
+    }
+
+
+def _pair_row(pair: Weighed[PairEvidence], prompts: dict[str, list[Row]]) -> Row:
+    return {
+        "prompt": prompts[pair.item.prompt_hash],
+        "chosen": _say(pair.item.chosen),
+        "rejected": _say(pair.item.rejected),
+        "epsilon": pair.epsilon,
+        "rule": pair.item.rule,
+        "rule_version": pair.item.rule_version,
+        "pair_id": pair.item.pair_id,
+    }
+
+
+def _label_row(label: Weighed[LabelEvidence], prompts: dict[str, list[Row]]) -> Row:
+    return {
+        "prompt": prompts[label.item.prompt_hash],
+        "completion": _say(label.item.completion),
+        "label": label.item.desirable,
+        "epsilon": label.epsilon,
+        "rule": label.item.rule,
+        "rule_version": label.item.rule_version,
+        "label_id": label.item.label_id,
+    }
+
+
+def _sft_row(
+    one: AnyWeighed,
+    completion: str,
+    prompts: dict[str, list[Row]],
+    *,
+    pair_id: str | None = None,
+    label_id: str | None = None,
+) -> Row:
+    return {
+        "prompt": prompts[one.item.prompt_hash],
+        "completion": _say(completion),
+        "epsilon": one.epsilon,
+        "rule": one.item.rule,
+        "rule_version": one.item.rule_version,
+        "pair_id": pair_id,
+        "label_id": label_id,
+    }
+
+
+def _say(text: str) -> list[Row]:
+    return [{"role": "assistant", "content": text}]
+
+
+def _reduce(messages: list[Message]) -> list[Row]:
+    return [{"role": str(message.get("role", "")), "content": _flatten(message.get("content"))} for message in messages]
+
+
+def _flatten(content: object) -> str:
+    """Plain text as it is; structured content as JSON, so that nothing the model saw is lost."""
+    if content is None:
+        return ""
+    return content if isinstance(content, str) else json.dumps(content, sort_keys=True, ensure_ascii=False)
+
+
+def calculate_dataset_sha256(rows: dict[FileName, list[Row]]) -> str:
+    """SHA-256 (hex) over the canonical rows of all files."""
+    digest = hashlib.sha256(f"heliotrope-dataset-v{FORMAT}\n".encode())
+    for name in sorted(rows):
+        digest.update(f"{name} {len(rows[name])}\n".encode())
+        for row in rows[name]:
+            digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,101 @@
+"""What goes into a dataset: a pure function of weighed evidence, in one order."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from services.curator.pairs.domain.rules import EDIT, HARMFUL, RATING
+from services.curator.weighing.domain.curation import AnyWeighed, Curated, Weighed
+from services.curator.weighing.domain.history import History, LabelEvidence, PairEvidence
+from shared.events import Message
+
+Item = TypeVar("Item", PairEvidence, LabelEvidence)
+Messages = Mapping[str, list[Message]]
+"""By prompt hash."""
+
+
+@dataclass(frozen=True)
+class Caps:
+    per_user: int
+    per_prompt: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Rows of each file, by content, and the reason of everything that was left out. Of `gate` there is nothing."""
+
+    train: list[Weighed[PairEvidence]]
+    validation: list[Weighed[PairEvidence]]
+    labels: list[Weighed[LabelEvidence]]
+    left_out: dict[str, str]
+    """By id of the pair or label."""
+
+    @property
+    def pairs(self) -> list[Weighed[PairEvidence]]:
+        return [*self.train, *self.validation]
+
+    @property
+    def everything(self) -> list[AnyWeighed]:
+        return [*self.train, *self.validation, *self.labels]
+
+    @property
+    def edits(self) -> list[Weighed[PairEvidence]]:
+        """The corrections among the training pairs: what a user wrote is worth imitating."""
+        return [pair for pair in self.train if pair.item.rule == EDIT.name]
+
+    @property
+    def praised(self) -> list[Weighed[LabelEvidence]]:
+        """The highly rated answers among the labels."""
+        return [label for label in self.labels if label.item.rule == RATING.name and label.item.desirable]
+
+    @property
+    def harmful(self) -> list[Weighed[LabelEvidence]]:
+        """The safety set: answers that somebody found harmful."""
+        return [label for label in self.labels if label.item.rule == HARMFUL.name]
+
+
+def derive_snapshot(curated: Curated, history: History, near_gate: frozenset[str], caps: Caps) -> Snapshot:
+    """- nothing that its weighing left out
+    - nothing of a prompt too near to a gate prompt (`near_gate`)
+    - of one prompt, then of one user, no more than the caps allow; contents are hashed, so the first are a fair draw
+    """
+    left_out: dict[str, str] = {}
+    pairs = _cap(_keep(curated.pairs, near_gate, left_out), history, caps, left_out)
+    training = [label for label in curated.labels if label.item.split == "train"]
+    return Snapshot(
+        train=[pair for pair in pairs if pair.item.split == "train"],
+        validation=[pair for pair in pairs if pair.item.split == "validation"],
+        labels=_cap(_keep(training, near_gate, left_out), history, caps, left_out),
+        left_out=dict(sorted(left_out.items())),
+    )
+
+
+def _keep(weighed: Iterable[Weighed[Item]], near_gate: frozenset[str], left_out: dict[str, str]) -> list[Weighed[Item]]:
+    kept = []
+    for one in weighed:
+        reason = "near_gate" if one.item.prompt_hash in near_gate else one.reason
+        if reason is None:
+            kept.append(one)
+        else:
+            left_out[one.item.item_id] = reason
+    return kept
+
+
+def _cap(
+    weighed: Sequence[Weighed[Item]], history: History, caps: Caps, left_out: dict[str, str]
+) -> list[Weighed[Item]]:
+    of_prompt: Counter[str] = Counter()
+    of_user: Counter[str] = Counter()
+    kept = []
+    for one in weighed:
+        users = [user for user in history.list_users(one.item.evidence) if user is not None]
+        if of_prompt[one.item.prompt_hash] >= caps.per_prompt:
+            left_out[one.item.item_id] = "prompt_cap"
+        elif any(of_user[user] >= caps.per_user for user in users):
+            left_out[one.item.item_id] = "user_cap"
+        else:
+            of_prompt[one.item.prompt_hash] += 1
+            of_user.update(users)
+            kept.append(one)
+    return kept

@@ -1,0 +1,208 @@
+"""Freeze a dataset, and trace what led to something and what it led to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from services.curator.datasets import repository as datasets
+from services.curator.datasets.adapters import DatasetContent, write_dataset
+from services.curator.datasets.domain.data_card import derive_card
+from services.curator.datasets.domain.manifest import SnapshotContext, derive_manifest
+from services.curator.datasets.domain.rows import calculate_dataset_sha256, derive_rows
+from services.curator.datasets.domain.selection_log import derive_selection_log
+from services.curator.datasets.domain.snapshot import Caps, Messages, derive_snapshot
+from services.curator.evidence.repository.intake import EVIDENCE_LOCK
+from services.curator.weighing.domain.curation import curate
+from services.curator.weighing.domain.history import Decisions, History
+from services.curator.weighing.domain.near_duplicates import PromptText, find_near_prompts
+from services.curator.weighing.domain.quarantine import derive_quarantine, describe_quarantined
+from services.curator.weighing.handlers import exclude_events, load_history
+from services.curator.weighing.repository import (
+    count_refused,
+    load_gate_prompts,
+    load_messages,
+    load_quarantine_decisions,
+    open_snapshot,
+    read_decisions,
+    replace_quarantined,
+)
+from shared.conversation import derive_question
+from shared.db import wait_for_holders
+from shared.errors import InvalidRequest, NotFound
+from shared.tables.curator import Dataset
+
+
+@dataclass(frozen=True)
+class SnapshotInput:
+    """One state of the tables."""
+
+    decisions: Decisions
+    everything: History
+    standing: History
+    """Without what is in quarantine."""
+    messages: Messages
+    near_gate: frozenset[str]
+    context: SnapshotContext
+
+
+def freeze_dataset(session: Session, datasets_dir: Path, caps: Caps, *, parent_version: str, now: datetime) -> Dataset:
+    """Write what stands now as a dataset, and what was set aside for people; the same evidence gives the same dataset.
+
+    Raises:
+        InvalidRequest: there is nothing to train on.
+    """
+    parent = datasets.load_newest_sha256(session)
+    through = datasets.load_last_sequence(session)
+    wait_for_holders(session, EVIDENCE_LOCK)
+    with open_snapshot(session) as reading:
+        loaded = load_snapshot_input(reading, parent, parent_version)
+    curated = curate(loaded.standing, loaded.decisions)
+    snapshot = derive_snapshot(curated, loaded.standing, loaded.near_gate, caps)
+    if not snapshot.train:
+        raise InvalidRequest("there is nothing to train on: no preference pair stands in the training split")
+    rows = derive_rows(snapshot, loaded.messages)
+    dataset_sha256 = calculate_dataset_sha256(rows)
+    manifest = derive_manifest(snapshot, curated, loaded.context, dataset_sha256)
+    selection_log = derive_selection_log(curated, snapshot)
+    folder = write_dataset(
+        datasets_dir, DatasetContent(dataset_sha256, rows, manifest, derive_card(manifest, rows), selection_log)
+    )
+    dataset = datasets.save_dataset(session, dataset_sha256, str(folder), parent, manifest, through)
+    datasets.save_items(session, dataset_sha256, (one.item for one in snapshot.everything))
+    set_aside = describe_quarantined(loaded.everything, loaded.context.quarantine, curated)
+    replace_quarantined(session, set_aside, now)
+    return dataset
+
+
+def load_snapshot_input(session: Session, parent: str | None, parent_version: str) -> SnapshotInput:
+    everything = load_history(session, parent_version)
+    decisions = read_decisions(load_quarantine_decisions(session))
+    found = derive_quarantine(everything, decisions)
+    standing = exclude_events(session, everything, found.set_aside)
+    messages = load_messages(session, {item.prompt_hash for item in standing.items})
+    gate = load_gate_prompts(session)
+    prompts = [PromptText(prompt_hash, derive_question(asked)) for prompt_hash, asked in sorted(messages.items())]
+    context = SnapshotContext(parent, parent_version, count_refused(session), len(gate), found)
+    return SnapshotInput(decisions, everything, standing, messages, find_near_prompts(prompts, gate), context)
+
+
+Kind = Literal["event", "interaction", "pair", "dataset", "version"]
+
+
+@dataclass
+class Lineage:
+    """Everything reachable forward and backward. `pairs` are ids of pairs and labels; `interactions` are those that
+    the pairs are made of; `served` a bounded list, newest first, of what the versions served."""
+
+    pairs: list[str] = field(default_factory=list)
+    datasets: list[str] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)
+    interactions: list[UUID] = field(default_factory=list)
+    events: list[UUID] = field(default_factory=list)
+    served: list[UUID] = field(default_factory=list)
+    served_count: int = 0
+
+
+def trace(session: Session, kind: Kind, subject: str) -> Lineage:
+    """Follow something through the loop.
+
+    Forward: event -> pairs -> datasets -> versions -> the interactions they served.
+    Backward: interaction -> its version -> datasets -> pairs -> the events they rest on.
+
+    Raises:
+        NotFound: no such thing.
+        InvalidRequest: the id is not a UUID where it has to be one.
+    """
+    return TRACES[kind](session, subject)
+
+
+def trace_event(session: Session, subject: str) -> Lineage:
+    events = datasets.list_events_named(session, _parse_id(subject))
+    if not events:
+        raise NotFound(f"no event {subject}")
+    pairs = {pair for event_id in events for pair in datasets.list_pairs_of_event(session, event_id)}
+    return _go_forward(session, sorted(pairs), events=events)
+
+
+def trace_pair(session: Session, subject: str) -> Lineage:
+    if not datasets.exists_pair(session, subject):
+        raise NotFound(f"no pair or label {subject}")
+    return _go_forward(session, [subject])
+
+
+def trace_dataset(session: Session, subject: str) -> Lineage:
+    if datasets.load_dataset(session, subject) is None:
+        raise NotFound(f"no dataset {subject}")
+    found = _go_backward(session, [subject])
+    found.versions = datasets.list_versions_of(session, [subject])
+    return _add_served(session, found)
+
+
+def trace_version(session: Session, subject: str) -> Lineage:
+    if not datasets.exists_version(session, subject):
+        raise NotFound(f"no version {subject}")
+    found = _go_backward(session, datasets.list_datasets_of_version(session, subject))
+    found.versions = [subject]
+    return _add_served(session, found)
+
+
+def trace_interaction(session: Session, subject: str) -> Lineage:
+    """Both ways: what made the version that answered, and what the answer was then made into."""
+    interaction_id = _parse_id(subject)
+    version = datasets.load_version_of(session, interaction_id)
+    if version is None:
+        raise NotFound(f"no interaction {subject}")
+    back = _go_backward(session, datasets.list_datasets_of_version(session, version))
+    ahead = _go_forward(session, datasets.list_pairs_of_interaction(session, interaction_id))
+    return Lineage(
+        pairs=sorted({*back.pairs, *ahead.pairs}),
+        datasets=sorted({*back.datasets, *ahead.datasets}),
+        versions=sorted({version, *ahead.versions}),
+        interactions=sorted({interaction_id, *back.interactions, *ahead.interactions}),
+        events=sorted({*back.events, *ahead.events}),
+        served=ahead.served,
+        served_count=ahead.served_count,
+    )
+
+
+TRACES: dict[Kind, Callable[[Session, str], Lineage]] = {
+    "event": trace_event,
+    "interaction": trace_interaction,
+    "pair": trace_pair,
+    "dataset": trace_dataset,
+    "version": trace_version,
+}
+
+
+def _go_forward(session: Session, pairs: list[str], events: list[UUID] | None = None) -> Lineage:
+    found = Lineage(pairs=pairs)
+    found.datasets = datasets.list_datasets_with(session, pairs)
+    found.versions = datasets.list_versions_of(session, found.datasets)
+    found.interactions = datasets.list_interactions_of(session, pairs)
+    found.events = sorted({*(events or ()), *datasets.list_evidence_of(session, pairs)})
+    return _add_served(session, found)
+
+
+def _go_backward(session: Session, of_datasets: list[str]) -> Lineage:
+    found = Lineage(datasets=of_datasets, pairs=datasets.list_pairs_in(session, of_datasets))
+    found.interactions = datasets.list_interactions_of(session, found.pairs)
+    found.events = datasets.list_evidence_of(session, found.pairs)
+    return found
+
+
+def _add_served(session: Session, found: Lineage) -> Lineage:
+    served = datasets.load_served(session, found.versions)
+    found.served, found.served_count = served.listed, served.count
+    return found
+
+
+def _parse_id(subject: str) -> UUID:
+    try:
+        return UUID(subject)
+    except ValueError:
+        raise InvalidRequest(f"{subject!r} is not a UUID") from None

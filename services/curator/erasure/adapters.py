@@ -1,0 +1,59 @@
+"""Who was erased, beside the datasets and outside the database: a backup of Postgres that is older than an erasure
+holds the user's words and knows nothing of it."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+NAME = "erasures.jsonl"
+
+
+@dataclass(frozen=True)
+class JournalEntry:
+    user: str
+    """The keyed hash, as in the ledger."""
+    requested_by: str
+
+
+@dataclass(frozen=True)
+class ErasureJournal:
+    """A line for each erased user, only ever appended to."""
+
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        return self.folder / NAME
+
+    def append(self, entry: JournalEntry) -> None:
+        """On disk when this returns; a user who is in it already is not entered again.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        if entry.user in {known.user for known in self.read()}:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+b") as file:
+            file.seek(0, os.SEEK_END)
+            torn = file.tell() > 0 and not self._ends_with_a_line(file.tell())
+            file.write((b"\n" if torn else b"") + json.dumps(asdict(entry)).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _ends_with_a_line(self, size: int) -> bool:
+        with self.path.open("rb") as file:
+            file.seek(size - 1)
+            return file.read(1) == b"\n"
+
+    def read(self) -> Iterator[JournalEntry]:
+        """Every entry; a line that a crash tore is none."""
+        if not self.path.exists():
+            return
+        for line in self.path.read_bytes().splitlines():
+            try:
+                yield JournalEntry(**json.loads(line))
+            except (ValueError, TypeError):
+                continue

@@ -1,0 +1,159 @@
+"""Erase a user: the register of erasures first, then the tables, then the files. Each step may be repeated."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy.orm import Session
+
+from services.curator.datasets import repository as datasets
+from services.curator.datasets.adapters import DatasetContent, read_rows, read_selection_log, write_dataset
+from services.curator.datasets.domain.data_card import derive_card
+from services.curator.datasets.domain.rows import calculate_dataset_sha256
+from services.curator.erasure import repository as erasures
+from services.curator.erasure.adapters import ErasureJournal, JournalEntry
+from services.curator.erasure.domain import derive_successor_manifest, prune, remove_rows
+from services.curator.erasure.repository import UserData
+from services.curator.evidence.repository import intake
+from services.curator.evidence.repository.intake import EVIDENCE_LOCK
+from services.curator.pairs.handlers import derive_groups
+from services.curator.requests import repository as requests
+from services.curator.requests.handlers import close_request
+from shared.db import SessionFactory, lock_all, wait_for_holders
+from shared.errors import NotFound
+from shared.tables.curator import Dataset
+from shared.tables.erasures import Erasure
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Eraser:
+    sessions: SessionFactory
+    datasets_dir: Path
+    raw_retention: timedelta
+    """For how long Kafka, dead letters and spools hold raw copies."""
+    clock: Callable[[], datetime]
+
+    def erase(self, user: str, requested_by: str) -> tuple[Erasure, bool]:
+        """(the erasure, done; whether it is new). A user who was erased before has the certificate of then."""
+        with self.sessions() as session, session.begin():
+            erasure = erasures.load_or_create_erasure(session, user, requested_by, self.clock())
+            known = erasure.state == "done"
+        return (erasure, False) if known else (self.run(erasure.erasure_id), True)
+
+    def run(self, erasure_id: UUID) -> Erasure:
+        """Do, or go on with, an erasure that is in the ledger.
+
+        What was being stored while the user was entered is waited for: whatever is stored after that has seen the
+        ledger.
+
+        Raises:
+            NotFound: no such erasure.
+        """
+        with self.sessions() as session, session.begin():
+            wait_for_holders(session, EVIDENCE_LOCK)
+            lock_all(session, ["erasures", "retrain"])
+            erasure = erasures.load_erasure(session, erasure_id, for_update=True)
+            if erasure is None:
+                raise NotFound(f"no erasure {erasure_id}")
+            if erasure.state == "done":
+                return erasure
+            if erasure.certificate is None:
+                erasure.certificate = self._erase_rows(session, erasure)
+        self._delete_files()
+        self.journal.append(JournalEntry(erasure.user, erasure.requested_by))
+        with self.sessions() as session, session.begin():
+            done = erasures.load_erasure(session, erasure_id, for_update=True)
+            assert done is not None
+            done.state, done.completed_at = "done", self.clock()
+        logger.info("user_erased", erasure_id=str(erasure_id))
+        return done
+
+    @property
+    def journal(self) -> ErasureJournal:
+        return ErasureJournal(self.datasets_dir)
+
+    def finish_running(self) -> None:
+        """Go on with what a crash interrupted, and erase again whom a restored backup has brought back."""
+        journal = {entry.user: entry for entry in self.journal.read()}
+        with self.sessions() as session, session.begin():
+            for user in sorted(journal.keys() - intake.find_erased_users(session, journal).keys()):
+                erasures.load_or_create_erasure(session, user, journal[user].requested_by, self.clock())
+                logger.warning("erased_user_was_restored")
+            running = erasures.list_running(session)
+        for erasure_id in running:
+            self.run(erasure_id)
+
+    def _erase_rows(self, session: Session, erasure: Erasure) -> dict[str, Any]:
+        """The certificate."""
+        found = erasures.find_user_data(session, erasure.user)
+        items, held = erasures.find_frozen_items(session, found)
+        self._bury(session, erasure.erasure_id, found, items)
+        erasures.delete_quarantine_case(session, erasure.user)
+        replaced = [self._replace(session, key, set(held[key])) for key in sorted(held)]
+        erasures.delete_frozen_items(session, items)
+        derive_groups(session, found.groups)
+        return self._certify(session, erasure, replaced)
+
+    def _bury(self, session: Session, erasure_id: UUID, found: UserData, items: dict[str, str]) -> None:
+        intake.save_tombstones(session, erasure_id, "interaction", found.interactions)
+        intake.save_tombstones(session, erasure_id, "event", found.events)
+        intake.save_tombstones(session, erasure_id, "pair", found.pairs | (items.keys() - found.labels))
+        intake.save_tombstones(session, erasure_id, "label", found.labels)
+        erasures.delete_user_data(session, found)
+
+    def _replace(self, session: Session, dataset_sha256: str, erased: set[str]) -> dict[str, Any]:
+        """Freeze a successor without the erased rows; what stays of the old one is its hash."""
+        old = datasets.load_dataset(session, dataset_sha256)
+        assert old is not None
+        successor = self._freeze_successor(session, old, erased) if Path(old.uri).exists() else old.replaced_by
+        old.erased_at, old.replaced_by = old.erased_at or self.clock(), successor
+        old.manifest = prune(old.manifest, erased)
+        request = requests.load_open_request(session)
+        if request and request.dataset_sha256 == dataset_sha256 and not requests.has_run(session, request.request_id):
+            close_request(session, request.request_id, "dataset_erased", None)
+        return {"dataset_sha256": dataset_sha256, "replaced_by": successor, "rows_erased": len(erased)}
+
+    def _freeze_successor(self, session: Session, old: Dataset, erased: set[str]) -> str | None:
+        rows = remove_rows(read_rows(Path(old.uri)), erased)
+        if not rows["train"]:
+            return None
+        dataset_sha256 = calculate_dataset_sha256(rows)
+        manifest = derive_successor_manifest(old.manifest, rows, erased, dataset_sha256)
+        log = [row for row in read_selection_log(Path(old.uri)) if row["id"] not in erased]
+        content = DatasetContent(dataset_sha256, rows, manifest, derive_card(manifest, rows), log)
+        folder = write_dataset(self.datasets_dir, content)
+        through = old.through_sequence
+        datasets.save_dataset(session, dataset_sha256, str(folder), old.parent_sha256, manifest, through)
+        datasets.inherit_items(session, dataset_sha256, old.dataset_sha256)
+        return dataset_sha256
+
+    def _certify(self, session: Session, erasure: Erasure, replaced: list[dict[str, Any]]) -> dict[str, Any]:
+        """Ids and counts of what was done, and until when raw copies may still be found."""
+        trained = datasets.list_models_trained_on(session, [item["dataset_sha256"] for item in replaced])
+        return {
+            "erased": erasures.count_tombstones(session, erasure.erasure_id),
+            "datasets": replaced,
+            "models": trained,
+            "promotion_blocked": sorted(item["version"] for item in trained if item["directly"]),
+            "raw_copies": {
+                "where": ["Kafka topics", "dead letters", "spools of gateways and clients", "backups of these"],
+                "until": (self.clock() + self.raw_retention).isoformat(),
+                "summary": "they are dropped unread when they are consumed, replayed or restored",
+            },
+        }
+
+    def _delete_files(self) -> None:
+        """Delete the files of every dataset that was replaced, also those that a crash left behind."""
+        with self.sessions() as session:
+            folders = [Path(uri) for uri in datasets.list_erased_uris(session)]
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                raise OSError(f"could not delete {folder}")

@@ -1,0 +1,155 @@
+"""The register of erased users, and deleting what was theirs from the tables."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from services.curator.evidence.repository.intake import array_of, connection_of, fetch
+from shared.ids import new_id
+from shared.tables.erasures import Erasure, Tombstone
+
+
+@dataclass(frozen=True)
+class UserData:
+    """Ids of all that was a user's or speaks of it; `groups` are the prompts it was about."""
+
+    interactions: frozenset[UUID]
+    events: frozenset[UUID]
+    pairs: frozenset[str]
+    labels: frozenset[str]
+    groups: frozenset[str]
+
+
+def load_or_create_erasure(session: Session, user: str, requested_by: str, now: datetime) -> Erasure:
+    """The user's row in the ledger, made if there is none."""
+    values = {
+        "erasure_id": new_id(),
+        "user": user,
+        "state": "running",
+        "requested_by": requested_by,
+        "requested_at": now,
+    }
+    session.execute(insert(Erasure).values(values).on_conflict_do_nothing(index_elements=["user"]))
+    return session.scalars(select(Erasure).where(Erasure.user == user)).one()
+
+
+def load_erasure(session: Session, erasure_id: UUID, *, for_update: bool = False) -> Erasure | None:
+    return session.get(Erasure, erasure_id, with_for_update=for_update)
+
+
+def list_erasures(session: Session, limit: int) -> Sequence[Erasure]:
+    """Newest first."""
+    return session.scalars(select(Erasure).order_by(Erasure.requested_at.desc()).limit(limit)).all()
+
+
+def list_running(session: Session) -> list[UUID]:
+    return list(session.scalars(select(Erasure.erasure_id).where(Erasure.state == "running")))
+
+
+def find_user_data(session: Session, user: str) -> UserData:
+    """A user's interactions and events, also bodies kept aside; all feedback on those interactions, whoever gave it,
+    since it speaks of them; and the pairs and labels that rest on any of these or have one as a side."""
+    connection = connection_of(session)
+
+    def ids(query: str, *parameters: object) -> set[Any]:
+        return {row[0] for row in connection.execute(query, parameters)}
+
+    interactions = ids('SELECT interaction_id FROM curator.interactions WHERE "user" = %s', user)
+    aside = "SELECT event_id FROM curator.conflicting_events WHERE event->>'user' = %s AND "
+    interactions |= ids(aside + "event ? 'messages'", user)
+    events = ids('SELECT event_id FROM curator.feedback WHERE "user" = %s', user) | ids(
+        aside + "event ? 'feedback'", user
+    )
+    for column in ("interaction_id", "other_interaction_id"):
+        on_them = f"SELECT event_id FROM curator.feedback WHERE {column} = ANY(%s)"
+        events |= ids(on_them, array_of(interactions))
+    groups = ids(
+        """
+        SELECT prompt_hash FROM curator.interactions WHERE interaction_id = ANY(%s) OR interaction_id IN
+            (SELECT interaction_id FROM curator.feedback WHERE event_id = ANY(%s))
+        """,
+        array_of(interactions),
+        array_of(events),
+    )
+    held, said = array_of(interactions), array_of(events)
+    pairs = ids(
+        """
+        SELECT pair_id FROM curator.pairs WHERE prompt_hash = ANY(%s) AND
+            (evidence && %s::uuid[] OR chosen_interaction_id = ANY(%s) OR rejected_interaction_id = ANY(%s))
+        """,
+        array_of(groups),
+        said,
+        held,
+        held,
+    )
+    labels = ids(
+        """
+        SELECT label_id FROM curator.labels
+        WHERE prompt_hash = ANY(%s) AND (evidence && %s::uuid[] OR interaction_id = ANY(%s))
+        """,
+        array_of(groups),
+        said,
+        held,
+    )
+    return UserData(*(frozenset(keys) for keys in (interactions, events, pairs, labels, groups)))
+
+
+def delete_user_data(session: Session, found: UserData) -> None:
+    """Delete the rows, and the prompts that nobody else ever asked."""
+    connection = connection_of(session)
+    for table, column, keys in (
+        ("pairs", "pair_id", found.pairs),
+        ("labels", "label_id", found.labels),
+        ("feedback", "event_id", found.events),
+        ("interactions", "interaction_id", found.interactions),
+        ("conflicting_events", "event_id", found.events | found.interactions),
+    ):
+        connection.execute(f"DELETE FROM curator.{table} WHERE {column} = ANY(%s)", (array_of(keys),))
+    connection.execute(
+        """
+        DELETE FROM curator.prompts WHERE prompt_hash = ANY(%s) AND NOT EXISTS
+            (SELECT FROM curator.interactions WHERE interactions.prompt_hash = prompts.prompt_hash)
+        """,
+        (array_of(found.groups),),
+    )
+
+
+def delete_quarantine_case(session: Session, user: str) -> None:
+    """Take a user's case out of quarantine."""
+    connection_of(session).execute("DELETE FROM curator.quarantined WHERE subject_id = %s", (user,))
+
+
+def find_frozen_items(session: Session, found: UserData) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """({pair or label of some dataset that rested on these: its prompt}, {dataset: those that it holds})."""
+    items = {
+        str(item): str(prompt_hash)
+        for item, prompt_hash in connection_of(session).execute(
+            """
+            SELECT item_id, prompt_hash FROM curator.frozen_items
+            WHERE evidence && %s::uuid[] OR interactions && %s::uuid[]
+            """,
+            (array_of(found.events), array_of(found.interactions)),
+        )
+    }
+    rows = fetch(session, "SELECT dataset_sha256, item_id FROM curator.dataset_items WHERE item_id = ANY(%s)", items)
+    datasets: dict[str, list[str]] = {}
+    for dataset_sha256, item in rows:
+        datasets.setdefault(dataset_sha256, []).append(item)
+    return items, datasets
+
+
+def delete_frozen_items(session: Session, items: Collection[str]) -> None:
+    for table in ("dataset_items", "frozen_items"):
+        connection_of(session).execute(f"DELETE FROM curator.{table} WHERE item_id = ANY(%s)", (array_of(items),))
+
+
+def count_tombstones(session: Session, erasure_id: UUID) -> dict[str, int]:
+    """By kind."""
+    query = select(Tombstone.kind, func.count()).where(Tombstone.erasure_id == erasure_id).group_by(Tombstone.kind)
+    return {kind: count for kind, count in session.execute(query.order_by(Tombstone.kind))}  # noqa: C416

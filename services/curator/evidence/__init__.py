@@ -1,0 +1,1 @@
+"""Interactions and feedback: redacted, deduplicated, and stored once."""

@@ -1,0 +1,194 @@
+"""Which of the received events count: one body per id, ids per API key, and of each user the latest word."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from shared.events import (
+    Choice,
+    FeedbackReceived,
+    InteractionRecorded,
+    Regenerate,
+    Retract,
+    calculate_content_hash,
+    calculate_prompt_hash,
+    effective_time,
+    scope_id,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedInteraction:
+    event: InteractionRecorded
+    prompt_hash: str
+    content_hash: str
+    redacted: bool = False
+
+    @classmethod
+    def of(cls, event: InteractionRecorded, *, redacted: bool = False) -> "ReceivedInteraction":
+        return cls(event, calculate_prompt_hash(event.messages), calculate_content_hash(event), redacted)
+
+    @property
+    def key(self) -> UUID:
+        return self.event.interaction_id
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedFeedback:
+    event: FeedbackReceived
+    content_hash: str
+    redacted: bool = False
+    scoped: bool = False
+    """Another key's event has the id, so this one stands under another."""
+
+    @classmethod
+    def of(cls, event: FeedbackReceived, *, redacted: bool = False) -> "ReceivedFeedback":
+        return cls(event, calculate_content_hash(event), redacted)
+
+    @property
+    def key(self) -> UUID:
+        return scope_id(self.event.event_id, self.event.key_id) if self.scoped else self.event.event_id
+
+
+Received = TypeVar("Received", ReceivedInteraction, ReceivedFeedback)
+
+
+@dataclass
+class Deduplicated(Generic[Received]):
+    """What to do about received events, in the order of their ids."""
+
+    new: list[Received] = field(default_factory=list)
+    """The id was free."""
+    replacing: list[Received] = field(default_factory=list)
+    """The id was taken by another body, which has to give way."""
+    conflicting: list[Received] = field(default_factory=list)
+    """Another body stands under the id."""
+
+
+def assign_ids(
+    received: Sequence[ReceivedFeedback], holders: Mapping[UUID, str]
+) -> tuple[list[ReceivedFeedback], dict[UUID, str]]:
+    """(the received events, under the ids that they are to have; {id to be given up: the key whose event gives it up}).
+
+    Ids are unique per API key. Of two keys that use the same one, the smaller key id keeps it and the other's events
+    are scoped, so that it does not matter who came first; `holders` says whose event stands under each of these ids.
+    """
+    keys: dict[UUID, set[str]] = {event_id: {key_id} for event_id, key_id in holders.items()}
+    for item in received:
+        keys.setdefault(item.event.event_id, set()).add(item.event.key_id)
+    contested = {event_id: min(found) for event_id, found in keys.items() if len(found) > 1}
+    if not contested:
+        return list(received), {}
+    assigned = [
+        replace(item, scoped=True)
+        if contested.get(item.event.event_id, item.event.key_id) != item.event.key_id
+        else item
+        for item in received
+    ]
+    given_up = {
+        event_id: holders[event_id]
+        for event_id, keeper in contested.items()
+        if event_id in holders and holders[event_id] != keeper
+    }
+    return assigned, given_up
+
+
+def deduplicate(received: Iterable[Received], standing: Mapping[UUID, str]) -> Deduplicated[Received]:
+    """Of each id, the body with the smallest content hash stands; `standing` holds the hashes of what is stored.
+
+    A received event with the hash that stands already is a duplicate, and nothing to do.
+    """
+    by_key: dict[UUID, dict[str, Received]] = {}
+    for item in received:
+        known = by_key.setdefault(item.key, {})
+        known[item.content_hash] = _merge(known.get(item.content_hash), item)
+    settled: Deduplicated[Received] = Deduplicated()
+    for key in sorted(by_key):
+        stored = standing.get(key)
+        bodies = sorted(by_key[key].values(), key=lambda item: item.content_hash)
+        first = bodies[0]
+        if stored is None:
+            settled.new.append(first)
+        elif first.content_hash < stored:
+            settled.replacing.append(first)
+        elif first.content_hash > stored:
+            settled.conflicting.append(first)
+        settled.conflicting.extend(item for item in bodies[1:] if item.content_hash != stored)
+    return settled
+
+
+def _merge(known: Received | None, item: Received) -> Received:
+    """One of two equal bodies; of feedback, the one received first."""
+    if known is None:
+        return item
+    if isinstance(known, ReceivedFeedback) and isinstance(item, ReceivedFeedback):
+        return item if item.event.received_at < known.event.received_at else known
+    return known
+
+
+def find_earlier_receptions(
+    received: Iterable[ReceivedFeedback], standing: Mapping[UUID, tuple[str, datetime]]
+) -> list[ReceivedFeedback]:
+    """Duplicates of the stored (content hash, time of reception) that were received before it."""
+    earlier: dict[UUID, ReceivedFeedback] = {}
+    for item in received:
+        content_hash, received_at = standing.get(item.key, ("", item.event.received_at))
+        if item.content_hash == content_hash and item.event.received_at < received_at:
+            earlier[item.key] = _merge(earlier.get(item.key), item)
+    return [earlier[key] for key in sorted(earlier)]
+
+
+def attribute(event: FeedbackReceived, event_id: UUID, owner: str | None) -> FeedbackReceived:
+    """The event as evidence: under the id that it stands under, and, if it does not say whose it is, as that of the
+    user (else of the conversation) to whom the answer was given."""
+    if event.event_id == event_id and (event.user is not None or owner is None):
+        return event
+    return msgspec.structs.replace(event, event_id=event_id, user=event.user or owner)
+
+
+def list_interactions(event: FeedbackReceived) -> tuple[UUID, ...]:
+    """The interactions that an event speaks of: its own, then the other one of a choice or regeneration."""
+    match event.feedback:
+        case Choice(other_interaction_id=other) | Regenerate(replacement_interaction_id=other):
+            return event.interaction_id, other
+        case _:
+            return (event.interaction_id,)
+
+
+def derive_current_feedback(events: list[FeedbackReceived]) -> list[FeedbackReceived]:
+    """The standing events, by event id.
+
+    - An event is withdrawn by a retraction of the same user that names it and speaks of one of its interactions.
+    - Of the rest, per user, interaction (of a choice or regeneration: both) and type, the latest by effective time
+      stands, ties by event id. All anonymous callers count as one user.
+    """
+    by_id = {event.event_id: event for event in events}
+    withdrawn = {
+        target.event_id
+        for event in events
+        if isinstance(event.feedback, Retract)
+        and (target := _find_target(event, event.feedback, by_id)) is not None
+        and target.user == event.user
+        and event.interaction_id in list_interactions(target)
+    }
+    latest: dict[tuple[str | None, frozenset[UUID], type], FeedbackReceived] = {}
+    for event in sorted(by_id.values(), key=lambda event: (effective_time(event), event.event_id)):
+        if event.event_id not in withdrawn and not isinstance(event.feedback, Retract):
+            latest[event.user, _subject(event), type(event.feedback)] = event
+    return sorted(latest.values(), key=lambda event: event.event_id)
+
+
+def _find_target(
+    event: FeedbackReceived, retraction: Retract, by_id: dict[UUID, FeedbackReceived]
+) -> FeedbackReceived | None:
+    """A key's own event under the id that it named goes before another key's."""
+    named = retraction.retracted_event_id
+    return by_id.get(scope_id(named, event.key_id)) or by_id.get(named)
+
+
+def _subject(event: FeedbackReceived) -> frozenset[UUID]:
+    return frozenset(list_interactions(event))

@@ -1,0 +1,203 @@
+"""Take evidence in: redact it, drop what belongs to erased users, store it once, park what came too early."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from services.curator.config import metrics
+from services.curator.evidence.adapters.redaction import redact_feedback, redact_interaction
+from services.curator.evidence.domain.deduplication import (
+    Deduplicated,
+    ReceivedFeedback,
+    ReceivedInteraction,
+    assign_ids,
+    deduplicate,
+    find_earlier_receptions,
+    list_interactions,
+)
+from services.curator.evidence.domain.splitting import derive_cell, derive_split
+from services.curator.evidence.repository import intake
+from services.curator.evidence.repository.intake import StoredFeedback
+from shared.errors import InvalidRequest
+from shared.events import FeedbackReceived, InteractionRecorded, effective_time
+
+
+def prepare_interaction(event: InteractionRecorded) -> ReceivedInteraction:
+    """Raises: InvalidRequest: it cannot be stored."""
+    if event.served_at.tzinfo is None:
+        raise InvalidRequest("served_at has no time zone")
+    event, found = redact_interaction(event)
+    _count_redactions(found)
+    return ReceivedInteraction.of(event, redacted=bool(found))
+
+
+def prepare_feedback(event: FeedbackReceived) -> ReceivedFeedback:
+    """Raises: InvalidRequest: it cannot be stored."""
+    if effective_time(event).tzinfo is None or event.received_at.tzinfo is None:
+        raise InvalidRequest("a time without a zone")
+    event, found = redact_feedback(event)
+    _count_redactions(found)
+    return ReceivedFeedback.of(event, redacted=bool(found))
+
+
+def _count_redactions(found: Counter[str]) -> None:
+    for kind, count in found.items():
+        metrics.REDACTED.labels(kind).inc(count)
+
+
+def drop_erased(
+    session: Session, interactions: Sequence[ReceivedInteraction], feedback: Sequence[ReceivedFeedback]
+) -> tuple[list[ReceivedInteraction], list[ReceivedFeedback]]:
+    """What may be stored. Dropped, unread, and buried under its id:
+
+    - an interaction of an erased user, and what waits for it
+    - feedback of an erased user, or that speaks of an erased interaction
+    - whatever bears an id that was erased
+    """
+    users = {item.event.user for item in interactions} | {item.event.user for item in feedback}
+    keys = {item.key for item in interactions} | {item.key for item in feedback}
+    keys |= {key for item in feedback for key in list_interactions(item.event)}
+    by_user = intake.find_erased_users(session, {user for user in users if user is not None})
+    buried = intake.find_tombstones(session, keys)
+    if not by_user and not buried:
+        return list(interactions), list(feedback)
+    dropped = {
+        item.key: by_user[item.event.user]
+        for item in interactions
+        if item.event.user in by_user and item.key not in buried
+    }
+    _save_tombstones(session, "interaction", dropped)
+    if dropped:
+        waiting = intake.delete_feedback_on(session, dropped)
+        _save_tombstones(session, "event", dict.fromkeys(waiting, next(iter(dropped.values()))))
+    buried |= dropped
+    said = {item.key: erasure for item in feedback if (erasure := _find_erasure(item, by_user, buried)) is not None}
+    _save_tombstones(session, "event", {key: erasure for key, erasure in said.items() if key not in buried})
+    kept = [item for item in interactions if item.key not in buried]
+    metrics.ERASED.labels("interaction").inc(len(interactions) - len(kept))
+    metrics.ERASED.labels("feedback").inc(len([item for item in feedback if item.key in said]))
+    return kept, [item for item in feedback if item.key not in said]
+
+
+def _find_erasure(item: ReceivedFeedback, by_user: dict[str, UUID], buried: dict[UUID, UUID]) -> UUID | None:
+    if item.event.user in by_user:
+        return by_user[item.event.user]
+    return next((buried[key] for key in (item.key, *list_interactions(item.event)) if key in buried), None)
+
+
+def _save_tombstones(session: Session, kind: str, erased: dict[UUID, UUID]) -> None:
+    for erasure_id in sorted(set(erased.values())):
+        keys = {key for key, of in erased.items() if of == erasure_id}
+        intake.save_tombstones(session, erasure_id, kind, keys)
+
+
+def store_interactions(session: Session, received: Sequence[ReceivedInteraction]) -> set[str]:
+    """Store interactions and attach what waited for them; the prompt groups to derive anew.
+
+    The same id with another body: the one with the smaller content hash stands, the other is kept aside. A new
+    interaction that nobody spoke of yet changes nothing in its group.
+    """
+    if not received:
+        return set()
+    settled = deduplicate(received, intake.load_interaction_hashes(session, {item.key for item in received}))
+    _store_prompts(session, [*settled.new, *settled.replacing])
+    intake.copy_interactions(session, settled.new)
+    touched = _replace_interactions(session, settled.replacing)
+    _save_conflicting(session, "interaction", settled)
+    return touched | _attach_parked(session, settled)
+
+
+def _store_prompts(session: Session, received: Sequence[ReceivedInteraction]) -> None:
+    messages = {item.prompt_hash: item.event.messages for item in received}
+    missing = intake.list_missing_prompts(session, messages) if messages else set()
+    if missing:
+        cells = {prompt_hash: derive_cell(messages[prompt_hash]) for prompt_hash in missing}
+        prompts = [(key, messages[key], cell, derive_split(cell)) for key, cell in cells.items()]
+        intake.insert_prompts(session, prompts)
+
+
+def _replace_interactions(session: Session, replacing: Sequence[ReceivedInteraction]) -> set[str]:
+    """Put these in the place of what stands, which is kept aside; the groups of both."""
+    if not replacing:
+        return set()
+    displaced = intake.load_interaction_bodies(session, [item.key for item in replacing])
+    intake.save_conflicting_events(session, [(key, content_hash, body) for key, content_hash, _, body in displaced])
+    intake.replace_interactions(session, replacing)
+    return {item.prompt_hash for item in replacing} | {prompt_hash for _, _, prompt_hash, _ in displaced}
+
+
+def _save_conflicting(
+    session: Session, kind: str, settled: Deduplicated[ReceivedInteraction] | Deduplicated[ReceivedFeedback]
+) -> None:
+    if conflicts := len(settled.replacing) + len(settled.conflicting):
+        metrics.CONFLICTS.labels(kind).inc(conflicts)
+    if settled.conflicting:
+        intake.save_conflicting_events(
+            session, [(item.key, item.content_hash, item.event) for item in settled.conflicting]
+        )
+
+
+def _attach_parked(session: Session, settled: Deduplicated[ReceivedInteraction]) -> set[str]:
+    """Attach feedback that has all it needs now, also what had expired; the groups it belongs to."""
+    waiting = intake.load_feedback_about(session, [item.key for item in (*settled.new, *settled.replacing)])
+    if not waiting:
+        return set()
+    prompts = intake.load_prompts_of(session, {key for _, one, other, _ in waiting for key in (one, other or one)})
+    attached = [
+        (event_id, one, state)
+        for event_id, one, other, state in waiting
+        if one in prompts and (state == "attached" or (other or one) in prompts)
+    ]
+    if newly := [event_id for event_id, _, state in attached if state != "attached"]:
+        intake.mark_attached(session, newly)
+    return {prompts[one] for _, one, _ in attached}
+
+
+def store_feedback(session: Session, received: Sequence[ReceivedFeedback]) -> set[str]:
+    """Store feedback, parked if an interaction that it needs is unknown; the prompt groups to derive anew.
+
+    A duplicate keeps the earliest `received_at`. The same id with another body: the smaller content hash stands.
+    """
+    if not received:
+        return set()
+    received, stored, moved = _assign_ids(session, received)
+    settled = deduplicate(received, {key: known.content_hash for key, known in stored.items()})
+    displaced = intake.load_feedback_bodies(session, [item.key for item in settled.replacing])
+    gone = {key for key, *_ in displaced}
+    known_receptions = {key: (body.content_hash, body.received_at) for key, body in stored.items() if key not in gone}
+    earlier = find_earlier_receptions(received, known_receptions)
+    written = [*settled.new, *settled.replacing, *earlier]
+    prompts = intake.load_prompts_of(
+        session, {*_list_all_interactions(written), *(interaction_id for _, _, interaction_id, _ in displaced)}
+    )
+    states = {
+        item.key: "attached" if prompts.keys() >= set(list_interactions(item.event)) else "parked" for item in written
+    }
+    intake.copy_feedback(session, [(item, states[item.key]) for item in settled.new])
+    if settled.replacing:
+        intake.save_conflicting_events(session, [(key, content_hash, body) for key, content_hash, _, body in displaced])
+        intake.replace_feedback(session, [(item, states[item.key]) for item in settled.replacing])
+    if earlier:
+        intake.save_receptions(session, earlier)
+    _save_conflicting(session, "feedback", settled)
+    touched = {interaction_id for _, _, interaction_id, _ in displaced}
+    touched |= {item.event.interaction_id for item in written if states[item.key] == "attached"}
+    return moved | {prompts[key] for key in touched if key in prompts}
+
+
+def _assign_ids(
+    session: Session, received: Sequence[ReceivedFeedback]
+) -> tuple[Sequence[ReceivedFeedback], Mapping[UUID, StoredFeedback], set[str]]:
+    """(the feedback under the ids it is to have, what is stored under those, groups in which an id changed)."""
+    standing = intake.load_stored_feedback(session, {item.key for item in received})
+    assigned, given_up = assign_ids(received, {key: known.key_id for key, known in standing.items()})
+    moved = intake.move_feedback(session, given_up) if given_up else set()
+    if given_up or any(item.scoped for item in assigned):
+        standing = intake.load_stored_feedback(session, {item.key for item in assigned})
+    return assigned, standing, moved
+
+
+def _list_all_interactions(received: Iterable[ReceivedFeedback]) -> set[UUID]:
+    return {key for item in received for key in list_interactions(item.event)}

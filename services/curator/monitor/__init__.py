@@ -1,0 +1,1 @@
+"""The drift monitor: detectors, and the policy that decides when to retrain."""

@@ -1,0 +1,80 @@
+"""The result of a detector: the same shape for all of them, to store, to export and to show."""
+
+from dataclasses import dataclass, field
+
+from services.curator.monitor.domain.drift import Opinion
+from services.curator.monitor.domain.policy import Decision
+from shared.events import Reason
+
+Figure = float | int | str | None
+
+
+@dataclass(frozen=True)
+class DetectorResult:
+    """`reason` is set when the detector wants a retraining; `value` at `threshold` or above is when it does."""
+
+    name: str
+    summary: str
+    value: float | None = None
+    threshold: float | None = None
+    reason: Reason | None = None
+    figures: dict[str, Figure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MonitorReport:
+    """One look at everything."""
+
+    readings: tuple[DetectorResult, ...]
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class LoopHealth:
+    """Figures of the last window; times in seconds, None when there is nothing to measure."""
+
+    answers: int
+    feedback: dict[str, int]
+    """By type."""
+    parked: int
+    oldest_parked_seconds: float | None
+    silence_seconds: float | None
+    """Since the last feedback of any type."""
+
+
+def describe_opinion(opinion: Opinion, run_length: int, response_rate: float | None) -> DetectorResult:
+    reason = None
+    if opinion.state == "alarm":
+        reason = Reason(
+            kind="opinion",
+            summary=f"opinion of the champion fell: {opinion.summary}",
+            value=opinion.value,
+            threshold=float(run_length),
+        )
+    figures: dict[str, Figure] = {
+        "state": opinion.state,
+        "votes": opinion.votes,
+        "baseline_rate": opinion.baseline_rate,
+        "floor": opinion.floor,
+        "recent_rate": opinion.recent_rate,
+        "recent_votes": opinion.recent_votes,
+        "response_rate": response_rate,
+    }
+    return DetectorResult("opinion", opinion.summary, opinion.value, float(run_length), reason, figures)
+
+
+def describe_health(health: LoopHealth) -> DetectorResult:
+    """Never a reason to retrain: what is wrong here is the loop, not the model."""
+    total = sum(health.feedback.values())
+    parts = [f"{total} pieces of feedback on {health.answers} answers", f"{health.parked} parked"]
+    if health.silence_seconds is not None:
+        parts.append(f"the last {health.silence_seconds:.0f} s ago")
+    figures: dict[str, Figure] = {
+        "answers": health.answers,
+        "feedback_per_answer": total / health.answers if health.answers else None,
+        "parked": health.parked,
+        "oldest_parked_seconds": health.oldest_parked_seconds,
+        "silence_seconds": health.silence_seconds,
+        **{f"feedback_{kind}": count for kind, count in sorted(health.feedback.items())},
+    }
+    return DetectorResult("loop_health", ", ".join(parts), figures=figures)

@@ -1,0 +1,1 @@
+"""Pure rules that turn feedback into preference pairs and labels."""

@@ -1,0 +1,146 @@
+"""Which drafts become active pairs: first their quality, then what contradicts them."""
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from services.curator.evidence.domain.text import calculate_similarity, derive_language, derive_words
+from services.curator.pairs.domain.rules import CHOICE, EDIT, Answer, Draft, PreferencePair, calculate_pair_id
+
+NEAR_IDENTICAL = 0.9
+"""Shared 3-shingles. High on purpose: one changed word (a price, a weekday) may be what the user cared for."""
+LONGEST_WORDS = 4_000
+EDIT_LENGTH_RATIO = 10.0
+"""An edit this many times longer or shorter is another answer, or a note, rather than a correction."""
+EDIT_SLACK_WORDS = 40
+"""Below this many words any length of an edit is fine."""
+
+
+def assess_quality(draft: Draft, vetoed: set[object]) -> str | None:
+    """The first reason to refuse a draft, or None.
+
+    - an answer that failed, or a side without words
+    - a complaint stands against the chosen answer, or a token limit cut it off
+    - a side longer than any answer that a model is trained on
+    - an edit that changes no word, or is out of all proportion
+    - sides that say the same
+    - sides in two languages, unless the user compared them on purpose: it would teach the language, not the answer
+    """
+    if draft.reason:
+        return draft.reason
+    if draft.rejected.error or (isinstance(draft.chosen, Answer) and draft.chosen.error):
+        return "error_answer"
+    chosen_words, rejected_words = derive_words(draft.chosen.text), derive_words(draft.rejected.text)
+    if not chosen_words:
+        return "emptied_edit" if draft.rule == EDIT else "empty"
+    if not rejected_words:
+        return "empty"
+    if isinstance(draft.chosen, Answer) and draft.chosen.interaction_id in vetoed:
+        return "complaint"
+    if isinstance(draft.chosen, Answer) and draft.chosen.truncated:
+        return "truncated"
+    if max(len(chosen_words), len(rejected_words)) > LONGEST_WORDS:
+        return "too_long"
+    if draft.rule == EDIT:
+        return _assess_edit(chosen_words, rejected_words)
+    if calculate_similarity(draft.chosen.text, draft.rejected.text) >= NEAR_IDENTICAL:
+        return "near_identical"
+    if draft.rule != CHOICE:
+        return _assess_languages(derive_language(draft.chosen.text), derive_language(draft.rejected.text))
+    return None
+
+
+def _assess_languages(chosen: str | None, rejected: str | None) -> str | None:
+    return "different_languages" if chosen and rejected and chosen != rejected else None
+
+
+def _assess_edit(after: list[str], before: list[str]) -> str | None:
+    if after == before:
+        return "trivial_edit"
+    longer, shorter = max(len(after), len(before)), min(len(after), len(before))
+    if longer > EDIT_SLACK_WORDS and longer > EDIT_LENGTH_RATIO * shorter:
+        return "edit_out_of_bounds"
+    if not set(after) & set(before):
+        return "edit_out_of_bounds"
+    return None
+
+
+NEAR_TIE = 0.7
+"""In log-odds: about one `same_user_contrast` against one `choice` is decided, a choice against an edit is not."""
+SMALLEST = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Somebody says `one` of a subject, where others may say `other`; wrong with probability `epsilon`."""
+
+    one: Hashable
+    other: Hashable
+    voter: str
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """`margin` is by how much, in log-odds, what is claimed is stronger than its opposite; None if unopposed."""
+
+    verdict: Literal["stands", "contradicted", "near_tie"]
+    margin: float | None = None
+
+
+def resolve_claims(claims: Sequence[Claim]) -> list[Resolution]:
+    """How each claim stands, in their order: the stronger of two opposites stands, near-ties do not.
+
+    The strength of one side is the sum, over those who say so, of the log-odds of the best that each has to offer.
+    """
+    strength = _calculate_strengths(claims)
+    return [_resolve(strength[claim.one, claim.other], strength.get((claim.other, claim.one))) for claim in claims]
+
+
+def _resolve(ours: float, theirs: float | None) -> Resolution:
+    if theirs is None:
+        return Resolution("stands")
+    margin = ours - theirs
+    if margin >= NEAR_TIE:
+        return Resolution("stands", margin)
+    return Resolution("contradicted" if margin <= -NEAR_TIE else "near_tie", margin)
+
+
+def _calculate_strengths(claims: Iterable[Claim]) -> dict[tuple[Hashable, Hashable], float]:
+    best: dict[tuple[Hashable, Hashable], dict[str, float]] = defaultdict(dict)
+    for claim in claims:
+        epsilon = max(claim.epsilon, SMALLEST)
+        said = best[claim.one, claim.other]
+        said[claim.voter] = max(math.log((1 - epsilon) / epsilon), said.get(claim.voter, 0.0))
+    return {sides: math.fsum(said.values()) for sides, said in best.items()}
+
+
+def derive_states(assessed: list[tuple[Draft, str | None]]) -> list[PreferencePair]:
+    """Pairs of one prompt by id: refused with the given reason; contradictions: see `resolve_claims`."""
+    open_drafts = [draft for draft, reason in assessed if reason is None]
+    resolutions = iter(resolve_claims([_claim(draft) for draft in open_drafts]))
+    pairs: dict[str, PreferencePair] = {}
+    for draft, reason in assessed:
+        pair_id = calculate_pair_id(draft)
+        pairs[pair_id] = (
+            PreferencePair(pair_id, draft, "refused", reason)
+            if reason
+            else _derive_state(pair_id, draft, next(resolutions))
+        )
+    return [pairs[pair_id] for pair_id in sorted(pairs)]
+
+
+def _claim(draft: Draft) -> Claim:
+    return Claim(draft.chosen.text.strip(), draft.rejected.text.strip(), draft.voter, draft.rule.epsilon)
+
+
+def _derive_state(pair_id: str, draft: Draft, resolution: Resolution) -> PreferencePair:
+    match resolution.verdict:
+        case "stands":
+            return PreferencePair(pair_id, draft, "active", None)
+        case "contradicted":
+            return PreferencePair(pair_id, draft, "refused", "contradicted")
+        case _:
+            return PreferencePair(pair_id, draft, "contested", "near_tie")

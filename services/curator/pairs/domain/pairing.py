@@ -1,0 +1,222 @@
+"""Named rules that turn the answers to one prompt and the current feedback on them into pairs and labels."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from uuid import UUID
+
+from services.curator.evidence.domain.deduplication import derive_current_feedback
+from services.curator.evidence.domain.text import derive_words
+from services.curator.pairs.domain.assessment import assess_quality, derive_states
+from services.curator.pairs.domain.rules import (
+    CHOICE,
+    CROSS_USER_CONTRAST,
+    EDIT,
+    HARMFUL,
+    RATING,
+    REGENERATE,
+    SAME_USER_CONTRAST,
+    THUMB,
+    Answer,
+    Draft,
+    PreferencePair,
+    Rule,
+    UnpairedLabel,
+    UserText,
+    calculate_label_id,
+)
+from shared.events import Choice, Complaint, Edit, FeedbackReceived, Rating, Regenerate, Thumb
+from shared.feedback import derive_polarity
+
+CONTRASTS_PER_USER = 20
+"""Of one user on one prompt: keeps the rule from growing with the square of what one user says."""
+RATING_DISTANCE = 2
+
+Answers = Mapping[UUID, Answer]
+
+
+@dataclass(frozen=True)
+class Derived:
+    """What one prompt group yields."""
+
+    pairs: list[PreferencePair]
+    labels: list[UnpairedLabel]
+
+
+def derive_group(answers: Answers, events: list[FeedbackReceived], set_aside: frozenset[UUID] = frozenset()) -> Derived:
+    """Pairs and labels of one prompt group, each by id.
+
+    `answers` holds every interaction that an event speaks of, also one that turns out to belong to another prompt. What
+    is in `set_aside` supports nothing, and yet an earlier event of the same user that it replaced stays replaced.
+    """
+    standing = [
+        event
+        for event in derive_current_feedback(events)
+        if event.interaction_id in answers and event.event_id not in set_aside
+    ]
+    vetoed: set[object] = {event.interaction_id for event in standing if isinstance(event.feedback, Complaint)}
+    drafts = [
+        *derive_choices(answers, standing),
+        *derive_edits(answers, standing),
+        *derive_same_user_contrasts(answers, standing),
+        *derive_cross_user_contrasts(answers, standing),
+        *derive_regenerations(answers, standing),
+    ]
+    pairs = derive_states([(draft, assess_quality(draft, vetoed)) for draft in drafts])
+    used = {event_id for pair in pairs if pair.state == "active" for event_id in pair.draft.evidence}
+    return Derived(pairs, derive_labels(answers, standing, used, vetoed))
+
+
+def derive_choices(answers: Answers, standing: list[FeedbackReceived]) -> Iterable[Draft]:
+    """The preferred answer over the other; refused unless both are of one prompt and user. A tie says nothing."""
+    for event in standing:
+        if not isinstance(event.feedback, Choice) or event.feedback.tie:
+            continue
+        one, other = answers[event.interaction_id], answers.get(event.feedback.other_interaction_id)
+        preferred = event.feedback.preferred_interaction_id
+        if other is None or preferred is None:
+            continue
+        chosen, rejected = (other, one) if preferred == other.interaction_id else (one, other)
+        reason = _assess_choice(event, one, other, preferred)
+        yield Draft(CHOICE, chosen, rejected, (event.event_id,), _voter(event), reason)
+
+
+def _assess_choice(event: FeedbackReceived, one: Answer, other: Answer, preferred: UUID) -> str | None:
+    if one.interaction_id == other.interaction_id:
+        return "same_answer"
+    if preferred not in (one.interaction_id, other.interaction_id):
+        return "preferred_neither"
+    if one.prompt_hash != other.prompt_hash:
+        return "different_prompts"
+    if one.user != other.user or (one.user and event.user and one.user != event.user):
+        return "different_users"
+    return None
+
+
+def derive_edits(answers: Answers, standing: list[FeedbackReceived]) -> Iterable[Draft]:
+    """The user's text over the answer that it corrects."""
+    for event in standing:
+        if isinstance(event.feedback, Edit):
+            chosen = UserText(event.feedback.text)
+            yield Draft(EDIT, chosen, answers[event.interaction_id], (event.event_id,), _voter(event))
+
+
+def derive_same_user_contrasts(answers: Answers, standing: list[FeedbackReceived]) -> Iterable[Draft]:
+    """One user, thumb up on one answer and down on another, or ratings two or more apart."""
+    spoken: dict[tuple[str, type], list[FeedbackReceived]] = defaultdict(list)
+    for event in standing:
+        if event.user and isinstance(event.feedback, Thumb | Rating):
+            spoken[event.user, type(event.feedback)].append(event)
+    for _, events in sorted(spoken.items(), key=lambda item: (item[0][0], item[0][1].__name__)):
+        in_order = sorted(events, key=lambda event: event.interaction_id)
+        yield from islice(_contrast(answers, in_order), CONTRASTS_PER_USER)
+
+
+def _contrast(answers: Answers, events: list[FeedbackReceived]) -> Iterable[Draft]:
+    for better in events:
+        for worse in events:
+            if _is_above(better, worse):
+                chosen, rejected = answers[better.interaction_id], answers[worse.interaction_id]
+                evidence = (better.event_id, worse.event_id)
+                yield Draft(SAME_USER_CONTRAST, chosen, rejected, evidence, _voter(better))
+
+
+def _is_above(better: FeedbackReceived, worse: FeedbackReceived) -> bool:
+    match better.feedback, worse.feedback:
+        case Thumb(value="up"), Thumb(value="down"):
+            return True
+        case Rating(value=high), Rating(value=low):
+            return high - low >= RATING_DISTANCE
+        case _:
+            return False
+
+
+def derive_cross_user_contrasts(answers: Answers, standing: list[FeedbackReceived]) -> Iterable[Draft]:
+    """An answer that everyone liked over one that everyone else disliked; each answer is used once.
+
+    Nobody may have spoken of both: that is a contrast of one user, or a contradiction. Each user's own mean is taken
+    off when a snapshot is made (`centring.py`), since it depends on everything that the user ever said.
+    """
+    votes: dict[UUID, list[FeedbackReceived]] = defaultdict(list)
+    for event in standing:
+        if derive_polarity(event.feedback) is not None:
+            votes[event.interaction_id].append(event)
+    liked = [key for key in sorted(votes) if all(derive_polarity(event.feedback) for event in votes[key])]
+    disliked = [key for key in sorted(votes) if not any(derive_polarity(event.feedback) for event in votes[key])]
+    for worse in disliked:
+        raters = {event.user for event in votes[worse]} - {None}
+        better = next((key for key in liked if not raters & {event.user for event in votes[key]}), None)
+        if better is None:
+            continue
+        liked.remove(better)
+        evidence = tuple(sorted(event.event_id for event in votes[better] + votes[worse]))
+        voter = f"{_voter(votes[better][0])}+{_voter(votes[worse][0])}"
+        yield Draft(CROSS_USER_CONTRAST, answers[better], answers[worse], evidence, voter)
+
+
+def derive_regenerations(answers: Answers, standing: list[FeedbackReceived]) -> Iterable[Draft]:
+    """The replacement over the replaced answer, if the same user also said something good of the replacement.
+
+    A replacement that was itself replaced is an intermediate of a chain and never chosen.
+    """
+    replaced = {event.interaction_id for event in standing if isinstance(event.feedback, Regenerate)}
+    for event in standing:
+        if not isinstance(event.feedback, Regenerate) or event.user is None:
+            continue
+        replacement = answers.get(event.feedback.replacement_interaction_id)
+        praise = [
+            other.event_id
+            for other in standing
+            if other.user == event.user
+            and other.interaction_id == event.feedback.replacement_interaction_id
+            and derive_polarity(other.feedback)
+        ]
+        if replacement is None or replacement.interaction_id in replaced or not praise:
+            continue
+        original = answers[event.interaction_id]
+        reason = None if replacement.prompt_hash == original.prompt_hash else "different_prompts"
+        yield Draft(REGENERATE, replacement, original, (event.event_id, *praise), _voter(event), reason)
+
+
+def _voter(event: FeedbackReceived) -> str:
+    return event.user or "anonymous"
+
+
+def derive_labels(
+    answers: Mapping[UUID, Answer], standing: list[FeedbackReceived], used: set[UUID], vetoed: set[object]
+) -> list[UnpairedLabel]:
+    """Labels by id.
+
+    - A thumb or rating that no active pair rests on; not if its user said the opposite of the answer as well.
+    - A replaced answer is undesirable, unless its user liked it; one that somebody found harmful is undesirable.
+    - Failed and empty answers get none; one that a complaint stands against, or that was cut off, is never desirable.
+    """
+    opinions: dict[tuple[str | None, UUID], set[bool]] = defaultdict(set)
+    for event in standing:
+        if (polarity := derive_polarity(event.feedback)) is not None:
+            opinions[event.user, event.interaction_id].add(polarity)
+    labels = [
+        _make_label(rule, event, answer, desirable)
+        for event in standing
+        for rule, desirable in _derive_rules(event, opinions[event.user, event.interaction_id], used)
+        if not (answer := answers[event.interaction_id]).error and derive_words(answer.text)
+        if not (desirable and (answer.truncated or answer.interaction_id in vetoed))
+    ]
+    return sorted(labels, key=lambda label: label.label_id)
+
+
+def _derive_rules(event: FeedbackReceived, opinions: set[bool], used: set[UUID]) -> Iterable[tuple[Rule, bool]]:
+    polarity = derive_polarity(event.feedback)
+    if polarity is not None and len(opinions) == 1 and event.event_id not in used:
+        yield (THUMB if isinstance(event.feedback, Thumb) else RATING), polarity
+    match event.feedback:
+        case Regenerate() if True not in opinions:
+            yield REGENERATE, False
+        case Complaint(category="harmful"):
+            yield HARMFUL, False
+
+
+def _make_label(rule: Rule, event: FeedbackReceived, answer: Answer, desirable: bool) -> UnpairedLabel:
+    evidence = (event.event_id,)
+    return UnpairedLabel(calculate_label_id(rule, evidence, answer, desirable), rule, answer, desirable, evidence)

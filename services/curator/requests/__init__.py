@@ -1,0 +1,1 @@
+"""Requests to retrain: opened, announced, closed; and the switch that pauses the loop."""

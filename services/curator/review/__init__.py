@@ -1,0 +1,1 @@
+"""What waits for people: parked feedback, contested pairs, quarantine; and their decisions."""

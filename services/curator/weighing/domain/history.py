@@ -1,0 +1,198 @@
+"""What a snapshot weighs: pairs, labels, the feedback behind them, and what people decided."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from uuid import UUID
+
+from services.curator.pairs.domain.rules import Answer, PreferencePair, UnpairedLabel
+from shared.events import Choice, Edit, FeedbackReceived, Rating, Thumb, effective_time
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackRecord:
+    """One feedback event, as far as a snapshot looks at it."""
+
+    event_id: UUID
+    user: str | None
+    at: datetime
+    value: float | None = None
+    """A thumb as 0 or 1, a rating as 0, 1/4, ... 1; None for anything else."""
+    first: UUID | None = None
+    """Of a choice, the answer that was shown first."""
+    text: str | None = None
+    """Of an edit."""
+    solicited: bool = False
+    """About an answer that we asked to have judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairEvidence:
+    """A pair as its prompt group yields it: active, contested or contradicted; `epsilon` is its rule's prior."""
+
+    pair_id: str
+    prompt_hash: str
+    split: str
+    chosen: str
+    rejected: str
+    rule: str
+    rule_version: int
+    epsilon: float
+    evidence: tuple[UUID, ...]
+    chosen_id: UUID | None
+    rejected_id: UUID
+    chosen_version: str | None
+    rejected_version: str
+
+    @property
+    def item_id(self) -> str:
+        return self.pair_id
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Who wrote it, users left out."""
+        return tuple(version for version in (self.chosen_version, self.rejected_version) if version is not None)
+
+    @property
+    def content(self) -> bytes:
+        """A hash of what the pair says, whatever it rests on: an order that a resent event does not change."""
+        return _digest("pair", self.prompt_hash, self.rule, self.chosen, self.rejected)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelEvidence:
+    """An unpaired label as its prompt group yields it; `epsilon` is its rule's prior."""
+
+    label_id: str
+    prompt_hash: str
+    split: str
+    completion: str
+    desirable: bool
+    rule: str
+    rule_version: int
+    epsilon: float
+    evidence: tuple[UUID, ...]
+    interaction_id: UUID
+    version: str
+
+    @property
+    def item_id(self) -> str:
+        return self.label_id
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        return (self.version,)
+
+    @property
+    def content(self) -> bytes:
+        return _digest("label", self.prompt_hash, self.rule, self.completion, str(self.desirable))
+
+
+Evidence = PairEvidence | LabelEvidence
+
+
+def _digest(*parts: str) -> bytes:
+    return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
+
+
+@dataclass(frozen=True)
+class History:
+    """All evidence outside the gate. Nothing may depend on the order of its parts."""
+
+    pairs: Sequence[PairEvidence]
+    labels: Sequence[LabelEvidence]
+    feedback: Mapping[UUID, FeedbackRecord]
+    ages: Mapping[str, int]
+    """How many model versions lie between a writer and the model to be trained; a writer not in it counts as 0."""
+
+    @property
+    def items(self) -> list[Evidence]:
+        return [*self.pairs, *self.labels]
+
+    def list_users(self, evidence: Sequence[UUID]) -> list[str | None]:
+        """Whose events these are: each user once, in order, then None if an anonymous one is among them."""
+        users = {one.user for event_id in evidence if (one := self.feedback.get(event_id)) is not None}
+        if len(users) == 1:
+            return list(users)
+        return [*sorted(user for user in users if user is not None), *([None] if None in users else [])]
+
+
+CONSIDERED_REASONS = (None, "contradicted", "near_tie")
+"""Pairs with any other reason are refused for good: no weighing of evidence can bring them back."""
+
+
+def describe_pair(prompt_hash: str, split: str, pair: PreferencePair) -> PairEvidence:
+    draft = pair.draft
+    chosen = draft.chosen if isinstance(draft.chosen, Answer) else None
+    return PairEvidence(
+        pair.pair_id,
+        prompt_hash,
+        split,
+        draft.chosen.text,
+        draft.rejected.text,
+        draft.rule.name,
+        draft.rule.version,
+        draft.rule.epsilon,
+        tuple(sorted(draft.evidence)),
+        chosen.interaction_id if chosen else None,
+        draft.rejected.interaction_id,
+        chosen.model_version if chosen else None,
+        draft.rejected.model_version,
+    )
+
+
+def describe_label(prompt_hash: str, split: str, label: UnpairedLabel) -> LabelEvidence:
+    return LabelEvidence(
+        label.label_id,
+        prompt_hash,
+        split,
+        label.answer.text,
+        label.desirable,
+        label.rule.name,
+        label.rule.version,
+        label.rule.epsilon,
+        tuple(sorted(label.evidence)),
+        label.answer.interaction_id,
+        label.answer.model_version,
+    )
+
+
+def describe_feedback(event: FeedbackReceived, *, solicited: bool) -> FeedbackRecord:
+    at = effective_time(event)
+    match event.feedback:
+        case Thumb(value=value):
+            return FeedbackRecord(event.event_id, event.user, at, value=float(value == "up"), solicited=solicited)
+        case Rating(value=stars):
+            return FeedbackRecord(event.event_id, event.user, at, value=(stars - 1) / 4, solicited=solicited)
+        case Choice(presented_order=order):
+            return FeedbackRecord(event.event_id, event.user, at, first=order[0], solicited=solicited)
+        case Edit(text=text):
+            return FeedbackRecord(event.event_id, event.user, at, text=text, solicited=solicited)
+        case _:
+            return FeedbackRecord(event.event_id, event.user, at, solicited=solicited)
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What people decided. Of an event decides what was said of it, else what was said of its user.
+
+    `items_*` are ids of contested pairs and labels.
+    """
+
+    events_released: frozenset[UUID] = frozenset()
+    events_rejected: frozenset[UUID] = frozenset()
+    users_released: frozenset[str] = frozenset()
+    users_rejected: frozenset[str] = frozenset()
+    items_released: frozenset[str] = frozenset()
+    items_rejected: frozenset[str] = frozenset()
+
+    def is_released(self, one: FeedbackRecord) -> bool:
+        if one.event_id in self.events_released | self.events_rejected:
+            return one.event_id in self.events_released
+        return one.user in self.users_released
+
+    def is_rejected(self, one: FeedbackRecord) -> bool:
+        if one.event_id in self.events_released | self.events_rejected:
+            return one.event_id in self.events_rejected
+        return one.user in self.users_rejected

@@ -1,0 +1,76 @@
+"""Texts that are nearly the same, and prompts that are nearly a gate prompt."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from datasketch import MinHash, MinHashLSH
+
+from services.curator.evidence.domain.text import Shingles, derive_shingles, derive_words
+
+SIMILAR = 0.8
+PERMUTATIONS = 64
+SEED = 1
+
+
+def find_near_duplicates(texts: Sequence[str], least_words: int) -> list[list[int]]:
+    """Groups of two or more texts, by their positions, each near-identical with the group's first text.
+
+    The first of a group is the first in the order of the texts themselves, so that no group depends on how they came.
+    """
+    shingles = {at: derive_shingles(text) for at, text in enumerate(texts) if len(derive_words(text)) >= least_words}
+    index = MinHashLSH(threshold=SIMILAR, num_perm=PERMUTATIONS)
+    sketches = {at: _sketch(found) for at, found in shingles.items()}
+    for at, sketch in sketches.items():
+        index.insert(at, sketch)
+    groups: list[list[int]] = []
+    taken: set[int] = set()
+    for at in sorted(shingles, key=lambda at: (texts[at], at)):
+        if at in taken:
+            continue
+        alike = [
+            other
+            for other in sorted(index.query(sketches[at]))
+            if other not in taken and _calculate_jaccard(shingles[at], shingles[other]) >= SIMILAR
+        ]
+        taken.update(alike)
+        if len(alike) > 1:
+            groups.append(alike)
+    return groups
+
+
+def _sketch(shingles: Shingles) -> MinHash:
+    sketch = MinHash(num_perm=PERMUTATIONS, seed=SEED)
+    sketch.update_batch([" ".join(shingle).encode("utf-8", "surrogatepass") for shingle in sorted(shingles)])
+    return sketch
+
+
+def _calculate_jaccard(one: Shingles, other: Shingles) -> float:
+    return len(one & other) / len(one | other)
+
+
+TOO_NEAR = 0.7
+
+
+@dataclass(frozen=True)
+class PromptText:
+    """A prompt's words, as near-copies are looked for."""
+
+    prompt_hash: str
+    question: str
+
+
+def find_near_prompts(prompts: Sequence[PromptText], gate: Sequence[PromptText]) -> frozenset[str]:
+    """Hashes of the prompts whose word 3-shingles have a Jaccard similarity of 0.7 or more with some gate prompt's."""
+    gate_shingles = [derive_shingles(prompt.question) for prompt in gate]
+    holders: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for number, shingles in enumerate(gate_shingles):
+        for shingle in shingles:
+            holders[shingle].append(number)
+    near: set[str] = set()
+    for prompt in prompts:
+        shingles = derive_shingles(prompt.question)
+        shared = Counter(number for shingle in shingles for number in holders.get(shingle, ()))
+        if any(n >= TOO_NEAR * (len(shingles) + len(gate_shingles[at]) - n) for at, n in shared.items()):
+            near.add(prompt.prompt_hash)
+    return frozenset(near)

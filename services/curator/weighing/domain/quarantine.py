@@ -1,0 +1,245 @@
+"""Evidence that looks made rather than meant: set aside until a person releases or rejects it.
+
+- burst: more than `BURST_EVENTS` of one user within `BURST_SECONDS`
+- copied_votes: claims that at least three users share, who share far more claims than chance would have it
+- copied_text: near-identical edits by at least three users
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from scipy import stats
+
+from services.curator.weighing.domain.curation import AnyWeighed, Curated
+from services.curator.weighing.domain.history import Decisions, Evidence, FeedbackRecord, History, PairEvidence
+from services.curator.weighing.domain.near_duplicates import find_near_duplicates
+
+BURST_EVENTS = 30
+BURST = timedelta(seconds=60)
+CLUSTER_USERS = 3
+SHARED_CLAIMS = 4
+"""Two users who share fewer claims are never called copies of each other."""
+FALSE_ALARM = 1e-3
+"""Probability that chance alone would link any two of all users."""
+NEIGHBOURS = 50
+"""Each maker of a claim is held against this many others who made it, next in the order of their names: the copies of
+one brigade are linked in a chain, and a claim that everybody makes costs no square."""
+TEXT_WORDS = 6
+"""Shorter edits are alike by chance."""
+
+ClaimKey = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """Events by reason: `waiting` for a person, and the ones that a person rejected."""
+
+    waiting: dict[UUID, str] = field(default_factory=dict)
+    rejected: frozenset[UUID] = frozenset()
+
+    @property
+    def set_aside(self) -> frozenset[UUID]:
+        return frozenset(self.waiting) | self.rejected
+
+
+def derive_quarantine(history: History, decisions: Decisions) -> Quarantine:
+    """Everything suspicious that nobody released. Solicited judgements are never copies: we chose what was asked.
+
+    A released event still counts towards what makes others suspicious, a rejected one too.
+    """
+    found: dict[UUID, str] = {}
+    for reason, events in (
+        ("copied_text", find_copied_text(history.feedback.values())),
+        ("copied_votes", find_copied_votes(history)),
+        ("burst", find_bursts(history.feedback.values())),
+    ):
+        for event_id in events:
+            found.setdefault(event_id, reason)
+    rejected = frozenset(event_id for event_id, one in history.feedback.items() if decisions.is_rejected(one))
+    waiting = {
+        event_id: found[event_id]
+        for event_id in sorted(found.keys() - rejected)
+        if not decisions.is_released(history.feedback[event_id])
+    }
+    return Quarantine(waiting, rejected)
+
+
+def find_bursts(said: Iterable[FeedbackRecord]) -> set[UUID]:
+    by_user: dict[str, list[FeedbackRecord]] = defaultdict(list)
+    for one in said:
+        if one.user is not None:
+            by_user[one.user].append(one)
+    return {event_id for events in by_user.values() for event_id in _find_burst(events)}
+
+
+def _find_burst(events: list[FeedbackRecord]) -> set[UUID]:
+    in_order = sorted(events, key=lambda one: (one.at, one.event_id))
+    found: set[UUID] = set()
+    start = 0
+    for end, one in enumerate(in_order):
+        while one.at - in_order[start].at > BURST:
+            start += 1
+        if end - start + 1 > BURST_EVENTS:
+            found.update(event.event_id for event in in_order[start : end + 1])
+    return found
+
+
+def find_copied_text(said: Iterable[FeedbackRecord]) -> set[UUID]:
+    edits = [one for one in said if one.text is not None and one.user is not None]
+    groups = find_near_duplicates([one.text or "" for one in edits], TEXT_WORDS)
+    return {
+        edits[at].event_id for group in groups if len({edits[at].user for at in group}) >= CLUSTER_USERS for at in group
+    }
+
+
+def find_copied_votes(history: History) -> set[UUID]:
+    """The null hypothesis: users pick claims independently, each claim by its popularity.
+
+    User u with n_u of N claims then makes claim c, which c_c users make, with probability about n_u c_c / N, and two
+    users share a Poisson number of claims, whose mean is the sum over claims of the product of their probabilities.
+    """
+    makers = _collect_claims(history)
+    made: dict[str, set[ClaimKey]] = defaultdict(set)
+    for claim, events in makers.items():
+        for user in events:
+            made[user].add(claim)
+    linked = _link(makers, made)
+    found: set[UUID] = set()
+    for cluster in _cluster(linked):
+        if len(cluster) >= CLUSTER_USERS:
+            found |= _list_shared(cluster, linked, made, makers)
+    return found
+
+
+def _link(
+    makers: Mapping[ClaimKey, Mapping[str, set[UUID]]], made: Mapping[str, set[ClaimKey]]
+) -> list[tuple[str, str]]:
+    """Pairs of users who share more claims than chance allows."""
+    shared: dict[tuple[str, str], int] = defaultdict(int)
+    for events in makers.values():
+        users = sorted(events)
+        for at, user in enumerate(users):
+            for other in users[at + 1 : at + 1 + NEIGHBOURS]:
+                shared[user, other] += 1
+    total = sum(len(claims) for claims in made.values())
+    together = sum(len(events) ** 2 for events in makers.values())
+    level = FALSE_ALARM / max(len(made) * (len(made) - 1) / 2, 1)
+    return sorted(
+        pair
+        for pair, count in shared.items()
+        if count >= SHARED_CLAIMS
+        and stats.poisson.sf(count - 1, len(made[pair[0]]) * len(made[pair[1]]) * together / total**2) < level
+    )
+
+
+def _cluster(linked: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Connected components."""
+    leader: dict[str, str] = {}
+
+    def find(user: str) -> str:
+        while leader.setdefault(user, user) != user:
+            user = leader[user]
+        return user
+
+    for one, other in linked:
+        low, high = sorted((find(one), find(other)))
+        leader[high] = low
+    clusters: dict[str, list[str]] = defaultdict(list)
+    for user in sorted(leader):
+        clusters[find(user)].append(user)
+    return list(clusters.values())
+
+
+def _list_shared(
+    cluster: Collection[str],
+    linked: Sequence[tuple[str, str]],
+    made: Mapping[str, set[ClaimKey]],
+    makers: Mapping[ClaimKey, Mapping[str, set[UUID]]],
+) -> set[UUID]:
+    """The events behind claims that two linked users of the cluster share."""
+    found: set[UUID] = set()
+    for one, other in linked:
+        if one in cluster:
+            for claim in made[one] & made[other]:
+                found |= makers[claim][one] | makers[claim][other]
+    return found
+
+
+def _collect_claims(history: History) -> dict[ClaimKey, dict[str, set[UUID]]]:
+    """What is claimed -> who claims it -> with which events."""
+    makers: dict[ClaimKey, dict[str, set[UUID]]] = defaultdict(lambda: defaultdict(set))
+    for item in history.items:
+        for event_id in item.evidence:
+            one = history.feedback.get(event_id)
+            if one is not None and one.user is not None and not one.solicited:
+                makers[_describe_claim(item)][one.user].add(event_id)
+    return makers
+
+
+def _describe_claim(item: Evidence) -> ClaimKey:
+    if isinstance(item, PairEvidence):
+        return item.prompt_hash, item.chosen.strip(), item.rejected.strip()
+    return item.prompt_hash, item.completion.strip(), "+" if item.desirable else "-"
+
+
+def describe_quarantined(history: History, quarantine: Quarantine, curated: Curated) -> list[dict[str, Any]]:
+    """A row for each user with events in quarantine, and for each contested pair and label, with both sides' evidence.
+
+    `history` is the one from which nothing was set aside yet.
+    """
+    of_user: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for event_id, reason in sorted(quarantine.waiting.items()):
+        user = history.feedback[event_id].user
+        if user is not None:
+            of_user[user][reason].append(str(event_id))
+    users = [_describe_user(user, reasons) for user, reasons in sorted(of_user.items())]
+    return users + _describe_contested("pair", curated.pairs) + _describe_contested("label", curated.labels)
+
+
+def _describe_user(user: str, reasons: dict[str, list[str]]) -> dict[str, Any]:
+    return {
+        "subject_kind": "user",
+        "subject_id": user,
+        "reason": max(sorted(reasons), key=lambda reason: len(reasons[reason])),
+        "detail": {"events": dict(reasons)},
+    }
+
+
+def _describe_contested(kind: str, weighed: Sequence[AnyWeighed]) -> list[dict[str, Any]]:
+    contested = [one for one in weighed if one.reason == "contested"]
+    sides: dict[tuple[object, ...], list[AnyWeighed]] = defaultdict(list)
+    for one in contested:
+        sides[_name_side(one.item)].append(one)
+    return [
+        {
+            "subject_kind": kind,
+            "subject_id": one.item.item_id,
+            "reason": "contested",
+            "detail": {
+                "prompt_hash": one.item.prompt_hash,
+                "epsilon": one.epsilon,
+                "evidence": [str(event_id) for event_id in one.item.evidence],
+                "against": [
+                    {"id": other.item.item_id, "evidence": [str(event_id) for event_id in other.item.evidence]}
+                    for other in sides[_name_opposite(one.item)]
+                ],
+            },
+        }
+        for one in contested
+    ]
+
+
+def _name_side(item: Evidence) -> tuple[object, ...]:
+    if isinstance(item, PairEvidence):
+        return item.prompt_hash, item.chosen.strip(), item.rejected.strip()
+    return item.prompt_hash, item.completion.strip(), item.desirable
+
+
+def _name_opposite(item: Evidence) -> tuple[object, ...]:
+    if isinstance(item, PairEvidence):
+        return item.prompt_hash, item.rejected.strip(), item.chosen.strip()
+    return item.prompt_hash, item.completion.strip(), not item.desirable
