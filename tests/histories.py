@@ -1,6 +1,6 @@
 """Random histories of a small shop: interactions and every type of feedback, some of it late, wrong or withdrawn."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from hypothesis import strategies as st
@@ -18,8 +18,8 @@ from shared.events import (
     Retract,
     Thumb,
 )
+from tests.builders import MORNING, make_feedback, make_interaction
 
-MORNING = datetime(2026, 11, 22, 9, tzinfo=UTC)
 PROMPTS = ("Where is my kettle?", "How do I return the lamp?", "My radio broke.", "Can I change the order of the desk?")
 ANSWERS = (
     "Please send us the order number and we will look for it.",
@@ -40,13 +40,12 @@ EDITS = ("Please send us the order number of the kettle.", "Please send the orde
 
 @st.composite
 def interactions(draw: st.DrawFn, number: int) -> InteractionRecorded:
-    return InteractionRecorded(
-        interaction_id=UUID(int=number),
-        messages=[{"role": "user", "content": draw(st.sampled_from(PROMPTS[:3]))}],
-        answer=draw(st.sampled_from(ANSWERS)),
+    return make_interaction(
+        number,
+        draw(st.sampled_from(PROMPTS[:3])),
+        draw(st.sampled_from(ANSWERS)),
         model_version=draw(st.sampled_from(["1", "2"])),
         served_at=MORNING + timedelta(seconds=number),
-        key_id="shop",
         user=draw(st.sampled_from(USERS)),
         solicited=draw(st.booleans()),
     )
@@ -83,12 +82,11 @@ SAID: st.SearchStrategy[tuple[UUID, AnyFeedback]] = st.one_of(
 @st.composite
 def feedback(draw: st.DrawFn, number: int) -> FeedbackReceived:
     about, said = draw(SAID)
-    return FeedbackReceived(
-        event_id=UUID(int=FIRST_EVENT + 2 * number),
-        interaction_id=about,
-        feedback=said,
+    return make_feedback(
+        FIRST_EVENT + 2 * number,
+        about,
+        said,
         received_at=MORNING + timedelta(minutes=draw(st.integers(0, 3))),
-        key_id="shop",
         user=draw(st.sampled_from(USERS)),
     )
 

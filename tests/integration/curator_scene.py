@@ -5,10 +5,9 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, text
@@ -28,22 +27,19 @@ from shared.consumer import ConsumerLoop
 from shared.dead_letters import DeadLetters
 from shared.events import (
     AnyFeedback,
-    Choice,
     Edit,
     Event,
     FeedbackReceived,
     InteractionRecorded,
     Reason,
     RolloutAdvanced,
-    Route,
-    RoutingTable,
 )
 from shared.http import create_app
 from shared.ids import calculate_user_hash
 from shared.settings import Settings
 from shared.tables.curator import RetrainRequestRow
+from tests.builders import NOON, make_choice, make_feedback, make_interaction, make_routing
 
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SECRET = "a secret of sixteen"
 WORDS = "zanzibar"
 """In everything that Ines says, and in nothing else."""
@@ -129,26 +125,11 @@ def open_curator(database_url: str, home: Path) -> Iterator[Curator]:
 
 
 def asked(number: int, question: str, answer: str, user: str | None) -> InteractionRecorded:
-    return InteractionRecorded(
-        interaction_id=UUID(int=number),
-        messages=[{"role": "user", "content": question}],
-        answer=answer,
-        model_version="1",
-        served_at=NOON,
-        key_id="shop",
-        user=user,
-    )
+    return make_interaction(number, question, answer, user=user)
 
 
 def said(event: int, about: int, feedback: AnyFeedback, user: str | None) -> FeedbackReceived:
-    return FeedbackReceived(
-        event_id=UUID(int=100_000 + event),
-        interaction_id=UUID(int=about),
-        feedback=feedback,
-        received_at=NOON + timedelta(minutes=event),
-        key_id="shop",
-        user=user,
-    )
+    return make_feedback(100_000 + event, about, feedback, received_at=NOON + timedelta(minutes=event), user=user)
 
 
 VOCABULARY = [
@@ -170,15 +151,11 @@ def live(user: str, start: int, mark: str) -> list[Event]:
         question, other = say(), say()
         events.append(asked(number, question, say(), user))
         events.append(asked(number + 1, question, other, user))
-        order = [UUID(int=number), UUID(int=number + 1)]
-        choice = Choice(other_interaction_id=order[1], presented_order=order, preferred_interaction_id=order[0])
-        events.append(said(number, number, choice, user))
+        events.append(said(number, number, make_choice(number, number + 1), user))
         edit = Edit(text=f"{other} {say()}")
         events.append(said(number + 1, number + 1, edit, user))
     return events
 
 
 def adopted() -> RolloutAdvanced:
-    champion = Route(version="1", model="1", base_url="http://127.0.0.1:1/v1")
-    table = RoutingTable(generation=1, family="heliotrope", champion=champion, salt="s")
-    return RolloutAdvanced(state="adopted", summary="", routing=table, at=NOON)
+    return RolloutAdvanced(state="adopted", summary="", routing=make_routing(), at=NOON)

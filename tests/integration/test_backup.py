@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from uuid import UUID, uuid4
@@ -26,10 +26,10 @@ from shared.bus import Record, encode
 from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
 from shared.consumer import ConsumerLoop
 from shared.dead_letters import DeadLetters
-from shared.events import AnyEvent, Choice, FeedbackReceived, InteractionRecorded
+from shared.events import AnyEvent
 from shared.tables.curator import Dataset
+from tests.builders import NOON, make_choice, make_feedback, make_interaction
 
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 WORDS = "kettle lamp radio desk order broke late refund courier friday address shelf clock rug fan vase"
 CAPS = Caps(per_user=6, per_prompt=8)
 
@@ -41,26 +41,11 @@ def tell(numbers: range) -> list[AnyEvent]:
         one, other = UUID(int=10 * number + 1), UUID(int=10 * number + 2)
         prompt = " ".join(Random(number).sample(sorted(WORDS.split()), 9))
         for key, answer in ((one, f"Your {prompt} is on its way."), (other, "I know nothing of it at all, sorry.")):
-            events.append(
-                InteractionRecorded(
-                    interaction_id=key,
-                    messages=[{"role": "user", "content": prompt}],
-                    answer=answer,
-                    model_version="1",
-                    served_at=NOW,
-                    key_id="shop",
-                    user=f"user {number}",
-                )
-            )
-        choice = Choice(other_interaction_id=other, presented_order=[one, other], preferred_interaction_id=one)
+            events.append(make_interaction(key, prompt, answer, served_at=NOON, user=f"user {number}"))
+        choice = make_choice(one, other)
         events.append(
-            FeedbackReceived(
-                event_id=UUID(int=10 * number + 3),
-                interaction_id=one,
-                feedback=choice,
-                received_at=NOW + timedelta(seconds=number),
-                key_id="shop",
-                user=f"user {number}",
+            make_feedback(
+                10 * number + 3, one, choice, received_at=NOON + timedelta(seconds=number), user=f"user {number}"
             )
         )
     return events
@@ -90,7 +75,7 @@ class Curation:
 
     def freeze(self) -> str:
         with self._sessions() as session, session.begin():
-            return freeze_dataset(session, self._datasets, CAPS, parent_version="1", now=NOW).dataset_sha256
+            return freeze_dataset(session, self._datasets, CAPS, parent_version="1", now=NOON).dataset_sha256
 
     def read_files(self, sha256: str) -> dict[str, bytes]:
         """Of a dataset, from where its row says that they are."""

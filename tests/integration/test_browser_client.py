@@ -20,7 +20,8 @@ from local.chromium import Chromium, Tab
 from local.stack import Stack
 from shared.bus import decode
 from shared.bus.kafka import KafkaBusConsumer
-from shared.events import FeedbackReceived, Route, RoutingTable
+from shared.events import FeedbackReceived
+from tests.builders import make_route, make_routing
 
 HOSTILE = "<img src=x onerror='window.hacked = 1'><script>window.hacked = 1</script>"
 ANSWERS = (
@@ -101,8 +102,7 @@ def chat(
     home = tmp_path_factory.mktemp("browser") / "home"
     home.parent.chmod(0o755)
     with serve(ModelServer().app) as model_port:
-        route = Route(version="1", model="mock", base_url=f"http://127.0.0.1:{model_port}/v1")
-        table = RoutingTable(generation=1, family="heliotrope", champion=route, salt="tests")
+        table = make_routing(make_route(base_url=f"http://127.0.0.1:{model_port}/v1"))
         (home / "gateway").mkdir(parents=True)
         (home / "gateway" / "routing.json").write_bytes(msgspec.json.encode(table))
         stack = Stack(home, find_port_base(), only=("postgres", "broker", "ingest", "gateway"), throwaway=True)

@@ -2,18 +2,17 @@
 
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import create_engine, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from services.curator.app.consumer import CuratorConsumer
-from shared.events import AnyEvent, Choice, FeedbackReceived, InteractionRecorded
+from shared.events import AnyEvent, InteractionRecorded
 from shared.ids import new_id
 from shared.tables.curator import Feedback, Pair
+from tests.builders import make_choice, make_feedback, make_interaction
 
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HOLD_SECONDS = 10
 
 
@@ -25,29 +24,15 @@ def sessions(database_url: str) -> Iterator["sessionmaker[Session]"]:
 
 
 def answer(text: str) -> InteractionRecorded:
-    return InteractionRecorded(
-        interaction_id=new_id(),
-        messages=[{"role": "user", "content": "Where is my lamp?"}],
-        answer=text,
-        model_version="1",
-        served_at=NOON,
-        key_id="shop",
-        user="ines",
-    )
+    return make_interaction(new_id(), "Where is my lamp?", text, user="ines")
 
 
 def test_a_parked_choice_attaches_when_its_two_answers_are_stored_at_the_same_time(sessions: "sessionmaker[Session]"):
     one, other = answer("Send us the order number and we look."), answer("No idea about that, my friend.")
-    choice = FeedbackReceived(
-        event_id=new_id(),
-        interaction_id=one.interaction_id,
-        feedback=Choice(
-            other_interaction_id=other.interaction_id,
-            presented_order=[one.interaction_id, other.interaction_id],
-            preferred_interaction_id=one.interaction_id,
-        ),
-        received_at=NOON,
-        key_id="shop",
+    choice = make_feedback(
+        new_id(),
+        one.interaction_id,
+        make_choice(one.interaction_id, other.interaction_id),
         user="ines",
     )
     stored, go_on = threading.Event(), threading.Event()

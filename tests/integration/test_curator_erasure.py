@@ -20,7 +20,8 @@ from shared.tables import trainer
 from shared.tables.curator import Dataset, Feedback, Interaction, Pair, RetrainRequestRow
 from shared.tables.erasures import Erasure
 from shared.tables.evaluator import Comparison, Evaluation
-from tests.integration.curator_scene import NOON, WORDS, Curator, adopted, asked, hashed, live, said
+from tests.builders import NOON
+from tests.integration.curator_scene import WORDS, Curator, adopted, asked, hashed, live, said
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from shared.events import (
     Thumb,
 )
 from shared.tables.quarantine import QuarantineDecision
-from tests.integration.curator_scene import NOON, VOCABULARY, Curator, adopted, asked, hashed, live, said
+from tests.builders import NOON
+from tests.integration.curator_scene import VOCABULARY, Curator, adopted, asked, hashed, live, said
 
 
 @pytest.fixture

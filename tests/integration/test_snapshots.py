@@ -1,11 +1,10 @@
 """Snapshots through the real handlers and Postgres: any order, batching and crash; one consistent state; quarantine."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,11 +21,11 @@ from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
 from shared.consumer import ConsumerLoop
 from shared.dead_letters import DeadLetters
 from shared.errors import InvalidRequest
-from shared.events import AnyEvent, Choice, FeedbackReceived, InteractionRecorded
+from shared.events import AnyEvent, InteractionRecorded
 from shared.tables.curator import Dataset
+from tests.builders import NOON, make_choice, make_feedback, make_interaction
 from tests.histories import Occurrence, histories
 
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 WORDS = [
     "where",
     "is",
@@ -79,7 +78,7 @@ class Shop:
         """Every file of the dataset; None when there is nothing to train on."""
         with self.sessions() as session, session.begin():
             try:
-                row = freeze_dataset(session, folder, CAPS, parent_version="1", now=NOW)
+                row = freeze_dataset(session, folder, CAPS, parent_version="1", now=NOON)
             except InvalidRequest:
                 return None
             made = Path(row.uri)
@@ -132,29 +131,19 @@ def _cut(events: list[Occurrence], data: st.DataObject) -> Iterator[list[Occurre
 
 
 def served(number: int, prompt: int, answer: str, user: str) -> InteractionRecorded:
-    return InteractionRecorded(
-        interaction_id=UUID(int=number),
-        messages=[{"role": "user", "content": " ".join(Random(prompt).sample(WORDS, 9))}],
-        answer=answer,
-        model_version="1",
-        served_at=NOW,
-        key_id="shop",
-        user=user,
-    )
+    return make_interaction(number, " ".join(Random(prompt).sample(WORDS, 9)), answer, user=user)
 
 
 def ask_and_choose(number: int, user: str, *, minute: int = 0) -> list[Occurrence]:
     one, other = 10 * number + 1, 10 * number + 2
-    order = [UUID(int=one), UUID(int=other)]
     return [
         served(one, number, "Nothing is wrong, it comes on Friday.", user),
         served(other, number, "I am only a model and cannot know.", user),
-        FeedbackReceived(
-            event_id=UUID(int=10 * number + 3),
-            interaction_id=order[0],
-            feedback=Choice(other_interaction_id=order[1], presented_order=order, preferred_interaction_id=order[0]),
-            received_at=NOW + timedelta(minutes=minute),
-            key_id="shop",
+        make_feedback(
+            10 * number + 3,
+            one,
+            make_choice(one, other),
+            received_at=NOON + timedelta(minutes=minute),
             user=user,
         ),
     ]
@@ -198,7 +187,7 @@ def count_rows(shop: Shop, folder: Path, decide: Callable[[Session], object] | N
         if decide:
             decide(session)
     with shop.sessions() as session, session.begin():
-        row = freeze_dataset(session, folder, Caps(200, 20), parent_version="1", now=NOW)
+        row = freeze_dataset(session, folder, Caps(200, 20), parent_version="1", now=NOON)
         return int(row.manifest["counts"]["train"]) + int(row.manifest["counts"]["validation"])
 
 
@@ -210,7 +199,7 @@ def decide(decision: str) -> Callable[[Session], object]:
         decision=decision,
         decided_by="ines",
         reason="it is our own test",
-        now=NOW,
+        now=NOON,
     )
 
 

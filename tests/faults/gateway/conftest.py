@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared.auth import create_key
 from shared.bus.kafka import create_topics
-from shared.events import Route, RoutingTable
+from tests.builders import make_route, make_routing
 from tests.faults.gateway.edge import Edge, Victim, find_free_port
 
 
@@ -25,8 +25,7 @@ def edge(database_url: str, kafka_bootstrap: str, topic_prefix: str, tmp_path: P
     engine.dispose()
     model_port, gateway_port = find_free_port(), find_free_port()
     model = Victim([sys.executable, "-m", "bench.gateway.mock_model", str(model_port)], model_port)
-    route = Route(version="1", model="mock", base_url=f"http://127.0.0.1:{model_port}/v1")
-    table = RoutingTable(generation=1, family="heliotrope", champion=route, salt="faults")
+    table = make_routing(make_route(base_url=f"http://127.0.0.1:{model_port}/v1", model="mock"))
     (tmp_path / "gateway").mkdir()
     (tmp_path / "gateway" / "routing.json").write_bytes(msgspec.json.encode(table))
     environment = {

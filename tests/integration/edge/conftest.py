@@ -16,7 +16,8 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from local.stack import Stack
 from shared.bus import decode
 from shared.bus.kafka import KafkaBusConsumer
-from shared.events import FeedbackReceived, Route, RoutingTable
+from shared.events import FeedbackReceived
+from tests.builders import make_route, make_routing
 
 ANSWER = "Send us your order number."
 
@@ -79,8 +80,7 @@ def edge(find_port_base: Callable[[], int], tmp_path_factory: pytest.TempPathFac
     home = tmp_path_factory.mktemp("edge") / "home"
     home.parent.chmod(0o755)  # as root, Postgres may have to run as a user who must reach its folder
     with serve_model() as port:
-        route = Route(version="1", model="m", base_url=f"http://127.0.0.1:{port}/v1")
-        table = RoutingTable(generation=1, family="heliotrope", champion=route, salt="tests")
+        table = make_routing(make_route(base_url=f"http://127.0.0.1:{port}/v1"))
         (home / "gateway").mkdir(parents=True)
         (home / "gateway" / "routing.json").write_bytes(msgspec.json.encode(table))
         stack = Stack(

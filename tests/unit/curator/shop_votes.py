@@ -2,13 +2,13 @@
 
 import random
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from services.curator.pairs.domain.rules import CHOICE, Rule
 from services.curator.weighing.domain.history import FeedbackRecord, History, PairEvidence
+from tests.builders import MORNING
 
-MORNING = datetime(2026, 11, 22, 9, tzinfo=UTC)
 GOOD = ["order", "number", "courier", "friday", "sorry", "refund", "parcel", "address"]
 BAD = ["model", "nothing", "cannot", "whatever", "maybe", "ask", "elsewhere", "bye"]
 

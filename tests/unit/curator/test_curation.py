@@ -15,7 +15,8 @@ from services.curator.weighing.domain.noise import calculate_ages, calculate_sta
 from services.curator.weighing.domain.position_bias import correct_for_position, fit_position_bias
 from services.curator.weighing.domain.quarantine import derive_quarantine
 from services.curator.weighing.domain.reliability import PRIOR_MEAN
-from tests.unit.curator.shop_votes import MORNING, make_crowd, make_history, make_item, vote
+from tests.builders import MORNING
+from tests.unit.curator.shop_votes import make_crowd, make_history, make_item, vote
 
 NOBODY = Decisions()
 

@@ -18,7 +18,8 @@ from services.curator.datasets.domain.snapshot import Caps, derive_snapshot
 from services.curator.weighing.domain.curation import curate
 from services.curator.weighing.domain.history import Decisions, FeedbackRecord, History, LabelEvidence
 from services.curator.weighing.domain.quarantine import Quarantine
-from tests.unit.curator.shop_votes import MORNING, make_history, vote
+from tests.builders import MORNING
+from tests.unit.curator.shop_votes import make_history, vote
 
 HOSTILE = "<script>alert(1)</script> | [click](javascript:x) `![x](http://e)` # \u202e"
 

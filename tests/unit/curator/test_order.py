@@ -1,6 +1,6 @@
 """What is derived from a history does not depend on how it arrived."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from hypothesis import given, settings
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from services.curator.pairs.domain.pairing import derive_group
 from services.curator.pairs.domain.rules import Answer
 from shared.events import AnyFeedback, Choice, Complaint, Edit, FeedbackReceived, Rating, Regenerate, Retract, Thumb
+from tests.builders import MORNING, make_feedback
 
-MORNING = datetime(2026, 11, 22, 9, tzinfo=UTC)
 WORDS = ["please", "send", "us", "your", "order", "number", "and", "we", "will", "ship", "a", "new", "kettle", "today"]
 ANSWERS = {
     UUID(int=number): Answer(UUID(int=number), "p", " ".join(WORDS[number : number + 5]), "1", None)
@@ -41,12 +41,11 @@ SAID: st.SearchStrategy[tuple[UUID, AnyFeedback]] = st.one_of(
 def histories(draw: st.DrawFn) -> list[FeedbackReceived]:
     said = draw(st.lists(SAID, max_size=12))
     return [
-        FeedbackReceived(
-            event_id=UUID(int=100 + number),
-            interaction_id=about,
-            feedback=feedback,
+        make_feedback(
+            100 + number,
+            about,
+            feedback,
             received_at=MORNING + timedelta(minutes=draw(st.integers(0, 3))),
-            key_id="shop",
             user=draw(st.sampled_from(["ines", "tomas", None])),
         )
         for number, (about, feedback) in enumerate(said)

@@ -1,6 +1,6 @@
 """Each rule over one prompt group."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,8 +20,8 @@ from shared.events import (
     Retract,
     Thumb,
 )
+from tests.builders import MORNING, make_choice, make_feedback
 
-MORNING = datetime(2026, 11, 22, 9, tzinfo=UTC)
 PROMPT = "p" * 64
 TEXTS = {
     1: "Please send us the order number of the kettle.",
@@ -40,20 +40,13 @@ def answer(number: int, text: str | None = None, **changes: Any) -> Answer:
 
 
 def said(event: int, about: int, feedback: AnyFeedback, user: str | None = "ines", minute: int = 0) -> FeedbackReceived:
-    return FeedbackReceived(
-        event_id=key(1000 + event),
-        interaction_id=key(about),
-        feedback=feedback,
-        received_at=MORNING + timedelta(minutes=minute),
-        key_id="shop",
-        user=user,
+    return make_feedback(
+        key(1000 + event), key(about), feedback, received_at=MORNING + timedelta(minutes=minute), user=user
     )
 
 
 def chose(event: int, preferred: int, one: int = 1, other: int = 2, user: str = "ines") -> FeedbackReceived:
-    order = [key(one), key(other)]
-    choice = Choice(other_interaction_id=key(other), presented_order=order, preferred_interaction_id=key(preferred))
-    return said(event, one, choice, user)
+    return said(event, one, make_choice(one, other, preferred), user)
 
 
 def derive(events: list[FeedbackReceived], *answers: Answer) -> Derived:

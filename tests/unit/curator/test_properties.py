@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.events import FeedbackReceived, Retract
-from tests.histories import MORNING, Occurrence, histories
+from tests.builders import MORNING, make_feedback
+from tests.histories import Occurrence, histories
 from tests.unit.curator.small_store import SmallStore
 
 MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -54,10 +55,10 @@ def test_an_event_retracted_and_sent_anew_gives_the_same_rows_but_for_ids(
     if event.event_id in named or isinstance(event.feedback, Retract):
         return
     again = msgspec.structs.replace(event, event_id=UUID(int=event.event_id.int + 1))
-    retraction = FeedbackReceived(
-        event_id=UUID(int=9_999),
-        interaction_id=event.interaction_id,
-        feedback=Retract(retracted_event_id=event.event_id),
+    retraction = make_feedback(
+        9_999,
+        event.interaction_id,
+        Retract(retracted_event_id=event.event_id),
         received_at=MORNING,
         key_id=event.key_id,
         user=event.user,

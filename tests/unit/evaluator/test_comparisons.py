@@ -1,13 +1,11 @@
 """Which prompts are used, and how they are shown."""
 
 from collections import Counter
-from datetime import UTC, datetime
 
 from services.evaluator.domain.comparisons import derive_comparisons
 from services.evaluator.domain.prompts import GatePrompt, choose_prompts
 from shared.conversation import derive_dialogue
-
-MORNING = datetime(2026, 11, 22, 9, tzinfo=UTC)
+from tests.builders import MORNING
 
 
 def gate_prompt(number: int, cell: str = "cell") -> GatePrompt:

@@ -16,26 +16,20 @@ from services.gateway.domain.assignment import (
     list_routes,
     should_fall_back,
 )
-from shared.events import Collection, Route, RoutingTable
+from shared.events import Collection, RoutingTable
+from tests.builders import make_route, make_routing
 
 USERS = [f"user-{number}" for number in range(20_000)]
-
-
-def route(version: str) -> Route:
-    return Route(version=version, model=f"/models/{version}", base_url="http://127.0.0.1:8006/v1")
 
 
 def table(
     percent: float = 0, holdback_percent: float = 0, *, canary: bool = True, holdback: bool = False
 ) -> RoutingTable:
-    return RoutingTable(
-        generation=1,
-        family="heliotrope",
-        champion=route("1"),
+    return make_routing(
         salt="rollout 7",
-        canary=route("2") if canary else None,
+        canary=make_route("2") if canary else None,
         canary_percent=percent,
-        holdback=route("0") if holdback else None,
+        holdback=make_route("0") if holdback else None,
         holdback_percent=holdback_percent,
     )
 
@@ -105,7 +99,7 @@ def test_a_percentage_without_a_canary_serves_the_champion():
 def test_versions_in_service_can_be_found():
     routing = table(percent=5, holdback=True, holdback_percent=5)
     assert [one.version for one in list_routes(routing)] == ["1", "2", "0"]
-    assert find_version(routing, "2") == route("2")
+    assert find_version(routing, "2") == make_route("2")
     assert find_version(routing, "9") is None
 
 

@@ -6,9 +6,9 @@ from services.gateway.adapters.breakers import Breakers
 from services.gateway.domain.breaker import counts_as_failure
 from services.gateway.domain.errors import UpstreamFailed
 from shared.events import Route
+from tests.builders import make_route
 
-ROUTE = Route(version="2", model="/models/2", base_url="http://gpu-1/v1")
-OTHER = Route(version="1", model="/models/1", base_url="http://gpu-1/v1")
+ROUTE, OTHER = make_route("2"), make_route("1")
 AWAY = UpstreamFailed("unreachable", "version 2 cannot be reached")
 
 

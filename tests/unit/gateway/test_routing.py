@@ -13,12 +13,12 @@ import pytest
 from services.gateway.adapters.routing import RoutingFollower, RoutingPoll, RoutingStore
 from shared.bus import Record, encode
 from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
-from shared.events import RolloutAdvanced, Route, RoutingTable
+from shared.events import RolloutAdvanced, RoutingTable
+from tests.builders import make_route, make_routing
 
 
 def table(generation: int, family: str = "heliotrope") -> RoutingTable:
-    champion = Route(version=str(generation), model="/models/1", base_url="http://127.0.0.1:8006/v1")
-    return RoutingTable(generation=generation, family=family, champion=champion, salt="s")
+    return make_routing(make_route(str(generation)), generation=generation, family=family)
 
 
 def rollout(generation: int, family: str = "heliotrope") -> Record:

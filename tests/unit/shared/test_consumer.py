@@ -14,6 +14,7 @@ from shared.consumer import ConsumerLoop
 from shared.dead_letters import DeadLetters, dead_letter_topic, restore
 from shared.events import AnyEvent, FeedbackReceived, Thumb
 from shared.ids import new_id
+from tests.builders import make_feedback
 
 TOPIC = FeedbackReceived.topic
 
@@ -59,13 +60,7 @@ class Recorder:
 
 
 def thumb() -> FeedbackReceived:
-    return FeedbackReceived(
-        event_id=new_id(),
-        interaction_id=new_id(),
-        feedback=Thumb(value="up"),
-        received_at=datetime.now(UTC),
-        key_id="k",
-    )
+    return make_feedback(new_id(), new_id(), Thumb(value="up"), received_at=datetime.now(UTC), key_id="k")
 
 
 class Setup:

@@ -17,8 +17,6 @@ from shared.events import (
     InteractionRecorded,
     Reason,
     RolloutAdvanced,
-    Route,
-    RoutingTable,
     Thumb,
     calculate_content_hash,
     calculate_prompt_hash,
@@ -26,8 +24,8 @@ from shared.events import (
     read_summary,
 )
 from shared.ids import calculate_user_hash, new_id
+from tests.builders import NOON, make_routing
 
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ANSWER_ID = UUID("01936c5e-0000-7000-8000-000000000001")
 
 
@@ -55,9 +53,7 @@ def interaction() -> InteractionRecorded:
 
 
 def rollout() -> RolloutAdvanced:
-    champion = Route(version="1", model="smollm2", base_url="http://127.0.0.1:8006/v1")
-    table = RoutingTable(generation=1, family="heliotrope", champion=champion, salt="s")
-    return RolloutAdvanced(state="adopted", summary="first champion", routing=table, at=NOON)
+    return RolloutAdvanced(state="adopted", summary="first champion", routing=make_routing(), at=NOON)
 
 
 def test_the_loop_is_six_events_in_the_order_in_which_they_happen():

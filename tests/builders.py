@@ -1,0 +1,70 @@
+"""What several tests build: events of a small shop and routing tables, whole but for what a test is about.
+
+Ids may be plain numbers, so that a test can name them.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from shared.events import AnyFeedback, Choice, FeedbackReceived, InteractionRecorded, Route, RoutingTable
+
+MORNING = datetime(2026, 11, 22, 9, tzinfo=UTC)
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def make_id(number: int | UUID) -> UUID:
+    return number if isinstance(number, UUID) else UUID(int=number)
+
+
+def make_interaction(
+    interaction_id: int | UUID,
+    question: str = "Where is my lamp?",
+    answer: str = "On its way.",
+    **changes: Any,
+) -> InteractionRecorded:
+    """An answer of version 1 to a question of one turn, at noon, to a caller without a name."""
+    fields: dict[str, Any] = {
+        "interaction_id": make_id(interaction_id),
+        "messages": [{"role": "user", "content": question}],
+        "answer": answer,
+        "model_version": "1",
+        "served_at": NOON,
+        "key_id": "shop",
+    }
+    return InteractionRecorded(**fields | changes)
+
+
+def make_feedback(
+    event_id: int | UUID, interaction_id: int | UUID, feedback: AnyFeedback, **changes: Any
+) -> FeedbackReceived:
+    """Feedback on an answer, received at noon from a caller without a name."""
+    fields: dict[str, Any] = {
+        "event_id": make_id(event_id),
+        "interaction_id": make_id(interaction_id),
+        "feedback": feedback,
+        "received_at": NOON,
+        "key_id": "shop",
+    }
+    return FeedbackReceived(**fields | changes)
+
+
+def make_choice(one: int | UUID, other: int | UUID, preferred: int | UUID | None = None) -> Choice:
+    """A choice between two answers, shown in this order; without `preferred`, the first is preferred."""
+    order = [make_id(one), make_id(other)]
+    return Choice(
+        other_interaction_id=order[1],
+        presented_order=order,
+        preferred_interaction_id=order[0] if preferred is None else make_id(preferred),
+    )
+
+
+def make_route(version: str = "1", base_url: str = "http://127.0.0.1:8006/v1", model: str | None = None) -> Route:
+    """Where a version is served, under a model name of its own."""
+    return Route(version=version, model=model or f"/models/{version}", base_url=base_url)
+
+
+def make_routing(champion: Route | None = None, **changes: Any) -> RoutingTable:
+    """The first table of the family, with a champion alone."""
+    fields: dict[str, Any] = {"generation": 1, "family": "heliotrope", "salt": "tests"}
+    return RoutingTable(champion=champion or make_route(), **fields | changes)
