@@ -4,9 +4,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session, sessionmaker
 
 from local.chromium import Chromium, find_chromium, open_chromium
 from tests.integration.curator_scene import Curator, open_curator
+
+
+@pytest.fixture
+def sessions(database_url: str) -> Iterator["sessionmaker[Session]"]:
+    """Sessions on a fresh, migrated database."""
+    engine = create_engine(database_url)
+    yield sessionmaker(engine, expire_on_commit=False)
+    engine.dispose()
 
 
 @pytest.fixture(scope="module")

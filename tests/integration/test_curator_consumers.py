@@ -1,10 +1,8 @@
 """Two consumers of the curator at once, against a real Postgres."""
 
 import threading
-from collections.abc import Iterator
 
-import pytest
-from sqlalchemy import create_engine, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from services.curator.app.consumer import CuratorConsumer
@@ -14,13 +12,6 @@ from shared.tables.curator import Feedback, Pair
 from tests.builders import make_choice, make_feedback, make_interaction
 
 HOLD_SECONDS = 10
-
-
-@pytest.fixture
-def sessions(database_url: str) -> Iterator["sessionmaker[Session]"]:
-    engine = create_engine(database_url)
-    yield sessionmaker(engine, expire_on_commit=False)
-    engine.dispose()
 
 
 def answer(text: str) -> InteractionRecorded:

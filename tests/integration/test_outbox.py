@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import create_engine, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from shared.bus import decode
@@ -12,13 +12,6 @@ from shared.events import TrainingCompleted
 from shared.ids import new_id
 from shared.outbox import Relay, append_event
 from shared.tables.trainer import Outbox
-
-
-@pytest.fixture
-def sessions(database_url: str):
-    engine = create_engine(database_url)
-    yield sessionmaker(engine, expire_on_commit=False)
-    engine.dispose()
 
 
 def completed() -> TrainingCompleted:
