@@ -13,7 +13,7 @@ SCHEMA = {"schema": "curator"}
 
 
 class Erasure(Base):
-    """The ledger: one row for each erased user, for ever. Everything that stores evidence looks here first."""
+    """The erasure ledger: one row for each erased user, for ever. Everything that stores evidence looks here first."""
 
     __tablename__ = "erasures"
     __table_args__ = (CheckConstraint("state IN ('running', 'done')", name="state"), SCHEMA)

@@ -83,9 +83,8 @@ def sessions(engine: Engine) -> Sessions:
             for split in ("train", "validation", "gate")
             for n in range(20)
         )
-        session.add(
-            RoutingRow(family="heliotrope", generation=3, champion_version="2", champion_since=PROMOTED, table={})
-        )
+        row = RoutingRow(family="heliotrope", generation=3, champion_version="2", champion_since=PROMOTED, table={})
+        session.add(row)
     return sessions
 
 
@@ -187,7 +186,7 @@ def list_requests(sessions: Sessions) -> list[RetrainRequestRow]:
 
 
 def find(report: MonitorReport, name: str) -> DetectorResult:
-    return next(reading for reading in report.readings if reading.name == name)
+    return next(result for result in report.results if result.name == name)
 
 
 def add_request(sessions: Sessions, **changes: Any) -> UUID:

@@ -14,10 +14,11 @@ from services.curator.erasure.handlers import Eraser
 from services.curator.requests.api import create_loop_router
 from services.curator.review.api import create_review_router
 from shared.auth import open_key_ring
+from shared.bus import Producer
 from shared.bus.kafka import KafkaBusProducer
 from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
 from shared.consumer import ConsumerLoop
-from shared.db import check_database, connect, make_session_factory
+from shared.db import SessionFactory, check_database, connect, make_session_factory
 from shared.dead_letters import DeadLetters
 from shared.http import Check, create_app
 from shared.logging import configure_logging
@@ -47,18 +48,7 @@ def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
     engine = connect(settings)
     sessions = make_session_factory(engine)
     producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE, security=settings.kafka_security)
-    topics = [settings.topic_prefix + event.topic for event in CONSUMED]
-    consumer = LibrdkafkaBusConsumer(
-        settings.kafka_bootstrap_servers,
-        topics,
-        f"{settings.topic_prefix}heliotrope-{SERVICE}",
-        client_id=SERVICE,
-        security=settings.kafka_security,
-        session_timeout_seconds=settings.consumer_session_timeout_seconds,
-        max_records=BATCH_RECORDS,
-    )
-    letters = DeadLetters(producer, SERVICE)
-    loop = ConsumerLoop(SERVICE, consumer, CuratorConsumer(), sessions, letters, savepoints=False, topics=topics)
+    loop = create_consumer_loop(settings, sessions, producer)
     keys = open_key_ring(sessions)
 
     def close() -> None:
@@ -81,3 +71,18 @@ def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
     app.include_router(create_review_router(sessions, now))
     app.include_router(create_erasure_router(sessions, eraser, settings.user_hash_secret.get_secret_value()))
     return app
+
+
+def create_consumer_loop(settings: Settings, sessions: SessionFactory, producer: Producer) -> ConsumerLoop:
+    topics = [settings.topic_prefix + event.topic for event in CONSUMED]
+    consumer = LibrdkafkaBusConsumer(
+        settings.kafka_bootstrap_servers,
+        topics,
+        f"{settings.topic_prefix}heliotrope-{SERVICE}",
+        client_id=SERVICE,
+        security=settings.kafka_security,
+        session_timeout_seconds=settings.consumer_session_timeout_seconds,
+        max_records=BATCH_RECORDS,
+    )
+    letters = DeadLetters(producer, SERVICE)
+    return ConsumerLoop(SERVICE, consumer, CuratorConsumer(), sessions, letters, savepoints=False, topics=topics)

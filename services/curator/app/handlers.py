@@ -1,7 +1,7 @@
 """What spans several features: the periodic sweep, and counts of everything the curator holds."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -33,17 +33,7 @@ def summarize(session: Session) -> dict[str, Any]:
         "expired": sum(count for _, state, count in feedback if state == "expired"),
         "conflicting_events": status.count_conflicting(session),
         "prompts": status.count_prompts(session),
-        "pairs": {
-            "total": sum(count for *_, count in pairs),
-            "active": sum(count for _, state, _, count in pairs if state == "active"),
-            "by_rule": _sum((rule, count) for rule, state, _, count in pairs if state == "active"),
-            "by_state": _sum((state, count) for _, state, _, count in pairs),
-            "by_split": _sum((split, count) for _, state, split, count in pairs if state == "active"),
-            "by_rule_and_split": {
-                rule: _sum((split, count) for each, state, split, count in pairs if state == "active" and each == rule)
-                for rule in sorted({rule for rule, state, *_ in pairs if state == "active"})
-            },
-        },
+        "pairs": _summarize_pairs(pairs),
         "labels": {
             "total": sum(count for *_, count in labels),
             "by_rule": _sum((rule, count) for rule, _, _, count in labels),
@@ -51,6 +41,22 @@ def summarize(session: Session) -> dict[str, Any]:
         },
         "refusals": count_refusals(session),
         "datasets": datasets.count_datasets(session),
+    }
+
+
+def _summarize_pairs(pairs: Sequence[tuple[str, str, str, int]]) -> dict[str, Any]:
+    """From (rule, state, split, count)."""
+    active = [(rule, split, count) for rule, state, split, count in pairs if state == "active"]
+    return {
+        "total": sum(count for *_, count in pairs),
+        "active": sum(count for *_, count in active),
+        "by_rule": _sum((rule, count) for rule, _, count in active),
+        "by_state": _sum((state, count) for _, state, _, count in pairs),
+        "by_split": _sum((split, count) for _, split, count in active),
+        "by_rule_and_split": {
+            rule: _sum((split, count) for each, split, count in active if each == rule)
+            for rule in sorted({rule for rule, *_ in active})
+        },
     }
 
 

@@ -43,7 +43,7 @@ class SnapshotInput:
 
     decisions: Decisions
     everything: History
-    standing: History
+    trusted: History
     """Without what is in quarantine."""
     messages: Messages
     near_gate: frozenset[str]
@@ -59,10 +59,10 @@ def freeze_dataset(session: Session, datasets_dir: Path, caps: Caps, *, parent_v
     parent = datasets.load_newest_sha256(session)
     through = datasets.load_last_sequence(session)
     wait_for_holders(session, EVIDENCE_LOCK)
-    with open_snapshot(session) as reading:
-        loaded = load_snapshot_input(reading, parent, parent_version)
-    curated = curate(loaded.standing, loaded.decisions)
-    snapshot = derive_snapshot(curated, loaded.standing, loaded.near_gate, caps)
+    with open_snapshot(session) as reader:
+        loaded = load_snapshot_input(reader, parent, parent_version)
+    curated = curate(loaded.trusted, loaded.decisions)
+    snapshot = derive_snapshot(curated, loaded.trusted, loaded.near_gate, caps)
     if not snapshot.train:
         raise InvalidRequest("there is nothing to train on: no preference pair stands in the training split")
     rows = derive_rows(snapshot, loaded.messages)
@@ -83,12 +83,12 @@ def load_snapshot_input(session: Session, parent: str | None, parent_version: st
     everything = load_history(session, parent_version)
     decisions = read_decisions(load_quarantine_decisions(session))
     found = derive_quarantine(everything, decisions)
-    standing = exclude_events(session, everything, found.set_aside)
-    messages = load_messages(session, {item.prompt_hash for item in standing.items})
+    trusted = exclude_events(session, everything, found.set_aside)
+    messages = load_messages(session, {item.prompt_hash for item in trusted.items})
     gate = load_gate_prompts(session)
     prompts = [PromptText(prompt_hash, derive_question(asked)) for prompt_hash, asked in sorted(messages.items())]
     context = SnapshotContext(parent, parent_version, count_refused(session), len(gate), found)
-    return SnapshotInput(decisions, everything, standing, messages, find_near_prompts(prompts, gate), context)
+    return SnapshotInput(decisions, everything, trusted, messages, find_near_prompts(prompts, gate), context)
 
 
 Kind = Literal["event", "interaction", "pair", "dataset", "version"]

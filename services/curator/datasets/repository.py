@@ -77,8 +77,8 @@ def list_erased_uris(session: Session) -> list[str]:
 
 
 def load_newest_sha256(session: Session) -> str | None:
-    standing = select(Dataset.dataset_sha256).where(Dataset.erased_at.is_(None))
-    return session.scalar(standing.order_by(Dataset.created_at.desc()).limit(1))
+    kept = select(Dataset.dataset_sha256).where(Dataset.erased_at.is_(None))
+    return session.scalar(kept.order_by(Dataset.created_at.desc()).limit(1))
 
 
 def load_dataset(session: Session, dataset_sha256: str) -> Dataset | None:
@@ -189,7 +189,7 @@ def list_versions_of(session: Session, dataset_sha256s: Collection[str]) -> list
 
 
 def list_datasets_of_version(session: Session, version: str) -> list[str]:
-    """The datasets that a version, or one of its forebears, was trained on."""
+    """The datasets that a version, or one of its ancestors, was trained on."""
     found: set[str] = set()
     seen: set[str] = set()
     current: str | None = version

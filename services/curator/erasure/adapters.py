@@ -13,7 +13,7 @@ NAME = "erasures.jsonl"
 @dataclass(frozen=True)
 class JournalEntry:
     user: str
-    """The keyed hash, as in the ledger."""
+    """The keyed hash, as in the erasure ledger."""
     requested_by: str
 
 

@@ -1,4 +1,4 @@
-"""Erase a user: the register of erasures first, then the tables, then the files. Each step may be repeated."""
+"""Erase a user: the erasure ledger first, then the tables, then the files. Each step may be repeated."""
 
 import shutil
 from collections.abc import Callable
@@ -48,7 +48,7 @@ class Eraser:
         return (erasure, False) if known else (self.run(erasure.erasure_id), True)
 
     def run(self, erasure_id: UUID) -> Erasure:
-        """Do, or go on with, an erasure that is in the ledger.
+        """Do, or go on with, an erasure that is in the erasure ledger.
 
         What was being stored while the user was entered is waited for: whatever is stored after that has seen the
         ledger.
@@ -94,14 +94,14 @@ class Eraser:
         """The certificate."""
         found = erasures.find_user_data(session, erasure.user)
         items, held = erasures.find_frozen_items(session, found)
-        self._bury(session, erasure.erasure_id, found, items)
+        self._delete_rows(session, erasure.erasure_id, found, items)
         erasures.delete_quarantine_case(session, erasure.user)
         replaced = [self._replace(session, key, set(held[key])) for key in sorted(held)]
         erasures.delete_frozen_items(session, items)
         derive_groups(session, found.groups)
         return self._certify(session, erasure, replaced)
 
-    def _bury(self, session: Session, erasure_id: UUID, found: UserData, items: dict[str, str]) -> None:
+    def _delete_rows(self, session: Session, erasure_id: UUID, found: UserData, items: dict[str, str]) -> None:
         intake.save_tombstones(session, erasure_id, "interaction", found.interactions)
         intake.save_tombstones(session, erasure_id, "event", found.events)
         intake.save_tombstones(session, erasure_id, "pair", found.pairs | (items.keys() - found.labels))

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -27,7 +27,7 @@ class UserData:
 
 
 def load_or_create_erasure(session: Session, user: str, requested_by: str, now: datetime) -> Erasure:
-    """The user's row in the ledger, made if there is none."""
+    """Load the user's row of the erasure ledger; insert it if there is none."""
     values = {
         "erasure_id": new_id(),
         "user": user,
@@ -53,23 +53,18 @@ def list_running(session: Session) -> list[UUID]:
 
 
 def find_user_data(session: Session, user: str) -> UserData:
-    """A user's interactions and events, also bodies kept aside; all feedback on those interactions, whoever gave it,
-    since it speaks of them; and the pairs and labels that rest on any of these or have one as a side."""
-    connection = connection_of(session)
-
-    def ids(query: str, *parameters: object) -> set[Any]:
-        return {row[0] for row in connection.execute(query, parameters)}
-
-    interactions = ids('SELECT interaction_id FROM curator.interactions WHERE "user" = %s', user)
-    aside = "SELECT event_id FROM curator.conflicting_events WHERE event->>'user' = %s AND "
-    interactions |= ids(aside + "event ? 'messages'", user)
-    events = ids('SELECT event_id FROM curator.feedback WHERE "user" = %s', user) | ids(
-        aside + "event ? 'feedback'", user
-    )
+    """Find a user's interactions and events, also conflicting bodies; all feedback on those interactions, whoever gave
+    it, since it speaks of them; and the pairs and labels that rest on any of these or have one as a side."""
+    conflicting = "SELECT event_id FROM curator.conflicting_events WHERE event->>'user' = %s AND "
+    interactions = _select(session, 'SELECT interaction_id FROM curator.interactions WHERE "user" = %s', user)
+    interactions |= _select(session, conflicting + "event ? 'messages'", user)
+    events = _select(session, 'SELECT event_id FROM curator.feedback WHERE "user" = %s', user)
+    events |= _select(session, conflicting + "event ? 'feedback'", user)
     for column in ("interaction_id", "other_interaction_id"):
         on_them = f"SELECT event_id FROM curator.feedback WHERE {column} = ANY(%s)"
-        events |= ids(on_them, array_of(interactions))
-    groups = ids(
+        events |= _select(session, on_them, array_of(interactions))
+    groups = _select(
+        session,
         """
         SELECT prompt_hash FROM curator.interactions WHERE interaction_id = ANY(%s) OR interaction_id IN
             (SELECT interaction_id FROM curator.feedback WHERE event_id = ANY(%s))
@@ -77,27 +72,30 @@ def find_user_data(session: Session, user: str) -> UserData:
         array_of(interactions),
         array_of(events),
     )
-    held, said = array_of(interactions), array_of(events)
-    pairs = ids(
-        """
+    found = (array_of(groups), array_of(events), array_of(interactions))
+    pairs, labels = _find_pairs(session, *found), _find_labels(session, *found)
+    return UserData(*(frozenset(keys) for keys in (interactions, events, pairs, labels, groups)))
+
+
+def _find_pairs(session: Session, groups: str, events: str, interactions: str) -> set[str]:
+    query = """
         SELECT pair_id FROM curator.pairs WHERE prompt_hash = ANY(%s) AND
             (evidence && %s::uuid[] OR chosen_interaction_id = ANY(%s) OR rejected_interaction_id = ANY(%s))
-        """,
-        array_of(groups),
-        said,
-        held,
-        held,
-    )
-    labels = ids(
-        """
+    """
+    return _select(session, query, groups, events, interactions, interactions)
+
+
+def _find_labels(session: Session, groups: str, events: str, interactions: str) -> set[str]:
+    query = """
         SELECT label_id FROM curator.labels
         WHERE prompt_hash = ANY(%s) AND (evidence && %s::uuid[] OR interaction_id = ANY(%s))
-        """,
-        array_of(groups),
-        said,
-        held,
-    )
-    return UserData(*(frozenset(keys) for keys in (interactions, events, pairs, labels, groups)))
+    """
+    return _select(session, query, groups, events, interactions)
+
+
+def _select(session: Session, query: str, *parameters: object) -> set[Any]:
+    """The first column of a query's rows."""
+    return {row[0] for row in connection_of(session).execute(cast("Any", query), parameters)}
 
 
 def delete_user_data(session: Session, found: UserData) -> None:

@@ -50,7 +50,7 @@ def _count_redactions(found: Counter[str]) -> None:
 def drop_erased(
     session: Session, interactions: Sequence[ReceivedInteraction], feedback: Sequence[ReceivedFeedback]
 ) -> tuple[list[ReceivedInteraction], list[ReceivedFeedback]]:
-    """What may be stored. Dropped, unread, and buried under its id:
+    """What may be stored. Dropped, unread, and remembered by its id:
 
     - an interaction of an erased user, and what waits for it
     - feedback of an erased user, or that speaks of an erased interaction
@@ -60,31 +60,35 @@ def drop_erased(
     keys = {item.key for item in interactions} | {item.key for item in feedback}
     keys |= {key for item in feedback for key in list_interactions(item.event)}
     by_user = intake.find_erased_users(session, {user for user in users if user is not None})
-    buried = intake.find_tombstones(session, keys)
-    if not by_user and not buried:
+    tombstones = intake.find_tombstones(session, keys)
+    if not by_user and not tombstones:
         return list(interactions), list(feedback)
     dropped = {
         item.key: by_user[item.event.user]
         for item in interactions
-        if item.event.user in by_user and item.key not in buried
+        if item.event.user in by_user and item.key not in tombstones
     }
     _save_tombstones(session, "interaction", dropped)
     if dropped:
         waiting = intake.delete_feedback_on(session, dropped)
         _save_tombstones(session, "event", dict.fromkeys(waiting, next(iter(dropped.values()))))
-    buried |= dropped
-    said = {item.key: erasure for item in feedback if (erasure := _find_erasure(item, by_user, buried)) is not None}
-    _save_tombstones(session, "event", {key: erasure for key, erasure in said.items() if key not in buried})
-    kept = [item for item in interactions if item.key not in buried]
+    tombstones |= dropped
+    dropped_feedback = {
+        item.key: erasure for item in feedback if (erasure := _find_erasure(item, by_user, tombstones)) is not None
+    }
+    _save_tombstones(
+        session, "event", {key: erasure for key, erasure in dropped_feedback.items() if key not in tombstones}
+    )
+    kept = [item for item in interactions if item.key not in tombstones]
     metrics.ERASED.labels("interaction").inc(len(interactions) - len(kept))
-    metrics.ERASED.labels("feedback").inc(len([item for item in feedback if item.key in said]))
-    return kept, [item for item in feedback if item.key not in said]
+    metrics.ERASED.labels("feedback").inc(len([item for item in feedback if item.key in dropped_feedback]))
+    return kept, [item for item in feedback if item.key not in dropped_feedback]
 
 
-def _find_erasure(item: ReceivedFeedback, by_user: dict[str, UUID], buried: dict[UUID, UUID]) -> UUID | None:
+def _find_erasure(item: ReceivedFeedback, by_user: dict[str, UUID], tombstones: dict[UUID, UUID]) -> UUID | None:
     if item.event.user in by_user:
         return by_user[item.event.user]
-    return next((buried[key] for key in (item.key, *list_interactions(item.event)) if key in buried), None)
+    return next((tombstones[key] for key in (item.key, *list_interactions(item.event)) if key in tombstones), None)
 
 
 def _save_tombstones(session: Session, kind: str, erased: dict[UUID, UUID]) -> None:
@@ -101,12 +105,12 @@ def store_interactions(session: Session, received: Sequence[ReceivedInteraction]
     """
     if not received:
         return set()
-    settled = deduplicate(received, intake.load_interaction_hashes(session, {item.key for item in received}))
-    _store_prompts(session, [*settled.new, *settled.replacing])
-    intake.copy_interactions(session, settled.new)
-    touched = _replace_interactions(session, settled.replacing)
-    _save_conflicting(session, "interaction", settled)
-    return touched | _attach_parked(session, settled)
+    deduplicated = deduplicate(received, intake.load_interaction_hashes(session, {item.key for item in received}))
+    _store_prompts(session, [*deduplicated.new, *deduplicated.replacing])
+    intake.copy_interactions(session, deduplicated.new)
+    touched = _replace_interactions(session, deduplicated.replacing)
+    _save_conflicting(session, "interaction", deduplicated)
+    return touched | _attach_parked(session, deduplicated)
 
 
 def _store_prompts(session: Session, received: Sequence[ReceivedInteraction]) -> None:
@@ -129,19 +133,19 @@ def _replace_interactions(session: Session, replacing: Sequence[ReceivedInteract
 
 
 def _save_conflicting(
-    session: Session, kind: str, settled: Deduplicated[ReceivedInteraction] | Deduplicated[ReceivedFeedback]
+    session: Session, kind: str, deduplicated: Deduplicated[ReceivedInteraction] | Deduplicated[ReceivedFeedback]
 ) -> None:
-    if conflicts := len(settled.replacing) + len(settled.conflicting):
+    if conflicts := len(deduplicated.replacing) + len(deduplicated.conflicting):
         metrics.CONFLICTS.labels(kind).inc(conflicts)
-    if settled.conflicting:
+    if deduplicated.conflicting:
         intake.save_conflicting_events(
-            session, [(item.key, item.content_hash, item.event) for item in settled.conflicting]
+            session, [(item.key, item.content_hash, item.event) for item in deduplicated.conflicting]
         )
 
 
-def _attach_parked(session: Session, settled: Deduplicated[ReceivedInteraction]) -> set[str]:
+def _attach_parked(session: Session, deduplicated: Deduplicated[ReceivedInteraction]) -> set[str]:
     """Attach feedback that has all it needs now, also what had expired; the groups it belongs to."""
-    waiting = intake.load_feedback_about(session, [item.key for item in (*settled.new, *settled.replacing)])
+    waiting = intake.load_feedback_about(session, [item.key for item in (*deduplicated.new, *deduplicated.replacing)])
     if not waiting:
         return set()
     prompts = intake.load_prompts_of(session, {key for _, one, other, _ in waiting for key in (one, other or one)})
@@ -163,25 +167,25 @@ def store_feedback(session: Session, received: Sequence[ReceivedFeedback]) -> se
     if not received:
         return set()
     received, stored, moved = _assign_ids(session, received)
-    settled = deduplicate(received, {key: known.content_hash for key, known in stored.items()})
-    displaced = intake.load_feedback_bodies(session, [item.key for item in settled.replacing])
+    deduplicated = deduplicate(received, {key: known.content_hash for key, known in stored.items()})
+    displaced = intake.load_feedback_bodies(session, [item.key for item in deduplicated.replacing])
     gone = {key for key, *_ in displaced}
     known_receptions = {key: (body.content_hash, body.received_at) for key, body in stored.items() if key not in gone}
     earlier = find_earlier_receptions(received, known_receptions)
-    written = [*settled.new, *settled.replacing, *earlier]
+    written = [*deduplicated.new, *deduplicated.replacing, *earlier]
     prompts = intake.load_prompts_of(
         session, {*_list_all_interactions(written), *(interaction_id for _, _, interaction_id, _ in displaced)}
     )
     states = {
         item.key: "attached" if prompts.keys() >= set(list_interactions(item.event)) else "parked" for item in written
     }
-    intake.copy_feedback(session, [(item, states[item.key]) for item in settled.new])
-    if settled.replacing:
+    intake.copy_feedback(session, [(item, states[item.key]) for item in deduplicated.new])
+    if deduplicated.replacing:
         intake.save_conflicting_events(session, [(key, content_hash, body) for key, content_hash, _, body in displaced])
-        intake.replace_feedback(session, [(item, states[item.key]) for item in settled.replacing])
+        intake.replace_feedback(session, [(item, states[item.key]) for item in deduplicated.replacing])
     if earlier:
         intake.save_receptions(session, earlier)
-    _save_conflicting(session, "feedback", settled)
+    _save_conflicting(session, "feedback", deduplicated)
     touched = {interaction_id for _, _, interaction_id, _ in displaced}
     touched |= {item.event.interaction_id for item in written if states[item.key] == "attached"}
     return moved | {prompts[key] for key in touched if key in prompts}
@@ -191,12 +195,12 @@ def _assign_ids(
     session: Session, received: Sequence[ReceivedFeedback]
 ) -> tuple[Sequence[ReceivedFeedback], Mapping[UUID, StoredFeedback], set[str]]:
     """(the feedback under the ids it is to have, what is stored under those, groups in which an id changed)."""
-    standing = intake.load_stored_feedback(session, {item.key for item in received})
-    assigned, given_up = assign_ids(received, {key: known.key_id for key, known in standing.items()})
+    stored = intake.load_stored_feedback(session, {item.key for item in received})
+    assigned, given_up = assign_ids(received, {key: known.key_id for key, known in stored.items()})
     moved = intake.move_feedback(session, given_up) if given_up else set()
     if given_up or any(item.scoped for item in assigned):
-        standing = intake.load_stored_feedback(session, {item.key for item in assigned})
-    return assigned, standing, moved
+        stored = intake.load_stored_feedback(session, {item.key for item in assigned})
+    return assigned, stored, moved
 
 
 def _list_all_interactions(received: Iterable[ReceivedFeedback]) -> set[UUID]:

@@ -1,6 +1,6 @@
 """Run the drift monitor: close a request that is over, run every detector, decide, and perhaps request a retraining."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -35,23 +35,9 @@ from shared.db import SessionFactory
 from shared.errors import Conflict, InvalidRequest
 from shared.events import Reason
 
-NOT_MEASURED = float("nan")
-
-
-def export_report(report: MonitorReport) -> None:
-    """Show a report's figures; what cannot be measured now is NaN."""
-    for reading in report.readings:
-        DETECTOR_VALUE.labels(reading.name).set(NOT_MEASURED if reading.value is None else reading.value)
-        DETECTOR_WANTS.labels(reading.name).set(reading.reason is not None)
-        if reading.threshold is not None:
-            DETECTOR_THRESHOLD.labels(reading.name).set(reading.threshold)
-        for figure, value in reading.figures.items():
-            if not isinstance(value, str):
-                DETECTOR_FIGURE.labels(reading.name, figure).set(NOT_MEASURED if value is None else value)
-    RETRAIN_DECISIONS.labels(report.decision.action).inc()
-
-
 logger = structlog.get_logger(__name__)
+
+NOT_MEASURED = float("nan")
 
 
 @dataclass(frozen=True)
@@ -68,44 +54,46 @@ class Monitor:
     sessions: SessionFactory
     family: str
     rules: MonitorRules
-    ask: RequestRetrain
+    request_retrain: RequestRetrain
     clock: Callable[[], datetime]
 
     def look(self) -> MonitorReport:
-        """Read every detector, decide, ask if so decided, and leave the figures in `curator.detectors`."""
+        """Run every detector, decide, perhaps request a retraining, and leave the figures in `curator.detectors`."""
         now = self.clock()
         with self.sessions() as session, session.begin():
             close_ended_request(session)
         with self.sessions() as session:
-            champion = requests.load_champion(session, self.family)
-            history = repository.load_request_history(session, now - MONTH)
-            baseline = repository.load_baseline(session)
-            pairs, new_pairs = repository.count_pairs(session, baseline)
-            new_labels = repository.count_labels(session, baseline)
-            paused = requests.is_paused(session)
-            readings = self._read(session, champion, history, (new_pairs, new_labels), now)
-        reasons = [reading.reason for reading in readings if reading.reason]
+            situation, results = self._assess(session, now)
+        decision = decide(situation, self.rules.limits, now)
+        if decision.action == "request":
+            decision = self._request(situation.reasons, decision, now)
+        elif decision.action == "shadow":
+            logger.info("retrain_wanted_in_shadow", summary=decision.summary)
+        report = MonitorReport(results, decision)
+        with self.sessions() as session, session.begin():
+            save_report(session, report, now)
+        return report
+
+    def _assess(self, session: Session, now: datetime) -> tuple[Situation, tuple[DetectorResult, ...]]:
+        champion = requests.load_champion(session, self.family)
+        history = repository.load_request_history(session, now - MONTH)
+        baseline = repository.load_baseline(session)
+        pairs, new_pairs = repository.count_pairs(session, baseline)
+        new_labels = repository.count_labels(session, baseline)
+        results = self._run_detectors(session, champion, history, (new_pairs, new_labels), now)
         situation = Situation(
-            reasons,
+            [result.reason for result in results if result.reason],
             champion.version if champion else None,
-            paused,
+            requests.is_paused(session),
             history.is_open,
             history.last_closed_at,
             history.this_month,
             pairs,
             new_pairs,
         )
-        decision = decide(situation, self.rules.limits, now)
-        if decision.action == "request":
-            decision = self._request(reasons, decision, now)
-        elif decision.action == "shadow":
-            logger.info("retrain_wanted_in_shadow", summary=decision.summary)
-        report = MonitorReport(readings, decision)
-        with self.sessions() as session, session.begin():
-            save_report(session, report, now)
-        return report
+        return situation, results
 
-    def _read(
+    def _run_detectors(
         self,
         session: Session,
         champion: Champion | None,
@@ -115,20 +103,18 @@ class Monitor:
     ) -> tuple[DetectorResult, ...]:
         rules, (new_pairs, new_labels) = self.rules, new
         summary, reason = assess_volume(new_pairs, new_labels, rules.volume_pairs)
-        readings = [
-            self._read_opinion(session, champion, history, now),
+        results = [
+            self._detect_opinion_drift(session, champion, history, now),
             DetectorResult("volume", summary, new_pairs, rules.volume_pairs, reason, {"new_labels": new_labels}),
             describe_health(repository.measure_health(session, now, rules.window)),
         ]
         if rules.schedule:
             reason = assess_schedule(history.last_requested_at, rules.schedule, now)
             summary = reason.summary if reason else "not due yet"
-            readings.append(
-                DetectorResult("schedule", summary, threshold=rules.schedule.total_seconds(), reason=reason)
-            )
-        return tuple(readings)
+            results.append(DetectorResult("schedule", summary, threshold=rules.schedule.total_seconds(), reason=reason))
+        return tuple(results)
 
-    def _read_opinion(
+    def _detect_opinion_drift(
         self, session: Session, champion: Champion | None, history: RequestHistory, now: datetime
     ) -> DetectorResult:
         if champion is None:
@@ -138,10 +124,10 @@ class Monitor:
         rate = repository.measure_response_rate(session, champion, now - self.rules.window)
         return describe_opinion(opinion, self.rules.opinion.run_length, rate)
 
-    def _request(self, reasons: list[Reason], decision: Decision, now: datetime) -> Decision:
+    def _request(self, reasons: Sequence[Reason], decision: Decision, now: datetime) -> Decision:
         try:
             with self.sessions() as session, session.begin():
-                self.ask(session, reasons=reasons, now=now)
+                self.request_retrain(session, reasons=list(reasons), now=now)
         except (Conflict, InvalidRequest) as refusal:
             logger.info("retrain_refused", detail=refusal.detail, reasons=decision.summary)
             return Decision("wait", f"{refusal.detail}, although: {decision.summary}")
@@ -150,14 +136,27 @@ class Monitor:
 
 def save_report(session: Session, report: MonitorReport, now: datetime) -> None:
     """One row for each detector, and one for the decision."""
-    for reading in report.readings:
+    for result in report.results:
         state: dict[str, object] = {
-            "summary": reading.summary,
-            "value": reading.value,
-            "threshold": reading.threshold,
-            "wants_retraining": reading.reason is not None,
-            "figures": reading.figures,
+            "summary": result.summary,
+            "value": result.value,
+            "threshold": result.threshold,
+            "wants_retraining": result.reason is not None,
+            "figures": result.figures,
         }
-        repository.save_detector(session, reading.name, state, now)
+        repository.save_detector(session, result.name, state, now)
     decision = report.decision
     repository.save_detector(session, "decision", {"summary": decision.summary, "action": decision.action}, now)
+
+
+def export_report(report: MonitorReport) -> None:
+    """Show a report's figures; what cannot be measured now is NaN."""
+    for result in report.results:
+        DETECTOR_VALUE.labels(result.name).set(NOT_MEASURED if result.value is None else result.value)
+        DETECTOR_WANTS.labels(result.name).set(result.reason is not None)
+        if result.threshold is not None:
+            DETECTOR_THRESHOLD.labels(result.name).set(result.threshold)
+        for figure, value in result.figures.items():
+            if not isinstance(value, str):
+                DETECTOR_FIGURE.labels(result.name, figure).set(NOT_MEASURED if value is None else value)
+    RETRAIN_DECISIONS.labels(report.decision.action).inc()

@@ -52,14 +52,12 @@ def load_answers(session: Session, interaction_ids: Collection[UUID]) -> list[An
 def save_derived(session: Session, groups: Mapping[str, Derived]) -> None:
     """Make these the pairs and labels of their prompts; rows that stay as they are are not touched."""
     prompt_hashes = list(groups)
-    standing = _load_pair_states(session, prompt_hashes)
+    stored = _load_pair_states(session, prompt_hashes)
     pairs = {pair.pair_id: (key, pair) for key in groups for pair in groups[key].pairs}
-    _delete_rows(session, "pairs", "pair_id", standing.keys() - pairs.keys())
-    changed = [
-        pair for key, (_, pair) in pairs.items() if key in standing and standing[key] != (pair.state, pair.reason)
-    ]
+    _delete_rows(session, "pairs", "pair_id", stored.keys() - pairs.keys())
+    changed = [pair for key, (_, pair) in pairs.items() if key in stored and stored[key] != (pair.state, pair.reason)]
     _update_states(session, changed)
-    new = [_pair_row(key, pair) for key, pair in pairs.values() if pair.pair_id not in standing]
+    new = [_pair_row(key, pair) for key, pair in pairs.values() if pair.pair_id not in stored]
     copy_rows(session, "pairs", new)
     labelled = set(_list_labels(session, prompt_hashes))
     labels = {label.label_id: (key, label) for key in groups for label in groups[key].labels}

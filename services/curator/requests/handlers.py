@@ -15,7 +15,7 @@ from services.curator.datasets.domain.snapshot import Caps
 from services.curator.datasets.handlers import freeze_dataset
 from services.curator.requests import repository as requests
 from services.curator.requests.domain import derive_outcome
-from services.curator.requests.repository import load_champion
+from services.curator.requests.repository import Champion, load_champion
 from shared.db import SessionFactory, lock_all
 from shared.errors import Conflict
 from shared.events import EvaluationCompleted, Reason, RetrainRequested, RolloutAdvanced, TrainingCompleted
@@ -47,12 +47,7 @@ def request_retrain(
         InvalidRequest: there is nothing to train on.
     """
     lock_all(session, ["retrain"])
-    if requests.is_paused(session):
-        raise Conflict("the loop is paused")
-    if (standing := requests.load_open_request(session)) is not None:
-        raise Conflict(f"request {standing.request_id} is open until {standing.deadline_at.isoformat()}")
-    if (champion := load_champion(session, settings.family)) is None:
-        raise Conflict(f"no champion of {settings.family} is known yet: adopt one first")
+    champion = _find_parent(session, settings.family)
     caps = Caps(curator.pairs_per_user, curator.pairs_per_prompt)
     dataset = freeze_dataset(session, settings.datasets, caps, parent_version=champion.version, now=now)
     row = RetrainRequestRow(
@@ -72,6 +67,17 @@ def request_retrain(
     announce_request(session, row, dataset.uri, topic_prefix=settings.topic_prefix)
     logger.info("retrain_requested", request_id=str(row.request_id), dataset=dataset.dataset_sha256)
     return row
+
+
+def _find_parent(session: Session, family: str) -> Champion:
+    """The champion to train from, if a request may be opened now."""
+    if requests.is_paused(session):
+        raise Conflict("the loop is paused")
+    if (open_request := requests.load_open_request(session)) is not None:
+        raise Conflict(f"request {open_request.request_id} is open until {open_request.deadline_at.isoformat()}")
+    if (champion := load_champion(session, family)) is None:
+        raise Conflict(f"no champion of {family} is known yet: adopt one first")
+    return champion
 
 
 def announce_request(session: Session, row: RetrainRequestRow, dataset_uri: str, *, topic_prefix: str) -> None:

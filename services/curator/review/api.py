@@ -5,15 +5,14 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.curator.config.http import Admin, Limit, View
+from services.curator.config.http import READERS, Admin, Limit, View
 from services.curator.evidence.repository import status
 from services.curator.review import repository as review
 from services.curator.review.handlers import decide_on, list_open_quarantine
 from services.curator.weighing.repository import load_quarantine_decisions
-from shared.auth import require
 from shared.db import SessionFactory
 
 Kind = Literal["user", "event", "pair", "label"]
@@ -89,9 +88,8 @@ class QuarantineList(BaseModel):
 
 def create_review_router(sessions: SessionFactory, clock: Callable[[], datetime]) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["review"])
-    reading = [Depends(require("ops", "admin"))]
 
-    @router.get("/parked", dependencies=reading)
+    @router.get("/parked", dependencies=READERS)
     def list_parked(state: Literal["parked", "expired"] = "parked", limit: Limit = 100) -> ParkedList:
         """Feedback whose interaction has not arrived, the longest waiting first."""
         with sessions() as session:
@@ -101,20 +99,25 @@ def create_review_router(sessions: SessionFactory, clock: Callable[[], datetime]
                 count=count, oldest_received_at=oldest, parked=[ParkedView.model_validate(row) for row in rows]
             )
 
-    @router.get("/contested", dependencies=reading)
+    @router.get("/contested", dependencies=READERS)
     def list_contested(limit: Limit = 100) -> ContestedList:
         """Contested pairs with both sides' evidence, by prompt."""
         with sessions() as session:
             rows = review.list_contested(session, limit)
             return ContestedList(contested=[ContestedView.model_validate(row) for row in rows])
 
-    @router.get("/quarantine", dependencies=reading)
+    _add_quarantine_routes(router, sessions, clock)
+    return router
+
+
+def _add_quarantine_routes(router: APIRouter, sessions: SessionFactory, clock: Callable[[], datetime]) -> None:
+    @router.get("/quarantine", dependencies=READERS)
     def list_quarantine() -> QuarantineList:
         with sessions() as session:
             rows = list_open_quarantine(session)
             return QuarantineList(quarantined=[QuarantinedView.model_validate(row) for row in rows])
 
-    @router.get("/quarantine/decisions", dependencies=reading)
+    @router.get("/quarantine/decisions", dependencies=READERS)
     def list_decisions() -> list[DecisionView]:
         """The decisions in force."""
         with sessions() as session:
@@ -132,5 +135,3 @@ def create_review_router(sessions: SessionFactory, clock: Callable[[], datetime]
         with sessions() as session, session.begin():
             row = decide_on(session, kind, subject, decision, caller.name, body.reason if body else "", clock())
             return DecisionView.model_validate(row)
-
-    return router

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from services.curator.pairs.handlers import derive_stored
 from services.curator.weighing.domain.history import CONSIDERED_REASONS, History, describe_label, describe_pair
 from services.curator.weighing.domain.noise import calculate_ages
-from services.curator.weighing.repository import load_label_evidence, load_pair_evidence, load_parents, load_said
+from services.curator.weighing.repository import load_feedback, load_label_evidence, load_pair_evidence, load_parents
 
 
 def load_history(session: Session, parent_version: str) -> History:
@@ -17,7 +17,7 @@ def load_history(session: Session, parent_version: str) -> History:
     rested_on = {event_id for pair in pairs for event_id in pair.evidence}
     rested_on |= {event_id for label in labels for event_id in label.evidence}
     ages = calculate_ages(parent_version, load_parents(session))
-    return History(pairs, labels, load_said(session, rested_on), ages)
+    return History(pairs, labels, load_feedback(session, rested_on), ages)
 
 
 def exclude_events(session: Session, everything: History, set_aside: Collection[UUID]) -> History:

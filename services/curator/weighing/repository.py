@@ -27,10 +27,10 @@ STANDING = or_(Pair.state.in_(["active", "contested"]), Pair.reason == "contradi
 @contextmanager
 def open_snapshot(session: Session) -> Iterator[Session]:
     """A session of its own, read-only, that sees one state of the database: the newest one at its first query."""
-    with Session(session.get_bind().engine) as reading:
-        reading.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
-        reading.execute(text(f"SET LOCAL statement_timeout = '{READING_SECONDS}s'"))
-        yield reading
+    with Session(session.get_bind().engine) as reader:
+        reader.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
+        reader.execute(text(f"SET LOCAL statement_timeout = '{READING_SECONDS}s'"))
+        yield reader
 
 
 def load_pair_evidence(session: Session) -> list[PairEvidence]:
@@ -85,10 +85,10 @@ def _freeze_evidence(row: Any) -> tuple[Any, ...]:
     return tuple(tuple(value) if isinstance(value, list) else value for value in row)
 
 
-def load_said(session: Session, wanted: Collection[UUID]) -> dict[UUID, FeedbackRecord]:
+def load_feedback(session: Session, wanted: Collection[UUID]) -> dict[UUID, FeedbackRecord]:
     """Of the attached events outside the gate, the wanted ones: those that pairs and labels rest on."""
     other = aliased(Interaction)
-    said = Feedback.event["feedback"]
+    feedback = Feedback.event["feedback"]
     solicited = Interaction.event["solicited"].as_boolean()
     both = solicited & or_(Feedback.other_interaction_id.is_(None), other.event["solicited"].as_boolean())
     query = (
@@ -97,9 +97,9 @@ def load_said(session: Session, wanted: Collection[UUID]) -> dict[UUID, Feedback
             func.coalesce(Feedback.user, Interaction.user),
             Feedback.happened_at,
             Feedback.type,
-            said["value"].astext,
-            said["presented_order"][0].astext,
-            said["text"].astext,
+            feedback["value"].astext,
+            feedback["presented_order"][0].astext,
+            feedback["text"].astext,
             func.coalesce(both, False),
         )
         .join(Interaction, Interaction.interaction_id == Feedback.interaction_id)

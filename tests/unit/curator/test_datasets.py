@@ -19,7 +19,7 @@ from services.curator.weighing.domain.curation import curate
 from services.curator.weighing.domain.history import Decisions, FeedbackRecord, History, LabelEvidence
 from services.curator.weighing.domain.quarantine import Quarantine
 from tests.builders import MORNING
-from tests.unit.curator.shop_votes import make_history, vote
+from tests.unit.curator.shop_votes import make_crowd, make_history, vote
 
 HOSTILE = "<script>alert(1)</script> | [click](javascript:x) `![x](http://e)` # \u202e"
 
@@ -49,6 +49,11 @@ def add_praise(history: History) -> History:
 @pytest.fixture
 def votes() -> list[Any]:
     return [vote(number, f"user{number}", number, first=number % 2 == 0) for number in range(6)]
+
+
+def test_the_same_evidence_gives_the_hash_that_it_always_gave(tmp_path: Path) -> None:
+    """A rule, a format or a figure that changes on purpose changes this hash, and says so in the changelog."""
+    assert freeze(make_crowd(), tmp_path).name == "695d02d22ecf4df255c662b1e72994930db0a2c00e31633a0f248dfa981d2470"
 
 
 def test_the_datasets_library_reads_each_kind_with_trls_columns(

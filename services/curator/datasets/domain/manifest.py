@@ -35,13 +35,7 @@ def derive_manifest(
         "dataset_sha256": dataset_sha256,
         "parent_dataset": context.parent_dataset,
         "parent_version": context.parent_version,
-        "counts": {
-            "train": len(snapshot.train),
-            "validation": len(snapshot.validation),
-            "labels": len(snapshot.labels),
-            "sft": len(snapshot.edits) + len(snapshot.praised),
-            "safety": len(snapshot.harmful),
-        },
+        "counts": _count_rows(snapshot),
         "rules": _count(map(_name_rule, snapshot.pairs)),
         "label_rules": _count(map(_name_rule, snapshot.labels)),
         "refused": dict(sorted(context.refused.items())),
@@ -54,18 +48,33 @@ def derive_manifest(
         "position_bias": asdict(curated.position),
         "raters": _describe_raters(curated),
         "weights": {"pairs": _sum_weights(snapshot.pairs), "labels": _sum_weights(snapshot.labels)},
-        "splits": {
-            "cells": f"simhash-v{SPLITTING_VERSION}",
-            "quotas": {
-                "train": TRAIN_SHARE,
-                "validation": VALIDATION_SHARE,
-                "gate": round_figure(1 - TRAIN_SHARE - VALIDATION_SHARE),
-            },
-            "prompts": _count_prompts(snapshot) | {"gate": context.gate_prompts},
-        },
+        "splits": _describe_splits(snapshot, context),
         "texts": _describe_texts(snapshot),
         "pair_ids": sorted(pair.item.pair_id for pair in snapshot.pairs),
         "label_ids": sorted(label.item.label_id for label in snapshot.labels),
+    }
+
+
+def _count_rows(snapshot: Snapshot) -> dict[str, int]:
+    """Rows of each file."""
+    return {
+        "train": len(snapshot.train),
+        "validation": len(snapshot.validation),
+        "labels": len(snapshot.labels),
+        "sft": len(snapshot.edits) + len(snapshot.praised),
+        "safety": len(snapshot.harmful),
+    }
+
+
+def _describe_splits(snapshot: Snapshot, context: SnapshotContext) -> dict[str, Any]:
+    return {
+        "cells": f"simhash-v{SPLITTING_VERSION}",
+        "quotas": {
+            "train": TRAIN_SHARE,
+            "validation": VALIDATION_SHARE,
+            "gate": round_figure(1 - TRAIN_SHARE - VALIDATION_SHARE),
+        },
+        "prompts": _count_prompts(snapshot) | {"gate": context.gate_prompts},
     }
 
 

@@ -97,8 +97,8 @@ def assign_ids(
     return assigned, given_up
 
 
-def deduplicate(received: Iterable[Received], standing: Mapping[UUID, str]) -> Deduplicated[Received]:
-    """Of each id, the body with the smallest content hash stands; `standing` holds the hashes of what is stored.
+def deduplicate(received: Iterable[Received], stored: Mapping[UUID, str]) -> Deduplicated[Received]:
+    """Of each id, the body with the smallest content hash stands; `stored` holds the hashes of the stored bodies.
 
     A received event with the hash that stands already is a duplicate, and nothing to do.
     """
@@ -106,19 +106,19 @@ def deduplicate(received: Iterable[Received], standing: Mapping[UUID, str]) -> D
     for item in received:
         known = by_key.setdefault(item.key, {})
         known[item.content_hash] = _merge(known.get(item.content_hash), item)
-    settled: Deduplicated[Received] = Deduplicated()
+    result: Deduplicated[Received] = Deduplicated()
     for key in sorted(by_key):
-        stored = standing.get(key)
+        known_hash = stored.get(key)
         bodies = sorted(by_key[key].values(), key=lambda item: item.content_hash)
         first = bodies[0]
-        if stored is None:
-            settled.new.append(first)
-        elif first.content_hash < stored:
-            settled.replacing.append(first)
-        elif first.content_hash > stored:
-            settled.conflicting.append(first)
-        settled.conflicting.extend(item for item in bodies[1:] if item.content_hash != stored)
-    return settled
+        if known_hash is None:
+            result.new.append(first)
+        elif first.content_hash < known_hash:
+            result.replacing.append(first)
+        elif first.content_hash > known_hash:
+            result.conflicting.append(first)
+        result.conflicting.extend(item for item in bodies[1:] if item.content_hash != known_hash)
+    return result
 
 
 def _merge(known: Received | None, item: Received) -> Received:
@@ -131,12 +131,12 @@ def _merge(known: Received | None, item: Received) -> Received:
 
 
 def find_earlier_receptions(
-    received: Iterable[ReceivedFeedback], standing: Mapping[UUID, tuple[str, datetime]]
+    received: Iterable[ReceivedFeedback], stored: Mapping[UUID, tuple[str, datetime]]
 ) -> list[ReceivedFeedback]:
     """Duplicates of the stored (content hash, time of reception) that were received before it."""
     earlier: dict[UUID, ReceivedFeedback] = {}
     for item in received:
-        content_hash, received_at = standing.get(item.key, ("", item.event.received_at))
+        content_hash, received_at = stored.get(item.key, ("", item.event.received_at))
         if item.content_hash == content_hash and item.event.received_at < received_at:
             earlier[item.key] = _merge(earlier.get(item.key), item)
     return [earlier[key] for key in sorted(earlier)]
@@ -160,7 +160,7 @@ def list_interactions(event: FeedbackReceived) -> tuple[UUID, ...]:
 
 
 def derive_current_feedback(events: list[FeedbackReceived]) -> list[FeedbackReceived]:
-    """The standing events, by event id.
+    """Find the feedback that is in force, by event id.
 
     - An event is withdrawn by a retraction of the same user that names it and speaks of one of its interactions.
     - Of the rest, per user, interaction (of a choice or regeneration: both) and type, the latest by effective time

@@ -25,7 +25,7 @@ class DetectorResult:
 class MonitorReport:
     """One look at everything."""
 
-    readings: tuple[DetectorResult, ...]
+    results: tuple[DetectorResult, ...]
     decision: Decision
 
 

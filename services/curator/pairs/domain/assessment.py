@@ -112,9 +112,9 @@ def _calculate_strengths(claims: Iterable[Claim]) -> dict[tuple[Hashable, Hashab
     best: dict[tuple[Hashable, Hashable], dict[str, float]] = defaultdict(dict)
     for claim in claims:
         epsilon = max(claim.epsilon, SMALLEST)
-        said = best[claim.one, claim.other]
-        said[claim.voter] = max(math.log((1 - epsilon) / epsilon), said.get(claim.voter, 0.0))
-    return {sides: math.fsum(said.values()) for sides, said in best.items()}
+        strongest = best[claim.one, claim.other]
+        strongest[claim.voter] = max(math.log((1 - epsilon) / epsilon), strongest.get(claim.voter, 0.0))
+    return {sides: math.fsum(voters.values()) for sides, voters in best.items()}
 
 
 def derive_states(assessed: list[tuple[Draft, str | None]]) -> list[PreferencePair]:

@@ -50,27 +50,27 @@ def derive_group(answers: Answers, events: list[FeedbackReceived], set_aside: fr
     `answers` holds every interaction that an event speaks of, also one that turns out to belong to another prompt. What
     is in `set_aside` supports nothing, and yet an earlier event of the same user that it replaced stays replaced.
     """
-    standing = [
+    current = [
         event
         for event in derive_current_feedback(events)
         if event.interaction_id in answers and event.event_id not in set_aside
     ]
-    vetoed: set[object] = {event.interaction_id for event in standing if isinstance(event.feedback, Complaint)}
+    vetoed: set[object] = {event.interaction_id for event in current if isinstance(event.feedback, Complaint)}
     drafts = [
-        *derive_choices(answers, standing),
-        *derive_edits(answers, standing),
-        *derive_same_user_contrasts(answers, standing),
-        *derive_cross_user_contrasts(answers, standing),
-        *derive_regenerations(answers, standing),
+        *derive_choices(answers, current),
+        *derive_edits(answers, current),
+        *derive_same_user_contrasts(answers, current),
+        *derive_cross_user_contrasts(answers, current),
+        *derive_regenerations(answers, current),
     ]
     pairs = derive_states([(draft, assess_quality(draft, vetoed)) for draft in drafts])
     used = {event_id for pair in pairs if pair.state == "active" for event_id in pair.draft.evidence}
-    return Derived(pairs, derive_labels(answers, standing, used, vetoed))
+    return Derived(pairs, derive_labels(answers, current, used, vetoed))
 
 
-def derive_choices(answers: Answers, standing: list[FeedbackReceived]) -> Iterable[Draft]:
+def derive_choices(answers: Answers, current: list[FeedbackReceived]) -> Iterable[Draft]:
     """The preferred answer over the other; refused unless both are of one prompt and user. A tie says nothing."""
-    for event in standing:
+    for event in current:
         if not isinstance(event.feedback, Choice) or event.feedback.tie:
             continue
         one, other = answers[event.interaction_id], answers.get(event.feedback.other_interaction_id)
@@ -94,18 +94,18 @@ def _assess_choice(event: FeedbackReceived, one: Answer, other: Answer, preferre
     return None
 
 
-def derive_edits(answers: Answers, standing: list[FeedbackReceived]) -> Iterable[Draft]:
+def derive_edits(answers: Answers, current: list[FeedbackReceived]) -> Iterable[Draft]:
     """The user's text over the answer that it corrects."""
-    for event in standing:
+    for event in current:
         if isinstance(event.feedback, Edit):
             chosen = UserText(event.feedback.text)
             yield Draft(EDIT, chosen, answers[event.interaction_id], (event.event_id,), _voter(event))
 
 
-def derive_same_user_contrasts(answers: Answers, standing: list[FeedbackReceived]) -> Iterable[Draft]:
+def derive_same_user_contrasts(answers: Answers, current: list[FeedbackReceived]) -> Iterable[Draft]:
     """One user, thumb up on one answer and down on another, or ratings two or more apart."""
     spoken: dict[tuple[str, type], list[FeedbackReceived]] = defaultdict(list)
-    for event in standing:
+    for event in current:
         if event.user and isinstance(event.feedback, Thumb | Rating):
             spoken[event.user, type(event.feedback)].append(event)
     for _, events in sorted(spoken.items(), key=lambda item: (item[0][0], item[0][1].__name__)):
@@ -132,14 +132,14 @@ def _is_above(better: FeedbackReceived, worse: FeedbackReceived) -> bool:
             return False
 
 
-def derive_cross_user_contrasts(answers: Answers, standing: list[FeedbackReceived]) -> Iterable[Draft]:
+def derive_cross_user_contrasts(answers: Answers, current: list[FeedbackReceived]) -> Iterable[Draft]:
     """An answer that everyone liked over one that everyone else disliked; each answer is used once.
 
     Nobody may have spoken of both: that is a contrast of one user, or a contradiction. Each user's own mean is taken
-    off when a snapshot is made (`centring.py`), since it depends on everything that the user ever said.
+    off when a snapshot is made (`weighing/domain/user_means.py`), since it depends on all that the user ever said.
     """
     votes: dict[UUID, list[FeedbackReceived]] = defaultdict(list)
-    for event in standing:
+    for event in current:
         if derive_polarity(event.feedback) is not None:
             votes[event.interaction_id].append(event)
     liked = [key for key in sorted(votes) if all(derive_polarity(event.feedback) for event in votes[key])]
@@ -155,19 +155,19 @@ def derive_cross_user_contrasts(answers: Answers, standing: list[FeedbackReceive
         yield Draft(CROSS_USER_CONTRAST, answers[better], answers[worse], evidence, voter)
 
 
-def derive_regenerations(answers: Answers, standing: list[FeedbackReceived]) -> Iterable[Draft]:
+def derive_regenerations(answers: Answers, current: list[FeedbackReceived]) -> Iterable[Draft]:
     """The replacement over the replaced answer, if the same user also said something good of the replacement.
 
     A replacement that was itself replaced is an intermediate of a chain and never chosen.
     """
-    replaced = {event.interaction_id for event in standing if isinstance(event.feedback, Regenerate)}
-    for event in standing:
+    replaced = {event.interaction_id for event in current if isinstance(event.feedback, Regenerate)}
+    for event in current:
         if not isinstance(event.feedback, Regenerate) or event.user is None:
             continue
         replacement = answers.get(event.feedback.replacement_interaction_id)
         praise = [
             other.event_id
-            for other in standing
+            for other in current
             if other.user == event.user
             and other.interaction_id == event.feedback.replacement_interaction_id
             and derive_polarity(other.feedback)
@@ -184,7 +184,7 @@ def _voter(event: FeedbackReceived) -> str:
 
 
 def derive_labels(
-    answers: Mapping[UUID, Answer], standing: list[FeedbackReceived], used: set[UUID], vetoed: set[object]
+    answers: Mapping[UUID, Answer], current: list[FeedbackReceived], used: set[UUID], vetoed: set[object]
 ) -> list[UnpairedLabel]:
     """Labels by id.
 
@@ -193,12 +193,12 @@ def derive_labels(
     - Failed and empty answers get none; one that a complaint stands against, or that was cut off, is never desirable.
     """
     opinions: dict[tuple[str | None, UUID], set[bool]] = defaultdict(set)
-    for event in standing:
+    for event in current:
         if (polarity := derive_polarity(event.feedback)) is not None:
             opinions[event.user, event.interaction_id].add(polarity)
     labels = [
         _make_label(rule, event, answer, desirable)
-        for event in standing
+        for event in current
         for rule, desirable in _derive_rules(event, opinions[event.user, event.interaction_id], used)
         if not (answer := answers[event.interaction_id]).error and derive_words(answer.text)
         if not (desirable and (answer.truncated or answer.interaction_id in vetoed))

@@ -21,10 +21,10 @@ class Rule:
 
 # Priors, ordered by how directly the user compared the two sides. A snapshot calibrates them (`calibration.py`).
 CHOICE = Rule("choice", 1, 0.05)  # both sides seen together, asked on purpose
-EDIT = Rule("edit", 1, 0.08)  # the user did work to improve it, yet may have changed mere taste
-SAME_USER_CONTRAST = Rule("same_user_contrast", 2, 0.15)  # one yardstick, but two moments
+EDIT = Rule("edit", 1, 0.08)  # the user did work to improve it, yet may have changed a mere detail
+SAME_USER_CONTRAST = Rule("same_user_contrast", 2, 0.15)  # one user, but two moments
 REGENERATE = Rule("regenerate", 1, 0.30)  # people also regenerate out of curiosity
-CROSS_USER_CONTRAST = Rule("cross_user_contrast", 2, 0.35)  # two yardsticks, each user's own mean taken off
+CROSS_USER_CONTRAST = Rule("cross_user_contrast", 2, 0.35)  # two users, each user's own mean taken off
 THUMB = Rule("thumb", 1, 0.15)
 RATING = Rule("rating", 1, 0.15)
 HARMFUL = Rule("harmful", 1, 0.20)  # a complaint; feeds the safety set too
@@ -69,7 +69,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class PreferencePair:
-    """A pair with its standing; `reason` says why it is refused or contested."""
+    """A pair with its state; `reason` says why it is refused or contested."""
 
     pair_id: str
     draft: Draft

@@ -127,16 +127,16 @@ def _compare_with_user_means(weighed: list[Weighed[PairEvidence]], history: Hist
     means, everyone = calculate_user_means(history.feedback)
     assessed = []
     for one in weighed:
-        said = [history.feedback[event_id] for event_id in one.item.evidence if event_id in history.feedback]
-        liked, disliked = _split_by_polarity(said)
+        records = [history.feedback[event_id] for event_id in one.item.evidence if event_id in history.feedback]
+        liked, disliked = _split_by_polarity(records)
         reason = assess_user_centred(one.item, liked, disliked, means, everyone)
         assessed.append(replace(one, reason=reason))
     return assessed
 
 
-def _split_by_polarity(said: Sequence[FeedbackRecord]) -> tuple[list[FeedbackRecord], list[FeedbackRecord]]:
+def _split_by_polarity(records: Sequence[FeedbackRecord]) -> tuple[list[FeedbackRecord], list[FeedbackRecord]]:
     """(praise, blame): a contrast of different users rests on judgements at either end of the scale only."""
-    judged = [one for one in said if one.value is not None]
+    judged = [one for one in records if one.value is not None]
     return [one for one in judged if (one.value or 0) > 0.5], [one for one in judged if (one.value or 0) < 0.5]
 
 
@@ -150,8 +150,8 @@ def _resolve_pairs(weighed: list[Weighed[PairEvidence]], history: History) -> li
 
 def _resolve_labels(weighed: list[Weighed[LabelEvidence]], history: History) -> list[Weighed[LabelEvidence]]:
     def claim(one: Weighed[LabelEvidence]) -> Claim:
-        subject, said = (one.item.prompt_hash, one.item.completion.strip()), one.item.desirable
-        return Claim((*subject, said), (*subject, not said), _name_voter(one.item, history), one.epsilon)
+        subject, desirable = (one.item.prompt_hash, one.item.completion.strip()), one.item.desirable
+        return Claim((*subject, desirable), (*subject, not desirable), _name_voter(one.item, history), one.epsilon)
 
     return _resolve(weighed, [claim(one) for one in weighed if one.reason is None])
 

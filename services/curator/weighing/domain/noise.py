@@ -33,20 +33,20 @@ def calculate_staleness(versions: Iterable[str], ages: Mapping[str, int]) -> flo
 
 
 def calculate_ages(parent: str, parents: Mapping[str, str]) -> dict[str, int]:
-    """Model versions between each known version and `parent`: the way up to their common forebear, and down again.
+    """Model versions between each known version and `parent`: the way up to their common ancestor, and down again.
 
     `parents` says which version each was trained from.
     """
-    above = _list_forebears(parent, parents)
+    above = _list_ancestors(parent, parents)
     depth = {version: steps for steps, version in enumerate(above)}
     ages = dict(depth)
     for version in parents:
-        way = _list_forebears(version, parents)
+        way = _list_ancestors(version, parents)
         ages[version] = next((steps + depth[at] for steps, at in enumerate(way) if at in depth), len(above))
     return ages
 
 
-def _list_forebears(version: str, parents: Mapping[str, str]) -> list[str]:
+def _list_ancestors(version: str, parents: Mapping[str, str]) -> list[str]:
     """The version itself, its parent, and so on; a circle is left where it closes."""
     way = [version]
     while (above := parents.get(way[-1])) is not None and above not in way:

@@ -37,10 +37,10 @@ def fit_position_bias(pairs: Iterable[PairEvidence], history: History) -> Positi
     With a share b that goes by position alone, the favoured position is preferred in (1 + b) / 2 of the cases, if the
     order was drawn at random.
     """
-    said = [first for pair in pairs if (first := is_first_preferred(pair, history)) is not None]
-    share = (sum(said) + PRIOR_CHOICES / 2) / (len(said) + PRIOR_CHOICES)
+    preferences = [first for pair in pairs if (first := is_first_preferred(pair, history)) is not None]
+    share = (sum(preferences) + PRIOR_CHOICES / 2) / (len(preferences) + PRIOR_CHOICES)
     favoured = "first" if share >= 0.5 else "second"
-    return PositionBias(len(said), sum(said), favoured, round_figure(abs(2 * share - 1)))
+    return PositionBias(len(preferences), sum(preferences), favoured, round_figure(abs(2 * share - 1)))
 
 
 def correct_for_position(epsilon: float, first_preferred: bool | None, bias: PositionBias) -> float:

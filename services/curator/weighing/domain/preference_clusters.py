@@ -12,13 +12,13 @@ from services.curator.weighing.domain.reliability import Reliability
 from services.curator.weighing.domain.votes import RaterVote
 
 LEAST_COSINE = 0.3
-"""Cosine of what two users' votes pull towards, from which they are of one mind."""
+"""Two users belong to one cluster when the cosine of their directions is at least this."""
 SHOWN_PROMPTS = 5
 
 
 @dataclass(frozen=True)
 class PreferenceCluster:
-    """A cluster of contrary users. `agreement` is their mean cosine: near 0 for carelessness, higher for a taste.
+    """A cluster of contrary users. `agreement` is their mean cosine: near 0 for carelessness, high for a preference.
 
     `prompts` are hashes of those on which they said most.
     """
@@ -37,15 +37,15 @@ def cluster_contrary_users(votes: Sequence[RaterVote], reliability: Reliability)
     for vote in votes:
         if vote.user in set(contrary):
             theirs[vote.user].append(vote)
-    pulls = {user: _calculate_direction(theirs[user]) for user in contrary}
+    directions = {user: _calculate_direction(theirs[user]) for user in contrary}
     clusters: list[list[str]] = []
     for user in contrary:
-        nearest = max(clusters, key=lambda cluster: _compare(user, cluster, pulls), default=None)
-        if nearest is not None and _compare(user, nearest, pulls) >= LEAST_COSINE:
+        nearest = max(clusters, key=lambda cluster: _compare(user, cluster, directions), default=None)
+        if nearest is not None and _compare(user, nearest, directions) >= LEAST_COSINE:
             nearest.append(user)
         else:
             clusters.append([user])
-    found = [_describe(cluster, theirs, pulls, reliability) for cluster in clusters]
+    found = [_describe(cluster, theirs, directions, reliability) for cluster in clusters]
     return sorted(found, key=lambda cluster: (-len(cluster.users), cluster.users))
 
 
@@ -53,8 +53,8 @@ def _calculate_direction(votes: Sequence[RaterVote]) -> Floats:
     """Unit vector of the features that a user's votes favour."""
     matrix = build_matrix([(vote.item[1], vote.item[2]) for vote in votes])
     signs = np.array([vote.sign for vote in votes], np.float64)
-    pull: Floats = np.bincount(matrix.columns, matrix.values * signs[matrix.rows], FEATURES).astype(np.float64)
-    unit: Floats = pull / max(_norm(pull), 1e-9)
+    total: Floats = np.bincount(matrix.columns, matrix.values * signs[matrix.rows], FEATURES).astype(np.float64)
+    unit: Floats = total / max(_norm(total), 1e-9)
     return unit
 
 
@@ -66,15 +66,15 @@ def _dot(one: Floats, other: Floats) -> float:
     return float(np.bincount(np.zeros(FEATURES, np.int64), one * other)[0])
 
 
-def _compare(user: str, cluster: Sequence[str], pulls: dict[str, Floats]) -> float:
-    return round_figure(sum(_dot(pulls[user], pulls[other]) for other in cluster) / len(cluster))
+def _compare(user: str, cluster: Sequence[str], directions: dict[str, Floats]) -> float:
+    return round_figure(sum(_dot(directions[user], directions[other]) for other in cluster) / len(cluster))
 
 
 def _describe(
-    cluster: Sequence[str], votes: dict[str, list[RaterVote]], pulls: dict[str, Floats], reliability: Reliability
+    cluster: Sequence[str], votes: dict[str, list[RaterVote]], directions: dict[str, Floats], reliability: Reliability
 ) -> PreferenceCluster:
     pairs = [(one, other) for at, one in enumerate(cluster) for other in cluster[at + 1 :]]
-    agreement = sum(_dot(pulls[one], pulls[other]) for one, other in pairs) / len(pairs) if pairs else 0.0
+    agreement = sum(_dot(directions[one], directions[other]) for one, other in pairs) / len(pairs) if pairs else 0.0
     spoken = Counter(vote.item[0] for user in cluster for vote in votes[user])
     prompts = sorted(spoken, key=lambda prompt: (-spoken[prompt], prompt))[:SHOWN_PROMPTS]
     mean = sum(reliability.raters[user].reliability for user in cluster) / len(cluster)

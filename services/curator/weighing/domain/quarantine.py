@@ -1,6 +1,6 @@
 """Evidence that looks made rather than meant: set aside until a person releases or rejects it.
 
-- burst: more than `BURST_EVENTS` of one user within `BURST_SECONDS`
+- burst: more than `BURST_EVENTS` of one user within `BURST`
 - copied_votes: claims that at least three users share, who share far more claims than chance would have it
 - copied_text: near-identical edits by at least three users
 """
@@ -68,9 +68,9 @@ def derive_quarantine(history: History, decisions: Decisions) -> Quarantine:
     return Quarantine(waiting, rejected)
 
 
-def find_bursts(said: Iterable[FeedbackRecord]) -> set[UUID]:
+def find_bursts(feedback: Iterable[FeedbackRecord]) -> set[UUID]:
     by_user: dict[str, list[FeedbackRecord]] = defaultdict(list)
-    for one in said:
+    for one in feedback:
         if one.user is not None:
             by_user[one.user].append(one)
     return {event_id for events in by_user.values() for event_id in _find_burst(events)}
@@ -88,8 +88,8 @@ def _find_burst(events: list[FeedbackRecord]) -> set[UUID]:
     return found
 
 
-def find_copied_text(said: Iterable[FeedbackRecord]) -> set[UUID]:
-    edits = [one for one in said if one.text is not None and one.user is not None]
+def find_copied_text(feedback: Iterable[FeedbackRecord]) -> set[UUID]:
+    edits = [one for one in feedback if one.text is not None and one.user is not None]
     groups = find_near_duplicates([one.text or "" for one in edits], TEXT_WORDS)
     return {
         edits[at].event_id for group in groups if len({edits[at].user for at in group}) >= CLUSTER_USERS for at in group

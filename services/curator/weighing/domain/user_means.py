@@ -13,10 +13,10 @@ LEAST_DISTANCE = 0.5
 one who only blames, next to nothing."""
 
 
-def calculate_user_means(said: Mapping[UUID, FeedbackRecord]) -> tuple[dict[str, float], float]:
+def calculate_user_means(feedback: Mapping[UUID, FeedbackRecord]) -> tuple[dict[str, float], float]:
     """(each user's mean judgement on a scale from 0 to 1, shrunk towards everyone's; everyone's)."""
     judged = sorted(
-        ((one.user, one.value) for one in said.values() if one.user is not None and one.value is not None),
+        ((one.user, one.value) for one in feedback.values() if one.user is not None and one.value is not None),
     )
     everyone = sum(value for _, value in judged) / len(judged) if judged else 0.5
     totals: dict[str, list[float]] = {}

@@ -1,4 +1,4 @@
-"""What users said, as votes on items that others may have voted on too."""
+"""Votes: what users said of items that others may have voted on too."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -34,20 +34,20 @@ def derive_votes(pairs: Iterable[PairEvidence], labels: Iterable[LabelEvidence],
     - Judgements: lone thumbs and ratings, from the user's own mean.
     """
     means, everyone = calculate_user_means(history.feedback)
-    said: dict[tuple[str, Item], set[int]] = {}
+    signs_of: dict[tuple[str, Item], set[int]] = {}
     for pair in pairs:
         user = _find_voter(pair.evidence, history)
         if pair.rule in COMPARING and user is not None:
             item, sign = _compare(pair)
-            said.setdefault((user, item), set()).add(sign)
+            signs_of.setdefault((user, item), set()).add(sign)
     for label in labels:
         user = _find_voter(label.evidence, history)
         if label.rule in JUDGING and user is not None:
             item = (label.prompt_hash, label.completion.strip(), None)
-            said.setdefault((user, item), set()).add(1 if label.desirable else -1)
+            signs_of.setdefault((user, item), set()).add(1 if label.desirable else -1)
     return [
         RaterVote(user, item, signs.pop(), _calculate_offset(means, everyone, user) if item[2] is None else 0.0)
-        for (user, item), signs in sorted(said.items(), key=_order)
+        for (user, item), signs in sorted(signs_of.items(), key=_order)
         if len(signs) == 1
     ]
 
