@@ -13,7 +13,7 @@ from shared.db import SessionFactory
 
 
 def create_router(sessions: SessionFactory) -> APIRouter:
-    """The routes that read pairs, datasets, lineage and requests, and the summary of all."""
+    """Put together the routes that read pairs, datasets, lineage, requests, and the summary of all."""
     router = APIRouter()
     for create in (create_pairs_router, create_datasets_router, create_requests_router, create_summary_router):
         router.include_router(create(sessions))

@@ -22,7 +22,7 @@ logger = structlog.get_logger(__name__)
 
 
 def summarize(session: Session) -> dict[str, Any]:
-    """Counts of evidence and of what became of it."""
+    """Count the evidence and what became of it."""
     pairs, labels = count_pairs(session), count_labels(session)
     feedback = status.count_feedback(session)
     return {
@@ -45,7 +45,7 @@ def summarize(session: Session) -> dict[str, Any]:
 
 
 def _summarize_pairs(pairs: Sequence[tuple[str, str, str, int]]) -> dict[str, Any]:
-    """From (rule, state, split, count)."""
+    """Sum rows of (rule, state, split, count)."""
     active = [(rule, split, count) for rule, state, split, count in pairs if state == "active"]
     return {
         "total": sum(count for *_, count in pairs),

@@ -73,7 +73,7 @@ class DatasetContent:
 
 
 def write_dataset(datasets_dir: Path, content: DatasetContent) -> Path:
-    """The dataset's folder. A folder of that name is complete and has this content, and is left alone."""
+    """Write the dataset's folder, unless it is there: a folder of that name is complete and has this content."""
     folder = datasets_dir.resolve() / content.dataset_sha256
     if folder.exists():
         return folder
@@ -106,11 +106,11 @@ def _write_table(rows: list[Row], schema: Any, file: Path) -> None:
 
 
 def read_selection_log(folder: Path) -> list[Row]:
-    """What became of every pair and label that the dataset's snapshot considered."""
+    """Read what became of every pair and label that the dataset's snapshot considered."""
     rows: list[Row] = pyarrow.parquet.read_table(folder / SELECTION_LOG).to_pylist()
     return rows
 
 
 def read_rows(folder: Path) -> dict[FileName, list[Row]]:
-    """The rows of a frozen dataset's files."""
+    """Read the rows of a frozen dataset's files."""
     return {name: pyarrow.parquet.read_table(folder / f"{name}.parquet").to_pylist() for name in SCHEMAS}

@@ -152,7 +152,7 @@ def trace_version(session: Session, subject: str) -> Lineage:
 
 
 def trace_interaction(session: Session, subject: str) -> Lineage:
-    """Both ways: what made the version that answered, and what the answer was then made into."""
+    """Follow both ways: what made the version that answered, and what was made of the answer."""
     interaction_id = _parse_id(subject)
     version = datasets.load_version_of(session, interaction_id)
     if version is None:

@@ -28,7 +28,7 @@ def save_dataset(
     manifest: dict[str, Any],
     through_sequence: int,
 ) -> Dataset:
-    """The dataset's row; the one that is there, when the same content was frozen before."""
+    """Insert the dataset's row, or return the one that an earlier snapshot of the same content left."""
     row = {
         "dataset_sha256": dataset_sha256,
         "uri": uri,
@@ -60,14 +60,14 @@ def _item_row(item: Evidence) -> dict[str, Any]:
 
 
 def load_last_sequence(session: Session) -> int:
-    """The highest number that any pair or label, committed or not, was given by now."""
+    """Load the highest number that any pair or label, committed or not, has been given."""
     return (
         session.scalar(text("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM curator.derived_sequence")) or 0
     )
 
 
 def inherit_items(session: Session, successor: str, old: str) -> None:
-    """A successor holds what is left of the dataset that it replaces."""
+    """Record that a successor holds what is left of the dataset that it replaces."""
     held = select(literal(successor), DatasetItem.item_id).where(DatasetItem.dataset_sha256 == old)
     session.execute(insert(DatasetItem).from_select(["dataset_sha256", "item_id"], held).on_conflict_do_nothing())
 
@@ -107,14 +107,14 @@ class Served:
 
 
 def list_events_named(session: Session, event_id: UUID) -> list[UUID]:
-    """The ids under which the events stand that clients sent under this one: more than one if several keys used it."""
+    """List the ids of the stored events that clients sent under this id: several if several API keys used it."""
     keys = session.scalars(select(ApiKey.key_id))
     named = [event_id, *(scope_id(event_id, key_id) for key_id in keys)]
     return sorted(session.scalars(select(Feedback.event_id).where(Feedback.event_id.in_(named))))
 
 
 def load_version_of(session: Session, interaction_id: UUID) -> str | None:
-    """The version that served an interaction; None when there is no such interaction."""
+    """Load the version that served an interaction; None when there is no such interaction."""
     return session.scalar(select(Interaction.model_version).where(Interaction.interaction_id == interaction_id))
 
 
@@ -123,7 +123,7 @@ def _holds(column: Any, key: UUID) -> Any:
 
 
 def list_pairs_of_event(session: Session, event_id: UUID) -> list[str]:
-    """Pairs, of any state, and labels that rest on the event, also those that only datasets still hold.
+    """List pairs (of any state) and labels that rest on the event, also those that only datasets still hold.
 
     What is derived from an event stands in its interaction's prompt group: so no index over all evidence is needed.
     """
@@ -140,7 +140,7 @@ def list_pairs_of_event(session: Session, event_id: UUID) -> list[str]:
 
 
 def list_pairs_of_interaction(session: Session, interaction_id: UUID) -> list[str]:
-    """Pairs, of any state, with the interaction as a side, and labels of it; also what only datasets still hold."""
+    """List pairs (of any state) with the interaction as a side, and its labels; also those only datasets hold."""
     group = select(Interaction.prompt_hash).where(Interaction.interaction_id == interaction_id).scalar_subquery()
     sides = or_(Pair.chosen_interaction_id == interaction_id, Pair.rejected_interaction_id == interaction_id)
     pairs = select(Pair.pair_id).where(Pair.prompt_hash == group, sides)
@@ -154,19 +154,19 @@ def exists_pair(session: Session, pair_id: str) -> bool:
 
 
 def list_datasets_with(session: Session, pair_ids: Collection[str]) -> list[str]:
-    """Datasets that hold one of the pairs or labels."""
+    """List the datasets that hold one of the pairs or labels."""
     query = select(DatasetItem.dataset_sha256).distinct().where(DatasetItem.item_id.in_(pair_ids))
     return list(session.scalars(query.order_by(DatasetItem.dataset_sha256)))
 
 
 def list_pairs_in(session: Session, dataset_sha256s: Collection[str]) -> list[str]:
-    """Every pair and label of the datasets."""
+    """List every pair and label of the datasets."""
     query = select(DatasetItem.item_id).distinct().where(DatasetItem.dataset_sha256.in_(dataset_sha256s))
     return list(session.scalars(query.order_by(DatasetItem.item_id)))
 
 
 def list_models_trained_on(session: Session, dataset_sha256s: Collection[str]) -> list[dict[str, Any]]:
-    """Versions trained on one of the datasets (`directly`), and every version that came from one of those."""
+    """List the versions trained on one of the datasets (`directly`), and every version trained from those."""
     direct = set(list_versions_of(session, dataset_sha256s))
     found, frontier = set(direct), set(direct)
     while frontier:
@@ -179,7 +179,7 @@ def list_models_trained_on(session: Session, dataset_sha256s: Collection[str]) -
 
 
 def list_versions_of(session: Session, dataset_sha256s: Collection[str]) -> list[str]:
-    """Candidates that were trained on one of the datasets."""
+    """List the candidates that were trained on one of the datasets."""
     query = (
         select(trainer.Run.candidate_version)
         .where(trainer.Run.dataset_sha256.in_(dataset_sha256s), trainer.Run.candidate_version.is_not(None))
@@ -189,7 +189,7 @@ def list_versions_of(session: Session, dataset_sha256s: Collection[str]) -> list
 
 
 def list_datasets_of_version(session: Session, version: str) -> list[str]:
-    """The datasets that a version, or one of its ancestors, was trained on."""
+    """List the datasets that a version, or one of its ancestors, was trained on."""
     found: set[str] = set()
     seen: set[str] = set()
     current: str | None = version
@@ -217,7 +217,7 @@ def load_served(session: Session, versions: Collection[str]) -> Served:
 
 
 def list_evidence_of(session: Session, pair_ids: Collection[str]) -> list[UUID]:
-    """The events on which the pairs and labels rest."""
+    """List the events on which the pairs and labels rest."""
     return sorted(_gather_evidence(session, pair_ids))
 
 
@@ -226,13 +226,13 @@ def _gather_evidence(session: Session, pair_ids: Collection[str]) -> set[UUID]:
 
 
 def list_interactions_of(session: Session, pair_ids: Collection[str]) -> list[UUID]:
-    """The answers that the pairs and labels are made of."""
+    """List the answers that the pairs and labels are made of."""
     sides = func.array_remove(array([Pair.chosen_interaction_id, Pair.rejected_interaction_id]), None)
     return sorted(_gather(session, pair_ids, sides, array([Label.interaction_id]), FrozenItem.interactions))
 
 
 def _gather(session: Session, pair_ids: Collection[str], of_pair: Any, of_label: Any, of_frozen: Any) -> set[UUID]:
-    """Every id in these arrays of the pairs and labels, and of what only datasets still hold."""
+    """Gather the ids in these array columns of pairs, labels, and items that only datasets still hold."""
     queries: tuple[Any, ...] = (
         select(of_pair).where(Pair.pair_id.in_(pair_ids)),
         select(of_label).where(Label.label_id.in_(pair_ids)),

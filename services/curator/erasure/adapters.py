@@ -28,7 +28,7 @@ class ErasureJournal:
         return self.folder / NAME
 
     def append(self, entry: JournalEntry) -> None:
-        """On disk when this returns; a user who is in it already is not entered again.
+        """Append a user, once; the line is on disk when this returns.
 
         Raises:
             OSError: it could not be written.
@@ -49,7 +49,7 @@ class ErasureJournal:
             return file.read(1) == b"\n"
 
     def read(self) -> Iterator[JournalEntry]:
-        """Every entry; a line that a crash tore is none."""
+        """Read every entry, but for a line that a crash tore."""
         if not self.path.exists():
             return
         for line in self.path.read_bytes().splitlines():

@@ -9,7 +9,7 @@ ID_COLUMNS = ("pair_id", "label_id", "item_id")
 
 
 def remove_rows(rows: dict[FileName, list[Row]], erased: Collection[str]) -> dict[FileName, list[Row]]:
-    """The rows whose id is not among the erased."""
+    """Keep the rows whose id was not erased."""
     gone = frozenset(erased)
     return {
         name: [row for row in content if not any(row.get(column) in gone for column in ID_COLUMNS)]
@@ -20,7 +20,7 @@ def remove_rows(rows: dict[FileName, list[Row]], erased: Collection[str]) -> dic
 def derive_successor_manifest(
     manifest: dict[str, Any], rows: dict[FileName, list[Row]], erased: Collection[str], dataset_sha256: str
 ) -> dict[str, Any]:
-    """The manifest of what is left, which says what it replaces; nothing in it names what was erased."""
+    """Derive the manifest of what is left; it says what it replaces and names nothing that was erased."""
     kept: dict[str, Any] = prune(manifest, erased)
     counts = {name: len(content) for name, content in rows.items() if name in manifest["counts"]}
     return kept | {
@@ -32,7 +32,7 @@ def derive_successor_manifest(
 
 
 def prune(value: Any, erased: Collection[str]) -> Any:
-    """A JSON value without the erased ids, wherever they stand in a list or name a member."""
+    """Remove the erased ids from a JSON value, wherever they stand in a list or name a member."""
     gone = frozenset(erased)
     if isinstance(value, dict):
         return {key: prune(item, gone) for key, item in value.items() if key not in gone}

@@ -41,7 +41,7 @@ class Eraser:
     clock: Callable[[], datetime]
 
     def erase(self, user: str, requested_by: str) -> tuple[Erasure, bool]:
-        """(the erasure, done; whether it is new). A user who was erased before has the certificate of then."""
+        """Erase a user: (the erasure, done; whether it is new). A user erased before keeps the first certificate."""
         with self.sessions() as session, session.begin():
             erasure = erasures.load_or_create_erasure(session, user, requested_by, self.clock())
             known = erasure.state == "done"
@@ -91,7 +91,7 @@ class Eraser:
             self.run(erasure_id)
 
     def _erase_rows(self, session: Session, erasure: Erasure) -> dict[str, Any]:
-        """The certificate."""
+        """Erase the user's rows and replace the datasets; the certificate."""
         found = erasures.find_user_data(session, erasure.user)
         items, held = erasures.find_frozen_items(session, found)
         self._delete_rows(session, erasure.erasure_id, found, items)
@@ -135,7 +135,7 @@ class Eraser:
         return dataset_sha256
 
     def _certify(self, session: Session, erasure: Erasure, replaced: list[dict[str, Any]]) -> dict[str, Any]:
-        """Ids and counts of what was done, and until when raw copies may still be found."""
+        """Write the certificate: ids and counts, and until when raw copies may still be found."""
         trained = datasets.list_models_trained_on(session, [item["dataset_sha256"] for item in replaced])
         return {
             "erased": erasures.count_tombstones(session, erasure.erasure_id),

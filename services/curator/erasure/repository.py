@@ -94,7 +94,7 @@ def _find_labels(session: Session, groups: str, events: str, interactions: str) 
 
 
 def _select(session: Session, query: str, *parameters: object) -> set[Any]:
-    """The first column of a query's rows."""
+    """Load the first column of a query's rows."""
     return {row[0] for row in connection_of(session).execute(cast("Any", query), parameters)}
 
 
@@ -124,7 +124,7 @@ def delete_quarantine_case(session: Session, user: str) -> None:
 
 
 def find_frozen_items(session: Session, found: UserData) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """({pair or label of some dataset that rested on these: its prompt}, {dataset: those that it holds})."""
+    """Find what datasets hold of these: ({pair or label: its prompt}, {dataset: its pairs and labels})."""
     items = {
         str(item): str(prompt_hash)
         for item, prompt_hash in connection_of(session).execute(
@@ -148,6 +148,6 @@ def delete_frozen_items(session: Session, items: Collection[str]) -> None:
 
 
 def count_tombstones(session: Session, erasure_id: UUID) -> dict[str, int]:
-    """By kind."""
+    """Count by kind."""
     query = select(Tombstone.kind, func.count()).where(Tombstone.erasure_id == erasure_id).group_by(Tombstone.kind)
     return {kind: count for kind, count in session.execute(query.order_by(Tombstone.kind))}  # noqa: C416

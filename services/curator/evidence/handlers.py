@@ -50,7 +50,7 @@ def _count_redactions(found: Counter[str]) -> None:
 def drop_erased(
     session: Session, interactions: Sequence[ReceivedInteraction], feedback: Sequence[ReceivedFeedback]
 ) -> tuple[list[ReceivedInteraction], list[ReceivedFeedback]]:
-    """What may be stored. Dropped, unread, and remembered by its id:
+    """Keep what may be stored. Dropped, with a tombstone for its id:
 
     - an interaction of an erased user, and what waits for it
     - feedback of an erased user, or that speaks of an erased interaction
@@ -194,7 +194,7 @@ def store_feedback(session: Session, received: Sequence[ReceivedFeedback]) -> se
 def _assign_ids(
     session: Session, received: Sequence[ReceivedFeedback]
 ) -> tuple[Sequence[ReceivedFeedback], Mapping[UUID, StoredFeedback], set[str]]:
-    """(the feedback under the ids it is to have, what is stored under those, groups in which an id changed)."""
+    """Assign ids: (the feedback under its ids, what is stored under those, groups in which an id changed)."""
     stored = intake.load_stored_feedback(session, {item.key for item in received})
     assigned, given_up = assign_ids(received, {key: known.key_id for key, known in stored.items()})
     moved = intake.move_feedback(session, given_up) if given_up else set()

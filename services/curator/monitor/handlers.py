@@ -135,7 +135,7 @@ class Monitor:
 
 
 def save_report(session: Session, report: MonitorReport, now: datetime) -> None:
-    """One row for each detector, and one for the decision."""
+    """Save one row for each detector, and one for the decision."""
     for result in report.results:
         state: dict[str, object] = {
             "summary": result.summary,

@@ -43,7 +43,7 @@ class RequestHistory:
 
 
 def load_votes(session: Session, champion: Champion) -> list[ChampionVote]:
-    """Votes on what the champion served since it became that: the first 5,000 and the latest 50,000, in order."""
+    """Load the votes on the champion's answers since its promotion: the first 5,000 and the last 50,000, in order."""
     order = (Feedback.happened_at, Feedback.event_id)
     ranked = (
         _select_votes(champion)
@@ -86,7 +86,7 @@ def _is_served_by(champion: Champion) -> ColumnElement[bool]:
 
 
 def measure_response_rate(session: Session, champion: Champion, since: datetime) -> float | None:
-    """Share of the champion's answers served since then that have a thumb or a rating."""
+    """Measure the share of the champion's answers served since then that have a thumb or a rating."""
     voted = (
         select(Feedback.event_id)
         .where(Feedback.interaction_id == Interaction.interaction_id, Feedback.type.in_(VOTING_TYPES))
@@ -101,7 +101,7 @@ def measure_response_rate(session: Session, champion: Champion, since: datetime)
 
 
 def load_baseline(session: Session) -> Baseline | None:
-    """The newest dataset that was trained on, or is about to be: of a request that is open, or whose run succeeded.
+    """Load the newest dataset of a request that is open, or whose training run succeeded.
 
     A failed training taught nothing, so what it was asked for stays new.
     """
@@ -117,7 +117,7 @@ def load_baseline(session: Session) -> Baseline | None:
 
 
 def count_pairs(session: Session, baseline: Baseline | None) -> tuple[int, int]:
-    """(active pairs that may be trained on, those of them that are new)."""
+    """Count (active pairs that may be trained on, those of them that are new)."""
     total, new = session.execute(
         select(func.count(), func.count().filter(_is_new(Pair.pair_id, Pair.sequence, baseline)))
         .select_from(Pair)
@@ -128,7 +128,7 @@ def count_pairs(session: Session, baseline: Baseline | None) -> tuple[int, int]:
 
 
 def count_labels(session: Session, baseline: Baseline | None) -> int:
-    """New labels that may be trained on."""
+    """Count the new labels that may be trained on."""
     query = (
         select(func.count())
         .select_from(Label)

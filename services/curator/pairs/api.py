@@ -95,7 +95,7 @@ def create_pairs_router(sessions: SessionFactory) -> APIRouter:
 
 
 def _make_page(rows: Sequence[tuple[Pair, str]], limit: int) -> PairList:
-    """The first `limit` rows of one more, which says whether there is another page."""
+    """Make a page of the first `limit` rows; a row more says that there is another page."""
     views = [PairInSplit(**PairView.model_validate(pair).model_dump(), split=split) for pair, split in rows]
     last = views[limit - 1] if len(views) > limit else None
     return PairList(pairs=views[:limit], next_cursor=encode_cursor(last.created_at, last.pair_id) if last else None)

@@ -25,7 +25,7 @@ def derive_groups(session: Session, prompt_hashes: Collection[str]) -> None:
 def derive_stored(
     session: Session, prompt_hashes: Collection[str], set_aside: frozenset[UUID] = frozenset()
 ) -> dict[str, Derived]:
-    """What the stored evidence of each group yields, without the events that are set aside."""
+    """Derive what the stored evidence of each group yields, without the events that are set aside."""
     events = load_events(session, prompt_hashes)
     spoken_of = {key for event in events for key in list_interactions(event)}
     answers = {answer.interaction_id: answer for answer in load_answers(session, spoken_of)}

@@ -19,7 +19,7 @@ from shared.tables.curator import Interaction, Label, Pair, Prompt
 
 
 def load_events(session: Session, prompt_hashes: Collection[str]) -> list[FeedbackReceived]:
-    """The feedback whose own interaction is in one of these groups, and which waits for nothing, as evidence, by id."""
+    """Load the attached feedback whose own interaction is in one of these groups, as evidence, by id."""
     rows = fetch(
         session,
         """
@@ -68,7 +68,7 @@ def save_derived(session: Session, groups: Mapping[str, Derived]) -> None:
 
 
 def _load_pair_states(session: Session, prompt_hashes: list[str]) -> dict[str, tuple[str, str | None]]:
-    """(state, reason) of every pair of these groups."""
+    """Load (state, reason) of every pair of these groups."""
     query = "SELECT pair_id, state, reason FROM curator.pairs WHERE prompt_hash = ANY(%s)"
     return {pair_id: (state, reason) for pair_id, state, reason in fetch(session, query, prompt_hashes)}
 
@@ -87,7 +87,7 @@ def _delete_rows(session: Session, table: Literal["pairs", "labels"], column: st
 
 
 def _update_states(session: Session, pairs: list[PreferencePair]) -> None:
-    """A pair whose state changes counts as new: it is drawn a new `sequence`."""
+    """Update states; a pair whose state changes counts as new and gets a new `sequence`."""
     with connection_of(session).cursor() as cursor:
         cursor.executemany(
             """
@@ -144,7 +144,7 @@ def list_pairs(
     limit: int,
     after: tuple[datetime, str] | None = None,
 ) -> Sequence[tuple[Pair, str]]:
-    """(pair, split), newest first; those that follow the pair with this (time of creation, id)."""
+    """List (pair, split), newest first; those that follow the pair with this (time of creation, id)."""
     query = select(Pair, Prompt.split).join(Prompt, Prompt.prompt_hash == Pair.prompt_hash)
     if interaction_id is not None:
         sides = (Pair.chosen_interaction_id == interaction_id, Pair.rejected_interaction_id == interaction_id)
@@ -165,7 +165,7 @@ def list_pairs(
 
 
 def count_pairs(session: Session) -> list[tuple[str, str, str, int]]:
-    """(rule, state, split, count)."""
+    """Count pairs as (rule, state, split, count)."""
     query = (
         select(Pair.rule, Pair.state, Prompt.split, func.count())
         .join(Prompt, Prompt.prompt_hash == Pair.prompt_hash)
@@ -176,13 +176,13 @@ def count_pairs(session: Session) -> list[tuple[str, str, str, int]]:
 
 
 def count_refusals(session: Session) -> dict[str, int]:
-    """Refused pairs by reason."""
+    """Count refused pairs by reason."""
     query = select(Pair.reason, func.count()).where(Pair.state == "refused").group_by(Pair.reason).order_by(Pair.reason)
     return {reason or "": count for reason, count in session.execute(query)}
 
 
 def count_labels(session: Session) -> list[tuple[str, bool, str, int]]:
-    """(rule, desirable, split, count)."""
+    """Count labels as (rule, desirable, split, count)."""
     query = (
         select(Label.rule, Label.desirable, Prompt.split, func.count())
         .join(Prompt, Prompt.prompt_hash == Label.prompt_hash)

@@ -16,7 +16,7 @@ class RequestProgress:
 
 
 def derive_outcome(progress: RequestProgress) -> str | None:
-    """What closes the request, in the words that the events would have closed it with; None while it goes on.
+    """Derive the outcome that closes the request, as the events would have named it; None while it goes on.
 
     - its rollout has ended: how
     - its candidate did not pass the evaluation: the verdict

@@ -70,7 +70,7 @@ def request_retrain(
 
 
 def _find_parent(session: Session, family: str) -> Champion:
-    """The champion to train from, if a request may be opened now."""
+    """Find the champion to train from, if a request may be opened now."""
     if requests.is_paused(session):
         raise Conflict("the loop is paused")
     if (open_request := requests.load_open_request(session)) is not None:
@@ -97,19 +97,19 @@ def announce_request(session: Session, row: RetrainRequestRow, dataset_uri: str,
 
 
 def close_on_training(session: Session, event: TrainingCompleted) -> None:
-    """A run that failed or was cancelled ends its request."""
+    """Close the request of a run that failed or was cancelled."""
     if event.outcome != "succeeded":
         close_request(session, event.request_id, f"training_{event.outcome}", None)
 
 
 def close_on_evaluation(session: Session, event: EvaluationCompleted) -> None:
-    """A candidate that did not pass ends its request."""
+    """Close the request of a candidate that did not pass."""
     if event.verdict != "pass":
         close_request(session, event.request_id, f"evaluation_{event.verdict}", event.candidate_version)
 
 
 def close_on_rollout(session: Session, event: RolloutAdvanced) -> None:
-    """A rollout that is over ends its request."""
+    """Close the request of a rollout that is over."""
     if event.state in FINAL_STATES and event.request_id is not None:
         close_request(session, event.request_id, event.state, event.candidate_version)
 
@@ -176,7 +176,7 @@ class RequestSweeper:
         announce_again(self.sessions, partial(self._list_unanswered, now=now), partial(self._announce, now=now))
 
     def _list_unanswered(self, session: Session, now: datetime) -> list[RetrainRequestRow]:
-        """The open request, if it was announced a while ago and has no run."""
+        """List the open request, if it was announced a while ago and has no run."""
         row = requests.load_open_request(session)
         patience = timedelta(seconds=self.settings.announce_again_seconds)
         if row is None or now >= row.deadline_at or now - row.announced_at < patience:

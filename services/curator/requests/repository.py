@@ -65,7 +65,7 @@ class Champion:
 
 
 def load_champion(session: Session, family: str) -> Champion | None:
-    """From the routing table that the curator has heard of, else from the deployer's newest."""
+    """Load the champion of the newest routing table that was consumed, else of the deployer's newest."""
     heard = session.get(RoutingRow, family)
     if heard is not None:
         return Champion(heard.champion_version, heard.champion_since)
@@ -87,7 +87,7 @@ def load_champion(session: Session, family: str) -> Champion | None:
 
 
 def load_open_request_progress(session: Session) -> tuple[UUID, RequestProgress] | None:
-    """(id of the open request, how far it has come)."""
+    """Load (id of the open request, how far it has come)."""
     request_id = RetrainRequestRow.request_id
     row = session.execute(
         select(

@@ -18,7 +18,7 @@ class ContestedPrompt:
 
 
 def list_contested(session: Session, limit: int) -> list[ContestedPrompt]:
-    """By prompt; both directions of a contested pair stand in the same prompt group."""
+    """List contested pairs by prompt; both directions of one belong to the same prompt."""
     query = select(Pair, Prompt.messages).join(Prompt, Prompt.prompt_hash == Pair.prompt_hash)
     rows = session.execute(
         query.where(Pair.state == "contested").order_by(Pair.prompt_hash, Pair.pair_id).limit(limit)

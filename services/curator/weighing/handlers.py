@@ -21,7 +21,7 @@ def load_history(session: Session, parent_version: str) -> History:
 
 
 def exclude_events(session: Session, everything: History, set_aside: Collection[UUID]) -> History:
-    """The history as if these events supported nothing: their prompts' groups are derived anew."""
+    """Derive the history without these events: the groups of their prompts are derived anew."""
     gone = frozenset(set_aside)
     splits = {item.prompt_hash: item.split for item in everything.items if not gone.isdisjoint(item.evidence)}
     if not splits:

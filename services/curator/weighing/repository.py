@@ -26,7 +26,7 @@ STANDING = or_(Pair.state.in_(["active", "contested"]), Pair.reason == "contradi
 
 @contextmanager
 def open_snapshot(session: Session) -> Iterator[Session]:
-    """A session of its own, read-only, that sees one state of the database: the newest one at its first query."""
+    """Open a read-only session of its own that sees one state of the database: that of its first query."""
     with Session(session.get_bind().engine) as reader:
         reader.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
         reader.execute(text(f"SET LOCAL statement_timeout = '{READING_SECONDS}s'"))
@@ -34,7 +34,7 @@ def open_snapshot(session: Session) -> Iterator[Session]:
 
 
 def load_pair_evidence(session: Session) -> list[PairEvidence]:
-    """Every pair outside the gate that is not refused for its quality."""
+    """Load every pair outside the gate that is not refused for its quality."""
     query = (
         select(
             Pair.pair_id,
@@ -58,7 +58,7 @@ def load_pair_evidence(session: Session) -> list[PairEvidence]:
 
 
 def load_label_evidence(session: Session) -> list[LabelEvidence]:
-    """Every label outside the gate."""
+    """Load every label outside the gate."""
     query = (
         select(
             Label.label_id,
@@ -81,12 +81,12 @@ def load_label_evidence(session: Session) -> list[LabelEvidence]:
 
 
 def _freeze_evidence(row: Any) -> tuple[Any, ...]:
-    """The arrays of a row as tuples."""
+    """Make the arrays of a row tuples."""
     return tuple(tuple(value) if isinstance(value, list) else value for value in row)
 
 
 def load_feedback(session: Session, wanted: Collection[UUID]) -> dict[UUID, FeedbackRecord]:
-    """Of the attached events outside the gate, the wanted ones: those that pairs and labels rest on."""
+    """Load the wanted ones of the attached events outside the gate."""
     other = aliased(Interaction)
     feedback = Feedback.event["feedback"]
     solicited = Interaction.event["solicited"].as_boolean()
@@ -132,7 +132,7 @@ def load_messages(session: Session, prompt_hashes: Collection[str]) -> dict[str,
 
 
 def load_gate_prompts(session: Session) -> list[PromptText]:
-    """The gate prompts that somebody really asked."""
+    """Load the gate prompts that somebody really asked."""
     asked = exists().where(Interaction.prompt_hash == Prompt.prompt_hash)
     query = select(Prompt.prompt_hash, Prompt.messages).where(Prompt.split == "gate", asked)
     rows = session.execute(query.order_by(Prompt.prompt_hash))
@@ -140,7 +140,7 @@ def load_gate_prompts(session: Session) -> list[PromptText]:
 
 
 def count_refused(session: Session) -> dict[str, int]:
-    """Pairs outside the gate that were refused for their quality, by reason."""
+    """Count pairs outside the gate that were refused for their quality, by reason."""
     query = (
         select(Pair.reason, func.count())
         .join(Prompt, Prompt.prompt_hash == Pair.prompt_hash)
@@ -151,7 +151,7 @@ def count_refused(session: Session) -> dict[str, int]:
 
 
 def load_parents(session: Session) -> dict[str, str]:
-    """Which version each candidate was trained from."""
+    """Load which version each candidate was trained from."""
     query = select(trainer.Run.candidate_version, trainer.Run.parent_version)
     rows = session.execute(query.where(trainer.Run.candidate_version.is_not(None)))
     return {str(candidate): parent for candidate, parent in rows}
@@ -162,7 +162,7 @@ def _stream(session: Session, query: Any) -> Iterator[Any]:
 
 
 def load_quarantine_decisions(session: Session) -> list[QuarantineDecision]:
-    """The newest decision on each subject, by subject."""
+    """Load the newest decision on each subject, by subject."""
     newest = (
         select(QuarantineDecision)
         .ext(distinct_on(QuarantineDecision.subject_kind, QuarantineDecision.subject_id))
@@ -189,7 +189,7 @@ def save_quarantine_decision(
 
 
 def replace_quarantined(session: Session, rows: Iterable[dict[str, Any]], now: datetime) -> None:
-    """What a snapshot set aside: dicts with `subject_kind`, `subject_id`, `reason` and `detail`."""
+    """Replace what a snapshot set aside: dicts with `subject_kind`, `subject_id`, `reason` and `detail`."""
     session.execute(delete(Quarantined))
     if values := [{**row, "found_at": now} for row in rows]:
         session.execute(insert(Quarantined), values)
@@ -200,7 +200,7 @@ def list_quarantined(session: Session) -> list[Quarantined]:
 
 
 def read_decisions(rows: Iterable[QuarantineDecision]) -> Decisions:
-    """The newest decision on each subject, sorted by what it is about."""
+    """Group the newest decisions by what they are about."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
     for row in rows:
         kind = "item" if row.subject_kind in ("pair", "label") else row.subject_kind

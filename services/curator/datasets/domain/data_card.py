@@ -27,7 +27,7 @@ REASONS = {
 
 
 def derive_card(manifest: dict[str, Any], rows: dict[FileName, list[Row]]) -> str:
-    """The README.md of the dataset's folder; its head tells `datasets.load_dataset` what lies where."""
+    """Write the README.md of the dataset's folder; its head tells `datasets.load_dataset` where each file is."""
     parts = [
         _write_head(rows),
         f"# Dataset {manifest['dataset_sha256'][:12]}",
@@ -43,7 +43,7 @@ def derive_card(manifest: dict[str, Any], rows: dict[FileName, list[Row]]) -> st
 
 
 def _write_head(rows: dict[FileName, list[Row]]) -> str:
-    """Files without rows are left out: `datasets` 5.2 fails on an empty Parquet file."""
+    """Name the files that have rows: `datasets` 5.2 fails on an empty Parquet file."""
     lines = ["---", "configs:"]
     for name, files in CONFIGURATIONS.items():
         splits = {split: file for split, file in files.items() if rows[file]}
@@ -162,7 +162,7 @@ def _shorten(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Plain words in Markdown and HTML alike: whatever means something there is written as a character reference."""
+    """Make a text plain in Markdown and HTML: whatever means something there becomes a character reference."""
     flat = " ".join(text.split())
     return "".join(
         character if character.isalnum() or character in " .,;:?'/%+=-" else f"&#{ord(character)};"

@@ -56,7 +56,7 @@ def derive_manifest(
 
 
 def _count_rows(snapshot: Snapshot) -> dict[str, int]:
-    """Rows of each file."""
+    """Count the rows of each file."""
     return {
         "train": len(snapshot.train),
         "validation": len(snapshot.validation),
@@ -90,7 +90,7 @@ def _count_prompts(snapshot: Snapshot) -> dict[str, int]:
 
 
 def _sum_weights(weighed: Sequence[AnyWeighed]) -> dict[str, float]:
-    """1 - 2 epsilon summed by rule: how many certain rows the doubtful ones are worth."""
+    """Sum 1 - 2 epsilon by rule: how many certain rows the doubtful ones are worth."""
     totals: dict[str, float] = defaultdict(float)
     for one in weighed:
         totals[_name_rule(one)] += 1 - 2 * one.epsilon
@@ -117,7 +117,7 @@ def _describe_raters(curated: Curated) -> dict[str, Any]:
 
 
 def _describe_texts(snapshot: Snapshot) -> dict[str, Any]:
-    """Whether longer answers win, and in which languages: what a model might learn instead of the answer's worth."""
+    """Measure what a model might learn instead of quality: whether longer answers win, and in which languages."""
     lengths = [(len(derive_words(one.item.chosen)), len(derive_words(one.item.rejected))) for one in snapshot.pairs]
     count = max(len(lengths), 1)
     return {

@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 
 def derive_rows(snapshot: Snapshot, messages: Messages) -> dict[FileName, list[Row]]:
-    """The rows of each file: conversations in TRL's shape, with every prompt message reduced to role and content."""
+    """Derive the rows of each file: conversations in TRL's format, each prompt message with role and content only."""
     prompts = {prompt_hash: _reduce(asked) for prompt_hash, asked in messages.items()}
     return {
         "train": [_pair_row(pair, prompts) for pair in snapshot.train],
@@ -82,14 +82,14 @@ def _reduce(messages: list[Message]) -> list[Row]:
 
 
 def _flatten(content: object) -> str:
-    """Plain text as it is; structured content as JSON, so that nothing the model saw is lost."""
+    """Keep plain text; write structured content as JSON, so that nothing the model saw is lost."""
     if content is None:
         return ""
     return content if isinstance(content, str) else json.dumps(content, sort_keys=True, ensure_ascii=False)
 
 
 def calculate_dataset_sha256(rows: dict[FileName, list[Row]]) -> str:
-    """SHA-256 (hex) over the canonical rows of all files."""
+    """Calculate the SHA-256 (hex) of the canonical rows of all files."""
     digest = hashlib.sha256(f"heliotrope-dataset-v{FORMAT}\n".encode())
     for name in sorted(rows):
         digest.update(f"{name} {len(rows[name])}\n".encode())

@@ -11,7 +11,7 @@ from services.curator.weighing.domain.history import PairEvidence
 
 
 def derive_selection_log(curated: Curated, snapshot: Snapshot) -> list[dict[str, Any]]:
-    """By id. `file` is where the item is, None when it was left out for `reason`."""
+    """Derive a row for each pair and label, by id; `file` is None when the item was left out for `reason`."""
     files = {pair.item.item_id: "train" for pair in snapshot.train}
     files |= {pair.item.item_id: "validation" for pair in snapshot.validation}
     files |= {label.item.item_id: "labels" for label in snapshot.labels}
@@ -58,7 +58,7 @@ class DatasetDiff:
     """Of those kept, how many have another epsilon or lie in another file."""
 
     def count(self, changes: list[Change]) -> dict[tuple[str, str, str], int]:
-        """By kind, rule and why."""
+        """Count the changes by kind, rule and reason."""
         return dict(sorted(Counter((change.kind, change.rule, change.why) for change in changes).items()))
 
 

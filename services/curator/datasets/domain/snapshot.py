@@ -41,22 +41,24 @@ class Snapshot:
 
     @property
     def edits(self) -> list[Weighed[PairEvidence]]:
-        """The corrections among the training pairs: what a user wrote is worth imitating."""
+        """Select the training pairs whose chosen side a user wrote: it is worth imitating."""
         return [pair for pair in self.train if pair.item.rule == EDIT.name]
 
     @property
     def praised(self) -> list[Weighed[LabelEvidence]]:
-        """The highly rated answers among the labels."""
+        """Select the highly rated answers among the labels."""
         return [label for label in self.labels if label.item.rule == RATING.name and label.item.desirable]
 
     @property
     def harmful(self) -> list[Weighed[LabelEvidence]]:
-        """The safety set: answers that somebody found harmful."""
+        """Select the safety set: answers that somebody found harmful."""
         return [label for label in self.labels if label.item.rule == HARMFUL.name]
 
 
 def derive_snapshot(curated: Curated, history: History, near_gate: frozenset[str], caps: Caps) -> Snapshot:
-    """- nothing that its weighing left out
+    """Select what goes into the dataset.
+
+    - nothing that weighing left out
     - nothing of a prompt too near to a gate prompt (`near_gate`)
     - of one prompt, then of one user, no more than the caps allow; contents are hashed, so the first are a fair draw
     """

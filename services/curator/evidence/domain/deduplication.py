@@ -72,7 +72,7 @@ class Deduplicated(Generic[Received]):
 def assign_ids(
     received: Sequence[ReceivedFeedback], holders: Mapping[UUID, str]
 ) -> tuple[list[ReceivedFeedback], dict[UUID, str]]:
-    """(the received events, under the ids that they are to have; {id to be given up: the key whose event gives it up}).
+    """Assign ids: (the feedback under its ids; {id to be given up: the API key whose stored event gives it up}).
 
     Ids are unique per API key. Of two keys that use the same one, the smaller key id keeps it and the other's events
     are scoped, so that it does not matter who came first; `holders` says whose event stands under each of these ids.
@@ -98,9 +98,9 @@ def assign_ids(
 
 
 def deduplicate(received: Iterable[Received], stored: Mapping[UUID, str]) -> Deduplicated[Received]:
-    """Of each id, the body with the smallest content hash stands; `stored` holds the hashes of the stored bodies.
+    """Keep one body per id, that with the smallest content hash; `stored` holds the hashes of stored bodies.
 
-    A received event with the hash that stands already is a duplicate, and nothing to do.
+    A received event whose hash is stored already is a duplicate: there is nothing to do.
     """
     by_key: dict[UUID, dict[str, Received]] = {}
     for item in received:
@@ -122,7 +122,7 @@ def deduplicate(received: Iterable[Received], stored: Mapping[UUID, str]) -> Ded
 
 
 def _merge(known: Received | None, item: Received) -> Received:
-    """One of two equal bodies; of feedback, the one received first."""
+    """Keep one of two equal bodies; of feedback, the one received first."""
     if known is None:
         return item
     if isinstance(known, ReceivedFeedback) and isinstance(item, ReceivedFeedback):
@@ -133,7 +133,7 @@ def _merge(known: Received | None, item: Received) -> Received:
 def find_earlier_receptions(
     received: Iterable[ReceivedFeedback], stored: Mapping[UUID, tuple[str, datetime]]
 ) -> list[ReceivedFeedback]:
-    """Duplicates of the stored (content hash, time of reception) that were received before it."""
+    """Find duplicates of stored feedback (content hash, time of reception) that were received before it."""
     earlier: dict[UUID, ReceivedFeedback] = {}
     for item in received:
         content_hash, received_at = stored.get(item.key, ("", item.event.received_at))
@@ -143,7 +143,7 @@ def find_earlier_receptions(
 
 
 def attribute(event: FeedbackReceived, event_id: UUID, owner: str | None) -> FeedbackReceived:
-    """The event as evidence: under the id that it stands under, and, if it does not say whose it is, as that of the
+    """Make an event evidence: under its stored id and, if it does not say whose it is, as that of the
     user (else of the conversation) to whom the answer was given."""
     if event.event_id == event_id and (event.user is not None or owner is None):
         return event
@@ -151,7 +151,7 @@ def attribute(event: FeedbackReceived, event_id: UUID, owner: str | None) -> Fee
 
 
 def list_interactions(event: FeedbackReceived) -> tuple[UUID, ...]:
-    """The interactions that an event speaks of: its own, then the other one of a choice or regeneration."""
+    """List the interactions that an event is about: its own, then the other one of a choice or regeneration."""
     match event.feedback:
         case Choice(other_interaction_id=other) | Regenerate(replacement_interaction_id=other):
             return event.interaction_id, other
@@ -185,7 +185,7 @@ def derive_current_feedback(events: list[FeedbackReceived]) -> list[FeedbackRece
 def _find_target(
     event: FeedbackReceived, retraction: Retract, by_id: dict[UUID, FeedbackReceived]
 ) -> FeedbackReceived | None:
-    """A key's own event under the id that it named goes before another key's."""
+    """Find the retracted event: the API key's own under that id, else another key's."""
     named = retraction.retracted_event_id
     return by_id.get(scope_id(named, event.key_id)) or by_id.get(named)
 

@@ -21,7 +21,7 @@ VALIDATION_SHARE = 0.10
 
 
 def derive_cell(messages: list[Message]) -> str:
-    """The SimHash cell (Charikar 2002) of the last user message over its words and word pairs.
+    """Derive the SimHash cell (Charikar 2002) of the last user message from its words and word pairs.
 
     Stable for ever: another recipe gets another version, and so other names.
     """
@@ -42,7 +42,7 @@ def _hash_feature(feature: str) -> int:
 
 
 def derive_split(cell: str) -> Split:
-    """The split of a cell: the cells in the order of their hashes, cut at the quotas."""
+    """Derive the split of a cell: the cells are ordered by their hashes and cut at the quotas."""
     share = _rank_cells()[cell] / 2**BITS
     if share < TRAIN_SHARE:
         return "train"

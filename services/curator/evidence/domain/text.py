@@ -10,12 +10,12 @@ Shingles = frozenset[tuple[str, ...]]
 
 
 def derive_words(text: str) -> list[str]:
-    """Words without case and punctuation, compatible characters made one."""
+    """Split a text into words, without case and punctuation, in Unicode NFKC."""
     return re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())
 
 
 def derive_shingles(text: str) -> Shingles:
-    """Every run of three words; of a shorter text, all its words as one."""
+    """Derive every run of three words; of a shorter text, all its words as one."""
     words = derive_words(text)
     if len(words) < SHINGLE_WORDS:
         return frozenset([tuple(words)]) if words else frozenset()
@@ -23,7 +23,7 @@ def derive_shingles(text: str) -> Shingles:
 
 
 def calculate_similarity(one: str, other: str) -> float:
-    """Jaccard similarity of the two texts' 3-shingles: what MinHash estimates, and cheaper to count for two texts.
+    """Calculate the Jaccard similarity of two texts' 3-shingles, exactly (MinHash would estimate it).
 
     1 for two texts without words.
     """
@@ -62,7 +62,7 @@ SHARED_BY = Counter(word for words in COMMONEST.values() for word in words)
 
 
 def derive_language(text: str) -> str | None:
-    """An ISO 639-1 code, or a script's name where several languages share it; None when unsure."""
+    """Derive an ISO 639-1 code, or a script's name where several languages share it; None when unsure."""
     if text.isascii():
         return _read_latin(derive_words(text))
     letters = max(sum(character.isalpha() for character in text), 1)
@@ -75,7 +75,7 @@ def derive_language(text: str) -> str | None:
 
 
 def _read_latin(words: list[str]) -> str | None:
-    """A common word counts in full for its only language, in parts for several."""
+    """Score languages by their common words; a word that several share counts in parts."""
     scores = sorted(
         ((sum(1 / SHARED_BY[word] for word in words if word in common), name) for name, common in COMMONEST.items()),
         reverse=True,

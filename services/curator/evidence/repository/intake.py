@@ -25,7 +25,7 @@ Row = dict[str, object]
 
 
 def connection_of(session: Session) -> psycopg.Connection[tuple[Any, ...]]:
-    """The psycopg connection under the session's transaction: COPY and arrays cost a tenth of the ORM."""
+    """Return the psycopg connection of the session's transaction: COPY and arrays cost a tenth of the ORM."""
     return cast("psycopg.Connection[tuple[Any, ...]]", session.connection().connection.driver_connection)
 
 
@@ -48,17 +48,17 @@ def copy_rows(session: Session, table: str, rows: Sequence[Row]) -> None:
 
 
 def fetch(session: Session, query: str, keys: Collection[UUID] | Collection[str]) -> list[tuple[Any, ...]]:
-    """Rows of a query over keys (ids or hashes), which it names as `%s`, an array."""
+    """Load the rows of a query over keys (ids or hashes), which it names as `%s`, an array."""
     return connection_of(session).execute(cast("Any", query), (array_of(keys),)).fetchall()
 
 
 def array_of(keys: Collection[UUID] | Collection[str]) -> str:
-    """An array literal of ids or hashes, which need no quoting: psycopg's own takes 3 µs for each."""
+    """Write an array literal of ids or hashes, which need no quoting: psycopg's own takes 3 µs for each."""
     return "{" + ",".join(map(str, keys)) + "}"
 
 
 def load_interaction_hashes(session: Session, keys: Collection[UUID]) -> dict[UUID, str]:
-    """Content hash of each of these that is stored."""
+    """Load the content hash of each of these that is stored."""
     query = "SELECT interaction_id, content_hash FROM curator.interactions WHERE interaction_id = ANY(%s)"
     rows = fetch(session, query, keys)
     return dict(cast("list[tuple[UUID, str]]", rows))
@@ -72,7 +72,7 @@ class StoredFeedback:
 
 
 def load_stored_feedback(session: Session, keys: Collection[UUID]) -> dict[UUID, StoredFeedback]:
-    """What stands under each of these ids."""
+    """Load what is stored under each of these ids."""
     query = "SELECT event_id, content_hash, received_at, key_id FROM curator.feedback WHERE event_id = ANY(%s)"
     rows = fetch(session, query, keys)
     return {key: StoredFeedback(*row) for key, *row in rows}
@@ -90,7 +90,7 @@ def move_feedback(session: Session, given_up: Mapping[UUID, str]) -> set[str]:
 
 
 def load_prompts_of(session: Session, keys: Collection[UUID]) -> dict[UUID, str]:
-    """The prompt hash of each interaction that is known."""
+    """Load the prompt hash of each interaction that is stored."""
     query = "SELECT interaction_id, prompt_hash FROM curator.interactions WHERE interaction_id = ANY(%s)"
     rows = fetch(session, query, keys)
     return dict(cast("list[tuple[UUID, str]]", rows))
@@ -156,7 +156,7 @@ def mark_attached(session: Session, keys: Collection[UUID]) -> None:
 
 
 def load_feedback_about(session: Session, keys: Collection[UUID]) -> list[tuple[UUID, UUID, UUID | None, str]]:
-    """(event id, interaction, other interaction, state) of the feedback that speaks of one of these interactions.
+    """Load (event id, interaction, other interaction, state) of the feedback about these interactions.
 
     Locked: of two consumers that store the two answers of one parked choice at once, the second must see what the
     first committed, or neither would attach it.
@@ -173,7 +173,7 @@ def load_feedback_about(session: Session, keys: Collection[UUID]) -> list[tuple[
 
 
 def load_interaction_bodies(session: Session, keys: Collection[UUID]) -> list[tuple[UUID, str, str, dict[str, Any]]]:
-    """(id, content hash, prompt hash, whole event) of stored interactions."""
+    """Load (id, content hash, prompt hash, whole event) of stored interactions."""
     rows = fetch(
         session,
         """
@@ -187,7 +187,7 @@ def load_interaction_bodies(session: Session, keys: Collection[UUID]) -> list[tu
 
 
 def load_feedback_bodies(session: Session, keys: Collection[UUID]) -> list[tuple[UUID, str, UUID, dict[str, Any]]]:
-    """(id, content hash, interaction, whole event) of stored feedback."""
+    """Load (id, content hash, interaction, whole event) of stored feedback."""
     query = "SELECT event_id, content_hash, interaction_id, event FROM curator.feedback WHERE event_id = ANY(%s)"
     return cast("list[tuple[UUID, str, UUID, dict[str, Any]]]", fetch(session, query, keys))
 
@@ -206,7 +206,7 @@ def save_conflicting_events(session: Session, bodies: Sequence[tuple[UUID, str, 
 
 
 def save_receptions(session: Session, earlier: Sequence[ReceivedFeedback]) -> None:
-    """Feedback turned out to have been received earlier; without the client's word it also happened then."""
+    """Save that feedback was received earlier; if the client gave no time, it also happened then."""
     rows: list[Row] = [
         {
             "event_id": item.key,
@@ -238,7 +238,7 @@ def _interaction_row(item: ReceivedInteraction) -> Row:
 
 
 def _encode_without_text(event: InteractionRecorded) -> str:
-    """The event as JSON, less what stands in columns of its own."""
+    """Encode the event as JSON, without what has columns of its own."""
     content: dict[str, Any] = msgspec.to_builtins(event)
     del content["messages"], content["answer"]
     return _encoder.encode(content).decode()
@@ -263,13 +263,13 @@ def _feedback_row(item: ReceivedFeedback, state: str) -> Row:
 
 
 def find_erased_users(session: Session, users: Collection[str]) -> dict[str, UUID]:
-    """The erasure of each of these users that has one."""
+    """Find the erasure of each of these users that has one."""
     query = 'SELECT "user", erasure_id FROM curator.erasures WHERE "user" = ANY(%s)'
     return {user: erasure_id for user, erasure_id in fetch(session, query, users)}  # noqa: C416
 
 
 def find_tombstones(session: Session, keys: Collection[UUID]) -> dict[UUID, UUID]:
-    """The erasure of each of these ids of events or interactions that was erased."""
+    """Find the erasure of each of these events or interactions that was erased."""
     query = "SELECT subject, erasure_id FROM curator.tombstones WHERE subject = ANY(%s) AND kind <> 'pair'"
     return {UUID(subject): erasure_id for subject, erasure_id in fetch(session, query, keys)}
 

@@ -11,7 +11,7 @@ from shared.tables.curator import ConflictingEvent, Feedback, Interaction, Promp
 
 
 def count_feedback(session: Session) -> list[tuple[str, str, int]]:
-    """(type, state, count)."""
+    """Count feedback as (type, state, count)."""
     query = select(Feedback.type, Feedback.state, func.count()).group_by(Feedback.type, Feedback.state)
     return [(kind, state, count) for kind, state, count in session.execute(query)]
 
@@ -25,7 +25,7 @@ def count_conflicting(session: Session) -> int:
 
 
 def count_prompts(session: Session) -> dict[str, int]:
-    """Prompts by split."""
+    """Count prompts by split."""
     query = select(Prompt.split, func.count()).group_by(Prompt.split).order_by(Prompt.split)
     return {split: count for split, count in session.execute(query)}  # noqa: C416
 
@@ -55,14 +55,14 @@ class ParkedFeedback:
 
 
 def measure_parked(session: Session, state: str) -> tuple[int, datetime | None]:
-    """(how many there are, when the oldest was received)."""
+    """Measure feedback of a state: (how many events, when the oldest was received)."""
     query = select(func.count(), func.min(Feedback.received_at)).where(Feedback.state == state)
     count, oldest = session.execute(query).one()
     return count, oldest
 
 
 def list_parked(session: Session, state: str, limit: int) -> list[ParkedFeedback]:
-    """The longest waiting first."""
+    """List feedback of a state, the longest waiting first."""
     query = select(Feedback).where(Feedback.state == state).order_by(Feedback.received_at, Feedback.event_id)
     rows = session.scalars(query.limit(limit)).all()
     needed = {key for row in rows for key in (row.interaction_id, row.other_interaction_id) if key}

@@ -64,7 +64,7 @@ def describe_opinion(opinion: Opinion, run_length: int, response_rate: float | N
 
 
 def describe_health(health: LoopHealth) -> DetectorResult:
-    """Never a reason to retrain: what is wrong here is the loop, not the model."""
+    """Describe the loop's health; never a reason to retrain, for what is wrong is the loop, not the model."""
     total = sum(health.feedback.values())
     parts = [f"{total} pieces of feedback on {health.answers} answers", f"{health.parked} parked"]
     if health.silence_seconds is not None:

@@ -76,7 +76,7 @@ class Opinion:
 
 
 def keep_first_votes(votes: Iterable[ChampionVote], period: timedelta) -> list[ChampionVote]:
-    """Each user's first vote of each period, in order of time, then event id; anonymous votes are left out.
+    """Keep each user's first vote of each period, by time, then event id; anonymous votes are left out.
 
     Periods are counted from the epoch. A later change of mind or retraction does not undo the vote: which votes count
     must not depend on what came after them.
@@ -94,14 +94,14 @@ def keep_first_votes(votes: Iterable[ChampionVote], period: timedelta) -> list[C
 
 
 def calculate_lower_bound(positives: int, n: int) -> float:
-    """One-sided 95% lower bound of a rate (Clopper & Pearson 1934)."""
+    """Calculate the one-sided 95% lower bound of a rate (Clopper & Pearson 1934)."""
     if positives == 0:
         return 0.0
     return float(stats.beta.ppf(1 - CONFIDENCE, positives, n - positives + 1))
 
 
 def advance(values: FloatArray, up: BoolArray, floor: float) -> FloatArray:
-    """The M_j, shape (..., 4), after one more vote of each stream, shape (...)."""
+    """Update the M_j, shape (..., 4), by one more vote of each stream, shape (...)."""
     rates = floor * SHARES
     factors = np.where(up[..., None], SHARES, (1 - rates) / (1 - floor))
     return np.minimum((values + 1) * factors, LARGEST)
@@ -144,7 +144,7 @@ def assess_opinion(votes: Sequence[ChampionVote], rules: OpinionRules, restarted
 
 
 def _watch(votes: Sequence[ChampionVote], floor: float, run_length: int) -> tuple[float, bool]:
-    """(mean of the M_j now, or its peak once it was an alarm; whether it was)."""
+    """Run the detector: (mean of the M_j now, or its peak once it alarmed; whether it alarmed)."""
     values, mean, peak = np.zeros(len(SHARES)), 0.0, 0.0
     for vote in votes:
         values = advance(values, np.asarray(vote.up), floor)

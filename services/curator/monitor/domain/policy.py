@@ -86,7 +86,7 @@ def _find_obstacle(situation: Situation, limits: RetrainLimits, now: datetime) -
 
 
 def assess_volume(new_pairs: int, new_labels: int, threshold: int) -> tuple[str, Reason | None]:
-    """(summary, a reason once the pairs reach the threshold)."""
+    """Assess the volume: (summary, a reason once the pairs reach the threshold)."""
     summary = f"{new_pairs} new preference pairs since the last dataset (threshold {threshold})"
     if new_pairs < threshold:
         return f"{summary}, {new_labels} new labels", None
@@ -96,7 +96,7 @@ def assess_volume(new_pairs: int, new_labels: int, threshold: int) -> tuple[str,
 
 
 def assess_schedule(last_requested_at: datetime | None, interval: timedelta, now: datetime) -> Reason | None:
-    """A reason when the last request is as long ago as the interval, or there was none."""
+    """Give a reason when the last request is as long ago as the interval, or there was none."""
     if last_requested_at is None:
         return Reason(kind="schedule", summary="scheduled retraining, the first one")
     waited = (now - last_requested_at).total_seconds()

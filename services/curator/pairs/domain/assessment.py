@@ -19,7 +19,7 @@ EDIT_SLACK_WORDS = 40
 
 
 def assess_quality(draft: Draft, vetoed: set[object]) -> str | None:
-    """The first reason to refuse a draft, or None.
+    """Give the first reason to refuse a draft, or None.
 
     - an answer that failed, or a side without words
     - a complaint stands against the chosen answer, or a token limit cut it off
@@ -91,7 +91,7 @@ class Resolution:
 
 
 def resolve_claims(claims: Sequence[Claim]) -> list[Resolution]:
-    """How each claim stands, in their order: the stronger of two opposites stands, near-ties do not.
+    """Resolve claims, in their order: the stronger of two opposites stands, near-ties do not.
 
     The strength of one side is the sum, over those who say so, of the log-odds of the best that each has to offer.
     """
@@ -118,7 +118,7 @@ def _calculate_strengths(claims: Iterable[Claim]) -> dict[tuple[Hashable, Hashab
 
 
 def derive_states(assessed: list[tuple[Draft, str | None]]) -> list[PreferencePair]:
-    """Pairs of one prompt by id: refused with the given reason; contradictions: see `resolve_claims`."""
+    """Derive the pairs of one prompt, by id; a draft with a reason is refused, contradictions are resolved."""
     open_drafts = [draft for draft, reason in assessed if reason is None]
     resolutions = iter(resolve_claims([_claim(draft) for draft in open_drafts]))
     pairs: dict[str, PreferencePair] = {}

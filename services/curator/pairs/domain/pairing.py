@@ -45,7 +45,7 @@ class Derived:
 
 
 def derive_group(answers: Answers, events: list[FeedbackReceived], set_aside: frozenset[UUID] = frozenset()) -> Derived:
-    """Pairs and labels of one prompt group, each by id.
+    """Derive the pairs and labels of one prompt group, each by id.
 
     `answers` holds every interaction that an event speaks of, also one that turns out to belong to another prompt. What
     is in `set_aside` supports nothing, and yet an earlier event of the same user that it replaced stays replaced.
@@ -69,7 +69,7 @@ def derive_group(answers: Answers, events: list[FeedbackReceived], set_aside: fr
 
 
 def derive_choices(answers: Answers, current: list[FeedbackReceived]) -> Iterable[Draft]:
-    """The preferred answer over the other; refused unless both are of one prompt and user. A tie says nothing."""
+    """Prefer the chosen answer; refused unless both are of one prompt and user. A tie gives nothing."""
     for event in current:
         if not isinstance(event.feedback, Choice) or event.feedback.tie:
             continue
@@ -95,7 +95,7 @@ def _assess_choice(event: FeedbackReceived, one: Answer, other: Answer, preferre
 
 
 def derive_edits(answers: Answers, current: list[FeedbackReceived]) -> Iterable[Draft]:
-    """The user's text over the answer that it corrects."""
+    """Prefer the user's text to the answer that it corrects."""
     for event in current:
         if isinstance(event.feedback, Edit):
             chosen = UserText(event.feedback.text)
@@ -103,7 +103,7 @@ def derive_edits(answers: Answers, current: list[FeedbackReceived]) -> Iterable[
 
 
 def derive_same_user_contrasts(answers: Answers, current: list[FeedbackReceived]) -> Iterable[Draft]:
-    """One user, thumb up on one answer and down on another, or ratings two or more apart."""
+    """Contrast one user's thumb up and thumb down on two answers, or ratings two or more apart."""
     spoken: dict[tuple[str, type], list[FeedbackReceived]] = defaultdict(list)
     for event in current:
         if event.user and isinstance(event.feedback, Thumb | Rating):
@@ -133,7 +133,7 @@ def _is_above(better: FeedbackReceived, worse: FeedbackReceived) -> bool:
 
 
 def derive_cross_user_contrasts(answers: Answers, current: list[FeedbackReceived]) -> Iterable[Draft]:
-    """An answer that everyone liked over one that everyone else disliked; each answer is used once.
+    """Prefer an answer that everyone liked to one that everyone else disliked; each answer is used once.
 
     Nobody may have spoken of both: that is a contrast of one user, or a contradiction. Each user's own mean is taken
     off when a snapshot is made (`weighing/domain/user_means.py`), since it depends on all that the user ever said.
@@ -156,7 +156,7 @@ def derive_cross_user_contrasts(answers: Answers, current: list[FeedbackReceived
 
 
 def derive_regenerations(answers: Answers, current: list[FeedbackReceived]) -> Iterable[Draft]:
-    """The replacement over the replaced answer, if the same user also said something good of the replacement.
+    """Prefer the replacement to the replaced answer, if the same user also praised the replacement.
 
     A replacement that was itself replaced is an intermediate of a chain and never chosen.
     """
@@ -186,7 +186,7 @@ def _voter(event: FeedbackReceived) -> str:
 def derive_labels(
     answers: Mapping[UUID, Answer], current: list[FeedbackReceived], used: set[UUID], vetoed: set[object]
 ) -> list[UnpairedLabel]:
-    """Labels by id.
+    """Derive the labels, by id.
 
     - A thumb or rating that no active pair rests on; not if its user said the opposite of the answer as well.
     - A replaced answer is undesirable, unless its user liked it; one that somebody found harmful is undesirable.

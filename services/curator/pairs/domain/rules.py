@@ -87,13 +87,13 @@ class UnpairedLabel:
 
 
 def calculate_pair_id(draft: Draft) -> str:
-    """SHA-256 (hex) of rule, version, sorted evidence and sides."""
+    """Calculate the SHA-256 (hex) of rule, version, sorted evidence and sides."""
     chosen = str(draft.chosen.interaction_id) if isinstance(draft.chosen, Answer) else None
     return _calculate_id(draft.rule, draft.evidence, [chosen, draft.chosen.text, draft.rejected.text])
 
 
 def calculate_label_id(rule: Rule, evidence: tuple[UUID, ...], answer: Answer, desirable: bool) -> str:
-    """SHA-256 (hex) of rule, version, sorted evidence, answer and label."""
+    """Calculate the SHA-256 (hex) of rule, version, sorted evidence, answer and label."""
     return _calculate_id(rule, evidence, ["label", str(answer.interaction_id), answer.text, str(desirable)])
 
 

@@ -35,7 +35,7 @@ class Calibrated:
 
 
 def calibrate(pairs: Sequence[PairEvidence], history: History, untrusted: frozenset[str]) -> list[Calibrated]:
-    """The calibration table; labels keep their priors, since no audit speaks of one answer alone.
+    """Derive the calibration table; labels keep their priors, since no audit judges one answer alone.
 
     Users in `untrusted` neither audit nor are held against their rules: their unreliability is counted elsewhere.
     """
@@ -56,13 +56,13 @@ def calibrate(pairs: Sequence[PairEvidence], history: History, untrusted: frozen
 
 
 def _calibrate_choice(count: int, disagreed: int) -> float:
-    """Two choices disagree when one of them is wrong: d = 2e(1 - e)."""
+    """Solve d = 2e(1 - e) for e: two choices disagree when one of them is wrong."""
     rate = min(_shrink(combine_errors(CHOICE.epsilon, CHOICE.epsilon), count, disagreed), 0.5)
     return _limit((1 - math.sqrt(1 - 2 * rate)) / 2)
 
 
 def _shrink(prior_rate: float, count: int, disagreed: int) -> float:
-    """The mean of the Beta posterior."""
+    """Calculate the mean of the Beta posterior."""
     return (disagreed + PRIOR_STRENGTH * prior_rate) / (count + PRIOR_STRENGTH)
 
 
@@ -73,7 +73,7 @@ def _limit(epsilon: float) -> float:
 def _collect_audits(
     pairs: Sequence[PairEvidence], history: History, untrusted: frozenset[str]
 ) -> dict[Sides, dict[str, bool]]:
-    """By sides in order: user -> whether the first side was preferred."""
+    """Collect audits: sides in order -> user -> whether the first side was preferred."""
     audits: dict[Sides, dict[str, bool]] = defaultdict(dict)
     for pair in sorted(pairs, key=lambda pair: pair.content):
         if pair.rule != CHOICE.name or not all(
@@ -94,7 +94,7 @@ def _compare(
     rule: str,
     untrusted: frozenset[str],
 ) -> tuple[int, int]:
-    """(comparisons, disagreements): each pair of the rule against the first other user's audit of its item."""
+    """Count (comparisons, disagreements) of a rule's pairs with the first other user's audit of each item."""
     seen: dict[tuple[Sides, str], bool] = {}
     for pair in sorted(pairs, key=lambda pair: pair.content):
         sides, first = _order(pair)

@@ -60,7 +60,7 @@ class Curated:
 
 
 def curate(history: History, decisions: Decisions) -> Curated:
-    """Every pair and label of the history, weighed; by content, then by users, then by id."""
+    """Weigh every pair and label of the history, in the order of content, users and id."""
     pairs = sorted(history.pairs, key=lambda pair: _order(pair, history))
     labels = sorted(history.labels, key=lambda label: _order(label, history))
     position = fit_position_bias(pairs, history)
@@ -90,7 +90,7 @@ def _order(item: Evidence, history: History) -> tuple[bytes, str, str]:
 
 
 def _apply_decisions(weighed: list[Weighed[Item]], decisions: Decisions) -> list[Weighed[Item]]:
-    """A person settles what is contested, and rejects anything."""
+    """Apply people's decisions: they release what is contested and reject anything."""
     return [_apply_decision(one, decisions) for one in weighed]
 
 
@@ -135,7 +135,7 @@ def _compare_with_user_means(weighed: list[Weighed[PairEvidence]], history: Hist
 
 
 def _split_by_polarity(records: Sequence[FeedbackRecord]) -> tuple[list[FeedbackRecord], list[FeedbackRecord]]:
-    """(praise, blame): a contrast of different users rests on judgements at either end of the scale only."""
+    """Split into (praise, blame): a contrast of different users rests on both ends of the scale only."""
     judged = [one for one in records if one.value is not None]
     return [one for one in judged if (one.value or 0) > 0.5], [one for one in judged if (one.value or 0) < 0.5]
 
@@ -157,7 +157,7 @@ def _resolve_labels(weighed: list[Weighed[LabelEvidence]], history: History) -> 
 
 
 def _resolve(weighed: list[Weighed[Item]], claims: list[Claim]) -> list[Weighed[Item]]:
-    """Contradicted ones fall, near-ties are contested, and what stands is as doubtful as its margin says."""
+    """Refuse what is contradicted, contest near-ties, and raise epsilon to what the margin says."""
     resolutions = iter(resolve_claims(claims))
     return [one if one.reason else _apply_resolution(one, next(resolutions)) for one in weighed]
 

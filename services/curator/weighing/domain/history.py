@@ -51,12 +51,12 @@ class PairEvidence:
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """Who wrote it, users left out."""
+        """Return the model versions that wrote its sides."""
         return tuple(version for version in (self.chosen_version, self.rejected_version) if version is not None)
 
     @property
     def content(self) -> bytes:
-        """A hash of what the pair says, whatever it rests on: an order that a resent event does not change."""
+        """Hash what the pair says, whatever it rests on: an order that a resent event does not change."""
         return _digest("pair", self.prompt_hash, self.rule, self.chosen, self.rejected)
 
 
@@ -111,7 +111,7 @@ class History:
         return [*self.pairs, *self.labels]
 
     def list_users(self, evidence: Sequence[UUID]) -> list[str | None]:
-        """Whose events these are: each user once, in order, then None if an anonymous one is among them."""
+        """List the users of these events, each once, in order; last None if one of them is anonymous."""
         users = {one.user for event_id in evidence if (one := self.feedback.get(event_id)) is not None}
         if len(users) == 1:
             return list(users)

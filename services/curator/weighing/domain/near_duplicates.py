@@ -14,7 +14,7 @@ SEED = 1
 
 
 def find_near_duplicates(texts: Sequence[str], least_words: int) -> list[list[int]]:
-    """Groups of two or more texts, by their positions, each near-identical with the group's first text.
+    """Find groups of two or more texts (as positions), each near-identical with the group's first.
 
     The first of a group is the first in the order of the texts themselves, so that no group depends on how they came.
     """
@@ -61,7 +61,7 @@ class PromptText:
 
 
 def find_near_prompts(prompts: Sequence[PromptText], gate: Sequence[PromptText]) -> frozenset[str]:
-    """Hashes of the prompts whose word 3-shingles have a Jaccard similarity of 0.7 or more with some gate prompt's."""
+    """Find prompts (as hashes) whose 3-shingles have a Jaccard similarity of at least 0.7 with a gate prompt's."""
     gate_shingles = [derive_shingles(prompt.question) for prompt in gate]
     holders: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for number, shingles in enumerate(gate_shingles):

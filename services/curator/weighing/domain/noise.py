@@ -8,12 +8,12 @@ DECIMALS = 4
 
 
 def combine_errors(one: float, other: float) -> float:
-    """Wrong with probability `one`, then turned round with probability `other`, independently."""
+    """Combine two independent errors: wrong with probability `one`, then reversed with probability `other`."""
     return min(one * (1 - other) + other * (1 - one), LARGEST_EPSILON)
 
 
 def remove_error(combined: float, known: float) -> float:
-    """What has to be combined with `known` (below 1/2) to give `combined`; 0 if `combined` is smaller."""
+    """Find what combines with `known` (below 1/2) to `combined`; 0 if `combined` is smaller."""
     return min(max((combined - known) / (1 - 2 * known), 0.0), LARGEST_EPSILON)
 
 
@@ -26,14 +26,14 @@ LARGEST_STALENESS = 0.1
 
 
 def calculate_staleness(versions: Iterable[str], ages: Mapping[str, int]) -> float:
-    """The probability that a judgement of these writers' answers no longer holds: 1% for each version in between."""
+    """Calculate the probability that a judgement no longer holds: 1% for each model version in between."""
     return min(
         STALENESS_PER_VERSION * max((ages.get(version, 0) for version in versions), default=0), LARGEST_STALENESS
     )
 
 
 def calculate_ages(parent: str, parents: Mapping[str, str]) -> dict[str, int]:
-    """Model versions between each known version and `parent`: the way up to their common ancestor, and down again.
+    """Count model versions between each version and `parent`: up to their common ancestor and down again.
 
     `parents` says which version each was trained from.
     """
@@ -47,7 +47,7 @@ def calculate_ages(parent: str, parents: Mapping[str, str]) -> dict[str, int]:
 
 
 def _list_ancestors(version: str, parents: Mapping[str, str]) -> list[str]:
-    """The version itself, its parent, and so on; a circle is left where it closes."""
+    """List the version itself, its parent, and so on, until there is none or it would repeat."""
     way = [version]
     while (above := parents.get(way[-1])) is not None and above not in way:
         way.append(above)

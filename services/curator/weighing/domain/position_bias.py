@@ -22,7 +22,7 @@ class PositionBias:
 
 
 def is_first_preferred(pair: PairEvidence, history: History) -> bool | None:
-    """None unless the pair is a choice whose presented order names its sides."""
+    """Say whether the answer shown first was preferred; None unless the pair is a choice with known order."""
     if pair.rule != CHOICE.name or pair.evidence[0] not in history.feedback:
         return None
     first = history.feedback[pair.evidence[0]].first
@@ -32,7 +32,7 @@ def is_first_preferred(pair: PairEvidence, history: History) -> bool | None:
 
 
 def fit_position_bias(pairs: Iterable[PairEvidence], history: History) -> PositionBias:
-    """From how often the first answer was preferred, shrunk towards one half.
+    """Estimate the bias from how often the first answer was preferred, shrunk towards one half.
 
     With a share b that goes by position alone, the favoured position is preferred in (1 + b) / 2 of the cases, if the
     order was drawn at random.
@@ -44,7 +44,7 @@ def fit_position_bias(pairs: Iterable[PairEvidence], history: History) -> Positi
 
 
 def correct_for_position(epsilon: float, first_preferred: bool | None, bias: PositionBias) -> float:
-    """The epsilon of a choice, given where its preferred answer stood.
+    """Correct the epsilon of a choice for where its preferred answer was shown.
 
     By Bayes, with either answer as likely the better one: P(wrong | favoured position preferred) =
     (b + (1 - b) e) / (1 + b), and e for the other position.

@@ -31,7 +31,7 @@ class PreferenceCluster:
 
 
 def cluster_contrary_users(votes: Sequence[RaterVote], reliability: Reliability) -> list[PreferenceCluster]:
-    """Clusters of contrary users, the largest first; a user of no cluster is one alone."""
+    """Cluster contrary users, the largest cluster first; a user without neighbours is a cluster of one."""
     contrary = sorted(name for name, rater in reliability.raters.items() if rater.contrary)
     theirs: dict[str, list[RaterVote]] = defaultdict(list)
     for vote in votes:
@@ -50,7 +50,7 @@ def cluster_contrary_users(votes: Sequence[RaterVote], reliability: Reliability)
 
 
 def _calculate_direction(votes: Sequence[RaterVote]) -> Floats:
-    """Unit vector of the features that a user's votes favour."""
+    """Calculate the unit vector, shape (FEATURES,), of the features that a user's votes favour."""
     matrix = build_matrix([(vote.item[1], vote.item[2]) for vote in votes])
     signs = np.array([vote.sign for vote in votes], np.float64)
     total: Floats = np.bincount(matrix.columns, matrix.values * signs[matrix.rows], FEATURES).astype(np.float64)

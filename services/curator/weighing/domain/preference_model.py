@@ -34,7 +34,7 @@ class Matrix:
     height: int
 
     def select(self, wanted: npt.NDArray[np.bool_]) -> "Matrix":
-        """The wanted rows, renumbered in order."""
+        """Select the wanted rows, renumbered in order."""
         kept = wanted[self.rows]
         numbers = np.cumsum(wanted) - 1
         return Matrix(numbers[self.rows[kept]], self.columns[kept], self.values[kept], int(wanted.sum()))
@@ -45,7 +45,7 @@ class Matrix:
 
 
 def build_matrix(rows: Sequence[tuple[str, str | None]]) -> Matrix:
-    """A row is the features of its first text, less those of its second if there is one."""
+    """Build a matrix; a row is the features of its first text, less those of its second if there is one."""
     known: dict[str, list[tuple[int, float]]] = {}
 
     def derive(text: str) -> list[tuple[int, float]]:
@@ -75,7 +75,7 @@ def _hash(word: str) -> tuple[int, float]:
 
 
 def _derive_features(text: str) -> list[tuple[int, float]]:
-    """Which words there are, by column; how often does not matter."""
+    """Derive which words occur, by column; how often does not matter."""
     features: dict[int, float] = {}
     for word in sorted(set(derive_words(text)[:LONGEST_WORDS])):
         column, sign = _hash(word)
@@ -84,7 +84,7 @@ def _derive_features(text: str) -> list[tuple[int, float]]:
 
 
 def fit(matrix: Matrix, signs: Floats, weights: Floats) -> Floats:
-    """Feature weights: row i has utility above zero with the odds that `signs[i]` (1 or -1) says, as far as
+    """Fit feature weights: row i has utility above zero with the odds that `signs[i]` (1 or -1) says, as far as
     `weights[i]` vouches for it."""
     theta = np.zeros(FEATURES)
     squared = np.full(FEATURES, 1e-8)

@@ -47,7 +47,7 @@ class Quarantine:
 
 
 def derive_quarantine(history: History, decisions: Decisions) -> Quarantine:
-    """Everything suspicious that nobody released. Solicited judgements are never copies: we chose what was asked.
+    """Find what is suspicious and not released. Solicited judgements are never copies: we chose the questions.
 
     A released event still counts towards what makes others suspicious, a rejected one too.
     """
@@ -97,7 +97,7 @@ def find_copied_text(feedback: Iterable[FeedbackRecord]) -> set[UUID]:
 
 
 def find_copied_votes(history: History) -> set[UUID]:
-    """The null hypothesis: users pick claims independently, each claim by its popularity.
+    """Find copied votes. Null hypothesis: users pick claims independently, each claim by its popularity.
 
     User u with n_u of N claims then makes claim c, which c_c users make, with probability about n_u c_c / N, and two
     users share a Poisson number of claims, whose mean is the sum over claims of the product of their probabilities.
@@ -118,7 +118,7 @@ def find_copied_votes(history: History) -> set[UUID]:
 def _link(
     makers: Mapping[ClaimKey, Mapping[str, set[UUID]]], made: Mapping[str, set[ClaimKey]]
 ) -> list[tuple[str, str]]:
-    """Pairs of users who share more claims than chance allows."""
+    """Find pairs of users who share more claims than chance allows."""
     shared: dict[tuple[str, str], int] = defaultdict(int)
     for events in makers.values():
         users = sorted(events)
@@ -137,7 +137,7 @@ def _link(
 
 
 def _cluster(linked: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Connected components."""
+    """Find connected components."""
     leader: dict[str, str] = {}
 
     def find(user: str) -> str:
@@ -160,7 +160,7 @@ def _list_shared(
     made: Mapping[str, set[ClaimKey]],
     makers: Mapping[ClaimKey, Mapping[str, set[UUID]]],
 ) -> set[UUID]:
-    """The events behind claims that two linked users of the cluster share."""
+    """List the events behind claims that two linked users of the cluster share."""
     found: set[UUID] = set()
     for one, other in linked:
         if one in cluster:
@@ -170,7 +170,7 @@ def _list_shared(
 
 
 def _collect_claims(history: History) -> dict[ClaimKey, dict[str, set[UUID]]]:
-    """What is claimed -> who claims it -> with which events."""
+    """Collect claim -> user -> events."""
     makers: dict[ClaimKey, dict[str, set[UUID]]] = defaultdict(lambda: defaultdict(set))
     for item in history.items:
         for event_id in item.evidence:
@@ -187,7 +187,7 @@ def _describe_claim(item: Evidence) -> ClaimKey:
 
 
 def describe_quarantined(history: History, quarantine: Quarantine, curated: Curated) -> list[dict[str, Any]]:
-    """A row for each user with events in quarantine, and for each contested pair and label, with both sides' evidence.
+    """Describe each user with events in quarantine, and each contested pair and label with both sides' evidence.
 
     `history` is the one from which nothing was set aside yet.
     """

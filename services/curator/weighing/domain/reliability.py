@@ -57,7 +57,7 @@ class Rater:
 
     @property
     def excess_error(self) -> float:
-        """Errors beyond those that a rule's epsilon, an average over all users, has in it already."""
+        """Calculate the error beyond what a rule's epsilon, an average over all users, contains already."""
         return remove_error(1 - max(self.reliability, FLOOR), 1 - PRIOR_MEAN)
 
 
@@ -68,7 +68,7 @@ class Reliability:
     """What the model's log-odds were multiplied by; 0 when it knows nothing that the votes confirm."""
 
     def find_excess(self, user: str | None) -> float:
-        """0 for an anonymous user, and for one of whom there is no vote."""
+        """Find a user's excess error; 0 for an anonymous user, and for one without votes."""
         rater = self.raters.get(user) if user is not None else None
         return rater.excess_error if rater else 0.0
 
@@ -97,7 +97,7 @@ class RaterEstimates:
 
 
 def estimate_reliability(votes: Sequence[RaterVote]) -> Reliability:
-    """Every voting user's reliability; the same for the same votes in any order that `derive_votes` gives."""
+    """Estimate every voting user's reliability; the order of the votes is that of `derive_votes`."""
     if not votes:
         return Reliability({}, 0.0)
     names = sorted({vote.user for vote in votes})
@@ -133,7 +133,7 @@ def _count_votes(votes: Sequence[RaterVote], users: Mapping[str, int]) -> VoteAr
 
 
 def _predict(ballot: VoteArrays, right: Floats) -> Floats:
-    """Each vote's item as a model sees it that knows neither its prompt nor anything its user said."""
+    """Predict each vote's item (log-odds) by a model fitted without its prompt and its user's votes."""
     if len(ballot.signs) < FEWEST_VOTES:
         return np.zeros(len(ballot.signs))
     weights = np.maximum(2 * right[ballot.users] - 1, 0.0)
@@ -149,7 +149,7 @@ def _predict(ballot: VoteArrays, right: Floats) -> Floats:
 
 
 def _choose_temperature(logits: Floats, ballot: VoteArrays, right: Floats) -> float:
-    """The one under which the votes are likeliest, if each is right with its user's probability."""
+    """Choose the temperature of greatest likelihood, if each vote is right with its user's probability."""
     r = right[ballot.users]
 
     def score(temperature: float) -> float:
@@ -160,7 +160,7 @@ def _choose_temperature(logits: Floats, ballot: VoteArrays, right: Floats) -> fl
 
 
 def _judge_votes(ballot: VoteArrays, right: Floats, logits: Floats) -> Floats:
-    """p: the probability that each vote is right, by everything but itself."""
+    """Calculate p: the probability that each vote is right, given everything but itself."""
     r = right[ballot.users]
     says = ballot.signs * np.maximum(np.log(r / (1 - r)), 0.0)
     others = np.bincount(ballot.items, says)[ballot.items] - says
@@ -168,7 +168,7 @@ def _judge_votes(ballot: VoteArrays, right: Floats, logits: Floats) -> Floats:
 
 
 def _judge_users(ballot: VoteArrays, p: Floats, population: Floats) -> list[Floats]:
-    """For each point of the grid, the probability that it is each user's reliability."""
+    """Calculate, for each point of the grid, the probability that it is each user's reliability."""
     scores = [
         np.log(share) + np.bincount(ballot.users, np.log(g * p + (1 - g) * (1 - p)))
         for g, share in zip(GRID, population, strict=True)
@@ -180,7 +180,7 @@ def _judge_users(ballot: VoteArrays, p: Floats, population: Floats) -> list[Floa
 
 
 def _add(parts: Sequence[Floats]) -> Floats:
-    """In their order, so that it gives the same digits everywhere."""
+    """Add in order, so that the digits are the same everywhere."""
     total = np.zeros_like(parts[0])
     for part in parts:
         total = total + part

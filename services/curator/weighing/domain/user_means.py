@@ -14,7 +14,7 @@ one who only blames, next to nothing."""
 
 
 def calculate_user_means(feedback: Mapping[UUID, FeedbackRecord]) -> tuple[dict[str, float], float]:
-    """(each user's mean judgement on a scale from 0 to 1, shrunk towards everyone's; everyone's)."""
+    """Calculate (each user's mean judgement, 0 to 1, shrunk towards everyone's; everyone's)."""
     judged = sorted(
         ((one.user, one.value) for one in feedback.values() if one.user is not None and one.value is not None),
     )
@@ -36,7 +36,7 @@ def assess_user_centred(
     means: Mapping[str, float],
     everyone: float,
 ) -> str | None:
-    """Why a contrast of different users does not hold once each user's mean is taken off, or None."""
+    """Say why a contrast of different users does not hold once each user's mean is taken off, or None."""
     if pair.rule != CROSS_USER_CONTRAST.name:
         return None
     distance = _average_centred(liked, means, everyone) - _average_centred(disliked, means, everyone)

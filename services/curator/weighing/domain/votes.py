@@ -28,7 +28,7 @@ class RaterVote:
 
 
 def derive_votes(pairs: Iterable[PairEvidence], labels: Iterable[LabelEvidence], history: History) -> list[RaterVote]:
-    """One vote per user and item, in order; none of a user who said both things of an item, nor of anonymous ones.
+    """Derive one vote per user and item, in order; none of users who said both things, nor of anonymous ones.
 
     - Comparisons: choices, contrasts of one user, praised replacements. An edit is no vote: nobody else can cast it.
     - Judgements: lone thumbs and ratings, from the user's own mean.
