@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,6 @@ from shared.consumer import ConsumerLoop
 from shared.dead_letters import DeadLetters, dead_letter_topic
 from shared.events import (
     AnyFeedback,
-    Choice,
     Edit,
     Event,
     FeedbackReceived,
@@ -29,8 +28,6 @@ from shared.events import (
     Reason,
     Regenerate,
     RolloutAdvanced,
-    Route,
-    RoutingTable,
     Thumb,
 )
 from shared.settings import Settings
@@ -44,8 +41,8 @@ from shared.tables.curator import (
     Pair,
     RetrainRequestRow,
 )
+from tests.builders import MORNING, make_choice, make_feedback, make_interaction, make_route, make_routing
 
-MORNING = datetime(2026, 11, 22, 9, tzinfo=UTC)
 ITEMS = ("toaster", "kettle", "lamp", "rug", "desk", "chair", "mirror", "clock", "vase", "shelf", "radio", "fan")
 QUESTIONS = ("Where is my {}? It should be here.", "How do I return the {}?", "My {} broke after one day. What now?")
 MANUAL = [Reason(kind="manual", summary="the test asks")]
@@ -97,37 +94,21 @@ def open_curator(database_url: str, home: Path) -> Iterator[Curator]:
 
 
 def asked(number: int, question: str, answer: str, *, user: str = "ines", version: str = "1") -> InteractionRecorded:
-    return InteractionRecorded(
-        interaction_id=UUID(int=number),
-        messages=[{"role": "user", "content": question}],
-        answer=answer,
-        model_version=version,
-        served_at=MORNING + timedelta(seconds=number),
-        key_id="shop",
-        user=user,
-    )
+    served_at = MORNING + timedelta(seconds=number)
+    return make_interaction(number, question, answer, user=user, model_version=version, served_at=served_at)
 
 
 def said(event: int, about: int, feedback: AnyFeedback, *, user: str | None = "ines") -> FeedbackReceived:
-    return FeedbackReceived(
-        event_id=UUID(int=100_000 + event),
-        interaction_id=UUID(int=about),
-        feedback=feedback,
-        received_at=MORNING + timedelta(minutes=event % 7),
-        key_id="shop",
-        user=user,
-    )
+    received_at = MORNING + timedelta(minutes=event % 7)
+    return make_feedback(100_000 + event, about, feedback, user=user, received_at=received_at)
 
 
 def chose(event: int, one: int, other: int, preferred: int, *, user: str = "ines") -> FeedbackReceived:
-    order = [UUID(int=one), UUID(int=other)]
-    choice = Choice(other_interaction_id=order[1], presented_order=order, preferred_interaction_id=UUID(int=preferred))
-    return said(event, one, choice, user=user)
+    return said(event, one, make_choice(one, other, preferred), user=user)
 
 
 def adopted(version: str = "1", generation: int = 1, **changes: Any) -> RolloutAdvanced:
-    champion = Route(version=version, model=version, base_url="http://127.0.0.1:18150/v1")
-    table = RoutingTable(generation=generation, family="heliotrope", champion=champion, salt="s")
+    table = make_routing(make_route(version), generation=generation)
     return RolloutAdvanced(**{"state": "adopted", "summary": "", "routing": table, "at": MORNING, **changes})
 
 

@@ -18,8 +18,8 @@ from shared.errors import Conflict, InvalidRequest
 from shared.events import EvaluationCompleted, RetrainRequested, Thumb, TrainingCompleted
 from shared.ids import new_id
 from shared.tables.curator import ConflictingEvent, Feedback, Label, Outbox, Pair, Prompt, RetrainRequestRow, RoutingRow
+from tests.builders import MORNING
 from tests.integration.curator_shop import (
-    MORNING,
     Curator,
     adopted,
     asked,

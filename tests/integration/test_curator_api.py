@@ -21,7 +21,8 @@ from shared.ids import new_id
 from shared.tables import trainer
 from shared.tables.access import ApiKey
 from shared.tables.curator import RetrainRequestRow
-from tests.integration.curator_shop import MORNING, Curator, adopted, asked, chose, invent_history, open_curator
+from tests.builders import MORNING
+from tests.integration.curator_shop import Curator, adopted, asked, chose, invent_history, open_curator
 
 
 @pytest.fixture
