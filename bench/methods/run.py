@@ -16,10 +16,10 @@ from local.results import RESULTS, Goal, Row, write_result
 from recipes.command import Options, Progress, train
 from recipes.freezing import freeze, read_lines, write_lines
 from recipes.intervals import estimate_rise, estimate_share
-from recipes.safety_rlhf.beginning import FOLDER
 from recipes.safety_rlhf.judge_base import write_judge_base
 from recipes.safety_rlhf.judging import fit_classifier, judge
 from recipes.safety_rlhf.make_data import DATA, answer
+from recipes.safety_rlhf.starting_models import FOLDER
 from services.trainer.adapters.methods.models import load_policy, load_tokenizer
 from services.trainer.adapters.methods.reward_model import build_scorer, load_reward_model
 from services.trainer.adapters.methods.validation_preference import ValidationPreference

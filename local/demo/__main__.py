@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from local.demo.apis import DemoFailed
-from local.demo.opening import has_screen, open_page
+from local.demo.open_report import has_screen, open_page
 from local.demo.plan import PLANS
 from local.demo.run import run_demo
 from local.demo.scenarios import SCENARIOS

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.demo.children import run_child
+from local.demo.subprocesses import run_child
 
 DEADLINE_SECONDS = 600.0
 

@@ -11,9 +11,9 @@ from random import Random
 from typing import Any
 
 from local.demo.answers import Answered, Contestant
-from local.demo.children import run_child
 from local.demo.prompts import Question, draw_held_out_questions
 from local.demo.stages import POLL_SECONDS, Stages
+from local.demo.subprocesses import run_child
 
 
 async def compare_holdback(stages: Stages, rollout_id: str, votes: int) -> dict[str, Any]:

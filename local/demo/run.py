@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from local.demo.apis import Apis
+from local.demo.click_path import trace_click
 from local.demo.memory import PeakMemory
 from local.demo.page.render import render_page
 from local.demo.plan import Plan
@@ -21,7 +22,6 @@ from local.demo.scenarios import SCENARIOS
 from local.demo.scenarios.scenario import Scenario
 from local.demo.screen import Screen
 from local.demo.stages import Stages
-from local.demo.story import tell_story
 from local.layout import find_base_model, find_checkout
 from local.models import Habits
 from local.stack import Stack
@@ -84,7 +84,7 @@ async def _play(scenario: Scenario, plan: Plan, stack: Stack, seed: int, screen:
             recorded = await recorder.collect()
         heard = stages.crowd.heard
         summary = await apis.read("curator", "/v1/summary")
-        story = await tell_story(apis, heard, came_of_it["champion_after"])
+        story = await trace_click(apis, heard, came_of_it["champion_after"])
         told = {"story": story, "sent_again": dict(apis.sent_again)}
         return describe_run(plan, scenario.name, seed, heard, summary) | came_of_it | recorded | told
     finally:

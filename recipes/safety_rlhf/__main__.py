@@ -17,10 +17,10 @@ from recipes.command import Options, Progress, add_options, choose_options, trai
 from recipes.freezing import read_lines
 from recipes.generation import measure_kl
 from recipes.intervals import estimate_mean, estimate_rise, estimate_share
-from recipes.safety_rlhf.beginning import FOLDER, Beginning, find_beginning, prepare
 from recipes.safety_rlhf.judging import SAMPLING, Judgement, fit_classifier, judge
 from recipes.safety_rlhf.make_data import DATA
 from recipes.safety_rlhf.score import HarmClassifier
+from recipes.safety_rlhf.starting_models import FOLDER, Beginning, find_beginning, prepare
 from services.trainer.domain.training import TrainingFailed
 
 PPO = yaml.safe_load((FOLDER / "ppo.yaml").read_text(encoding="utf-8"))

@@ -8,9 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from local.demo.page import courses, curves, sections
+from local.demo.page import curves, rounds, sections
+from local.demo.page.click_path import derive_way
 from local.demo.page.headline import compare_baselines, derive_headline
-from local.demo.page.way import derive_way
 
 PARTS = {
     "falling": "The fall",
@@ -31,8 +31,8 @@ def render_page(report: dict[str, Any]) -> str:
     """HTML whose policy lets nothing in but its own style sheet; all texts of models and users are escaped."""
     style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
     content = {
-        "falling": courses.derive_falling(report),
-        "rounds": courses.derive_rounds(report),
+        "falling": rounds.derive_falling(report),
+        "rounds": rounds.derive_rounds(report),
         "timeline": sections.derive_timeline(report),
         "pairs": sections.derive_pairs(report),
         "trainings": curves.derive_trainings(report),

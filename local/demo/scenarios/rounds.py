@@ -3,13 +3,13 @@
 from random import Random
 from typing import Any
 
+from local.demo.answer_statistics import calculate_distinct_2, calculate_mean_words
 from local.demo.answers import Contestant
 from local.demo.divergence import measure_divergence
 from local.demo.measuring import compare_holdback, measure
 from local.demo.report import describe_approval
 from local.demo.scenarios.scenario import Scenario
 from local.demo.stages import Stages
-from local.demo.wording import calculate_distinct_2, calculate_mean_words
 
 HOLDBACK_VOTES = 10
 

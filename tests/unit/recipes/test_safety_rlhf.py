@@ -9,9 +9,9 @@ import yaml
 from recipes.command import Options, Progress
 from recipes.freezing import read_lines, write_lines
 from recipes.safety_rlhf import __main__ as command
-from recipes.safety_rlhf.beginning import FOLDER, find_beginning, prepare
 from recipes.safety_rlhf.make_data import DATA, HARMFUL, make_all
 from recipes.safety_rlhf.score import HarmClassifier, has_harmful_words, is_helpful
+from recipes.safety_rlhf.starting_models import FOLDER, find_beginning, prepare
 from recipes.safety_rlhf.wording import CLASSIFIER_ITEMS, REWARD_ITEMS, SFT_ITEMS, TEST_ITEMS
 from services.trainer.domain.recipe.parsing import parse_recipe
 from tests.unit.trainer.tiny_model import save_tiny_model

@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.demo.opening import has_screen
+from local.demo.open_report import has_screen
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from local.demo.page.headline import compare_baselines, derive_headline
 from local.demo.page.render import render_page
 from local.demo.page.scales import Scale, choose_powers, choose_ticks
 
-FOLDER = Path(__file__).parents[3] / "docs" / "demo"
+FOLDER = Path(__file__).parents[4] / "docs" / "demo"
 KEPT = json.loads((FOLDER / "report.json").read_text())
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}"
 

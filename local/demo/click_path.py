@@ -11,7 +11,7 @@ TELLING = ("edit", "choice")
 """Clicks that show by themselves what was wanted."""
 
 
-async def tell_story(apis: Apis, heard: Heard, version: str) -> dict[str, Any] | None:
+async def trace_click(apis: Apis, heard: Heard, version: str) -> dict[str, Any] | None:
     """A click that `version` was trained on, what it became, and an answer that the version gave to somebody else.
 
     None when no such click is found.
