@@ -106,6 +106,7 @@ class InteractionRecorded(Event, frozen=True, kw_only=True, tag="InteractionReco
     key_id: str
     """The API key it came in with: ids are unique per key."""
     conversation_id: str | None = None
+    """Keyed hash of the conversation; in events from before 2026-11-27 its id in clear."""
     user: str | None = None
     """Keyed hash of the user, else of the conversation; None for an anonymous caller."""
     intended_version: str | None = None

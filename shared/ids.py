@@ -1,4 +1,4 @@
-"""Identifiers: time-ordered UUIDs of ours, and the keyed hash that stands for a user."""
+"""Identifiers: time-ordered UUIDs of ours, and the keyed hash that stands for a user or a conversation."""
 
 import hashlib
 from functools import lru_cache
@@ -27,6 +27,11 @@ def calculate_user_hash(user: str | None, conversation_id: str | None, secret: s
         return None
     outer, inner = _derive_pads(secret)
     return hashlib.sha256(outer + hashlib.sha256(inner + subject.encode()).digest()).hexdigest()[:32]
+
+
+def calculate_conversation_hash(conversation_id: str | None, secret: str) -> str | None:
+    """HMAC-SHA-256 (32 hex digits) of a conversation's id: what stands for a caller without a user, too."""
+    return calculate_user_hash(None, conversation_id, secret)
 
 
 @lru_cache(16)

@@ -22,7 +22,7 @@ from shared.auth import Caller
 from shared.errors import Forbidden
 from shared.events import Route, RoutingTable
 from shared.feedback_tokens import FeedbackToken, FeedbackTokens
-from shared.ids import calculate_user_hash, new_id
+from shared.ids import calculate_conversation_hash, calculate_user_hash, new_id
 
 T = TypeVar("T")
 
@@ -62,6 +62,7 @@ class ChatHandler:
             request=request,
             key_id=caller.key_id,
             user=user,
+            conversation=calculate_conversation_hash(request.conversation_id, self.user_hash_secret),
             table=table,
             choices=_make_choices(ids, assignments),
             feedback_token=feedback_token,

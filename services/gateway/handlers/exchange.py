@@ -35,6 +35,8 @@ class Exchange:
     request: ChatRequest
     key_id: str
     user: str | None
+    conversation: str | None
+    """Keyed hash of the conversation's id."""
     table: RoutingTable
     choices: list[Choice]
     feedback_token: str | None

@@ -87,7 +87,7 @@ def derive_interaction(exchange: Exchange, choice: Choice, error: str | None) ->
         model_version=choice.served.version,
         served_at=exchange.served_at,
         key_id=exchange.key_id,
-        conversation_id=request.conversation_id,
+        conversation_id=exchange.conversation,
         user=exchange.user,
         intended_version=choice.assignment.route.version,
         rollout_id=None if exchange.collected else exchange.table.rollout_id,
@@ -103,8 +103,9 @@ def derive_interaction(exchange: Exchange, choice: Choice, error: str | None) ->
 
 
 def _describe(exchange: Exchange, choice: Choice) -> dict[str, Any]:
-    """Return the client's metadata, and what else bears on the answer's worth as evidence."""
+    """Return the client's metadata but the conversation's id, and what else bears on the answer's worth as evidence."""
     metadata: dict[str, Any] = dict(exchange.request.body.get("metadata") or {})
+    metadata.pop("conversation_id", None)
     if choice.answer.finish_reason:
         metadata["finish_reason"] = choice.answer.finish_reason
     if choice.answer.tool_calls:

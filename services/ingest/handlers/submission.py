@@ -25,7 +25,7 @@ from services.ingest.metrics import EVENTS
 from shared.bus import Record, encode
 from shared.errors import Conflict, HeliotropeError, TooManyRequests, Unavailable
 from shared.events import AnyFeedback, FeedbackReceived, InteractionRecorded, calculate_content_hash
-from shared.ids import new_id
+from shared.ids import calculate_conversation_hash, new_id
 
 Raw = bytes | msgspec.Raw
 
@@ -212,7 +212,7 @@ class SubmissionReader:
             model_version=body.model_version,
             served_at=body.served_at,
             key_id=principal.key_id,
-            conversation_id=body.conversation_id,
+            conversation_id=calculate_conversation_hash(body.conversation_id, self._secret),
             user=principal.resolve_user(body.user_id, body.conversation_id, self._secret),
             solicited=body.solicited,
             metadata=body.metadata,

@@ -6,11 +6,12 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import msgspec
 import pytest
 
 from shared.events import Collection
 from shared.feedback_tokens import FeedbackTokens
-from shared.ids import calculate_user_hash
+from shared.ids import calculate_conversation_hash, calculate_user_hash
 from tests.integration.gateway.conftest import HASH_SECRET, MESSAGES, TOKEN_SECRET, RunningGateway, user_of
 from tests.integration.gateway.model_server import ANSWER
 
@@ -31,7 +32,9 @@ def test_a_chat_is_answered_and_recorded_with_what_is_needed_to_judge_it(gateway
     [event] = gateway.recorded(1)
     assert str(event.interaction_id) == reply.id
     assert (event.messages, event.answer, event.model_version, event.intended_version) == (MESSAGES, ANSWER, "1", "1")
-    assert (event.user, event.conversation_id) == (calculate_user_hash("ada", None, HASH_SECRET), "c-1042")
+    assert event.user == calculate_user_hash("ada", None, HASH_SECRET)
+    assert event.conversation_id == calculate_conversation_hash("c-1042", HASH_SECRET)
+    assert b"c-1042" not in msgspec.json.encode(event)
     assert (event.propensity, event.error, event.prompt_tokens, event.completion_tokens) == (1.0, None, 11, 5)
     assert event.metadata is not None
     assert event.metadata["finish_reason"] == "stop"
