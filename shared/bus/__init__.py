@@ -91,9 +91,9 @@ def decode(record: Record) -> AnyEvent:
     """The event of a record.
 
     Raises:
-        UndecodableEvent: the value is not JSON, or not one of the six events.
+        UndecodableEvent: the value is not JSON, is nested too deep to be read, or is not one of the six events.
     """
     try:
         return _decoder.decode(record.value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UndecodableEvent(f"{record.topic}[{record.partition}]@{record.offset}: {error}") from error

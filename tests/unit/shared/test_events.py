@@ -79,7 +79,17 @@ def test_an_event_survives_the_wire(event: Event):
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b"\xff\xfe", b"{", b"[]", b'{"type":"Surprise"}', b'{"type":"FeedbackReceived"}']
+    "value",
+    [
+        b"",
+        b"\xff\xfe",
+        b"{",
+        b"[]",
+        b'{"type":"Surprise"}',
+        b'{"type":"FeedbackReceived"}',
+        b'{"type":"FeedbackReceived","metadata":' + b'{"a":' * 5_000 + b"1" + b"}" * 5_001,
+    ],
+    ids=lambda value: value[:40].decode(errors="replace"),
 )
 def test_anything_else_on_the_wire_is_undecodable(value: bytes):
     with pytest.raises(UndecodableEvent):
