@@ -27,7 +27,6 @@ _interaction = msgspec.json.Decoder(InteractionBody)
 _batch = msgspec.json.Decoder(Batch)
 
 # "Expected `int`, got `str` - at `$.events[3].value`", "Object missing required field `text`"
-_REASON = re.compile(r"(?P<message>.*?)(?: - at `\$?(?P<path>.*)`)?", re.DOTALL)
 _NAMED = re.compile(r"Object (?P<what>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
 _INDEX = re.compile(r"\[(\d+)\]")
 
@@ -66,9 +65,10 @@ def _decode(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw) -> T:
 
 def _describe(reason: str) -> FieldError:
     """Split msgspec's message into a field and what is wrong with it."""
-    match = _REASON.fullmatch(reason)
-    message, path = (match["message"], match["path"] or "") if match else (reason, "")
-    parts = [part for part in _INDEX.sub(r".\1", path).replace("[...]", "").split(".") if part]
+    message, at, path = reason.removesuffix("`").rpartition(" - at `")
+    if not at:
+        message, path = reason, ""
+    parts = [part for part in _INDEX.sub(r".\1", path.removeprefix("$")).replace("[...]", "").split(".") if part]
     if named := _NAMED.fullmatch(message):
         parts.append(named["name"])
         message = "is missing" if named["what"] == "missing required" else "is not a field of this body"
