@@ -6,7 +6,16 @@ from uuid import UUID
 
 import pytest
 
-from services.curator.evidence.adapters.redaction import redact_feedback, redact_interaction, redact_text
+from services.curator.evidence.adapters.redaction import (
+    MAX_DEPTH,
+    Redaction,
+    RedactionTooSlow,
+    redact_feedback,
+    redact_interaction,
+    redact_text,
+)
+from shared.db import is_transient
+from shared.errors import InvalidRequest
 from shared.events import Edit, FeedbackReceived, InteractionRecorded
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -93,3 +102,20 @@ def test_an_event_without_personal_data_is_the_very_same():
         key_id="shop",
     )
     assert redact_interaction(event)[0] is event
+
+
+def test_a_record_that_takes_too_long_is_refused_for_good():
+    ticks = iter(range(1_000))
+    redaction = Redaction(budget_seconds=3, clock=lambda: next(ticks))
+    with pytest.raises(RedactionTooSlow) as refusal:
+        redaction.redact_text("a@b.example " * 10)
+    assert isinstance(refusal.value, InvalidRequest)
+    assert not is_transient(refusal.value)
+
+
+def test_what_is_nested_too_deep_is_refused():
+    value: object = "a@b.example"
+    for _ in range(MAX_DEPTH + 2):
+        value = [value]
+    with pytest.raises(InvalidRequest):
+        Redaction().redact_value(value)
