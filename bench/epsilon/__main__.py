@@ -1,162 +1,183 @@
-"""`make bench-epsilon`: is the probability of being wrong, which each pair carries, worth anything to DPO?
+"""`make bench-epsilon`: does DPO gain from each pair's probability ε of being wrong, after any number of passes?
 
-The histories are `bench/noise/`'s: 30% wrong votes, by contrary users (wrong in 80%) or careless ones (50%).
-The curator's own functions make a dataset of each; the trainer's own DPO trains on its pairs from one parent: with each
-pair's ε, without (ε = 0), and with the same figures dealt out at random; once for one pass over the pairs and once for
-four, which was best for DPO without ε on seeds that do not judge (1,000 and on, contrary users). What is measured:
-how many held-out items the policy ranks rightly, by the known truth. One seed is one history, one parent and one order;
-differences are taken within a seed.
+Plain DPO and the trainer's loss learn the same pairs from one start in one order; what is measured is how many held-out
+items each ranks rightly, by the known truth. Worlds:
+
+- histories of `bench-noise` with contrary users (wrong in 80%) or careless ones (50%), as the curator freezes them:
+  with the curator's ε, and with what ε would be if it were calibrated
+- pairs that are flipped with exactly the probability that they carry, which differs between pairs or is alike
+
+The policies are small networks over bags of words (`policies.py`), so that hundreds of histories are affordable; the
+losses and weights are the trainer's own. Differences are taken within a history. The intervals hold together: Student's
+t with Bonferroni's correction over all cells (a world, a source of ε, a number of passes).
 """
 
 import argparse
-import os
-import random
-import statistics
-import tempfile
-from collections.abc import Sequence
-from itertools import product
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
 from scipy.stats import t
+from torch import Tensor
 
-from bench.noise.curator import run_curator
-from bench.noise.world import FLIPS, Scene, record
+from bench.epsilon.histories import HELD_OUT, PAIRS, Histories, calibrate, draw_curated, draw_flips
+from bench.epsilon.policies import BATCH, HIDDEN, LEARNING_RATE, Loss, measure_accuracies
 from local.results import Goal, Row, write_result
-from services.trainer.domain.guards.verdict import Metrics
-from services.trainer.domain.recipe.parsing import parse_recipe
-from services.trainer.domain.training import Job
+from services.trainer.adapters.methods.epsilon import calculate_noisy_losses
+from services.trainer.domain.pair_weights import calculate_pair_weights
 
-SEEDS = 12
-WRONG = 0.3
-PROMPTS = 600
-HELD_OUT = 1_000
-VARIANTS = ("with ε", "without", "shuffled")
-PASSES = {"one pass": 1, "four passes": 4}
-BATCH = 16
-RECIPE = {
-    "name": "epsilon",
-    "method": "dpo",
-    "tuning": "full",
-    "batch_size": BATCH,
-    "learning_rate": 2.0e-3,
-    "lr_scheduler": "linear",
-    "beta": 0.1,
-    "max_length": 64,
-    "save_steps": 10_000,
-    "logging_steps": 50,
+PASSES = (1, 2, 4, 8)
+GROUP = 32
+"""Histories that are trained at once, and among whose halves ε is calibrated."""
+FIRST = 20_000
+"""First seed of those that judge; the loss, the learning rate and the counts below were chosen on 5,000 to 5,200."""
+CONFIDENCE = 0.95
+WRONG_ENOUGH = 0.1
+"""Share of wrong labels from which on ε must pay."""
+
+
+@dataclass(frozen=True)
+class World:
+    draw: Callable[[int], Histories]
+    histories: int
+    """As many as a half-width of 0.25 points takes, by the spread on the seeds that do not judge."""
+    curated: bool = False
+    tells_apart: bool = True
+    """Whether ε differs between pairs; where it does not, it cannot say which ones to trust."""
+
+
+WORLDS = {
+    "flips, 5%": World(partial(draw_flips, rate=0.05), 128),
+    "flips, 10%": World(partial(draw_flips, rate=0.1), 352),
+    "flips, 20%": World(partial(draw_flips, rate=0.2), 512),
+    "flips, 30%": World(partial(draw_flips, rate=0.3), 576),
+    "flips, 20%, every ε alike": World(partial(draw_flips, rate=0.2, alike=True), 128, tells_apart=False),
+    "contrary users, 30% wrong votes": World(partial(draw_curated, kind="contrary", wrong_votes=0.3), 96, True),
+    "careless users, 30% wrong votes": World(partial(draw_curated, kind="careless", wrong_votes=0.3), 192, True),
+    "careless users, 40% wrong votes": World(partial(draw_curated, kind="careless", wrong_votes=0.4), 320, True),
 }
+CELLS = sum((1 + world.curated) * len(PASSES) for world in WORLDS.values())
 
 
-class NoWatch:
-    stopping = False
+@dataclass(frozen=True)
+class Cell:
+    """What the loss gains over plain DPO, in points of held-out accuracy, by history."""
 
-    def on_phase(self, phase: str) -> None:
-        """Nobody asks."""
+    name: str
+    differences: npt.NDArray[np.float64]
+    wrong: float
+    """Share of pairs that are the wrong way round."""
+    tells_apart: bool
 
-    def on_step(self, step: int, total: int) -> None:
-        """Nobody asks."""
+    @property
+    def mean(self) -> float:
+        return float(self.differences.mean())
 
-    def on_micro_step(self) -> None:
-        """Nobody asks."""
+    @property
+    def half_width(self) -> float:
+        count = len(self.differences)
+        quantile = t.ppf(1 - (1 - CONFIDENCE) / 2 / CELLS, count - 1)
+        return float(quantile * self.differences.std(ddof=1) / count**0.5)
 
-    def on_metrics(self, step: int, metrics: Metrics) -> None:
-        """Nobody asks."""
-
-    def on_note(self, note: str) -> None:
-        """Nobody asks."""
-
-    def on_checkpoint(self, checkpoint: Path) -> None:
-        """Nobody asks."""
-
-
-def measure(seed: int, kind: str) -> dict[tuple[str, str], float]:
-    """Held-out accuracy by (passes, variant)."""
-    from bench.epsilon.model import measure_accuracy, save_parent
-    from services.trainer.adapters.methods.dpo import train_dpo
-
-    scene = Scene.draw(seed, WRONG, FLIPS[kind])
-    held_out = scene.world.make_items(HELD_OUT, first=PROMPTS)
-    curated = run_curator(record(scene.votes, scene.world.rng)).snapshot.train
-    pairs = [(one.item.chosen, one.item.rejected, one.epsilon) for one in curated]
-    random.Random(seed).shuffle(pairs)
-    figures = [epsilon for *_, epsilon in pairs]
-    shuffled = random.Random(seed).sample(figures, len(pairs))
-    dealt = {"with ε": figures, "without": [0.0] * len(pairs), "shuffled": shuffled}
-    accuracy = {}
-    with tempfile.TemporaryDirectory(prefix="heliotrope-bench-") as name:
-        folder = Path(name)
-        save_parent(folder / "parent", seed)
-        for (passes, count), (variant, epsilons) in product(PASSES.items(), dealt.items()):
-            recipe = parse_recipe(RECIPE | {"max_steps": count * len(pairs) // BATCH, "seed": seed})
-            place = folder / f"{count}-{variant}"
-            save_pairs(place / "dataset", pairs, epsilons)
-            job = Job(recipe, folder / "parent", place / "dataset", place / "1", None, place / "candidate")
-            train_dpo(job, NoWatch())
-            accuracy[passes, variant] = measure_accuracy(folder / "parent", place / "candidate", held_out)
-    return accuracy
+    @property
+    def low(self) -> float:
+        return self.mean - self.half_width
 
 
-def save_pairs(folder: Path, pairs: Sequence[tuple[str, str, float]], epsilons: Sequence[float]) -> None:
-    def say(text: str) -> list[dict[str, str]]:
-        return [{"role": "assistant", "content": text}]
+def calculate_plain(margins: Tensor, _: Tensor) -> Tensor:
+    return -F.logsigmoid(margins)
 
-    question = [{"role": "user", "content": "?"}]
-    rows: list[dict[str, Any]] = [
-        {"prompt": question, "chosen": say(chosen), "rejected": say(rejected), "epsilon": epsilon}
-        for (chosen, rejected, _), epsilon in zip(pairs, epsilons, strict=True)
+
+def build_loss(epsilons: npt.NDArray[np.float32]) -> Loss:
+    """The trainer's loss with its weights, normalised over each history."""
+    epsilon = torch.from_numpy(epsilons)
+    weight = torch.tensor([calculate_pair_weights(row.tolist()) for row in epsilons])
+    return lambda margins, at: weight.gather(1, at) * calculate_noisy_losses(margins, epsilon.gather(1, at))
+
+
+def measure_group(world: World, first: int) -> tuple[dict[str, npt.NDArray[np.float64]], Histories]:
+    """Accuracies by loss, (passes, histories), and the histories."""
+    histories = Histories.stack([world.draw(seed) for seed in range(first, first + GROUP)])
+    losses = {"plain": calculate_plain, "ε": build_loss(histories.epsilon)}
+    if world.curated:
+        losses["calibrated ε"] = build_loss(calibrate(histories))
+    return measure_accuracies(histories, losses, PASSES, seed=first), histories
+
+
+def measure_world(name: str, first: int, count: int) -> tuple[list[Cell], list[Row]]:
+    world = WORLDS[name]
+    began = time.process_time()
+    groups = [measure_group(world, first + at) for at in range(0, count, GROUP)]
+    wrong = float(np.mean([histories.wrong.mean() for _, histories in groups]))
+    epsilon = float(np.mean([histories.epsilon.mean() for _, histories in groups]))
+    accuracies = {loss: 100 * np.concatenate([found[loss] for found, _ in groups], axis=1) for loss in groups[0][0]}
+    cells = [
+        Cell(f"{name}, {loss}, passes: {passes}", gained, wrong, world.tells_apart)
+        for loss, values in accuracies.items()
+        if loss != "plain"
+        for passes, gained in zip(PASSES, values - accuracies["plain"], strict=True)
     ]
-    folder.mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(rows), folder / "train.parquet")
+    rows = [
+        Row.of(f"{name}: accuracy of plain DPO, passes: {passes}", "%", values.tolist())
+        for passes, values in zip(PASSES, accuracies["plain"], strict=True)
+    ]
+    print(f"{name}: {wrong:.1%} of the labels wrong, mean ε {epsilon:.3f}, {time.process_time() - began:.0f} s of CPU")
+    for cell in cells:
+        print(f"  {cell.name}: {cell.mean:+.2f} ± {cell.half_width:.2f}", flush=True)
+    return cells, rows
 
 
-def bound(differences: Sequence[float]) -> tuple[float, float]:
-    """Student's 95% interval of the mean over seeds."""
-    mean = statistics.fmean(differences)
-    margin = float(t.ppf(0.975, len(differences) - 1)) * statistics.stdev(differences) / len(differences) ** 0.5
-    return mean - margin, mean + margin
+def derive_goals(cells: list[Cell]) -> list[Goal]:
+    goals = [Goal(f"{cell.name}: lower end of the gain, points", cell.low, -0.5, "at_least") for cell in cells]
+    goals += [
+        Goal(f"{cell.name}: lower end where ε must pay, points", cell.low, 0, "at_least")
+        for cell in cells
+        if cell.wrong >= WRONG_ENOUGH and cell.tells_apart
+    ]
+    goals.append(Goal("widest half-width, points", max(cell.half_width for cell in cells), 0.25, "at_most"))
+    return goals
+
+
+def describe(cells: list[Cell]) -> Mapping[str, object]:
+    return {
+        "pairs": PAIRS,
+        "held out": HELD_OUT,
+        "hidden units": HIDDEN,
+        "batch": BATCH,
+        "learning rate": LEARNING_RATE,
+        "first seed": FIRST,
+        "cells": {
+            cell.name: {
+                "mean": cell.mean,
+                "half-width": cell.half_width,
+                "histories": len(cell.differences),
+                "share of wrong labels": cell.wrong,
+            }
+            for cell in cells
+        },
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--first", type=int, default=0, help="1000 and more: for choosing a recipe; keeps nothing")
-    parser.add_argument("--kind", choices=FLIPS, default="contrary", help="how the unreliable users vote")
+    parser = argparse.ArgumentParser(description="does DPO gain from each pair's probability of being wrong?")
+    parser.add_argument("--tune", type=int, metavar="SEEDS", help="so many seeds that do not judge; keeps nothing")
+    parser.add_argument("--world", choices=WORLDS, action="append", help="these alone; keeps nothing")
     arguments = parser.parse_args()
-    os.environ |= {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    seen: list[dict[tuple[str, str], float]] = []
-    for seed in range(arguments.first, arguments.first + arguments.seeds):
-        seen.append(measure(seed, arguments.kind))
-        told = ", ".join(f"{passes} {variant} {value:.3f}" for (passes, variant), value in seen[-1].items())
-        print(f"seed {seed}: {told}", flush=True)
-    rows, goals = sum_up(seen)
-    if not arguments.first:
-        settings = {"wrong votes": WRONG, "prompts": PROMPTS, "held out": HELD_OUT, "passes": PASSES, "recipe": RECIPE}
-        name = "epsilon" if arguments.kind == "contrary" else f"epsilon-{arguments.kind}"
-        write_result(name, rows, goals, settings | {"unreliable users": arguments.kind})
-
-
-def sum_up(seen: Sequence[dict[tuple[str, str], float]]) -> tuple[list[Row], list[Goal]]:
+    torch.set_num_threads(1)
+    cells: list[Cell] = []
     rows: list[Row] = []
-    goals: list[Goal] = []
-    for passes in PASSES:
-        for variant in VARIANTS:
-            rows.append(
-                Row.of(f"{passes}: held-out accuracy, {variant}", "share", [one[passes, variant] for one in seen])
-            )
-        for other in ("without", "shuffled"):
-            differences = [one[passes, "with ε"] - one[passes, other] for one in seen]
-            low, high = bound(differences)
-            print(f"{passes}, with ε over {other}: {statistics.fmean(differences):+.4f} ({low:+.4f} to {high:+.4f})")
-            rows.append(Row.of(f"{passes}: with ε minus {other}, by seed", "share", differences))
-            goals.append(Goal(f"{passes}: with ε minus {other}, lower end of the 95% interval", low, 0, "at_least"))
-        differences = [one[passes, "shuffled"] - one[passes, "without"] for one in seen]
-        rows.append(Row.of(f"{passes}: shuffled minus without, by seed", "share", differences))
-        name = f"{passes}: shuffled minus without, lower end of the 95% interval"
-        goals.append(Goal(name, bound(differences)[0], 0, "at_most"))
-    return rows, goals
+    for name in arguments.world or WORLDS:
+        first, count = (5_000, arguments.tune) if arguments.tune else (FIRST, WORLDS[name].histories)
+        of_world, accuracies = measure_world(name, first, count)
+        cells += of_world
+        rows += [*accuracies, *(Row.of(f"{cell.name}: gain", "points", cell.differences.tolist()) for cell in of_world)]
+        if not (arguments.tune or arguments.world):  # after each world: what is stopped keeps what it has measured
+            write_result("epsilon", rows, derive_goals(cells), describe(cells))
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def test_a_less_certain_pair_counts_for_less(tmp_path: Path, parent: Path):
     pairs = [make_pairs(1, epsilon=0.0)[0], make_pairs(1, epsilon=0.3)[0]]
     trainer = make_trainer(tmp_path, parent, pairs, batch_size=1)
     certain, doubtful = (calculate_gradient(trainer, slice(row, row + 1)).norm() for row in (0, 1))
-    assert doubtful < 0.4 * certain
+    assert 0.3 * certain < doubtful < 0.5 * certain
 
 
 @pytest.mark.parametrize("loss_type", ["sigmoid", "ipo", "sft"])

@@ -8,11 +8,18 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from services.curator.datasets.adapters import DatasetContent, write_dataset  # noqa: E402
+from services.trainer.adapters.artifacts.dataset import load_pairs  # noqa: E402
 from services.trainer.adapters.methods.dpo import train_dpo  # noqa: E402
+from services.trainer.adapters.methods.epsilon import EpsilonRewardCollator  # noqa: E402
 from services.trainer.adapters.methods.kto import train_kto  # noqa: E402
 from services.trainer.adapters.methods.models import load_policy, load_tokenizer  # noqa: E402
 from services.trainer.adapters.methods.ppo import train_ppo  # noqa: E402
-from services.trainer.adapters.methods.reward import calculate_losses, cut_behind_end, is_reward_model, train_reward  # noqa: E402
+from services.trainer.adapters.methods.reward import (  # noqa: E402
+    EpsilonRewardTrainer,
+    cut_behind_end,
+    is_reward_model,
+    train_reward,
+)
 from services.trainer.adapters.methods.reward_model import build_scorer, load_reward_model  # noqa: E402
 from services.trainer.adapters.methods.rloo import train_rloo  # noqa: E402
 from services.trainer.adapters.methods.sft import train_sft  # noqa: E402
@@ -22,7 +29,7 @@ from services.trainer.domain.training import Interrupted, Job, TrainingFailed  #
 from services.trainer.handlers.ladder import train_ladder  # noqa: E402
 from services.trainer.ports import Train  # noqa: E402
 from tests.unit.trainer.test_dpo import QuietWatch  # noqa: E402
-from tests.unit.trainer.tiny_model import make_pairs, save_tiny_model  # noqa: E402
+from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated:FutureWarning"),
@@ -176,14 +183,56 @@ def test_what_a_template_writes_behind_an_answer_is_not_scored():
     assert cut_behind_end([5, 6, 7], end=2) == [5, 6, 7]
 
 
-def test_a_pair_as_likely_wrong_as_right_teaches_a_reward_model_nothing():
-    scores = torch.tensor([0.3, -0.2], requires_grad=True)  # chosen, rejected
-    gradients = []
-    for epsilon in (0.0, 0.3, 0.5):
-        loss = calculate_losses(scores[:1], scores[1:], torch.tensor([epsilon]), 1 - 2 * epsilon).sum()
-        gradients.append(torch.autograd.grad(loss, scores)[0])
-    assert gradients[2].abs().max() == 0.0
-    assert 0 < gradients[1].norm() < 0.5 * gradients[0].norm()
+def test_a_pair_as_likely_wrong_as_right_teaches_a_reward_model_nothing(tmp_path: Path, parent: Path):
+    trainer = make_reward_trainer(tmp_path, parent, make_pairs(2, epsilon=0.5) + make_pairs(2, epsilon=0.3))
+    nothing, something = (calculate_gradient(trainer, slice(first, first + 2)) for first in (0, 2))
+    assert nothing.abs().max() == 0.0
+    assert something.abs().max() > 1e-4
+
+
+def test_without_doubt_a_reward_model_learns_by_trls_own_loss(tmp_path: Path, parent: Path):
+    from trl import RewardTrainer
+
+    trainer = make_reward_trainer(tmp_path, parent, make_pairs(4, epsilon=0.0))
+    ours = trainer.compute_loss(trainer.model, collate(trainer, slice(0, 4)))
+    plain = {name: value for name, value in collate(trainer, slice(0, 4)).items() if name not in {"epsilon", "weight"}}
+    torch.testing.assert_close(ours, RewardTrainer.compute_loss(trainer, trainer.model, plain))
+
+
+def test_a_reward_model_is_not_asked_to_rank_two_answers_that_are_the_same(tmp_path: Path, parent: Path):
+    pair = make_pairs(1)[0]
+    trainer = make_reward_trainer(tmp_path, parent, [*make_pairs(3), pair | {"rejected": pair["chosen"]}])
+    assert len(trainer.train_dataset) == 3
+
+
+def make_reward_trainer(folder: Path, parent: Path, pairs: list[dict[str, Any]]) -> EpsilonRewardTrainer:
+    from transformers import AutoModelForSequenceClassification
+    from trl import RewardConfig
+
+    tokenizer = load_tokenizer(parent)
+    model = AutoModelForSequenceClassification.from_pretrained(parent, num_labels=1, dtype=torch.float32)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return EpsilonRewardTrainer(
+        model=model,
+        args=RewardConfig(str(folder), per_device_train_batch_size=4, use_cpu=True, bf16=False, report_to="none"),
+        data_collator=EpsilonRewardCollator(pad_token_id=tokenizer.pad_token_id),
+        train_dataset=load_pairs(save_dataset(folder / "data", pairs) / "train.parquet"),
+        processing_class=tokenizer,
+    )
+
+
+def collate(trainer: EpsilonRewardTrainer, rows: slice) -> dict[str, Any]:
+    trainer.model.train()
+    batch: dict[str, Any] = trainer.data_collator(
+        [trainer.train_dataset[index] for index in range(len(trainer.train_dataset))[rows]]
+    )
+    return batch
+
+
+def calculate_gradient(trainer: EpsilonRewardTrainer, rows: slice) -> "torch.Tensor":
+    trainer.model.zero_grad()
+    trainer.compute_loss(trainer.model, collate(trainer, rows)).backward()
+    return torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
 
 
 @pytest.mark.parametrize("method", ["sft", "kto", "reward"])

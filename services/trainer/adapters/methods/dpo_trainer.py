@@ -5,14 +5,13 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from datasets import Dataset
 from peft import PeftModel
 from torch import Tensor
 from trl import DPOTrainer
 
 from services.trainer.adapters.artifacts.dataset import weigh_pairs
-from services.trainer.adapters.methods.epsilon import calculate_pair_losses
+from services.trainer.adapters.methods.epsilon import average_losses, calculate_noisy_losses
 from services.trainer.adapters.methods.pair_scores import Scores, score_padded, score_shared
 from services.trainer.domain.recipe.schema import LossType
 
@@ -37,6 +36,7 @@ class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
         self._before_reference = before_reference
         self.refused: dict[str, int] = {}
         super().__init__(*args, **kwargs)
+        self.current_gradient_accumulation_steps: int = self.args.gradient_accumulation_steps  # per update, later
         if self.use_liger_kernel:
             raise ValueError("the Liger kernel takes another path that would ignore epsilon")
 
@@ -81,34 +81,38 @@ class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
         scores = self._score(model, inputs, with_entropy=True)
         chosen, rejected = scores.logps.chunk(2)
         chosen_gain, rejected_gain = chosen - inputs["ref_chosen_logps"], rejected - inputs["ref_rejected_logps"]
-        epsilon, weight = inputs["epsilon"], inputs["weight"]
-        per_pair = torch.zeros_like(chosen)
+        epsilon = inputs["epsilon"]
+        unweighted = torch.zeros_like(chosen)
         for kind, factor in self._losses:
-            right, wrong = self._calculate_losses(kind, chosen_gain, rejected_gain, chosen, scores.lengths)
-            per_pair = per_pair + factor * calculate_pair_losses(right, wrong, epsilon_b=epsilon, weight_b=weight)
+            losses = self._calculate_losses(kind, chosen_gain, rejected_gain, chosen, scores.lengths, epsilon)
+            unweighted = unweighted + factor * losses
         self._record(scores, chosen_gain.detach(), rejected_gain.detach())
         self._count_tokens(inputs["attention_mask"])
-        # The nominal size while training: the short last batch of an epoch must not count its pairs for more.
-        loss = per_pair.sum() / (self.args.train_batch_size if self.model.training else len(per_pair))
+        accumulated = self.current_gradient_accumulation_steps if self.model.training else None
+        loss = average_losses(inputs["weight"] * unweighted, self.args, accumulated)
         return (loss, {}) if return_outputs else loss
 
     def _calculate_losses(
-        self, kind: LossType, chosen_gain: Tensor, rejected_gain: Tensor, chosen: Tensor, lengths: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """(l(chosen over rejected), l(rejected over chosen)), each of shape (B,).
+        self,
+        kind: LossType,
+        chosen_gain: Tensor,
+        rejected_gain: Tensor,
+        chosen: Tensor,
+        lengths: Tensor,
+        epsilon: Tensor,
+    ) -> Tensor:
+        """Calculate the loss of each pair before its weight, (B,).
 
-        sigmoid: Rafailov et al. 2023, eq. 7. ipo: Azar et al. 2023, eq. 17, on means over tokens. sft: the mean
-        negative log-likelihood of the chosen answer, which has no second term.
+        sigmoid: Rafailov et al. 2023, eq. 7, under label noise. ipo: Azar et al. 2023, eq. 17, on means over tokens.
+        sft: the mean negative log-likelihood of the chosen answer. The last two know ε by the weight alone.
         """
         chosen_lengths, rejected_lengths = lengths.chunk(2)
         if kind == "sigmoid":
-            margin = self.beta * (chosen_gain - rejected_gain)
-            return -F.logsigmoid(margin), -F.logsigmoid(-margin)
+            return calculate_noisy_losses(self.beta * (chosen_gain - rejected_gain), epsilon)
         if kind == "ipo":
             delta = chosen_gain / chosen_lengths - rejected_gain / rejected_lengths
-            target = 1 / (2 * self.beta)
-            return (delta - target) ** 2, (-delta - target) ** 2
-        return -chosen / chosen_lengths, torch.zeros_like(chosen)
+            return (delta - 1 / (2 * self.beta)) ** 2
+        return -chosen / chosen_lengths
 
     def _record(self, scores: Scores, chosen_gain: Tensor, rejected_gain: Tensor) -> None:
         """Put the batch's figures where `log` takes their means from."""

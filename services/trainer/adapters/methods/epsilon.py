@@ -1,5 +1,7 @@
 """Pairs with their probability ε of being the wrong way round: how batches carry it, and the loss that uses it.
 
+A pair's weight is 1 - 2ε, normalised over the dataset (`services/trainer/domain/pair_weights.py`).
+
 Shapes: B is the number of pairs in a micro-batch; a tensor named `..._b` has the shape (B,).
 """
 
@@ -7,28 +9,49 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from transformers import TrainingArguments
 from trl.trainer import dpo_trainer, reward_trainer
 
 COLUMNS = ("epsilon", "weight")
 
 
-def calculate_pair_losses(right_b: Tensor, wrong_b: Tensor, *, epsilon_b: Tensor, weight_b: Tensor) -> Tensor:
-    """Calculate the loss of each pair under label noise.
+def calculate_noisy_losses(margin_b: Tensor, epsilon_b: Tensor) -> Tensor:
+    """Calculate the logistic loss of each pair, corrected for half of its doubt and before its weight.
 
-    loss = weight · [(1 - ε)·l(chosen over rejected) - ε·l(rejected over chosen)]
+    loss = -log[(1 - δ)·σ(m) + δ·σ(-m)] / (1 - 2δ), with δ = ε/2
 
-    The bracket is the unbiased loss of Chowdhury et al. 2024 ("Provably Robust DPO", eq. 12) without its constant
-    1/(1 - 2ε). The weight is (1 - 2ε) normalised over the dataset, not over the micro-batch, so accumulated
-    micro-batches add up to the gradient of the whole batch.
+    This is the forward correction for label noise (Patrini et al. 2017, "Making Deep Neural Networks Robust to Label
+    Noise", section 3.2), scaled so that at m = 0 it is as steep as the plain loss. It is never negative, falls with m,
+    is -log σ(m) at ε = 0, and lets a doubtful pair go that the model contradicts clearly. With the whole ε in the
+    bracket it would lose to plain DPO in the first pass, in which the model's contradiction means little (`make
+    bench-epsilon`).
 
     Args:
-        right_b: l(chosen over rejected), (B,).
-        wrong_b: l(rejected over chosen), (B,).
-        epsilon_b: probability that the pair is the wrong way round, in [0, 1/2], (B,).
-        weight_b: what the pair counts, with mean 1 over the dataset, (B,).
+        margin_b: margin m of the chosen answer over the rejected one, (B,).
+        epsilon_b: probability that the pair is the wrong way round, in [0, 1), (B,).
     """
-    return weight_b * ((1 - epsilon_b) * right_b - epsilon_b * wrong_b)
+    delta_b = epsilon_b / 2
+    right_b = torch.log1p(-delta_b) + F.logsigmoid(margin_b)
+    wrong_b = torch.log(delta_b) + F.logsigmoid(-margin_b)
+    return -torch.logaddexp(right_b, wrong_b) / (1 - epsilon_b)
+
+
+def average_losses(loss_b: Tensor, arguments: TrainingArguments, accumulated: int | None) -> Tensor:
+    """Average the weighted losses of a micro-batch so that every pair of the dataset counts by its weight alone.
+
+    The trainer divides by the micro-batches of this update. Those at the end of a pass can be fewer and smaller; their
+    pairs must not count for more than others.
+
+    Args:
+        loss_b: weighted loss of each pair, (B,).
+        arguments: arguments of the run; its nominal sizes are what is divided by.
+        accumulated: micro-batches of this update; None for an evaluation, which is a plain mean.
+    """
+    if accumulated is None:
+        return loss_b.mean()
+    return loss_b.sum() / arguments.train_batch_size * (accumulated / arguments.gradient_accumulation_steps)
 
 
 class _EpsilonColumns:

@@ -1,6 +1,6 @@
 """The method `reward`: a model that scores answers, from pairs with their probability ε of being the wrong way round.
 
-The loss is that of `epsilon` with l(m) = -log σ(m), m the margin between the two scores.
+The loss is that of `dpo` (`epsilon.calculate_noisy_losses`), m being the margin between the two scores.
 
 An answer is scored at the token that ends it, the last one that a policy samples. Chat templates write more behind it
 (a newline, mostly), which TRL's own reward trainer scores at; a policy's samples never get there.
@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from datasets import Dataset
-from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import suppress_seqcls_warning
@@ -21,7 +19,12 @@ from trl.trainer.reward_trainer import suppress_seqcls_warning
 from services.trainer.adapters.artifacts.candidate import make_readable
 from services.trainer.adapters.artifacts.dataset import load_pairs, weigh_pairs
 from services.trainer.adapters.methods.arguments import list_arguments
-from services.trainer.adapters.methods.epsilon import COLUMNS, EpsilonRewardCollator, calculate_pair_losses
+from services.trainer.adapters.methods.epsilon import (
+    COLUMNS,
+    EpsilonRewardCollator,
+    average_losses,
+    calculate_noisy_losses,
+)
 from services.trainer.adapters.methods.guard_callback import Observer
 from services.trainer.adapters.methods.models import choose_adapter, load_tokenizer, merge
 from services.trainer.adapters.methods.training_loop import begin, sum_up, train_through
@@ -34,12 +37,20 @@ SIDES = ("chosen_ids", "rejected_ids")
 
 
 class EpsilonRewardTrainer(RewardTrainer):  # type: ignore[misc]  # trl is untyped
-    """Pairs need an `epsilon` column; pairs with a side above the length limit are left out, not cut."""
+    """Pairs need an `epsilon` column; pairs with a side above the length limit are left out, not cut.
+
+    Pairs whose sides are the same tokens up to the answer's end are left out too.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.current_gradient_accumulation_steps: int = self.args.gradient_accumulation_steps  # per update, later
 
     def _prepare_dataset(self, dataset: Dataset, processing_class: Any, *args: Any) -> Dataset:
         prepared = super()._prepare_dataset(dataset, processing_class, *args)
         end = processing_class.eos_token_id
         prepared = prepared.map(lambda pair: {side: cut_behind_end(pair[side], end) for side in SIDES})
+        prepared = prepared.filter(lambda pair: pair["chosen_ids"] != pair["rejected_ids"])
         return prepared.add_column("weight", weigh_pairs(prepared))
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -51,20 +62,14 @@ class EpsilonRewardTrainer(RewardTrainer):  # type: ignore[misc]  # trl is untyp
         epsilon, weight = (inputs.pop(column) for column in COLUMNS)
         _, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
         chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
-        per_pair = calculate_losses(chosen, rejected, epsilon, weight)
-        loss = per_pair.sum() / (self.args.train_batch_size if self.model.training else len(per_pair))
+        accumulated = self.current_gradient_accumulation_steps if self.model.training else None
+        loss = average_losses(weight * calculate_noisy_losses(chosen - rejected, epsilon), self.args, accumulated)
         return (loss, outputs) if return_outputs else loss
 
 
 def cut_behind_end(ids: list[int], end: int) -> list[int]:
     """The tokens of a conversation up to the one that ends its last answer; all of them if none does."""
     return ids[: len(ids) - ids[::-1].index(end)] if end in ids else ids
-
-
-def calculate_losses(chosen: Tensor, rejected: Tensor, epsilon: Tensor, weight: Tensor | float) -> Tensor:
-    """The loss of each pair from its two scores; all of shape (B,)."""
-    margin = chosen - rejected
-    return calculate_pair_losses(-F.logsigmoid(margin), -F.logsigmoid(-margin), epsilon_b=epsilon, weight_b=weight)
 
 
 def train_reward(job: Job, watch: Watch) -> Trained:
