@@ -120,6 +120,14 @@ class InteractionRecorded(Event, frozen=True, kw_only=True, tag="InteractionReco
     first_byte_seconds: float | None = None
     total_seconds: float | None = None
     metadata: dict[str, Any] | None = None
+    finish_reason: str | None = None
+    """As the model server said: `stop`, `length`, `tool_calls`, `content_filter`."""
+    tool_calls: list[dict[str, Any]] | None = None
+    """The calls of the answer, in the shape of an assistant message's."""
+    refusal: str | None = None
+    """What the model said in place of an answer that it refused to give; `answer` is empty then."""
+    reasoning: str | None = None
+    """What the model said to itself before it answered; no part of the answer."""
 
 
 class FeedbackReceived(Event, frozen=True, kw_only=True, tag="FeedbackReceived"):

@@ -1,31 +1,32 @@
 """Model servers that speak OpenAI's protocol."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+import io
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 import aiohttp
 import msgspec
 
 from services.gateway.adapters.breakers import Breakers
+from services.gateway.domain.chunks import StreamReader, decode_completion
+from services.gateway.domain.completions import make_chunk
 from services.gateway.domain.errors import UpstreamFailed
-from services.gateway.domain.sse import EventParser
 from services.gateway.metrics import UPSTREAM_REQUESTS
 from shared.events import Route
 
-DONE = b"[DONE]"
 Chunks = AsyncGenerator[list[dict[str, Any]], None]
 """Lists of chunks: those of one read from the model server, for one write to the client."""
 
 # Below the five seconds after which uvicorn, and so vLLM, hangs up: a request must not meet a closing connection.
 KEEPALIVE_SECONDS = 4.0
 END_SECONDS = 1.0
+LARGE_BODY_BYTES = 2**19
 HUNG_UP = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 
 _encode = msgspec.json.Encoder().encode
-_decoder: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 
 
 class Upstream:
@@ -61,14 +62,9 @@ class Upstream:
     async def complete(self, route: Route, request: dict[str, Any]) -> dict[str, Any]:
         """Return the whole answer. Raises: UpstreamFailed."""
         self._breakers.check(route)
-        try:
+        with self._settling(route):
             response = await self._send(route, request, self._whole)
-            body = _decode(await _read(response), route)
-        except UpstreamFailed as failure:
-            self._settle(route, failure)
-            raise
-        self._settle(route, None)
-        return body
+            return decode_completion(await _read(response), route.version)
 
     async def stream(self, route: Route, request: dict[str, Any]) -> Chunks:
         """Return the chunks, once the first have come, so that the caller may begin to answer.
@@ -77,21 +73,51 @@ class Upstream:
             UpstreamFailed: before the first chunk from here, after it from the iteration.
         """
         self._breakers.check(route)
-        try:
+        chunks = self._read_stream(route, request)
+        first = await anext(chunks)
+        return _resume(first, chunks)
+
+    async def _read_stream(self, route: Route, request: dict[str, Any]) -> Chunks:
+        with self._settling(route):
             response = await self._send(route, request, self._chunks)
-            chunks = self._iterate(response, route)
-            first = await anext(chunks, None)
-            if first is None:
-                raise UpstreamFailed("empty", f"version {route.version} ended its answer before it began")
+            if response.content_type == "application/json":
+                yield [make_chunk(decode_completion(await _read(response), route.version))]
+                return
+            reader = StreamReader(route.version)
+            try:
+                async for piece in response.content.iter_any():
+                    if chunks := reader.feed(piece):
+                        yield chunks
+                    if reader.is_done:
+                        break
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise _describe(error, route) from error
+            finally:
+                self._release(response, reuse=reader.is_done and reader.failure is None)
+            if chunks := reader.finish():
+                yield chunks
+            if reader.failure is not None:
+                raise reader.failure
+
+    @contextmanager
+    def _settling(self, route: Route) -> Iterator[None]:
+        """Count what became of a request: answered, failed, or cancelled because its client has left."""
+        try:
+            yield
         except UpstreamFailed as failure:
             self._settle(route, failure)
             raise
+        except (asyncio.CancelledError, GeneratorExit):
+            self._count(route, "cancelled")
+            raise
         self._settle(route, None)
-        return _resume(first, chunks)
 
     def _settle(self, route: Route, failure: UpstreamFailed | None) -> None:
-        UPSTREAM_REQUESTS.labels(route.version, failure.reason if failure else "answered").inc()
+        self._count(route, failure.reason if failure else "answered")
         self._breakers.settle(route, failure)
+
+    def _count(self, route: Route, outcome: str) -> None:
+        UPSTREAM_REQUESTS.labels(route.version, outcome).inc()
 
     async def _send(
         self, route: Route, request: dict[str, Any], timeout: aiohttp.ClientTimeout
@@ -120,30 +146,15 @@ class Upstream:
         self, session: aiohttp.ClientSession, route: Route, request: dict[str, Any], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
         url = f"{route.base_url.rstrip('/')}/chat/completions"
-        return await session.post(url, data=_encode(request), headers=HEADERS, timeout=timeout, allow_redirects=False)
+        body = _encode(request)
+        data = body if len(body) < LARGE_BODY_BYTES else io.BytesIO(body)  # aiohttp writes it in pieces
+        return await session.post(url, data=data, headers=HEADERS, timeout=timeout, allow_redirects=False)
 
-    async def _iterate(self, response: aiohttp.ClientResponse, route: Route) -> Chunks:
-        """Yield the chunks of a stream until `[DONE]` or its end."""
-        ended = False
-        try:
-            async for events in _read_events(response):
-                ended = DONE in events
-                chunks: list[dict[str, Any]] = []
-                try:
-                    for data in events[: events.index(DONE)] if ended else events:
-                        chunks.append(_check_chunk(_decode(data, route), data))
-                finally:
-                    if chunks:
-                        yield chunks
-                if ended:
-                    return
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise _describe(error, route) from error
-        finally:
-            if ended and not response.content.at_eof():
-                self._end_later(response)
-            else:
-                response.close()
+    def _release(self, response: aiohttp.ClientResponse, *, reuse: bool) -> None:
+        if reuse and not response.content.at_eof():
+            self._end_later(response)
+        else:
+            response.close()
 
     def _end_later(self, response: aiohttp.ClientResponse) -> None:
         """Read what follows `[DONE]`, so that the connection can be used again; the client need not wait for that."""
@@ -170,31 +181,11 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         response.close()
 
 
-async def _read_events(response: aiohttp.ClientResponse) -> AsyncGenerator[list[bytes], None]:
-    parser = EventParser()
-    async for piece in response.content.iter_any():
-        yield parser.feed(piece)
-    yield parser.finish()
-
-
 async def _resume(first: list[dict[str, Any]], rest: Chunks) -> Chunks:
     async with aclosing(rest):
         yield first
         async for chunks in rest:
             yield chunks
-
-
-def _check_chunk(chunk: dict[str, Any], data: bytes) -> dict[str, Any]:
-    if "error" in chunk:
-        raise UpstreamFailed("error_in_stream", "the model server failed while it answered", body=data)
-    return chunk
-
-
-def _decode(data: bytes, route: Route) -> dict[str, Any]:
-    try:
-        return _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise UpstreamFailed("malformed", f"version {route.version} did not answer in JSON") from None
 
 
 def _describe(error: Exception, route: Route) -> UpstreamFailed:

@@ -7,15 +7,23 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from services.gateway.domain.errors import UpstreamFailed, describe_error, find_status, make_error
 from shared.errors import HeliotropeError
 
+CLIENT_CLOSED_REQUEST = 499
+
 
 def render_errors_as_openai(app: FastAPI) -> None:
     """Wrap the app's exception handlers."""
+    app.add_exception_handler(ClientDisconnect, _answer_nobody)
     for kind in (HeliotropeError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _on_v1(app.exception_handlers[kind]))
+
+
+async def _answer_nobody(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
 def _on_v1(elsewhere: Any) -> Any:

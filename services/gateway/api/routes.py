@@ -1,12 +1,13 @@
 """HTTP: OpenAI's chat completions and models."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from services.gateway.api.openapi import CHAT, MODELS
@@ -16,6 +17,8 @@ from services.gateway.domain.requests import read_request
 from services.gateway.handlers.chat import OPERATORS, ChatHandler
 from services.gateway.handlers.exchange import Exchange
 from shared.auth import require
+
+T = TypeVar("T")
 
 EXPOSED_HEADERS = ("x-heliotrope-interaction-id", "x-heliotrope-model-version", "x-heliotrope-feedback-token")
 
@@ -61,6 +64,22 @@ async def _wait_for_disconnect(receive: Receive) -> None:
         pass
 
 
+async def _run_while_connected(work: Coroutine[Any, Any, T], receive: Receive) -> T:
+    """Return the work's result, or cancel it when the client disconnects. Raises: ClientDisconnect."""
+    working = asyncio.create_task(work)
+    leaving = asyncio.create_task(_wait_for_disconnect(receive))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        leaving.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.wait([working])
+
+
 def create_router(chat: ChatHandler) -> APIRouter:
     router = APIRouter(prefix="/v1")
 
@@ -71,9 +90,9 @@ def create_router(chat: ChatHandler) -> APIRouter:
         body = _decode(await request.body())
         exchange = chat.begin(read_request(body, request.headers.get("x-conversation-id")), caller)
         if exchange.request.stream:
-            events = await chat.open_stream(exchange)
+            events = await _run_while_connected(chat.open_stream(exchange), request.receive)
             return EventStream(events, _make_headers(exchange))
-        reply = await chat.complete(exchange)
+        reply = await _run_while_connected(chat.complete(exchange), request.receive)
         return Response(_encode(reply), headers=_make_headers(exchange), media_type="application/json")
 
     @router.get("/models", **MODELS)

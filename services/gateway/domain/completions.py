@@ -1,38 +1,68 @@
 """Assemble an answer from a completion or from the chunks of a stream; merge several into one reply."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from services.gateway.domain.tool_calls import ToolCall, add_piece
+
+FAILED_FINISHES = frozenset({"error", "abort"})
+"""Finish reasons with which OpenRouter and vLLM say that generation broke off."""
+REASONING_FIELDS = ("reasoning_content", "reasoning")
+"""DeepSeek, SGLang and LiteLLM write the first; OpenRouter, Ollama and newer vLLM the second."""
 
 
 @dataclass
 class Answer:
     """One choice, and the tokens that the model server counted for it."""
 
-    text: str = ""
-    tool_calls: list[dict[str, Any]] = field(default_factory=list)
     finish_reason: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    _text: list[str] = field(default_factory=list)
+    _reasoning: list[str] = field(default_factory=list)
+    _refusal: list[str] = field(default_factory=list)
+    _calls: list[ToolCall] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(self._reasoning)
+
+    @property
+    def refusal(self) -> str:
+        return "".join(self._refusal)
+
+    @property
+    def tool_calls(self) -> list[dict[str, Any]]:
+        return [call.describe() for call in self._calls]
 
     def add_completion(self, body: dict[str, Any]) -> None:
-        for choice in _dicts(body.get("choices"))[:1]:
-            message = choice.get("message")
-            message = message if isinstance(message, dict) else {}
-            self.text += _text(message.get("content"))
-            self.tool_calls += _dicts(message.get("tool_calls"))
-            self.finish_reason = choice.get("finish_reason")
-        self._count(body.get("usage"))
+        self._add(body, "message")
 
     def add_chunk(self, chunk: dict[str, Any]) -> None:
-        for choice in _dicts(chunk.get("choices"))[:1]:
-            delta = choice.get("delta")
-            delta = delta if isinstance(delta, dict) else {}
-            self.text += _text(delta.get("content"))
-            for call in _dicts(delta.get("tool_calls")):
-                _add_tool_call(self.tool_calls, call)
-            self.finish_reason = choice.get("finish_reason") or self.finish_reason
-        self._count(chunk.get("usage"))
+        self._add(chunk, "delta")
+
+    def _add(self, body: dict[str, Any], name: str) -> None:
+        for choice in _dicts(body.get("choices"))[:1]:
+            message = choice.get(name)
+            self._add_message(message if isinstance(message, dict) else {})
+            self.finish_reason = read_finish(choice) or self.finish_reason
+        self._count(body.get("usage"))
+
+    def _add_message(self, message: dict[str, Any]) -> None:
+        content = message.get("content")
+        self._text += _texts(content, "text")
+        self._reasoning += next((_texts(message[name]) for name in REASONING_FIELDS if message.get(name)), [])
+        self._reasoning += _texts(content, "thinking") if isinstance(content, list) else []
+        self._refusal += _texts(message.get("refusal"))
+        for piece in _dicts(message.get("tool_calls")):
+            add_piece(self._calls, piece)
+        if isinstance(function := message.get("function_call"), dict):
+            add_piece(self._calls, {"index": 0, "function": function})
 
     def _count(self, usage: Any) -> None:
         if isinstance(usage, dict):
@@ -40,10 +70,34 @@ class Answer:
             self.completion_tokens = _whole(usage.get("completion_tokens"))
 
 
+def read_finish(choice: dict[str, Any]) -> str | None:
+    """Return a choice's finish reason; None for one that goes on."""
+    reason = choice.get("finish_reason")
+    return reason if isinstance(reason, str) and reason else None
+
+
+def has_choices(body: dict[str, Any]) -> bool:
+    """Return whether a completion has a choice with a message."""
+    return any(isinstance(choice.get("message"), dict) for choice in _dicts(body.get("choices"))[:1])
+
+
 def may_be_last(chunk: dict[str, Any]) -> bool:
-    """Whether nothing but the end of the stream may follow: the chunk ends a choice, or holds only usage."""
-    choices = _dicts(chunk.get("choices"))
-    return not choices or any(choice.get("finish_reason") for choice in choices)
+    """Return whether nothing but the end of the stream may follow: the chunk ends a choice, or holds only usage."""
+    return not _dicts(chunk.get("choices")) or ends_choice(chunk)
+
+
+def ends_choice(chunk: dict[str, Any]) -> bool:
+    """Return whether a choice has its finish reason in this chunk."""
+    return any(read_finish(choice) for choice in _dicts(chunk.get("choices")))
+
+
+def make_chunk(completion: dict[str, Any]) -> dict[str, Any]:
+    """Return the one chunk of a completion, for a server that answers a streamed request with a whole body."""
+    choices = [
+        {name: value for name, value in choice.items() if name != "message"} | {"delta": choice.get("message")}
+        for choice in _dicts(completion.get("choices"))
+    ]
+    return completion | {"object": "chat.completion.chunk", "choices": choices}
 
 
 def place_choice(body: dict[str, Any], index: int) -> dict[str, Any]:
@@ -64,25 +118,20 @@ def sum_usage(answers: Sequence[Answer]) -> dict[str, Any]:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
-def _add_tool_call(calls: list[dict[str, Any]], part: dict[str, Any]) -> None:
-    """Append a piece of a tool call to the call with the same index."""
-    index = part.get("index", len(calls))
-    call = next((known for known in calls if known.get("index") == index), None)
-    function = part.get("function")
-    function = function if isinstance(function, dict) else {}
-    if call is None:
-        calls.append({**part, "index": index, "function": dict(function)})
-        return
-    for name, value in function.items():
-        call["function"][name] = _text(call["function"].get(name)) + _text(value)
+def _texts(value: Any, kind: str = "text") -> list[str]:
+    """Return the texts of a string, or of a list of content parts (Mistral) those of one kind."""
+    if isinstance(value, str):
+        return [value] if value and kind == "text" else []
+    return [text for part in _dicts(value) for text in _part_texts(part, kind)]
+
+
+def _part_texts(part: dict[str, Any], kind: str) -> Iterable[str]:
+    inner = part.get(kind)
+    return _texts(inner) if part.get("type") == kind else []
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _whole(value: Any) -> int | None:

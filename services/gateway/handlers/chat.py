@@ -16,7 +16,7 @@ from services.gateway.domain.errors import ModelNotFound, NothingServed, Upstrea
 from services.gateway.domain.requests import ChatRequest
 from services.gateway.handlers.exchange import Choice, Exchange
 from services.gateway.handlers.recording import Recorder
-from services.gateway.handlers.streaming import relay, rename
+from services.gateway.handlers.streaming import CLIENT_LEFT, relay, rename
 from services.gateway.metrics import FIRST_BYTE_SECONDS
 from shared.auth import Caller
 from shared.errors import Forbidden
@@ -83,8 +83,15 @@ class ChatHandler:
         return Assignment("probe", route, 1.0)
 
     async def complete(self, exchange: Exchange) -> dict[str, Any]:
-        """Return the whole reply, once the exchange is recorded. Raises: UpstreamFailed, if no choice was answered."""
-        bodies = await self._ask_all(exchange, self.upstream.complete)
+        """Return the whole reply, once the exchange is recorded. Cancelled, it cancels the model servers' work.
+
+        Raises: UpstreamFailed, if no choice was answered.
+        """
+        try:
+            bodies = await self._ask_all(exchange, self.upstream.complete)
+        except asyncio.CancelledError:
+            self.recorder.record(exchange, CLIENT_LEFT)
+            raise
         for choice, body in bodies:
             choice.answer.add_completion(body)
             choice.total_seconds = exchange.elapsed_seconds
@@ -101,7 +108,11 @@ class ChatHandler:
 
         Raises: UpstreamFailed.
         """
-        streams = await self._ask_all(exchange, self.upstream.stream)
+        try:
+            streams = await self._ask_all(exchange, self.upstream.stream)
+        except asyncio.CancelledError:
+            self.recorder.record(exchange, CLIENT_LEFT)
+            raise
         if not streams:
             await self.recorder.record_and_wait(exchange)
             raise _first_failure(exchange)

@@ -44,6 +44,7 @@ class Exchange:
     served_at: datetime
     started: float
     """Monotonic seconds."""
+    is_recorded: bool = False
     collected: bool = False
     """Whether a collection request chose the versions, and not the users' assignment."""
 

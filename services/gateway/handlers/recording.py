@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from services.gateway.adapters.spool import Spool, SpoolFull
+from services.gateway.domain.attachments import hash_attachments
 from services.gateway.handlers.exchange import Choice, Exchange
 from services.gateway.metrics import INTERACTIONS, SPOOL_LATE, UNRECORDED
 from shared.bus import Record, encode
@@ -42,8 +43,9 @@ class Recorder:
 
         `error` holds for every choice that has not failed for a reason of its own.
         """
-        if exchange.is_probe:
+        if exchange.is_probe or exchange.is_recorded:
             return None
+        exchange.is_recorded = True
         events = [derive_interaction(exchange, choice, error) for choice in exchange.choices]
         for choice, event in zip(exchange.choices, events, strict=True):
             INTERACTIONS.labels(choice.assignment.arm, "failed" if event.error else "answered").inc()
@@ -82,7 +84,7 @@ def derive_interaction(exchange: Exchange, choice: Choice, error: str | None) ->
     request, answer = exchange.request, choice.answer
     return InteractionRecorded(
         interaction_id=choice.interaction_id,
-        messages=request.messages,
+        messages=hash_attachments(request.messages),
         answer=answer.text,
         model_version=choice.served.version,
         served_at=exchange.served_at,
@@ -94,6 +96,10 @@ def derive_interaction(exchange: Exchange, choice: Choice, error: str | None) ->
         propensity=choice.assignment.propensity,
         solicited=request.solicits,
         error=choice.failure.reason if choice.failure else error,
+        finish_reason=answer.finish_reason,
+        tool_calls=answer.tool_calls or None,
+        refusal=answer.refusal or None,
+        reasoning=answer.reasoning or None,
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
         first_byte_seconds=choice.first_byte_seconds,
@@ -108,8 +114,6 @@ def _describe(exchange: Exchange, choice: Choice) -> dict[str, Any]:
     metadata.pop("conversation_id", None)
     if choice.answer.finish_reason:
         metadata["finish_reason"] = choice.answer.finish_reason
-    if choice.answer.tool_calls:
-        metadata["tool_calls"] = choice.answer.tool_calls
     if exchange.request.body.get("tools"):
         metadata["tools"] = exchange.request.body["tools"]
     if choice.fell_back_because:

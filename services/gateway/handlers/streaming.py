@@ -15,6 +15,9 @@ from services.gateway.handlers.recording import Recorder
 
 Parts = AsyncGenerator[tuple[Choice, list[dict[str, Any]]], None]
 
+CLIENT_LEFT = "client_disconnected"
+"""The `error` of an answer whose client left before its end; nobody has seen all of it."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -42,7 +45,7 @@ async def relay(
                 if ready:
                     yield b"".join(map(make_event, ready))
     except (asyncio.CancelledError, GeneratorExit):
-        recorder.record(exchange, "client_disconnected")
+        recorder.record(exchange, CLIENT_LEFT)
         raise
     await recorder.record_and_wait(exchange)
     *ready, last = [*held.values(), *_end(exchange, family, bool(held))]

@@ -129,7 +129,7 @@ def test_an_answer_that_breaks_off_is_recorded_as_far_as_it_came(gateway: Runnin
     with pytest.raises(openai.APIError, match="out of memory"):
         list(gateway.client().chat.completions.create(model="heliotrope", messages=MESSAGES, stream=True))
     [event] = gateway.recorded(1)
-    assert (event.answer, event.error) == ("Send us ", "error_in_stream")
+    assert (event.answer, event.error) == ("Send us ", "error_in_answer")
 
 
 def test_a_client_that_leaves_stops_the_model_and_is_recorded(gateway: RunningGateway):
