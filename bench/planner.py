@@ -112,7 +112,7 @@ def measure_here(base: Path, case: dict[str, Any], output: Path) -> None:
     recipe.write_text(yaml.safe_dump(SHARED | case), encoding="utf-8")
     dataset = freeze(data, output / "datasets")
     memory = Memory()
-    train_file(recipe, base=base, dataset=dataset, output=output / "run", threads=0, say=memory.listen)
+    train_file(recipe, base=base, dataset=dataset, output=output / "run", threads=0, print_line=memory.listen)
     (output / "peak.json").write_text(json.dumps(memory.most), encoding="utf-8")
 
 

@@ -91,7 +91,7 @@ def train(
             earlier=earlier or (),
             output=output,
             threads=threads,
-            say=lambda line: console.print(line, markup=False),
+            print_line=lambda line: console.print(line, markup=False),
         )
     console.print(
         f"{trained.summary} after {trained.steps} steps on {trained.pairs} examples ({trained.refused} refused): "

@@ -30,7 +30,7 @@ def train_on_chosen(parent: str, train_parquet: str, recipe_name: str) -> tuple[
     from trl import SFTConfig, SFTTrainer
 
     from services.trainer.adapters.artifacts.recipe_files import load_recipe
-    from services.trainer.adapters.methods.models import build_adapter
+    from services.trainer.adapters.methods.models import build_lora_config
 
     class Teller(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -63,7 +63,7 @@ def train_on_chosen(parent: str, train_parquet: str, recipe_name: str) -> tuple[
             ),
             train_dataset=Dataset.from_list([{"prompt": row["prompt"], "completion": row["chosen"]} for row in rows]),
             processing_class=tokenizer,
-            peft_config=build_adapter(recipe.lora, model),
+            peft_config=build_lora_config(recipe.lora, model),
             callbacks=[Teller()],
         )
         trainer.remove_callback(PrinterCallback)

@@ -73,7 +73,7 @@ def train(file: Path, options: Options, say: Progress, *, base: Path, dataset: P
             dataset=dataset.resolve(),
             output=output,
             threads=int(os.environ.get("OMP_NUM_THREADS", "0")),
-            say=lambda line: say(f"{name}: {line}"),
+            print_line=lambda line: say(f"{name}: {line}"),
         )
     return output
 

@@ -57,7 +57,7 @@ def run_ours(given: argparse.Namespace, recipe: dict[str, Any]) -> dict[str, Any
         elif line.startswith("step "):
             clock.end_step()
 
-    train_file(file, base=given.base, dataset=given.dataset, output=given.output / "run", threads=0, say=say)
+    train_file(file, base=given.base, dataset=given.dataset, output=given.output / "run", threads=0, print_line=say)
     entries = (given.output / "run/metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return clock.read() | {"accuracies": list_accuracies([json.loads(line) for line in entries])}
 

@@ -15,6 +15,7 @@ RunStateName = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
 def make_router(sessions: SessionFactory, *, topic_prefix: str) -> APIRouter:
+    """Make the routes under `/v1/runs`."""
     router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
     @router.get("", dependencies=[Depends(require("ops", "admin"))])

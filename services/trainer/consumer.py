@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from services.trainer.handlers.requests import LoadRecipe, request_run
+from services.trainer.handlers.requests import request_run
+from services.trainer.ports import LoadRecipe
 from shared.events import AnyEvent, RetrainRequested
 
 
@@ -17,9 +18,10 @@ class RetrainHandler:
     topic_prefix: str
 
     def prepare(self, session: Session, events: list[AnyEvent]) -> None:
-        """Nothing to lock: a request has one run by its unique key."""
+        """Lock nothing: a request has one run by its unique key."""
 
     def handle(self, session: Session, event: AnyEvent) -> None:
+        """Queue a run for the request."""
         if isinstance(event, RetrainRequested):
             request_run(
                 session,
@@ -30,4 +32,4 @@ class RetrainHandler:
             )
 
     def finish(self, session: Session, events: list[AnyEvent]) -> None:
-        """The sweeper enqueues what was committed."""
+        """Do nothing: the sweeper enqueues what was committed."""

@@ -1,76 +1,104 @@
-"""Ports of the trainer: the protocols that its adapters fulfil."""
+"""Ports of the trainer: the protocols that its adapters and handlers fulfil."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from services.trainer.domain.guards.kl import Point
 from services.trainer.domain.guards.verdict import Metrics
-from services.trainer.domain.training import Job, Trained
+from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.domain.training import Job, TrainingResult
+
+LoadRecipe = Callable[[str], Recipe]
+"""Loads a recipe by name. Raises: NotFound, InvalidRequest."""
+
+MeasureKL = Callable[[Job, Mapping[Point, Path]], dict[Point, float]]
+"""Measures the job's candidate against other checkpoints, in nats a token."""
 
 
-class Mirror(Protocol):
-    """Shows one run after another. None of its calls raises, or holds a run up for more than a stated time."""
+class Enqueue(Protocol):
+    """Wakes a worker for one more run. A worker that is woken twice for a run finds nothing to do."""
 
-    def begin(self, run_id: str, name: str, config: Mapping[str, Any]) -> None:
-        """The same id again, from whichever worker, goes on with the same run."""
-
-    def describe(self, config: Mapping[str, Any]) -> None:
-        """Say more of how the run is made."""
-
-    def log(self, step: int, metrics: Metrics) -> None: ...
-
-    def end(self, outcome: str, facts: Mapping[str, Any]) -> None:
-        """The run is over: `succeeded`, or anything else for the reason among the facts."""
-
-    def leave(self) -> None:
-        """This worker does no more on the run. Unless it has ended, another worker, or a later start, goes on."""
+    def __call__(self, device: str | None) -> None:
+        """Send the message. `device`: the kind of device that the run asks for."""
 
 
-class NoMirror:
-    def begin(self, run_id: str, name: str, config: Mapping[str, Any]) -> None:
-        """Nobody looks."""
-
-    def describe(self, config: Mapping[str, Any]) -> None:
-        """Nobody looks."""
-
-    def log(self, step: int, metrics: Metrics) -> None:
-        """Nobody looks."""
-
-    def end(self, outcome: str, facts: Mapping[str, Any]) -> None:
-        """Nobody looks."""
-
-    def leave(self) -> None:
-        """Nobody looks."""
-
-
-class Watch(Protocol):
-    """What a method reports to while it trains; each call may end the attempt by raising."""
+class RunReporter(Protocol):
+    """What a training method reports to. Each call may end the attempt by raising."""
 
     def on_phase(self, phase: str) -> None:
-        """`loading`, `reference`, `training`, `saving`. Raises: StaleClaim, Interrupted."""
+        """Report `loading`, `reference`, `training`, `saving`. Raises: StaleClaim, Interrupted."""
 
     def on_step(self, step: int, total: int) -> None:
-        """After each step. Raises: StaleClaim, Interrupted."""
+        """Report the end of an optimizer step. Raises: StaleClaim, Interrupted."""
 
     def on_micro_step(self) -> None:
-        """Between the parts of a step. Raises: StaleClaim."""
+        """Report the end of a micro-batch within a step. Raises: StaleClaim."""
 
     def on_metrics(self, step: int, metrics: Metrics) -> None:
-        """What the method logged."""
+        """Report what the method logged."""
 
     def on_note(self, note: str) -> None:
-        """What was done to the run and why, in words; a few in a run's life."""
+        """Report what was done to the run and why; a few times in a run's life."""
 
     def on_checkpoint(self, checkpoint: Path) -> None:
-        """The files are there: make them count, if the run is still ours. Raises: StaleClaim."""
+        """Make the checkpoint count, if the run is still ours; its files are on disk. Raises: StaleClaim."""
 
     @property
     def stopping(self) -> bool:
         """Whether the worker was told to stop: save a checkpoint now, then end with `Interrupted`."""
 
 
-class Train(Protocol):
-    """A training method at work."""
+class TrainingMethod(Protocol):
+    """Trains what a job's recipe says and saves the candidate."""
 
-    def __call__(self, job: Job, watch: Watch) -> Trained:
-        """Raises: TrainingFailed, OutOfMemory, Interrupted, StaleClaim."""
+    def __call__(self, job: Job, reporter: RunReporter) -> TrainingResult:
+        """Train.
+
+        Raises:
+            TrainingFailed: the data cannot be used, or a guard stopped the run.
+            OutOfMemory: fewer rows at a time may fit.
+            Interrupted: the worker was told to stop; a checkpoint is there.
+            StaleClaim: another worker has the run.
+        """
+
+
+class Mirror(Protocol):
+    """Shows runs in a second place; MLflow and the run's row are what counts.
+
+    None of its calls raises, or holds a run up for more than a stated time.
+    """
+
+    def begin(self, run_id: str, name: str, config: Mapping[str, Any]) -> None:
+        """Show a run from now on. The same id again, from whichever worker, goes on with the same run."""
+
+    def describe(self, config: Mapping[str, Any]) -> None:
+        """Add to the run's configuration."""
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        """Show the metrics of a step."""
+
+    def end(self, outcome: str, facts: Mapping[str, Any]) -> None:
+        """Close the run: `succeeded`, or anything else for the reason among the facts."""
+
+    def leave(self) -> None:
+        """Let go of the run. Unless it has ended, another worker, or a later start, goes on with it."""
+
+
+class NoMirror:
+    """Shows nothing."""
+
+    def begin(self, run_id: str, name: str, config: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def describe(self, config: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        """Do nothing."""
+
+    def end(self, outcome: str, facts: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def leave(self) -> None:
+        """Do nothing."""

@@ -21,6 +21,7 @@ FINISHED_STATES = ("succeeded", "failed", "cancelled")
 
 
 def load_now(session: Session) -> datetime:
+    """Load the database's time."""
     now: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
     return now
 
@@ -32,7 +33,7 @@ def insert_run(session: Session, run: dict[str, Any]) -> bool:
 
 
 def load_run(session: Session, run_id: UUID) -> Run:
-    """Raises: NotFound."""
+    """Load a run. Raises: NotFound."""
     run = session.get(Run, run_id)
     if run is None:
         raise NotFound(f"no run {run_id}")
@@ -40,7 +41,7 @@ def load_run(session: Session, run_id: UUID) -> Run:
 
 
 def load_run_for_update(session: Session, run_id: UUID) -> Run:
-    """The run, locked until the transaction ends. Raises: NotFound."""
+    """Load the run and lock it until the transaction ends. Raises: NotFound."""
     run = session.get(Run, run_id, with_for_update=True, populate_existing=True)
     if run is None:
         raise NotFound(f"no run {run_id}")
@@ -48,42 +49,43 @@ def load_run_for_update(session: Session, run_id: UUID) -> Run:
 
 
 def list_runs(session: Session, *, state: str | None, limit: int) -> Sequence[Run]:
-    """Newest first."""
+    """List runs, newest first."""
     statement = select(Run).order_by(Run.created_at.desc(), Run.run_id.desc()).limit(limit)
     return session.scalars(statement.where(Run.state == state) if state else statement).all()
 
 
 def list_open_runs(session: Session) -> Sequence[Run]:
-    """Oldest first."""
+    """List queued and running runs, oldest first."""
     return session.scalars(select(Run).where(Run.state.in_(OPEN_STATES)).order_by(Run.created_at)).all()
 
 
 def count_runs(session: Session) -> dict[str, int]:
-    """How many runs are in each state."""
+    """Count the runs in each state."""
     rows = session.execute(select(Run.state, func.count()).group_by(Run.state)).all()
     return dict.fromkeys(OPEN_STATES + FINISHED_STATES, 0) | {row[0]: row[1] for row in rows}
 
 
 def count_guarded_runs(session: Session) -> dict[str, int]:
-    """How many runs a guard ended, by what it said."""
+    """Count the runs that a guard ended, by what it said."""
     action = Run.progress["guard"].astext
     rows = session.execute(select(action, func.count()).where(action.is_not(None)).group_by(action)).all()
     return {"finish": 0, "stop": 0} | {row[0]: row[1] for row in rows}
 
 
 def count_failed_runs(session: Session) -> dict[str, int]:
-    """How many runs failed, by cause; runs from before causes were written down are left out."""
+    """Count the failed runs by cause; runs from before causes were written down are left out."""
     cause = Run.progress["cause"].astext
     failed = select(cause, func.count()).where(Run.state == "failed", cause.is_not(None)).group_by(cause)
     return dict.fromkeys(CAUSES, 0) | {row[0]: row[1] for row in session.execute(failed).all()}
 
 
 def mark_enqueued(session: Session, run_id: UUID, at: datetime) -> None:
+    """Save when a worker was last woken for the run."""
     session.execute(update(Run).where(Run.run_id == run_id).values(enqueued_at=at))
 
 
 def load_ancestry(session: Session, dataset_sha256: str) -> list[Dataset]:
-    """The datasets before this one, newest first; erased ones too, which hold no more than their hash."""
+    """Load the datasets before this one, newest first; erased ones too, which hold no more than their hash."""
     chain: list[Dataset] = []
     seen = {dataset_sha256}
     dataset = session.get(Dataset, dataset_sha256)
@@ -96,7 +98,7 @@ def load_ancestry(session: Session, dataset_sha256: str) -> list[Dataset]:
 
 
 def load_standing(session: Session, dataset: Dataset) -> Dataset | None:
-    """The dataset, or what replaced it after erasures; None when nothing was left."""
+    """Load the dataset, or what replaced it after erasures; None when nothing was left."""
     found: Dataset | None = dataset
     while found is not None and found.erased_at is not None:
         found = session.get(Dataset, found.replaced_by) if found.replaced_by else None
@@ -104,7 +106,7 @@ def load_standing(session: Session, dataset: Dataset) -> Dataset | None:
 
 
 def is_paused(session: Session) -> bool:
-    """Whether an admin has paused the whole loop."""
+    """Tell whether an admin has paused the whole loop."""
     return bool(session.scalar(select(LoopSwitch.paused)))
 
 
@@ -116,7 +118,7 @@ def _is_claimable(heartbeat_timeout: timedelta) -> ColumnElement[bool]:
 
 
 def list_waiting_runs(session: Session, device: str | None, heartbeat_timeout: timedelta) -> list[WaitingRun]:
-    """The runs that a worker may take from the queue of this kind of device."""
+    """List the runs that a worker may take from the queue of this kind of device."""
     kind = Run.recipe["device"].astext
     wanted = kind.is_(None) if device is None else kind == device
     query = select(Run.run_id, Run.requested_by, Run.created_at).where(_is_claimable(heartbeat_timeout), wanted)
@@ -124,7 +126,7 @@ def list_waiting_runs(session: Session, device: str | None, heartbeat_timeout: t
 
 
 def count_shares(session: Session, heartbeat_timeout: timedelta) -> dict[str, Share]:
-    """What each requester with a run that is not finished has had of the workers."""
+    """Count what each requester with a run that is not finished has had of the workers."""
     asking = select(Run.requested_by).where(Run.state.in_(OPEN_STATES))
     is_alive = Run.heartbeat_at >= func.clock_timestamp() - heartbeat_timeout
     running = func.count().filter(Run.state == "running", is_alive)
@@ -156,7 +158,7 @@ def _is_claim(run_id: UUID, token: int) -> ColumnElement[bool]:
 
 
 def save_heartbeat(session: Session, run_id: UUID, token: int, progress: dict[str, Any]) -> bool:
-    """A sign of life; False when the run is no longer this worker's, or was cancelled or closed."""
+    """Save a sign of life; False when the run is no longer this worker's, or was cancelled or closed."""
     statement = (
         update(Run)
         .where(_is_claim(run_id, token))
@@ -167,7 +169,7 @@ def save_heartbeat(session: Session, run_id: UUID, token: int, progress: dict[st
 
 
 def lock_claim(session: Session, run_id: UUID, token: int) -> Run:
-    """The run, locked until the transaction ends: whoever wants to take it over waits.
+    """Lock the run until the transaction ends: whoever wants to take it over waits.
 
     Raises:
         StaleClaim: it is no longer this worker's, or was cancelled or closed.

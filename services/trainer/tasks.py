@@ -1,11 +1,15 @@
-"""The Celery task that wakes a worker, and how it is sent: once for each run, but not with one. Which is next, the
-worker asks the database, so that runs are begun in fair order whatever order they were queued in."""
+"""The Celery task that wakes a worker.
+
+It is sent once for each run but names none: the worker asks the database which run is next, so that runs begin in fair
+order whatever order they were queued in.
+"""
 
 import signal
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from services.trainer.ports import Enqueue
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,38 +20,34 @@ if TYPE_CHECKING:
 TRAIN = "trainer.train"
 
 
-class Enqueue(Protocol):
-    """Wakes a worker for one more run. Called twice for a run, one worker finds nothing to do."""
-
-    def __call__(self, device: str | None) -> None:
-        """`device`: the kind that the run asks for."""
-
-
 def training_queue(settings: Settings, device: str | None = None) -> str:
-    """One queue for each kind of device, and one for runs that ask for none."""
+    """Name the queue of a kind of device; runs that ask for none have a queue of their own."""
     return f"{settings.topic_prefix}training" + (f".{device}" if device else "")
 
 
 def list_queues(settings: Settings, devices: str) -> list[str]:
-    """The queues of a worker with these kinds of device, separated by commas. Celery takes from them in turn."""
+    """List the queues of a worker with these kinds of device, separated by commas. Celery takes from them in turn."""
     kinds = [kind for kind in devices.split(",") if kind]
     return [training_queue(settings), *(training_queue(settings, kind) for kind in kinds)]
 
 
 def make_enqueue(app: "Celery[BaseTask]", settings: Settings) -> Enqueue:
+    """Make the function that sends the task."""
+
     def enqueue(device: str | None) -> None:
+        """Send the task to the queue of this kind of device."""
         app.send_task(TRAIN, kwargs={"device": device}, queue=training_queue(settings, device))
 
     return enqueue
 
 
-def register_train(app: "Celery[BaseTask]", carry_out: Callable[[str | None, threading.Event], None]) -> None:
+def register_train(app: "Celery[BaseTask]", execute_next_run: Callable[[str | None, threading.Event], None]) -> None:
     """Register the task. It runs in a child process; SIGTERM to that process sets the event."""
 
     def train(device: str | None = None, run_id: str | None = None) -> None:
-        """`run_id`: in messages from before 2026-11-23, and not needed."""
+        """Execute the next run. `run_id`: in messages from before 2026-11-23, and not needed."""
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())  # now: the pool sets its own when the child starts
-        carry_out(device, stop)
+        execute_next_run(device, stop)
 
     app.task(name=TRAIN)(train)

@@ -25,10 +25,11 @@ from services.trainer.adapters.artifacts.recipe_files import load_recipe
 from services.trainer.bootstrap.methods import METHODS
 from services.trainer.consumer import RetrainHandler
 from services.trainer.domain.planning.scheduling import Patience
-from services.trainer.domain.training import CAUSES, Cause, Job, Trained
-from services.trainer.handlers.execution import Workplace, carry_out
+from services.trainer.domain.training import CAUSES, Cause, Job, TrainingResult
+from services.trainer.handlers.context import WorkerContext
+from services.trainer.handlers.execution import execute_next_run
 from services.trainer.handlers.sweeper import Sweeper
-from services.trainer.ports import Watch
+from services.trainer.ports import RunReporter
 from shared.bus import Record, decode
 from shared.events import Reason, RetrainRequested, TrainingCompleted
 from shared.ids import new_id
@@ -75,7 +76,7 @@ class Loop:
     champion: Path
     champion_files: dict[str, bytes]
 
-    def train(self, recipe: dict[str, Any], dataset: Path, workplace: Workplace) -> Run:
+    def train(self, recipe: dict[str, Any], dataset: Path, context: WorkerContext) -> Run:
         """The run of one request, after two messages of the queue and a sweep."""
         recipes = self.folder / "recipes"
         recipes.mkdir()
@@ -94,7 +95,7 @@ class Loop:
         with self.sessions() as session, session.begin():
             handler.handle(session, event)
         for _ in range(2):
-            carry_out(None, workplace)
+            execute_next_run(None, context)
         self.sweep()
         return self.load_run()
 
@@ -111,12 +112,12 @@ class Loop:
             rows = session.scalars(select(Outbox).order_by(Outbox.sequence)).all()
         return [decode(Record(row.topic, row.key, row.value)) for row in rows]
 
-    def make_workplace(self, **changes: Any) -> Workplace:
+    def make_context(self, **changes: Any) -> WorkerContext:
         settings: dict[str, Any] = {
             "sessions": self.sessions,
             "registry": self.registry,
-            "train": {name: partial(train, 1) for name, train in METHODS.items()},
-            "measure": lambda job, points: dict.fromkeys(points, 0.0),
+            "methods": {name: partial(train, 1) for name, train in METHODS.items()},
+            "measure_kl": lambda job, points: dict.fromkeys(points, 0.0),
             "runs_folder": self.folder / "runs",
             "worker": "worker-1",
             "code_version": "abc123",
@@ -125,7 +126,7 @@ class Loop:
             "heartbeat_timeout": timedelta(seconds=30),
             "stop": threading.Event(),
         }
-        return Workplace(**settings | changes)
+        return WorkerContext(**settings | changes)
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +225,7 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_loss_that_is_no_number_fails_the_run(loop: Loop):
-    run = loop.train(DPO | {"learning_rate": 1e30}, freeze(loop.folder / "datasets"), loop.make_workplace())
+    run = loop.train(DPO | {"learning_rate": 1e30}, freeze(loop.folder / "datasets"), loop.make_context())
     assert_failed(loop, run, " is nan", "guard")
     assert any(note.startswith("stop at step ") for note in run.progress["notes"])
 
@@ -237,7 +238,7 @@ def test_a_reward_model_that_learns_to_tell_nothing_apart_fails_the_run(loop: Lo
     judge = JUDGE | {"max_steps": 60, "tuning": "full", "batch_size": 16, "learning_rate": 1e-3, "guards": guards}
     policy = {**RUNAWAY, "method": "rloo"}
     recipe = {"name": "inject", "method": "ladder", "stages": [judge, policy]}
-    run = loop.train(recipe, save_dataset(loop.folder / "contradictory", pairs), loop.make_workplace())
+    run = loop.train(recipe, save_dataset(loop.folder / "contradictory", pairs), loop.make_context())
     assert_failed(loop, run, "rewards no longer differ: spread below 0.01", "guard")
     assert run.progress["step"] > 3
     assert run.progress["notes"][-1].startswith("judge: stop at step ")
@@ -246,52 +247,52 @@ def test_a_reward_model_that_learns_to_tell_nothing_apart_fails_the_run(loop: Lo
 @pytest.mark.parametrize("method", ["rloo", "ppo"])
 def test_a_kl_that_runs_away_fails_the_run(loop: Loop, method: str):
     recipe = {"name": "inject", "method": "ladder", "stages": [JUDGE, RUNAWAY | {"method": method}]}
-    run = loop.train(recipe, freeze(loop.folder / "datasets"), loop.make_workplace())
+    run = loop.train(recipe, freeze(loop.folder / "datasets"), loop.make_context())
     assert_failed(loop, run, "nats is above 0.1", "guard")
     assert (run.reason or "").startswith("policy: KL ")
 
 
 class Starved:
-    """The watch of a run that has little memory from its first step on."""
+    """The reporter of a run that has little memory from its first step on."""
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self, reporter: RunReporter) -> None:
+        self._reporter = reporter
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._watch, name)
+        return getattr(self._reporter, name)
 
     def on_phase(self, phase: str) -> None:
-        self._watch.on_phase(phase)
+        self._reporter.on_phase(phase)
         if phase == "training":
             room = psutil.Process().memory_info().vms + ROOM_BYTES
             resource.setrlimit(resource.RLIMIT_AS, (room, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def train_starved(job: Job, watch: Watch) -> Trained:
+def train_starved(job: Job, reporter: RunReporter) -> TrainingResult:
     before = resource.getrlimit(resource.RLIMIT_AS)
     try:
-        return METHODS["dpo"](1, job, Starved(watch))
+        return METHODS["dpo"](1, job, Starved(reporter))
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @pytest.mark.parametrize("champion", ["wide_parent"], indirect=True)
 def test_a_pair_that_does_not_fit_into_memory_fails_the_run(loop: Loop):
-    dataset, workplace = freeze(loop.folder / "datasets"), loop.make_workplace(train={"dpo": train_starved})
-    run = loop.train(DPO | {"batch_size": 2}, dataset, workplace)
+    dataset, context = freeze(loop.folder / "datasets"), loop.make_context(methods={"dpo": train_starved})
+    run = loop.train(DPO | {"batch_size": 2}, dataset, context)
     assert_failed(loop, run, "out of memory with 1 rows at a time: ", "memory")
     assert run.progress["notes"] == ["memory ran out with 2 rows at a time: on with 1"]
 
 
 def test_a_full_disk_fails_the_run(loop: Loop, small_disk: Path):
-    run = loop.train(DPO, freeze(loop.folder / "datasets"), loop.make_workplace(runs_folder=small_disk))
+    run = loop.train(DPO, freeze(loop.folder / "datasets"), loop.make_context(runs_folder=small_disk))
     assert_failed(loop, run, f"no space is left under '{small_disk}/{run.run_id}/1'", "disk")
     assert list(small_disk.iterdir()) == []
 
 
 def test_a_broken_recipe_fails_the_run_before_it_is_queued(loop: Loop):
     recipe = DPO | {"learning_rate": "fast", "guards": {"max_kl": -1}}
-    run = loop.train(recipe, loop.folder / "never-read", loop.make_workplace())
+    run = loop.train(recipe, loop.folder / "never-read", loop.make_context())
     assert_failed(loop, run, "recipe 'inject' cannot be used: ", "setup")
     assert (run.fencing_token, run.mlflow_run_id) == (0, None)
     assert "learning_rate" in (run.reason or "")

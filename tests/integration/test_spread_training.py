@@ -13,9 +13,9 @@ import pytest
 from services.trainer.adapters.distributed.launcher import ProcessesDied
 from services.trainer.bootstrap.methods import METHODS
 from services.trainer.domain.recipe.parsing import parse_recipe
-from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed
+from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
 from shared.errors import StaleClaim
-from tests.unit.trainer.test_dpo import QuietWatch
+from tests.unit.trainer.test_dpo import QuietReporter
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model
 
 pytestmark = [
@@ -43,12 +43,12 @@ def make_job(checkpoints: Path, parent: Path, dataset: Path, strategy: str, **se
     return Job(parse_recipe(content), parent, dataset, checkpoints, None, checkpoints / "candidate")
 
 
-def train(job: Job, watch: Any) -> Trained:
-    return METHODS[job.recipe.method](1, job, watch)
+def train(job: Job, reporter: Any) -> TrainingResult:
+    return METHODS[job.recipe.method](1, job, reporter)
 
 
-def list_losses(watch: QuietWatch) -> list[float]:
-    return [metrics["loss"] for _, metrics in watch.metrics if "loss" in metrics]
+def list_losses(reporter: QuietReporter) -> list[float]:
+    return [metrics["loss"] for _, metrics in reporter.metrics if "loss" in metrics]
 
 
 def load_weights(folder: Path) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def test_two_processes_divide_the_work_and_learn_what_one_learns(
     weights_divided_by: int,
     state_divided_by: int,
 ):
-    alone, together = QuietWatch(), QuietWatch()
+    alone, together = QuietReporter(), QuietReporter()
     train(make_job(tmp_path / "single" / "1", parent, dataset, "single", tuning=tuning, batch_size=4), alone)
     job = make_job(tmp_path / strategy / "1", parent, dataset, strategy, tuning=tuning)
     trained = train(job, together)
@@ -99,20 +99,20 @@ def test_two_processes_divide_the_work_and_learn_what_one_learns(
 
 @pytest.mark.faults
 def test_a_stopped_run_goes_on_from_its_checkpoint_over_as_many_processes(tmp_path: Path, parent: Path, dataset: Path):
-    undisturbed, stopped = QuietWatch(), QuietWatch(stop_at=2)
+    undisturbed, stopped = QuietReporter(), QuietReporter(stop_at=2)
     job = make_job(tmp_path / "a" / "1", parent, dataset, "zero2", max_steps=40)
     train(job, undisturbed)
     with pytest.raises(Interrupted):
         train(replace(job, checkpoints=tmp_path / "b" / "1"), stopped)
     [*_, checkpoint] = stopped.checkpoints
-    resumed = QuietWatch()
+    resumed = QuietReporter()
     train(replace(job, checkpoints=tmp_path / "b" / "2", resume_from=checkpoint), resumed)
     assert resumed.steps[0] == stopped.steps[-1] + 1
     assert list_losses(stopped) + list_losses(resumed) == pytest.approx(list_losses(undisturbed), abs=SAME_LOSS)
 
 
 def test_the_death_of_one_process_ends_all_with_a_reason(tmp_path: Path, parent: Path, dataset: Path):
-    class Murderer(QuietWatch):
+    class Murderer(QuietReporter):
         def on_step(self, step: int, total: int) -> None:
             if step == 2:
                 os.kill(max(find_ranks(tmp_path)), signal.SIGKILL)
@@ -123,7 +123,7 @@ def test_the_death_of_one_process_ends_all_with_a_reason(tmp_path: Path, parent:
 
 
 def test_a_lost_claim_ends_all_processes(tmp_path: Path, parent: Path, dataset: Path):
-    class Loser(QuietWatch):
+    class Loser(QuietReporter):
         def on_micro_step(self) -> None:
             if self.steps:
                 raise StaleClaim("somebody else holds the run")
@@ -137,7 +137,7 @@ def test_what_a_process_finds_wrong_is_the_reason(tmp_path: Path, parent: Path):
     dataset = save_dataset(tmp_path / "dataset", make_pairs(16))
     (dataset / "train.parquet").unlink()
     with pytest.raises(TrainingFailed, match=r"no train\.parquet"):
-        train(make_job(tmp_path / "1", parent, dataset, "ddp"), QuietWatch())
+        train(make_job(tmp_path / "1", parent, dataset, "ddp"), QuietReporter())
 
 
 def find_ranks(folder: Path) -> list[int]:

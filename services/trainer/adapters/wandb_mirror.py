@@ -32,7 +32,7 @@ CREDENTIALS = re.compile(r"://[^/@\s\"]+@")
 
 
 def check_wandb() -> None:
-    """Raises: InvalidRequest."""
+    """Check that W&B is installed. Raises: InvalidRequest."""
     if find_spec("wandb") is None:
         raise InvalidRequest('HELIOTROPE_TRAINER_WANDB: W&B is not installed: pip install "heliotrope[wandb]"')
 
@@ -134,14 +134,14 @@ class WandbMirror:
             resume="allow" if self._mode == "online" else None,  # offline, `wandb sync` puts together what has one id
             dir=str(self._folder),
             settings=wandb.Settings(
-                init_timeout=self._patience_seconds, finish_timeout=self._patience_seconds, **SAY_LITTLE
+                init_timeout=self._patience_seconds, finish_timeout=self._patience_seconds, **PRIVATE_SETTINGS
             ),
         )
         run.define_metric("*", step_metric="step")
         return run
 
 
-SAY_LITTLE: Mapping[str, Any] = {
+PRIVATE_SETTINGS: Mapping[str, Any] = {
     "silent": True,
     "console": "off",
     "disable_code": True,
@@ -158,12 +158,12 @@ SAY_LITTLE: Mapping[str, Any] = {
 
 
 def without_credentials(content: Any) -> Any:
-    """The content as JSON holds it, with the user and password of every URL in it left out."""
+    """Copy the content as JSON holds it, without the user and password of any URL in it."""
     return json.loads(CREDENTIALS.sub("://", json.dumps(content, default=str)))
 
 
 def make_mirror(settings: TrainerSettings, folder: Path) -> Mirror:
-    """Raises: InvalidRequest for one that is not installed."""
+    """Make the mirror that the settings ask for. Raises: InvalidRequest for one that is not installed."""
     if settings.wandb == "off":
         return NoMirror()
     check_wandb()

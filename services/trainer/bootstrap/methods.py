@@ -11,11 +11,10 @@ import structlog
 from services.trainer.domain.guards.kl import Point
 from services.trainer.domain.planning.planner import apply_plan, describe_plan, plan_run
 from services.trainer.domain.recipe.schema import Method
-from services.trainer.domain.training import Job, Trained
-from services.trainer.handlers.drift import Measured
+from services.trainer.domain.training import Job, TrainingResult
 from services.trainer.handlers.ladder import train_ladder
-from services.trainer.handlers.memory_fallback import train_fitting
-from services.trainer.ports import Train, Watch
+from services.trainer.handlers.memory_fallback import train_with_fitting_batch
+from services.trainer.ports import RunReporter, TrainingMethod
 
 logger = structlog.get_logger(__name__)
 
@@ -43,41 +42,41 @@ MODULES: Mapping[Method, str] = {
 """The module of each method; its function is `train_<method>`."""
 
 
-def train_here(threads: int, job: Job, watch: Watch) -> Trained:
+def train_here(threads: int, job: Job, reporter: RunReporter) -> TrainingResult:
     """Train by the recipe's method in this process. `threads`: for tensor arithmetic; 0 leaves it to torch."""
     from services.trainer.adapters.methods.models import set_threads
 
     set_threads(threads)
     method = job.recipe.method
-    train: Train = getattr(import_module(MODULES[method]), f"train_{method}")
-    return train(job, watch)
+    train: TrainingMethod = getattr(import_module(MODULES[method]), f"train_{method}")
+    return train(job, reporter)
 
 
-def _train_by_plan(threads: int, job: Job, watch: Watch) -> Trained:
+def _train_by_plan(threads: int, job: Job, reporter: RunReporter) -> TrainingResult:
     """Train as the recipe's parallelism says: in this process, or in several through the launcher."""
     if job.recipe.parallelism.strategy == "auto":
         job = choose_strategy(job)
-    if not job.recipe.parallelism.is_spread:
-        return train_fitting(partial(_train_guarded, threads), job, watch)
+    if not job.recipe.parallelism.is_distributed:
+        return train_with_fitting_batch(partial(_train_guarded, threads), job, reporter)
     from services.trainer.adapters.distributed.launcher import launch
 
-    return train_fitting(partial(launch, threads), job, watch)
+    return train_with_fitting_batch(partial(launch, threads), job, reporter)
 
 
-def _train_guarded(threads: int, job: Job, watch: Watch) -> Trained:
-    from services.trainer.adapters.methods.resource_errors import explain_shortages
+def _train_guarded(threads: int, job: Job, reporter: RunReporter) -> TrainingResult:
+    from services.trainer.adapters.methods.resource_errors import translate_resource_errors
 
     job.checkpoints.mkdir(parents=True, exist_ok=True)
-    with explain_shortages(job.checkpoints):
-        return train_here(threads, job, watch)
+    with translate_resource_errors(job.checkpoints):
+        return train_here(threads, job, reporter)
 
 
-def _train_ladder(threads: int, job: Job, watch: Watch) -> Trained:
-    return train_ladder(job, watch, {name: partial(METHODS[name], threads) for name in MODULES})
+def _train_ladder(threads: int, job: Job, reporter: RunReporter) -> TrainingResult:
+    return train_ladder(job, reporter, {name: partial(METHODS[name], threads) for name in MODULES})
 
 
 def choose_strategy(job: Job) -> Job:
-    """The job with what the planner chose for this machine in place of `auto`."""
+    """Replace the strategy `auto` by what the planner chose for this machine."""
     from services.trainer.adapters.artifacts.model_size import read_model_size
     from services.trainer.adapters.distributed.hardware import find_devices
 
@@ -87,14 +86,15 @@ def choose_strategy(job: Job) -> Job:
     return replace(job, recipe=apply_plan(job.recipe, chosen))
 
 
-METHODS: Mapping[Method, Callable[[int, Job, Watch], Trained]] = {
+METHODS: Mapping[Method, Callable[[int, Job, RunReporter], TrainingResult]] = {
     **dict.fromkeys(MODULES, _train_by_plan),
     "ladder": _train_ladder,
 }
 """Each method by name; the first argument is the number of threads."""
 
 
-def measure_here(threads: int, job: Job, points: dict[Point, Path]) -> Measured:
+def measure_kl_here(threads: int, job: Job, points: Mapping[Point, Path]) -> dict[Point, float]:
+    """Measure the job's candidate against the checkpoints at these points, in this process; nats a token."""
     from services.trainer.adapters.methods.kl_divergence import measure_kl
     from services.trainer.adapters.methods.models import set_threads
 

@@ -9,23 +9,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from services.trainer.adapters.distributed.exchange import ERROR, OUTCOME, ReportingWatch, SilentWatch, read_order
+from services.trainer.adapters.distributed.exchange import ERROR, OUTCOME, FileReporter, SilentReporter, read_order
 from services.trainer.adapters.distributed.launcher import die_with_parent
-from services.trainer.adapters.methods.resource_errors import explain_shortages
+from services.trainer.adapters.methods.resource_errors import translate_resource_errors
 from services.trainer.bootstrap.methods import train_here
 from services.trainer.domain.training import Interrupted, OutOfMemory, TrainingFailed
 
 
 def main(order_file: Path) -> None:
+    """Train as the order says, and leave the outcome for the launcher."""
     die_with_parent()
     order = read_order(order_file)
     folder = order_file.parent
-    is_first = os.environ["RANK"] == "0"
-    watch = ReportingWatch(folder) if is_first else SilentWatch(folder)
+    is_main_process = os.environ["RANK"] == "0"
+    reporter = FileReporter(folder) if is_main_process else SilentReporter(folder)
     outcome: dict[str, Any]
     try:
-        with explain_shortages(folder):
-            trained = train_here(order.threads, order.job, watch)
+        with translate_resource_errors(folder):
+            trained = train_here(order.threads, order.job, reporter)
         outcome = {"trained": trained.__dict__}
     except Interrupted as error:
         outcome = {"interrupted": error.detail}
@@ -39,7 +40,7 @@ def main(order_file: Path) -> None:
     except Exception as error:
         (folder / f"{ERROR}.{os.environ['RANK']}").write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
         raise
-    if is_first:
+    if is_main_process:
         draft = folder / f"{OUTCOME}.draft"
         draft.write_text(json.dumps(outcome), encoding="utf-8")
         draft.replace(folder / OUTCOME)

@@ -15,8 +15,8 @@ from services.trainer.adapters.wandb_mirror import make_mirror
 from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS
 from services.trainer.domain.planning.planner import GIB, Devices, count_trainable, describe_plan, plan_run
 from services.trainer.domain.recipe.schema import Recipe
-from services.trainer.domain.training import Trained
-from services.trainer.handlers.standalone import Order, Say, check_folders, run_standalone, stop_on_interrupt
+from services.trainer.domain.training import TrainingResult
+from services.trainer.handlers.standalone import Order, PrintLine, check_folders, run_standalone, stop_on_interrupt
 from services.trainer.settings import TrainerSettings
 from shared.errors import InvalidRequest
 from shared.settings import load_settings
@@ -30,21 +30,17 @@ def train_file(
     earlier: Sequence[Path] = (),
     output: Path,
     threads: int,
-    say: Say,
-) -> Trained:
-    """Train what the recipe says; `base`, `dataset` and `earlier` (snapshots to replay, newest first) go before the
-    recipe's own. Folders are relative to its file.
+    print_line: PrintLine,
+) -> TrainingResult:
+    """Train what the recipe says. The recipe's folders are relative to its file.
+
+    Args:
+        base, dataset, earlier: go before the recipe's own; `earlier` are snapshots to replay, newest first.
+        threads: for tensor arithmetic; 0 leaves it to OMP_NUM_THREADS, else to torch.
 
     Raises: what `run_standalone` raises, and NotFound or InvalidRequest for the recipe.
     """
-    recipe = load_recipe_file(file)
-    recipe = msgspec.structs.replace(
-        _place_reward_model(file, recipe), stages=tuple(_place_reward_model(file, stage) for stage in recipe.stages)
-    )
-    folders = recipe.replay.folders
-    if earlier or folders:
-        placed = tuple(str(folder.resolve()) for folder in earlier or [file.parent / name for name in folders or ()])
-        recipe = msgspec.structs.replace(recipe, replay=msgspec.structs.replace(recipe.replay, folders=placed))
+    recipe = _place_folders(file, load_recipe_file(file), earlier)
     order = Order(
         recipe,
         base or _resolve(file, recipe.base, "base"),
@@ -57,11 +53,24 @@ def train_file(
     mirror = make_mirror(load_settings(TrainerSettings), output)
     stop = threading.Event()
     stop_on_interrupt(stop)
-    return run_standalone(order, partial(METHODS[recipe.method], threads), say, stop, mirror)
+    return run_standalone(order, partial(METHODS[recipe.method], threads), print_line, stop, mirror)
+
+
+def _place_folders(file: Path, recipe: Recipe, earlier: Sequence[Path]) -> Recipe:
+    """Make the recipe's folders absolute; `earlier` goes before its own snapshots."""
+    stages = tuple(_place_reward_model(file, stage) for stage in recipe.stages)
+    recipe = msgspec.structs.replace(_place_reward_model(file, recipe), stages=stages)
+    folders = earlier or [file.parent / name for name in recipe.replay.folders or ()]
+    if not folders:
+        return recipe
+    placed = tuple(str(folder.resolve()) for folder in folders)
+    return msgspec.structs.replace(recipe, replay=msgspec.structs.replace(recipe.replay, folders=placed))
 
 
 def plan_file(file: Path, *, base: Path | None, gpus: int, memory_gib: float) -> tuple[list[str], bool]:
-    """What the planner says of the recipe, a stage after another, and whether all of it fits. `gpus` 0: this machine's.
+    """Say what the planner plans for the recipe, a stage after another, and whether all of it fits.
+
+    `gpus`: how many, of `memory_gib` each; 0: this machine's devices.
 
     Raises:
         NotFound, InvalidRequest: the recipe or its base cannot be used.

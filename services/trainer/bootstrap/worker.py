@@ -21,8 +21,9 @@ from celery.worker import state
 
 from services.trainer.adapters.artifacts.provenance import load_code_version
 from services.trainer.adapters.wandb_mirror import make_mirror
-from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS, measure_here
-from services.trainer.handlers.execution import Workplace, carry_out
+from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS, measure_kl_here
+from services.trainer.handlers.context import WorkerContext
+from services.trainer.handlers.execution import execute_next_run
 from services.trainer.settings import TrainerSettings
 from services.trainer.tasks import list_queues, register_train
 from shared.celery_app import create_celery
@@ -51,7 +52,7 @@ def run_worker() -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     celery = create_celery(settings)
-    register_train(celery, partial(carry_out_in_child, settings, trainer))
+    register_train(celery, partial(execute_in_child, settings, trainer))
     connect_signals()
     signals.worker_ready.connect(lambda **_: serve_health(settings, celery), weak=False)
     worker = celery.Worker(
@@ -112,15 +113,16 @@ def serve_health(settings: Settings, celery: "Celery[BaseTask]") -> None:
     threading.Thread(target=uvicorn.Server(config).run, name="health", daemon=True).start()
 
 
-def carry_out_in_child(settings: Settings, trainer: TrainerSettings, device: str | None, stop: threading.Event) -> None:
+def execute_in_child(settings: Settings, trainer: TrainerSettings, device: str | None, stop: threading.Event) -> None:
+    """Open the worker's connections, execute the next run, and close them."""
     from shared.registry.mlflow import MlflowRegistry  # takes seconds, and only this process needs it
 
     engine = connect(settings, pool_size=2, idle_seconds=trainer.heartbeat_timeout_seconds)
-    workplace = Workplace(
+    context = WorkerContext(
         sessions=make_session_factory(engine),
         registry=MlflowRegistry(settings.mlflow_tracking_uri, settings.family),
-        train={name: partial(train, trainer.threads) for name, train in METHODS.items()},
-        measure=partial(measure_here, trainer.threads),
+        methods={name: partial(train, trainer.threads) for name, train in METHODS.items()},
+        measure_kl=partial(measure_kl_here, trainer.threads),
         runs_folder=settings.home.absolute() / "runs",
         worker=f"{socket.gethostname()}:{os.getpid()}",
         code_version=load_code_version(),
@@ -131,6 +133,6 @@ def carry_out_in_child(settings: Settings, trainer: TrainerSettings, device: str
         mirror=make_mirror(trainer, settings.home.absolute()),
     )
     try:
-        carry_out(device, workplace)
+        execute_next_run(device, context)
     finally:
         engine.dispose()

@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from services.trainer.domain.training import Trained
+from services.trainer.domain.training import TrainingResult
 
 
 def render_model_card(
-    recipe: Mapping[str, Any], trained: Trained, lineage: Mapping[str, str], dataset: Mapping[str, Any] | None
+    recipe: Mapping[str, Any], trained: TrainingResult, lineage: Mapping[str, str], dataset: Mapping[str, Any] | None
 ) -> str:
     """Markdown. `dataset`: the frozen dataset's manifest, as far as it is there."""
     methods = [f"`{stage['method']}`" for stage in recipe.get("stages") or [recipe]]

@@ -1,19 +1,39 @@
 """How far a run is, when it will be done, and what was done to it on the way."""
 
+import math
 from collections.abc import Sequence
+
+from services.trainer.domain.guards.verdict import Metrics
 
 NOTES = 20
 NOTE_CHARACTERS = 300
 
 
 def add_note(notes: Sequence[str], note: str) -> list[str]:
-    """The newest `NOTES` of them, each cut to `NOTE_CHARACTERS`."""
+    """Keep the newest `NOTES` of them, each cut to `NOTE_CHARACTERS`."""
     return [*notes, note[:NOTE_CHARACTERS]][-NOTES:]
 
 
 def calculate_seconds_left(step: int, total: int, *, first_step: int, seconds: float) -> float | None:
-    """Time for the remaining steps at the pace since `first_step`; None before the first step of this attempt."""
+    """Calculate the time for the remaining steps at the pace since `first_step`; None before the first step."""
     done = step - first_step
     if done <= 0:
         return None
     return (total - step) * seconds / done
+
+
+def derive_figures(metrics: Metrics) -> dict[str, float | None]:
+    """Derive what a run's row shows of a logged step, whatever the method calls it. JSON knows no NaN: None."""
+    kl = metrics.get("kl", metrics.get("objective/kl"))
+    reward = metrics.get("reward", metrics.get("objective/scores"))
+    return {
+        "loss": _finite(metrics["loss"]),
+        "margin": _finite(metrics.get("rewards/margins")),
+        "kl": _finite(kl),
+        "reward": _finite(reward),
+        "peak_memory_gib": metrics.get("peak_memory_bytes", 0.0) / 2**30 or None,
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -11,7 +11,7 @@ from services.trainer.domain.recipe.sections import Replay
 
 
 @dataclass(frozen=True)
-class Earlier:
+class EarlierSnapshot:
     """A snapshot before the one that is trained on."""
 
     name: str
@@ -34,11 +34,12 @@ class Mix:
     """How many there were to draw from."""
 
     def describe(self) -> dict[str, Any]:
+        """Describe the mix in figures, for the run's record."""
         return {"new": self.new, "replayed": sum(self.replayed.values()), "of": self.old, "first_in": self.replayed}
 
 
-def choose_rows(ids: Sequence[str], earlier: Sequence[Earlier], replay: Replay, seed: int) -> Mix:
-    """The rows to train on; `earlier` is newest first.
+def choose_rows(ids: Sequence[str], earlier: Sequence[EarlierSnapshot], replay: Replay, seed: int) -> Mix:
+    """Choose the rows to train on; `earlier` is newest first.
 
     - a row that no earlier snapshot held is new, and taken
     - `ratio` times as many old rows are drawn without replacement, all of them if there are not enough
@@ -61,7 +62,7 @@ def choose_rows(ids: Sequence[str], earlier: Sequence[Earlier], replay: Replay, 
     return Mix([row for row in ids if row in taken], len(new), dict(sorted(held.items())), len(old))
 
 
-def _find_first(ids: Iterable[str], earlier: Sequence[Earlier]) -> dict[str, int]:
+def _find_first(ids: Iterable[str], earlier: Sequence[EarlierSnapshot]) -> dict[str, int]:
     """Place of the oldest snapshot that held the row, for those that any held."""
     found: dict[str, int] = {}
     wanted = frozenset(ids)

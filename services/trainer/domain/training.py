@@ -52,7 +52,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """What came out."""
 
     steps: int

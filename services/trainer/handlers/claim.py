@@ -16,7 +16,7 @@ from shared.tables.trainer import Run
 
 
 def claim_next(sessions: SessionFactory, device: str | None, worker: str, heartbeat_timeout: timedelta) -> Run | None:
-    """The run that is next by fair order, claimed; None when none waits.
+    """Claim the run that is next by fair order; None when none waits.
 
     Of workers that choose the same one at once, one gets it, and the others look again.
     """
@@ -44,7 +44,7 @@ class Claim(Heartbeat):
         timeout_seconds: float = 30.0,
         progress: Mapping[str, Any] | None = None,
     ) -> None:
-        """`progress`: what is kept of earlier attempts'."""
+        """Hold a claimed run. `progress`: what is kept of earlier attempts'."""
         super().__init__(
             self._save_heartbeat,
             f"run {run_id} with token {token}",
@@ -66,7 +66,7 @@ class Claim(Heartbeat):
 
     @contextmanager
     def locked(self) -> Iterator[tuple[Session, Run]]:
-        """A transaction in which the run is certainly ours until it commits.
+        """Open a transaction in which the run is certainly ours until it commits.
 
         Raises:
             StaleClaim: the run is no longer ours, or was cancelled or closed.
@@ -76,7 +76,7 @@ class Claim(Heartbeat):
 
     @contextmanager
     def ending(self) -> Iterator[tuple[Session, Run]]:
-        """As `locked`, for the transaction that closes the run: no sign of life comes after it."""
+        """Open the transaction that closes the run, as `locked` does; no sign of life comes after it."""
         with self.locked() as held:
             self.end()
             held[1].progress = held[1].progress | self._progress

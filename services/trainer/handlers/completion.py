@@ -31,7 +31,7 @@ def announce_run(session: Session, run: Run, now: datetime, *, topic_prefix: str
 
 
 def derive_event(run: Run) -> TrainingCompleted:
-    """The event of a finished run: the same however often it is announced."""
+    """Derive the event of a finished run: the same however often it is announced."""
     assert run.finished_at is not None
     return TrainingCompleted(
         request_id=run.request_id,

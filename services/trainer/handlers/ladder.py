@@ -10,18 +10,18 @@ import msgspec
 from services.trainer.adapters.artifacts.checkpoints import delete_folder, find_finished_stage, find_newest, sync_folder
 from services.trainer.domain.guards.verdict import Metrics
 from services.trainer.domain.recipe.schema import Recipe
-from services.trainer.domain.training import Job, Trained, TrainingFailed
-from services.trainer.ports import Train, Watch
+from services.trainer.domain.training import Job, TrainingFailed, TrainingResult
+from services.trainer.ports import RunReporter, TrainingMethod
 
 OUTCOME = "trained.json"
 
 
-def train_ladder(job: Job, watch: Watch, methods: Mapping[str, Train]) -> Trained:
+def train_ladder(job: Job, reporter: RunReporter, methods: Mapping[str, TrainingMethod]) -> TrainingResult:
     """Train stage after stage. A stage that an earlier attempt finished is not repeated; one that it began is resumed.
 
     Raises: as the stages' methods, a failure with its stage's name in front.
     """
-    policy, reward_model, results, steps = job.parent, None, list[tuple[str, Trained]](), 0
+    policy, reward_model, results, steps = job.parent, None, list[tuple[str, TrainingResult]](), 0
     last = len(job.recipe.stages) - 1
     for index, stage in enumerate(job.recipe.stages):
         if stage.reward_model is None and stage.method in ("rloo", "ppo"):
@@ -29,9 +29,9 @@ def train_ladder(job: Job, watch: Watch, methods: Mapping[str, Train]) -> Traine
         name = f"stage-{index}"
         outcome = find_finished_stage(job.checkpoints.parent, name) if index < last else None
         if outcome is None:
-            stage_watch = StageWatch(watch, stage.name, steps, job.recipe.max_steps)
-            outcome = _train_stage(job, stage, name, policy, stage_watch, methods, is_last=index == last)
-        trained = msgspec.json.decode((outcome / OUTCOME).read_bytes(), type=Trained)
+            stage_reporter = StageReporter(reporter, stage.name, steps, job.recipe.max_steps)
+            outcome = _train_stage(job, stage, name, policy, stage_reporter, methods, is_last=index == last)
+        trained = msgspec.json.decode((outcome / OUTCOME).read_bytes(), type=TrainingResult)
         results.append((stage.name, trained))
         steps += stage.max_steps
         if stage.trains_chat_model:
@@ -42,7 +42,14 @@ def train_ladder(job: Job, watch: Watch, methods: Mapping[str, Train]) -> Traine
 
 
 def _train_stage(
-    job: Job, stage: Recipe, name: str, policy: Path, watch: Watch, methods: Mapping[str, Train], *, is_last: bool
+    job: Job,
+    stage: Recipe,
+    name: str,
+    policy: Path,
+    reporter: RunReporter,
+    methods: Mapping[str, TrainingMethod],
+    *,
+    is_last: bool,
 ) -> Path:
     folder, token = job.checkpoints / name, int(job.checkpoints.name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +62,7 @@ def _train_stage(
         candidate=job.candidate if is_last else folder / "candidate",
     )
     try:
-        trained = methods[stage.method](stage_job, watch)
+        trained = methods[stage.method](stage_job, reporter)
     except TrainingFailed as failure:
         raise TrainingFailed(f"{stage.name}: {failure.detail}", failure.cause) from failure
     (folder / OUTCOME).write_text(json.dumps(asdict(trained)), encoding="utf-8")
@@ -63,14 +70,14 @@ def _train_stage(
         for checkpoint in folder.glob("checkpoint-*"):
             delete_folder(checkpoint)
         sync_folder(folder)
-        watch.on_checkpoint(folder)
+        reporter.on_checkpoint(folder)
     return folder
 
 
-def _sum_up(results: list[tuple[str, Trained]]) -> Trained:
-    """The outcome is the last stage's."""
+def _sum_up(results: list[tuple[str, TrainingResult]]) -> TrainingResult:
+    """Add up the stages; the outcome is the last one's."""
     _, outcome = results[-1]
-    return Trained(
+    return TrainingResult(
         steps=sum(trained.steps for _, trained in results),
         weights_sha256=outcome.weights_sha256,
         summary="; ".join(f"{name}: {trained.summary}" for name, trained in results),
@@ -79,33 +86,33 @@ def _sum_up(results: list[tuple[str, Trained]]) -> Trained:
     )
 
 
-class StageWatch:
+class StageReporter:
     """Counts a stage's steps as the ladder's."""
 
-    def __init__(self, watch: Watch, stage: str, offset: int, total: int) -> None:
-        self._watch = watch
+    def __init__(self, reporter: RunReporter, stage: str, offset: int, total: int) -> None:
+        self._reporter = reporter
         self._stage = stage
         self._offset = offset
         self._total = total
 
     @property
     def stopping(self) -> bool:
-        return self._watch.stopping
+        return self._reporter.stopping
 
     def on_phase(self, phase: str) -> None:
-        self._watch.on_phase(f"{self._stage}: {phase}")
+        self._reporter.on_phase(f"{self._stage}: {phase}")
 
     def on_step(self, step: int, total: int) -> None:
-        self._watch.on_step(self._offset + step, self._total)
+        self._reporter.on_step(self._offset + step, self._total)
 
     def on_micro_step(self) -> None:
-        self._watch.on_micro_step()
+        self._reporter.on_micro_step()
 
     def on_metrics(self, step: int, metrics: Metrics) -> None:
-        self._watch.on_metrics(self._offset + step, metrics)
+        self._reporter.on_metrics(self._offset + step, metrics)
 
     def on_note(self, note: str) -> None:
-        self._watch.on_note(f"{self._stage}: {note}")
+        self._reporter.on_note(f"{self._stage}: {note}")
 
     def on_checkpoint(self, checkpoint: Path) -> None:
-        self._watch.on_checkpoint(checkpoint)
+        self._reporter.on_checkpoint(checkpoint)

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from services.trainer.adapters.artifacts.checkpoints import find_newest_of_attempt
 from services.trainer.domain.planning.planner import shrink_micro_batch
-from services.trainer.domain.training import Job, OutOfMemory, Trained, TrainingFailed
-from services.trainer.ports import Train, Watch
+from services.trainer.domain.training import Job, OutOfMemory, TrainingFailed, TrainingResult
+from services.trainer.ports import RunReporter, TrainingMethod
 
 
-def train_fitting(train: Train, job: Job, watch: Watch) -> Trained:
+def train_with_fitting_batch(train: TrainingMethod, job: Job, reporter: RunReporter) -> TrainingResult:
     """Train; each time memory runs out, go on from the last checkpoint with the next smaller micro-batch.
 
     The rows of a step stay as many. `micro_batch` is reported as a metric, and in words.
@@ -18,14 +18,14 @@ def train_fitting(train: Train, job: Job, watch: Watch) -> Trained:
     wanted = job.recipe.batch_size
     while True:
         try:
-            trained = train(job, watch)
+            trained = train(job, reporter)
         except OutOfMemory as shortage:
             recipe = shrink_micro_batch(job.recipe)
             if recipe is None:
                 rows = job.recipe.batch_size
                 raise TrainingFailed(f"out of memory with {rows} rows at a time: {shortage.detail}", "memory") from None
-            watch.on_metrics(0, {"micro_batch": float(recipe.batch_size)})
-            watch.on_note(f"memory ran out with {job.recipe.batch_size} rows at a time: on with {recipe.batch_size}")
+            reporter.on_metrics(0, {"micro_batch": float(recipe.batch_size)})
+            reporter.on_note(f"memory ran out with {job.recipe.batch_size} rows at a time: on with {recipe.batch_size}")
             newest = find_newest_of_attempt(job.checkpoints) or job.resume_from
             job = replace(job, recipe=recipe, resume_from=newest)
         else:

@@ -6,30 +6,30 @@ import structlog
 from sqlalchemy.orm import Session
 
 from services.trainer import repository
-from services.trainer.adapters.artifacts.replay import Mixed, load_earlier, mix_dataset
+from services.trainer.adapters.artifacts.replay import MixedDataset, load_earlier, mix_dataset
 from services.trainer.domain.recipe.schema import Recipe
-from services.trainer.domain.replay import Earlier
+from services.trainer.domain.replay import EarlierSnapshot
 from shared.tables.curator import Dataset
 
 logger = structlog.get_logger(__name__)
 
 
-def load_snapshots(session: Session, dataset_sha256: str) -> list[Earlier]:
-    """What the datasets before this one held, newest first, from their manifests; an erased one is its successor."""
+def load_snapshots(session: Session, dataset_sha256: str) -> list[EarlierSnapshot]:
+    """Load what the datasets before this one held, newest first; an erased one is its successor."""
     chain = repository.load_ancestry(session, dataset_sha256)
     return [_describe(dataset, repository.load_standing(session, dataset)) for dataset in chain]
 
 
-def _describe(dataset: Dataset, standing: Dataset | None) -> Earlier:
+def _describe(dataset: Dataset, standing: Dataset | None) -> EarlierSnapshot:
     name = dataset.dataset_sha256[:12]
     if standing is None:
-        return Earlier(name, frozenset(), "erased, and nothing was left of it")
+        return EarlierSnapshot(name, frozenset(), "erased, and nothing was left of it")
     manifest = standing.manifest
-    return Earlier(name, frozenset([*manifest.get("pair_ids", ()), *manifest.get("label_ids", ())]))
+    return EarlierSnapshot(name, frozenset([*manifest.get("pair_ids", ()), *manifest.get("label_ids", ())]))
 
 
-def mix_inside_loop(recipe: Recipe, dataset: Path, earlier: list[Earlier], attempt: Path) -> Mixed:
-    """A row is old when an earlier snapshot held it, and is replayed only if the newest one holds it still.
+def mix_for_run(recipe: Recipe, dataset: Path, earlier: list[EarlierSnapshot], attempt: Path) -> MixedDataset:
+    """Mix the dataset. A row is old when an earlier snapshot held it, and replayed if the newest holds it still.
 
     Raises: TrainingFailed.
     """
@@ -38,8 +38,8 @@ def mix_inside_loop(recipe: Recipe, dataset: Path, earlier: list[Earlier], attem
     return mixed
 
 
-def mix_folders(recipe: Recipe, dataset: Path, attempt: Path) -> Mixed:
-    """The folders that the recipe lists are the earlier snapshots, and their own rows are replayed too.
+def mix_folders(recipe: Recipe, dataset: Path, attempt: Path) -> MixedDataset:
+    """Mix folders: those that the recipe lists are the earlier snapshots, and their own rows are replayed too.
 
     Raises: TrainingFailed.
     """

@@ -10,7 +10,7 @@ import structlog
 
 from services.trainer.adapters.artifacts.checkpoints import mark_complete
 from services.trainer.domain.guards.verdict import Metrics
-from services.trainer.domain.progress import add_note, calculate_seconds_left
+from services.trainer.domain.progress import add_note, calculate_seconds_left, derive_figures
 from services.trainer.domain.training import Interrupted
 from services.trainer.handlers.claim import Claim
 from services.trainer.ports import Mirror, NoMirror
@@ -19,7 +19,7 @@ from shared.registry import ModelRegistry
 logger = structlog.get_logger(__name__)
 
 
-class RunWatch:
+class LoopReporter:
     """Passes on what the training method reports: to the claim, to the registry, and back from the claim."""
 
     def __init__(
@@ -33,7 +33,7 @@ class RunWatch:
         notes: Sequence[str] = (),
         mirror: Mirror | None = None,
     ) -> None:
-        """`notes`: of earlier attempts."""
+        """Report to the claim, the registry and the mirror. `notes`: of earlier attempts."""
         self._claim = claim
         self._registry = registry
         self._mlflow_run_id = mlflow_run_id
@@ -77,16 +77,8 @@ class RunWatch:
         """Metrics help people; a tracker that is away must not end a run. A stale worker logs none."""
         self._claim.check()
         if "loss" in metrics:
-            kl = metrics.get("kl", metrics.get("objective/kl"))
-            reward = metrics.get("reward", metrics.get("objective/scores"))
-            self._report(
-                loss=_finite(metrics["loss"]),
-                margin=_finite(metrics.get("rewards/margins")),
-                kl=_finite(kl),
-                reward=_finite(reward),
-                peak_memory_gib=metrics.get("peak_memory_bytes", 0.0) / 2**30 or None,
-                tokens_per_second=self._calculate_token_rate(metrics.get("num_tokens")),
-            )
+            tokens_per_second = self._calculate_token_rate(metrics.get("num_tokens"))
+            self._report(**derive_figures(metrics), tokens_per_second=tokens_per_second)
         for action in ("finish", "stop"):
             if f"guards/{action}" in metrics:
                 self._report(guard=action)
@@ -113,8 +105,3 @@ class RunWatch:
         with self._claim.locked():
             mark_complete(checkpoint)
         logger.info("checkpoint_saved", checkpoint=checkpoint.name)
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON knows no NaN."""
-    return value if value is not None and abs(value) < float("inf") else None

@@ -1,6 +1,5 @@
 """A retrain request becomes a run; an admin may cancel it."""
 
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -9,16 +8,14 @@ from sqlalchemy.orm import Session
 
 from services.trainer import repository
 from services.trainer.domain.recipe.parsing import calculate_recipe_sha256, dump_recipe
-from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.handlers.completion import finish_run
+from services.trainer.ports import LoadRecipe
 from shared.errors import Conflict, HeliotropeError
 from shared.events import RetrainRequested
 from shared.ids import new_id
 from shared.tables.trainer import Run
 
 logger = structlog.get_logger(__name__)
-
-LoadRecipe = Callable[[str], Recipe]
 
 
 def request_run(

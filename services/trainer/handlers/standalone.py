@@ -15,13 +15,13 @@ from services.trainer.domain.guards.verdict import Metrics
 from services.trainer.domain.progress import calculate_seconds_left
 from services.trainer.domain.recipe.parsing import calculate_recipe_sha256, dump_recipe
 from services.trainer.domain.recipe.schema import Recipe
-from services.trainer.domain.training import Interrupted, Job, Trained
+from services.trainer.domain.training import Interrupted, Job, TrainingResult
 from services.trainer.handlers.replay import mix_folders
-from services.trainer.ports import Mirror, NoMirror, Train
+from services.trainer.ports import Mirror, NoMirror, TrainingMethod
 from shared.errors import Conflict, InvalidRequest
 from shared.ids import new_id
 
-FIGURES = {
+SHOWN_METRICS = {
     "loss": "loss",
     "rewards/margins": "margin",
     "rewards/accuracies": "ranked right",
@@ -32,9 +32,9 @@ FIGURES = {
     "kl": "KL",
     "objective/kl": "KL",
 }
-"""What is said of a step, in the words of whichever method logged it."""
+"""What is printed of a step: the name that a method logs, and how it is called here."""
 
-Say = Callable[[str], None]
+PrintLine = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Order:
 
 
 def run_standalone(
-    order: Order, train: Train, say: Say, stop: threading.Event, mirror: Mirror | None = None
-) -> Trained:
+    order: Order, train: TrainingMethod, print_line: PrintLine, stop: threading.Event, mirror: Mirror | None = None
+) -> TrainingResult:
     """Train into the output folder: `candidate/`, `metrics.jsonl`, `run.json`. The same order again resumes.
 
     Raises:
@@ -59,25 +59,9 @@ def run_standalone(
         Interrupted: `stop` was set; the same order goes on from the checkpoint.
     """
     check_folders(order)
-    identity = {
-        "recipe": dump_recipe(order.recipe),
-        "recipe_sha256": calculate_recipe_sha256(order.recipe),
-        "base": str(order.base.resolve()),
-        "dataset": str(order.dataset.resolve()),
-    }
-    identity = _open_output(order.output, identity)
-    attempts = order.output / "checkpoints"
-    token = max((int(path.name) for path in attempts.iterdir() if path.name.isdigit()), default=0) + 1
-    resume_from = find_newest(attempts, below_token=token)
-    if resume_from:
-        say(f"going on from {resume_from.name}")
-    attempt, dataset = attempts / str(token), order.dataset
-    attempt.mkdir()
-    if order.recipe.replay.is_asked_for:
-        mixed = mix_folders(order.recipe, order.dataset, attempt)
-        dataset, identity = mixed.dataset, identity | {"replay": mixed.summary}
-        say(f"replay: {json.dumps(mixed.summary)}")
-    job = Job(order.recipe, order.base, dataset, attempt, resume_from, order.output / "candidate")
+    identity = _open_output(order.output, _identify(order))
+    job, replay = _prepare_job(order, print_line)
+    identity |= replay
     with (
         mirrored(mirror or NoMirror(), identity) as shown,
         (order.output / "metrics.jsonl").open("a", encoding="utf-8") as file,
@@ -87,15 +71,41 @@ def run_standalone(
             print(json.dumps({"step": step} | dict(metrics)), file=file, flush=True)
             shown.log(step, metrics)
 
-        trained = train(job, TerminalWatch(say, stop, write))
-        _write_run(order.output, identity | {"result": asdict(trained)})
-        shown.end("succeeded", {"reason": trained.summary, "weights_sha256": trained.weights_sha256})
-    return trained
+        result = train(job, TerminalReporter(print_line, stop, write))
+        _write_run(order.output, identity | {"result": asdict(result)})
+        shown.end("succeeded", {"reason": result.summary, "weights_sha256": result.weights_sha256})
+    return result
+
+
+def _identify(order: Order) -> dict[str, Any]:
+    """Identify the run: another recipe, base or dataset is another run."""
+    return {
+        "recipe": dump_recipe(order.recipe),
+        "recipe_sha256": calculate_recipe_sha256(order.recipe),
+        "base": str(order.base.resolve()),
+        "dataset": str(order.dataset.resolve()),
+    }
+
+
+def _prepare_job(order: Order, print_line: PrintLine) -> tuple[Job, dict[str, Any]]:
+    """Prepare the next attempt; returns it, and what its dataset was mixed of, if it was."""
+    attempts = order.output / "checkpoints"
+    token = max((int(path.name) for path in attempts.iterdir() if path.name.isdigit()), default=0) + 1
+    resume_from = find_newest(attempts, below_token=token)
+    if resume_from:
+        print_line(f"going on from {resume_from.name}")
+    attempt, dataset, replay = attempts / str(token), order.dataset, dict[str, Any]()
+    attempt.mkdir()
+    if order.recipe.replay.is_asked_for:
+        mixed = mix_folders(order.recipe, order.dataset, attempt)
+        dataset, replay = mixed.dataset, {"replay": mixed.summary}
+        print_line(f"replay: {json.dumps(mixed.summary)}")
+    return Job(order.recipe, order.base, dataset, attempt, resume_from, order.output / "candidate"), replay
 
 
 @contextmanager
 def mirrored(mirror: Mirror, identity: dict[str, Any]) -> Iterator[Mirror]:
-    """The mirror, begun; whatever ends the run ends there too."""
+    """Begin the run in the mirror; whatever ends the run ends it there too."""
     recipe = identity["recipe"]
     mirror.begin(
         identity["run_id"],
@@ -114,14 +124,14 @@ def mirrored(mirror: Mirror, identity: dict[str, Any]) -> Iterator[Mirror]:
 
 
 def check_folders(order: Order) -> None:
-    """Raises: InvalidRequest."""
+    """Check that the folders hold a model and a dataset. Raises: InvalidRequest."""
     for folder, file, name in ((order.base, "config.json", "base"), (order.dataset, "train.parquet", "dataset")):
         if not (folder / file).is_file():
             raise InvalidRequest(f"{name}: {str(folder)!r} holds no {file}")
 
 
 def _open_output(output: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    """The identity, with the run's id."""
+    """Open or create the output folder; returns the identity with the run's id."""
     record, run_id = output / "run.json", str(new_id())
     if record.exists():
         known = json.loads(record.read_text(encoding="utf-8"))
@@ -144,17 +154,17 @@ def _write_run(output: Path, content: dict[str, Any]) -> None:
     draft.replace(output / "run.json")
 
 
-class TerminalWatch:
+class TerminalReporter:
     """Says how the run is getting on; nobody else can take it over."""
 
     def __init__(
         self,
-        say: Say,
+        print_line: PrintLine,
         stop: threading.Event,
         write: Callable[[int, Metrics], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._say = say
+        self._print_line = print_line
         self._stop = stop
         self._write = write
         self._clock = clock
@@ -167,12 +177,12 @@ class TerminalWatch:
         return self._stop.is_set()
 
     def on_phase(self, phase: str) -> None:
-        self._say(phase) if not phase.endswith("reference") else None
+        self._print_line(phase) if not phase.endswith("reference") else None
         if self.stopping:
             raise Interrupted(f"while {phase}")
 
     def on_micro_step(self) -> None:
-        """Nothing to lose between the parts of a step."""
+        """Do nothing: nobody else can take the run over."""
 
     def on_step(self, step: int, total: int) -> None:
         now = self._clock()
@@ -182,14 +192,14 @@ class TerminalWatch:
 
     def on_metrics(self, step: int, metrics: Metrics) -> None:
         self._write(step, metrics)
-        figures = [f"{word} {metrics[name]:.4g}" for name, word in FIGURES.items() if name in metrics]
+        figures = [f"{word} {metrics[name]:.4g}" for name, word in SHOWN_METRICS.items() if name in metrics]
         if figures:
             left = "" if self._left is None else f", {self._left:.0f} s left"
             of = f"/{self._total}" if self._total else ""
-            self._say(f"step {step}{of}: {', '.join(figures)}{left}")
+            self._print_line(f"step {step}{of}: {', '.join(figures)}{left}")
 
     def on_note(self, note: str) -> None:
-        self._say(note)
+        self._print_line(note)
 
     def on_checkpoint(self, checkpoint: Path) -> None:
         mark_complete(checkpoint)

@@ -1,6 +1,6 @@
 """The sweeper: whatever a run waits for that did not come, it gets here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from services.trainer import metrics, repository
 from services.trainer.domain.planning.scheduling import OpenRun, Patience, next_step
 from services.trainer.handlers.completion import announce_run, finish_run
+from services.trainer.ports import Enqueue
 from shared.db import SessionFactory
 from shared.outbox import announce_again
 from shared.tables.trainer import Run
@@ -24,13 +25,13 @@ class Sweeper:
     """Enqueues, closes and announces again; also the first enqueueing of a run, after its transaction committed."""
 
     sessions: SessionFactory
-    enqueue: Callable[[str | None], None]
-    """Wakes a worker for one more run that asks for this kind of device."""
+    enqueue: Enqueue
     patience: Patience
     announce_again_after: timedelta
     topic_prefix: str
 
     def sweep(self) -> None:
+        """Look at every open run once, and at the results that nobody has taken up."""
         with self.sessions() as session:
             now = repository.load_now(session)
             runs = repository.list_open_runs(session)

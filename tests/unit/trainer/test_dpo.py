@@ -11,17 +11,17 @@ from services.trainer.adapters.artifacts.dataset import load_pairs  # noqa: E402
 from services.trainer.adapters.methods.dpo import build_arguments, train_dpo  # noqa: E402
 from services.trainer.adapters.methods.dpo_trainer import EpsilonDPOTrainer  # noqa: E402
 from services.trainer.adapters.methods.epsilon import EpsilonDPOCollator  # noqa: E402
-from services.trainer.adapters.methods.models import build_adapter  # noqa: E402
+from services.trainer.adapters.methods.models import build_lora_config  # noqa: E402
 from services.trainer.domain.recipe.parsing import parse_recipe  # noqa: E402
 from services.trainer.domain.recipe.schema import Recipe  # noqa: E402
-from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed  # noqa: E402
+from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult  # noqa: E402
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model  # noqa: E402
 
 # peft and trl still ask transformers by the old name
 pytestmark = pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated:FutureWarning")
 
 
-class QuietWatch:
+class QuietReporter:
     """Remembers what happened; `stop_at` is the step after which the worker is told to stop."""
 
     def __init__(self, stop_at: int | None = None) -> None:
@@ -97,7 +97,7 @@ def make_trainer(folder: Path, parent: Path, pairs: list[dict[str, Any]], **chan
         data_collator=EpsilonDPOCollator(pad_token_id=0, max_length=recipe.max_length),
         train_dataset=load_pairs(save_dataset(folder / "data", pairs) / "train.parquet"),
         processing_class=tokenizer,
-        peft_config=build_adapter(recipe.lora, model),
+        peft_config=build_lora_config(recipe.lora, model),
     )
     # A fresh adapter's B is zero, and with it half of the gradient
     for name, parameter in trainer.model.named_parameters():
@@ -171,13 +171,13 @@ def test_the_adapter_may_keep_to_the_last_layers(tmp_path: Path, parent: Path):
 def test_a_run_makes_a_loadable_candidate_that_prefers_the_chosen_answers(tmp_path: Path, parent: Path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    watch = QuietWatch()
+    reporter = QuietReporter()
     job = make_job(tmp_path, parent, eval_steps=3)
-    trained = train_dpo(job, watch)
+    trained = train_dpo(job, reporter)
     assert (trained.steps, trained.pairs, trained.refused) == (6, 24, 0)
-    assert watch.steps == [1, 2, 3, 4, 5, 6]
-    assert watch.metrics[-1][1]["eval_rewards/accuracies"] == 1.0
-    steps = [metrics for _, metrics in watch.metrics if "loss" in metrics]
+    assert reporter.steps == [1, 2, 3, 4, 5, 6]
+    assert reporter.metrics[-1][1]["eval_rewards/accuracies"] == 1.0
+    steps = [metrics for _, metrics in reporter.metrics if "loss" in metrics]
     assert 0 < steps[0]["num_tokens"] < steps[-1]["num_tokens"]
     assert steps[-1]["peak_memory_bytes"] > 1e6
     model = AutoModelForCausalLM.from_pretrained(job.candidate)
@@ -190,27 +190,27 @@ def test_a_run_makes_a_loadable_candidate_that_prefers_the_chosen_answers(tmp_pa
 
 
 def test_a_resumed_run_ends_at_the_weights_of_an_undisturbed_one(tmp_path: Path, parent: Path):
-    undisturbed = train_dpo(make_job(tmp_path / "a", parent), QuietWatch())
-    watch = QuietWatch(stop_at=3)
+    undisturbed = train_dpo(make_job(tmp_path / "a", parent), QuietReporter())
+    reporter = QuietReporter(stop_at=3)
     with pytest.raises(Interrupted):
-        train_dpo(make_job(tmp_path / "b", parent), watch)
-    assert watch.checkpoints[-1].name == "checkpoint-3"
-    resumed = QuietWatch()
-    trained = train_dpo(make_job(tmp_path / "b", parent, token=2, resume_from=watch.checkpoints[-1]), resumed)
+        train_dpo(make_job(tmp_path / "b", parent), reporter)
+    assert reporter.checkpoints[-1].name == "checkpoint-3"
+    resumed = QuietReporter()
+    trained = train_dpo(make_job(tmp_path / "b", parent, token=2, resume_from=reporter.checkpoints[-1]), resumed)
     assert resumed.steps == [4, 5, 6]
     assert trained.weights_sha256 == undisturbed.weights_sha256
 
 
 def test_a_guard_ends_the_run_and_says_why(tmp_path: Path, parent: Path):
     with pytest.raises(TrainingFailed, match="gradient norm"):
-        train_dpo(make_job(tmp_path, parent, guards={"max_gradient_norm": 1e-6}), QuietWatch())
+        train_dpo(make_job(tmp_path, parent, guards={"max_gradient_norm": 1e-6}), QuietReporter())
 
 
 def test_saturated_margins_end_the_run_early_with_a_candidate(tmp_path: Path, parent: Path):
     trained = train_dpo(
-        make_job(tmp_path, parent, max_steps=30, guards={"max_margin": 0.01, "patience": 2}), QuietWatch()
+        make_job(tmp_path, parent, max_steps=30, guards={"max_margin": 0.01, "patience": 2}), QuietReporter()
     )
-    assert isinstance(trained, Trained)
+    assert isinstance(trained, TrainingResult)
     assert trained.steps < 30
     assert "every pair ranked right" in trained.summary
 
@@ -222,11 +222,11 @@ def test_a_dataset_without_epsilon_is_refused(tmp_path: Path, parent: Path):
     job = make_job(tmp_path, parent)
     pq.write_table(pa.Table.from_pylist(make_pairs(4)).drop(["epsilon"]), job.dataset / "train.parquet")
     with pytest.raises(TrainingFailed, match="no column epsilon"):
-        train_dpo(job, QuietWatch())
+        train_dpo(job, QuietReporter())
 
 
 def test_a_dataset_in_which_nothing_is_certain_is_refused(tmp_path: Path, parent: Path):
     job = make_job(tmp_path, parent)
     save_dataset(job.dataset, make_pairs(4, epsilon=0.5))
     with pytest.raises(TrainingFailed, match="says anything"):
-        train_dpo(job, QuietWatch())
+        train_dpo(job, QuietReporter())

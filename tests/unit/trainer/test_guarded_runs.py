@@ -12,11 +12,11 @@ from trl import SFTConfig, SFTTrainer  # noqa: E402
 
 from services.trainer.adapters.artifacts.dataset import load_answers  # noqa: E402
 from services.trainer.adapters.methods.arguments import list_arguments  # noqa: E402
-from services.trainer.adapters.methods.guard_callback import Observer, count_halvings  # noqa: E402
+from services.trainer.adapters.methods.guard_callback import GuardCallback, count_halvings  # noqa: E402
 from services.trainer.adapters.methods.models import load_policy, load_tokenizer  # noqa: E402
-from services.trainer.adapters.methods.training_loop import train_through  # noqa: E402
+from services.trainer.adapters.methods.training_loop import run_training_loop  # noqa: E402
 from services.trainer.domain.training import TrainingFailed  # noqa: E402
-from tests.unit.trainer.test_dpo import QuietWatch  # noqa: E402
+from tests.unit.trainer.test_dpo import QuietReporter  # noqa: E402
 from tests.unit.trainer.test_methods import SAMPLED, make_job, train  # noqa: E402
 from tests.unit.trainer.tiny_model import save_tiny_model  # noqa: E402
 
@@ -69,18 +69,21 @@ class PoisonAt(TrainerCallback):  # type: ignore[misc]  # transformers is untype
                 weights.data.fill_(float("nan"))
 
 
-def train_poisoned(folder: Path, parent: Path, *steps: int) -> tuple[QuietWatch, Observer, Any]:
-    job, watch = make_job(folder, parent, method="sft", tuning="full", learning_rate=1e-3, max_steps=8), QuietWatch()
-    observer = Observer(job.recipe, watch)
+def train_poisoned(folder: Path, parent: Path, *steps: int) -> tuple[QuietReporter, GuardCallback, Any]:
+    job, reporter = (
+        make_job(folder, parent, method="sft", tuning="full", learning_rate=1e-3, max_steps=8),
+        QuietReporter(),
+    )
+    callback = GuardCallback(job.recipe, reporter)
     trainer = SFTTrainer(
         model=load_policy(parent),
         args=SFTConfig(**list_arguments(job.recipe, job.checkpoints)),
         train_dataset=load_answers(job.dataset, "sft"),
         processing_class=load_tokenizer(parent),
-        callbacks=[PoisonAt(*steps), observer],
+        callbacks=[PoisonAt(*steps), callback],
     )
-    train_through(job, watch, trainer, observer)
-    return watch, observer, trainer
+    run_training_loop(job, reporter, trainer, callback)
+    return reporter, callback, trainer
 
 
 @pytest.mark.parametrize("method", ["sft", "dpo", "kto", "reward"])
@@ -92,12 +95,12 @@ def test_a_learning_rate_that_breaks_the_first_step_fails_the_run(tmp_path: Path
 def test_a_run_whose_weights_break_goes_on_from_its_last_good_checkpoint_at_half_the_learning_rate(
     tmp_path: Path, parent: Path
 ):
-    watch, observer, trainer = train_poisoned(tmp_path, parent, 6)  # checkpoint-6 holds no numbers
-    assert watch.steps == [1, 2, 3, 4, 5, 6, 7, 5, 6, 7, 8]
-    assert observer.outcome.startswith("back to a checkpoint, since")
-    assert watch.notes == ["roll back at step 7: loss is nan"]
+    reporter, callback, trainer = train_poisoned(tmp_path, parent, 6)  # checkpoint-6 holds no numbers
+    assert reporter.steps == [1, 2, 3, 4, 5, 6, 7, 5, 6, 7, 8]
+    assert callback.outcome.startswith("back to a checkpoint, since")
+    assert reporter.notes == ["roll back at step 7: loss is nan"]
     assert count_halvings(trainer.lr_scheduler, 1e-3) == 1
-    assert watch.metrics[-1][1]["learning_rate"] == pytest.approx(5e-4)
+    assert reporter.metrics[-1][1]["learning_rate"] == pytest.approx(5e-4)
     assert all(torch.isfinite(weights).all() for weights in trainer.model.parameters())
 
 
@@ -118,33 +121,33 @@ RUNAWAY: dict[str, Any] = SAMPLED | {
 @pytest.mark.parametrize("method", ["rloo", "ppo"])
 def test_a_kl_that_runs_away_at_no_price_fails_the_run(tmp_path: Path, parent: Path, reward_model: Path, method: str):
     guards = {"max_kl": 0.1, "patience": 2, "max_adjustments": 0}
-    watch = QuietWatch()
+    reporter = QuietReporter()
     job = make_job(tmp_path, parent, method=method, reward_model=str(reward_model), **RUNAWAY, guards=guards)
     with pytest.raises(TrainingFailed, match=r"KL [\d.]+ nats is above 0.1"):
-        train(job, watch)
-    assert any("guards/stop" in metrics for _, metrics in watch.metrics)
-    assert watch.notes[-1].startswith("stop at step ")
+        train(job, reporter)
+    assert any("guards/stop" in metrics for _, metrics in reporter.metrics)
+    assert reporter.notes[-1].startswith("stop at step ")
 
 
 def test_rewards_that_are_all_alike_fail_a_sampling_run(tmp_path: Path, parent: Path, constant_reward_model: Path):
     changes: dict[str, Any] = SAMPLED | {"max_steps": 6, "guards": {"patience": 3}}
-    watch = QuietWatch()
+    reporter = QuietReporter()
     with pytest.raises(TrainingFailed, match="rewards no longer differ"):
-        train(make_job(tmp_path, parent, method="rloo", reward_model=str(constant_reward_model), **changes), watch)
-    assert watch.steps == [1, 2, 3]
+        train(make_job(tmp_path, parent, method="rloo", reward_model=str(constant_reward_model), **changes), reporter)
+    assert reporter.steps == [1, 2, 3]
 
 
 def test_a_validation_loss_that_stays_finishes_the_run(tmp_path: Path, parent: Path):
     guards = {"eval_patience": 2}
     job = make_job(tmp_path, parent, method="sft", learning_rate=1e-30, max_steps=8, eval_steps=1, guards=guards)
-    watch = QuietWatch()
-    trained = train(job, watch)
+    reporter = QuietReporter()
+    trained = train(job, reporter)
     assert trained.steps == 3
     assert "no better than" in trained.summary
-    assert watch.notes == [f"finish at step 3: {trained.summary}"]
+    assert reporter.notes == [f"finish at step 3: {trained.summary}"]
 
 
-class PricedObserver(Observer):
+class PricedObserver(GuardCallback):
     price = 0.05
 
     def scale_kl_cost(self, args: Any, factor: float) -> None:
@@ -159,15 +162,15 @@ def test_an_adjustment_halves_the_learning_rate_and_doubles_the_price_of_kl_also
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     state, logs = TrainerState(global_step=1, log_history=[]), {"loss": 1.0, "kl": 3.0}
-    watch = QuietWatch()
-    observer = PricedObserver(recipe, watch)
-    observer.on_train_begin(None, state, TrainerControl(), lr_scheduler=scheduler)
+    reporter = QuietReporter()
+    callback = PricedObserver(recipe, reporter)
+    callback.on_train_begin(None, state, TrainerControl(), lr_scheduler=scheduler)
     state.log_history.append(dict(logs))
-    observer.on_log(None, state, TrainerControl(), logs, lr_scheduler=scheduler)
+    callback.on_log(None, state, TrainerControl(), logs, lr_scheduler=scheduler)
     optimizer.step()
     scheduler.step()
-    assert (optimizer.param_groups[0]["lr"], observer.price) == (0.05, 0.1)
-    assert [note.split(":")[0] for note in watch.notes] == ["adjust at step 1"]
-    successor = PricedObserver(recipe, QuietWatch())
+    assert (optimizer.param_groups[0]["lr"], callback.price) == (0.05, 0.1)
+    assert [note.split(":")[0] for note in reporter.notes] == ["adjust at step 1"]
+    successor = PricedObserver(recipe, QuietReporter())
     successor.on_train_begin(None, state, TrainerControl(), lr_scheduler=scheduler)
     assert (scheduler.base_lrs, successor.price) == ([0.05], 0.1)

@@ -6,9 +6,9 @@ import pytest
 
 from services.trainer.adapters.artifacts.checkpoints import mark_complete
 from services.trainer.domain.recipe.parsing import parse_recipe
-from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed
+from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
 from services.trainer.handlers.ladder import train_ladder
-from services.trainer.ports import Watch
+from services.trainer.ports import RunReporter
 
 STAGES = [
     {"name": "imitate", "method": "sft", "max_steps": 2},
@@ -27,19 +27,19 @@ class Recorder:
         self.phases: list[str] = []
         self.jobs: list[Job] = []
 
-    def __call__(self, job: Job, watch: Watch) -> Trained:
+    def __call__(self, job: Job, reporter: RunReporter) -> TrainingResult:
         self.jobs.append(job)
-        watch.on_phase("training")
+        reporter.on_phase("training")
         done = int(job.resume_from.name.removeprefix("checkpoint-")) if job.resume_from else 0
         for step in range(done + 1, job.recipe.max_steps + 1):
-            watch.on_step(step, job.recipe.max_steps)
+            reporter.on_step(step, job.recipe.max_steps)
             checkpoint = job.checkpoints / f"checkpoint-{step}"
             checkpoint.mkdir()
-            watch.on_checkpoint(checkpoint)
-            if watch.stopping:
+            reporter.on_checkpoint(checkpoint)
+            if reporter.stopping:
                 raise Interrupted(f"at step {step}")
         job.candidate.mkdir(parents=True)
-        return Trained(job.recipe.max_steps, job.recipe.method, "all steps taken", 8, 1)
+        return TrainingResult(job.recipe.max_steps, job.recipe.method, "all steps taken", 8, 1)
 
     def on_phase(self, phase: str) -> None:
         self.phases.append(phase)
@@ -61,7 +61,7 @@ class Recorder:
         mark_complete(checkpoint)
 
 
-def climb(folder: Path, token: int, recorder: Recorder) -> Trained:
+def climb(folder: Path, token: int, recorder: Recorder) -> TrainingResult:
     recipe = parse_recipe({"name": "all", "method": "ladder", "stages": STAGES})
     checkpoints = folder / str(token)
     job = Job(recipe, Path("/parent"), Path("/data"), checkpoints, None, checkpoints / "candidate")
@@ -96,10 +96,10 @@ def test_another_worker_goes_on_in_the_stage_that_was_interrupted(tmp_path: Path
 
 def test_a_failure_names_its_stage(tmp_path: Path):
     class Broken(Recorder):
-        def __call__(self, job: Job, watch: Watch) -> Trained:
+        def __call__(self, job: Job, reporter: RunReporter) -> TrainingResult:
             if job.recipe.name == "judge":
                 raise TrainingFailed("reward spread is 0 below 0.01")
-            return super().__call__(job, watch)
+            return super().__call__(job, reporter)
 
     with pytest.raises(TrainingFailed, match="judge: reward spread is 0"):
         climb(tmp_path, 1, Broken())

@@ -27,15 +27,15 @@ from services.trainer.adapters.methods.validation_preference import ValidationPr
 from services.trainer.domain.recipe.parsing import parse_recipe  # noqa: E402
 from services.trainer.domain.training import Interrupted, Job, TrainingFailed  # noqa: E402
 from services.trainer.handlers.ladder import train_ladder  # noqa: E402
-from services.trainer.ports import Train  # noqa: E402
-from tests.unit.trainer.test_dpo import QuietWatch  # noqa: E402
+from services.trainer.ports import TrainingMethod  # noqa: E402
+from tests.unit.trainer.test_dpo import QuietReporter  # noqa: E402
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated:FutureWarning"),
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
 ]
-TRAIN: dict[str, Train] = {
+TRAIN: dict[str, TrainingMethod] = {
     "sft": train_sft,
     "dpo": train_dpo,
     "kto": train_kto,
@@ -93,8 +93,8 @@ def make_job(folder: Path, parent: Path, token: int = 1, resume_from: Path | Non
     return Job(recipe, parent, dataset, folder / str(token), resume_from, folder / str(token) / "candidate")
 
 
-def train(job: Job, watch: QuietWatch | None = None) -> Any:
-    return TRAIN[job.recipe.method](job, watch or QuietWatch())
+def train(job: Job, reporter: QuietReporter | None = None) -> Any:
+    return TRAIN[job.recipe.method](job, reporter or QuietReporter())
 
 
 def list_changed(candidate: Path, parent: Path) -> list[str]:
@@ -108,13 +108,13 @@ def list_changed(candidate: Path, parent: Path) -> list[str]:
 @pytest.mark.parametrize("method", ["sft", "kto"])
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_a_chat_model_comes_out_and_learned_what_it_was_shown(tmp_path: Path, parent: Path, method: str, tuning: str):
-    watch = QuietWatch()
+    reporter = QuietReporter()
     job = make_job(tmp_path, parent, method=method, tuning=tuning, max_steps=8, eval_steps=4)
-    trained = train(job, watch)
+    trained = train(job, reporter)
     assert (trained.steps, trained.refused) == (8, 0)
-    assert watch.steps == list(range(1, 9))
+    assert reporter.steps == list(range(1, 9))
     assert list_changed(job.candidate, parent)
-    first, last = (metrics["eval_loss"] for _, metrics in watch.metrics if "eval_loss" in metrics)
+    first, last = (metrics["eval_loss"] for _, metrics in reporter.metrics if "eval_loss" in metrics)
     assert last < first
 
 
@@ -136,11 +136,11 @@ def test_batches_of_like_length_train_all_rows(tmp_path: Path, parent: Path, met
 
 
 def test_full_dpo_changes_all_layers_against_its_own_parent(tmp_path: Path, parent: Path):
-    watch = QuietWatch()
+    reporter = QuietReporter()
     job = make_job(tmp_path, parent, method="dpo", tuning="full", learning_rate=1e-3)
-    train(job, watch)
-    assert abs(watch.metrics[0][1]["rewards/margins"]) < 1e-5
-    assert watch.metrics[-1][1]["rewards/margins"] > 0
+    train(job, reporter)
+    assert abs(reporter.metrics[0][1]["rewards/margins"]) < 1e-5
+    assert reporter.metrics[-1][1]["rewards/margins"] > 0
     assert "model.embed_tokens.weight" in list_changed(job.candidate, parent)
 
 
@@ -148,13 +148,13 @@ def test_full_dpo_changes_all_layers_against_its_own_parent(tmp_path: Path, pare
 def test_a_reward_model_ranks_pairs_it_never_saw(tmp_path: Path, parent: Path, tuning: str):
     from transformers import AutoModelForSequenceClassification
 
-    watch = QuietWatch()
+    reporter = QuietReporter()
     job = make_job(tmp_path, parent, method="reward", tuning=tuning, max_steps=8, eval_steps=8)
-    train(job, watch)
+    train(job, reporter)
     assert is_reward_model(job.candidate)
     assert not is_reward_model(parent)
     assert AutoModelForSequenceClassification.from_pretrained(job.candidate).config.num_labels == 1
-    assert next(m["eval_accuracy"] for _, m in watch.metrics if "eval_accuracy" in m) >= 0.9
+    assert next(m["eval_accuracy"] for _, m in reporter.metrics if "eval_accuracy" in m) >= 0.9
 
 
 def test_a_reward_model_is_asked_where_it_was_taught_at_the_end_of_the_answer(parent: Path, reward_model: Path):
@@ -238,11 +238,11 @@ def calculate_gradient(trainer: EpsilonRewardTrainer, rows: slice) -> "torch.Ten
 @pytest.mark.parametrize("method", ["sft", "kto", "reward"])
 def test_a_resumed_run_ends_at_the_weights_of_an_undisturbed_one(tmp_path: Path, parent: Path, method: str):
     undisturbed = train(make_job(tmp_path / "a", parent, method=method))
-    watch = QuietWatch(stop_at=3)
+    reporter = QuietReporter(stop_at=3)
     with pytest.raises(Interrupted):
-        train(make_job(tmp_path / "b", parent, method=method), watch)
-    resumed = QuietWatch()
-    trained = train(make_job(tmp_path / "b", parent, 2, watch.checkpoints[-1], method=method), resumed)
+        train(make_job(tmp_path / "b", parent, method=method), reporter)
+    resumed = QuietReporter()
+    trained = train(make_job(tmp_path / "b", parent, 2, reporter.checkpoints[-1], method=method), resumed)
     assert resumed.steps == [4]
     assert trained.weights_sha256 == undisturbed.weights_sha256
 
@@ -266,25 +266,25 @@ SAMPLED: dict[str, Any] = {"sampling": {"max_new_tokens": 12}, "batch_size": 4, 
 @pytest.mark.parametrize("method", ["rloo", "ppo"])
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_a_policy_climbs_a_reward_model(tmp_path: Path, parent: Path, reward_model: Path, method: str, tuning: str):
-    watch = QuietWatch()
+    reporter = QuietReporter()
     job = make_job(tmp_path, parent, method=method, tuning=tuning, reward_model=str(reward_model), **SAMPLED)
-    trained = train(job, watch)
+    trained = train(job, reporter)
     assert trained.steps == 3
     assert list_changed(job.candidate, parent)
     names = {"rloo": {"kl", "reward", "entropy"}, "ppo": {"objective/kl", "objective/scores", "loss/value_avg"}}[method]
-    assert all(names <= metrics.keys() for _, metrics in watch.metrics)
+    assert all(names <= metrics.keys() for _, metrics in reporter.metrics)
 
 
 @pytest.mark.parametrize("method", ["rloo", "ppo"])
 def test_sampled_answers_are_described_and_peoples_preference_is_measured(
     tmp_path: Path, parent: Path, reward_model: Path, method: str
 ):
-    watch = QuietWatch()
-    train(make_job(tmp_path, parent, method=method, reward_model=str(reward_model), **SAMPLED, eval_steps=2), watch)
-    preferences = {step: m["eval_preference"] for step, m in watch.metrics if "eval_preference" in m}
+    reporter = QuietReporter()
+    train(make_job(tmp_path, parent, method=method, reward_model=str(reward_model), **SAMPLED, eval_steps=2), reporter)
+    preferences = {step: m["eval_preference"] for step, m in reporter.metrics if "eval_preference" in m}
     assert preferences.keys() == {0, 2}
     assert all(0 <= share <= 1 for share in preferences.values())
-    sampled = [metrics for _, metrics in watch.metrics if "loss" in metrics]
+    sampled = [metrics for _, metrics in reporter.metrics if "loss" in metrics]
     assert all(0 < metrics["completions/distinct_2"] <= 1 for metrics in sampled)
     assert all(0 < metrics["completions/mean_length"] <= 12 for metrics in sampled)
 
@@ -305,21 +305,21 @@ def test_pairs_too_long_to_be_trained_on_are_not_ranked(tmp_path: Path, parent: 
 def test_a_resumed_rloo_run_ends_at_the_weights_of_an_undisturbed_one(tmp_path: Path, parent: Path, reward_model: Path):
     changes: dict[str, Any] = SAMPLED | {"method": "rloo", "reward_model": str(reward_model)}
     undisturbed = train(make_job(tmp_path / "a", parent, **changes))
-    watch = QuietWatch(stop_at=2)
+    reporter = QuietReporter(stop_at=2)
     with pytest.raises(Interrupted):
-        train(make_job(tmp_path / "b", parent, **changes), watch)
-    trained = train(make_job(tmp_path / "b", parent, 2, watch.checkpoints[-1], **changes))
+        train(make_job(tmp_path / "b", parent, **changes), reporter)
+    trained = train(make_job(tmp_path / "b", parent, 2, reporter.checkpoints[-1], **changes))
     assert trained.weights_sha256 == undisturbed.weights_sha256
 
 
 def test_ppo_lowers_its_kl_coefficient_below_the_target_and_stops_when_told(
     tmp_path: Path, parent: Path, reward_model: Path
 ):
-    watch = QuietWatch(stop_at=2)
+    reporter = QuietReporter(stop_at=2)
     changes: dict[str, Any] = SAMPLED | {"method": "ppo", "reward_model": str(reward_model), "target_kl": 50.0}
     with pytest.raises(Interrupted):
-        train(make_job(tmp_path, parent, **changes), watch)
-    coefficients = [metrics["kl_coefficient"] for _, metrics in watch.metrics]
+        train(make_job(tmp_path, parent, **changes), reporter)
+    coefficients = [metrics["kl_coefficient"] for _, metrics in reporter.metrics]
     assert coefficients == pytest.approx([0.05, 0.05 * 0.98])
 
 
@@ -349,9 +349,9 @@ def test_a_ladder_ends_in_one_chat_model(tmp_path: Path, parent: Path, stages: l
     named = [{"name": stage["method"]} | shared | stage for stage in stages]
     recipe = parse_recipe({"name": "tiny", "method": "ladder", "stages": named})
     job = Job(recipe, parent, freeze(tmp_path / "datasets"), tmp_path / "1", None, tmp_path / "1" / "candidate")
-    watch = QuietWatch()
-    trained = train_ladder(job, watch, TRAIN)
-    assert watch.steps == list(range(1, recipe.max_steps + 1))
+    reporter = QuietReporter()
+    trained = train_ladder(job, reporter, TRAIN)
+    assert reporter.steps == list(range(1, recipe.max_steps + 1))
     assert trained.steps == recipe.max_steps
     assert list_changed(job.candidate, parent)
     assert not (job.candidate / "complete").exists()

@@ -2,9 +2,9 @@
 
 from services.trainer.domain.model_card import render_model_card
 from services.trainer.domain.recipe.parsing import dump_recipe, parse_recipe
-from services.trainer.domain.training import Trained
+from services.trainer.domain.training import TrainingResult
 
-TRAINED = Trained(4, "w" * 64, "all steps taken", 60, 2)
+TRAINED = TrainingResult(4, "w" * 64, "all steps taken", 60, 2)
 
 
 def test_a_card_says_how_it_was_made_and_from_what():

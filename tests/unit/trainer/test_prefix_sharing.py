@@ -67,9 +67,9 @@ def test_scores_and_gradients_are_those_of_the_padded_batch(model: Any, pairs: l
     for score in (score_padded, score_shared):
         model.zero_grad()
         scores = score(model, make_batch(pairs), with_entropy=True)
-        (scores.logps / scores.lengths).sum().backward()
+        (scores.logps_2b / scores.lengths_2b).sum().backward()
         gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
-        found.append((scores.logps.detach(), scores.lengths, torch.tensor(scores.entropy), gradient))
+        found.append((scores.logps_2b.detach(), scores.lengths_2b, torch.tensor(scores.entropy), gradient))
     for padded, shared in zip(*found, strict=True):
         torch.testing.assert_close(shared, padded, rtol=1e-4, atol=1e-4)
 

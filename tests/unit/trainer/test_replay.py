@@ -12,16 +12,16 @@ from services.trainer.adapters.artifacts.dataset import load_pairs, weigh_pairs
 from services.trainer.adapters.artifacts.replay import load_earlier, mix_dataset
 from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.recipe.sections import Replay
-from services.trainer.domain.replay import Earlier, choose_rows
+from services.trainer.domain.replay import EarlierSnapshot, choose_rows
 from services.trainer.domain.training import TrainingFailed
 from shared.errors import InvalidRequest
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset
 
 IDS = [f"p{number}" for number in range(400)]
 CHAIN = [
-    Earlier("newest", frozenset(IDS[:300])),
-    Earlier("middle", frozenset(IDS[:200])),
-    Earlier("oldest", frozenset(IDS[:100])),
+    EarlierSnapshot("newest", frozenset(IDS[:300])),
+    EarlierSnapshot("middle", frozenset(IDS[:200])),
+    EarlierSnapshot("oldest", frozenset(IDS[:100])),
 ]
 
 
@@ -88,7 +88,7 @@ def read_ids(folder: Path) -> list[str]:
 def test_inside_the_loop_what_the_newest_snapshot_left_out_never_comes_back(tmp_path: Path):
     pairs = make_pairs(12)
     dataset = save_snapshot(tmp_path / "now", pairs[:8], pairs[8:10])
-    earlier = [Earlier("before", frozenset({"0", "1", "2", "3", "11"}))]  # 11 was erased since
+    earlier = [EarlierSnapshot("before", frozenset({"0", "1", "2", "3", "11"}))]  # 11 was erased since
     mixed = mix_dataset(dataset, earlier, Replay(ratio=1.0), seed=0, target=tmp_path / "mix")
     assert read_ids(mixed.dataset) == [str(number) for number in range(8)]
     summary = {"new": 4, "replayed": 4, "of": 4, "first_in": {"before": 4}}
@@ -124,7 +124,7 @@ def test_listed_folders_give_their_own_rows_but_no_prompt_of_the_validation_spli
 
 def test_a_mix_is_the_same_bytes_again(tmp_path: Path):
     dataset = save_snapshot(tmp_path / "now", make_pairs(8), make_pairs(10)[8:])
-    earlier = [Earlier("before", frozenset({"0", "1", "2", "3"}))]
+    earlier = [EarlierSnapshot("before", frozenset({"0", "1", "2", "3"}))]
     mixes = [
         mix_dataset(dataset, earlier, Replay(ratio=0.5), seed=3, target=tmp_path / name).dataset for name in ("a", "b")
     ]

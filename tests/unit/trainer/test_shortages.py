@@ -14,11 +14,11 @@ from services.trainer.domain.planning.planner import shrink_micro_batch
 from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.recipe.sections import Budget
-from services.trainer.domain.training import Job, OutOfMemory, Trained, TrainingFailed
-from services.trainer.handlers.memory_fallback import train_fitting
-from services.trainer.ports import Watch
+from services.trainer.domain.training import Job, OutOfMemory, TrainingFailed, TrainingResult
+from services.trainer.handlers.memory_fallback import train_with_fitting_batch
+from services.trainer.ports import RunReporter
 from shared.errors import InvalidRequest
-from tests.unit.trainer.test_dpo import QuietWatch
+from tests.unit.trainer.test_dpo import QuietReporter
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model
 
 
@@ -54,7 +54,7 @@ class Narrow:
     def __init__(self) -> None:
         self.tried: list[tuple[int, str | None]] = []
 
-    def __call__(self, job: Job, watch: Watch) -> Trained:
+    def __call__(self, job: Job, reporter: RunReporter) -> TrainingResult:
         size = job.recipe.batch_size
         self.tried.append((size, job.resume_from.name if job.resume_from else None))
         if size > 2:
@@ -62,27 +62,27 @@ class Narrow:
             checkpoint.mkdir(parents=True)
             (checkpoint / "complete").touch()
             raise OutOfMemory(f"{size} rows")
-        return Trained(6, "0" * 64, "all steps taken", 16, 0)
+        return TrainingResult(6, "0" * 64, "all steps taken", 16, 0)
 
 
 def test_a_run_out_of_memory_goes_on_from_its_checkpoint_with_fewer_rows(tmp_path: Path):
-    narrow, watch = Narrow(), QuietWatch()
-    trained = train_fitting(narrow, make_job(tmp_path, batch_size=8), watch)
+    narrow, reporter = Narrow(), QuietReporter()
+    trained = train_with_fitting_batch(narrow, make_job(tmp_path, batch_size=8), reporter)
     assert narrow.tried == [(8, None), (4, "checkpoint-2"), (2, "checkpoint-6")]
     assert trained.summary == "all steps taken; memory ran out, so 2 rows at a time in place of 8"
-    assert [metrics for _, metrics in watch.metrics] == [{"micro_batch": 4.0}, {"micro_batch": 2.0}]
-    assert watch.notes == [
+    assert [metrics for _, metrics in reporter.metrics] == [{"micro_batch": 4.0}, {"micro_batch": 2.0}]
+    assert reporter.notes == [
         "memory ran out with 8 rows at a time: on with 4",
         "memory ran out with 4 rows at a time: on with 2",
     ]
 
 
 def test_a_single_row_that_does_not_fit_fails_the_run(tmp_path: Path):
-    def train(job: Job, watch: Watch) -> Trained:
+    def train(job: Job, reporter: RunReporter) -> TrainingResult:
         raise OutOfMemory("wanted 80 GiB")
 
     with pytest.raises(TrainingFailed, match="out of memory with 1 rows at a time: wanted 80 GiB"):
-        train_fitting(train, make_job(tmp_path, batch_size=2), QuietWatch())
+        train_with_fitting_batch(train, make_job(tmp_path, batch_size=2), QuietReporter())
 
 
 STARVED = """
@@ -90,10 +90,10 @@ import resource, sys, threading
 from pathlib import Path
 import psutil, torch
 from services.trainer.bootstrap.methods import METHODS
-from tests.unit.trainer.test_shortages import QuietWatch, make_job
+from tests.unit.trainer.test_shortages import QuietReporter, make_job
 torch.set_num_threads(1)
 threading.stack_size(2**18)
-class Watch(QuietWatch):
+class Reporter(QuietReporter):
     def on_phase(self, phase):
         if phase == "training" and self.phases.count(phase) == 0:
             now = psutil.Process().memory_info().vms
@@ -101,7 +101,7 @@ class Watch(QuietWatch):
         super().on_phase(phase)
 # Padded: what is too large is one array, so there is room for small things when it fails
 job = make_job(Path(sys.argv[1]), batch_size=1024, max_steps=2, tuning="full", save_steps=1, prefix_sharing=False)
-print(METHODS["dpo"](1, job, Watch()).summary)
+print(METHODS["dpo"](1, job, Reporter()).summary)
 """
 
 
@@ -163,7 +163,7 @@ def test_a_run_over_its_budget_ends_there_and_keeps_what_it_learned(tmp_path: Pa
     save_tiny_model(tmp_path / "parent")
     save_dataset(tmp_path / "dataset", make_pairs(16))
     job = make_job(tmp_path, max_steps=400, budget={"max_minutes": 0.01})
-    trained = METHODS["dpo"](1, job, QuietWatch())
+    trained = METHODS["dpo"](1, job, QuietReporter())
     assert 0 < trained.steps < 400
     assert trained.summary == "the budget of 0.01 minutes is used up"
     assert (job.candidate / "config.json").is_file()

@@ -8,9 +8,9 @@ import pytest
 
 from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.recipe.schema import Recipe
-from services.trainer.domain.training import Interrupted, Job, Trained
+from services.trainer.domain.training import Interrupted, Job, TrainingResult
 from services.trainer.handlers.standalone import Order, run_standalone
-from services.trainer.ports import Watch
+from services.trainer.ports import RunReporter
 from shared.errors import Conflict, InvalidRequest
 
 
@@ -28,19 +28,19 @@ class Steps:
     def __init__(self) -> None:
         self.jobs: list[Job] = []
 
-    def __call__(self, job: Job, watch: Watch) -> Trained:
+    def __call__(self, job: Job, reporter: RunReporter) -> TrainingResult:
         self.jobs.append(job)
         done = int(job.resume_from.name.removeprefix("checkpoint-")) if job.resume_from else 0
         for step in range(done + 1, 5):
-            watch.on_step(step, 4)
-            watch.on_metrics(step, {"loss": 1.0 / step})
+            reporter.on_step(step, 4)
+            reporter.on_metrics(step, {"loss": 1.0 / step})
             checkpoint = job.checkpoints / f"checkpoint-{step}"
             checkpoint.mkdir()
-            watch.on_checkpoint(checkpoint)
-            if watch.stopping:
+            reporter.on_checkpoint(checkpoint)
+            if reporter.stopping:
                 raise Interrupted(f"at step {step}")
         job.candidate.mkdir()
-        return Trained(4, "aa" * 32, "all steps taken", 24, 0)
+        return TrainingResult(4, "aa" * 32, "all steps taken", 24, 0)
 
 
 def ignore(_: str) -> None:

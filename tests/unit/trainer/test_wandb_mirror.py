@@ -16,9 +16,9 @@ torch = pytest.importorskip("torch")
 from services.trainer.adapters.wandb_mirror import QUEUED, WandbMirror, make_mirror  # noqa: E402
 from services.trainer.bootstrap.methods import METHODS  # noqa: E402
 from services.trainer.domain.recipe.parsing import parse_recipe  # noqa: E402
-from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed  # noqa: E402
+from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult  # noqa: E402
 from services.trainer.handlers.standalone import Order, run_standalone  # noqa: E402
-from services.trainer.ports import Mirror, Watch  # noqa: E402
+from services.trainer.ports import Mirror, RunReporter  # noqa: E402
 from services.trainer.settings import TrainerSettings  # noqa: E402
 from tests.unit.trainer.test_standalone import Steps, ignore, make_order  # noqa: E402
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model  # noqa: E402
@@ -102,7 +102,9 @@ def test_a_training_without_a_network_leaves_its_settings_metrics_and_end_in_a_f
         recipe, save_tiny_model(tmp_path / "base"), save_dataset(tmp_path / "data", make_pairs(12)), tmp_path / "out"
     )
     mirror = make_offline_mirror(order.output)
-    trained = run_standalone(order, lambda job, watch: METHODS["sft"](1, job, watch), ignore, threading.Event(), mirror)
+    trained = run_standalone(
+        order, lambda job, reporter: METHODS["sft"](1, job, reporter), ignore, threading.Event(), mirror
+    )
     [shown] = read_shown(order.output)
     record = json.loads((order.output / "run.json").read_text())
     assert (shown.run.run_id, shown.run.project, shown.run.display_name) == (record["run_id"], "tests", "tiny")
@@ -135,9 +137,9 @@ def test_a_run_that_resumes_goes_on_under_the_same_id(tmp_path: Path):
 
 
 def test_a_failed_run_is_shown_as_failed_with_the_reason(tmp_path: Path):
-    def train(job: Job, watch: Watch) -> Trained:
-        watch.on_metrics(7, {"loss": 0.5})
-        watch.on_metrics(5, {"loss": 0.4})  # back at a checkpoint
+    def train(job: Job, reporter: RunReporter) -> TrainingResult:
+        reporter.on_metrics(7, {"loss": 0.5})
+        reporter.on_metrics(5, {"loss": 0.4})  # back at a checkpoint
         raise TrainingFailed("loss is nan")
 
     with pytest.raises(TrainingFailed):

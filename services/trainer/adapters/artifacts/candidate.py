@@ -30,6 +30,7 @@ def save_candidate(model: Any, parent: Path, folder: Path) -> str:
 
 
 def make_readable(folder: Path) -> None:
+    """Let every user read the folder: the model server may be another one."""
     folder.chmod(0o755)
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)

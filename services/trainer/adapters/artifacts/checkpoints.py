@@ -10,7 +10,7 @@ SECONDS = "seconds"
 
 
 def find_newest(run_folder: Path, *, below_token: int, stage: str = ".") -> Path | None:
-    """The complete checkpoint with the most steps of any earlier attempt; of two equal ones, the later attempt's.
+    """Find the complete checkpoint with the most steps of any earlier attempt; of equal ones, the later attempt's.
 
     The checkpoints of a ladder's stage lie one folder deeper.
     """
@@ -24,13 +24,13 @@ def find_newest(run_folder: Path, *, below_token: int, stage: str = ".") -> Path
 
 
 def find_newest_of_attempt(checkpoints: Path) -> Path | None:
-    """The complete checkpoint with the most steps of the attempt that keeps them here."""
+    """Find the complete checkpoint with the most steps of the attempt that keeps them here."""
     complete = [marker.parent for marker in checkpoints.glob(f"checkpoint-*/{MARKER}")]
     return max(complete, key=lambda checkpoint: int(checkpoint.name.removeprefix("checkpoint-")), default=None)
 
 
 def find_finished_stage(run_folder: Path, stage: str) -> Path | None:
-    """The folder of a ladder's stage that some attempt finished."""
+    """Find the folder of a ladder's stage that some attempt finished."""
     return next((marker.parent for marker in sorted(run_folder.glob(f"*/{stage}/{MARKER}"))), None)
 
 
@@ -44,23 +44,25 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def save_seconds(checkpoint: Path, seconds: float) -> None:
-    """How long the run has trained up to here."""
+def save_training_seconds(checkpoint: Path, seconds: float) -> None:
+    """Save how long the run has trained up to this checkpoint."""
     (checkpoint / SECONDS).write_text(f"{seconds:.1f}", encoding="utf-8")
 
 
-def load_seconds(checkpoint: Path) -> float:
+def load_training_seconds(checkpoint: Path) -> float:
+    """Load how long the run had trained up to this checkpoint; 0 where nothing was saved."""
     path = checkpoint / SECONDS
     return float(path.read_text(encoding="utf-8")) if path.exists() else 0.0
 
 
 def mark_complete(checkpoint: Path) -> None:
-    """From now on the checkpoint counts. Call after `sync_folder`."""
+    """Make the checkpoint count from now on. Call after `sync_folder`."""
     (checkpoint / MARKER).touch()
     sync_folder(checkpoint)
 
 
 def delete_folder(folder: Path) -> None:
+    """Delete the folder with all that is in it, if it is there."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -72,6 +74,7 @@ class GoodCheckpoints:
         self._good: tuple[int, Path] | None = None
 
     def add(self, step: int, checkpoint: Path) -> None:
+        """Note a saved checkpoint."""
         self._saved.append((step, checkpoint))
 
     def confirm(self, step: int) -> None:
@@ -83,6 +86,7 @@ class GoodCheckpoints:
 
     @property
     def newest(self) -> Path | None:
+        """The newest good checkpoint that is still there."""
         return self._good[1] if self._good and self._good[1].is_dir() else None
 
     def drop_later(self) -> None:

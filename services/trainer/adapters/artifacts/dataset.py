@@ -16,7 +16,7 @@ PAIR_COLUMNS = ("prompt", "chosen", "rejected", "epsilon")
 
 
 def load_pairs(path: Path) -> Dataset:
-    """The pairs of one split: `prompt`, `chosen`, `rejected` and `epsilon`, and in a mix their `factor`.
+    """Load the pairs of one split: `prompt`, `chosen`, `rejected` and `epsilon`, and in a mix their `factor`.
 
     Raises:
         TrainingFailed: no such file, or a column is missing.
@@ -25,12 +25,12 @@ def load_pairs(path: Path) -> Dataset:
 
 
 def weigh_pairs(pairs: Dataset) -> list[float]:
-    """What each pair counts. Raises: InvalidRequest."""
+    """Calculate what each pair counts. Raises: InvalidRequest."""
     return calculate_pair_weights(pairs["epsilon"], pairs[FACTOR] if FACTOR in pairs.column_names else None)
 
 
 def load_answers(folder: Path, rows: SftRows) -> Dataset:
-    """`prompt` and `completion`: users' corrections and praised answers, the pairs' chosen answers, or both.
+    """Load `prompt` and `completion`: users' corrections and praised answers, the pairs' chosen answers, or both.
 
     Raises:
         TrainingFailed: as `load_pairs`, or there is no row.
@@ -44,12 +44,12 @@ def load_answers(folder: Path, rows: SftRows) -> Dataset:
 
 
 def list_chosen(path: Path) -> list[dict[str, Any]]:
-    """The chosen answer of each pair, as `prompt` and `completion`."""
+    """List the chosen answer of each pair, as `prompt` and `completion`."""
     return [{"prompt": pair["prompt"], "completion": pair["chosen"]} for pair in _load_rows(path, PAIR_COLUMNS)]
 
 
 def load_labels(path: Path) -> Dataset:
-    """`prompt`, `completion` and `label` (whether the answer is desirable).
+    """Load `prompt`, `completion` and `label` (whether the answer is desirable).
 
     Raises:
         TrainingFailed: as `load_pairs`, or there is no row.
@@ -61,7 +61,7 @@ def load_labels(path: Path) -> Dataset:
 
 
 def split_pairs(path: Path) -> Dataset:
-    """Each side of each pair as a row of its own, labelled."""
+    """Load each side of each pair as a labelled row of its own."""
     rows = [
         {"prompt": pair["prompt"], "completion": pair[side], "label": side == "chosen"}
         for pair in _load_rows(path, PAIR_COLUMNS)
@@ -71,7 +71,7 @@ def split_pairs(path: Path) -> Dataset:
 
 
 def load_prompts(path: Path) -> Dataset:
-    """The different prompts of the pairs in order of appearance, as `prompt`.
+    """Load the different prompts of the pairs in order of appearance, as `prompt`.
 
     Raises:
         TrainingFailed: as `load_pairs`, or there is no row.

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from services.trainer.domain.model_card import render_model_card
-from services.trainer.domain.training import Job, Trained
+from services.trainer.domain.training import Job, TrainingResult
 
 SUMMARY = ("counts", "rules", "label_rules", "left_out", "replay")
 """What a card says of the data, out of the dataset's manifest."""
 
 
-def save_model_card(job: Job, recipe: Mapping[str, Any], trained: Trained, lineage: Mapping[str, str]) -> None:
+def save_model_card(job: Job, recipe: Mapping[str, Any], trained: TrainingResult, lineage: Mapping[str, str]) -> None:
     """Leave `README.md` and `recipe.json` in the candidate's folder; the weights' hash does not depend on them."""
     manifest = job.dataset / "manifest.json"
     content = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}

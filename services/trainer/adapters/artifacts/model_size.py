@@ -12,7 +12,7 @@ HEADER_BYTES = 8
 
 
 def read_model_size(folder: Path) -> ModelSize:
-    """From the checkpoint's configuration and the headers of its weight files; no weight is read.
+    """Read the size from the checkpoint's configuration and the headers of its weight files; no weight is read.
 
     Raises:
         InvalidRequest: no such checkpoint, or one that says none of these.
@@ -34,7 +34,7 @@ def read_model_size(folder: Path) -> ModelSize:
 
 
 def _count_weights(path: Path) -> int:
-    """A safetensors file begins with the length of its header, which lists each tensor's shape."""
+    """Count the weights in a safetensors file: its header, behind 8 bytes with its length, lists the shapes."""
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(HEADER_BYTES), "little")))
     return sum(prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")

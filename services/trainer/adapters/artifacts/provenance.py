@@ -23,7 +23,7 @@ def save_environment(folder: Path) -> Path:
 
 
 def list_devices() -> list[str]:
-    """Names of the GPUs, or the processor's."""
+    """List the names of the GPUs, or the processor's."""
     import torch
 
     if torch.cuda.is_available():
@@ -32,6 +32,7 @@ def list_devices() -> list[str]:
 
 
 def find_version(name: str) -> str | None:
+    """Find the version of an installed package."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -42,7 +43,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def load_code_version() -> str:
-    """The commit of our checkout, else the installed package's version."""
+    """Load the commit of our checkout, else the installed package's version."""
     if (ROOT / ".git").exists():
         command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
         try:

@@ -10,7 +10,7 @@ from shared.errors import InvalidRequest, NotFound
 
 
 def load_recipe(folder: Path, name: str) -> Recipe:
-    """The recipe `<folder>/<name>.yaml`.
+    """Load the recipe `<folder>/<name>.yaml`.
 
     Raises:
         NotFound: no such file; only plain names are looked up.
@@ -23,7 +23,7 @@ def load_recipe(folder: Path, name: str) -> Recipe:
 
 
 def load_recipe_file(path: Path) -> Recipe:
-    """The recipe in this file.
+    """Load the recipe in this file.
 
     Raises:
         NotFound: no such file.

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.trainer.domain.recipe.sections import Replay
-from services.trainer.domain.replay import Earlier, choose_rows
+from services.trainer.domain.replay import EarlierSnapshot, choose_rows
 from services.trainer.domain.training import TrainingFailed
 
 FILES = ("train.parquet", "labels.parquet", "sft.parquet")
@@ -23,15 +24,21 @@ AddRows = Callable[[str, Rows], Rows]
 
 
 @dataclass(frozen=True)
-class Mixed:
+class MixedDataset:
     dataset: Path
     summary: dict[str, Any]
     """By file, what was taken of it; and the snapshots that could not be asked."""
 
 
 def mix_dataset(
-    dataset: Path, earlier: Sequence[Earlier], replay: Replay, *, seed: int, target: Path, folders: Sequence[Path] = ()
-) -> Mixed:
+    dataset: Path,
+    earlier: Sequence[EarlierSnapshot],
+    replay: Replay,
+    *,
+    seed: int,
+    target: Path,
+    folders: Sequence[Path] = (),
+) -> MixedDataset:
     """Write the mix: the same for the same dataset, snapshots, recipe and seed. Of `gate` there is nothing to take.
 
     `folders` are snapshots whose own rows are old ones too; without them a row is replayed only if the dataset holds
@@ -44,19 +51,9 @@ def mix_dataset(
     kept_back = _list_prompts(dataset / "validation.parquet")
     summary: dict[str, Any] = {}
     for name in FILES:
-        if not (dataset / name).is_file():
-            continue
-        table = pq.read_table(dataset / name)
-        rows = table.to_pylist()
-        rows += _list_others(name, rows, folders, kept_back)
-        by_id = {_identify(row, name): row for row in rows}
-        mix = choose_rows(list(by_id), earlier, replay, seed)
-        chosen = [by_id[row] for row in mix.ids]
-        if name == "train.parquet" and replay.rule_weights is not None:
-            chosen = [row | {FACTOR: float(replay.rule_weights.get(row["rule"], 1.0))} for row in chosen]
-        schema = None if chosen else table.schema
-        pq.write_table(pa.Table.from_pylist(chosen, schema=schema), target / name)
-        summary[name.removesuffix(".parquet")] = mix.describe()
+        if (dataset / name).is_file():
+            add = partial(_list_others, folders=folders, kept_back=kept_back)
+            summary[name.removesuffix(".parquet")] = _mix_file(dataset / name, earlier, replay, seed, target, add)
     if missing := {one.name: one.missing for one in earlier if one.missing}:
         summary["skipped"] = missing
     if replay.rule_weights is not None:
@@ -64,7 +61,23 @@ def mix_dataset(
     shutil.copyfile(dataset / "validation.parquet", target / "validation.parquet")
     manifest = _read_manifest(dataset)
     (target / "manifest.json").write_text(json.dumps(manifest | {"replay": summary}), encoding="utf-8")
-    return Mixed(target, summary)
+    return MixedDataset(target, summary)
+
+
+def _mix_file(
+    file: Path, earlier: Sequence[EarlierSnapshot], replay: Replay, seed: int, target: Path, add: AddRows
+) -> dict[str, Any]:
+    """Write the mix of one file into the folder `target`; returns what was taken."""
+    table = pq.read_table(file)
+    rows = table.to_pylist()
+    rows += add(file.name, rows)
+    by_id = {_identify(row, file.name): row for row in rows}
+    mix = choose_rows(list(by_id), earlier, replay, seed)
+    chosen = [by_id[row] for row in mix.ids]
+    if file.name == "train.parquet" and replay.rule_weights is not None:
+        chosen = [row | {FACTOR: float(replay.rule_weights.get(row["rule"], 1.0))} for row in chosen]
+    pq.write_table(pa.Table.from_pylist(chosen, schema=None if chosen else table.schema), target / file.name)
+    return mix.describe()
 
 
 def _identify(row: dict[str, Any], name: str) -> str:
@@ -75,7 +88,7 @@ def _identify(row: dict[str, Any], name: str) -> str:
 
 
 def _list_prompts(file: Path) -> set[str]:
-    """The prompts that must not be trained on: those of the validation split."""
+    """List the prompts that must not be trained on: those of the validation split."""
     if not file.is_file():
         raise TrainingFailed("the dataset has no validation.parquet")
     return {json.dumps(prompt) for prompt in pq.read_table(file, columns=["prompt"])["prompt"].to_pylist()}
@@ -94,13 +107,13 @@ def _list_others(name: str, rows: Rows, folders: Sequence[Path], kept_back: set[
     return others
 
 
-def load_earlier(folder: Path) -> Earlier:
-    """A folder as an earlier snapshot; one without its files says so."""
+def load_earlier(folder: Path) -> EarlierSnapshot:
+    """Load a folder as an earlier snapshot; one without its files says so."""
     ids: set[str] = set()
     found = [folder / name for name in FILES if (folder / name).is_file()]
     for file in found:
         ids.update(_identify(row, file.name) for row in pq.read_table(file).to_pylist())
-    return Earlier(folder.name, frozenset(ids), None if found else "its files are gone")
+    return EarlierSnapshot(folder.name, frozenset(ids), None if found else "its files are gone")
 
 
 def _read_manifest(dataset: Path) -> dict[str, Any]:

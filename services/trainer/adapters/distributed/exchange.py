@@ -10,7 +10,7 @@ from typing import Any
 from services.trainer.domain.guards.verdict import Metrics
 from services.trainer.domain.recipe.parsing import dump_recipe, parse_recipe
 from services.trainer.domain.training import Interrupted, Job
-from services.trainer.ports import Watch
+from services.trainer.ports import RunReporter
 
 ORDER, REPORTS, OUTCOME, STOP = "order.json", "reports.jsonl", "outcome.json", "stop"
 
@@ -25,6 +25,7 @@ class Order:
 
 
 def dump_order(job: Job, threads: int) -> dict[str, Any]:
+    """Turn a job into the JSON that `read_order` reads."""
     folders = {
         name: None if folder is None else str(folder.resolve())
         for name, folder in vars(job).items()
@@ -34,12 +35,13 @@ def dump_order(job: Job, threads: int) -> dict[str, Any]:
 
 
 def read_order(path: Path) -> Order:
+    """Read the order that the launcher wrote."""
     content = json.loads(path.read_bytes())
     folders: dict[str, Any] = {name: folder and Path(folder) for name, folder in content["folders"].items()}
     return Order(Job(recipe=parse_recipe(content["recipe"]), **folders), content["threads"])
 
 
-class SilentWatch(Watch):
+class SilentReporter(RunReporter):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
@@ -54,7 +56,7 @@ class SilentWatch(Watch):
         """Told by the first process."""
 
     def on_micro_step(self) -> None:
-        """The launcher looks after the claim."""
+        """Do nothing: the launcher looks after the claim."""
 
     def on_metrics(self, step: int, metrics: Metrics) -> None:
         """Told by the first process."""
@@ -66,7 +68,7 @@ class SilentWatch(Watch):
         """Told by the first process."""
 
 
-class ReportingWatch(SilentWatch):
+class FileReporter(SilentReporter):
     """A line of JSON for each call."""
 
     def __init__(self, folder: Path) -> None:
@@ -93,7 +95,7 @@ class ReportingWatch(SilentWatch):
 
 
 def read_reports(path: Path) -> Iterator[list[Any] | None]:
-    """The reports as they come; None when there is no whole one at the moment."""
+    """Read the reports as they come; None when there is no whole one at the moment."""
     rest = b""
     while not path.exists():
         yield None
@@ -106,16 +108,17 @@ def read_reports(path: Path) -> Iterator[list[Any] | None]:
             yield None
 
 
-def pass_on(report: list[Any], watch: Watch) -> None:
+def pass_on(report: list[Any], reporter: RunReporter) -> None:
+    """Pass a report on to the reporter that looks after the claim."""
     match report:
         case ["phase", str(phase)]:
             with suppress(Interrupted):  # the processes are told through the file, and save what they have
-                watch.on_phase(phase)
+                reporter.on_phase(phase)
         case ["step", int(step), int(total)]:
-            watch.on_step(step, total)
+            reporter.on_step(step, total)
         case ["metrics", int(step), dict(metrics)]:
-            watch.on_metrics(step, metrics)
+            reporter.on_metrics(step, metrics)
         case ["note", str(note)]:
-            watch.on_note(note)
+            reporter.on_note(note)
         case ["checkpoint", str(checkpoint)]:
-            watch.on_checkpoint(Path(checkpoint))
+            reporter.on_checkpoint(Path(checkpoint))

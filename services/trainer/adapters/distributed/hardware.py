@@ -10,7 +10,7 @@ from services.trainer.domain.planning.planner import Devices
 
 
 def find_devices() -> Devices:
-    """The GPUs, with what the fullest has free; without one this machine's memory."""
+    """Find the GPUs, with what the fullest has free; without one this machine's memory."""
     import torch
 
     if torch.cuda.is_available():
@@ -23,7 +23,7 @@ PEAK_MEMORY = "peak_memory_bytes"
 
 
 def measure_peak_memory() -> float:
-    """Bytes: of the GPU where there is one, else of the process's resident set."""
+    """Measure the most memory that this process has had, in bytes: of the GPU where there is one, else resident."""
     if torch.cuda.is_available():
         return float(torch.cuda.max_memory_allocated())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -27,8 +27,8 @@ from services.trainer.adapters.distributed.exchange import (
     pass_on,
     read_reports,
 )
-from services.trainer.domain.training import Interrupted, Job, OutOfMemory, Trained, TrainingFailed
-from services.trainer.ports import Watch
+from services.trainer.domain.training import Interrupted, Job, OutOfMemory, TrainingFailed, TrainingResult
+from services.trainer.ports import RunReporter
 from shared.errors import HeliotropeError
 
 logger = structlog.get_logger(__name__)
@@ -45,7 +45,7 @@ class ProcessesDied(HeliotropeError):
     title = "Training processes died"
 
 
-def launch(threads: int, job: Job, watch: Watch) -> Trained:
+def launch(threads: int, job: Job, reporter: RunReporter) -> TrainingResult:
     """Train as the recipe's parallelism says. A child that dies takes the others with it.
 
     Raises: as `services.trainer.domain.training.Train`, and ProcessesDied.
@@ -65,7 +65,7 @@ def launch(threads: int, job: Job, watch: Watch) -> Trained:
             preexec_fn=die_with_parent,
         )
     try:
-        _follow(launcher, folder, watch)
+        _follow(launcher, folder, reporter)
         trained = _read_outcome(launcher, folder)
         _wait_for_end(launcher)
         return trained
@@ -94,39 +94,39 @@ def _make_environment(threads: int) -> dict[str, str]:
     return environment
 
 
-def _follow(launcher: "subprocess.Popen[bytes]", folder: Path, watch: Watch) -> None:
-    """Pass reports on until the outcome is there or the processes are gone. Raises: StaleClaim, from the watch."""
+def _follow(launcher: "subprocess.Popen[bytes]", folder: Path, reporter: RunReporter) -> None:
+    """Pass reports on until the outcome is there or the processes are gone. Raises: StaleClaim, from the reporter."""
     reports = read_reports(folder / REPORTS)
     while True:
         is_over = launcher.poll() is not None or (folder / OUTCOME).exists()
         for report in reports:
             if report is None:
                 break
-            pass_on(report, watch)
-        watch.on_micro_step()
-        if watch.stopping:
+            pass_on(report, reporter)
+        reporter.on_micro_step()
+        if reporter.stopping:
             (folder / STOP).touch()
         if is_over:
             return
         time.sleep(LOOK_SECONDS)
 
 
-def _read_outcome(launcher: "subprocess.Popen[bytes]", folder: Path) -> Trained:
-    """What the first process wrote counts, however the processes end afterwards."""
+def _read_outcome(launcher: "subprocess.Popen[bytes]", folder: Path) -> TrainingResult:
+    """Read what the first process wrote; it counts, however the processes end afterwards."""
     path = folder / OUTCOME
     if not path.exists():
-        words = _find_last_words(folder)
+        words = _find_error_text(folder)
         raise OutOfMemory(words) if words.startswith(OutOfMemory.__name__) else ProcessesDied(words)
     outcome = json.loads(path.read_bytes())
     if "failed" in outcome:
         raise TrainingFailed(outcome["failed"], outcome["cause"])
     if "interrupted" in outcome:
         raise Interrupted(outcome["interrupted"])
-    return msgspec.convert(outcome["trained"], Trained)
+    return msgspec.convert(outcome["trained"], TrainingResult)
 
 
-def _find_last_words(folder: Path) -> str:
-    """What ended the first process to fail; the others then complain of its absence."""
+def _find_error_text(folder: Path) -> str:
+    """Find what ended the first process to fail; the others then complain of its absence."""
     errors = sorted(folder.glob(f"{ERROR}.*"), key=lambda path: path.stat().st_mtime_ns)
     if errors:
         return errors[0].read_text(encoding="utf-8")[:LOG_CHARACTERS]

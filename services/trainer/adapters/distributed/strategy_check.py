@@ -11,14 +11,14 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from transformers import TrainerCallback
 
-from services.trainer.adapters.distributed.collectives import is_first
+from services.trainer.adapters.distributed.collectives import is_main_process
 from services.trainer.domain.recipe.sections import ZERO_STAGES, Parallelism
 from services.trainer.domain.training import TrainingFailed
 
 RECORD = "parallelism.json"
 
 
-class EngagementCheck(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+class StrategyCheck(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
     """Ends a run whose strategy was not taken up: libraries fall back in silence. Records what each process holds."""
 
     def __init__(self, parallelism: Parallelism, trainer: Any) -> None:
@@ -26,6 +26,7 @@ class EngagementCheck(TrainerCallback):  # type: ignore[misc]  # transformers is
         self._trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Compare the wrapper, its shards and the number of processes with the recipe. Raises: TrainingFailed."""
         wrapped, wanted = self._trainer.model_wrapped, self._parallelism
         found = type(wrapped).__name__
         stage = ZERO_STAGES.get(wanted.strategy)
@@ -50,12 +51,12 @@ class EngagementCheck(TrainerCallback):  # type: ignore[misc]  # transformers is
         wrapped = self._trainer.model_wrapped
         own = {
             "parameters": sum(_count_held(parameter) for parameter in wrapped.parameters()),
-            "optimizer_state": count_state(self._trainer.optimizer),
+            "optimizer_state": count_optimizer_state(self._trainer.optimizer),
             "peak_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
         }
         everyone: list[Any] = [None] * dist.get_world_size()
         dist.all_gather_object(everyone, own)
-        if is_first():
+        if is_main_process():
             record = {"strategy": self._parallelism.strategy, "wrapper": type(wrapped).__name__, "held": everyone}
             path.write_text(json.dumps(record), encoding="utf-8")
 
@@ -68,7 +69,7 @@ def _count_held(parameter: Any) -> int:
     return int(parameter.numel() if shard is None else shard.numel())
 
 
-def count_state(optimizer: Any) -> int:
+def count_optimizer_state(optimizer: Any) -> int:
     """Elements of the optimizer's state on this process."""
     while hasattr(optimizer, "optimizer"):  # accelerate's and DeepSpeed's wrappers
         optimizer = optimizer.optimizer

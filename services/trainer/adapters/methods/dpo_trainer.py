@@ -1,4 +1,8 @@
-"""TRL's DPO with a loss of our own, in which each pair counts by its ε (see `epsilon`)."""
+"""TRL's DPO trainer with a loss of our own, in which each pair counts by its ε (see `epsilon`).
+
+Shapes: B pairs in a micro-batch, L tokens in its longest sequence. A tensor named `..._b` is (B,), `..._2b` is (2B,):
+the chosen answers' values, then the rejected ones'. Comments above overrides say what TRL 1.12.0 does.
+"""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -17,11 +21,7 @@ from services.trainer.domain.recipe.schema import LossType
 
 
 class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
-    """Pairs need an `epsilon` column. Logs loss, entropy, rewards/* and logps/*.
-
-    `before_reference` is called before each batch of reference log-probabilities, and may raise. `shares_prefixes`: the
-    model `can_share`, and is in one piece.
-    """
+    """Trains on pairs with an `epsilon` column. Logs loss, entropy, rewards/* and logps/*."""
 
     def __init__(
         self,
@@ -31,6 +31,16 @@ class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
         before_reference: Callable[[], None] = lambda: None,
         **kwargs: Any,
     ) -> None:
+        """Prepare the trainer.
+
+        Args:
+            losses: each loss with its factor.
+            shares_prefixes: whether the model `can_share`, and is in one piece.
+            before_reference: called before each batch of reference log-probabilities; may raise.
+
+        Raises:
+            ValueError: the Liger kernel is on.
+        """
         self._losses = losses
         self._score = score_shared if shares_prefixes else score_padded
         self._before_reference = before_reference
@@ -40,102 +50,117 @@ class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
         if self.use_liger_kernel:
             raise ValueError("the Liger kernel takes another path that would ignore epsilon")
 
+    # TRL tokenizes the pairs and leaves cutting to the collator, so a pair whose sides differ only behind `max_length`
+    # is trained on as two identical answers. Ours refuses such pairs, and adds the weights that the loss needs.
     def _prepare_dataset(self, dataset: Dataset, processing_class: Any, args: Any, dataset_name: str) -> Dataset:
-        """Tokenized pairs that still differ after truncation, with their weights."""
+        """Tokenize the pairs, keep those that still differ after truncation, and add their weights and lengths."""
         limit = args.max_length
-        prepared = (
-            super()
-            ._prepare_dataset(dataset, processing_class, args, dataset_name)
-            .filter(
-                lambda pair: (
-                    (pair["prompt_ids"] + pair["chosen_ids"])[:limit]
-                    != (pair["prompt_ids"] + pair["rejected_ids"])[:limit]
-                )
-            )
-        )
+        tokenized = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+        prepared = tokenized.filter(lambda pair: _differs(pair, limit))
         self.refused[dataset_name] = len(dataset) - len(prepared)
-        lengths = [
-            min(len(pair["prompt_ids"]) + max(len(pair["chosen_ids"]), len(pair["rejected_ids"])), limit)
-            for pair in prepared
-        ]
+        lengths = [_measure_length(pair, limit) for pair in prepared]
         prepared = prepared.add_column("length", lengths)  # what batches are grouped by
         return prepared.add_column("weight", weigh_pairs(prepared))
 
+    # TRL lists the columns that its own loss reads; transformers drops all others before the collator sees them.
     def _set_signature_columns_if_needed(self) -> None:
+        """Keep the columns that our loss reads, too."""
         super()._set_signature_columns_if_needed()
-        self._signature_columns: list[str] = list(
-            dict.fromkeys([*self._signature_columns, "epsilon", "weight", "length"])
-        )
+        columns = [*self._signature_columns, "epsilon", "weight", "length"]
+        self._signature_columns: list[str] = list(dict.fromkeys(columns))
 
+    # TRL runs the padded batch, prompts included, through the head, outside autocast, and under FSDP2 on a model that
+    # is still on the CPU. Ours scores the answers only, in the precision of the steps to come, and moves the model.
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Calculate the parent's log-probabilities of the chosen and of the rejected answers: (B,) each."""
         self._before_reference()
         if self.is_fsdp_enabled:  # on a GPU the model is moved there only as it is divided
             self.model.to(self.accelerator.device)
         policy = self.accelerator.unwrap_model(self.model)  # before the first step a whole model is its own reference
         parent = policy.disable_adapter() if isinstance(policy, PeftModel) else nullcontext()
         with torch.no_grad(), self.accelerator.autocast(), parent:
-            chosen, rejected = self._score(model, inputs, with_entropy=False).logps.chunk(2)
-        return chosen, rejected
+            chosen_b, rejected_b = self._score(model, inputs, with_entropy=False).logps_2b.chunk(2)
+        return chosen_b, rejected_b
 
+    # TRL averages -log sigmoid over the micro-batch and knows no weights; `loss_type` and `label_smoothing` apply one ε
+    # to every pair. Ours gives each pair its own ε and weight.
     def _compute_loss(self, model: Any, inputs: dict[str, Tensor], return_outputs: bool) -> Any:
+        """Calculate the loss of a micro-batch, and keep its figures for the log. Inputs: token arrays of (2B, L)."""
         scores = self._score(model, inputs, with_entropy=True)
-        chosen, rejected = scores.logps.chunk(2)
-        chosen_gain, rejected_gain = chosen - inputs["ref_chosen_logps"], rejected - inputs["ref_rejected_logps"]
-        epsilon = inputs["epsilon"]
-        unweighted = torch.zeros_like(chosen)
+        chosen_b, rejected_b = scores.logps_2b.chunk(2)
+        chosen_gain_b = chosen_b - inputs["ref_chosen_logps"]
+        rejected_gain_b = rejected_b - inputs["ref_rejected_logps"]
+        unweighted_b = torch.zeros_like(chosen_b)
         for kind, factor in self._losses:
-            losses = self._calculate_losses(kind, chosen_gain, rejected_gain, chosen, scores.lengths, epsilon)
-            unweighted = unweighted + factor * losses
-        self._record(scores, chosen_gain.detach(), rejected_gain.detach())
+            losses_b = self._calculate_losses(
+                kind, chosen_gain_b, rejected_gain_b, chosen_b, scores.lengths_2b, inputs["epsilon"]
+            )
+            unweighted_b = unweighted_b + factor * losses_b
+        self._record(scores, chosen_gain_b.detach(), rejected_gain_b.detach())
         self._count_tokens(inputs["attention_mask"])
         accumulated = self.current_gradient_accumulation_steps if self.model.training else None
-        loss = average_losses(inputs["weight"] * unweighted, self.args, accumulated)
+        loss = average_losses(inputs["weight"] * unweighted_b, self.args, accumulated)
         return (loss, {}) if return_outputs else loss
 
     def _calculate_losses(
         self,
         kind: LossType,
-        chosen_gain: Tensor,
-        rejected_gain: Tensor,
-        chosen: Tensor,
-        lengths: Tensor,
-        epsilon: Tensor,
+        chosen_gain_b: Tensor,
+        rejected_gain_b: Tensor,
+        chosen_b: Tensor,
+        lengths_2b: Tensor,
+        epsilon_b: Tensor,
     ) -> Tensor:
         """Calculate the loss of each pair before its weight, (B,).
 
-        sigmoid: Rafailov et al. 2023, eq. 7, under label noise. ipo: Azar et al. 2023, eq. 17, on means over tokens.
-        sft: the mean negative log-likelihood of the chosen answer. The last two know ε by the weight alone.
-        """
-        chosen_lengths, rejected_lengths = lengths.chunk(2)
-        if kind == "sigmoid":
-            return calculate_noisy_losses(self.beta * (chosen_gain - rejected_gain), epsilon)
-        if kind == "ipo":
-            delta = chosen_gain / chosen_lengths - rejected_gain / rejected_lengths
-            return (delta - 1 / (2 * self.beta)) ** 2
-        return -chosen / chosen_lengths
+        - sigmoid: Rafailov et al. 2023, eq. 7, under label noise
+        - ipo: Azar et al. 2023, eq. 17, on means over tokens
+        - sft: the mean negative log-likelihood of the chosen answer
 
-    def _record(self, scores: Scores, chosen_gain: Tensor, rejected_gain: Tensor) -> None:
+        The last two know ε by the weight alone. A gain is the policy's log-probability of an answer minus the
+        reference's, in nats.
+        """
+        chosen_lengths_b, rejected_lengths_b = lengths_2b.chunk(2)
+        if kind == "sigmoid":
+            return calculate_noisy_losses(self.beta * (chosen_gain_b - rejected_gain_b), epsilon_b)
+        if kind == "ipo":
+            delta_b = chosen_gain_b / chosen_lengths_b - rejected_gain_b / rejected_lengths_b
+            return (delta_b - 1 / (2 * self.beta)) ** 2
+        return -chosen_b / chosen_lengths_b
+
+    def _record(self, scores: Scores, chosen_gain_b: Tensor, rejected_gain_b: Tensor) -> None:
         """Put the batch's figures where `log` takes their means from."""
         gather = self.accelerator.gather
-        chosen, rejected = scores.logps.detach().chunk(2)
+        chosen_b, rejected_b = scores.logps_2b.detach().chunk(2)
         figures = {
-            "rewards/chosen": self.beta * chosen_gain,
-            "rewards/rejected": self.beta * rejected_gain,
-            "rewards/margins": self.beta * (chosen_gain - rejected_gain),
-            "rewards/accuracies": (chosen_gain > rejected_gain).float(),
-            "logps/chosen": chosen,
-            "logps/rejected": rejected,
+            "rewards/chosen": self.beta * chosen_gain_b,
+            "rewards/rejected": self.beta * rejected_gain_b,
+            "rewards/margins": self.beta * (chosen_gain_b - rejected_gain_b),
+            "rewards/accuracies": (chosen_gain_b > rejected_gain_b).float(),
+            "logps/chosen": chosen_b,
+            "logps/rejected": rejected_b,
         }
         metrics = self._metrics["train" if self.model.training else "eval"]
-        for name, values in figures.items():
-            metrics[name].append(gather(values).mean().item())
+        for name, values_b in figures.items():
+            metrics[name].append(gather(values_b).mean().item())
         metrics["entropy"].append(scores.entropy)
 
-    def _count_tokens(self, attention_mask: Tensor) -> None:
-        """Tokens that are no padding, prompts too, as TRL's own trainers log them."""
+    def _count_tokens(self, attention_mask_2bl: Tensor) -> None:
+        """Count tokens that are no padding, prompts too, as TRL's own trainers log them."""
         if self.model.training:
-            self._total_train_tokens += self.accelerator.gather(attention_mask.sum()).sum().item()
+            self._total_train_tokens += self.accelerator.gather(attention_mask_2bl.sum()).sum().item()
             self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
 
+    # TRL writes a README for the Hugging Face hub into every checkpoint.
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """None: checkpoints are ours alone, and the candidate's lineage is in the registry."""
+        """Write none: checkpoints are ours alone, and the candidate's lineage is in the registry."""
+
+
+def _differs(pair: dict[str, list[int]], limit: int) -> bool:
+    prompt = pair["prompt_ids"]
+    return (prompt + pair["chosen_ids"])[:limit] != (prompt + pair["rejected_ids"])[:limit]
+
+
+def _measure_length(pair: dict[str, list[int]], limit: int) -> int:
+    """Tokens of the longer side, as far as it is trained on."""
+    return min(len(pair["prompt_ids"]) + max(len(pair["chosen_ids"]), len(pair["rejected_ids"])), limit)

@@ -50,7 +50,7 @@ def _list_different(validation: Path, limit: int) -> list[dict[str, Any]]:
 
 
 def _tokenize(row: dict[str, Any], tokenizer: Any, max_length: int) -> tuple[list[int], int] | None:
-    """The conversation's tokens and where its answer starts; None when no token of the answer is left."""
+    """Tokenize a conversation: its tokens and where its answer starts; None when no token of the answer is left."""
     prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, tokenize=False)
     answer = "".join(message["content"] for message in row["completion"])
     start = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])

@@ -5,23 +5,23 @@ from pathlib import Path
 from trl import KTOConfig, KTOTrainer
 
 from services.trainer.adapters.artifacts.dataset import load_labels, split_pairs
-from services.trainer.adapters.distributed.collectives import share
+from services.trainer.adapters.distributed.collectives import share_dataset
 from services.trainer.adapters.methods.arguments import list_arguments
-from services.trainer.adapters.methods.guard_callback import Observer
-from services.trainer.adapters.methods.models import choose_adapter, load_policy, load_tokenizer
-from services.trainer.adapters.methods.training_loop import begin, save_policy, train_through
+from services.trainer.adapters.methods.guard_callback import GuardCallback
+from services.trainer.adapters.methods.models import load_policy, load_tokenizer, make_adapter_config
+from services.trainer.adapters.methods.training_loop import prepare_training, run_training_loop, save_policy
 from services.trainer.domain.recipe.schema import Recipe
-from services.trainer.domain.training import Job, Trained, TrainingFailed
-from services.trainer.ports import Watch
+from services.trainer.domain.training import Job, TrainingFailed, TrainingResult
+from services.trainer.ports import RunReporter
 
 
-def train_kto(job: Job, watch: Watch) -> Trained:
+def train_kto(job: Job, reporter: RunReporter) -> TrainingResult:
     """Train, and save the candidate. A label's epsilon is not part of this loss.
 
     Raises: as `services.trainer.domain.training.Train`.
     """
-    begin(job, watch)
-    recipe, observer = job.recipe, Observer(job.recipe, watch)
+    prepare_training(job, reporter)
+    recipe, callback = job.recipe, GuardCallback(job.recipe, reporter)
     labels = load_labels(job.dataset / "labels.parquet").shuffle(seed=recipe.seed)  # the trainer takes them in order
     if len(labels) < recipe.batch_size:
         raise TrainingFailed(f"{len(labels)} labels do not fill a batch of {recipe.batch_size}")
@@ -33,17 +33,18 @@ def train_kto(job: Job, watch: Watch) -> Trained:
     trainer = KTOTrainer(
         model=model,
         args=arguments,
-        train_dataset=share(labels, job.checkpoints / "rows"),
-        eval_dataset=validation and share(validation, job.checkpoints / "validation_rows"),
+        train_dataset=share_dataset(labels, job.checkpoints / "rows"),
+        eval_dataset=validation and share_dataset(validation, job.checkpoints / "validation_rows"),
         processing_class=load_tokenizer(job.parent),
-        peft_config=choose_adapter(recipe, model),
-        callbacks=[observer],
+        peft_config=make_adapter_config(recipe, model),
+        callbacks=[callback],
     )
-    train_through(job, watch, trainer, observer)
-    return save_policy(job, watch, trainer, observer, refused=len(labels) - len(trainer.train_dataset))
+    run_training_loop(job, reporter, trainer, callback)
+    return save_policy(job, reporter, trainer, callback, refused=len(labels) - len(trainer.train_dataset))
 
 
 def build_arguments(recipe: Recipe, checkpoints: Path) -> KTOConfig:
+    """Build TRL's configuration; the reference's log-probabilities are computed before the first step."""
     return KTOConfig(
         **list_arguments(recipe, checkpoints),
         beta=recipe.beta,

@@ -20,11 +20,12 @@ def set_threads(count: int) -> None:
 
 
 def load_policy(parent: Path) -> Any:
+    """Load the chat model, in fp32."""
     return AutoModelForCausalLM.from_pretrained(parent, dtype=torch.float32)
 
 
 def load_tokenizer(parent: Path, *, padding_side: str = "right") -> Any:
-    """The parent's tokenizer, with a padding token that is not the end of an answer if there is one to spare."""
+    """Load the parent's tokenizer, with a padding token that is not the end of an answer if there is one to spare."""
     tokenizer = AutoTokenizer.from_pretrained(parent, padding_side=padding_side)
     if tokenizer.pad_token in (None, tokenizer.eos_token):
         spare = SPARE_PAD_TOKEN in tokenizer.get_vocab()
@@ -32,19 +33,19 @@ def load_tokenizer(parent: Path, *, padding_side: str = "right") -> Any:
     return tokenizer
 
 
-def choose_adapter(recipe: Recipe, model: Any, task: str = "CAUSAL_LM") -> LoraConfig | None:
-    """The recipe's adapter; None when all weights are trained."""
-    return build_adapter(recipe.lora, model, task) if recipe.tuning == "lora" else None
+def make_adapter_config(recipe: Recipe, model: Any, task: str = "CAUSAL_LM") -> LoraConfig | None:
+    """Make the recipe's adapter; None when all weights are trained."""
+    return build_lora_config(recipe.lora, model, task) if recipe.tuning == "lora" else None
 
 
-def merge(model: Any, parent: Path) -> Any:
-    """The model without its adapter's modules, in the number format of the parent's weights."""
+def merge_adapter(model: Any, parent: Path) -> Any:
+    """Merge the adapter into the model's weights, in the number format of the parent's."""
     merged = model.merge_and_unload() if isinstance(model, PeftModel) else model
     return merged.to(AutoConfig.from_pretrained(parent).dtype or torch.float32)
 
 
-def build_adapter(lora: Lora, model: Any, task: str = "CAUSAL_LM") -> LoraConfig:
-    """A LoRA adapter on the named modules, or on every linear one but the head, of all layers or of the last ones."""
+def build_lora_config(lora: Lora, model: Any, task: str = "CAUSAL_LM") -> LoraConfig:
+    """Build a LoRA adapter on the named modules, or on every linear one but the head; of all or the last layers."""
     names = lora.target_modules
     head = getattr(model, "score", None) or model.get_output_embeddings()
     if names == "all-linear":

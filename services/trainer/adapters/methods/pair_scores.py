@@ -1,4 +1,8 @@
-"""What a model makes of a batch of pairs: the log-probabilities of their answers, with or without padding."""
+"""Score pairs: the log-probabilities of their answers under a model, with or without padding.
+
+Shapes: B pairs, so 2B sequences (chosen first, then rejected) of at most L tokens; V tokens in the vocabulary; C
+columns from the first answer's start on; K tokens of a pack in answers. A tensor's suffix names its dimensions.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,38 +20,44 @@ TOLERANCE = 5e-4
 
 @dataclass
 class Scores:
-    """Sums over the answers' tokens, for a batch of B pairs: chosen first, then rejected, shape (2B,)."""
+    """Sums over the answers' tokens."""
 
-    logps: Tensor
-    lengths: Tensor
+    logps_2b: Tensor
+    """Log-probabilities, in nats."""
+    lengths_2b: Tensor
+    """Tokens, at least 1."""
     entropy: float
     """Mean over the answers' tokens, in nats; 0 when it was not asked for."""
 
 
 def score_padded(model: Any, inputs: Mapping[str, Tensor], *, with_entropy: bool) -> Scores:
-    """For any model; logits are made for the columns from the first answer's start on, not for the prompts."""
-    completion_mask, input_ids = inputs["completion_mask"], inputs["input_ids"]
-    start = max(int(completion_mask.argmax(dim=1).min()) - 1, 0)
+    """Score a padded batch, for any model. Inputs: input_ids, attention_mask and completion_mask of (2B, L).
+
+    Logits are made for the columns from the first answer's start on, not for the prompts.
+    """
+    completion_mask_2bl, input_ids_2bl = inputs["completion_mask"], inputs["input_ids"]
+    start = max(int(completion_mask_2bl.argmax(dim=1).min()) - 1, 0)
     outputs = model(
-        input_ids=input_ids,
+        input_ids=input_ids_2bl,
         attention_mask=inputs["attention_mask"],
         use_cache=False,
-        logits_to_keep=input_ids.shape[1] - start,
+        logits_to_keep=input_ids_2bl.shape[1] - start,
     )
-    logits, mask = outputs.logits[:, :-1].float(), completion_mask[:, start + 1 :]
-    logps = selective_log_softmax(logits, input_ids[:, start + 1 :]) * mask
+    logits_2bcv, mask_2bc = outputs.logits[:, :-1].float(), completion_mask_2bl[:, start + 1 :]
+    logps_2bc = selective_log_softmax(logits_2bcv, input_ids_2bl[:, start + 1 :]) * mask_2bc
     entropy = 0.0
     if with_entropy:
         with torch.no_grad():
-            entropy = float((entropy_from_logits(logits.detach()) * mask).sum() / mask.sum().clamp(min=1))
-    return Scores(logps.sum(dim=1), mask.sum(dim=1).clamp(min=1), entropy)
+            entropy_2bc = entropy_from_logits(logits_2bcv.detach()) * mask_2bc
+            entropy = float(entropy_2bc.sum() / mask_2bc.sum().clamp(min=1))
+    return Scores(logps_2bc.sum(dim=1), mask_2bc.sum(dim=1).clamp(min=1), entropy)
 
 
 def score_shared(model: Any, inputs: Mapping[str, Tensor], *, with_entropy: bool) -> Scores:
-    """For a model that `can_share`: no padding, each prompt once, and logits for the answers' tokens only."""
-    lengths = inputs["completion_mask"].sum(dim=1)
-    logps = torch.zeros(len(lengths), device=lengths.device)
-    entropy = torch.zeros((), device=lengths.device)
+    """Score the same batch without padding, for a model that `can_share`: each prompt once, logits for answers only."""
+    lengths_2b = inputs["completion_mask"].sum(dim=1)
+    logps_2b = torch.zeros(len(lengths_2b), device=lengths_2b.device)
+    entropy = torch.zeros((), device=lengths_2b.device)
     for pack in pack_pairs(inputs):
         outputs = model(
             input_ids=pack.input_ids,
@@ -56,16 +66,16 @@ def score_shared(model: Any, inputs: Mapping[str, Tensor], *, with_entropy: bool
             use_cache=False,
             logits_to_keep=pack.kept,
         )
-        logits = outputs.logits.float()
-        logps = logps.index_add(0, pack.rows, selective_log_softmax(logits, pack.targets[None])[0])
+        logits_1kv = outputs.logits.float()
+        logps_2b = logps_2b.index_add(0, pack.rows, selective_log_softmax(logits_1kv, pack.targets[None])[0])
         if with_entropy:
             with torch.no_grad():
-                entropy += entropy_from_logits(logits.detach()).sum()
-    return Scores(logps, lengths.clamp(min=1), float(entropy / lengths.sum().clamp(min=1)))
+                entropy += entropy_from_logits(logits_1kv.detach()).sum()
+    return Scores(logps_2b, lengths_2b.clamp(min=1), float(entropy / lengths_2b.sum().clamp(min=1)))
 
 
 def can_share(model: Any, max_length: int) -> bool:
-    """Whether both ways give the same on this model: some take no such mask, or look at more than it lets them see."""
+    """Try whether both ways give the same on this model: some take no such mask, or look past it."""
     window = getattr(model.config, "sliding_window", None)
     if model.config._attn_implementation != "sdpa" or (window is not None and window < max_length):
         return False
@@ -76,5 +86,5 @@ def can_share(model: Any, max_length: int) -> bool:
     inputs = {"input_ids": ids, "attention_mask": attention, "completion_mask": attention.clone()}
     inputs["completion_mask"][:, :3] = 0
     with torch.no_grad():
-        padded, shared = (score(model, inputs, with_entropy=False).logps for score in (score_padded, score_shared))
+        padded, shared = (score(model, inputs, with_entropy=False).logps_2b for score in (score_padded, score_shared))
     return bool(torch.allclose(padded, shared, rtol=0, atol=TOLERANCE))

@@ -16,35 +16,39 @@ from trl.experimental.ppo import PPOConfig, PPOTrainer
 
 from services.trainer.adapters.artifacts.candidate import save_candidate
 from services.trainer.adapters.artifacts.dataset import load_prompts
-from services.trainer.adapters.methods.guard_callback import Observer
-from services.trainer.adapters.methods.models import choose_adapter, load_policy, load_tokenizer, merge
+from services.trainer.adapters.methods.guard_callback import GuardCallback
+from services.trainer.adapters.methods.models import load_policy, load_tokenizer, make_adapter_config, merge_adapter
 from services.trainer.adapters.methods.reward_model import (
-    describe_answers,
+    calculate_answer_metrics,
     list_sampling_arguments,
     load_reward_model,
-    prepare_preference,
+    make_validation_preference,
 )
-from services.trainer.adapters.methods.training_loop import begin, explain_broken_sampling, sum_up
+from services.trainer.adapters.methods.training_loop import (
+    prepare_training,
+    summarize_result,
+    translate_broken_sampling,
+)
 from services.trainer.domain.guards.kl import next_kl_coefficient
 from services.trainer.domain.recipe.schema import Recipe
-from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed
-from services.trainer.ports import Watch
+from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
+from services.trainer.ports import RunReporter
 
 
 class Finished(Exception):
     """A guard ended the run well."""
 
 
-class PPOObserver(Observer):
+class PPOCallback(GuardCallback):
     """Shows the guards a `loss` as other methods log it, and adapts the KL coefficient to its target."""
 
-    def __init__(self, job: Job, watch: Watch, tokenizer: Any) -> None:
-        super().__init__(job.recipe, watch, prepare_preference(job, tokenizer))
+    def __init__(self, job: Job, reporter: RunReporter, tokenizer: Any) -> None:
+        super().__init__(job.recipe, reporter, make_validation_preference(job, tokenizer))
         self._target = job.recipe.target_kl
         self._ends = {tokenizer.eos_token_id, tokenizer.pad_token_id}
         self._answers: list[list[int]] = []
 
-    def listen(self, policy: Any) -> None:
+    def record_answers(self, policy: Any) -> None:
         """Have the policy's answers described in what is logged next: TRL shows them to nobody."""
         generate = policy.generate
 
@@ -57,16 +61,18 @@ class PPOObserver(Observer):
         policy.generate = generate_and_remember
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Add a `loss` and the answers' figures to TRL's log, judge it, and adapt the KL coefficient."""
         logs = dict(logs or {})
         if "objective/kl" in logs:
             logs |= {"loss": logs["loss/policy_avg"], "kl_coefficient": args.kl_coef}
-            logs |= describe_answers(self._answers)
+            logs |= calculate_answer_metrics(self._answers)
             self._answers.clear()
         super().on_log(args, state, control, logs, **kwargs)
         if self._target is not None and "objective/kl" in logs:
             args.kl_coef = next_kl_coefficient(args.kl_coef, logs["objective/kl"], target=self._target)
 
     def scale_kl_cost(self, args: Any, factor: float) -> None:
+        """Multiply the KL coefficient."""
         args.kl_coef *= factor
 
     def _end(self, control: Any) -> None:
@@ -75,31 +81,32 @@ class PPOObserver(Observer):
         raise Finished
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """End the run by an exception: TRL's PPO loop does not heed a request to stop."""
         super().on_step_end(args, state, control, **kwargs)
         if self.interrupted:
             raise Interrupted(f"at step {state.global_step}")
 
 
-def train_ppo(job: Job, watch: Watch) -> Trained:
+def train_ppo(job: Job, reporter: RunReporter) -> TrainingResult:
     """Train, and save the candidate. The parent is the reference; the value model starts from the reward model.
 
     Raises: as `services.trainer.domain.training.Train`.
     """
-    begin(job, watch)
+    prepare_training(job, reporter)
     tokenizer = load_tokenizer(job.parent, padding_side="left")
-    observer = PPOObserver(job, watch, tokenizer)
-    trainer = _build_trainer(job, tokenizer, observer)
-    observer.listen(trainer.policy_model)
+    callback = PPOCallback(job, reporter, tokenizer)
+    trainer = _build_trainer(job, tokenizer, callback)
+    callback.record_answers(trainer.policy_model)
     trainer.remove_callback(PrinterCallback)
-    watch.on_phase("training")
-    with suppress(Finished), explain_broken_sampling():
+    reporter.on_phase("training")
+    with suppress(Finished), translate_broken_sampling():
         trainer.train()
-    watch.on_phase("saving")
-    merged = merge(trainer.accelerator.unwrap_model(trainer.model).policy, job.parent)
-    return sum_up(trainer, observer, save_candidate(merged, job.parent, job.candidate))
+    reporter.on_phase("saving")
+    merged = merge_adapter(trainer.accelerator.unwrap_model(trainer.model).policy, job.parent)
+    return summarize_result(trainer, callback, save_candidate(merged, job.parent, job.candidate))
 
 
-def _build_trainer(job: Job, tokenizer: Any, observer: PPOObserver) -> PPOTrainer:
+def _build_trainer(job: Job, tokenizer: Any, callback: PPOCallback) -> PPOTrainer:
     recipe = job.recipe
     assert recipe.reward_model is not None  # the recipe's check
     reward_model = load_reward_model(Path(recipe.reward_model), tokenizer)
@@ -112,12 +119,13 @@ def _build_trainer(job: Job, tokenizer: Any, observer: PPOObserver) -> PPOTraine
         reward_model=reward_model,
         value_model=copy.deepcopy(reward_model),
         train_dataset=tokenize_prompts(load_prompts(job.dataset / "train.parquet"), tokenizer, recipe),
-        peft_config=choose_adapter(recipe, model),
-        callbacks=[observer],
+        peft_config=make_adapter_config(recipe, model),
+        callbacks=[callback],
     )
 
 
 def build_arguments(recipe: Recipe, checkpoints: Path) -> PPOConfig:
+    """Build TRL's configuration."""
     sampling = recipe.sampling
     shared = list_sampling_arguments(recipe, checkpoints) | {"save_strategy": "no"}
     return PPOConfig(

@@ -34,7 +34,7 @@ class Pack:
 
 
 def pack_pairs(inputs: Mapping[str, Tensor], limit: int = PACK_TOKENS) -> Iterator[Pack]:
-    """A preference batch, padded on the right: B chosen rows, then the B rejected ones, of shape (2B, L) each.
+    """Pack a preference batch, padded on the right: B chosen rows, then the B rejected ones, of shape (2B, L) each.
 
     A pair's two rows begin with the same prompt.
     """

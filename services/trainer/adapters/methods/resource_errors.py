@@ -20,8 +20,8 @@ MEMORY_WORDS = ("can't allocate memory", "Cannot allocate memory", "not enough m
 
 
 @contextmanager
-def explain_shortages(folder: Path) -> Iterator[None]:
-    """`folder` is where files are written.
+def translate_resource_errors(folder: Path) -> Iterator[None]:
+    """Translate the libraries' errors of memory and disk. `folder` is where files are written.
 
     Raises:
         OutOfMemory: of the device, or of the host.
@@ -45,6 +45,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def is_disk_full(error: Exception, folder: Path) -> bool:
+    """Tell whether the error is that of a full disk; torch says so in words, or only that a write came to nothing."""
     if isinstance(error, OSError) and error.errno in FULL:
         return True
     words = str(error)
@@ -55,6 +56,7 @@ def is_disk_full(error: Exception, folder: Path) -> bool:
 
 
 def free_memory() -> None:
+    """Free what is no longer referenced, on the GPU too."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

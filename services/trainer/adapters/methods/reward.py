@@ -25,11 +25,11 @@ from services.trainer.adapters.methods.epsilon import (
     average_losses,
     calculate_noisy_losses,
 )
-from services.trainer.adapters.methods.guard_callback import Observer
-from services.trainer.adapters.methods.models import choose_adapter, load_tokenizer, merge
-from services.trainer.adapters.methods.training_loop import begin, sum_up, train_through
-from services.trainer.domain.training import Job, Trained, TrainingFailed
-from services.trainer.ports import Watch
+from services.trainer.adapters.methods.guard_callback import GuardCallback
+from services.trainer.adapters.methods.models import load_tokenizer, make_adapter_config, merge_adapter
+from services.trainer.adapters.methods.training_loop import prepare_training, run_training_loop, summarize_result
+from services.trainer.domain.training import Job, TrainingFailed, TrainingResult
+from services.trainer.ports import RunReporter
 from shared.artifacts import calculate_weights_sha256
 from shared.errors import InvalidRequest
 
@@ -37,62 +37,72 @@ SIDES = ("chosen_ids", "rejected_ids")
 
 
 class EpsilonRewardTrainer(RewardTrainer):  # type: ignore[misc]  # trl is untyped
-    """Pairs need an `epsilon` column; pairs with a side above the length limit are left out, not cut.
+    """Trains on pairs with an `epsilon` column.
 
-    Pairs whose sides are the same tokens up to the answer's end are left out too.
+    Pairs with a side above the length limit are left out, not cut; so are pairs whose sides are the same tokens up to
+    the answer's end.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.current_gradient_accumulation_steps: int = self.args.gradient_accumulation_steps  # per update, later
 
+    # TRL scores a conversation at its last token, which a chat template writes behind the end of the answer. Ours cuts
+    # there, and adds the weights that the loss needs.
     def _prepare_dataset(self, dataset: Dataset, processing_class: Any, *args: Any) -> Dataset:
+        """Tokenize the pairs up to the ends of their answers, and add their weights."""
         prepared = super()._prepare_dataset(dataset, processing_class, *args)
         end = processing_class.eos_token_id
         prepared = prepared.map(lambda pair: {side: cut_behind_end(pair[side], end) for side in SIDES})
         prepared = prepared.filter(lambda pair: pair["chosen_ids"] != pair["rejected_ids"])
         return prepared.add_column("weight", weigh_pairs(prepared))
 
+    # TRL lists the columns that its own loss reads; transformers drops all others before the collator sees them.
     def _set_signature_columns_if_needed(self) -> None:
+        """Keep the columns that our loss reads, too."""
         super()._set_signature_columns_if_needed()
         self._signature_columns: list[str] = list(dict.fromkeys([*self._signature_columns, *COLUMNS]))
 
+    # TRL averages -log sigmoid of the margin over the micro-batch and knows no weights. It is called for what it logs.
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any) -> Any:
-        """TRL's own is called for what it logs; the loss is ours."""
-        epsilon, weight = (inputs.pop(column) for column in COLUMNS)
+        """Calculate the loss of a micro-batch of B pairs. Inputs: token arrays of (2B, L), chosen first."""
+        epsilon_b, weight_b = (inputs.pop(column) for column in COLUMNS)
         _, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
-        chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
+        chosen_b, rejected_b = outputs.logits.squeeze(-1).chunk(2)
+        unweighted_b = calculate_noisy_losses(chosen_b - rejected_b, epsilon_b)
         accumulated = self.current_gradient_accumulation_steps if self.model.training else None
-        loss = average_losses(weight * calculate_noisy_losses(chosen - rejected, epsilon), self.args, accumulated)
+        loss = average_losses(weight_b * unweighted_b, self.args, accumulated)
         return (loss, outputs) if return_outputs else loss
 
 
 def cut_behind_end(ids: list[int], end: int) -> list[int]:
-    """The tokens of a conversation up to the one that ends its last answer; all of them if none does."""
+    """Cut a conversation's tokens behind the one that ends its last answer; keep all if none does."""
     return ids[: len(ids) - ids[::-1].index(end)] if end in ids else ids
 
 
-def train_reward(job: Job, watch: Watch) -> Trained:
+def train_reward(job: Job, reporter: RunReporter) -> TrainingResult:
     """Train, and save the reward model where a candidate goes. It answers nobody: it is for `rloo` and `ppo`.
 
     Raises: as `services.trainer.domain.training.Train`.
     """
-    begin(job, watch)
-    observer = Observer(job.recipe, watch)
+    prepare_training(job, reporter)
+    callback = GuardCallback(job.recipe, reporter)
     tokenizer = load_tokenizer(job.parent)
     with suppress_seqcls_warning():
         model = AutoModelForSequenceClassification.from_pretrained(job.parent, num_labels=1, dtype=torch.float32)
     model.config.pad_token_id = tokenizer.pad_token_id
     pairs = load_pairs(job.dataset / "train.parquet")
-    trainer = _build_trainer(job, model, tokenizer, pairs, observer)
-    train_through(job, watch, trainer, observer)
-    watch.on_phase("saving")
-    merged = merge(trainer.accelerator.unwrap_model(trainer.model), job.parent)
+    trainer = _build_trainer(job, model, tokenizer, pairs, callback)
+    run_training_loop(job, reporter, trainer, callback)
+    reporter.on_phase("saving")
+    merged = merge_adapter(trainer.accelerator.unwrap_model(trainer.model), job.parent)
     weights_sha256 = save_reward_model(merged, tokenizer, job.candidate)
-    return sum_up(trainer, observer, weights_sha256, refused=len(pairs) - len(trainer.train_dataset))
+    return summarize_result(trainer, callback, weights_sha256, refused=len(pairs) - len(trainer.train_dataset))
 
 
-def _build_trainer(job: Job, model: Any, tokenizer: Any, pairs: Dataset, observer: Observer) -> EpsilonRewardTrainer:
+def _build_trainer(
+    job: Job, model: Any, tokenizer: Any, pairs: Dataset, callback: GuardCallback
+) -> EpsilonRewardTrainer:
     recipe = job.recipe
     arguments = list_arguments(recipe, job.checkpoints)
     try:
@@ -103,15 +113,15 @@ def _build_trainer(job: Job, model: Any, tokenizer: Any, pairs: Dataset, observe
             train_dataset=pairs,
             eval_dataset=load_pairs(job.dataset / "validation.parquet") if recipe.eval_steps else None,
             processing_class=tokenizer,
-            peft_config=choose_adapter(recipe, model, "SEQ_CLS"),
-            callbacks=[observer],
+            peft_config=make_adapter_config(recipe, model, "SEQ_CLS"),
+            callbacks=[callback],
         )
     except InvalidRequest as error:
         raise TrainingFailed(f"the dataset cannot be trained on: {error.detail}") from error
 
 
 def save_reward_model(model: Any, tokenizer: Any, folder: Path) -> str:
-    """A checkpoint folder that `AutoModelForSequenceClassification` loads; returns its weights' hash."""
+    """Save a checkpoint folder that `AutoModelForSequenceClassification` loads; returns its weights' hash."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     make_readable(folder)
@@ -119,6 +129,7 @@ def save_reward_model(model: Any, tokenizer: Any, folder: Path) -> str:
 
 
 def is_reward_model(folder: Path) -> bool:
+    """Tell whether the folder holds a reward model."""
     config = folder / "config.json"
     if not config.is_file():
         return False

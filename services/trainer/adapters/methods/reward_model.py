@@ -17,7 +17,7 @@ from services.trainer.domain.training import Job, TrainingFailed
 
 
 def load_reward_model(folder: Path, tokenizer: Any) -> Any:
-    """The reward model, which must read the policy's tokens.
+    """Load the reward model, which must read the policy's tokens.
 
     Raises:
         TrainingFailed: the folder holds none, or one with another vocabulary.
@@ -32,7 +32,7 @@ def load_reward_model(folder: Path, tokenizer: Any) -> Any:
 
 
 def build_scorer(model: Any, tokenizer: Any) -> Callable[..., list[float]]:
-    """What `rloo` asks for the score of its answers, each at the token that ends it.
+    """Build what `rloo` asks for the score of its answers, each at the token that ends it.
 
     It takes `prompts` and `completions`, lists of conversations, and goes to the device of `model` as it is when asked.
     """
@@ -49,8 +49,8 @@ def build_scorer(model: Any, tokenizer: Any) -> Callable[..., list[float]]:
     return reward_model
 
 
-def prepare_preference(job: Job, tokenizer: Any) -> ValidationPreference | None:
-    """What the recipe's `eval_steps` measure.
+def make_validation_preference(job: Job, tokenizer: Any) -> ValidationPreference | None:
+    """Make what the recipe's `eval_steps` measure; None without them.
 
     Raises:
         TrainingFailed: the dataset has no validation split.
@@ -61,11 +61,11 @@ def prepare_preference(job: Job, tokenizer: Any) -> ValidationPreference | None:
 
 
 def list_sampling_arguments(recipe: Recipe, checkpoints: Path) -> dict[str, Any]:
-    """As `list_arguments`, without TRL's own evaluation: it samples answers, and tells nothing about preferences."""
+    """List the shared arguments without TRL's own evaluation, which tells nothing about preferences."""
     return list_arguments(recipe, checkpoints) | {"eval_strategy": "no"}
 
 
-def describe_answers(answers: Sequence[Sequence[int]]) -> dict[str, float]:
+def calculate_answer_metrics(answers: Sequence[Sequence[int]]) -> dict[str, float]:
     """Metrics of answers as token ids, without padding."""
     return {
         DISTINCT_2[0]: calculate_distinct_2(answers),

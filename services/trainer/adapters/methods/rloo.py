@@ -6,53 +6,56 @@ from typing import Any
 from trl import RLOOConfig, RLOOTrainer
 
 from services.trainer.adapters.artifacts.dataset import load_prompts
-from services.trainer.adapters.methods.guard_callback import Observer
-from services.trainer.adapters.methods.models import choose_adapter, load_policy, load_tokenizer
+from services.trainer.adapters.methods.guard_callback import GuardCallback
+from services.trainer.adapters.methods.models import load_policy, load_tokenizer, make_adapter_config
 from services.trainer.adapters.methods.reward_model import (
     build_scorer,
-    describe_answers,
+    calculate_answer_metrics,
     list_sampling_arguments,
     load_reward_model,
-    prepare_preference,
+    make_validation_preference,
 )
-from services.trainer.adapters.methods.training_loop import begin, save_policy, train_through
+from services.trainer.adapters.methods.training_loop import prepare_training, run_training_loop, save_policy
 from services.trainer.domain.guards.reward_hacking import DISTINCT_2
-from services.trainer.domain.training import Job, Trained
-from services.trainer.ports import Watch
+from services.trainer.domain.training import Job, TrainingResult
+from services.trainer.ports import RunReporter
 
 MEASURED_ONLY = 1e-9
 """A KL cost too small to matter: TRL measures no KL without one."""
 
 
-class RLOOObserver(Observer):
+class RLOOCallback(GuardCallback):
     """Can raise the price of KL."""
 
     trainer: RLOOTrainer
 
     def scale_kl_cost(self, args: Any, factor: float) -> None:
+        """Multiply the price of KL."""
         self.trainer.beta *= factor
 
 
 class DescribingRLOOTrainer(RLOOTrainer):  # type: ignore[misc]  # trl is untyped
     """Logs distinct-2 of the sampled answers beside what TRL logs of their length."""
 
+    # TRL 1.12.0 samples and logs lengths only; the tokens of the answers are seen nowhere else.
     def _generate(self, prompts: list[Any]) -> Any:
+        """Sample as TRL does, and log how varied the answers are."""
         sampled = super()._generate(prompts)
         mode = "train" if self.model.training else "eval"
-        self._metrics[mode][DISTINCT_2[0]].append(describe_answers(sampled[1])[DISTINCT_2[0]])
+        self._metrics[mode][DISTINCT_2[0]].append(calculate_answer_metrics(sampled[1])[DISTINCT_2[0]])
         return sampled
 
 
-def train_rloo(job: Job, watch: Watch) -> Trained:
+def train_rloo(job: Job, reporter: RunReporter) -> TrainingResult:
     """Train, and save the candidate. The parent is the reference.
 
     Raises: as `services.trainer.domain.training.Train`.
     """
-    begin(job, watch)
+    prepare_training(job, reporter)
     recipe = job.recipe
     assert recipe.reward_model is not None  # the recipe's check
     tokenizer = load_tokenizer(job.parent, padding_side="left")
-    observer = RLOOObserver(recipe, watch, prepare_preference(job, tokenizer))
+    callback = RLOOCallback(recipe, reporter, make_validation_preference(job, tokenizer))
     reward_model = load_reward_model(Path(recipe.reward_model), tokenizer)
     model = load_policy(job.parent)
     sampling = recipe.sampling
@@ -68,10 +71,10 @@ def train_rloo(job: Job, watch: Watch) -> Trained:
         ),
         train_dataset=load_prompts(job.dataset / "train.parquet"),
         processing_class=tokenizer,
-        peft_config=choose_adapter(recipe, model),
-        callbacks=[observer],
+        peft_config=make_adapter_config(recipe, model),
+        callbacks=[callback],
     )
-    observer.trainer = trainer
+    callback.trainer = trainer
     reward_model.to(trainer.accelerator.device).eval()
-    train_through(job, watch, trainer, observer)
-    return save_policy(job, watch, trainer, observer)
+    run_training_loop(job, reporter, trainer, callback)
+    return save_policy(job, reporter, trainer, callback)

@@ -5,20 +5,20 @@ from trl import SFTConfig, SFTTrainer
 
 from services.trainer.adapters.artifacts.dataset import list_chosen, load_answers
 from services.trainer.adapters.methods.arguments import list_arguments
-from services.trainer.adapters.methods.guard_callback import Observer
-from services.trainer.adapters.methods.models import choose_adapter, load_policy, load_tokenizer
-from services.trainer.adapters.methods.training_loop import begin, save_policy, train_through
-from services.trainer.domain.training import Job, Trained
-from services.trainer.ports import Watch
+from services.trainer.adapters.methods.guard_callback import GuardCallback
+from services.trainer.adapters.methods.models import load_policy, load_tokenizer, make_adapter_config
+from services.trainer.adapters.methods.training_loop import prepare_training, run_training_loop, save_policy
+from services.trainer.domain.training import Job, TrainingResult
+from services.trainer.ports import RunReporter
 
 
-def train_sft(job: Job, watch: Watch) -> Trained:
+def train_sft(job: Job, reporter: RunReporter) -> TrainingResult:
     """Train, and save the candidate. Only the answers' tokens count; the validation split gives its chosen answers.
 
     Raises: as `services.trainer.domain.training.Train`.
     """
-    begin(job, watch)
-    recipe, observer = job.recipe, Observer(job.recipe, watch)
+    prepare_training(job, reporter)
+    recipe, callback = job.recipe, GuardCallback(job.recipe, reporter)
     answers = load_answers(job.dataset, recipe.sft_rows)
     model = load_policy(job.parent)
     trainer = SFTTrainer(
@@ -29,8 +29,8 @@ def train_sft(job: Job, watch: Watch) -> Trained:
         train_dataset=answers,
         eval_dataset=Dataset.from_list(list_chosen(job.dataset / "validation.parquet")) if recipe.eval_steps else None,
         processing_class=load_tokenizer(job.parent),
-        peft_config=choose_adapter(recipe, model),
-        callbacks=[observer],
+        peft_config=make_adapter_config(recipe, model),
+        callbacks=[callback],
     )
-    train_through(job, watch, trainer, observer)
-    return save_policy(job, watch, trainer, observer, refused=len(answers) - len(trainer.train_dataset))
+    run_training_loop(job, reporter, trainer, callback)
+    return save_policy(job, reporter, trainer, callback, refused=len(answers) - len(trainer.train_dataset))

@@ -1,4 +1,4 @@
-"""What every method does the same way: arguments, training from a checkpoint or from the start, saving the outcome."""
+"""The training loop that methods share: from a checkpoint or from the start, to the saved candidate."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,69 +11,76 @@ from transformers import PrinterCallback, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from services.trainer.adapters.artifacts.candidate import save_candidate
-from services.trainer.adapters.artifacts.checkpoints import load_seconds
-from services.trainer.adapters.distributed.collectives import is_first, put_together, take_up_fsdp, wait_for_all
-from services.trainer.adapters.distributed.strategy_check import EngagementCheck
-from services.trainer.adapters.methods.guard_callback import Observer
-from services.trainer.adapters.methods.models import choose_adapter, load_policy, merge
-from services.trainer.domain.training import Interrupted, Job, Trained, TrainingFailed
-from services.trainer.ports import Watch
+from services.trainer.adapters.artifacts.checkpoints import load_training_seconds
+from services.trainer.adapters.distributed.collectives import (
+    enable_fsdp2,
+    gather_full_state_dict,
+    is_main_process,
+    wait_for_everyone,
+)
+from services.trainer.adapters.distributed.strategy_check import StrategyCheck
+from services.trainer.adapters.methods.guard_callback import GuardCallback
+from services.trainer.adapters.methods.models import load_policy, make_adapter_config, merge_adapter
+from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
+from services.trainer.ports import RunReporter
 
 
-def begin(job: Job, watch: Watch) -> None:
-    """To be called before the model is loaded: an adapter is drawn at random, and trainers seed only after that."""
+def prepare_training(job: Job, reporter: RunReporter) -> None:
+    """Seed the generators. To be called before the model is loaded: an adapter is drawn then, and TRL seeds later."""
     datasets.disable_progress_bars()
-    watch.on_phase("loading")
+    reporter.on_phase("loading")
     set_seed(job.recipe.seed)
 
 
-def train_through(job: Job, watch: Watch, trainer: Any, observer: Observer) -> None:
+def run_training_loop(job: Job, reporter: RunReporter, trainer: Any, callback: GuardCallback) -> None:
     """Train to the end of the recipe's steps, or to where a guard ends the run well.
 
-    Where a guard says so, it goes back to the last good checkpoint and on from there.
+    Where a guard says so, training goes back to the last good checkpoint and on from there.
 
     Raises:
         TrainingFailed: a guard stopped the run.
         Interrupted: the worker was told to stop; a checkpoint is there.
-        StaleClaim: from the watch.
+        StaleClaim: from the reporter.
     """
-    trainer.remove_callback(PrinterCallback)
-    if job.recipe.parallelism.strategy == "fsdp2":
-        take_up_fsdp(trainer)
-    if job.recipe.parallelism.is_spread:
-        trainer.add_callback(EngagementCheck(job.recipe.parallelism, trainer))
-    if job.resume_from:
-        observer.count_earlier(load_seconds(job.resume_from))
-    watch.on_phase("training")
+    _apply_strategy(job, trainer)
     start = job.resume_from
     if start is not None:
-        observer.checkpoints.add(0, start)
-    while True:
-        _train_from(start, trainer, observer)
-        if observer.interrupted or observer.verdict.action != "roll back":
-            break
-        start = observer.go_back()
-    if observer.verdict.action == "stop":
-        raise TrainingFailed(observer.verdict.reason, "guard")
-    if observer.interrupted:
+        callback.add_earlier_seconds(load_training_seconds(start))
+        callback.checkpoints.add(0, start)
+    reporter.on_phase("training")
+    _train_from(start, trainer, callback)
+    while callback.verdict.action == "roll back" and not callback.interrupted:
+        _train_from(callback.roll_back(), trainer, callback)
+    if callback.verdict.action == "stop":
+        raise TrainingFailed(callback.verdict.reason, "guard")
+    if callback.interrupted:
         raise Interrupted(f"at step {trainer.state.global_step}")
 
 
-def _train_from(start: Path | None, trainer: Any, observer: Observer) -> None:
+def _apply_strategy(job: Job, trainer: Any) -> None:
+    """Have the trainer use the recipe's parallelism, and check that it does."""
+    trainer.remove_callback(PrinterCallback)
+    if job.recipe.parallelism.strategy == "fsdp2":
+        enable_fsdp2(trainer)
+    if job.recipe.parallelism.is_distributed:
+        trainer.add_callback(StrategyCheck(job.recipe.parallelism, trainer))
+
+
+def _train_from(start: Path | None, trainer: Any, callback: GuardCallback) -> None:
     try:
-        with explain_broken_sampling():
+        with translate_broken_sampling():
             trainer.train(resume_from_checkpoint=str(start) if start else None)
     except BrokenSampling as error:
-        observer.blame(error.detail, trainer.state.global_step)
+        callback.report_broken_policy(error.detail, trainer.state.global_step)
 
 
 class BrokenSampling(TrainingFailed):
-    """The policy answers nothing any more."""
+    """The policy can no longer sample answers."""
 
 
 @contextmanager
-def explain_broken_sampling() -> Iterator[None]:
-    """A policy whose weights are no numbers fails while it answers, before a guard sees its loss.
+def translate_broken_sampling() -> Iterator[None]:
+    """Translate the error of a policy whose weights are no numbers: it fails in sampling, before a guard sees its loss.
 
     Raises:
         BrokenSampling: in place of torch's message.
@@ -86,31 +93,37 @@ def explain_broken_sampling() -> Iterator[None]:
         raise BrokenSampling("the policy's token probabilities are nan: its weights are no longer numbers") from error
 
 
-def save_policy(job: Job, watch: Watch, trainer: Any, observer: Observer, *, refused: int = 0) -> Trained:
+def save_policy(
+    job: Job, reporter: RunReporter, trainer: Any, callback: GuardCallback, *, refused: int = 0
+) -> TrainingResult:
     """Save the trained chat model as the candidate."""
-    watch.on_phase("saving")
-    if job.recipe.parallelism.is_spread:
-        model = gather(job, trainer)
+    reporter.on_phase("saving")
+    if job.recipe.parallelism.is_distributed:
+        model = gather_model(job, trainer)
     else:
         model = trainer.accelerator.unwrap_model(trainer.model)
-    weights_sha256 = save_candidate(merge(model, job.parent), job.parent, job.candidate) if is_first() else ""
-    wait_for_all()
-    return sum_up(trainer, observer, weights_sha256, refused=refused)
+    weights_sha256 = ""
+    if is_main_process():
+        weights_sha256 = save_candidate(merge_adapter(model, job.parent), job.parent, job.candidate)
+    wait_for_everyone()
+    return summarize_result(trainer, callback, weights_sha256, refused=refused)
 
 
-def gather(job: Job, trainer: Any) -> Any:
-    """The whole model, put together on the first process from what each holds. Every process takes part."""
+def gather_model(job: Job, trainer: Any) -> Any:
+    """Put the whole model together on the first process; None on the others. Every process must take part.
+
+    Raises: TrainingFailed: the weights do not fit the model.
+    """
     if job.recipe.parallelism.strategy == "fsdp2":
-        weights = put_together(trainer.model_wrapped)
+        weights = gather_full_state_dict(trainer.model_wrapped)
     else:
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    if not is_first():
+    if not is_main_process():
         return None
     unset_hf_deepspeed_config()  # or the empty model would be divided among the processes as it is made
     model = load_policy(job.parent)
-    adapter = choose_adapter(job.recipe, model)
-    if adapter is not None:
-        model = get_peft_model(model, adapter)
+    adapter = make_adapter_config(job.recipe, model)
+    model = model if adapter is None else get_peft_model(model, adapter)
     missing, unexpected = model.load_state_dict(weights, strict=False)
     untied = [name for name in missing if not name.endswith("lm_head.weight")]
     if untied or unexpected:
@@ -118,11 +131,12 @@ def gather(job: Job, trainer: Any) -> Any:
     return model
 
 
-def sum_up(trainer: Any, observer: Observer, weights_sha256: str, *, refused: int = 0) -> Trained:
-    return Trained(
+def summarize_result(trainer: Any, callback: GuardCallback, weights_sha256: str, *, refused: int = 0) -> TrainingResult:
+    """Describe how the run ended. `refused`: rows that were left out."""
+    return TrainingResult(
         steps=trainer.state.global_step,
         weights_sha256=weights_sha256,
-        summary=observer.outcome,
+        summary=callback.outcome,
         pairs=len(trainer.train_dataset),
         refused=refused,
     )

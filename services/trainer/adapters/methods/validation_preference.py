@@ -22,7 +22,7 @@ class ValidationPreference:
     """
 
     def __init__(self, path: Path, tokenizer: Any, max_length: int) -> None:
-        """Raises: TrainingFailed: no such file, or a column is missing."""
+        """Tokenize the pairs. Raises: TrainingFailed: no such file, or a column is missing."""
         pairs = [
             [_encode(tokenizer, pair["prompt"], pair[side]) for side in ("chosen", "rejected")]
             for pair in load_pairs(path).select_columns(["prompt", "chosen", "rejected"])
@@ -30,7 +30,7 @@ class ValidationPreference:
         self._pairs = [pair for pair in pairs if all(start < len(ids) <= max_length for ids, start in pair)][:MAX_PAIRS]
 
     def measure(self, model: Any) -> float | None:
-        """The share of pairs ranked right, ties as half; None without pairs. Draws no random numbers."""
+        """Measure the share of pairs ranked right, ties as half; None without pairs. Draws no random numbers."""
         was_training = model.training
         model.eval()
         try:
@@ -48,7 +48,7 @@ def _encode(tokenizer: Any, prompt: Any, answer: Any) -> tuple[Tensor, int]:
 
 
 def _calculate_means(model: Any, answers: list[tuple[Tensor, int]]) -> list[float]:
-    """The mean log-likelihood of each answer's tokens."""
+    """Calculate the mean log-likelihood of each answer's tokens, in nats."""
     ids = pad_sequence([whole for whole, _ in answers], batch_first=True).to(model.device)
     mask = pad_sequence([torch.ones_like(whole) for whole, _ in answers], batch_first=True).to(model.device)
     with torch.no_grad():

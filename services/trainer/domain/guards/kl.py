@@ -9,7 +9,7 @@ Point = Literal["parent", "anchor"]
 
 
 def assess_drift(measured: Mapping[Point, float], drift: Drift) -> str | None:
-    """Why the candidate has gone too far, if it has; a figure that is no number is too far."""
+    """Say why the candidate has gone too far, if it has; a figure that is no number is too far."""
     ceilings: dict[Point, float | None] = {"parent": drift.max_parent_kl, "anchor": drift.max_anchor_kl}
     for point, kl in measured.items():
         ceiling = ceilings[point]
@@ -19,7 +19,7 @@ def assess_drift(measured: Mapping[Point, float], drift: Drift) -> str | None:
 
 
 def next_kl_coefficient(coefficient: float, kl: float, *, target: float, gain: float = 0.1) -> float:
-    """The coefficient after a step that measured this KL (nats per answer): larger above the target, smaller below it.
+    """Calculate the coefficient after a step with this KL (nats an answer): larger above the target, else smaller.
 
     Ziegler et al. 2019, section 2.2: the error relative to the target, clipped to 0.2, times the gain. So it moves by
     at most 2% a step at the default gain. A KL that is not finite leaves it as it is: a guard's affair.

@@ -12,12 +12,13 @@ PREFERENCE = "eval_preference"
 
 
 def calculate_distinct_2(answers: Sequence[Sequence[int]]) -> float:
-    """The share of all pairs of neighbouring tokens that are different ones; 1 where there is no pair."""
+    """Calculate the share of all pairs of neighbouring tokens that are different ones; 1 where there is no pair."""
     bigrams = [pair for answer in answers for pair in pairwise(answer)]
     return len(set(bigrams)) / len(bigrams) if bigrams else 1.0
 
 
 def find_length_drift(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
+    """Find answers that became much longer or shorter than at the start."""
     lengths = compare_to_start(steps, LENGTH, guards.patience)
     factor = guards.max_length_ratio
     if lengths is None or factor is None:
@@ -31,6 +32,7 @@ def find_length_drift(steps: Sequence[Metrics], guards: Guards) -> Verdict | Non
 
 
 def find_repetition(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
+    """Find answers that repeat themselves."""
     shares = compare_to_start(steps, DISTINCT_2, guards.patience)
     if shares is None or shares[1] >= guards.min_distinct_share * shares[0]:
         return None
@@ -39,8 +41,8 @@ def find_repetition(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
     return Verdict("stop", summary)
 
 
-def find_betrayal(measurements: Sequence[Metrics], steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
-    """The reward rose, but what people prefer has become the less likely answer."""
+def find_preference_drop(measurements: Sequence[Metrics], steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
+    """Find a reward that rose while what people prefer became the less likely answer."""
     shares = [entry[PREFERENCE] for entry in measurements if PREFERENCE in entry]
     rewards = compare_to_start(steps, REWARD, guards.patience)
     recent = shares[-guards.patience :]

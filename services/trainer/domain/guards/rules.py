@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from services.trainer.domain.guards.reward_hacking import find_betrayal, find_length_drift, find_repetition
+from services.trainer.domain.guards.reward_hacking import find_length_drift, find_preference_drop, find_repetition
 from services.trainer.domain.guards.verdict import (
     ADJUSTED,
     GO_ON,
@@ -12,10 +12,10 @@ from services.trainer.domain.guards.verdict import (
     Metrics,
     Verdict,
     apply_rules,
+    calculate_smoothed,
     compare_to_start,
-    lasts,
+    holds_for,
     read,
-    smooth,
 )
 from services.trainer.domain.recipe.sections import Budget, Guards
 
@@ -55,11 +55,11 @@ def assess_validation(measurements: Sequence[Metrics], steps: Sequence[Metrics],
     - for `patience` measurements an `eval_preference` more than `max_preference_drop` below the best one, while the
       smoothed reward is above the start: stop
     """
-    return find_betrayal(measurements, steps, guards) or _find_overfitting(measurements, guards) or GO_ON
+    return find_preference_drop(measurements, steps, guards) or _find_overfitting(measurements, guards) or GO_ON
 
 
 def settle_roll_back(verdict: Verdict, *, done: int, guards: Guards, has_checkpoint: bool) -> Verdict:
-    """`stop` in place of a `roll back` that is one too many, or that has no good checkpoint to go back to."""
+    """Replace a `roll back` that is one too many, or that has no good checkpoint to go back to, by `stop`."""
     if verdict.action != "roll back" or (has_checkpoint and done < guards.max_roll_backs):
         return verdict
     return Verdict("stop", f"{verdict.reason} after {done} returns to a checkpoint" if done else verdict.reason)
@@ -78,12 +78,12 @@ def _find_not_finite(steps: Sequence[Metrics], guards: Guards) -> Verdict | None
     return Verdict("roll back", f"{broken[0]} is {steps[-1][broken[0]]}") if broken else None
 
 
-def _find_explosion(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
+def _find_gradient_explosion(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
     norm, ceiling = steps[-1].get("grad_norm", 0.0), guards.max_gradient_norm
     return Verdict("roll back", f"gradient norm {norm:.4g} is above {ceiling:.4g}") if norm > ceiling else None
 
 
-def _find_growth(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
+def _find_gradient_growth(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
     norms = [entry["grad_norm"] for entry in steps[-WINDOW - guards.patience :] if "grad_norm" in entry]
     earlier, recent = norms[: -guards.patience], norms[-guards.patience :]
     if guards.max_gradient_ratio is None or len(earlier) < guards.patience:
@@ -94,8 +94,8 @@ def _find_growth(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
     return Verdict("roll back", f"gradient norm {now:.4g} is {now / usual:.0f} times its running median {usual:.4g}")
 
 
-def _find_drift(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
-    kl, ceiling = smooth(steps[-guards.patience :], KL, guards.patience), guards.max_kl
+def _find_kl_drift(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
+    kl, ceiling = calculate_smoothed(steps[-guards.patience :], KL, guards.patience), guards.max_kl
     if ceiling is None or kl is None or kl <= ceiling:
         return None
     reason = f"KL {kl:.4g} nats is above {ceiling:.4g}"
@@ -109,7 +109,7 @@ def _find_drift(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
     return Verdict("adjust", reason)
 
 
-def _find_narrowing(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
+def _find_entropy_collapse(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
     if read(steps[-1], REWARD) is None:  # only where answers are sampled is a falling entropy a loss
         return None
     entropies = compare_to_start(steps, ENTROPY, guards.patience)
@@ -119,14 +119,14 @@ def _find_narrowing(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
     return Verdict("stop", f"entropy {now:.3g} nats is below {guards.min_entropy_share:.0%} of its start {start:.3g}")
 
 
-def _find_equal(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
-    if not lasts(steps, lambda entry: _has_equal_rewards(entry, guards.min_reward_spread), guards.patience):
+def _find_equal_rewards(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
+    if not holds_for(steps, lambda entry: _has_equal_rewards(entry, guards.min_reward_spread), guards.patience):
         return None
     return Verdict("stop", f"rewards no longer differ: spread below {guards.min_reward_spread:.3g}, or 0 in each group")
 
 
-def _find_mastery(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
-    if not lasts(steps, lambda entry: _is_saturated(entry, guards.max_margin), guards.patience):
+def _find_saturation(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
+    if not holds_for(steps, lambda entry: _is_saturated(entry, guards.max_margin), guards.patience):
         return None
     margin = steps[-1]["rewards/margins"]
     return Verdict(
@@ -146,19 +146,19 @@ def _has_equal_rewards(entry: Metrics, min_spread: float) -> bool:
 
 RULES = (
     _find_not_finite,
-    _find_explosion,
-    _find_growth,
-    _find_drift,
-    _find_narrowing,
-    _find_equal,
+    _find_gradient_explosion,
+    _find_gradient_growth,
+    _find_kl_drift,
+    _find_entropy_collapse,
+    _find_equal_rewards,
     find_length_drift,
     find_repetition,
-    _find_mastery,
+    _find_saturation,
 )
 
 
 def explain_overrun(budget: Budget, seconds: float, devices: int) -> str | None:
-    """Which part of the budget `seconds` of training on so many devices use up, in words; None: none yet."""
+    """Say which part of the budget `seconds` of training on so many devices use up; None: none yet."""
     if budget.max_minutes is not None and seconds >= 60 * budget.max_minutes:
         return f"the budget of {budget.max_minutes:g} minutes is used up"
     if budget.max_cost is not None and budget.cost_per_device_hour is not None:

@@ -36,28 +36,32 @@ Rule = Callable[[Sequence[Metrics], Guards], Verdict | None]
 
 
 def apply_rules(rules: Sequence[Rule], entries: Sequence[Metrics], guards: Guards) -> Verdict:
-    """The first verdict that a rule finds."""
+    """Return the first verdict that a rule finds."""
     return next((verdict for rule in rules if (verdict := rule(entries, guards))), GO_ON)
 
 
-def lasts(steps: Sequence[Metrics], holds: Callable[[Metrics], bool], patience: int) -> bool:
+def holds_for(steps: Sequence[Metrics], holds: Callable[[Metrics], bool], patience: int) -> bool:
+    """Tell whether it holds for each of the newest `patience` entries."""
     return len(steps) >= patience and all(holds(entry) for entry in steps[-patience:])
 
 
 def compare_to_start(steps: Sequence[Metrics], names: Sequence[str], patience: int) -> tuple[float, float] | None:
-    """The start and the smoothed value now; None as long as the two would overlap, or without these metrics."""
+    """Return the start and the smoothed value now; None while the two would overlap, or without these metrics."""
     if len(steps) < 2 * patience:
         return None
-    start, now = smooth(steps[:patience], names, patience), smooth(steps[-patience:], names, patience)
+    start, now = (
+        calculate_smoothed(steps[:patience], names, patience),
+        calculate_smoothed(steps[-patience:], names, patience),
+    )
     return None if start is None or now is None else (start, now)
 
 
-def smooth(entries: Sequence[Metrics], names: Sequence[str], count: int) -> float | None:
-    """The mean of `count` entries; None where fewer have the metric."""
+def calculate_smoothed(entries: Sequence[Metrics], names: Sequence[str], count: int) -> float | None:
+    """Calculate the mean of `count` entries; None where fewer have the metric."""
     values = [value for entry in entries if (value := read(entry, names)) is not None]
     return fmean(values) if len(values) == count else None
 
 
 def read(entry: Metrics, names: Sequence[str]) -> float | None:
-    """The metric by the first of its names that is there."""
+    """Read the metric by the first of its names that is there."""
     return next((entry[name] for name in names if name in entry), None)

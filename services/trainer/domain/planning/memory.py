@@ -79,7 +79,7 @@ def count_lora(model: ModelSize, *, r: int, last_layers: int | None) -> int:
 def estimate_memory(
     model: ModelSize, work: Workload, strategy: Strategy, processes: int = 1, offload: Offload = "none"
 ) -> Estimate:
-    """What one of so many processes holds at the worst moment of a step, without what libraries take for themselves.
+    """Estimate what one of so many processes holds at the worst moment of a step, without libraries' own needs.
 
     - weights are divided by zero3 and fsdp2, which put together a layer at a time: two of them are there whole
     - gradients and the optimizer's state are divided by zero2, zero3 and fsdp2

@@ -33,7 +33,7 @@ def build_deepspeed_config(parallelism: Parallelism) -> dict[str, Any] | None:
 
 
 def build_fsdp_config(parallelism: Parallelism, *, activation_checkpointing: bool) -> dict[str, Any] | None:
-    """What transformers takes as `fsdp_config`; None when FSDP is not used. Each layer is divided by itself."""
+    """Build what transformers takes as `fsdp_config`; None when FSDP is not used. Each layer is divided by itself."""
     if parallelism.strategy != "fsdp2":
         return None
     return {

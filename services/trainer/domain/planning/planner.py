@@ -50,16 +50,16 @@ class Plan:
 
 
 def plan_run(recipe: Recipe, model: ModelSize, devices: Devices) -> list[Plan]:
-    """What was considered, in order; the last is the choice, the first that fits or else the smallest.
+    """List the plans that were considered; the last is the choice, the first that fits or else the smallest.
 
     A step holds as many rows as the recipe says, whatever is chosen. A strategy that is named is only estimated.
     """
     named = recipe.parallelism
     if named.strategy != "auto":
-        return [_lay_out(recipe, model, devices, named, recipe.batch_size)]
+        return [_make_plan(recipe, model, devices, named, recipe.batch_size)]
     considered: list[Plan] = []
     for parallelism, batch_size in _list_choices(recipe, devices):
-        considered.append(_lay_out(recipe, model, devices, parallelism, batch_size))
+        considered.append(_make_plan(recipe, model, devices, parallelism, batch_size))
         if considered[-1].fits:
             return considered
     smallest = min(considered, key=lambda plan: plan.estimate.total)
@@ -80,13 +80,13 @@ def _list_choices(recipe: Recipe, devices: Devices) -> Iterator[tuple[Parallelis
 
 
 def _count_processes(recipe: Recipe, devices: Devices, rows: int, least: int) -> int:
-    """The most devices among which a step's rows divide evenly; processes on one CPU would only share its cores."""
+    """Count the most devices that divide a step's rows evenly; processes on one CPU would only share its cores."""
     if devices.kind == "cpu" or recipe.method not in DISTRIBUTED_METHODS:
         return 1
     return max(count for count in range(1, devices.count + 1) if rows % (count * least) == 0 or count == 1)
 
 
-def _lay_out(recipe: Recipe, model: ModelSize, devices: Devices, parallelism: Parallelism, batch_size: int) -> Plan:
+def _make_plan(recipe: Recipe, model: ModelSize, devices: Devices, parallelism: Parallelism, batch_size: int) -> Plan:
     rows = recipe.batch_size * recipe.gradient_accumulation_steps
     is_auto = recipe.parallelism.strategy == "auto"
     steps = rows // (parallelism.processes * batch_size) if is_auto else recipe.gradient_accumulation_steps
@@ -103,13 +103,14 @@ def _lay_out(recipe: Recipe, model: ModelSize, devices: Devices, parallelism: Pa
 
 
 def count_trainable(recipe: Recipe, model: ModelSize) -> int:
+    """Count the weights that the recipe trains."""
     if recipe.tuning == "full":
         return model.parameters
     return count_lora(model, r=recipe.lora.r, last_layers=recipe.lora.last_layers)
 
 
 def apply_plan(recipe: Recipe, plan: Plan) -> Recipe:
-    """The recipe with what was planned in place of `auto`."""
+    """Put what was planned into the recipe in place of `auto`."""
     return msgspec.structs.replace(
         recipe,
         parallelism=plan.parallelism,
@@ -119,7 +120,7 @@ def apply_plan(recipe: Recipe, plan: Plan) -> Recipe:
 
 
 def describe_plan(plan: Plan, devices: Devices) -> list[str]:
-    """A line of figures, and what they mean."""
+    """Describe the plan: a line of figures, and what they mean."""
     where, figures = plan.parallelism, plan.estimate
     offload = "" if where.offload == "none" else f", {where.offload} offloaded ({_in_gib(figures.host)} in the host)"
     parts = {
@@ -143,7 +144,7 @@ def _in_gib(size: int) -> str:
 
 
 def shrink_micro_batch(recipe: Recipe) -> Recipe | None:
-    """The recipe with the next smaller micro-batch that divides the old one, accumulated to the same batch a step.
+    """Return the recipe with the next smaller micro-batch that divides the old one, and the same batch a step.
 
     None: it cannot be smaller. `kto` compares the rows of a micro-batch, so it keeps two.
     """

@@ -24,7 +24,7 @@ class Share:
 
 
 def choose_next(waiting: Sequence[WaitingRun], shares: Mapping[str, Share]) -> WaitingRun | None:
-    """The oldest run of the requester with the fewest running; among several, of the one who has waited longest.
+    """Choose the oldest run of the requester with the fewest running; of several, of who has waited longest.
 
     A requester has waited since its oldest run came, or since its last one ended, whichever is later. So while one
     waits with nothing running, each other requester's runs are begun at most once, and those of requesters who come
@@ -61,7 +61,7 @@ class Patience:
 
 
 def next_step(run: OpenRun, now: datetime, patience: Patience) -> Literal["wait", "enqueue", "close"]:
-    """What an open run needs.
+    """Decide what an open run needs.
 
     - past its deadline: close
     - queued: enqueue if it never was, or was and nobody came

@@ -68,7 +68,7 @@ def find_contradictions(recipe: Recipe) -> list[FieldError]:
 
 
 def _find_method_errors(recipe: Recipe, *, has_reward_model: bool = False) -> list[FieldError]:
-    """`has_reward_model`: an earlier stage trains one."""
+    """Find fields that the method cannot honour. `has_reward_model`: an earlier stage trains one."""
     defaults = {field.name: field.default for field in msgspec.structs.fields(Recipe)}
     errors = [
         FieldError(name, f"not used by the method {recipe.method}, only by {', '.join(methods)}")

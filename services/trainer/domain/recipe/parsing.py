@@ -13,7 +13,7 @@ from shared.errors import FieldError, InvalidRequest
 
 
 def parse_recipe(content: object) -> Recipe:
-    """The recipe in this mapping, with defaults filled in.
+    """Parse the recipe in this mapping, with defaults filled in.
 
     Raises:
         InvalidRequest: with one `FieldError` for each field that is wrong, unknown or missing.
@@ -35,7 +35,7 @@ def parse_recipe(content: object) -> Recipe:
 
 
 def _complete_ladder(content: dict[str, Any]) -> dict[str, Any]:
-    """A ladder's steps are its stages' steps, so nobody has to write them down."""
+    """Write down a ladder's steps: they are its stages' steps, so nobody has to."""
     stages = content.get("stages")
     if content.get("method") != "ladder" or not isinstance(stages, list | tuple):
         return content
@@ -77,13 +77,13 @@ def _find_errors_of_field(value: object, kind: Any, path: str) -> list[FieldErro
 
 
 def _locate(name: str, message: str) -> FieldError:
-    """msgspec ends its messages with ` - at `$.inner.path``."""
+    """Locate a mistake: msgspec ends its messages with ` - at `$.inner.path``."""
     words, _, path = message.partition(" - at `$")
     return FieldError(name + path.rstrip("`"), words)
 
 
 def dump_recipe(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as JSON values, defaults included."""
+    """Turn the recipe into JSON values, defaults included."""
     content: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))
     return content
 

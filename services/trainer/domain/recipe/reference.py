@@ -25,7 +25,7 @@ class Field:
 
 
 def list_fields(part: type[Part] = Recipe, prefix: str = "") -> list[Field]:
-    """Every field of a recipe in the order of the declaration, those of groups by dotted path."""
+    """List every field of a recipe in the order of the declaration, those of groups by dotted path."""
     fields: list[Field] = []
     for field in msgspec.structs.fields(part):
         path = prefix + field.name
@@ -38,7 +38,7 @@ def list_fields(part: type[Part] = Recipe, prefix: str = "") -> list[Field]:
 
 
 def describe_type(kind: Any) -> str:
-    """What values a field takes, in words."""
+    """Describe what values a field takes."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
         bounds = "".join(_describe_bounds(meta) for meta in arguments[1:])
@@ -63,7 +63,7 @@ def _describe_bounds(meta: Meta) -> str:
 
 
 def explain_mistake(path: str, message: str) -> str:
-    """What to write in place of a mistake that `parse_recipe` found at this path."""
+    """Explain what to write in place of a mistake that `parse_recipe` found at this path."""
     path = re.sub(r"^stages\[\d+\]\.", "", path)
     fields = {field.path: field for field in list_fields()}
     if message == "unknown field":
@@ -82,7 +82,7 @@ def explain_mistake(path: str, message: str) -> str:
 
 
 def render_reference() -> str:
-    """The page docs/recipes.md."""
+    """Render the page docs/recipes.md."""
     rows = [
         f"| `{field.path}` | {_escape(field.allowed)} | {f'`{field.default}`' if field.default else 'required'} "
         f"| {_escape(field.reason)} |"

@@ -89,9 +89,11 @@ class Recipe(Part, frozen=True, kw_only=True):
 
     @property
     def trains_chat_model(self) -> bool:
+        """Whether the outcome can answer users."""
         return self.method != "reward"
 
     @property
     def weighted_losses(self) -> list[tuple[LossType, float]]:
+        """Each loss type with its weight."""
         weights = self.loss_weights or (1.0,) * len(self.loss_type)
         return list(zip(self.loss_type, weights, strict=True))

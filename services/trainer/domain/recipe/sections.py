@@ -82,8 +82,8 @@ class Parallelism(Part, frozen=True, kw_only=True):
     """What the host's memory keeps: nothing, the optimizer's state (ZeRO), or the weights too (`zero3`, `fsdp2`)."""
 
     @property
-    def is_spread(self) -> bool:
-        """`auto` must have been planned before."""
+    def is_distributed(self) -> bool:
+        """Whether it takes several processes; `auto` must have been planned before."""
         return self.strategy != "single"
 
 
@@ -98,6 +98,7 @@ class Budget(Part, frozen=True, kw_only=True):
 
     @property
     def is_limited(self) -> bool:
+        """Whether there is a limit."""
         return self.max_minutes is not None or self.max_cost is not None
 
 
@@ -115,6 +116,7 @@ class Replay(Part, frozen=True, kw_only=True):
 
     @property
     def is_asked_for(self) -> bool:
+        """Whether the dataset must be mixed."""
         return self != Replay()
 
 

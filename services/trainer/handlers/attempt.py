@@ -1,0 +1,133 @@
+"""One attempt at a run: track, prepare, train, measure, register."""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import structlog
+
+from services.trainer.adapters.artifacts.checkpoints import find_newest
+from services.trainer.domain.recipe.parsing import parse_recipe
+from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.domain.training import Job
+from services.trainer.handlers.claim import Claim
+from services.trainer.handlers.context import Attempt, WorkerContext
+from services.trainer.handlers.drift import measure_drift
+from services.trainer.handlers.registration import register_candidate
+from services.trainer.handlers.replay import load_snapshots, mix_for_run
+from services.trainer.handlers.reporter import LoopReporter
+from shared.registry import ModelVersion
+from shared.tables.trainer import Run
+
+logger = structlog.get_logger(__name__)
+
+
+def run_attempt(run: Run, claim: Claim, context: WorkerContext) -> None:
+    """Train the run's candidate, from its last checkpoint if there is one, and register it.
+
+    Raises:
+        TrainingFailed: the run cannot succeed.
+        Interrupted: the worker was told to stop; a checkpoint is there.
+        StaleClaim: another worker has the run, or it was cancelled or closed.
+    """
+    attempt = _prepare(run, claim, context)
+    job = attempt.job
+    reporter = LoopReporter(
+        claim,
+        context.registry,
+        attempt.mlflow_run_id,
+        context.stop,
+        notes=run.progress.get("notes", ()),
+        mirror=context.mirror,
+    )
+    logger.info("training_started", resume_from=job.resume_from and job.resume_from.name, recipe=job.recipe.name)
+    result = context.methods[job.recipe.method](job, reporter)
+    logger.info("training_ended", steps=result.steps, summary=result.summary, refused_pairs=result.refused)
+    reporter.on_phase("measuring")
+    kl = measure_drift(job, attempt.parent, context.registry, context.measure_kl)
+    reporter.on_metrics(result.steps, {f"kl_to_{point}": nats for point, nats in kl.items()})
+    reporter.on_phase("registering")
+    register_candidate(attempt, result, kl, reporter, context)
+
+
+def _prepare(run: Run, claim: Claim, context: WorkerContext) -> Attempt:
+    mlflow_run_id = _start_tracking(run, claim, context)
+    parent = context.registry.load_version(run.parent_version)
+    return Attempt(run, claim, _prepare_job(run, parent, mlflow_run_id, context), parent, mlflow_run_id)
+
+
+def _start_tracking(run: Run, claim: Claim, context: WorkerContext) -> str:
+    """Start or find the run in MLflow and the mirror; returns MLflow's run id."""
+    name = f"train {run.request_id}"
+    mlflow_run_id = context.registry.start_run(name, {"training_run_id": str(run.run_id)})
+    with claim.locked() as (_, held):
+        held.mlflow_run_id = mlflow_run_id
+    params = _list_params(run)
+    context.mirror.begin(str(run.run_id), name, params | _list_references(run, context))
+    context.registry.log_params(mlflow_run_id, params)
+    context.registry.log_dataset(mlflow_run_id, run.dataset_sha256, run.dataset_uri)
+    return mlflow_run_id
+
+
+def _prepare_job(run: Run, parent: ModelVersion, mlflow_run_id: str, context: WorkerContext) -> Job:
+    recipe, folder = parse_recipe(run.recipe), context.runs_folder / str(run.run_id)
+    attempt = folder / str(run.fencing_token)
+    return Job(
+        recipe=recipe,
+        parent=Path(parent.served_model),
+        dataset=_prepare_dataset(run, recipe, attempt, mlflow_run_id, context),
+        checkpoints=attempt,
+        resume_from=find_newest(folder, below_token=run.fencing_token),
+        candidate=attempt / "candidate",
+    )
+
+
+def _prepare_dataset(run: Run, recipe: Recipe, attempt: Path, mlflow_run_id: str, context: WorkerContext) -> Path:
+    """Find the frozen dataset, or mix it as the recipe's replay says; returns its folder."""
+    dataset = locate_dataset(run.dataset_uri)
+    if not recipe.replay.is_asked_for:
+        return dataset
+    with context.sessions() as session:
+        earlier = load_snapshots(session, run.dataset_sha256)
+    mixed = mix_for_run(recipe, dataset, earlier, attempt)
+    params = {f"replay.of_{name}": json.dumps(content) for name, content in mixed.summary.items()}
+    context.registry.log_params(mlflow_run_id, params)
+    context.mirror.describe(params)
+    return mixed.dataset
+
+
+def _list_references(run: Run, context: WorkerContext) -> dict[str, str]:
+    """List what the mirror names beside the parameters."""
+    return {
+        "dataset_uri": run.dataset_uri,
+        "training_run_id": str(run.run_id),
+        "request_id": str(run.request_id),
+        "code_version": context.code_version,
+    }
+
+
+def _list_params(run: Run) -> dict[str, Any]:
+    """List what MLflow shows of the run's making; nested settings by dotted name."""
+    params: dict[str, Any] = {
+        "dataset_sha256": run.dataset_sha256,
+        "recipe_sha256": run.recipe_sha256,
+        "parent_version": run.parent_version,
+    }
+    for name, value in run.recipe.items():
+        if name == "stages":
+            params |= {f"stages.{place}": _describe_stage(stage) for place, stage in enumerate(value)}
+        elif isinstance(value, dict):
+            params |= {f"{name}.{inner}": content for inner, content in value.items()}
+        else:
+            params[name] = value
+    return params
+
+
+def _describe_stage(stage: dict[str, Any]) -> str:
+    return f"{stage['name']}: {stage['method']}, {stage['max_steps']} steps"
+
+
+def locate_dataset(uri: str) -> Path:
+    """Find the local folder that a dataset URI names: a plain path or `file:`."""
+    return Path(unquote(urlparse(uri).path)) if uri.startswith("file:") else Path(uri)

@@ -1,0 +1,47 @@
+"""What a worker needs to execute runs, and what one attempt at a run has at hand."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from services.trainer.domain.training import Job
+from services.trainer.handlers.claim import Claim
+from services.trainer.ports import MeasureKL, Mirror, NoMirror, TrainingMethod
+from shared.db import SessionFactory
+from shared.registry import ModelRegistry, ModelVersion
+from shared.tables.trainer import Run
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """The connections, methods and settings of a worker process."""
+
+    sessions: SessionFactory
+    registry: ModelRegistry
+    methods: Mapping[str, TrainingMethod]
+    """The training methods, by name."""
+    measure_kl: MeasureKL
+    runs_folder: Path
+    """Where each run keeps its attempts: `<run>/<fencing token>/`."""
+    worker: str
+    code_version: str
+    topic_prefix: str
+    heartbeat_seconds: float
+    heartbeat_timeout: timedelta
+    stop: threading.Event
+    """Set when the worker was told to stop."""
+    mirror: Mirror = field(default_factory=NoMirror)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a run, by the worker that holds the claim."""
+
+    run: Run
+    """As it was claimed."""
+    claim: Claim
+    job: Job
+    parent: ModelVersion
+    mlflow_run_id: str

@@ -1,0 +1,64 @@
+"""A trained candidate gets its card, goes to the registry, and its run is closed."""
+
+from collections.abc import Mapping
+
+import structlog
+
+from services.trainer.adapters.artifacts.model_card import save_model_card, save_signature
+from services.trainer.adapters.artifacts.provenance import save_environment
+from services.trainer.domain.guards.kl import Point
+from services.trainer.domain.training import TrainingResult
+from services.trainer.handlers.completion import finish_run
+from services.trainer.handlers.context import Attempt, WorkerContext
+from services.trainer.handlers.drift import find_anchor
+from services.trainer.handlers.reporter import LoopReporter
+from shared.registry import ModelVersion
+from shared.tables.trainer import Run
+
+logger = structlog.get_logger(__name__)
+
+
+def register_candidate(
+    attempt: Attempt, result: TrainingResult, kl: Mapping[Point, float], reporter: LoopReporter, context: WorkerContext
+) -> None:
+    """Save the candidate's card, store its files, register it, and close the run as succeeded.
+
+    `kl`: of the candidate to its parent and to the anchor, in nats a token.
+
+    Raises: StaleClaim.
+    """
+    run, job, mlflow_run_id = attempt.run, attempt.job, attempt.mlflow_run_id
+    lineage = _list_lineage(run, result, context) | {"anchor_version": find_anchor(attempt.parent)}
+    figures = {f"kl_to_{point}": f"{nats:.4f}" for point, nats in kl.items()}
+    save_model_card(job, run.recipe, result, lineage | figures)
+    save_signature(job.candidate)
+    environment = save_environment(job.checkpoints / "environment")
+    context.registry.log_folder(mlflow_run_id, environment, "environment")
+    source = context.registry.log_folder(mlflow_run_id, job.candidate, f"attempt-{run.fencing_token}/model")
+    with attempt.claim.ending() as (session, held):
+        version = _find_or_register(held, lineage | {"served_model": source}, mlflow_run_id, context)
+        held.candidate_version = version.version
+        held.weights_sha256 = version.tags.get("weights_sha256", result.weights_sha256)
+        held.progress = reporter.progress | {"phase": "done", "seconds_left": 0.0}
+        finish_run(session, held, "succeeded", result.summary, topic_prefix=context.topic_prefix)
+    logger.info("run_succeeded", candidate_version=version.version, weights_sha256=held.weights_sha256)
+
+
+def _find_or_register(run: Run, tags: dict[str, str], mlflow_run_id: str, context: WorkerContext) -> ModelVersion:
+    """Return the version that an earlier attempt registered before it died, else a new one."""
+    found = context.registry.find_version("training_run_id", str(run.run_id))
+    if found is not None:
+        return found
+    return context.registry.register(tags["served_model"], mlflow_run_id, tags)
+
+
+def _list_lineage(run: Run, result: TrainingResult, context: WorkerContext) -> dict[str, str]:
+    return {
+        "weights_sha256": result.weights_sha256,
+        "dataset_sha256": run.dataset_sha256,
+        "recipe_sha256": run.recipe_sha256,
+        "parent_version": run.parent_version,
+        "training_run_id": str(run.run_id),
+        "request_id": str(run.request_id),
+        "code_version": context.code_version,
+    }
