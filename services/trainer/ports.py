@@ -19,7 +19,7 @@ MeasureKL = Callable[[Job, Mapping[Point, Path]], dict[Point, float]]
 class Enqueue(Protocol):
     """Wakes a worker for one more run. A worker that is woken twice for a run finds nothing to do."""
 
-    def __call__(self, device: str | None) -> None:
+    def __call__(self, device: str | None, /) -> None:
         """Send the message. `device`: the kind of device that the run asks for."""
 
 

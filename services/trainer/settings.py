@@ -19,6 +19,9 @@ class TrainerSettings(BaseSettings):
     announce_again_seconds: float = Field(30.0, gt=0, description="a result that nobody took up is announced again")
     heartbeat_seconds: float = Field(2.0, gt=0, description="pause between two signs of life of a running run")
     heartbeat_timeout_seconds: float = Field(30.0, gt=0, description="a run silent for this long lost its worker")
+    registry_patience_seconds: float = Field(
+        60.0, gt=0, description="a run whose registry does not answer for this long goes back to the queue"
+    )
     devices: str = Field(
         "",
         pattern=r"^([a-z0-9][a-z0-9-]{0,39}(,[a-z0-9][a-z0-9-]{0,39})*)?$",

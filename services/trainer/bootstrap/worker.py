@@ -128,6 +128,7 @@ def execute_in_child(settings: Settings, trainer: TrainerSettings, device: str |
         code_version=load_code_version(),
         topic_prefix=settings.topic_prefix,
         heartbeat_seconds=trainer.heartbeat_seconds,
+        registry_patience=timedelta(seconds=trainer.registry_patience_seconds),
         heartbeat_timeout=timedelta(seconds=trainer.heartbeat_timeout_seconds),
         stop=stop,
         mirror=make_mirror(trainer, settings.home.absolute()),

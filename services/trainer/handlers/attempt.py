@@ -1,20 +1,23 @@
 """One attempt at a run: track, prepare, train, measure, register."""
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 import structlog
 
-from services.trainer.adapters.artifacts.checkpoints import find_newest
+from services.trainer.adapters.artifacts.checkpoints import find_newest, find_trained, save_result
 from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.recipe.schema import Recipe
-from services.trainer.domain.training import Job
+from services.trainer.domain.training import Job, TrainingResult
 from services.trainer.handlers.claim import Claim
 from services.trainer.handlers.context import Attempt, WorkerContext
-from services.trainer.handlers.drift import measure_drift
+from services.trainer.handlers.drift import locate_anchor, measure_drift
 from services.trainer.handlers.registration import register_candidate
+from services.trainer.handlers.registry_calls import call_registry
 from services.trainer.handlers.replay import load_snapshots, mix_for_run
 from services.trainer.handlers.reporter import LoopReporter
 from shared.registry import ModelVersion
@@ -22,14 +25,20 @@ from shared.tables.trainer import Run
 
 logger = structlog.get_logger(__name__)
 
+CANDIDATE = "candidate"
+"""Folder of an attempt in which the trained model lies."""
+
 
 def run_attempt(run: Run, claim: Claim, context: WorkerContext) -> None:
     """Train the run's candidate, from its last checkpoint if there is one, and register it.
+
+    A candidate that an earlier attempt has trained is only measured and registered.
 
     Raises:
         TrainingFailed: the run cannot succeed.
         Interrupted: the worker was told to stop; a checkpoint is there.
         StaleClaim: another worker has the run, or it was cancelled or closed.
+        RegistryUnavailable: the registry did not answer for too long.
     """
     attempt = _prepare(run, claim, context)
     job = attempt.job
@@ -41,32 +50,46 @@ def run_attempt(run: Run, claim: Claim, context: WorkerContext) -> None:
         notes=run.progress.get("notes", ()),
         mirror=context.mirror,
     )
-    logger.info("training_started", resume_from=job.resume_from and job.resume_from.name, recipe=job.recipe.name)
-    result = context.methods[job.recipe.method](job, reporter)
-    logger.info("training_ended", steps=result.steps, summary=result.summary, refused_pairs=result.refused)
+    trained = find_trained(job.checkpoints.parent, below_token=run.fencing_token)
+    if trained is None:
+        result = _train(job, reporter, context)
+    else:
+        earlier, result = trained
+        attempt = replace(attempt, job=replace(job, candidate=earlier / CANDIDATE))
+        logger.info("candidate_found", attempt=earlier.name, summary=result.summary)
     reporter.on_phase("measuring")
-    kl = measure_drift(job, attempt.parent, context.registry, context.measure_kl)
+    anchor = call_registry(partial(locate_anchor, attempt.parent, context.registry), claim, context)
+    kl = measure_drift(attempt.job, anchor, context.measure_kl)
     reporter.on_metrics(result.steps, {f"kl_to_{point}": nats for point, nats in kl.items()})
     reporter.on_phase("registering")
-    register_candidate(attempt, result, kl, reporter, context)
+    call_registry(partial(register_candidate, attempt, result, kl, reporter, context), claim, context)
+
+
+def _train(job: Job, reporter: LoopReporter, context: WorkerContext) -> TrainingResult:
+    logger.info("training_started", resume_from=job.resume_from and job.resume_from.name, recipe=job.recipe.name)
+    result = context.methods[job.recipe.method](job, reporter)
+    save_result(job.checkpoints, job.candidate, result)
+    logger.info("training_ended", steps=result.steps, summary=result.summary, refused_pairs=result.refused)
+    return result
 
 
 def _prepare(run: Run, claim: Claim, context: WorkerContext) -> Attempt:
     mlflow_run_id = _start_tracking(run, claim, context)
-    parent = context.registry.load_version(run.parent_version)
+    parent = call_registry(partial(context.registry.load_version, run.parent_version), claim, context)
     return Attempt(run, claim, _prepare_job(run, parent, mlflow_run_id, context), parent, mlflow_run_id)
 
 
 def _start_tracking(run: Run, claim: Claim, context: WorkerContext) -> str:
     """Start or find the run in MLflow and the mirror; returns MLflow's run id."""
-    name = f"train {run.request_id}"
-    mlflow_run_id = context.registry.start_run(name, {"training_run_id": str(run.run_id)})
+    name, registry = f"train {run.request_id}", context.registry
+    start = partial(registry.start_run, name, {"training_run_id": str(run.run_id)})
+    mlflow_run_id = call_registry(start, claim, context)
     with claim.locked() as (_, held):
         held.mlflow_run_id = mlflow_run_id
     params = _list_params(run)
     context.mirror.begin(str(run.run_id), name, params | _list_references(run, context))
-    context.registry.log_params(mlflow_run_id, params)
-    context.registry.log_dataset(mlflow_run_id, run.dataset_sha256, run.dataset_uri)
+    call_registry(partial(registry.log_params, mlflow_run_id, params), claim, context)
+    call_registry(partial(registry.log_dataset, mlflow_run_id, run.dataset_sha256, run.dataset_uri), claim, context)
     return mlflow_run_id
 
 
@@ -79,7 +102,7 @@ def _prepare_job(run: Run, parent: ModelVersion, mlflow_run_id: str, context: Wo
         dataset=_prepare_dataset(run, recipe, attempt, mlflow_run_id, context),
         checkpoints=attempt,
         resume_from=find_newest(folder, below_token=run.fencing_token),
-        candidate=attempt / "candidate",
+        candidate=attempt / CANDIDATE,
     )
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from services.trainer import repository
 from services.trainer.domain.planning.scheduling import choose_next
+from services.trainer.domain.progress import add_note
 from shared.db import SessionFactory
 from shared.heartbeat import Heartbeat
 from shared.tables.trainer import Run
@@ -64,6 +65,10 @@ class Claim(Heartbeat):
         """Remember how far the run is; the next sign of life carries it."""
         self._progress = self._progress | progress
 
+    def add_note(self, note: str) -> None:
+        """Remember what was done to the run, and why."""
+        self.report(notes=add_note(self._progress.get("notes", ()), note))
+
     @contextmanager
     def locked(self) -> Iterator[tuple[Session, Run]]:
         """Open a transaction in which the run is certainly ours until it commits.
@@ -76,11 +81,11 @@ class Claim(Heartbeat):
 
     @contextmanager
     def ending(self) -> Iterator[tuple[Session, Run]]:
-        """Open the transaction that closes the run, as `locked` does; no sign of life comes after it."""
+        """Open the transaction that closes the run, as `locked` does; no sign of life comes after its commit."""
         with self.locked() as held:
-            self.end()
             held[1].progress = held[1].progress | self._progress
             yield held
+            self.end()
 
     def release(self) -> None:
         """Hand the run back to the queue."""

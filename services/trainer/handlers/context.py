@@ -33,6 +33,8 @@ class WorkerContext:
     stop: threading.Event
     """Set when the worker was told to stop."""
     mirror: Mirror = field(default_factory=NoMirror)
+    registry_patience: timedelta = timedelta(seconds=60)
+    """How long calls to the registry are repeated before the run is handed back."""
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,18 @@ def find_anchor(parent: ModelVersion) -> str:
     return parent.tags.get("anchor_version", parent.version)
 
 
-def measure_drift(job: Job, parent: ModelVersion, registry: ModelRegistry, measure_kl: MeasureKL) -> dict[Point, float]:
-    """Measure the candidate's KL to its parent and to the anchor, in nats a token.
+def locate_anchor(parent: ModelVersion, registry: ModelRegistry) -> Path | None:
+    """Find the folder of the anchor; None when the version or its files are gone."""
+    try:
+        folder = Path(registry.load_version(find_anchor(parent)).served_model)
+    except NotFound as error:
+        logger.warning("anchor_not_found", reason=error.detail)
+        return None
+    return folder if folder.is_dir() else None
 
-    An anchor whose files are gone is left out.
+
+def measure_drift(job: Job, anchor: Path | None, measure_kl: MeasureKL) -> dict[Point, float]:
+    """Measure the candidate's KL to its parent and to the anchor, in nats a token.
 
     Raises:
         TrainingFailed: above the recipe's ceiling.
@@ -29,14 +37,10 @@ def measure_drift(job: Job, parent: ModelVersion, registry: ModelRegistry, measu
     if not job.recipe.drift.examples:
         return {}
     points: dict[Point, Path] = {"parent": job.parent}
-    try:
-        anchor = Path(registry.load_version(find_anchor(parent)).served_model)
-        if anchor.is_dir():
-            points["anchor"] = anchor
-    except NotFound as error:
-        logger.warning("anchor_not_found", reason=error.detail)
+    if anchor is not None:
+        points["anchor"] = anchor
     measured = measure_kl(job, points)
-    logger.info("drift_measured", anchor_version=find_anchor(parent), kl_nats=dict(measured))
+    logger.info("drift_measured", anchor=str(anchor), kl_nats=dict(measured))
     if problem := assess_drift(measured, job.recipe.drift):
         raise TrainingFailed(problem, "guard")
     return measured

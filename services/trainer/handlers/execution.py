@@ -11,6 +11,7 @@ from services.trainer.handlers.attempt import run_attempt
 from services.trainer.handlers.claim import Claim, claim_next
 from services.trainer.handlers.completion import finish_run
 from services.trainer.handlers.context import WorkerContext
+from services.trainer.handlers.registry_calls import RegistryUnavailable
 from shared.db import is_transient
 from shared.errors import HeliotropeError, StaleClaim
 from shared.tables.trainer import Run
@@ -52,6 +53,11 @@ def _execute_claimed(run: Run, claim: Claim, context: WorkerContext) -> None:
         run_attempt(run, claim, context)
     except StaleClaim as error:
         logger.warning("run_given_up", reason=error.detail)
+    except RegistryUnavailable as error:
+        claim.add_note(f"handed back: {error.detail}")
+        claim.release()
+        logger.warning("run_released", reason=error.detail)
+        return
     except Interrupted as error:
         claim.release()
         logger.info("run_released", reason=error.detail)

@@ -1,19 +1,22 @@
 """The method `ladder`: stages one after another, each from the chat model before it."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import msgspec
 
-from services.trainer.adapters.artifacts.checkpoints import delete_folder, find_finished_stage, find_newest, sync_folder
+from services.trainer.adapters.artifacts.checkpoints import (
+    delete_folder,
+    find_finished_stage,
+    find_newest,
+    load_result,
+    save_result,
+    sync_folder,
+)
 from services.trainer.domain.guards.verdict import Metrics
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import Job, TrainingFailed, TrainingResult
 from services.trainer.ports import RunReporter, TrainingMethod
-
-OUTCOME = "trained.json"
 
 
 def train_ladder(job: Job, reporter: RunReporter, methods: Mapping[str, TrainingMethod]) -> TrainingResult:
@@ -31,7 +34,7 @@ def train_ladder(job: Job, reporter: RunReporter, methods: Mapping[str, Training
         if outcome is None:
             stage_reporter = StageReporter(reporter, stage.name, steps, job.recipe.max_steps)
             outcome = _train_stage(job, stage, name, policy, stage_reporter, methods, is_last=index == last)
-        trained = msgspec.json.decode((outcome / OUTCOME).read_bytes(), type=TrainingResult)
+        trained = load_result(outcome)
         results.append((stage.name, trained))
         steps += stage.max_steps
         if stage.trains_chat_model:
@@ -65,7 +68,7 @@ def _train_stage(
         trained = methods[stage.method](stage_job, reporter)
     except TrainingFailed as failure:
         raise TrainingFailed(f"{stage.name}: {failure.detail}", failure.cause) from failure
-    (folder / OUTCOME).write_text(json.dumps(asdict(trained)), encoding="utf-8")
+    save_result(folder, stage_job.candidate, trained)
     if not is_last:
         for checkpoint in folder.glob("checkpoint-*"):
             delete_folder(checkpoint)

@@ -122,7 +122,7 @@ def test_a_full_disk_is_the_reason(tmp_path: Path, code: int):
     pytest.importorskip("torch")
     from services.trainer.adapters.methods import resource_errors
 
-    with pytest.raises(TrainingFailed, match="no space is left"), resource_errors.explain_shortages(tmp_path):
+    with pytest.raises(TrainingFailed, match="no space is left"), resource_errors.translate_resource_errors(tmp_path):
         raise OSError(code, "written in vain")
 
 
@@ -130,7 +130,7 @@ def test_other_failures_stay_what_they_are(tmp_path: Path):
     pytest.importorskip("torch")
     from services.trainer.adapters.methods import resource_errors
 
-    with pytest.raises(PermissionError), resource_errors.explain_shortages(tmp_path):
+    with pytest.raises(PermissionError), resource_errors.translate_resource_errors(tmp_path):
         raise PermissionError("not yours")
 
 

@@ -1,12 +1,19 @@
 """Checkpoints on disk: `<run>/<fencing token>/checkpoint-<step>`, complete once they carry a marker."""
 
+import json
 import os
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
+
+import msgspec
+
+from services.trainer.domain.training import TrainingResult
 
 MARKER = "complete"
 SECONDS = "seconds"
+RESULT = "trained.json"
 
 
 def find_newest(run_folder: Path, *, below_token: int, stage: str = ".") -> Path | None:
@@ -32,6 +39,28 @@ def find_newest_of_attempt(checkpoints: Path) -> Path | None:
 def find_finished_stage(run_folder: Path, stage: str) -> Path | None:
     """Find the folder of a ladder's stage that some attempt finished."""
     return next((marker.parent for marker in sorted(run_folder.glob(f"*/{stage}/{MARKER}"))), None)
+
+
+def save_result(attempt: Path, candidate: Path, result: TrainingResult) -> None:
+    """Write down that this attempt has trained the candidate: from now on nobody trains it again."""
+    sync_folder(candidate)
+    draft = attempt / f"{RESULT}.draft"
+    draft.write_text(json.dumps(asdict(result)), encoding="utf-8")
+    sync_folder(draft)
+    draft.replace(attempt / RESULT)
+
+
+def find_trained(run_folder: Path, *, below_token: int) -> tuple[Path, TrainingResult] | None:
+    """Find the newest earlier attempt that has trained its candidate; returns its folder and result."""
+    attempts = [path.parent for path in run_folder.glob(f"*/{RESULT}") if path.parent.name.isdigit()]
+    earlier = [attempt for attempt in attempts if int(attempt.name) < below_token]
+    newest = max(earlier, key=lambda attempt: int(attempt.name), default=None)
+    return None if newest is None else (newest, load_result(newest))
+
+
+def load_result(folder: Path) -> TrainingResult:
+    """Load what `save_result` wrote."""
+    return msgspec.json.decode((folder / RESULT).read_bytes(), type=TrainingResult)
 
 
 def sync_folder(folder: Path) -> None:

@@ -78,3 +78,15 @@ def next_step(run: OpenRun, now: datetime, patience: Patience) -> Literal["wait"
     if run.enqueued_at is None or now - run.enqueued_at >= patience.requeue_after:
         return "enqueue"
     return "wait"
+
+
+LONGEST_PAUSE_SECONDS = 15.0
+
+
+def list_pauses(patience_seconds: float) -> list[float]:
+    """List the pauses between tries: they double from 1 s to 15 s and add up to the patience or somewhat more."""
+    pauses, pause = [1.0], 1.0
+    while sum(pauses) < patience_seconds:
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        pauses.append(pause)
+    return pauses
