@@ -31,7 +31,7 @@ def gateway(tmp_path: Path) -> Iterator[LightGateway]:
 
 
 def count_upstream(outcome: str) -> float:
-    return UPSTREAM_REQUESTS.labels("1", outcome)._value.get()
+    return float(UPSTREAM_REQUESTS.labels("1", outcome)._value.get())
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -101,6 +101,7 @@ def subscriber(source: random.Random, region: str) -> phonenumbers.PhoneNumber:
     """A valid number of a region: its example with other last digits."""
     kind = source.choice([phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE])
     example = phonenumbers.example_number_for_type(region, kind)
+    assert example is not None
     start, tail = str(example.national_number)[:-4], source.randint(0, 9_999)
     number = phonenumbers.PhoneNumber(
         country_code=example.country_code,

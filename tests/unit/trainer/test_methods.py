@@ -229,7 +229,7 @@ def collate(trainer: EpsilonRewardTrainer, rows: slice) -> dict[str, Any]:
     return batch
 
 
-def calculate_gradient(trainer: EpsilonRewardTrainer, rows: slice) -> "torch.Tensor":
+def calculate_gradient(trainer: EpsilonRewardTrainer, rows: slice) -> Any:
     trainer.model.zero_grad()
     trainer.compute_loss(trainer.model, collate(trainer, rows)).backward()
     return torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
