@@ -57,6 +57,15 @@ def test_what_the_method_does_not_use_is_a_mistake():
     assert find_mistakes(MINIMAL | {"tuning": "full", "lora": {"r": 4}}) == {"lora": "not used when tuning is full"}
 
 
+def test_precision_clipping_and_dropout_are_refused_where_trl_ignores_them():
+    ppo = MINIMAL | {"method": "ppo", "reward_model": "r", "precision": "bf16", "max_grad_norm": 0.5}
+    assert set(find_mistakes(ppo)) == {"precision", "max_grad_norm"}
+    for method in ("dpo", "kto", "reward"):
+        mistakes = find_mistakes(MINIMAL | {"method": method, "lora": {"dropout": 0.1}})
+        assert mistakes == {"lora.dropout": f"not used by the method {method}, only by sft, rloo"}
+    assert parse_recipe(MINIMAL | {"method": "sft", "lora": {"dropout": 0.1}}).lora.dropout == 0.1
+
+
 def test_kto_needs_batches_to_compare_in():
     assert "at least 2" in find_mistakes(MINIMAL | {"method": "kto", "batch_size": 1})["batch_size"]
 

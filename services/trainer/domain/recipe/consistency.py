@@ -29,9 +29,14 @@ METHOD_FIELDS: dict[str, tuple[Method, ...]] = {
     "activation_checkpointing": ("sft", "dpo", "kto", "reward", "rloo"),
     "length_grouped": ("sft", "dpo"),
     "prefix_sharing": ("dpo",),
+    "precision": ("sft", "dpo", "kto", "reward", "rloo"),
+    "max_grad_norm": ("sft", "dpo", "kto", "reward", "rloo"),
 }
 """Fields that only some methods use. Another method's recipe may hold their defaults, as a stored one does."""
 
+
+DROPOUT_METHODS: tuple[Method, ...] = ("sft", "rloo")
+"""Methods in which TRL leaves dropout on; the others compare log-probabilities or scores, and it turns it off there."""
 
 OF_LADDER_ALONE = ("base", "dataset", "device", "replay", "drift")
 
@@ -75,6 +80,9 @@ def _find_method_errors(recipe: Recipe, *, has_reward_model: bool = False) -> li
         for name, methods in METHOD_FIELDS.items()
         if recipe.method not in methods and getattr(recipe, name) != defaults[name]
     ]
+    if recipe.lora.dropout and recipe.method not in DROPOUT_METHODS:
+        message = f"not used by the method {recipe.method}, only by {', '.join(DROPOUT_METHODS)}"
+        errors.append(FieldError("lora.dropout", message))
     if recipe.tuning == "full" and recipe.lora != Lora():
         errors.append(FieldError("lora", "not used when tuning is full"))
     if recipe.loss_weights is not None and len(recipe.loss_weights) != len(recipe.loss_type):

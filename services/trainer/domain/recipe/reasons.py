@@ -10,7 +10,8 @@ REASONS = {
     "lr_scheduler": "a run that a guard ends early has then learned at the rate that was asked for",
     "warmup_ratio": "LoRA starts at the parent exactly, so its first steps need no protection",
     "weight_decay": "the reference already holds the policy near its parent",
-    "max_grad_norm": "the value of transformers; one odd pair cannot throw the weights",
+    "max_grad_norm": "not for `ppo`, whose TRL trainer clips nothing; the value of transformers: one odd pair "
+    "cannot throw the weights",
     "batch_size": "pairs in memory at a time: 4 of 128 tokens of a 135M model train within 5 GB",
     "gradient_accumulation_steps": "no accumulation until memory asks for it",
     "max_length": "room for a prompt of several turns and its answer; memory grows with it",
@@ -31,10 +32,11 @@ REASONS = {
     "loss_weights": "each loss counts once until there is a measurement that says otherwise",
     "lora.r": "enough for taste and tone; the demo was measured with it",
     "lora.alpha": "twice the rank, so the update is scaled by 2",
-    "lora.dropout": "runs are short, and a run that resumes repeats exactly without it",
+    "lora.dropout": "for `sft` and `rloo` only; runs are short, and a run that resumes repeats exactly without it",
     "lora.target_modules": "every linear layer, as QLoRA found necessary to match full training (Dettmers et al. 2023)",
     "lora.last_layers": "all layers; fewer from the top are faster, since nothing flows back below them",
-    "precision": "bf16 is no faster in training on CPUs without matrix units, and less exact",
+    "precision": "not for `ppo`, whose TRL trainer works in fp32; bf16 is no faster in training on CPUs "
+    "without matrix units, and less exact",
     "seed": "a run repeats exactly unless another seed is asked for",
     "save_steps": "at most this many steps are lost with a worker",
     "logging_steps": "guards judge what is logged: every step",
