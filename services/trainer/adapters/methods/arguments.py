@@ -1,14 +1,32 @@
 """Arguments that all of TRL's configurations share."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from transformers import TrainingArguments
 
 from services.trainer.adapters.distributed.collectives import disable_compiled_collectives
 from services.trainer.domain.planning.parallelism import build_deepspeed_config, build_fsdp_config
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import TrainingFailed
+
+Config = TypeVar("Config", bound=TrainingArguments)
+
+
+def build_config(kind: type[Config], recipe: Recipe, checkpoints: Path, **own: Any) -> Config:
+    """Build a method's TRL configuration from the shared arguments and its own, which go before.
+
+    A process trains on one device: where transformers sees several GPUs it would spread one process over them by
+    nn.DataParallel, with batches as many times as large.
+
+    Raises:
+        TrainingFailed: the recipe wants what this machine cannot do.
+    """
+    config = kind(**list_arguments(recipe, checkpoints) | own)
+    if config.n_gpu > 1:
+        config._n_gpu = 1
+    return config
 
 
 def list_arguments(recipe: Recipe, checkpoints: Path) -> dict[str, Any]:

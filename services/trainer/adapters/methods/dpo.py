@@ -8,7 +8,7 @@ from trl import DPOConfig
 
 from services.trainer.adapters.artifacts.dataset import load_pairs
 from services.trainer.adapters.distributed.collectives import share_dataset
-from services.trainer.adapters.methods.arguments import list_arguments
+from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.dpo_trainer import EpsilonDPOTrainer
 from services.trainer.adapters.methods.epsilon import EpsilonDPOCollator
 from services.trainer.adapters.methods.guard_callback import GuardCallback
@@ -71,8 +71,10 @@ def _shares_prefixes(recipe: Recipe, model: Any) -> bool:
 
 def build_arguments(recipe: Recipe, checkpoints: Path) -> DPOConfig:
     """Build TRL's configuration; the reference's log-probabilities are computed before the first step."""
-    return DPOConfig(
-        **list_arguments(recipe, checkpoints),
+    return build_config(
+        DPOConfig,
+        recipe,
+        checkpoints,
         beta=recipe.beta,
         max_length=recipe.max_length,
         precompute_ref_log_probs=True,

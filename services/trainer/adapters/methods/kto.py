@@ -6,7 +6,7 @@ from trl import KTOConfig, KTOTrainer
 
 from services.trainer.adapters.artifacts.dataset import load_labels, split_pairs
 from services.trainer.adapters.distributed.collectives import share_dataset
-from services.trainer.adapters.methods.arguments import list_arguments
+from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
 from services.trainer.adapters.methods.models import load_policy, load_tokenizer, make_adapter_config
 from services.trainer.adapters.methods.training_loop import prepare_training, run_training_loop, save_policy
@@ -45,8 +45,10 @@ def train_kto(job: Job, reporter: RunReporter) -> TrainingResult:
 
 def build_arguments(recipe: Recipe, checkpoints: Path) -> KTOConfig:
     """Build TRL's configuration; the reference's log-probabilities are computed before the first step."""
-    return KTOConfig(
-        **list_arguments(recipe, checkpoints),
+    return build_config(
+        KTOConfig,
+        recipe,
+        checkpoints,
         beta=recipe.beta,
         max_length=recipe.max_length,
         desirable_weight=recipe.desirable_weight,

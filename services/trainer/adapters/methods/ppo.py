@@ -16,11 +16,11 @@ from trl.experimental.ppo import PPOConfig, PPOTrainer
 
 from services.trainer.adapters.artifacts.candidate import save_candidate
 from services.trainer.adapters.artifacts.dataset import load_prompts
+from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
 from services.trainer.adapters.methods.models import load_policy, load_tokenizer, make_adapter_config, merge_adapter
 from services.trainer.adapters.methods.reward_model import (
     calculate_answer_metrics,
-    list_sampling_arguments,
     load_reward_model,
     make_validation_preference,
 )
@@ -127,9 +127,12 @@ def _build_trainer(job: Job, tokenizer: Any, callback: PPOCallback) -> PPOTraine
 def build_arguments(recipe: Recipe, checkpoints: Path) -> PPOConfig:
     """Build TRL's configuration."""
     sampling = recipe.sampling
-    shared = list_sampling_arguments(recipe, checkpoints) | {"save_strategy": "no"}
-    return PPOConfig(
-        **shared,
+    return build_config(
+        PPOConfig,
+        recipe,
+        checkpoints,
+        eval_strategy="no",  # TRL's evaluation samples answers, and tells nothing about preferences
+        save_strategy="no",
         total_episodes=recipe.max_steps * recipe.batch_size * recipe.gradient_accumulation_steps,
         response_length=sampling.max_new_tokens,
         temperature=sampling.temperature,

@@ -18,7 +18,7 @@ from trl.trainer.reward_trainer import suppress_seqcls_warning
 
 from services.trainer.adapters.artifacts.candidate import make_readable
 from services.trainer.adapters.artifacts.dataset import load_pairs, weigh_pairs
-from services.trainer.adapters.methods.arguments import list_arguments
+from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.epsilon import (
     COLUMNS,
     EpsilonRewardCollator,
@@ -104,11 +104,10 @@ def _build_trainer(
     job: Job, model: Any, tokenizer: Any, pairs: Dataset, callback: GuardCallback
 ) -> EpsilonRewardTrainer:
     recipe = job.recipe
-    arguments = list_arguments(recipe, job.checkpoints)
     try:
         return EpsilonRewardTrainer(
             model=model,
-            args=RewardConfig(**arguments, max_length=recipe.max_length),
+            args=build_config(RewardConfig, recipe, job.checkpoints, max_length=recipe.max_length),
             data_collator=EpsilonRewardCollator(pad_token_id=tokenizer.pad_token_id),
             train_dataset=pairs,
             eval_dataset=load_pairs(job.dataset / "validation.parquet") if recipe.eval_steps else None,

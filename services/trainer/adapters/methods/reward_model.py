@@ -7,12 +7,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from services.trainer.adapters.methods.arguments import list_arguments
 from services.trainer.adapters.methods.models import load_tokenizer
 from services.trainer.adapters.methods.reward import cut_behind_end, is_reward_model
 from services.trainer.adapters.methods.validation_preference import ValidationPreference
 from services.trainer.domain.guards.reward_hacking import DISTINCT_2, LENGTH, calculate_distinct_2
-from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import Job, TrainingFailed
 
 
@@ -60,13 +58,8 @@ def make_validation_preference(job: Job, tokenizer: Any) -> ValidationPreference
     return ValidationPreference(job.dataset / "validation.parquet", tokenizer, job.recipe.max_length)
 
 
-def list_sampling_arguments(recipe: Recipe, checkpoints: Path) -> dict[str, Any]:
-    """List the shared arguments without TRL's own evaluation, which tells nothing about preferences."""
-    return list_arguments(recipe, checkpoints) | {"eval_strategy": "no"}
-
-
 def calculate_answer_metrics(answers: Sequence[Sequence[int]]) -> dict[str, float]:
-    """Metrics of answers as token ids, without padding."""
+    """Calculate the metrics of answers: token ids without padding."""
     return {
         DISTINCT_2[0]: calculate_distinct_2(answers),
         LENGTH[0]: sum(map(len, answers)) / max(len(answers), 1),

@@ -6,12 +6,12 @@ from typing import Any
 from trl import RLOOConfig, RLOOTrainer
 
 from services.trainer.adapters.artifacts.dataset import load_prompts
+from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
 from services.trainer.adapters.methods.models import load_policy, load_tokenizer, make_adapter_config
 from services.trainer.adapters.methods.reward_model import (
     build_scorer,
     calculate_answer_metrics,
-    list_sampling_arguments,
     load_reward_model,
     make_validation_preference,
 )
@@ -62,8 +62,11 @@ def train_rloo(job: Job, reporter: RunReporter) -> TrainingResult:
     trainer = DescribingRLOOTrainer(
         model=model,
         reward_funcs=build_scorer(reward_model, load_tokenizer(Path(recipe.reward_model))),
-        args=RLOOConfig(
-            **list_sampling_arguments(recipe, job.checkpoints),
+        args=build_config(
+            RLOOConfig,
+            recipe,
+            job.checkpoints,
+            eval_strategy="no",  # TRL's evaluation samples answers, and tells nothing about preferences
             beta=recipe.kl_coefficient or (MEASURED_ONLY if recipe.guards.max_kl else 0.0),
             num_generations=sampling.answers_per_prompt,
             max_completion_length=sampling.max_new_tokens,

@@ -4,7 +4,7 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from services.trainer.adapters.artifacts.dataset import list_chosen, load_answers
-from services.trainer.adapters.methods.arguments import list_arguments
+from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
 from services.trainer.adapters.methods.models import load_policy, load_tokenizer, make_adapter_config
 from services.trainer.adapters.methods.training_loop import prepare_training, run_training_loop, save_policy
@@ -23,9 +23,7 @@ def train_sft(job: Job, reporter: RunReporter) -> TrainingResult:
     model = load_policy(job.parent)
     trainer = SFTTrainer(
         model=model,
-        args=SFTConfig(
-            **list_arguments(recipe, job.checkpoints), max_length=recipe.max_length, completion_only_loss=True
-        ),
+        args=build_config(SFTConfig, recipe, job.checkpoints, max_length=recipe.max_length, completion_only_loss=True),
         train_dataset=answers,
         eval_dataset=Dataset.from_list(list_chosen(job.dataset / "validation.parquet")) if recipe.eval_steps else None,
         processing_class=load_tokenizer(job.parent),
