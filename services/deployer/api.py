@@ -8,9 +8,10 @@ import msgspec
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import HTMLResponse
 
-from services.deployer import repository
 from services.deployer.domain.approval import find_broken_link
 from services.deployer.handlers.commands import Commands, RolloutNotFound
+from services.deployer.repository.audit import load_audit
+from services.deployer.repository.rollouts import list_rollouts, load_rollout
 from services.deployer.schemas import ApproveBody, AuditLine, AuditLog, CommandBody, RolloutList, RolloutView
 from shared.auth import Caller, require
 from shared.db import SessionFactory
@@ -33,7 +34,7 @@ def create_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
 
     @router.get("/", response_class=HTMLResponse, include_in_schema=False)
     def console() -> HTMLResponse:
-        """The page holds no data: its script asks for a key and calls this API with it."""
+        """Return a page without data: its script asks for a key and calls this API with it."""
         return HTMLResponse(CONSOLE.read_text(), headers=CONSOLE_HEADERS)
 
     @router.get("/v1/routing")
@@ -45,12 +46,12 @@ def create_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
     @router.get("/v1/rollouts")
     def rollouts(caller: Operator, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> RolloutList:
         with sessions() as session:
-            return RolloutList(rollouts=[RolloutView.of(row) for row in repository.list_rollouts(session, limit)])
+            return RolloutList(rollouts=[RolloutView.of(row) for row in list_rollouts(session, limit)])
 
     @router.get("/v1/rollouts/{rollout_id}")
     def rollout(rollout_id: UUID, caller: Operator) -> RolloutView:
         with sessions() as session:
-            row = repository.load_rollout(session, rollout_id)
+            row = load_rollout(session, rollout_id)
         if row is None:
             raise RolloutNotFound(f"no rollout {rollout_id}")
         return RolloutView.of(row)
@@ -76,7 +77,7 @@ def create_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
     @router.get("/v1/audit")
     def audit(caller: Operator) -> AuditLog:
         with sessions() as session:
-            entries = repository.load_audit(session)
+            entries = load_audit(session)
         lines = [AuditLine.model_validate(entry) for entry in entries]
         broken_at = find_broken_link(entries)
         return AuditLog(entries=lines, verified=broken_at is None, broken_at=broken_at)

@@ -2,15 +2,18 @@
 
 import sys
 from datetime import UTC, datetime
+from typing import get_args
 
 from services.deployer.adapters.model_server import ModelServer
 from services.deployer.api import create_router
+from services.deployer.domain.rollout import Command
 from services.deployer.handlers.adoption import Adoption
 from services.deployer.handlers.change import Rollouts
 from services.deployer.handlers.commands import Commands
 from services.deployer.handlers.events import TOPICS, EventHandler
-from services.deployer.handlers.ticks import Ticker
-from services.deployer.handlers.upkeep import Upkeep
+from services.deployer.handlers.maintenance import Maintenance
+from services.deployer.handlers.reconciler import Reconciler
+from services.deployer.metrics import CHANGES
 from services.deployer.settings import DeployerSettings
 from services.deployer.tasks import list_workers
 from shared.artifacts import calculate_weights_sha256
@@ -22,6 +25,7 @@ from shared.db import check_database, connect, make_session_factory
 from shared.dead_letters import DeadLetters
 from shared.http import create_app
 from shared.logging import configure_logging
+from shared.metrics import start_at_zero
 from shared.outbox import Relay
 from shared.process import Worker, run_workers, serve
 from shared.registry.mlflow import MlflowRegistry
@@ -46,6 +50,7 @@ def run() -> None:
     settings = load_settings(Settings)
     rollouts = make_rollouts(settings)
     configure_logging("deployer", settings.log_level)
+    start_at_zero(CHANGES, get_args(Command))
     engine = connect(settings)
     sessions = make_session_factory(engine)
     registry = MlflowRegistry(settings.mlflow_tracking_uri, settings.family)
@@ -63,7 +68,7 @@ def run() -> None:
     )
     keys = open_key_ring(sessions)
     loader = ModelServer()
-    ticker = Ticker(sessions, rollouts, registry, loader, now)
+    reconciler = Reconciler(sessions, rollouts, registry, loader, now)
     letters = DeadLetters(producer, "deployer")
     loop = ConsumerLoop("deployer", consumer, EventHandler(rollouts, now), sessions, letters, topics=topics)
 
@@ -76,7 +81,7 @@ def run() -> None:
         Worker("keys", keys.run),
         Worker("consumer", loop.run),
         Worker("relay", Relay(sessions, Outbox, producer).run),
-        *list_workers(ticker, Upkeep(sessions, rollouts, registry, now)),
+        *list_workers(reconciler, Maintenance(sessions, rollouts, registry, now)),
     ]
     app = create_app(
         "deployer",

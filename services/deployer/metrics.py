@@ -1,11 +1,6 @@
 """Metrics of the deployer, declared once."""
 
-from typing import get_args
-
 from prometheus_client import Counter, Gauge
-
-from services.deployer.domain.rollout import Command
-from shared.metrics import start_at_zero
 
 ROLLOUTS = Gauge("heliotrope_rollouts_open", "Rollouts that are not over", ["state"])
 CANARY_PERCENT = Gauge("heliotrope_canary_percent", "Share of users that the canary is meant for")
@@ -17,5 +12,3 @@ CLICK_TO_CHAMPION = Gauge(
     "From a click to the champion that learned from it, over the clicks new to the newest promoted model",
     ["quantile"],
 )
-
-start_at_zero(CHANGES, get_args(Command))

@@ -3,11 +3,6 @@
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.deployer.domain.stages import Limits
-
-GUARDRAILS = 1
-"""Guardrails that share the rollback's alpha: thumbs."""
-
 
 class DeployerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HELIOTROPE_DEPLOYER_", extra="ignore", frozen=True)
@@ -38,16 +33,3 @@ class DeployerSettings(BaseSettings):
         if not stages or stages != sorted(set(stages)) or stages[0] <= 0 or stages[-1] != 100:
             raise ValueError("must grow from above 0 to 100, for example [1, 5, 25, 50, 100]")
         return stages
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(
-            alpha_rollback=self.alpha / GUARDRAILS,
-            alpha_advance=self.alpha_advance,
-            delta=self.delta,
-            minimum_seconds=self.minimum_stage_seconds,
-            minimum_votes=self.minimum_stage_votes,
-            breaker_errors=self.breaker_errors,
-            breaker_share=self.breaker_share,
-            breaker_window=self.breaker_window,
-        )

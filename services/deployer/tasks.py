@@ -3,31 +3,32 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.deployer import repository
-from services.deployer.handlers.change import Rollouts, derive_position
-from services.deployer.handlers.ticks import Ticker
-from services.deployer.handlers.upkeep import Upkeep
+from services.deployer.handlers.change import Rollouts, derive_status
+from services.deployer.handlers.maintenance import Maintenance
+from services.deployer.handlers.reconciler import Reconciler
 from services.deployer.metrics import CANARY_PERCENT, CLICK_TO_CHAMPION, E_VALUE, ROLLOUTS, VOTES
+from services.deployer.repository.lineage import measure_click_ages
+from services.deployer.repository.rollouts import list_open_rollouts, load_newest_promotion
 from shared.db import SessionFactory
 from shared.process import Worker, every
 from shared.rollouts import OPEN_STATES
 from shared.tables.deployer import Rollout
 
-UPKEEP_SECONDS = 5.0
+MAINTENANCE_SECONDS = 5.0
 CLEANING_SECONDS = 3_600.0
 QUANTILES = (0.5, 0.9, 1.0)
 
 
-def list_workers(ticker: Ticker, upkeep: Upkeep) -> list[Worker]:
-    settings = ticker.rollouts.settings
+def list_workers(reconciler: Reconciler, maintenance: Maintenance) -> list[Worker]:
+    settings = reconciler.rollouts.settings
     return [
-        every(settings.tick_seconds, "ticker", ticker.tick),
-        every(UPKEEP_SECONDS, "aliases", upkeep.project_aliases),
-        every(UPKEEP_SECONDS, "holdback", upkeep.measure_holdback),
-        every(UPKEEP_SECONDS, "measuring", lambda: measure(ticker.sessions, ticker.rollouts)),
-        every(UPKEEP_SECONDS, "timing_clicks", ClickTimes(ticker.sessions).measure),
-        every(settings.announce_again_seconds, "announcing_again", upkeep.announce_again),
-        every(CLEANING_SECONDS, "cleaning", upkeep.delete_waiting),
+        every(settings.tick_seconds, "reconciler", reconciler.reconcile),
+        every(MAINTENANCE_SECONDS, "aliases", maintenance.project_aliases),
+        every(MAINTENANCE_SECONDS, "holdback", maintenance.measure_holdback),
+        every(MAINTENANCE_SECONDS, "measuring", lambda: measure(reconciler.sessions, reconciler.rollouts)),
+        every(MAINTENANCE_SECONDS, "timing_clicks", ClickTimes(reconciler.sessions).measure),
+        every(settings.announce_again_seconds, "announcing_again", maintenance.announce_again),
+        every(CLEANING_SECONDS, "cleaning", maintenance.delete_waiting),
     ]
 
 
@@ -40,10 +41,10 @@ class ClickTimes:
 
     def measure(self) -> None:
         with self.sessions() as session:
-            promoted = repository.load_newest_promotion(session)
+            promoted = load_newest_promotion(session)
             if promoted is None or promoted.closed_at is None or promoted.rollout_id == self.timed:
                 return
-            seconds = repository.measure_click_ages(session, promoted.request_id, promoted.closed_at, QUANTILES)
+            seconds = measure_click_ages(session, promoted.request_id, promoted.closed_at, QUANTILES)
         for quantile, value in zip(QUANTILES, seconds, strict=False):
             CLICK_TO_CHAMPION.labels(f"{quantile:g}").set(value)
         self.timed = promoted.rollout_id
@@ -53,14 +54,14 @@ def measure(sessions: SessionFactory, rollouts: Rollouts) -> None:
     """Show the open rollouts, and the evidence of the one that has the canary."""
     with sessions() as session:
         table = rollouts.find_table(session)
-        waiting = repository.list_open_rollouts(session)
+        waiting = list_open_rollouts(session)
     for state in OPEN_STATES:
         ROLLOUTS.labels(state).set(sum(rollout.state == state for rollout in waiting))
     CANARY_PERCENT.set(table.canary_percent if table else 0)
     E_VALUE.clear()
     VOTES.clear()
     for rollout in waiting:
-        if derive_position(rollout).serves_canary and rollout.evidence:
+        if derive_status(rollout).serves_canary and rollout.evidence:
             _measure_evidence(rollout)
 
 

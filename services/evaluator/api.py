@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 
-from services.evaluator.handlers.voting import Voting
+from services.evaluator.handlers.voting import VoteHandler
 from services.evaluator.metrics import VOTES
 from services.evaluator.repository import count_votes, list_evaluations, load_evaluation
 from services.evaluator.schemas import (
@@ -30,7 +30,7 @@ class EvaluationNotFound(NotFound):
     title = "Evaluation not found"
 
 
-def create_router(voting: Voting, sessions: SessionFactory) -> APIRouter:
+def create_router(voting: VoteHandler, sessions: SessionFactory) -> APIRouter:
     router = APIRouter(prefix="/v1")
 
     @router.get("/comparisons/next", responses={204: {"description": "nothing to judge now"}})

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 from fastapi import FastAPI
 
 from services.evaluator.adapters.datasets import load_training_questions
-from services.evaluator.adapters.spawned import SpawnedGenerator
+from services.evaluator.adapters.generation_process import SubprocessGenerator
 from services.evaluator.api import create_router
 from services.evaluator.consumer import TrainingConsumer
-from services.evaluator.handlers.closing import Closing
-from services.evaluator.handlers.generating import Generating
-from services.evaluator.handlers.voting import Voting
+from services.evaluator.handlers.completion import CompletionHandler
+from services.evaluator.handlers.generation import GenerationHandler
+from services.evaluator.handlers.voting import VoteHandler
 from services.evaluator.settings import EvaluatorSettings
 from services.evaluator.tasks import list_workers
 from shared.auth import open_key_ring
@@ -58,10 +58,10 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
     )
     handler = TrainingConsumer(settings.family, own, now)
     loop = ConsumerLoop(SERVICE, consumer, handler, sessions, DeadLetters(producer, SERVICE), topics=topics)
-    generating = Generating(
-        sessions, registry, SpawnedGenerator(), load_training_questions, settings.datasets, own, now
+    generation = GenerationHandler(
+        sessions, registry, SubprocessGenerator(), load_training_questions, settings.datasets, own, now
     )
-    closing = Closing(sessions, registry, own, settings.topic_prefix, now)
+    completion = CompletionHandler(sessions, registry, own, settings.topic_prefix, now)
     keys = open_key_ring(sessions)
 
     def close() -> None:
@@ -72,7 +72,7 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
         Worker("consumer", loop.run),
         Worker("relay", Relay(sessions, Outbox, producer).run),
         Worker("keys", keys.run),
-        *list_workers(generating, closing, sessions),
+        *list_workers(generation, completion, sessions),
     ]
     app = create_app(
         SERVICE,
@@ -80,6 +80,6 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
         lifespan=run_workers(workers, close),
     )
     app.state.keys = keys
-    voting = Voting(sessions, settings.user_hash_secret.get_secret_value(), own.lease_seconds, now)
+    voting = VoteHandler(sessions, settings.user_hash_secret.get_secret_value(), own.lease_seconds, now)
     app.include_router(create_router(voting, sessions))
     return app

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from services.evaluator.handlers.opening import open_evaluation
+from services.evaluator.handlers.creation import create_evaluation
 from services.evaluator.settings import EvaluatorSettings
 from shared.events import AnyEvent, TrainingCompleted
 
@@ -20,11 +20,11 @@ class TrainingConsumer:
     clock: Callable[[], datetime]
 
     def prepare(self, session: Session, events: list[AnyEvent]) -> None:
-        """No locks: the table's unique key on the request is enough."""
+        """Take no locks: the table's unique key on the request is enough."""
 
     def handle(self, session: Session, event: AnyEvent) -> None:
         if isinstance(event, TrainingCompleted):
-            open_evaluation(session, event, family=self.family, settings=self.settings, now=self.clock())
+            create_evaluation(session, event, family=self.family, settings=self.settings, now=self.clock())
 
     def finish(self, session: Session, events: list[AnyEvent]) -> None:
-        """Nothing is left to do."""
+        """Do nothing: each event was handled by itself."""

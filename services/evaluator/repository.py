@@ -23,7 +23,7 @@ GATE_PROMPTS_READ = 20_000
 
 
 def load_champion_version(session: Session, family: str) -> str | None:
-    """The champion of the routing table in force, if there is one yet."""
+    """Return the champion of the routing table in force, if there is one yet."""
     table = session.scalar(
         select(deployer.RoutingGeneration.table)
         .where(deployer.RoutingGeneration.family == family)
@@ -34,7 +34,7 @@ def load_champion_version(session: Session, family: str) -> str | None:
 
 
 def load_gate_prompts(session: Session, candidate_version: str) -> list[GatePrompt]:
-    """Gate prompts that somebody really asked, none of a conversation that the candidate had a part in."""
+    """Return gate prompts that somebody really asked, none of a conversation that the candidate had a part in."""
     prompt, asked = curator.Prompt, curator.Interaction
     by_candidate = aliased(curator.Interaction)
     conversations = select(by_candidate.conversation_id).where(
@@ -54,7 +54,7 @@ def load_gate_prompts(session: Session, candidate_version: str) -> list[GateProm
 
 
 def load_gate_uses(session: Session) -> dict[str, list[datetime]]:
-    """By cell: when each evaluation was opened that compared answers to one of its prompts."""
+    """Return, by cell, when each evaluation was opened that compared answers to one of its prompts."""
     rows = session.execute(
         select(curator.Prompt.cell, Evaluation.created_at)
         .join(Comparison, Comparison.prompt_hash == curator.Prompt.prompt_hash)
@@ -95,7 +95,7 @@ def save_evaluation(
 
 
 def claim_generating(session: Session, now: datetime, stale_before: datetime) -> Evaluation | None:
-    """The oldest evaluation that needs answers and nobody works on; counts the attempt."""
+    """Claim the oldest evaluation that needs answers and nobody works on; count the attempt."""
     evaluation = _claim(session, Evaluation.state == "generating", now, stale_before)
     if evaluation:
         evaluation.attempts += 1
@@ -103,7 +103,7 @@ def claim_generating(session: Session, now: datetime, stale_before: datetime) ->
 
 
 def claim_judged(session: Session, now: datetime, stale_before: datetime) -> Evaluation | None:
-    """The oldest evaluation whose votes are all in, or whose deadline has passed."""
+    """Claim the oldest evaluation whose votes are all in, or whose deadline has passed."""
     waiting = exists().where(Comparison.evaluation_id == Evaluation.evaluation_id, Comparison.vote.is_(None))
     due = or_(Evaluation.deadline_at <= now, ~waiting)
     return _claim(session, (Evaluation.state == "voting") & due, now, stale_before)
@@ -126,7 +126,7 @@ def _claim(
 
 
 def load_claimed(session: Session, evaluation_id: UUID, claim: UUID | None) -> Evaluation:
-    """The evaluation, locked.
+    """Return the evaluation, locked.
 
     Raises:
         StaleClaim: somebody else works on it by now.
@@ -176,7 +176,7 @@ def load_comparisons(session: Session, evaluation_id: UUID) -> Sequence[Comparis
 
 
 def count_votes(session: Session, evaluation_ids: Sequence[UUID]) -> dict[UUID, tuple[int, int]]:
-    """(cast, asked) by evaluation."""
+    """Return (votes cast, votes asked for) by evaluation."""
     rows = session.execute(
         select(Comparison.evaluation_id, func.count(Comparison.vote), func.count())
         .where(Comparison.evaluation_id.in_(evaluation_ids))
@@ -186,7 +186,7 @@ def count_votes(session: Session, evaluation_ids: Sequence[UUID]) -> dict[UUID, 
 
 
 def list_erased_comparisons(session: Session) -> Sequence[Comparison]:
-    """Those that still show a prompt which the curator deleted: it deletes prompts for erasures only."""
+    """Return comparisons that still show a prompt which the curator deleted: it deletes prompts for erasures only."""
     anyone_erased = exists().where(erasures.Erasure.erasure_id.is_not(None))
     known = exists().where(curator.Prompt.prompt_hash == Comparison.prompt_hash)
     query = select(Comparison).where(anyone_erased, ~known, func.jsonb_array_length(Comparison.messages) > 0)
@@ -198,7 +198,7 @@ def count_waiting_comparisons(session: Session) -> int:
 
 
 def load_leased(session: Session, person: str, leased_after: datetime) -> Comparison | None:
-    """What this person was shown a moment ago and has not voted on."""
+    """Return what this person was shown a moment ago and has not voted on."""
     return session.scalar(
         select(Comparison)
         .where(_is_waiting(), Comparison.offered_to == person, Comparison.offered_at > leased_after)
@@ -208,7 +208,7 @@ def load_leased(session: Session, person: str, leased_after: datetime) -> Compar
 
 
 def lease_comparison(session: Session, person: str, now: datetime, leased_after: datetime) -> Comparison | None:
-    """The next comparison that nobody is looking at; prompts whose twin this person has seen come last."""
+    """Lease the next comparison that nobody is looking at; prompts whose twin this person has seen come last."""
     twin = aliased(Comparison)
     seen_twin = exists().where(
         twin.evaluation_id == Comparison.evaluation_id,
@@ -234,7 +234,7 @@ def _is_waiting() -> ColumnElement[bool]:
 
 
 def load_for_vote(session: Session, comparison_id: UUID) -> tuple[Comparison, Evaluation] | None:
-    """The comparison, locked, and its evaluation, kept from closing meanwhile."""
+    """Return the comparison, locked, and its evaluation, kept from completion meanwhile."""
     comparison = session.get(Comparison, comparison_id, with_for_update=True)
     if comparison is None:
         return None
@@ -251,7 +251,7 @@ def list_evaluations(session: Session, limit: int) -> Sequence[Evaluation]:
 
 
 def load_unanswered(session: Session, announced_before: datetime, announcements: int) -> Sequence[Evaluation]:
-    """Completed evaluations of which the deployer has made nothing yet, locked."""
+    """Return completed evaluations of which the deployer has made nothing yet, locked."""
     answered = exists().where(deployer.Rollout.request_id == Evaluation.request_id)
     return session.scalars(
         select(Evaluation)

@@ -4,9 +4,9 @@ import threading
 
 import structlog
 
-from services.evaluator.handlers.closing import Closing
-from services.evaluator.handlers.forgetting import forget_erased
-from services.evaluator.handlers.generating import Generating
+from services.evaluator.handlers.completion import CompletionHandler
+from services.evaluator.handlers.erasure import erase_comparisons
+from services.evaluator.handlers.generation import GenerationHandler
 from services.evaluator.metrics import COMPARISONS_WAITING
 from services.evaluator.repository import count_waiting_comparisons
 from shared.db import SessionFactory
@@ -16,23 +16,23 @@ logger = structlog.get_logger(__name__)
 
 IDLE_SECONDS = 1.0
 RETRY_SECONDS = 5.0
-FORGETTING_SECONDS = 30.0
+ERASURE_SECONDS = 30.0
 
 
-def run_generating(generating: Generating, stop: threading.Event) -> None:
+def run_generation(generation: GenerationHandler, stop: threading.Event) -> None:
     """Generate for one evaluation after the other until told to stop."""
     while not stop.is_set():
         try:
-            delay = 0.0 if generating.run_next(stop) else IDLE_SECONDS
+            delay = 0.0 if generation.run_next(stop) else IDLE_SECONDS
         except Exception:
-            logger.warning("generating_interrupted", retry_in_seconds=RETRY_SECONDS, exc_info=True)
+            logger.warning("generation_interrupted", retry_in_seconds=RETRY_SECONDS, exc_info=True)
             delay = RETRY_SECONDS
         stop.wait(delay)
 
 
-def run_closing(closing: Closing) -> None:
+def run_completion(completion: CompletionHandler) -> None:
     """Complete every evaluation that is due."""
-    while closing.run_next():
+    while completion.run_next():
         pass
 
 
@@ -41,11 +41,13 @@ def measure_waiting(sessions: SessionFactory) -> None:
         COMPARISONS_WAITING.set(count_waiting_comparisons(session))
 
 
-def list_workers(generating: Generating, closing: Closing, sessions: SessionFactory) -> list[Worker]:
+def list_workers(
+    generation: GenerationHandler, completion: CompletionHandler, sessions: SessionFactory
+) -> list[Worker]:
     return [
-        Worker("generating", lambda stop: run_generating(generating, stop)),
-        every(IDLE_SECONDS, "closing", lambda: run_closing(closing)),
-        every(5.0, "announcing_again", closing.announce_again),
-        every(FORGETTING_SECONDS, "forgetting", lambda: forget_erased(sessions)),
+        Worker("generation", lambda stop: run_generation(generation, stop)),
+        every(IDLE_SECONDS, "completion", lambda: run_completion(completion)),
+        every(5.0, "announcing_again", completion.announce_again),
+        every(ERASURE_SECONDS, "erasure", lambda: erase_comparisons(sessions)),
         every(5.0, "measuring", lambda: measure_waiting(sessions)),
     ]

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from services.deployer.repository import measure_click_ages
+from services.deployer.repository.lineage import measure_click_ages
 from shared.tables.curator import Cell, Dataset, Feedback, Interaction, Pair, Prompt, RetrainRequestRow
 
 PROMOTED = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, text
 
 from services.curator.erasure.handlers import Eraser
-from services.evaluator.handlers.forgetting import forget_erased
+from services.evaluator.handlers.erasure import erase_comparisons
 from shared.events import (
     Edit,
     Event,
@@ -96,7 +96,7 @@ def test_the_evaluator_forgets_an_erased_users_words_and_keeps_the_votes(curator
     judge(curator, events[0].messages[0]["content"])
     curator.erase()
     assert curator.find_words() == ["evaluator.evaluations", "evaluator.comparisons"]
-    forget_erased(curator.sessions)
+    erase_comparisons(curator.sessions)
     assert curator.find_words() == []
     with curator.sessions() as session:
         assert session.scalars(select(Comparison.vote)).all() == ["left"]

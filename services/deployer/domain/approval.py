@@ -13,7 +13,7 @@ _encoder = msgspec.json.Encoder(order="sorted")
 
 
 def calculate_approval_hash(*, weights: str, dataset: str, recipe: str, report: str) -> str:
-    """SHA-256 (hex) over the four hashes; a change of any of them voids an approval."""
+    """Return the SHA-256 (hex) over the four hashes; a change of any of them voids an approval."""
     return hashlib.sha256(
         _encoder.encode({"weights": weights, "dataset": dataset, "recipe": recipe, "report": report})
     ).hexdigest()
@@ -36,7 +36,7 @@ class Entry:
 def calculate_entry_hash(
     sequence: int, at: datetime, actor: str, action: str, subject: str, detail: Mapping[str, Any], previous_hash: str
 ) -> str:
-    """SHA-256 (hex) over the entry and the hash of the one before it.
+    """Return the SHA-256 (hex) over the entry and the hash of the one before it.
 
     `at` counts in UTC: Postgres gives times back in the zone of the session.
     """
@@ -45,7 +45,7 @@ def calculate_entry_hash(
 
 
 def find_broken_link(entries: Sequence[Entry]) -> int | None:
-    """Sequence number of the first entry that was changed, removed or inserted; None when the chain holds."""
+    """Return the number of the first entry that was changed, removed or inserted; None when the chain holds."""
     previous = GENESIS
     for expected, entry in enumerate(entries, start=1):
         calculated = calculate_entry_hash(

@@ -25,7 +25,7 @@ EDGE = 1e-9
 
 
 @dataclass(frozen=True)
-class Vote:
+class ArmVote:
     """One user's one vote in a rollout, in the order in which votes were heard."""
 
     arm: Arm
@@ -47,7 +47,7 @@ class Counts:
 
     @property
     def estimate(self) -> float:
-        """Rate with half a vote added on either side (Jeffreys' prior): never 0 or 1."""
+        """Return the rate with half a vote added on either side (Jeffreys' prior): never 0 or 1."""
         return (self.ups + 0.5) / (self.votes + 1)
 
 
@@ -56,7 +56,7 @@ class Block:
     champion: Counts = Counts()
     canary: Counts = Counts()
 
-    def add(self, vote: Vote) -> "Block":
+    def add(self, vote: ArmVote) -> "Block":
         if vote.arm == "champion":
             return replace(self, champion=self.champion.add(vote.up))
         return replace(self, canary=self.canary.add(vote.up))
@@ -84,17 +84,17 @@ class Evidence:
 
     @property
     def champion(self) -> Counts:
-        """All votes for or against the champion."""
+        """Return all votes for or against the champion."""
         return self.weighed.champion.merge(self.waiting.champion)
 
     @property
     def canary(self) -> Counts:
-        """All votes for or against the canary."""
+        """Return all votes for or against the canary."""
         return self.weighed.canary.merge(self.waiting.canary)
 
 
-def extend_evidence(evidence: Evidence, votes: Iterable[Vote], *, delta: float) -> Evidence:
-    """Both e-processes after further votes; stages make no difference. `delta` is the margin of "worse" in (0, 1)."""
+def extend_evidence(evidence: Evidence, votes: Iterable[ArmVote], *, delta: float) -> Evidence:
+    """Return both e-processes after further votes, whatever their stage. `delta` is the margin of "worse" in (0, 1)."""
     for vote in votes:
         block = evidence.waiting.add(vote)
         evidence = _weigh(evidence, block, delta) if block.is_whole else replace(evidence, waiting=block)
@@ -111,7 +111,7 @@ def _weigh(evidence: Evidence, block: Block, delta: float) -> Evidence:
 
 
 def calculate_rollback_factor(rates: tuple[float, float], block: Block) -> float:
-    """Log factor against "the canary is not worse" (θ_b >= θ_a); 0 while it looks no worse."""
+    """Return the log factor against "the canary is not worse" (θ_b >= θ_a); 0 while it looks no worse."""
     champion_rate, canary_rate = rates
     if canary_rate >= champion_rate:
         return 0.0
@@ -121,7 +121,7 @@ def calculate_rollback_factor(rates: tuple[float, float], block: Block) -> float
 
 
 def calculate_advance_factor(rates: tuple[float, float], block: Block, delta: float) -> float:
-    """Log factor against "the canary is worse by delta or more" (θ_b <= θ_a - δ); 0 while it looks so."""
+    """Return the log factor against "the canary is worse by delta or more" (θ_b <= θ_a - δ); 0 while it looks so."""
     champion_rate, canary_rate = rates
     if canary_rate <= champion_rate - delta:
         return 0.0
@@ -130,7 +130,7 @@ def calculate_advance_factor(rates: tuple[float, float], block: Block, delta: fl
 
 
 def project_onto_margin(rates: tuple[float, float], sizes: tuple[int, int], delta: float) -> tuple[float, float]:
-    """The point of the line θ_b = θ_a - δ that is nearest to `rates` in KL divergence weighted by `sizes`."""
+    """Return the point of the line θ_b = θ_a - δ that is nearest to `rates` in KL divergence weighted by `sizes`."""
 
     def slope(champion: float) -> float:
         canary = champion - delta
@@ -151,7 +151,7 @@ def _log_ratio(alternative: tuple[float, float], null: tuple[float, float], bloc
 
 
 def estimate_missing_votes(evidence: Evidence, *, delta: float, alpha: float) -> int | None:
-    """Votes still to come before the rollout may advance, if the rates stay as they are; None when it never would."""
+    """Return how many more votes let the rollout advance, if the rates stay as they are; None when it never would."""
     rates = (evidence.champion.estimate, evidence.canary.estimate)
     if rates[1] <= rates[0] - delta or not evidence.champion.votes or not evidence.canary.votes:
         return None

@@ -14,7 +14,7 @@ class InvalidCommand(Conflict):
 
 
 @dataclass(frozen=True)
-class Position:
+class RolloutStatus:
     """Where a rollout stands. `stage` is None until the candidate's model server has it loaded."""
 
     state: RolloutState
@@ -27,17 +27,17 @@ class Position:
 
     @property
     def is_approved(self) -> bool:
-        """Whether it has, or is about to have, the canary; a paused one too."""
+        """Tell whether it has, or is about to have, the canary; a paused one too."""
         return "canary" in (self.state, self.paused_from)
 
     @property
     def serves_canary(self) -> bool:
-        """Whether users may be served by the candidate."""
+        """Tell whether users may be served by the candidate."""
         return self.stage is not None and not self.is_closed
 
 
-def next_position(position: Position, command: Command, *, stages: int) -> Position:
-    """Where `command` leads.
+def next_status(status: RolloutStatus, command: Command, *, stages: int) -> RolloutStatus:
+    """Return where `command` leads.
 
     - approve: awaiting_approval -> canary, not yet at a stage
     - reject: awaiting_approval -> rejected
@@ -51,25 +51,25 @@ def next_position(position: Position, command: Command, *, stages: int) -> Posit
     Raises:
         InvalidCommand: it leads nowhere from here.
     """
-    state = position.paused_from if position.state == "paused" else position.state
+    state = status.paused_from if status.state == "paused" else status.state
     match command:
-        case "approve" if position.state == "awaiting_approval":
-            return Position("canary")
+        case "approve" if status.state == "awaiting_approval":
+            return RolloutStatus("canary")
         case "reject" if state == "awaiting_approval":
-            return Position("rejected")
-        case "start" if position.state == "canary" and position.stage is None:
-            return replace(position, stage=0)
-        case "advance" if position.state == "canary" and position.stage is not None:
-            last = position.stage + 1 >= stages
-            return Position("champion") if last else replace(position, stage=position.stage + 1)
-        case "promote" if state == "canary" and position.stage is not None:
-            return Position("champion")
-        case "roll_back" if state == "canary" or position.state == "champion":
-            return Position("rolled_back")
-        case "pause" if position.state in ("awaiting_approval", "canary"):
-            return replace(position, state="paused", paused_from=position.state)
-        case "resume" if position.state == "paused" and position.paused_from is not None:
-            return replace(position, state=position.paused_from, paused_from=None)
-        case "abort" if not position.is_closed:
-            return Position("aborted")
-    raise InvalidCommand(f"a rollout that is {position.state} cannot {command.replace('_', ' ')}")
+            return RolloutStatus("rejected")
+        case "start" if status.state == "canary" and status.stage is None:
+            return replace(status, stage=0)
+        case "advance" if status.state == "canary" and status.stage is not None:
+            last = status.stage + 1 >= stages
+            return RolloutStatus("champion") if last else replace(status, stage=status.stage + 1)
+        case "promote" if state == "canary" and status.stage is not None:
+            return RolloutStatus("champion")
+        case "roll_back" if state == "canary" or status.state == "champion":
+            return RolloutStatus("rolled_back")
+        case "pause" if status.state in ("awaiting_approval", "canary"):
+            return replace(status, state="paused", paused_from=status.state)
+        case "resume" if status.state == "paused" and status.paused_from is not None:
+            return replace(status, state=status.paused_from, paused_from=None)
+        case "abort" if not status.is_closed:
+            return RolloutStatus("aborted")
+    raise InvalidCommand(f"a rollout that is {status.state} cannot {command.replace('_', ' ')}")

@@ -16,14 +16,14 @@ def first_table(family: str, champion: Route, salt: str) -> RoutingTable:
 
 
 def choose_server(table: RoutingTable, servers: Sequence[str]) -> str:
-    """The first model server that does not serve the champion; the only one, where there is one."""
+    """Return the first model server that does not serve the champion; the only one, where there is one."""
     return next((server for server in servers if server != table.champion.base_url), servers[0])
 
 
 def next_stage_table(
     table: RoutingTable, canary: Route, rollout_id: UUID, *, percent: float, holdback_percent: float
 ) -> RoutingTable:
-    """The canary at `percent`. The holdback's slice never sees it; an older holdback ends with the first stage.
+    """Put the canary at `percent`. The holdback's slice never sees it; an older holdback ends with the first stage.
 
     The salt is the rollout's id, so that each rollout draws its users anew and keeps them while it grows.
     """
@@ -40,7 +40,7 @@ def next_stage_table(
 
 
 def promoted_table(table: RoutingTable) -> RoutingTable:
-    """The canary becomes champion; the slice that never saw it stays on the old one.
+    """Make the canary the champion; the slice that never saw it stays on the old one.
 
     Traffic goes on under the rollout's id, so that what the holdback says can still be held against its candidate.
     """
@@ -57,7 +57,7 @@ def promoted_table(table: RoutingTable) -> RoutingTable:
 
 
 def withdrawn_table(table: RoutingTable) -> RoutingTable:
-    """Everyone back on the champion."""
+    """Put everyone back on the champion."""
     return replace(
         table,
         generation=table.generation + 1,
@@ -70,10 +70,10 @@ def withdrawn_table(table: RoutingTable) -> RoutingTable:
 
 
 def restored_table(table: RoutingTable, previous: Route) -> RoutingTable:
-    """Everyone on the previous champion."""
+    """Put everyone on the previous champion."""
     return replace(withdrawn_table(table), champion=previous)
 
 
 def list_voting_arms(percent: float, holdback_percent: float) -> list[Arm]:
-    """The arms that have traffic at a stage: at 100% without a holdback, the canary alone."""
+    """Return the arms that have traffic at a stage: at 100% without a holdback, the canary alone."""
     return ["champion", "canary"] if min(percent, 100 - holdback_percent) < 100 else ["canary"]

@@ -1,4 +1,4 @@
-"""What to do with a canary stage: roll back, advance, or hold, and why in words."""
+"""What to do with a canary stage, and why: roll back, advance, or hold."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from services.deployer.domain.evidence import Arm, Counts, Evidence, estimate_mi
 
 
 @dataclass(frozen=True)
-class Limits:
+class StageThresholds:
     """How sure one has to be. `alpha_rollback` is already one guardrail's share."""
 
     alpha_rollback: float
@@ -43,8 +43,8 @@ class Decision:
     missing_votes: int | None = None
 
 
-def assess_stage(facts: StageFacts, limits: Limits) -> Decision:
-    """The first of these that holds.
+def assess_stage(facts: StageFacts, thresholds: StageThresholds) -> Decision:
+    """Return the decision of the first of these that holds.
 
     - too many of the canary's latest answers failed (a hard breaker): roll back
     - the rollback e-value reached 1/alpha: roll back
@@ -54,36 +54,36 @@ def assess_stage(facts: StageFacts, limits: Limits) -> Decision:
     - else advance
     """
     evidence = facts.evidence
-    if breaks(facts, limits):
+    if breaks(facts, thresholds):
         return Decision("roll_back", f"{facts.canary_errors} of the last {facts.canary_served} canary answers failed")
-    if evidence.log_rollback >= math.log(1 / limits.alpha_rollback):
+    if evidence.log_rollback >= math.log(1 / thresholds.alpha_rollback):
         return Decision(
             "roll_back",
-            f"the canary is worse: e-value {_show(evidence.log_rollback)} reached {1 / limits.alpha_rollback:.0f}"
+            f"the canary is worse: e-value {_show(evidence.log_rollback)} reached {1 / thresholds.alpha_rollback:.0f}"
             f" ({_describe(evidence)})",
         )
-    estimate = estimate_missing_votes(evidence, delta=limits.delta, alpha=limits.alpha_advance)
-    short = {arm: limits.minimum_votes - votes for arm, votes in facts.stage_votes.items()}
+    estimate = estimate_missing_votes(evidence, delta=thresholds.delta, alpha=thresholds.alpha_advance)
+    short = {arm: thresholds.minimum_votes - votes for arm, votes in facts.stage_votes.items()}
     missing = max(estimate, sum(max(votes, 0) for votes in short.values())) if estimate is not None else None
-    if facts.seconds < limits.minimum_seconds:
-        return Decision("hold", f"{limits.minimum_seconds - facts.seconds:.0f} s until the stage may end", missing)
+    if facts.seconds < thresholds.minimum_seconds:
+        return Decision("hold", f"{thresholds.minimum_seconds - facts.seconds:.0f} s until the stage may end", missing)
     if wanted := [f"{votes} more {arm}" for arm, votes in short.items() if votes > 0]:
         return Decision("hold", f"{' and '.join(wanted)} votes needed in this stage ({_describe(evidence)})", missing)
-    if evidence.log_advance < math.log(1 / limits.alpha_advance):
+    if evidence.log_advance < math.log(1 / thresholds.alpha_advance):
         wait = f"about {missing} more votes needed" if missing is not None else "the canary looks worse"
         return Decision("hold", f"{wait}: e-value {_show(evidence.log_advance)} ({_describe(evidence)})", missing)
     return Decision(
         "advance",
-        f"not worse by {limits.delta:.0%} or more: e-value {_show(evidence.log_advance)} ({_describe(evidence)})",
+        f"not worse by {thresholds.delta:.0%} or more: e-value {_show(evidence.log_advance)} ({_describe(evidence)})",
         0,
     )
 
 
-def breaks(facts: StageFacts, limits: Limits) -> bool:
-    """Whether the canary's errors trip the hard breaker."""
+def breaks(facts: StageFacts, thresholds: StageThresholds) -> bool:
+    """Tell whether the canary's errors trip the hard breaker."""
     return (
-        facts.canary_errors >= limits.breaker_errors
-        and facts.canary_errors > limits.breaker_share * facts.canary_served
+        facts.canary_errors >= thresholds.breaker_errors
+        and facts.canary_errors > thresholds.breaker_share * facts.canary_served
     )
 
 

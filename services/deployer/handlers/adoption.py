@@ -6,8 +6,8 @@ from pathlib import Path
 
 import structlog
 
-from services.deployer import repository
 from services.deployer.handlers.commands import Commands
+from services.deployer.repository.rollouts import lock_adoption
 from shared.artifacts import WeightsNotFound
 from shared.events import Route
 from shared.registry import ModelVersion
@@ -26,9 +26,12 @@ class Adoption:
     base_url: str
 
     def adopt(self, model: str, name: str | None) -> str:
-        """What happened, in words. `model` is a checkpoint folder, or the name that its server knows it by."""
+        """Adopt a model and return what happened, for people to read.
+
+        `model` is a checkpoint folder, or the name that its server knows it by.
+        """
         with self.commands.sessions() as session, session.begin():
-            repository.lock_adoption(session)
+            lock_adoption(session)
             table = self.commands.rollouts.find_table(session)
             if table is not None:
                 return f"version {table.champion.version} is champion already; nothing changed"
@@ -57,7 +60,7 @@ class Adoption:
             return None
 
     def _set_alias(self, version: ModelVersion) -> None:
-        """Now, so that nobody has to wait for the deployer; should it fail, the deployer makes up for it."""
+        """Set the alias now, so that nobody waits for the deployer, which sets it later if this fails."""
         try:
             self.commands.registry.set_alias("champion", version.version)
         except Exception as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from services.deployer.domain.rollout import Command, Position, next_position
+from services.deployer.domain.rollout import Command, RolloutStatus, next_status
 from services.deployer.domain.routing import (
     choose_server,
     next_stage_table,
@@ -14,7 +14,9 @@ from services.deployer.domain.routing import (
     withdrawn_table,
 )
 from services.deployer.metrics import CHANGES
-from services.deployer.repository import append_audit, find_erased_dataset, load_routing, save_routing
+from services.deployer.repository.audit import append_audit
+from services.deployer.repository.lineage import find_erased_dataset
+from services.deployer.repository.routing import load_routing, save_routing
 from services.deployer.settings import DeployerSettings
 from shared.errors import Conflict
 from shared.events import RolloutAdvanced, Route, RoutingTable
@@ -48,11 +50,11 @@ class Rollouts:
     servers: list[str]
 
     def find_table(self, session: Session) -> RoutingTable | None:
-        """The table in force, once there is a champion."""
+        """Return the table in force, once there is a champion."""
         return load_routing(session, self.family)
 
     def load_table(self, session: Session) -> RoutingTable:
-        """The table in force.
+        """Return the table in force.
 
         Raises:
             Conflict: there is no champion yet.
@@ -69,8 +71,8 @@ class Rollouts:
             InvalidCommand: not possible in its state.
             CandidateTainted: it would bring a candidate nearer to users that was trained on someone since erased.
         """
-        before = derive_position(rollout)
-        after = next_position(before, change.command, stages=len(self.settings.stages))
+        before = derive_status(rollout)
+        after = next_status(before, change.command, stages=len(self.settings.stages))
         if change.command in FORWARD and (erased := find_erased_dataset(session, rollout.request_id)) is not None:
             raise CandidateTainted(f"its dataset {erased} held a user who was erased since: train on its successor")
         table = self.load_table(session)
@@ -83,9 +85,9 @@ class Rollouts:
         CHANGES.labels(change.command).inc()
 
     def _derive_table(
-        self, table: RoutingTable, before: Position, after: Position, rollout: Rollout, canary: Route | None
+        self, table: RoutingTable, before: RolloutStatus, after: RolloutStatus, rollout: Rollout, canary: Route | None
     ) -> RoutingTable | None:
-        """The next routing table, or None when routing stays as it is."""
+        """Return the next routing table, or None when routing stays as it is."""
         if after.state == "champion":
             return promoted_table(table)
         if after.is_closed:
@@ -100,7 +102,7 @@ class Rollouts:
             table, route, rollout.rollout_id, percent=percent, holdback_percent=self.settings.holdback_percent
         )
 
-    def _save(self, rollout: Rollout, before: Position, after: Position, change: Change) -> None:
+    def _save(self, rollout: Rollout, before: RolloutStatus, after: RolloutStatus, change: Change) -> None:
         rollout.state, rollout.stage, rollout.paused_from = after.state, after.stage, after.paused_from
         rollout.summary = change.summary
         if before.stage is not None and after.stage != before.stage:
@@ -113,7 +115,7 @@ class Rollouts:
             rollout.closed_at = change.at
 
     def choose_route(self, table: RoutingTable, rollout: Rollout, model: str) -> Route:
-        """Where the candidate is going to be served."""
+        """Return where the candidate is going to be served."""
         return Route(version=rollout.candidate_version, model=model, base_url=choose_server(table, self.servers))
 
     def record(self, session: Session, change: Change, rollout: Rollout, detail: dict[str, Any]) -> None:
@@ -146,10 +148,10 @@ class Rollouts:
         append_event(session, Outbox, event, source="deployer", topic_prefix=self.topic_prefix)
 
 
-def derive_position(rollout: Rollout) -> Position:
-    return Position(rollout.state, rollout.stage, rollout.paused_from)  # type: ignore[arg-type]
+def derive_status(rollout: Rollout) -> RolloutStatus:
+    return RolloutStatus(rollout.state, rollout.stage, rollout.paused_from)  # type: ignore[arg-type]
 
 
 def _end_stage(rollout: Rollout, change: Change) -> dict[str, Any]:
-    """What the stage's entry says once it has ended."""
+    """Return what the stage's entry says once it has ended."""
     return {"ended_at": change.at.isoformat(), "ended_by": change.command, "evidence": rollout.evidence}

@@ -9,11 +9,13 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from services.deployer import repository
 from services.deployer.domain.approval import calculate_approval_hash
-from services.deployer.domain.rollout import Command, next_position
+from services.deployer.domain.rollout import Command, next_status
 from services.deployer.domain.routing import first_table, restored_table
-from services.deployer.handlers.change import Change, Rollouts, derive_position
+from services.deployer.handlers.change import Change, Rollouts, derive_status
+from services.deployer.repository.audit import append_audit
+from services.deployer.repository.rollouts import list_open_rollouts, load_latest_promotion, load_rollout, lock_rollouts
+from services.deployer.repository.routing import load_route, save_routing
 from shared.db import SessionFactory
 from shared.errors import Conflict, HeliotropeError, NotFound, Unavailable
 from shared.events import Route, RoutingTable
@@ -85,26 +87,26 @@ class Commands:
             return rollout
 
     def roll_back(self, *, actor: str, summary: str) -> RoutingTable:
-        """Everyone back to the champion before this one; an approved rollout is aborted, whose measure is gone.
+        """Put everyone back on the champion before this one; abort an approved rollout, judged against this one.
 
         Raises:
             Conflict: there is no champion before this one.
         """
         now = self.clock()
         with self.sessions() as session, session.begin():
-            repository.lock_rollouts(session)
-            for rollout in repository.list_open_rollouts(session):
-                if derive_position(rollout).is_approved:
+            lock_rollouts(session)
+            for rollout in list_open_rollouts(session):
+                if derive_status(rollout).is_approved:
                     self.rollouts.apply(session, rollout, Change("abort", actor, summary, now))
             table = self.rollouts.load_table(session)
-            promotion = repository.load_latest_promotion(session, table.champion.version)
-            previous = repository.load_route(session, table.family, promotion.champion_version) if promotion else None
+            promotion = load_latest_promotion(session, table.champion.version)
+            previous = load_route(session, table.family, promotion.champion_version) if promotion else None
             if promotion is None or previous is None:
                 raise Conflict(f"there is no champion before version {table.champion.version}")
             restored = restored_table(table, previous)
-            repository.save_routing(session, restored)
+            save_routing(session, restored)
             stages = len(self.rollouts.settings.stages)
-            promotion.state = next_position(derive_position(promotion), "roll_back", stages=stages).state
+            promotion.state = next_status(derive_status(promotion), "roll_back", stages=stages).state
             promotion.summary = summary
             change = Change("roll_back", actor, summary, now)
             detail = {"from_version": table.champion.version, "to_version": previous.version}
@@ -116,25 +118,25 @@ class Commands:
         """Make a registered version the first champion; None when there is a champion already."""
         now = self.clock()
         with self.sessions() as session, session.begin():
-            repository.lock_rollouts(session)
+            lock_rollouts(session)
             if self.rollouts.find_table(session) is not None:
                 return None
             table = first_table(self.rollouts.family, route, str(new_id()))
-            repository.save_routing(session, table)
+            save_routing(session, table)
             detail = {"summary": f"version {route.version} is the first champion", "model": route.model}
-            repository.append_audit(session, now, actor=actor, action="adopt", subject=route.version, detail=detail)
+            append_audit(session, now, actor=actor, action="adopt", subject=route.version, detail=detail)
             self.rollouts.announce_adoption(session, table, now)
             return table
 
     def _find(self, session: Session, rollout_id: UUID) -> Rollout:
-        rollout = repository.load_rollout(session, rollout_id)
+        rollout = load_rollout(session, rollout_id)
         if rollout is None:
             raise RolloutNotFound(f"no rollout {rollout_id}")
         return rollout
 
     def _load(self, session: Session, rollout_id: UUID) -> Rollout:
-        repository.lock_rollouts(session)
-        rollout = repository.load_rollout(session, rollout_id, for_update=True)
+        lock_rollouts(session)
+        rollout = load_rollout(session, rollout_id, for_update=True)
         if rollout is None:
             raise RolloutNotFound(f"no rollout {rollout_id}")
         return rollout
@@ -155,6 +157,6 @@ class Commands:
         )
 
     def _check_alone(self, session: Session, rollout: Rollout) -> None:
-        for other in repository.list_open_rollouts(session):
-            if other.rollout_id != rollout.rollout_id and derive_position(other).is_approved:
+        for other in list_open_rollouts(session):
+            if other.rollout_id != rollout.rollout_id and derive_status(other).is_approved:
                 raise Conflict(f"rollout {other.rollout_id} has the canary; abort it or wait for its end")

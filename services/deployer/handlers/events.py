@@ -9,9 +9,18 @@ import msgspec
 import structlog
 from sqlalchemy.orm import Session
 
-from services.deployer import repository
 from services.deployer.domain.approval import calculate_approval_hash
 from services.deployer.handlers.change import Change, Rollouts
+from services.deployer.repository.audit import append_audit
+from services.deployer.repository.lineage import load_run_hashes
+from services.deployer.repository.rollouts import load_rollout, load_rollout_of_request, lock_rollouts
+from services.deployer.repository.votes import (
+    load_first_thumb,
+    load_interaction,
+    save_interaction,
+    save_thumb,
+    save_vote,
+)
 from shared.db import lock_all
 from shared.events import AnyEvent, EvaluationCompleted, FeedbackReceived, InteractionRecorded, Thumb
 from shared.ids import new_id
@@ -31,10 +40,10 @@ class EventHandler:
     clock: Callable[[], datetime]
 
     def prepare(self, session: Session, events: list[AnyEvent]) -> None:
-        """An answer and the thumb on it may come to two consumers at once: whoever is second makes the vote."""
+        """Lock answers: one and its thumb may come to two consumers at once, of whom the second makes the vote."""
         lock_all(session, (f"vote:{interaction_id}" for event in events if (interaction_id := _find_answer(event))))
         if any(isinstance(event, EvaluationCompleted) for event in events):
-            repository.lock_rollouts(session)
+            lock_rollouts(session)
 
     def handle(self, session: Session, event: AnyEvent) -> None:
         match event:
@@ -43,19 +52,19 @@ class EventHandler:
             case InteractionRecorded(rollout_id=UUID()):
                 self._save_interaction(session, event)
             case FeedbackReceived(feedback=Thumb(value=value)):
-                repository.save_thumb(session, event.event_id, event.interaction_id, up=value == "up")
+                save_thumb(session, event.event_id, event.interaction_id, up=value == "up")
                 self._count_vote(session, event.interaction_id)
 
     def finish(self, session: Session, events: list[AnyEvent]) -> None:
-        """Nothing is left to do."""
+        """Do nothing: each event was handled by itself."""
 
     def _open_rollout(self, session: Session, event: EvaluationCompleted) -> None:
-        """A passed evaluation awaits approval; a failed or an inconclusive one is rejected with its reasons."""
-        if repository.load_rollout_of_request(session, event.request_id) is not None:
+        """Open a rollout, which awaits approval, or is rejected with its reasons if the evaluation did not pass."""
+        if load_rollout_of_request(session, event.request_id) is not None:
             return
         now = self.clock()
         table = self.rollouts.load_table(session)
-        hashes = repository.load_run_hashes(session, event.run_id)
+        hashes = load_run_hashes(session, event.run_id)
         rollout = Rollout(
             rollout_id=new_id(),
             request_id=event.request_id,
@@ -88,10 +97,10 @@ class EventHandler:
             "summary": f"version {event.candidate_version} was judged: {event.verdict}",
         }
         subject = str(rollout.rollout_id)
-        repository.append_audit(session, now, actor=ACTOR, action="open", subject=subject, detail=detail)
+        append_audit(session, now, actor=ACTOR, action="open", subject=subject, detail=detail)
 
     def _save_interaction(self, session: Session, event: InteractionRecorded) -> None:
-        repository.save_interaction(
+        save_interaction(
             session,
             interaction_id=event.interaction_id,
             rollout_id=event.rollout_id,
@@ -104,25 +113,25 @@ class EventHandler:
         self._count_vote(session, event.interaction_id)
 
     def _count_vote(self, session: Session, interaction_id: UUID) -> None:
-        """One vote per user and rollout, once both the answer and a thumb on it are known.
+        """Count one vote per user and rollout, once both the answer and a thumb on it are known.
 
         - the answer was served by the version that was meant, without an error, to a user we can tell from others
         - that version is one of the rollout's two arms
         - the rollout is in a canary stage, or won: then the holdback goes on speaking for the old champion
         """
-        answer = repository.load_interaction(session, interaction_id)
-        thumb = repository.load_first_thumb(session, interaction_id)
+        answer = load_interaction(session, interaction_id)
+        thumb = load_first_thumb(session, interaction_id)
         if answer is None or thumb is None or answer.rollout_id is None or answer.user is None:
             return
         if answer.error is not None or answer.served_version != answer.intended_version:
             return
-        rollout = repository.load_rollout(session, answer.rollout_id)
+        rollout = load_rollout(session, answer.rollout_id)
         if rollout is None or (rollout.stage is None and rollout.state != "champion"):
             return
         arms = {rollout.candidate_version: "canary", rollout.champion_version: "champion"}
         if (arm := arms.get(answer.served_version)) is None:
             return
-        repository.save_vote(
+        save_vote(
             session,
             rollout_id=rollout.rollout_id,
             user=answer.user,

@@ -15,7 +15,7 @@ logger = structlog.get_logger(__name__)
 
 
 def load_training_questions(uri: str) -> list[str]:
-    """Every distinct question in the dataset's splits, boilerplate stripped; none when it cannot be read."""
+    """Return every distinct question in the dataset's splits, boilerplate stripped; none when it cannot be read."""
     folder = Path(unquote(urlparse(uri).path) if uri.startswith("file:") else uri)
     questions: set[str] = set()
     for file in sorted(folder.glob("*.parquet")):
@@ -29,7 +29,7 @@ def load_training_questions(uri: str) -> list[str]:
 
 
 def _derive(prompt: Any) -> str:
-    """A prompt is a list of chat messages, the same as JSON, or plain text."""
+    """Return the text of a prompt: a list of chat messages, the same as JSON, or plain text."""
     if isinstance(prompt, list):
         return derive_dialogue(prompt)
     text = str(prompt)

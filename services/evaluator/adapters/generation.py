@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from services.evaluator.adapters import GenerationJob, JobModel, Progress
+from services.evaluator.ports import GenerationJob, JobModel, Progress
 
 FAILURE_LIMIT = 300
 
@@ -59,14 +59,14 @@ def main() -> int:
 
 
 def _end_with_parent() -> None:
-    """Reads below Python's buffers: a thread that waits inside one aborts the interpreter at its end."""
+    """Read below Python's buffers: a thread that waits inside one aborts the interpreter at its end."""
     while os.read(0, 1):
         pass
     os._exit(2)
 
 
 def _answer(job: GenerationJob, spec: JobModel, done_before: int, emit: Callable[[Line], None]) -> dict[str, str]:
-    """One model's answers by prompt hash, in batches of prompts of like length."""
+    """Return one model's answers by prompt hash, made in batches of prompts of like length."""
     import torch
 
     tokenizer, model = _load(job, spec)
@@ -104,7 +104,7 @@ def _load(job: GenerationJob, spec: JobModel) -> tuple[Any, Any]:
 
 
 def _render(job: GenerationJob, tokenizer: Any) -> dict[str, str]:
-    """Prompts as text; one that the chat template refuses (it may know no tools, or no such role) is left out."""
+    """Render prompts as text; leave out those that the chat template refuses (it may know no tools or such role)."""
     from jinja2.exceptions import TemplateError
 
     rendered: dict[str, str] = {}

@@ -28,7 +28,7 @@ class ComparisonDraft:
 def derive_comparisons(
     prompts: Sequence[GatePrompt], champion: Mapping[str, str], candidate: Mapping[str, str], seed: str
 ) -> list[ComparisonDraft]:
-    """Two comparisons for each prompt that both models answered, answers by prompt hash.
+    """Derive two comparisons for each prompt that both models answered, answers by prompt hash.
 
     The seed draws which side the candidate takes first and the order of offering: all first looks come before all
     second ones, which keeps the two looks at one prompt far apart.

@@ -23,12 +23,12 @@ Words = tuple[str, ...]
 
 
 def derive_words(text: str) -> Words:
-    """Words as they are compared: no case, no punctuation, compatible characters made one."""
+    """Return words as they are compared: no case, no punctuation, compatible characters made one."""
     return tuple(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
 
 def derive_runs(words: Words) -> list[Words]:
-    """Every run of eight words, by where it starts."""
+    """Return every run of eight words, by where it starts."""
     return [words[start : start + RUN_WORDS] for start in range(len(words) - RUN_WORDS + 1)]
 
 
@@ -55,7 +55,7 @@ class TrainingTexts:
 
 
 def collides(question: str, training: TrainingTexts) -> bool:
-    """Whether a gate question was trained on. Any of these is enough:
+    """Tell whether a gate question was trained on. Any of these is enough:
 
     - its words are a training prompt's words;
     - it has four words or more and stands whole inside a training prompt;
@@ -80,7 +80,7 @@ def collides(question: str, training: TrainingTexts) -> bool:
 
 
 def assess_contamination(examined: int, colliding: int, training_texts: int) -> GateResult:
-    """Blocked above one gate prompt in a hundred. All gate prompts are examined, so the share has no interval.
+    """Fail above one gate prompt in a hundred. All gate prompts are examined, so the share has no interval.
 
     Inconclusive when there was nothing to compare: no gate prompts, or no training prompts found.
     """

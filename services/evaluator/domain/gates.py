@@ -17,7 +17,7 @@ def assess_all(
     ballots: Sequence[Ballot],
     minimum_votes_share: float,
 ) -> list[GateResult]:
-    """What became of the generation decides first: without answers there is nothing to vote on or to measure."""
+    """Assess the generation first, then the rest: without answers there is nothing to vote on or to measure."""
     contamination = assess_contamination(
         generation.get("gate_prompts", 0), generation.get("colliding", 0), generation.get("training_texts", 0)
     )
@@ -35,7 +35,7 @@ def assess_all(
 
 
 def assess_generation(candidate_version: str, generation: dict[str, Any], answered: int) -> GateResult | None:
-    """None when there are answers. A candidate that cannot answer fails; anything else is inconclusive."""
+    """Return None when there are answers. A candidate that cannot answer fails; anything else is inconclusive."""
     if answered:
         return None
     failure = generation.get("failure")

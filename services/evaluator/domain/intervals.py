@@ -14,7 +14,7 @@ Interval = tuple[float, float]
 
 
 def calculate_share_interval(successes: float, n: int) -> Interval:
-    """Clopper-Pearson's interval (Biometrika 26, 1934) for a share, `successes` possibly fractional.
+    """Return Clopper-Pearson's interval (Biometrika 26, 1934) for a share, `successes` possibly fractional.
 
     For `n` independent means in [0, 1], such as the mean vote on each of `n` prompts, it is conservative: no such mean
     varies more than a single yes or no of the same expectation, whatever the correlation of the votes behind it.
@@ -30,12 +30,12 @@ def calculate_share_interval(successes: float, n: int) -> Interval:
 
 
 def calculate_share_minimum_effect(n: int) -> float:
-    """The smallest true distance from one half that `n` prompts show with 80% power, at the largest variance."""
+    """Return the smallest true distance from 1/2 that `n` prompts show with 80% power, at the largest variance."""
     return min(0.5, (Z + Z_POWER) * math.sqrt(0.25 / n)) if n else 0.5
 
 
 def calculate_paired_interval(only_first: int, only_second: int, n: int) -> Interval:
-    """For the difference of two shares on the same `n` items, from the items where only one of the two has the trait.
+    """Bound the difference of two shares on the same `n` items, from the items where only one of them has the trait.
 
     Wald's interval with half an item added to each cell (Agresti and Min, Statistics in Medicine 24, 2005).
     """
@@ -46,7 +46,7 @@ def calculate_paired_interval(only_first: int, only_second: int, n: int) -> Inte
 
 
 def calculate_ratio_interval(numerators: list[float], denominators: list[float]) -> Interval:
-    """For the ratio of two means over the same items (the ratio estimator of survey sampling: Cochran 1977, 6.4)."""
+    """Bound the ratio of two means over the same items (the ratio estimator of survey sampling: Cochran 1977, 6.4)."""
     n = len(numerators)
     mean = sum(denominators) / n
     ratio = sum(numerators) / sum(denominators)

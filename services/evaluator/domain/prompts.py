@@ -21,7 +21,7 @@ class GatePrompt:
 
 
 def choose_prompts(prompts: list[GatePrompt], count: int, seed: int) -> list[GatePrompt]:
-    """Up to `count` prompts that ask something, the same ones for the same seed.
+    """Choose up to `count` prompts that ask something, the same ones for the same seed.
 
     Goes round the cells, so that near-copies within a cell come only after every cell had its turn.
     """
@@ -37,7 +37,7 @@ def choose_prompts(prompts: list[GatePrompt], count: int, seed: int) -> list[Gat
 
 
 def find_renewal(uses: Sequence[datetime], uses_per_renewal: int) -> datetime | None:
-    """When a cell was last renewed: at every so many evaluations that used it; None before the first time."""
+    """Return when a cell was last renewed: at every so many evaluations that used it; None before the first time."""
     complete = len(uses) // uses_per_renewal * uses_per_renewal
     return sorted(uses)[complete - 1] if complete else None
 
@@ -45,7 +45,7 @@ def find_renewal(uses: Sequence[datetime], uses_per_renewal: int) -> datetime | 
 def keep_fresh(
     prompts: list[GatePrompt], uses: Mapping[str, Sequence[datetime]], uses_per_renewal: int
 ) -> list[GatePrompt]:
-    """The prompts that were first asked after their cell's last renewal.
+    """Return the prompts that were first asked after their cell's last renewal.
 
     Each evaluation tells a little of what its prompts reward, to the people who read it and to the next candidate. So a
     cell that has been used often goes on with new prompts of the same region only, and the old ones are spent.

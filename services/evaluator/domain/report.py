@@ -40,7 +40,7 @@ class Subject:
 
 
 def derive_verdict(gates: Sequence[GateResult]) -> Verdict:
-    """Fail if any gate fails; else inconclusive if any is, or if there is none; else pass."""
+    """Return fail if any gate fails; else inconclusive if any is, or if there is none; else pass."""
     verdicts = {gate.verdict for gate in gates}
     if "fail" in verdicts:
         return "fail"
@@ -55,7 +55,7 @@ def derive_report(
     generation: dict[str, Any],
     completed_at: datetime,
 ) -> dict[str, Any]:
-    """The whole report as JSON values. Numbers are rounded to six digits so that they survive any store unchanged."""
+    """Derive the report as JSON values, numbers rounded to six digits so that they survive any store unchanged."""
     scores = derive_prompt_scores(ballots)
     votes = [ballot.vote for ballot in ballots]
     report = {
@@ -95,12 +95,12 @@ def derive_report(
 
 
 def encode_report(report: dict[str, Any]) -> bytes:
-    """Canonical JSON: sorted keys, no spaces, UTF-8."""
+    """Encode as canonical JSON: sorted keys, no spaces, UTF-8."""
     return json.dumps(report, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def calculate_report_hash(report: dict[str, Any]) -> str:
-    """SHA-256 (hex) of the canonical JSON."""
+    """Return the SHA-256 (hex) of the canonical JSON."""
     return hashlib.sha256(encode_report(report)).hexdigest()
 
 

@@ -11,13 +11,17 @@ LENGTH_RATIOS = (0.1, 3.0)
 
 
 def is_empty(answer: str) -> bool:
-    """No letter and no digit in it."""
+    """Tell whether an answer holds no letter and no digit."""
     return re.search(r"[^\W_]", answer) is None
 
 
 def is_repetitive(answer: str) -> bool:
-    """Any of: one character 20 times on end; one word 6 times on end; fewer than half of 12 or more word triples
-    are distinct."""
+    """Tell whether an answer repeats itself. Any of these is enough:
+
+    - one character 20 times on end
+    - one word 6 times on end
+    - fewer than half of 12 or more word triples are distinct
+    """
     if re.search(r"(\S)\1{19}", answer):
         return True
     words = answer.casefold().split()
@@ -42,7 +46,7 @@ def assess_repetition(candidate: Sequence[str], champion: Sequence[str]) -> Gate
 def _assess_trait(
     name: str, adjective: str, has_trait: Callable[[str], bool], candidate: Sequence[str], champion: Sequence[str]
 ) -> GateResult:
-    """Answers to the same prompts, in the same order.
+    """Compare answers to the same prompts, in the same order.
 
     Fail when the candidate shows the trait clearly more than 5 points more often than the champion. Pass when it was
     seen at most 5 points more often: a guard against collapse, not a proof of equality, whose interval says how much
@@ -72,7 +76,7 @@ def _assess_trait(
 
 
 def assess_length(candidate: Sequence[str], champion: Sequence[str]) -> GateResult:
-    """Answers to the same prompts, in the same order; the effect is the ratio of mean words.
+    """Compare answers to the same prompts, in the same order; the effect is the ratio of mean words.
 
     A wide corridor, from a tenth to three times the champion's length: people's taste moves lengths, and this only
     stops a collapse or a flood. Fail outside it, inconclusive when the interval crosses its edge.

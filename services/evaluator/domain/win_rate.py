@@ -21,7 +21,7 @@ class Ballot:
 
     @property
     def score(self) -> float | None:
-        """1 for the candidate, 0 for the champion, a half for a tie."""
+        """Return 1 for the candidate, 0 for the champion, a half for a tie."""
         if self.vote is None:
             return None
         if self.vote == "tie":
@@ -30,7 +30,7 @@ class Ballot:
 
 
 def derive_prompt_scores(ballots: Sequence[Ballot]) -> dict[str, float]:
-    """The candidate's mean score on each prompt that has a vote."""
+    """Return the candidate's mean score on each prompt that has a vote."""
     scores: dict[str, list[float]] = defaultdict(list)
     for ballot in ballots:
         if ballot.score is not None:
@@ -39,7 +39,7 @@ def derive_prompt_scores(ballots: Sequence[Ballot]) -> dict[str, float]:
 
 
 def calculate_left_share(ballots: Sequence[Ballot]) -> float | None:
-    """How often the left side won where one side did; far from a half, it is the seat that won."""
+    """Return how often the left side won where one side did; far from a half, it is the seat that won."""
     decided = [ballot.vote for ballot in ballots if ballot.vote in ("left", "right")]
     return decided.count("left") / len(decided) if decided else None
 

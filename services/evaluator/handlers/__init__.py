@@ -1,1 +1,1 @@
-"""What the evaluator does: opening, generating, voting, closing, announcing."""
+"""What the evaluator does with each evaluation: load, decide, save, announce."""

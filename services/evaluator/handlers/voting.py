@@ -27,14 +27,14 @@ class VotingClosed(Conflict):
 
 
 @dataclass(frozen=True)
-class Voting:
+class VoteHandler:
     sessions: SessionFactory
     user_hash_secret: str
     lease_seconds: float
     clock: Callable[[], datetime]
 
     def offer(self, caller: Caller, rater: str | None) -> Comparison | None:
-        """A comparison to judge, kept for this person for the time of the lease; None when there is none now.
+        """Return a comparison to judge, kept for this person for the time of the lease; None when there is none now.
 
         Somebody who says who they are and asks again is shown the same one again. A key that many people share without
         saying so gets another one each time.

@@ -12,10 +12,10 @@ import pytest
 
 from services.deployer.domain.evidence import (
     Arm,
+    ArmVote,
     Block,
     Counts,
     Evidence,
-    Vote,
     calculate_advance_factor,
     calculate_rollback_factor,
     estimate_missing_votes,
@@ -98,9 +98,9 @@ class Simulation:
     def share_reaching(self, name: str) -> float:
         return float((self.highest[name] >= BOUND).mean())
 
-    def votes_of(self, run: int) -> list[Vote]:
+    def votes_of(self, run: int) -> list[ArmVote]:
         arms = np.where(self.canary_votes[:, run], "canary", "champion")
-        return [Vote(arm, bool(up)) for arm, up in zip(arms, self.ups[:, run], strict=True)]
+        return [ArmVote(arm, bool(up)) for arm, up in zip(arms, self.ups[:, run], strict=True)]
 
 
 def log_ratio(rates, doubted, sizes, yes):
@@ -161,7 +161,7 @@ def test_a_block_ends_when_both_arms_have_voted_whatever_they_said():
     for ups in itertools.product((True, False), repeat=6):
         sizes, evidence = [], Evidence()
         for arm, up in zip(arms, ups, strict=True):
-            evidence = extend_evidence(evidence, [Vote(arm, up)], delta=DELTA)
+            evidence = extend_evidence(evidence, [ArmVote(arm, up)], delta=DELTA)
             sizes.append((evidence.weighed.champion.votes, evidence.weighed.canary.votes))
         assert sizes == [(0, 0), (0, 0), (2, 1), (2, 1), (3, 2), (3, 2)]
         assert (evidence.champion.votes, evidence.canary.votes) == (4, 2)
@@ -169,7 +169,7 @@ def test_a_block_ends_when_both_arms_have_voted_whatever_they_said():
 
 @pytest.mark.parametrize("batch", [1, 7, 80])
 def test_evidence_is_the_same_however_the_votes_came_in_batches(batch):
-    votes = [Vote("canary" if number % 4 == 0 else "champion", number % 3 == 0) for number in range(80)]
+    votes = [ArmVote("canary" if number % 4 == 0 else "champion", number % 3 == 0) for number in range(80)]
     evidence = Evidence()
     for start in range(0, len(votes), batch):
         evidence = extend_evidence(evidence, votes[start : start + batch], delta=DELTA)
@@ -178,8 +178,8 @@ def test_evidence_is_the_same_however_the_votes_came_in_batches(batch):
 
 
 def test_missing_votes_are_few_when_the_canary_is_clearly_better_and_none_can_be_named_when_it_is_worse():
-    better = extend_evidence(Evidence(), [Vote("canary", True), Vote("champion", False)] * 5, delta=DELTA)
-    worse = extend_evidence(Evidence(), [Vote("canary", False), Vote("champion", True)] * 5, delta=DELTA)
+    better = extend_evidence(Evidence(), [ArmVote("canary", True), ArmVote("champion", False)] * 5, delta=DELTA)
+    worse = extend_evidence(Evidence(), [ArmVote("canary", False), ArmVote("champion", True)] * 5, delta=DELTA)
     missing = estimate_missing_votes(better, delta=DELTA, alpha=ALPHA)
     assert missing is not None
     assert missing < 20

@@ -15,7 +15,7 @@ from services.deployer.domain.approval import (
     find_broken_link,
 )
 from services.deployer.domain.evidence import Arm, Block, Counts, Evidence
-from services.deployer.domain.rollout import InvalidCommand, Position, next_position
+from services.deployer.domain.rollout import InvalidCommand, RolloutStatus, next_status
 from services.deployer.domain.routing import (
     choose_server,
     first_table,
@@ -25,7 +25,7 @@ from services.deployer.domain.routing import (
     restored_table,
     withdrawn_table,
 )
-from services.deployer.domain.stages import Limits, StageFacts, assess_stage
+from services.deployer.domain.stages import StageFacts, StageThresholds, assess_stage
 from services.deployer.settings import DeployerSettings
 from shared.events import Route
 from shared.ids import new_id
@@ -33,7 +33,7 @@ from shared.ids import new_id
 STAGES = 3
 OLD = Route(version="1", model="/models/1", base_url="http://127.0.0.1:8006/v1")
 NEW = Route(version="2", model="/models/2", base_url="http://127.0.0.1:8010/v1")
-LIMITS = Limits(
+LIMITS = StageThresholds(
     alpha_rollback=0.05,
     alpha_advance=0.05,
     delta=0.05,
@@ -48,18 +48,18 @@ ENOUGH: dict[Arm, int] = {"champion": 60, "canary": 20}
 FACTS = StageFacts(evidence=SURE, seconds=120, stage_votes=ENOUGH, canary_served=100, canary_errors=0)
 
 
-def walk(*commands: str) -> Position:
-    position = Position("awaiting_approval")
+def walk(*commands: str) -> RolloutStatus:
+    status = RolloutStatus("awaiting_approval")
     for command in commands:
-        position = next_position(position, command, stages=STAGES)  # type: ignore[arg-type]
-    return position
+        status = next_status(status, command, stages=STAGES)  # type: ignore[arg-type]
+    return status
 
 
 def test_an_approved_rollout_goes_through_every_stage_to_champion():
-    assert walk("approve") == Position("canary", None)
-    assert walk("approve", "start") == Position("canary", 0)
-    assert walk("approve", "start", "advance", "advance") == Position("canary", 2)
-    assert walk("approve", "start", "advance", "advance", "advance") == Position("champion")
+    assert walk("approve") == RolloutStatus("canary", None)
+    assert walk("approve", "start") == RolloutStatus("canary", 0)
+    assert walk("approve", "start", "advance", "advance") == RolloutStatus("canary", 2)
+    assert walk("approve", "start", "advance", "advance", "advance") == RolloutStatus("champion")
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_there_is_a_way_out_at_every_step(commands, state):
 
 
 def test_a_pause_keeps_the_stage():
-    assert walk("approve", "start", "advance", "pause") == Position("paused", 1, "canary")
-    assert walk("approve", "start", "advance", "pause", "resume") == Position("canary", 1)
+    assert walk("approve", "start", "advance", "pause") == RolloutStatus("paused", 1, "canary")
+    assert walk("approve", "start", "advance", "pause", "resume") == RolloutStatus("canary", 1)
 
 
 @pytest.mark.parametrize(

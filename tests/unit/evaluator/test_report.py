@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from services.evaluator.domain.page import render_page
 from services.evaluator.domain.report import (
     JudgedPrompt,
     Subject,
@@ -15,6 +14,7 @@ from services.evaluator.domain.report import (
     derive_verdict,
     encode_report,
 )
+from services.evaluator.domain.report_page import render_page
 from services.evaluator.domain.win_rate import Ballot, assess_win_rate
 from shared.events import GateResult
 

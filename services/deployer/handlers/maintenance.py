@@ -1,4 +1,4 @@
-"""What is kept true in the background: the registry's aliases, the holdback's counts, and that others have heard."""
+"""Keeps up to date in the background: the registry's aliases, the holdback's counts, announcements, old votes."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -6,9 +6,17 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from services.deployer import repository
 from services.deployer.domain.evidence import Counts
-from services.deployer.handlers.change import Rollouts, derive_position
+from services.deployer.handlers.change import Rollouts, derive_status
+from services.deployer.repository.rollouts import (
+    list_open_rollouts,
+    list_unacknowledged_ends,
+    load_latest_approved,
+    load_rollout,
+    lock_rollouts,
+)
+from services.deployer.repository.routing import is_announcing, load_acknowledged_generation, load_routing_row
+from services.deployer.repository.votes import count_stage_votes, delete_waiting
 from shared.db import SessionFactory
 from shared.outbox import announce_again
 from shared.registry import ModelRegistry
@@ -16,7 +24,7 @@ from shared.tables.deployer import Rollout, RoutingGeneration
 
 
 @dataclass(frozen=True)
-class Upkeep:
+class Maintenance:
     """Each of these may be done at any time, and twice."""
 
     sessions: SessionFactory
@@ -28,10 +36,10 @@ class Upkeep:
         """Make the registry's aliases say what our tables say; `challenger` is who has the canary, else who waits."""
         with self.sessions() as session:
             table = self.rollouts.find_table(session)
-            waiting = list(repository.list_open_rollouts(session))
+            waiting = list(list_open_rollouts(session))
         if table is None:
             return
-        started = [rollout for rollout in waiting if derive_position(rollout).is_approved]
+        started = [rollout for rollout in waiting if derive_status(rollout).is_approved]
         challenger = next((rollout.candidate_version for rollout in started + waiting), None)
         wanted = {"champion": table.champion.version, "challenger": challenger}
         for alias, version in wanted.items():
@@ -47,11 +55,11 @@ class Upkeep:
             table = self.rollouts.find_table(session)
             if table is None or table.rollout_id is None or table.canary is not None:
                 return
-            repository.lock_rollouts(session)
-            rollout = repository.load_rollout(session, table.rollout_id, for_update=True)
+            lock_rollouts(session)
+            rollout = load_rollout(session, table.rollout_id, for_update=True)
             if rollout is None or rollout.state != "champion":
                 return
-            counts = repository.count_stage_votes(session, rollout.rollout_id, len(rollout.stages))
+            counts = count_stage_votes(session, rollout.rollout_id, len(rollout.stages))
             since_promotion = {
                 "champion": asdict(counts.get("canary", Counts())),
                 "holdback": asdict(counts.get("champion", Counts())),
@@ -64,27 +72,29 @@ class Upkeep:
         Gateways need no reminder: they ask for the table themselves.
         """
         before = self.clock() - timedelta(seconds=self.rollouts.settings.announce_again_seconds)
-        return announce_again(self.sessions, lambda session: self._list_unheard(session, before), self._announce)
+        return announce_again(self.sessions, lambda session: self._list_unacknowledged(session, before), self._announce)
 
-    def _list_unheard(self, session: Session, before: datetime) -> list[RoutingGeneration | Rollout]:
-        """What came true before then and the curator has not heard of; nothing while announcements still wait."""
-        routing = repository.load_routing_row(session, self.rollouts.family)
-        if routing is None or repository.is_announcing(session):
+    def _list_unacknowledged(self, session: Session, before: datetime) -> list[RoutingGeneration | Rollout]:
+        """Return what happened before then and the curator has not heard of; nothing while announcements still wait."""
+        routing = load_routing_row(session, self.rollouts.family)
+        if routing is None or is_announcing(session):
             return []
-        heard = repository.load_heard_generation(session, routing.family)
-        unheard = [routing] if routing.created_at < before and heard < routing.generation else []
-        return [*unheard, *repository.list_unheard_ends(session, before)]
+        acknowledged = load_acknowledged_generation(session, routing.family)
+        unacknowledged = [routing] if routing.created_at < before and acknowledged < routing.generation else []
+        return [*unacknowledged, *list_unacknowledged_ends(session, before)]
 
-    def _announce(self, session: Session, unheard: RoutingGeneration | Rollout) -> None:
+    def _announce(self, session: Session, unacknowledged: RoutingGeneration | Rollout) -> None:
         table = self.rollouts.load_table(session)
-        if isinstance(unheard, Rollout):
-            self.rollouts.announce(session, table, unheard.closed_at or unheard.created_at, unheard)
-        elif (latest := repository.load_latest_approved(session)) is None:
-            self.rollouts.announce_adoption(session, table, unheard.created_at)
+        if isinstance(unacknowledged, Rollout):
+            self.rollouts.announce(
+                session, table, unacknowledged.closed_at or unacknowledged.created_at, unacknowledged
+            )
+        elif (latest := load_latest_approved(session)) is None:
+            self.rollouts.announce_adoption(session, table, unacknowledged.created_at)
         else:
-            self.rollouts.announce(session, table, unheard.created_at, latest)
+            self.rollouts.announce(session, table, unacknowledged.created_at, latest)
 
     def delete_waiting(self) -> None:
         before = self.clock() - timedelta(seconds=self.rollouts.settings.votes_wait_seconds)
         with self.sessions() as session, session.begin():
-            repository.delete_waiting(session, before)
+            delete_waiting(session, before)

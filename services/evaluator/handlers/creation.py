@@ -12,10 +12,10 @@ from shared.events import TrainingCompleted
 logger = structlog.get_logger(__name__)
 
 
-def open_evaluation(
+def create_evaluation(
     session: Session, event: TrainingCompleted, *, family: str, settings: EvaluatorSettings, now: datetime
 ) -> bool:
-    """Once per request, for runs that left a candidate; judged against the champion of now, else against its parent."""
+    """Create one evaluation per request, if its run left a candidate: against today's champion, else its parent."""
     if event.outcome != "succeeded" or event.candidate_version is None:
         return False
     champion_version = load_champion_version(session, family) or event.parent_version

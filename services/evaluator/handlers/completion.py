@@ -12,7 +12,6 @@ import structlog
 from sqlalchemy.orm import Session
 
 from services.evaluator.domain.gates import assess_all
-from services.evaluator.domain.page import render_page
 from services.evaluator.domain.report import (
     JudgedPrompt,
     Subject,
@@ -22,6 +21,7 @@ from services.evaluator.domain.report import (
     derive_verdict,
     encode_report,
 )
+from services.evaluator.domain.report_page import render_page
 from services.evaluator.domain.win_rate import Ballot, Vote
 from services.evaluator.metrics import EVALUATIONS, GATES
 from services.evaluator.repository import claim_judged, load_claimed, load_comparisons, load_unanswered
@@ -40,7 +40,7 @@ REGISTRY_GRACE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
-class Closing:
+class CompletionHandler:
     """Takes evaluations from `voting` to `completed`, and announces them until the deployer has them."""
 
     sessions: SessionFactory
@@ -50,7 +50,7 @@ class Closing:
     clock: Callable[[], datetime]
 
     def run_next(self) -> Verdict | None:
-        """The verdict of the evaluation that was completed, if one was."""
+        """Complete one evaluation that is due, if there is one, and return its verdict."""
         evaluation, comparisons = self._claim()
         if evaluation is None:
             return None
@@ -120,7 +120,7 @@ class Closing:
         row.announced_at, row.announcements = now, row.announcements + 1
 
     def announce_again(self) -> int:
-        """How many completed evaluations had no rollout for a while and were announced once more."""
+        """Announce completed evaluations once more that had no rollout for a while; how many they were."""
         now = self.clock()
         before = now - timedelta(seconds=self.settings.announce_again_seconds)
         return announce_again(
@@ -131,7 +131,7 @@ class Closing:
 
 
 def derive_event(row: Evaluation) -> EvaluationCompleted:
-    """The announcement of a completed evaluation, the same each time."""
+    """Return the announcement of a completed evaluation, the same each time."""
     assert row.report is not None
     assert row.report_sha256 is not None
     assert row.completed_at is not None
@@ -161,7 +161,7 @@ def _derive_ballots(comparisons: Sequence[Comparison]) -> list[Ballot]:
 
 
 def _derive_prompts(comparisons: Sequence[Comparison]) -> list[JudgedPrompt]:
-    """Each prompt once, in the order of its first look."""
+    """Return each prompt once, in the order of its first look."""
     prompts: dict[str, JudgedPrompt] = {}
     for comparison in comparisons:
         sides = comparison.left_answer, comparison.right_answer

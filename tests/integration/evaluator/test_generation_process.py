@@ -1,4 +1,4 @@
-"""Generation really spawned, on a tiny random Llama made here."""
+"""Generation in a process of its own, on a tiny random Llama made here."""
 
 import sys
 import time
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.evaluator.adapters import GenerationFailed, GenerationJob, JobModel, JobPrompt, Progress
-from services.evaluator.adapters.spawned import SpawnedGenerator
+from services.evaluator.adapters.generation_process import SubprocessGenerator
+from services.evaluator.ports import GenerationFailed, GenerationJob, JobModel, JobPrompt, Progress
 
 QUESTIONS = ("Where is my toaster?", "Can I return the lamp that I bought on Monday?", "Why?", "Is the rug blue?")
 TEMPLATE = (
@@ -68,9 +68,9 @@ def job(checkpoints: dict[str, str], *, batch_size: int = 2) -> GenerationJob:
     )
 
 
-def test_both_models_answer_in_a_spawned_process_and_padding_changes_nothing(checkpoints: dict[str, str]) -> None:
+def test_both_models_answer_in_a_process_of_their_own_and_padding_changes_nothing(checkpoints: dict[str, str]) -> None:
     beats: list[Progress | None] = []
-    batched = SpawnedGenerator().generate(job(checkpoints), beats.append)
+    batched = SubprocessGenerator().generate(job(checkpoints), beats.append)
     assert {version: set(answers) for version, answers in batched.items()} == {
         version: {f"prompt-{n}" for n in range(4)} for version in ("1", "2")
     }
@@ -78,25 +78,25 @@ def test_both_models_answer_in_a_spawned_process_and_padding_changes_nothing(che
     progress = [beat for beat in beats if beat]
     assert [beat.done for beat in progress] == sorted(beat.done for beat in progress)
     assert (progress[-1].done, progress[-1].total) == (10, 10)
-    alone = SpawnedGenerator().generate(job(checkpoints, batch_size=1), beats.append)
+    alone = SubprocessGenerator().generate(job(checkpoints, batch_size=1), beats.append)
     assert alone == batched
 
 
 def test_a_folder_without_weights_fails_and_names_the_version(tmp_path: Path) -> None:
     with pytest.raises(GenerationFailed) as failure:
-        SpawnedGenerator().generate(job({"2": str(tmp_path)}), lambda progress: None)
+        SubprocessGenerator().generate(job({"2": str(tmp_path)}), lambda progress: None)
     assert failure.value.version == "2"
 
 
-def test_a_missing_folder_fails_before_anything_is_spawned(checkpoints: dict[str, str]) -> None:
+def test_a_missing_folder_fails_before_a_process_starts(checkpoints: dict[str, str]) -> None:
     with pytest.raises(GenerationFailed, match="no checkpoint folder") as failure:
-        SpawnedGenerator(["false"]).generate(job({"1": checkpoints["1"], "2": "/nowhere"}), lambda progress: None)
+        SubprocessGenerator(["false"]).generate(job({"1": checkpoints["1"], "2": "/nowhere"}), lambda progress: None)
     assert failure.value.version == "2"
 
 
 def test_a_process_that_dies_is_a_failure_and_not_a_wait(checkpoints: dict[str, str]) -> None:
     with pytest.raises(GenerationFailed, match="status 3"):
-        SpawnedGenerator([sys.executable, "-c", "raise SystemExit(3)"]).generate(
+        SubprocessGenerator([sys.executable, "-c", "raise SystemExit(3)"]).generate(
             job(checkpoints), lambda progress: None
         )
 
@@ -111,5 +111,5 @@ def test_whatever_the_heartbeat_raises_ends_the_process_at_once(checkpoints: dic
 
     started = time.monotonic()
     with pytest.raises(ToldToStop):
-        SpawnedGenerator([sys.executable, "-c", "import time; time.sleep(60)"]).generate(job(checkpoints), stop)
+        SubprocessGenerator([sys.executable, "-c", "import time; time.sleep(60)"]).generate(job(checkpoints), stop)
     assert time.monotonic() - started < 20

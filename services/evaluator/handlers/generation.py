@@ -11,7 +11,11 @@ from typing import Any
 import msgspec
 import structlog
 
-from services.evaluator.adapters import (
+from services.evaluator.domain.comparisons import derive_comparisons
+from services.evaluator.domain.contamination import TrainingTexts, collides
+from services.evaluator.domain.prompts import GatePrompt, choose_prompts, keep_fresh
+from services.evaluator.handlers.claim import Claim
+from services.evaluator.ports import (
     AnswerGenerator,
     Answers,
     GenerationFailed,
@@ -20,10 +24,6 @@ from services.evaluator.adapters import (
     JobPrompt,
     Progress,
 )
-from services.evaluator.domain.comparisons import derive_comparisons
-from services.evaluator.domain.contamination import TrainingTexts, collides
-from services.evaluator.domain.prompts import GatePrompt, choose_prompts, keep_fresh
-from services.evaluator.handlers.claim import Claim
 from services.evaluator.repository import (
     claim_generating,
     load_claimed,
@@ -49,7 +49,7 @@ class Interrupted(Exception):
 
 
 @dataclass(frozen=True)
-class Generating:
+class GenerationHandler:
     """Takes one evaluation after the other from `generating` to `voting`.
 
     What cannot be answered goes to `voting` too, without comparisons and with its failure: closing turns that into a
@@ -65,7 +65,7 @@ class Generating:
     clock: Callable[[], datetime]
 
     def run_next(self, stop: Event) -> bool:
-        """Whether an evaluation left `generating`."""
+        """Answer the prompts of one evaluation, if one waits; whether it left `generating`."""
         evaluation = self._claim()
         if evaluation is None:
             return False
@@ -104,7 +104,7 @@ class Generating:
         self._save(evaluation, prompts, answers, examined)
 
     def _load_prompts(self, evaluation: Evaluation) -> tuple[list[GatePrompt], dict[str, Any]]:
-        """The prompts to judge by, those that training saw left out, and what was found on the way."""
+        """Return the prompts to judge by, without those that training saw, and counts of what was left out."""
         dataset_sha256 = evaluation.training["dataset_sha256"]
         with self.sessions() as session:
             standing = load_gate_prompts(session, str(evaluation.candidate_version))
@@ -141,7 +141,7 @@ class Generating:
         return served_model
 
     def _watch(self, evaluation: Evaluation, claim: Claim, stop: Event) -> Callable[[Progress | None], None]:
-        """What the generator calls every few seconds; raises what ends the generation."""
+        """Return what the generator calls every few seconds; it raises what ends the generation."""
         started = time.monotonic()
 
         def watch(progress: Progress | None) -> None:
@@ -181,7 +181,7 @@ class Generating:
         row.deadline_at = now + timedelta(seconds=self.settings.votes_deadline_seconds)
 
     def _fail(self, evaluation: Evaluation, error: GenerationFailed | NotFound) -> bool:
-        """Another attempt while there is one left; then the failure stands, and closing says so."""
+        """Allow another attempt while there is one left; then the failure stands, and the verdict says so."""
         logger.warning("generation_failed", attempt=evaluation.attempts, reason=error.detail)
         now = self.clock()
         if evaluation.attempts < ATTEMPTS and now < evaluation.deadline_at:
@@ -201,12 +201,12 @@ class Generating:
 
 
 def _derive_progress(progress: Progress, seconds: float) -> dict[str, Any]:
-    """`seconds_left` supposes that the rest goes as fast as what is done, loading included."""
+    """Describe the progress; `seconds_left` supposes that the rest goes as fast as what is done, loading included."""
     left = seconds / progress.done * (progress.total - progress.done) if progress.done else None
     done: dict[str, Any] = msgspec.to_builtins(progress)
     return done | {"seconds_left": None if left is None else round(left, 1)}
 
 
 def _clean(answers: dict[str, str]) -> dict[str, str]:
-    """Postgres stores no NUL in text; an undertrained model writes one now and then."""
+    """Replace NUL, which Postgres stores in no text; an undertrained model writes one now and then."""
     return {prompt_hash: answer.replace("\0", "\N{REPLACEMENT CHARACTER}") for prompt_hash, answer in answers.items()}

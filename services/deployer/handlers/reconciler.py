@@ -1,40 +1,39 @@
-"""What moves rollouts by itself: deadlines, loading, and the weighing of evidence."""
+"""Moves rollouts without an admin: at deadlines, when a model is loaded, and as the evidence says."""
 
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import structlog
 from sqlalchemy.orm import Session
 
-from services.deployer import repository
 from services.deployer.domain.evidence import Evidence, extend_evidence
 from services.deployer.domain.routing import list_voting_arms
-from services.deployer.domain.stages import Decision, Limits, StageFacts, assess_stage
-from services.deployer.handlers.change import Change, Rollouts, derive_position
+from services.deployer.domain.stages import Decision, StageFacts, StageThresholds, assess_stage
+from services.deployer.handlers.change import Change, Rollouts, derive_status
+from services.deployer.ports import ModelLoader
+from services.deployer.repository.lineage import find_erased_dataset
+from services.deployer.repository.rollouts import list_open_rollouts, load_rollout, lock_rollouts
+from services.deployer.repository.votes import count_canary_answers, count_stage_votes, count_votes, load_votes
+from services.deployer.settings import DeployerSettings
 from shared.db import SessionFactory
 from shared.errors import NotFound
-from shared.events import Route
 from shared.registry import ModelRegistry
 from shared.tables.deployer import Rollout
 
 logger = structlog.get_logger(__name__)
 
 ACTOR = "deployer"
+GUARDRAILS = 1
+"""Guardrails that share the rollback's alpha: thumbs."""
 LARGEST_LOG = 690.0  # e^690 is about 1e299: JSON has no infinity
 
 
-class Loader(Protocol):
-    """Makes a model server load a model."""
-
-    def load(self, route: Route) -> None: ...
-
-
 @dataclass(frozen=True)
-class Weighed:
+class CachedEvidence:
     """Evidence of a rollout up to the vote with this sequence number."""
 
     sequence: int = 0
@@ -42,43 +41,43 @@ class Weighed:
 
 
 @dataclass(frozen=True)
-class Ticker:
-    """Looks at every open rollout, in turn."""
+class Reconciler:
+    """Takes every open rollout one step towards where its evidence and its deadlines lead, in turn."""
 
     sessions: SessionFactory
     rollouts: Rollouts
     registry: ModelRegistry
-    loader: Loader
+    loader: ModelLoader
     clock: Callable[[], datetime]
-    weighed: dict[UUID, Weighed] = field(default_factory=dict)
-    """What earlier ticks have made of each open rollout's votes, so that a tick only reads the new ones."""
+    cache: dict[UUID, CachedEvidence] = field(default_factory=dict)
+    """Evidence of each open rollout at the last reconciliation, so that the next one reads the new votes only."""
 
-    def tick(self) -> None:
+    def reconcile(self) -> None:
         with self.sessions() as session:
-            rollouts = list(repository.list_open_rollouts(session))
-        for known in self.weighed.keys() - {rollout.rollout_id for rollout in rollouts}:
-            del self.weighed[known]
+            rollouts = list(list_open_rollouts(session))
+        for known in self.cache.keys() - {rollout.rollout_id for rollout in rollouts}:
+            del self.cache[known]
         for rollout in rollouts:
-            position = derive_position(rollout)
+            status = derive_status(rollout)
             with structlog.contextvars.bound_contextvars(rollout_id=str(rollout.rollout_id)):
                 if self._is_tainted(rollout):
                     self._abort_tainted(rollout.rollout_id)
-                elif position.state == "awaiting_approval" and self._waits_too_long(rollout):
+                elif status.state == "awaiting_approval" and self._waits_too_long(rollout):
                     self._reject_unapproved(rollout.rollout_id)
-                elif position.state == "canary" and position.stage is None:
+                elif status.state == "canary" and status.stage is None:
                     self._start(rollout.rollout_id)
-                elif position.serves_canary:
+                elif status.serves_canary:
                     self._weigh(rollout.rollout_id)
 
     def _is_tainted(self, rollout: Rollout) -> bool:
         with self.sessions() as session:
-            return repository.find_erased_dataset(session, rollout.request_id) is not None
+            return find_erased_dataset(session, rollout.request_id) is not None
 
     def _abort_tainted(self, rollout_id: UUID) -> None:
         summary = "a user whose words it was trained on has been erased"
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
-            if not derive_position(rollout).is_closed:
+            if not derive_status(rollout).is_closed:
                 self.rollouts.apply(session, rollout, Change("abort", ACTOR, summary, self.clock()))
 
     def _waits_too_long(self, rollout: Rollout) -> bool:
@@ -113,7 +112,7 @@ class Ticker:
                 self.rollouts.apply(session, rollout, change, canary=route)
 
     def _retry_loading(self, rollout_id: UUID, reason: str) -> None:
-        """The next tick tries again, until the deadline."""
+        """Leave the rollout to the next reconciliation, or abort it past the deadline."""
         now = self.clock()
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
@@ -131,11 +130,12 @@ class Ticker:
         now = self.clock()
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
-            if not derive_position(rollout).serves_canary:
+            if not derive_status(rollout).serves_canary:
                 return
             facts = self._load_facts(session, rollout, now)
-            decision = assess_stage(facts, self.rollouts.settings.limits)
-            rollout.evidence = derive_evidence(facts, decision, self.rollouts.settings.limits)
+            thresholds = derive_thresholds(self.rollouts.settings)
+            decision = assess_stage(facts, thresholds)
+            rollout.evidence = derive_evidence(facts, decision, thresholds)
             if decision.action == "hold" or (decision.action == "advance" and rollout.state == "paused"):
                 return
             logger.info("rollout_decided", action=decision.action, summary=decision.summary)
@@ -143,8 +143,8 @@ class Ticker:
 
     def _load(self, session: Session, rollout_id: UUID, *, for_update: bool = True) -> Rollout:
         if for_update:
-            repository.lock_rollouts(session)
-        rollout = repository.load_rollout(session, rollout_id, for_update=for_update)
+            lock_rollouts(session)
+        rollout = load_rollout(session, rollout_id, for_update=for_update)
         if rollout is None:
             raise NotFound(f"no rollout {rollout_id}")
         return rollout
@@ -152,9 +152,9 @@ class Ticker:
     def _load_facts(self, session: Session, rollout: Rollout, now: datetime) -> StageFacts:
         settings = self.rollouts.settings
         stage, started = rollout.stage or 0, rollout.stage_started_at or now
-        counts = repository.count_stage_votes(session, rollout.rollout_id, stage)
+        counts = count_stage_votes(session, rollout.rollout_id, stage)
         arms = list_voting_arms(settings.stages[stage], settings.holdback_percent)
-        served, failed = repository.count_canary_answers(session, rollout, settings.breaker_window)
+        served, failed = count_canary_answers(session, rollout, settings.breaker_window)
         return StageFacts(
             evidence=self._load_evidence(session, rollout.rollout_id),
             seconds=(now - started).total_seconds(),
@@ -165,24 +165,37 @@ class Ticker:
 
     def _load_evidence(self, session: Session, rollout_id: UUID) -> Evidence:
         """Extend what is known by the votes since; from the start when a vote of before has come in late."""
-        known = self.weighed.get(rollout_id, Weighed())
-        votes = repository.load_votes(session, rollout_id, after=known.sequence)
-        if known.evidence.votes + len(votes) != repository.count_votes(session, rollout_id):
-            known, votes = Weighed(), repository.load_votes(session, rollout_id, after=0)
+        known = self.cache.get(rollout_id, CachedEvidence())
+        votes = load_votes(session, rollout_id, after=known.sequence)
+        if known.evidence.votes + len(votes) != count_votes(session, rollout_id):
+            known, votes = CachedEvidence(), load_votes(session, rollout_id, after=0)
         evidence = extend_evidence(known.evidence, (vote for _, vote in votes), delta=self.rollouts.settings.delta)
-        self.weighed[rollout_id] = Weighed(votes[-1][0] if votes else known.sequence, evidence)
+        self.cache[rollout_id] = CachedEvidence(votes[-1][0] if votes else known.sequence, evidence)
         return evidence
 
 
-def derive_evidence(facts: StageFacts, decision: Decision, limits: Limits) -> dict[str, Any]:
-    """What the API shows of the weighing: e-values and where they act, counts, and what is missing in words."""
+def derive_thresholds(settings: DeployerSettings) -> StageThresholds:
+    return StageThresholds(
+        alpha_rollback=settings.alpha / GUARDRAILS,
+        alpha_advance=settings.alpha_advance,
+        delta=settings.delta,
+        minimum_seconds=settings.minimum_stage_seconds,
+        minimum_votes=settings.minimum_stage_votes,
+        breaker_errors=settings.breaker_errors,
+        breaker_share=settings.breaker_share,
+        breaker_window=settings.breaker_window,
+    )
+
+
+def derive_evidence(facts: StageFacts, decision: Decision, thresholds: StageThresholds) -> dict[str, Any]:
+    """Return what the API shows of the evidence: e-values and where they act, counts, and what is missing."""
     evidence = facts.evidence
     return {
         "e_rollback": math.exp(min(evidence.log_rollback, LARGEST_LOG)),
         "e_advance": math.exp(min(evidence.log_advance, LARGEST_LOG)),
-        "rolls_back_at": 1 / limits.alpha_rollback,
-        "advances_at": 1 / limits.alpha_advance,
-        "delta": limits.delta,
+        "rolls_back_at": 1 / thresholds.alpha_rollback,
+        "advances_at": 1 / thresholds.alpha_advance,
+        "delta": thresholds.delta,
         "champion": asdict(evidence.champion),
         "canary": asdict(evidence.canary),
         "stage_votes": dict(facts.stage_votes),

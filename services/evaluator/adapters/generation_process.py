@@ -1,4 +1,4 @@
-"""Generation in a spawned process, so that its memory goes back when it is done."""
+"""Generation in a process of its own, so that its memory goes back when it is done."""
 
 import os
 import queue
@@ -11,16 +11,16 @@ from typing import IO
 
 import msgspec
 
-from services.evaluator.adapters import AnswerGenerator, Answers, GenerationFailed, GenerationJob, Progress
 from services.evaluator.adapters.generation import AnswersLine, FailureLine, Line, ProgressLine
+from services.evaluator.ports import AnswerGenerator, Answers, GenerationFailed, GenerationJob, Progress
 
 COMMAND = (sys.executable, "-m", "services.evaluator", "generate")
-TICK_SECONDS = 2.0
+POLL_SECONDS = 2.0
 # OpenMP's threads spin while they wait. On 2 cores shared with a training, generation took 5 to 12 times as long so.
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
-class SpawnedGenerator(AnswerGenerator):
+class SubprocessGenerator(AnswerGenerator):
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._command = command
 
@@ -44,7 +44,7 @@ class SpawnedGenerator(AnswerGenerator):
 
 
 def _send(pipe: IO[bytes], job: GenerationJob) -> None:
-    """Standard input stays open: its end tells the child that its parent is gone."""
+    """Send the job and keep standard input open: its end tells the child that its parent is gone."""
     try:
         pipe.write(msgspec.json.encode(job) + b"\n")
         pipe.flush()
@@ -64,7 +64,7 @@ def _collect(
     answers: Answers = {}
     while True:
         try:
-            raw = lines.get(timeout=TICK_SECONDS)
+            raw = lines.get(timeout=POLL_SECONDS)
         except queue.Empty:
             heartbeat(None)
             continue

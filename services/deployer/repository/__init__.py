@@ -1,0 +1,1 @@
+"""The deployer's SQL: its own schema, and what it reads of the trainer's and the curator's."""

@@ -1,0 +1,52 @@
+"""What a candidate came from, read from the trainer's and the curator's tables."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased
+
+from shared.tables.curator import Dataset, Feedback, Pair, RetrainRequestRow
+from shared.tables.trainer import Run
+
+
+def load_run_hashes(session: Session, run_id: UUID) -> dict[str, str]:
+    """Return the hashes of weights, dataset and recipe of a training run; empty strings for what is unknown."""
+    run = session.get(Run, run_id)
+    return {
+        "weights": (run and run.weights_sha256) or "",
+        "dataset": (run and run.dataset_sha256) or "",
+        "recipe": (run and run.recipe_sha256) or "",
+    }
+
+
+def find_erased_dataset(session: Session, request_id: UUID) -> str | None:
+    """Return the dataset that this request's candidate was trained on, if a user in it has been erased since."""
+    query = select(Dataset.dataset_sha256).join(Run, Run.dataset_sha256 == Dataset.dataset_sha256)
+    return session.scalar(query.where(Run.request_id == request_id, Dataset.erased_at.is_not(None)))
+
+
+def measure_click_ages(session: Session, request_id: UUID, until: datetime, quantiles: Sequence[float]) -> list[float]:
+    """Return quantiles of the seconds from a click's arrival to `until`; empty when there are no clicks.
+
+    Over the evidence of the active pairs that were new to the request's dataset.
+    """
+    parent = aliased(Dataset)
+    bounds = session.execute(
+        select(Dataset.through_sequence, func.coalesce(parent.through_sequence, 0))
+        .join(RetrainRequestRow, RetrainRequestRow.dataset_sha256 == Dataset.dataset_sha256)
+        .outerjoin(parent, parent.dataset_sha256 == Dataset.parent_sha256)
+        .where(RetrainRequestRow.request_id == request_id)
+    ).first()
+    if bounds is None:
+        return []
+    through, before = bounds
+    new = select(func.unnest(Pair.evidence)).where(
+        Pair.state == "active", Pair.sequence > before, Pair.sequence <= through
+    )
+    age = func.extract("epoch", until - Feedback.received_at)
+    found = session.scalar(
+        select(func.percentile_cont(list(quantiles)).within_group(age)).where(Feedback.event_id.in_(new))
+    )
+    return list(found or [])

@@ -1,0 +1,185 @@
+"""A deployer on a real Postgres, with the registry and the bus in memory, and the ways that the world reaches it."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from fastapi.testclient import TestClient
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from services.deployer.adapters.model_server import ModelServer
+from services.deployer.api import create_router
+from services.deployer.handlers.change import Rollouts
+from services.deployer.handlers.commands import Commands
+from services.deployer.handlers.events import EventHandler
+from services.deployer.handlers.maintenance import Maintenance
+from services.deployer.handlers.reconciler import Reconciler
+from services.deployer.settings import DeployerSettings
+from shared.auth import KeyRing, create_key, load_keys
+from shared.bus import decode, encode
+from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
+from shared.consumer import ConsumerLoop
+from shared.dead_letters import DeadLetters
+from shared.events import (
+    EvaluationCompleted,
+    FeedbackReceived,
+    GateResult,
+    InteractionRecorded,
+    RolloutAdvanced,
+    Route,
+    Thumb,
+)
+from shared.http import create_app
+from shared.ids import new_id
+from shared.outbox import Relay
+from shared.registry.memory import MemoryRegistry
+from shared.tables.deployer import Outbox
+from shared.tables.trainer import Run
+
+HASHES = {"weights_sha256": "w" * 64, "dataset_sha256": "d" * 64, "recipe_sha256": "r" * 64}
+
+
+@dataclass
+class Clock:
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
+class Setup:
+    """A deployer with its champion, and the ways that the world reaches it."""
+
+    def __init__(self, database_url: str, artifacts: Path, server: str) -> None:
+        self.engine = create_engine(database_url)
+        self.sessions: sessionmaker[Session] = sessionmaker(self.engine, expire_on_commit=False)
+        self.clock = Clock()
+        self.registry = MemoryRegistry(artifacts)
+        self.registry.register("base", None, {"served_model": "/models/1"})
+        self.registry.register("candidate", None, {"served_model": "/models/2", **HASHES})
+        settings = DeployerSettings(
+            stages=[25, 50, 100], minimum_stage_seconds=10, minimum_stage_votes=3, holdback_percent=10
+        )
+        self.rollouts = Rollouts(settings, "heliotrope", "", ["http://127.0.0.1:1/v1", server])
+        self.loader = ModelServer(deadline_seconds=10)
+        self.reconciler = Reconciler(self.sessions, self.rollouts, self.registry, self.loader, self.clock)
+        self.maintenance = Maintenance(self.sessions, self.rollouts, self.registry, self.clock)
+        self.commands = Commands(self.sessions, self.rollouts, self.registry, self.clock)
+        self.broker = MemoryBroker()
+        self.loop = ConsumerLoop(
+            "deployer",
+            MemoryConsumer(self.broker, [], None),
+            EventHandler(self.rollouts, self.clock),
+            self.sessions,
+            DeadLetters(MemoryProducer(self.broker), "deployer"),
+        )
+        route = Route(version="1", model="/models/1", base_url="http://127.0.0.1:1/v1")
+        self.commands.adopt(route, actor="test")
+        app = create_app("deployer", checks={})
+        app.include_router(create_router(self.commands, self.sessions))
+        keys = KeyRing(lambda: load_keys(self.sessions))
+        app.state.keys = keys
+        with self.sessions() as session, session.begin():
+            self.keys = {
+                role: create_key(session, f"{role}-anna", role) for role in ("admin", "ops", "frontend", "internal")
+            }
+        keys.refresh()
+        self.client = TestClient(app)
+
+    def close(self) -> None:
+        self.loader.close()
+        self.engine.dispose()
+
+    def hear(self, *events: Any) -> None:
+        self.loop.handle_batch([encode(event, source="test") for event in events])
+
+    def call(self, method: str, path: str, *, role: str = "admin", body: Any = None) -> Any:
+        return self.client.request(method, path, json=body, headers={"authorization": f"Bearer {self.keys[role]}"})
+
+    def open_rollout(
+        self, verdict: str = "pass", *, candidate_version: str = "2", champion_version: str = "1"
+    ) -> dict[str, Any]:
+        run_id = new_id()
+        with self.sessions() as session, session.begin():
+            session.add(
+                Run(
+                    run_id=run_id,
+                    request_id=(request_id := new_id()),
+                    dataset_uri="/datasets/d",
+                    parent_version="1",
+                    recipe={},
+                    state="succeeded",
+                    deadline_at=self.clock(),
+                    **HASHES,
+                )
+            )
+        event = EvaluationCompleted(
+            request_id=request_id,
+            evaluation_id=new_id(),
+            run_id=run_id,
+            candidate_version=candidate_version,
+            champion_version=champion_version,
+            verdict=verdict,  # type: ignore[arg-type]
+            gates=[GateResult(name="win_rate", verdict=verdict, summary="71% (60% to 80%)")],  # type: ignore[arg-type]
+            report_sha256="p" * 64,
+            completed_at=self.clock(),
+        )
+        self.hear(event, event)
+        rollouts = self.call("GET", "/v1/rollouts", role="ops").json()["rollouts"]
+        [rollout] = [rollout for rollout in rollouts if rollout["request_id"] == str(request_id)]
+        return dict(rollout)
+
+    def approve(self, rollout: dict[str, Any], **body: Any) -> Any:
+        path = f"/v1/rollouts/{rollout['rollout_id']}/approve"
+        return self.call("POST", path, body={"approval_hash": rollout["approval_hash"]} | body)
+
+    def load(self, rollout: dict[str, Any]) -> dict[str, Any]:
+        return dict(self.call("GET", f"/v1/rollouts/{rollout['rollout_id']}", role="ops").json())
+
+    def start_canary(self) -> dict[str, Any]:
+        rollout = self.open_rollout()
+        assert self.approve(rollout).status_code == 200
+        self.reconciler.reconcile()
+        return self.load(rollout)
+
+    def vote(
+        self, rollout: dict[str, Any], *, canary: bool, up: bool, user: str, late: bool = False, **changes: Any
+    ) -> None:
+        version = "2" if canary else "1"
+        fields: dict[str, Any] = {
+            "interaction_id": new_id(),
+            "messages": [],
+            "answer": "Open Orders.",
+            "model_version": version,
+            "intended_version": version,
+            "served_at": self.clock(),
+            "key_id": "k",
+            "user": user,
+            "rollout_id": UUID(rollout["rollout_id"]),
+        }
+        answer = InteractionRecorded(**fields | changes)
+        thumb = FeedbackReceived(
+            event_id=new_id(),
+            interaction_id=answer.interaction_id,
+            feedback=Thumb(value="up" if up else "down"),
+            received_at=self.clock(),
+            key_id="k",
+            user=user,
+        )
+        for event in (thumb, answer) if late else (answer, thumb):
+            self.hear(event, event)
+
+    def announced(self) -> list[RolloutAdvanced]:
+        Relay(self.sessions, Outbox, MemoryProducer(self.broker)).relay_batch()
+        return [decode(record) for record in self.broker.records("rollout.advanced")]  # type: ignore[misc]
+
+    def count_votes(self, rollout: dict[str, Any]) -> tuple[int, int]:
+        self.reconciler.reconcile()
+        evidence = self.load(rollout)["evidence"]
+        return evidence["champion"]["votes"], evidence["canary"]["votes"]

@@ -1,0 +1,159 @@
+"""What admins tell the deployer to do, and what it refuses."""
+
+from pathlib import Path
+from typing import Any
+
+from services.deployer.handlers.adoption import Adoption
+from services.deployer.handlers.change import Rollouts
+from services.deployer.handlers.commands import Commands
+from shared.tables.curator import Dataset
+from tests.integration.deployer.scene import HASHES, Setup
+
+
+def test_a_passed_candidate_becomes_champion_through_approval_and_stages(setup: Setup, model_server: Any):
+    rollout = setup.start_canary()
+    assert (rollout["state"], rollout["stage"]) == ("canary", 0)
+    assert model_server[1][-1] == "/models/2"
+    for stage in range(3):
+        for number in range(40):
+            user = f"{stage}-{number}"
+            canary = number % 2 == 0
+            setup.vote(rollout, canary=canary, up=number % 8 == 0 if not canary else number % 8 != 0, user=user)
+        setup.clock.pass_seconds(11)
+        setup.reconciler.reconcile()
+    rollout = setup.load(rollout)
+    assert rollout["state"] == "champion"
+    assert [stage["percent"] for stage in rollout["stages"]] == [25, 50, 100]
+    assert all(stage["ended_by"] == "advance" for stage in rollout["stages"])
+    table = setup.call("GET", "/v1/routing", role="internal").json()
+    assert table["champion"]["version"] == "2"
+    assert (table["holdback"]["version"], table["holdback_percent"]) == ("1", 10)
+    assert [event.routing.generation for event in setup.announced()][-4:] == [2, 3, 4, 5]
+    setup.maintenance.project_aliases()
+    assert setup.registry.load_alias("champion") == "2"
+    assert setup.registry.load_alias("challenger") is None
+
+
+def test_an_approval_of_something_else_is_void(setup: Setup):
+    rollout = setup.open_rollout()
+    assert setup.approve(rollout, approval_hash="0" * 64).status_code == 409
+    assert setup.load(rollout)["state"] == "awaiting_approval"
+
+
+def test_an_approval_is_void_when_the_weights_changed_in_the_registry(setup: Setup):
+    rollout = setup.open_rollout()
+    setup.registry.load_version("2").tags["weights_sha256"] = "x" * 64  # type: ignore[index]
+    response = setup.approve(rollout)
+    assert response.status_code == 409
+    assert "changed" in response.json()["detail"]
+
+
+def test_a_paused_rollout_holds_its_stage_and_says_who_paused_it(setup: Setup):
+    rollout = setup.start_canary()
+    path = f"/v1/rollouts/{rollout['rollout_id']}"
+    assert setup.call("POST", f"{path}/pause", body={"reason": "holiday"}).json()["state"] == "paused"
+    setup.clock.pass_seconds(100)
+    setup.reconciler.reconcile()
+    assert setup.load(rollout)["stage"] == 0
+    assert setup.call("POST", f"{path}/resume", body={"reason": "back"}).json()["state"] == "canary"
+    log = setup.call("GET", "/v1/audit", role="ops").json()
+    assert (log["verified"], log["broken_at"]) == (True, None)
+    assert [(line["actor"], line["action"]) for line in log["entries"]][-2:] == [
+        ("admin-anna", "pause"),
+        ("admin-anna", "resume"),
+    ]
+
+
+def test_an_abort_in_the_canary_puts_everyone_back(setup: Setup):
+    rollout = setup.start_canary()
+    response = setup.call("POST", f"/v1/rollouts/{rollout['rollout_id']}/abort", body={"reason": "odd answers"})
+    assert response.json()["state"] == "aborted"
+    assert setup.call("GET", "/v1/routing", role="ops").json().get("canary") is None
+
+
+def test_a_promoted_candidate_can_be_taken_back(setup: Setup):
+    rollout = setup.start_canary()
+    setup.call("POST", f"/v1/rollouts/{rollout['rollout_id']}/promote", body={"reason": "sure"})
+    response = setup.call("POST", "/v1/rollback", body={"reason": "second thoughts"})
+    assert response.json()["champion"]["version"] == "1"
+    assert setup.load(rollout)["state"] == "rolled_back"
+    assert setup.call("POST", "/v1/rollback", body={"reason": "again"}).status_code == 409
+
+
+def test_a_rollout_that_was_approved_before_a_rollback_does_not_start_after_it(setup: Setup):
+    promoted = setup.start_canary()
+    setup.call("POST", f"/v1/rollouts/{promoted['rollout_id']}/promote", body={"reason": "sure"})
+    setup.registry.register("third", None, {"served_model": "/models/3", **HASHES})
+    waiting = setup.open_rollout(candidate_version="3", champion_version="2")
+    assert setup.approve(waiting).status_code == 200
+    assert setup.call("POST", "/v1/rollback", body={"reason": "odd answers"}).status_code == 200
+    setup.reconciler.reconcile()
+    assert setup.load(waiting)["state"] == "aborted"
+    assert setup.call("GET", "/v1/routing").json()["champion"]["version"] == "1"
+
+
+def test_only_one_rollout_has_the_canary(setup: Setup):
+    setup.start_canary()
+    second = setup.open_rollout()
+    response = setup.approve(second)
+    assert response.status_code == 409
+    assert "has the canary" in response.json()["detail"]
+    assert setup.load(second)["state"] == "awaiting_approval"
+
+
+def test_a_candidate_judged_against_a_former_champion_cannot_be_approved(setup: Setup):
+    first = setup.start_canary()
+    second = setup.open_rollout()
+    setup.call("POST", f"/v1/rollouts/{first['rollout_id']}/promote", body={"reason": "sure"})
+    response = setup.approve(second)
+    assert response.status_code == 409
+    assert "2 is champion now" in response.json()["detail"]
+
+
+def test_adopting_once_registers_once_and_again_changes_nothing(setup: Setup, tmp_path: Path):
+    folder = tmp_path / "base model"
+    folder.mkdir()
+    rollouts = Rollouts(setup.rollouts.settings, "another", "", setup.rollouts.servers)
+    commands = Commands(setup.sessions, rollouts, setup.registry, setup.clock)
+    adoption = Adoption(commands, lambda folder: "a" * 64, "http://127.0.0.1:1/v1")
+    assert adoption.adopt(str(folder), "base") == "version 3 (base) is the champion"
+    assert setup.registry.load_alias("champion") == "3"
+    assert adoption.adopt(str(folder), "base") == "version 3 is champion already; nothing changed"
+    elsewhere = Commands(setup.sessions, Rollouts(rollouts.settings, "third", "", []), setup.registry, setup.clock)
+    assert "version 3" in Adoption(elsewhere, lambda folder: "a" * 64, "http://127.0.0.1:1/v1").adopt(str(folder), None)
+    assert len(setup.registry.list_versions()) == 3
+    with setup.sessions() as session:
+        route = rollouts.load_table(session).champion
+    assert (route.model, route.version) == (str(folder), "3")
+
+
+def erase_dataset(setup: Setup) -> None:
+    with setup.sessions() as session, session.begin():
+        session.add(Dataset(dataset_sha256=HASHES["dataset_sha256"], uri="", manifest={}, erased_at=setup.clock()))
+
+
+def test_a_candidate_trained_on_someone_since_erased_is_not_approved_and_is_aborted(setup: Setup):
+    rollout = setup.open_rollout()
+    erase_dataset(setup)
+    answer = setup.approve(rollout)
+    assert answer.status_code == 409
+    assert answer.json()["title"] == "Candidate trained on an erased user"
+    setup.reconciler.reconcile()
+    assert setup.load(rollout)["state"] == "aborted"
+
+
+def test_a_canary_trained_on_someone_since_erased_is_not_promoted_and_leaves(setup: Setup):
+    rollout = setup.start_canary()
+    erase_dataset(setup)
+    path = f"/v1/rollouts/{rollout['rollout_id']}/promote"
+    assert setup.call("POST", path, body={"reason": "it looks fine"}).status_code == 409
+    setup.reconciler.reconcile()
+    assert setup.load(rollout)["state"] == "aborted"
+    assert setup.call("GET", "/v1/routing", role="ops").json().get("canary") is None
+
+
+def test_nobody_approves_in_time_and_it_is_rejected(setup: Setup):
+    rollout = setup.open_rollout()
+    setup.clock.pass_seconds(8 * 86_400)
+    setup.reconciler.reconcile()
+    assert setup.load(rollout)["state"] == "rejected"

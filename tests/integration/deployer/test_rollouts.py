@@ -1,0 +1,96 @@
+"""How rollouts open, move from stage to stage and end."""
+
+from uuid import UUID
+
+import pytest
+from msgspec import to_builtins
+from sqlalchemy import update
+
+from shared.tables.curator import RetrainRequestRow, RoutingRow
+from tests.integration.deployer.scene import HASHES, Setup
+
+
+def test_harm_is_rolled_back_and_everyone_is_on_the_champion_again(setup: Setup):
+    rollout = setup.start_canary()
+    for number in range(60):
+        canary = number % 2 == 0
+        setup.vote(rollout, canary=canary, up=not canary, user=str(number))
+        setup.reconciler.reconcile()
+    assert setup.load(rollout)["state"] == "rolled_back"
+    table = setup.call("GET", "/v1/routing", role="ops").json()
+    assert table["champion"]["version"] == "1"
+    assert table.get("canary") is None
+
+
+def test_an_evaluation_announced_twice_opens_one_rollout(setup: Setup):
+    assert setup.open_rollout()["state"] == "awaiting_approval"
+
+
+@pytest.mark.parametrize("verdict", ["fail", "inconclusive"])
+def test_a_candidate_that_did_not_pass_is_rejected_with_its_reasons(setup: Setup, verdict: str):
+    rollout = setup.open_rollout(verdict)
+    assert rollout["state"] == "rejected"
+    assert "win_rate" in rollout["summary"]
+    assert setup.approve(rollout).status_code == 409
+
+
+def test_a_model_that_cannot_be_loaded_ends_in_an_abort(setup: Setup):
+    setup.rollouts.servers[:] = ["http://127.0.0.1:1/v1"]
+    rollout = setup.open_rollout()
+    assert setup.approve(rollout).status_code == 200
+    setup.reconciler.reconcile()
+    assert setup.load(rollout)["stage"] is None
+    setup.clock.pass_seconds(301)
+    setup.reconciler.reconcile()
+    assert setup.load(rollout)["state"] == "aborted"
+
+
+def test_the_holdback_goes_on_voting_after_the_promotion(setup: Setup):
+    rollout = setup.start_canary()
+    setup.vote(rollout, canary=True, up=True, user="anna")
+    setup.call("POST", f"/v1/rollouts/{rollout['rollout_id']}/promote", body={"reason": "sure"})
+    assert setup.call("GET", "/v1/routing").json()["rollout_id"] == rollout["rollout_id"]
+    for number in range(4):
+        setup.vote(rollout, canary=number > 0, up=number > 1, user=f"late-{number}")
+    setup.maintenance.measure_holdback()
+    assert setup.load(rollout)["evidence"]["since_promotion"] == {
+        "champion": {"votes": 3, "ups": 2},
+        "holdback": {"votes": 1, "ups": 0},
+    }
+
+
+def test_what_the_curator_did_not_hear_is_announced_again_until_it_did(setup: Setup):
+    rollout = setup.open_rollout("fail")
+    with setup.sessions() as session, session.begin():
+        session.add(
+            RetrainRequestRow(
+                request_id=UUID(rollout["request_id"]),
+                dataset_sha256=HASHES["dataset_sha256"],
+                parent_version="1",
+                reasons=[],
+                state="open",
+                requested_at=setup.clock(),
+                deadline_at=setup.clock(),
+                announced_at=setup.clock(),
+            )
+        )
+    before = setup.announced()
+    setup.maintenance.announce_again()
+    assert setup.announced() == before
+    setup.clock.pass_seconds(31)
+    setup.maintenance.announce_again()
+    setup.maintenance.announce_again()
+    again = setup.announced()[len(before) :]
+    assert sorted(event.state for event in again) == ["adopted", "rejected"]
+    assert all(event in before for event in again if event.state == "rejected")
+    with setup.sessions() as session, session.begin():
+        session.execute(update(RetrainRequestRow).values(state="closed"))
+        table = again[0].routing
+        session.add(
+            RoutingRow(
+                family="heliotrope", generation=1, champion_version="1", champion_since=setup.clock(),
+                table=to_builtins(table),
+            )
+        )  # fmt: skip
+    setup.maintenance.announce_again()
+    assert len(setup.announced()) == len(before) + 2

@@ -1,0 +1,154 @@
+"""Which prompts are asked, and what becomes of a generation that fails or is interrupted."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.evaluator.ports import Answers, GenerationFailed, GenerationJob, Progress
+from services.evaluator.repository import claim_generating, load_gate_prompts
+from shared.ids import new_id
+from shared.tables import curator
+from tests.integration.evaluator.scene import (
+    BEGINNING,
+    Room,
+    ScriptedGenerator,
+    completed_training,
+    fill,
+    open_voting,
+    prefers_candidate,
+)
+
+
+def test_prompts_that_were_trained_on_are_left_out_and_block_the_candidate(room: Room, tmp_path: Path) -> None:
+    fill(room, tmp_path, leaked=("lamp",))
+    room.hear(completed_training())
+    room.generate()
+    [job] = room.generator.jobs
+    assert len(job.prompts) == 9
+    assert not any("lamp" in prompt.messages[-1]["content"] for prompt in job.prompts)
+    room.vote_on_everything(prefers_candidate)
+    assert room.completion.run_next() == "fail"
+    contamination = next(gate for gate in room.announced()[0].gates if gate.name == "contamination")
+    assert (contamination.verdict, contamination.effect) == ("fail", 0.1)
+
+
+def test_a_conversation_that_the_candidate_answered_in_is_no_gate_for_it(room: Room, tmp_path: Path) -> None:
+    fill(room, tmp_path)
+    with room.sessions() as session, session.begin():
+        before = load_gate_prompts(session, "2")
+        asked = session.scalars(select(curator.Interaction).order_by(curator.Interaction.prompt_hash)).all()
+        asked[0].model_version = "2"
+        asked[1].conversation_id = "talk"
+        session.add(
+            curator.Interaction(
+                interaction_id=new_id(),
+                key_id="k",
+                prompt_hash=asked[2].prompt_hash,
+                answer="Oh.",
+                model_version="2",
+                served_at=BEGINNING,
+                conversation_id="talk",
+                content_hash="c",
+                event={},
+            )
+        )
+        session.flush()
+        gone = {prompt.prompt_hash for prompt in before} - {one.prompt_hash for one in load_gate_prompts(session, "2")}
+        assert gone == {row.prompt_hash for row in asked[:3]}
+        assert [one.prompt_hash for one in load_gate_prompts(session, "1")] == [asked[0].prompt_hash]
+
+
+def test_without_gate_prompts_the_verdict_is_inconclusive_with_words(room: Room) -> None:
+    room.hear(completed_training())
+    room.generate()
+    assert room.completion.run_next() == "inconclusive"
+    assert room.announced()[0].gates[0].summary == "there are no gate prompts to judge by"
+
+
+@pytest.mark.parametrize(("guilty", "verdict"), [("2", "fail"), ("1", "inconclusive"), (None, "inconclusive")])
+def test_generation_that_fails_three_times_ends_with_a_verdict(
+    room: Room, tmp_path: Path, guilty: str | None, verdict: str
+) -> None:
+    fill(room, tmp_path)
+    room.generator.failure = GenerationFailed("OSError: no weights", version=guilty)
+    room.hear(completed_training())
+    assert [room.generate() for _ in range(3)] == [False, False, True]
+    assert room.completion.run_next() == verdict
+    gate = room.announced()[0].gates[0]
+    assert gate.name == "generation"
+    assert gate.summary.endswith("OSError: no weights")
+
+
+def test_an_unknown_version_ends_with_a_verdict(room: Room, tmp_path: Path) -> None:
+    fill(room, tmp_path)
+    room.hear(completed_training(candidate_version="99"))
+    while not room.generate():
+        pass
+    assert room.completion.run_next() == "inconclusive"
+    assert "no model version 99" in room.announced()[0].gates[0].summary
+
+
+def test_a_dead_worker_loses_its_claim_and_another_starts_again(room: Room, tmp_path: Path) -> None:
+    fill(room, tmp_path)
+    room.hear(completed_training())
+    now = room.clock()
+    with room.sessions() as session, session.begin():
+        assert claim_generating(session, now, stale_before=now)  # and then it dies
+    assert not room.generate()
+    room.clock.advance(room.settings.heartbeat_expiry_seconds + 1)
+    assert room.generate()
+    assert room.evaluation().state == "voting"
+
+
+def test_a_database_that_goes_away_costs_no_generation(room: Room, tmp_path: Path) -> None:
+    fill(room, tmp_path)
+    room.hear(completed_training())
+    away = threading.Event()
+
+    def open_session() -> Session:
+        if away.is_set():
+            raise ConnectionError("the database is away")
+        return room.sessions()
+
+    class Outlasting(ScriptedGenerator):
+        def generate(self, job: GenerationJob, heartbeat: Callable[[Progress | None], None]) -> Answers:
+            away.set()
+            answers = super().generate(job, heartbeat)
+            away.clear()
+            return answers
+
+    generation = replace(room.generation, sessions=open_session, generator=Outlasting(room.generator.scripts))
+    assert generation.run_next(threading.Event())
+    assert (room.evaluation().state, room.evaluation().attempts) == ("voting", 1)
+
+
+def test_told_to_stop_it_gives_the_evaluation_back_at_once(room: Room, tmp_path: Path) -> None:
+    fill(room, tmp_path)
+    room.hear(completed_training())
+    stop = threading.Event()
+    stop.set()
+    assert not room.generation.run_next(stop)
+    row = room.evaluation()
+    assert (row.state, row.claimed_by, row.attempts) == ("generating", None, 0)
+    assert room.generate()
+
+
+def test_progress_and_votes_can_be_watched(room: Room, tmp_path: Path) -> None:
+    open_voting(room, tmp_path)
+    [summary] = room.get("/v1/evaluations", role="ops").json()["evaluations"]
+    assert summary["state"] == "voting"
+    assert summary["progress"]["total"] == 20
+    assert summary["progress"]["seconds_left"] >= 0
+    assert summary["votes"] == {"cast": 0, "asked": 20}
+    room.vote_on_everything(prefers_candidate)
+    room.completion.run_next()
+    detail = room.get(f"/v1/evaluations/{summary['evaluation_id']}", role="admin").json()
+    assert detail["verdict"] == "pass"
+    assert len(detail["report"]["prompts"]) == 10
+    assert detail["report"]["prompts"][0]["candidate_scores"] == [1.0, 1.0]
+    assert room.get(f"/v1/evaluations/{new_id()}", role="ops").status_code == 404

@@ -1,0 +1,158 @@
+"""How an evaluation opens, ends in a verdict, and is announced."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import func, select
+
+from services.evaluator.consumer import TrainingConsumer
+from services.evaluator.domain.report import calculate_report_hash
+from services.evaluator.handlers.completion import CompletionHandler
+from shared.bus import Record
+from shared.bus.memory import MemoryConsumer, MemoryProducer
+from shared.consumer import ConsumerLoop
+from shared.dead_letters import DeadLetters
+from shared.events import TrainingCompleted
+from shared.ids import new_id
+from shared.registry.memory import MemoryRegistry
+from shared.tables import deployer
+from shared.tables.evaluator import Evaluation
+from tests.integration.evaluator.scene import Room, completed_training, open_voting, prefers_candidate
+
+
+def test_a_preferred_candidate_passes_and_is_announced_with_the_hash_of_its_report(room: Room, tmp_path: Path) -> None:
+    open_voting(room, tmp_path)
+    assert room.completion.run_next() is None
+    assert room.vote_on_everything(prefers_candidate) == 20
+    assert room.completion.run_next() == "pass"
+    assert room.completion.run_next() is None
+
+    row = room.evaluation()
+    [event] = room.announced()
+    assert event.verdict == "pass"
+    assert event.report_sha256 == row.report_sha256
+    assert event.candidate_version == "2"
+    assert {gate.name: gate.verdict for gate in event.gates} == dict.fromkeys(
+        ("win_rate", "contamination", "length", "empty_answers", "repetition"), "pass"
+    )
+    win_rate = event.gates[0]
+    assert (win_rate.effect, win_rate.n) == (1.0, 10)
+    assert event.report_uri is not None
+    stored = Path(event.report_uri, "report.json").read_bytes()
+    assert hashlib.sha256(stored).hexdigest() == row.report_sha256
+    assert row.report is not None
+    assert calculate_report_hash(row.report) == row.report_sha256
+    assert "Send your order number" in Path(event.report_uri, "report.html").read_text()
+
+
+def test_a_disliked_candidate_fails(room: Room, tmp_path: Path) -> None:
+    open_voting(room, tmp_path)
+    room.vote_on_everything(lambda left, right: "right" if left.startswith("Send") else "left")
+    assert room.completion.run_next() == "fail"
+
+
+def test_votes_that_only_follow_the_seat_are_inconclusive(room: Room, tmp_path: Path) -> None:
+    open_voting(room, tmp_path)
+    room.vote_on_everything(lambda left, right: "left")
+    assert room.completion.run_next() == "inconclusive"
+    assert room.announced()[0].gates[0].effect == 0.5
+
+
+def test_the_same_completed_run_opens_one_evaluation_however_often_it_is_heard(room: Room) -> None:
+    room.hear(completed_training(), completed_training())
+    room.hear(completed_training())
+    assert room.evaluation().champion_version == "1"
+
+
+@pytest.mark.parametrize("outcome", ["failed", "cancelled"])
+def test_a_run_that_left_no_candidate_is_not_evaluated(room: Room, outcome: str) -> None:
+    room.hear(completed_training(outcome=outcome, candidate_version=None))
+    with room.sessions() as session:
+        assert session.scalar(select(func.count()).select_from(Evaluation)) == 0
+
+
+def test_the_candidate_meets_the_champion_of_now_not_the_parent_it_was_trained_from(room: Room) -> None:
+    with room.sessions() as session, session.begin():
+        for generation, version in ((1, "1"), (10, "7"), (9, "5")):
+            table = {"champion": {"version": version}}
+            session.add(deployer.RoutingGeneration(family="heliotrope", generation=generation, table=table))
+    room.hear(completed_training())
+    assert room.evaluation().champion_version == "7"
+
+
+def test_too_few_votes_at_the_deadline_are_inconclusive(room: Room, tmp_path: Path) -> None:
+    open_voting(room, tmp_path)
+    for _ in range(4):
+        room.vote(room.get("/v1/comparisons/next").json()["comparison_id"], "left")
+    room.clock.advance(599)
+    assert room.completion.run_next() is None
+    room.clock.advance(1)
+    assert room.completion.run_next() == "inconclusive"
+    assert room.announced()[0].gates[0].summary.startswith("4 of 20 votes were cast before the deadline")
+
+
+def test_a_result_without_a_rollout_is_announced_again_and_not_for_ever(room: Room, tmp_path: Path) -> None:
+    open_voting(room, tmp_path)
+    room.vote_on_everything(prefers_candidate)
+    room.completion.run_next()
+    assert room.completion.announce_again() == 0
+    for _ in range(room.settings.announcements + 5):
+        room.clock.advance(31)
+        room.completion.announce_again()
+    events = room.announced()
+    assert len(events) == room.settings.announcements
+    assert all(event == events[0] for event in events)
+
+
+def test_once_there_is_a_rollout_nothing_is_announced_again(room: Room, tmp_path: Path) -> None:
+    open_voting(room, tmp_path)
+    room.vote_on_everything(prefers_candidate)
+    room.completion.run_next()
+    with room.sessions() as session, session.begin():
+        session.add(
+            deployer.Rollout(
+                rollout_id=new_id(),
+                request_id=UUID(int=1),
+                evaluation={},
+                candidate_version="2",
+                champion_version="1",
+                state="rejected",
+                approval_hash="h",
+                summary="",
+            )
+        )
+    room.clock.advance(31)
+    assert room.completion.announce_again() == 0
+
+
+class AwayRegistry(MemoryRegistry):
+    def start_run(self, name: str, tags: Any) -> str:
+        raise ConnectionError("the registry is away")
+
+
+def test_a_registry_that_is_away_delays_the_report_and_does_not_stop_the_loop(room: Room, tmp_path: Path) -> None:
+    open_voting(room, tmp_path)
+    room.vote_on_everything(prefers_candidate)
+    completion = CompletionHandler(room.sessions, AwayRegistry(tmp_path), room.settings, "", room.clock)
+    with pytest.raises(ConnectionError):
+        completion.run_next()
+    assert room.evaluation().claimed_by is None
+    room.clock.advance(600 + 601)
+    assert completion.run_next() == "pass"
+    [event] = room.announced()
+    assert event.report_uri is None
+    assert event.report_sha256
+
+
+def test_what_cannot_be_decoded_goes_aside(room: Room) -> None:
+    handler = TrainingConsumer("heliotrope", room.settings, room.clock)
+    consumer = MemoryConsumer(room.broker, [], None)
+    loop = ConsumerLoop(
+        "evaluator", consumer, handler, room.sessions, DeadLetters(MemoryProducer(room.broker), "evaluator")
+    )
+    loop.handle_batch([Record(TrainingCompleted.topic, b"k", b"{not json")])
+    [letter] = room.broker.records("training.completed.evaluator.dlq")
+    assert letter.value == b"{not json"
