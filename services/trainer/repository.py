@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from services.trainer.domain.planning.scheduling import Share, WaitingRun
+from services.trainer.domain.replay import EarlierSnapshot
 from services.trainer.domain.training import CAUSES
 from shared.errors import NotFound, StaleClaim
 from shared.tables.curator import Dataset, LoopSwitch, RetrainRequestRow
@@ -84,7 +85,21 @@ def mark_enqueued(session: Session, run_id: UUID, at: datetime) -> None:
     session.execute(update(Run).where(Run.run_id == run_id).values(enqueued_at=at))
 
 
-def load_ancestry(session: Session, dataset_sha256: str) -> list[Dataset]:
+def load_snapshots(session: Session, dataset_sha256: str) -> list[EarlierSnapshot]:
+    """Load what the datasets before this one held, newest first; an erased one is its successor."""
+    ancestry = _load_ancestry(session, dataset_sha256)
+    return [_describe(dataset, _load_successor(session, dataset)) for dataset in ancestry]
+
+
+def _describe(dataset: Dataset, successor: Dataset | None) -> EarlierSnapshot:
+    name = dataset.dataset_sha256[:12]
+    if successor is None:
+        return EarlierSnapshot(name, frozenset(), "erased, and nothing was left of it")
+    manifest = successor.manifest
+    return EarlierSnapshot(name, frozenset([*manifest.get("pair_ids", ()), *manifest.get("label_ids", ())]))
+
+
+def _load_ancestry(session: Session, dataset_sha256: str) -> list[Dataset]:
     """Load the datasets before this one, newest first; erased ones too, which hold no more than their hash."""
     chain: list[Dataset] = []
     seen = {dataset_sha256}
@@ -97,7 +112,7 @@ def load_ancestry(session: Session, dataset_sha256: str) -> list[Dataset]:
     return chain
 
 
-def load_standing(session: Session, dataset: Dataset) -> Dataset | None:
+def _load_successor(session: Session, dataset: Dataset) -> Dataset | None:
     """Load the dataset, or what replaced it after erasures; None when nothing was left."""
     found: Dataset | None = dataset
     while found is not None and found.erased_at is not None:

@@ -18,8 +18,9 @@ from services.trainer.handlers.context import Attempt, WorkerContext
 from services.trainer.handlers.drift import locate_anchor, measure_drift
 from services.trainer.handlers.registration import register_candidate
 from services.trainer.handlers.registry_calls import call_registry
-from services.trainer.handlers.replay import load_snapshots, mix_for_run
+from services.trainer.handlers.replay import mix_for_run
 from services.trainer.handlers.reporter import LoopReporter
+from services.trainer.repository import load_snapshots
 from shared.registry import ModelVersion
 from shared.tables.trainer import Run
 

@@ -6,7 +6,7 @@ from sqlalchemy import func, update
 
 from services.trainer.handlers.context import WorkerContext
 from services.trainer.handlers.execution import execute_next_run
-from services.trainer.handlers.replay import load_snapshots
+from services.trainer.repository import load_snapshots
 from shared.tables.curator import Dataset
 from shared.tables.trainer import Run
 from tests.integration.trainer.scene import Sessions, load_run, make_context, make_request, request, train_quickly
