@@ -3,6 +3,7 @@
 from prometheus_client import Counter, Gauge
 
 ROLLOUTS = Gauge("heliotrope_rollouts_open", "Rollouts that are not over", ["state"])
+STUCK = Gauge("heliotrope_rollouts_stuck", "Open rollouts that the last look could not take further, for an error")
 CANARY_PERCENT = Gauge("heliotrope_canary_percent", "Share of users that the canary is meant for")
 E_VALUE = Gauge("heliotrope_rollout_e_value", "Evidence of the rollout that has the canary", ["decision"])
 VOTES = Gauge("heliotrope_rollout_votes", "Votes in the rollout that has the canary", ["arm", "value"])

@@ -6,7 +6,7 @@ from uuid import UUID
 from services.deployer.handlers.change import Rollouts, derive_status
 from services.deployer.handlers.maintenance import Maintenance
 from services.deployer.handlers.reconciler import Reconciler
-from services.deployer.metrics import CANARY_PERCENT, CLICK_TO_CHAMPION, E_VALUE, ROLLOUTS, VOTES
+from services.deployer.metrics import CANARY_PERCENT, CLICK_TO_CHAMPION, E_VALUE, ROLLOUTS, STUCK, VOTES
 from services.deployer.repository.lineage import measure_click_ages
 from services.deployer.repository.rollouts import list_open_rollouts, load_newest_promotion
 from shared.db import SessionFactory
@@ -22,7 +22,7 @@ QUANTILES = (0.5, 0.9, 1.0)
 def list_workers(reconciler: Reconciler, maintenance: Maintenance) -> list[Worker]:
     settings = reconciler.rollouts.settings
     return [
-        every(settings.tick_seconds, "reconciler", reconciler.reconcile),
+        every(settings.tick_seconds, "reconciler", lambda: STUCK.set(reconciler.reconcile())),
         every(MAINTENANCE_SECONDS, "aliases", maintenance.project_aliases),
         every(MAINTENANCE_SECONDS, "holdback", maintenance.measure_holdback),
         every(MAINTENANCE_SECONDS, "measuring", lambda: measure(reconciler.sessions, reconciler.rollouts)),

@@ -52,22 +52,33 @@ class Reconciler:
     cache: dict[UUID, CachedEvidence] = field(default_factory=dict)
     """Evidence of each open rollout at the last reconciliation, so that the next one reads the new votes only."""
 
-    def reconcile(self) -> None:
+    def reconcile(self) -> int:
+        """Return how many rollouts could not be taken further: an error in one never keeps the others waiting."""
         with self.sessions() as session:
             rollouts = list(list_open_rollouts(session))
         for known in self.cache.keys() - {rollout.rollout_id for rollout in rollouts}:
             del self.cache[known]
-        for rollout in rollouts:
-            status = derive_status(rollout)
-            with structlog.contextvars.bound_contextvars(rollout_id=str(rollout.rollout_id)):
-                if self._is_tainted(rollout):
-                    self._abort_tainted(rollout.rollout_id)
-                elif status.state == "awaiting_approval" and self._waits_too_long(rollout):
-                    self._reject_unapproved(rollout.rollout_id)
-                elif status.state == "canary" and status.stage is None:
-                    self._start(rollout.rollout_id)
-                elif status.serves_canary:
-                    self._weigh(rollout.rollout_id)
+        return sum(not self._try_to_reconcile(rollout) for rollout in rollouts)
+
+    def _try_to_reconcile(self, rollout: Rollout) -> bool:
+        with structlog.contextvars.bound_contextvars(rollout_id=str(rollout.rollout_id)):
+            try:
+                self._reconcile_one(rollout)
+                return True
+            except Exception:
+                logger.exception("rollout_not_reconciled", state=rollout.state, stage=rollout.stage)
+                return False
+
+    def _reconcile_one(self, rollout: Rollout) -> None:
+        status = derive_status(rollout)
+        if self._is_tainted(rollout):
+            self._abort_tainted(rollout.rollout_id)
+        elif status.state == "awaiting_approval" and self._waits_too_long(rollout):
+            self._reject_unapproved(rollout.rollout_id)
+        elif status.state == "canary" and status.stage is None:
+            self._start(rollout.rollout_id)
+        elif status.serves_canary:
+            self._weigh(rollout.rollout_id)
 
     def _is_tainted(self, rollout: Rollout) -> bool:
         with self.sessions() as session:
@@ -153,7 +164,8 @@ class Reconciler:
         settings = self.rollouts.settings
         stage, started = rollout.stage or 0, rollout.stage_started_at or now
         counts = count_stage_votes(session, rollout.rollout_id, stage)
-        arms = list_voting_arms(settings.stages[stage], settings.holdback_percent)
+        percent = rollout.stages[-1]["percent"]  # of the stage as it began: settings may have changed since
+        arms = list_voting_arms(percent, settings.holdback_percent)
         served, failed = count_canary_answers(session, rollout, settings.breaker_window)
         return StageFacts(
             evidence=self._load_evidence(session, rollout.rollout_id),

@@ -1,5 +1,6 @@
 """How rollouts open, move from stage to stage and end."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -7,6 +8,7 @@ from msgspec import to_builtins
 from sqlalchemy import update
 
 from shared.tables.curator import RetrainRequestRow, RoutingRow
+from shared.tables.deployer import Rollout
 from tests.integration.deployer.scene import HASHES, Setup
 
 
@@ -94,3 +96,29 @@ def test_what_the_curator_did_not_hear_is_announced_again_until_it_did(setup: Se
         )  # fmt: skip
     setup.maintenance.announce_again()
     assert len(setup.announced()) == len(before) + 2
+
+
+def test_one_broken_rollout_does_not_stop_the_others(setup: Setup) -> None:
+    broken, waiting = setup.start_canary(), setup.open_rollout()
+    with setup.sessions() as session, session.begin():
+        session.execute(update(Rollout).where(Rollout.state == "canary").values(stages=[]))
+    setup.clock.pass_seconds(8 * 86_400)
+    assert setup.reconciler.reconcile() == 1
+    assert setup.load(broken)["state"] == "canary"
+    assert setup.load(waiting)["state"] == "rejected"
+
+
+def test_fewer_stages_in_the_settings_do_not_switch_the_rollback_off(setup: Setup) -> None:
+    rollout = setup.start_canary()
+    for number in range(40):
+        setup.vote(rollout, canary=number % 2 == 0, up=number % 2 == 0, user=f"glad-{number}")
+    setup.clock.pass_seconds(11)
+    setup.reconciler.reconcile()
+    assert setup.load(rollout)["stage"] == 1
+    settings = setup.rollouts.settings.model_copy(update={"stages": [100]})
+    reconciler = replace(setup.reconciler, rollouts=replace(setup.rollouts, settings=settings))
+    for number in range(200):
+        canary = number % 2 == 0
+        setup.vote(rollout, canary=canary, up=not canary, user=f"harmed-{number}")
+    assert reconciler.reconcile() == 0
+    assert setup.load(rollout)["state"] == "rolled_back"
