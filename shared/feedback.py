@@ -1,6 +1,22 @@
-"""What a user's feedback says of the answer that it is about."""
+"""Which feedback stands, and what it says of the answer that it is about."""
 
-from shared.events import AnyFeedback, Rating, Thumb
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from shared.events import (
+    AnyFeedback,
+    Choice,
+    FeedbackReceived,
+    Rating,
+    Regenerate,
+    Retract,
+    Thumb,
+    effective_time,
+    scope_id,
+)
 
 
 def derive_polarity(feedback: AnyFeedback) -> bool | None:
@@ -20,3 +36,63 @@ def derive_polarity(feedback: AnyFeedback) -> bool | None:
 def derive_rating_polarity(stars: int) -> bool | None:
     """4 and 5 stars praise, 1 and 2 blame, 3 do neither."""
     return None if stars == 3 else stars > 3
+
+
+def attribute(event: FeedbackReceived, event_id: UUID, owner: str | None) -> FeedbackReceived:
+    """Make an event evidence: under its stored id and, if it does not say whose it is, as that of the
+    user (else of the conversation) to whom the answer was given."""
+    if event.event_id == event_id and (event.user is not None or owner is None):
+        return event
+    return msgspec.structs.replace(event, event_id=event_id, user=event.user or owner)
+
+
+def list_interactions(event: FeedbackReceived) -> tuple[UUID, ...]:
+    """List the interactions that an event is about: its own, then the other one of a choice or regeneration."""
+    match event.feedback:
+        case Choice(other_interaction_id=other) | Regenerate(replacement_interaction_id=other):
+            return event.interaction_id, other
+        case _:
+            return (event.interaction_id,)
+
+
+def derive_current_feedback(events: Iterable[FeedbackReceived]) -> list[FeedbackReceived]:
+    """Return the feedback that stands, by event id, whatever the order of `events`.
+
+    - A retraction of the same user that names an event, and speaks of one of its interactions, withdraws it.
+    - Per user, interaction (of a choice or regeneration: both) and type, the latest by effective time is the user's
+      word; of several at one time, one that was not withdrawn, then the highest event id. It stands unless withdrawn:
+      withdrawing it brings no earlier one back, about which the user had changed their mind already.
+    - All anonymous callers count as one user.
+    """
+    by_id = {event.event_id: event for event in events}
+    withdrawn = {
+        target.event_id
+        for event in by_id.values()
+        if isinstance(event.feedback, Retract)
+        and (target := _find_target(event, event.feedback, by_id)) is not None
+        and target.user == event.user
+        and event.interaction_id in list_interactions(target)
+    }
+    latest: dict[tuple[str | None, frozenset[UUID], type], FeedbackReceived] = {}
+    for event in sorted(by_id.values(), key=lambda event: _order(event, withdrawn)):
+        if not isinstance(event.feedback, Retract):
+            latest[event.user, _subject(event), type(event.feedback)] = event
+    return sorted(
+        (event for event in latest.values() if event.event_id not in withdrawn), key=lambda event: event.event_id
+    )
+
+
+def _order(event: FeedbackReceived, withdrawn: set[UUID]) -> tuple[datetime, bool, UUID]:
+    return effective_time(event), event.event_id not in withdrawn, event.event_id
+
+
+def _find_target(
+    event: FeedbackReceived, retraction: Retract, by_id: dict[UUID, FeedbackReceived]
+) -> FeedbackReceived | None:
+    """Find the retracted event: the API key's own under that id, else another key's."""
+    named = retraction.retracted_event_id
+    return by_id.get(scope_id(named, event.key_id)) or by_id.get(named)
+
+
+def _subject(event: FeedbackReceived) -> frozenset[UUID]:
+    return frozenset(list_interactions(event))

@@ -2,7 +2,7 @@
 
 from sqlalchemy.orm import Session
 
-from services.curator.evidence.domain.deduplication import ReceivedFeedback, ReceivedInteraction, list_interactions
+from services.curator.evidence.domain.deduplication import ReceivedFeedback, ReceivedInteraction
 from services.curator.evidence.handlers import (
     drop_erased,
     prepare_feedback,
@@ -23,6 +23,7 @@ from shared.events import (
     RolloutAdvanced,
     TrainingCompleted,
 )
+from shared.feedback import list_interactions
 from shared.logging import event_context
 
 CONSUMED: tuple[type[Event], ...] = (

@@ -15,13 +15,13 @@ from services.curator.evidence.domain.deduplication import (
     assign_ids,
     deduplicate,
     find_earlier_receptions,
-    list_interactions,
 )
 from services.curator.evidence.domain.splitting import derive_cell, derive_split
 from services.curator.evidence.repository import intake
 from services.curator.evidence.repository.intake import StoredFeedback
 from shared.errors import InvalidRequest
 from shared.events import FeedbackReceived, InteractionRecorded, effective_time
+from shared.feedback import list_interactions
 
 
 def prepare_interaction(event: InteractionRecorded) -> ReceivedInteraction:

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.curator.evidence.domain.deduplication import list_interactions
 from services.curator.pairs.domain.pairing import Derived, derive_group
 from services.curator.pairs.domain.rules import Answer
 from services.curator.pairs.repository import load_answers, load_events, save_derived
 from shared.db import lock_all
 from shared.events import FeedbackReceived
+from shared.feedback import list_interactions
 
 
 def derive_groups(session: Session, prompt_hashes: Collection[str]) -> None:

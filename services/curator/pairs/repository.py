@@ -10,11 +10,11 @@ from psycopg import sql
 from sqlalchemy import false, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from services.curator.evidence.domain.deduplication import attribute
 from services.curator.evidence.repository.intake import Row, array_of, connection_of, copy_rows, fetch
 from services.curator.pairs.domain.pairing import Derived
 from services.curator.pairs.domain.rules import Answer, PreferencePair, UnpairedLabel
 from shared.events import FeedbackReceived
+from shared.feedback import attribute
 from shared.tables.curator import Interaction, Label, Pair, Prompt
 
 

@@ -9,7 +9,6 @@ from services.curator.datasets.domain.manifest import SnapshotContext, derive_ma
 from services.curator.datasets.domain.rows import FileName, Row, calculate_dataset_sha256, derive_rows
 from services.curator.datasets.domain.selection_log import derive_selection_log
 from services.curator.datasets.domain.snapshot import Caps, derive_snapshot
-from services.curator.evidence.domain.deduplication import attribute, list_interactions
 from services.curator.pairs.domain.pairing import derive_group
 from services.curator.pairs.domain.rules import Answer
 from services.curator.weighing.domain.curation import curate
@@ -32,6 +31,7 @@ from shared.events import (
     calculate_content_hash,
     calculate_prompt_hash,
 )
+from shared.feedback import attribute, list_interactions
 
 CAPS = Caps(per_user=4, per_prompt=5)
 """So low that they bite."""

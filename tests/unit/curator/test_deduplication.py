@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from services.curator.evidence.domain.deduplication import (
     ReceivedFeedback,
     assign_ids,
-    attribute,
     deduplicate,
-    derive_current_feedback,
 )
 from shared.events import FeedbackReceived, Retract, Thumb, scope_id
+from shared.feedback import attribute, derive_current_feedback
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 KEYS = ("alpha", "beta", "gamma")

@@ -1,4 +1,4 @@
-"""Which of the received events count: one body per id, ids per API key, and of each user the latest word."""
+"""Which of the received events count: one body per id, and ids per API key."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,17 +6,11 @@ from datetime import datetime
 from typing import Generic, TypeVar
 from uuid import UUID
 
-import msgspec
-
 from shared.events import (
-    Choice,
     FeedbackReceived,
     InteractionRecorded,
-    Regenerate,
-    Retract,
     calculate_content_hash,
     calculate_prompt_hash,
-    effective_time,
     scope_id,
 )
 
@@ -140,55 +134,3 @@ def find_earlier_receptions(
         if item.content_hash == content_hash and item.event.received_at < received_at:
             earlier[item.key] = _merge(earlier.get(item.key), item)
     return [earlier[key] for key in sorted(earlier)]
-
-
-def attribute(event: FeedbackReceived, event_id: UUID, owner: str | None) -> FeedbackReceived:
-    """Make an event evidence: under its stored id and, if it does not say whose it is, as that of the
-    user (else of the conversation) to whom the answer was given."""
-    if event.event_id == event_id and (event.user is not None or owner is None):
-        return event
-    return msgspec.structs.replace(event, event_id=event_id, user=event.user or owner)
-
-
-def list_interactions(event: FeedbackReceived) -> tuple[UUID, ...]:
-    """List the interactions that an event is about: its own, then the other one of a choice or regeneration."""
-    match event.feedback:
-        case Choice(other_interaction_id=other) | Regenerate(replacement_interaction_id=other):
-            return event.interaction_id, other
-        case _:
-            return (event.interaction_id,)
-
-
-def derive_current_feedback(events: list[FeedbackReceived]) -> list[FeedbackReceived]:
-    """Find the feedback that is in force, by event id.
-
-    - An event is withdrawn by a retraction of the same user that names it and speaks of one of its interactions.
-    - Of the rest, per user, interaction (of a choice or regeneration: both) and type, the latest by effective time
-      stands, ties by event id. All anonymous callers count as one user.
-    """
-    by_id = {event.event_id: event for event in events}
-    withdrawn = {
-        target.event_id
-        for event in events
-        if isinstance(event.feedback, Retract)
-        and (target := _find_target(event, event.feedback, by_id)) is not None
-        and target.user == event.user
-        and event.interaction_id in list_interactions(target)
-    }
-    latest: dict[tuple[str | None, frozenset[UUID], type], FeedbackReceived] = {}
-    for event in sorted(by_id.values(), key=lambda event: (effective_time(event), event.event_id)):
-        if event.event_id not in withdrawn and not isinstance(event.feedback, Retract):
-            latest[event.user, _subject(event), type(event.feedback)] = event
-    return sorted(latest.values(), key=lambda event: event.event_id)
-
-
-def _find_target(
-    event: FeedbackReceived, retraction: Retract, by_id: dict[UUID, FeedbackReceived]
-) -> FeedbackReceived | None:
-    """Find the retracted event: the API key's own under that id, else another key's."""
-    named = retraction.retracted_event_id
-    return by_id.get(scope_id(named, event.key_id)) or by_id.get(named)
-
-
-def _subject(event: FeedbackReceived) -> frozenset[UUID]:
-    return frozenset(list_interactions(event))

@@ -11,9 +11,10 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.orm import Session
 
-from services.curator.evidence.domain.deduplication import ReceivedFeedback, ReceivedInteraction, list_interactions
+from services.curator.evidence.domain.deduplication import ReceivedFeedback, ReceivedInteraction
 from shared.db import ConcurrentChange
 from shared.events import InteractionRecorded, effective_time, scope_id
+from shared.feedback import list_interactions
 
 _encoder = msgspec.json.Encoder()
 

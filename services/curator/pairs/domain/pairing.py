@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import islice
 from uuid import UUID
 
-from services.curator.evidence.domain.deduplication import derive_current_feedback
 from services.curator.evidence.domain.text import derive_words
 from services.curator.pairs.domain.assessment import assess_quality, derive_states
 from services.curator.pairs.domain.rules import (
@@ -27,7 +26,7 @@ from services.curator.pairs.domain.rules import (
     calculate_label_id,
 )
 from shared.events import Choice, Complaint, Edit, FeedbackReceived, Rating, Regenerate, Thumb
-from shared.feedback import derive_polarity
+from shared.feedback import derive_current_feedback, derive_polarity
 
 CONTRASTS_PER_USER = 20
 """Of one user on one prompt: keeps the rule from growing with the square of what one user says."""
