@@ -53,6 +53,7 @@ class ServedInteraction(Base):
     __tablename__ = "served_interactions"
     __table_args__ = (
         Index("ix_served_interactions_latest", "rollout_id", "intended_version", "served_at"),
+        Index("ix_served_interactions_user", "rollout_id", "user"),
         SCHEMA,
     )
 
@@ -65,8 +66,25 @@ class ServedInteraction(Base):
     served_at: Mapped[datetime]
 
 
+class RolloutFeedback(Base):
+    """A thumb, rating, complaint or retraction without its text, kept until its answer is known and for a while after.
+
+    Of two bodies under one id of one key, the one with the smaller content hash stands.
+    """
+
+    __tablename__ = "feedback"
+    __table_args__ = (Index("ix_feedback_interaction_id", "interaction_id"), SCHEMA)
+
+    event_id: Mapped[UuidKey]
+    key_id: Mapped[str] = mapped_column(primary_key=True)
+    interaction_id: Mapped[UUID]
+    content_hash: Mapped[str]
+    event: Mapped[dict[str, Any]]
+    heard_at: Mapped[CreatedAt]
+
+
 class HeardThumb(Base):
-    """A thumb, kept until its interaction is known and after, so that order does not matter."""
+    """What release 0.1.0 kept of a thumb; `feedback` has replaced it, and it goes in 0.3.0."""
 
     __tablename__ = "heard_thumbs"
     __table_args__ = (Index("ix_heard_thumbs_interaction_id", "interaction_id"), SCHEMA)
@@ -78,7 +96,7 @@ class HeardThumb(Base):
 
 
 class Vote(Base):
-    """One vote per user and rollout: the first heard. `sequence` is the order the e-processes see."""
+    """One vote per user and rollout. `sequence` is the order that the e-processes see; a changed vote has a new one."""
 
     __tablename__ = "votes"
     __table_args__ = (

@@ -60,8 +60,8 @@ def list_curated_answers(tables: Tables) -> set[UUID]:
     return tables.list_ids("SELECT interaction_id FROM curator.interactions")
 
 
-def list_heard_thumbs(tables: Tables) -> set[UUID]:
-    return tables.list_ids("SELECT event_id FROM deployer.heard_thumbs")
+def list_heard_feedback(tables: Tables) -> set[UUID]:
+    return tables.list_ids("SELECT event_id FROM deployer.feedback")
 
 
 def reconcile(

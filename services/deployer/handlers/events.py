@@ -1,4 +1,4 @@
-"""What the deployer does with events: an evaluation opens a rollout; answers and thumbs become votes."""
+"""What the deployer does with events: an evaluation opens a rollout; answers and feedback become votes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,18 +11,22 @@ from sqlalchemy.orm import Session
 
 from services.deployer.domain.approval import calculate_approval_hash
 from services.deployer.handlers.change import Change, Rollouts
+from services.deployer.handlers.voting import count_votes_on
 from services.deployer.repository.audit import append_audit
 from services.deployer.repository.lineage import load_run_hashes
-from services.deployer.repository.rollouts import load_rollout, load_rollout_of_request, lock_rollouts
-from services.deployer.repository.votes import (
-    load_first_thumb,
-    load_interaction,
-    save_interaction,
-    save_thumb,
-    save_vote,
-)
+from services.deployer.repository.rollouts import load_rollout_of_request, lock_rollouts
+from services.deployer.repository.votes import list_voters, save_feedback, save_interaction
 from shared.db import lock_all
-from shared.events import AnyEvent, EvaluationCompleted, FeedbackReceived, InteractionRecorded, Thumb
+from shared.events import (
+    AnyEvent,
+    Complaint,
+    EvaluationCompleted,
+    FeedbackReceived,
+    InteractionRecorded,
+    Rating,
+    Retract,
+    Thumb,
+)
 from shared.ids import new_id
 from shared.tables.deployer import Rollout
 
@@ -40,8 +44,14 @@ class EventHandler:
     clock: Callable[[], datetime]
 
     def prepare(self, session: Session, events: list[AnyEvent]) -> None:
-        """Lock answers: one and its thumb may come to two consumers at once, of whom the second makes the vote."""
-        lock_all(session, (f"vote:{interaction_id}" for event in events if (interaction_id := _find_answer(event))))
+        """Lock each answer, then each voter: what belongs together may come to two consumers at once.
+
+        Of an answer and the feedback on it, whoever is second finds both and makes the vote.
+        """
+        answers = {interaction_id for event in events if (interaction_id := _find_answer(event))}
+        lock_all(session, (f"vote:{interaction_id}" for interaction_id in answers))
+        voters = list_voters(session, answers) | {voter for event in events if (voter := _find_voter(event))}
+        lock_all(session, (f"voter:{rollout_id}:{user}" for rollout_id, user in voters))
         if any(isinstance(event, EvaluationCompleted) for event in events):
             lock_rollouts(session)
 
@@ -51,9 +61,10 @@ class EventHandler:
                 self._open_rollout(session, event)
             case InteractionRecorded(rollout_id=UUID()):
                 self._save_interaction(session, event)
-            case FeedbackReceived(feedback=Thumb(value=value)):
-                save_thumb(session, event.event_id, event.interaction_id, up=value == "up")
-                self._count_vote(session, event.interaction_id)
+                count_votes_on(session, event.interaction_id, self.clock())
+            case FeedbackReceived(feedback=Thumb() | Rating() | Complaint() | Retract()):
+                save_feedback(session, event)
+                count_votes_on(session, event.interaction_id, self.clock())
 
     def finish(self, session: Session, events: list[AnyEvent]) -> None:
         """Do nothing: each event was handled by itself."""
@@ -110,43 +121,19 @@ class EventHandler:
             error=event.error,
             served_at=event.served_at,
         )
-        self._count_vote(session, event.interaction_id)
-
-    def _count_vote(self, session: Session, interaction_id: UUID) -> None:
-        """Count one vote per user and rollout, once both the answer and a thumb on it are known.
-
-        - the answer was served by the version that was meant, without an error, to a user we can tell from others
-        - that version is one of the rollout's two arms
-        - the rollout is in a canary stage, or won: then the holdback goes on speaking for the old champion
-        """
-        answer = load_interaction(session, interaction_id)
-        thumb = load_first_thumb(session, interaction_id)
-        if answer is None or thumb is None or answer.rollout_id is None or answer.user is None:
-            return
-        if answer.error is not None or answer.served_version != answer.intended_version:
-            return
-        rollout = load_rollout(session, answer.rollout_id)
-        if rollout is None or (rollout.stage is None and rollout.state != "champion"):
-            return
-        arms = {rollout.candidate_version: "canary", rollout.champion_version: "champion"}
-        if (arm := arms.get(answer.served_version)) is None:
-            return
-        save_vote(
-            session,
-            rollout_id=rollout.rollout_id,
-            user=answer.user,
-            arm=arm,
-            up=thumb.up,
-            stage=len(rollout.stages) if rollout.stage is None else rollout.stage,
-            event_id=thumb.event_id,
-            at=self.clock(),
-        )
 
 
 def _find_answer(event: AnyEvent) -> UUID | None:
     match event:
         case InteractionRecorded(rollout_id=UUID()):
             return event.interaction_id
-        case FeedbackReceived(feedback=Thumb()):
+        case FeedbackReceived(feedback=Thumb() | Rating() | Complaint() | Retract()):
             return event.interaction_id
+    return None
+
+
+def _find_voter(event: AnyEvent) -> tuple[UUID, str] | None:
+    match event:
+        case InteractionRecorded(rollout_id=UUID() as rollout_id, user=str() as user):
+            return rollout_id, user
     return None

@@ -1,15 +1,20 @@
 """Answers served in rollouts, what users said of them, and the votes that both make."""
 
+from collections import defaultdict
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from services.deployer.domain.evidence import Arm, ArmVote, Counts
-from shared.tables.deployer import HeardThumb, Rollout, ServedInteraction, Vote
+from services.deployer.domain.voting import JudgedAnswer, strip_text
+from shared.events import FeedbackReceived, calculate_content_hash
+from shared.tables.deployer import HeardThumb, Rollout, RolloutFeedback, ServedInteraction, Vote
 
 CLIENTS_FAULTS = ("client_disconnected", "status_400", "status_413", "status_422")
 """Errors of answers that say nothing about the model that was to give them."""
@@ -19,34 +24,74 @@ def save_interaction(session: Session, **values: Any) -> None:
     session.execute(insert(ServedInteraction).values(**values).on_conflict_do_nothing())
 
 
-def load_interaction(session: Session, interaction_id: UUID) -> ServedInteraction | None:
-    return session.get(ServedInteraction, interaction_id)
+def save_feedback(session: Session, event: FeedbackReceived) -> None:
+    """Save feedback without its text; of two bodies under one id of one key, keep the one with the smaller hash."""
+    new = insert(RolloutFeedback).values(
+        event_id=event.event_id,
+        key_id=event.key_id,
+        interaction_id=event.interaction_id,
+        content_hash=calculate_content_hash(event),
+        event=msgspec.to_builtins(strip_text(event)),
+    )
+    kept = {name: new.excluded[name] for name in ("interaction_id", "content_hash", "event")}
+    smaller = new.excluded.content_hash < RolloutFeedback.content_hash
+    session.execute(new.on_conflict_do_update(index_elements=["event_id", "key_id"], set_=kept, where=smaller))
 
 
-def save_thumb(session: Session, event_id: UUID, interaction_id: UUID, *, up: bool) -> None:
-    values = {"event_id": event_id, "interaction_id": interaction_id, "up": up}
-    session.execute(insert(HeardThumb).values(values).on_conflict_do_nothing())
+def list_voters(session: Session, interaction_ids: Collection[UUID]) -> set[tuple[UUID, str]]:
+    """Return (rollout, user) of each of these answers that was served in a rollout to a user who is not anonymous."""
+    rows = session.execute(
+        select(ServedInteraction.rollout_id, ServedInteraction.user).where(
+            ServedInteraction.interaction_id.in_(interaction_ids),
+            ServedInteraction.rollout_id.is_not(None),
+            ServedInteraction.user.is_not(None),
+        )
+    )
+    return {(rollout_id, user) for rollout_id, user in rows if rollout_id is not None and user is not None}
 
 
-def load_first_thumb(session: Session, interaction_id: UUID) -> HeardThumb | None:
-    """Return the first thumb that arrived for an answer."""
-    return session.scalars(
-        select(HeardThumb)
-        .where(HeardThumb.interaction_id == interaction_id)
-        .order_by(HeardThumb.heard_at, HeardThumb.event_id)
-        .limit(1)
-    ).first()
+def load_judged_answers(session: Session, rollout_id: UUID, user: str) -> list[JudgedAnswer]:
+    """Return what a user was served in a rollout, and all feedback on it."""
+    rows = session.scalars(
+        select(ServedInteraction).where(ServedInteraction.rollout_id == rollout_id, ServedInteraction.user == user)
+    ).all()
+    keys = [row.interaction_id for row in rows]
+    feedback: dict[UUID, list[FeedbackReceived]] = defaultdict(list)
+    for event in session.scalars(select(RolloutFeedback.event).where(RolloutFeedback.interaction_id.in_(keys))):
+        decoded = msgspec.convert(event, FeedbackReceived)
+        feedback[decoded.interaction_id].append(decoded)
+    return [
+        JudgedAnswer(
+            row.interaction_id,
+            user,
+            row.intended_version,
+            row.served_version,
+            row.error,
+            row.served_at,
+            feedback[row.interaction_id],
+        )
+        for row in rows
+    ]
 
 
 def delete_waiting(session: Session, before: datetime) -> None:
-    """Forget thumbs and answers of before then; the votes that they made stay."""
+    """Delete feedback and answers of before then; the votes that they made stay."""
+    session.execute(delete(RolloutFeedback).where(RolloutFeedback.heard_at < before))
     session.execute(delete(HeardThumb).where(HeardThumb.heard_at < before))
     session.execute(delete(ServedInteraction).where(ServedInteraction.served_at < before))
 
 
+def load_vote(session: Session, rollout_id: UUID, user: str) -> Vote | None:
+    return session.scalars(select(Vote).where(Vote.rollout_id == rollout_id, Vote.user == user)).one_or_none()
+
+
+def delete_vote(session: Session, vote: Vote) -> None:
+    session.delete(vote)
+    session.flush()
+
+
 def save_vote(session: Session, **values: Any) -> None:
-    """Save a vote, unless the user has one in the rollout already."""
-    session.execute(insert(Vote).values(**values).on_conflict_do_nothing(index_elements=["rollout_id", "user"]))
+    session.execute(insert(Vote).values(**values))
 
 
 def load_votes(session: Session, rollout_id: UUID, *, after: int) -> list[tuple[int, ArmVote]]:

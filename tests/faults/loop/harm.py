@@ -10,7 +10,7 @@ from uuid import UUID
 from tests.faults.loop.scene import Scene
 from tests.faults.loop.victims import VICTIMS, Victim
 from tests.faults.saboteur import wait_until
-from tests.faults.tables import list_curated_answers, list_curated_events, list_heard_thumbs
+from tests.faults.tables import list_curated_answers, list_curated_events, list_heard_feedback
 
 PHASE_SECONDS = 900.0
 READY_SECONDS = 240.0
@@ -139,7 +139,7 @@ class Harm:
     def _list_curated(self) -> set[UUID]:
         """What the broker's death cannot lose: the curator has it, and of thumbs the deployer too."""
         tables = self.scene.tables
-        events, heard = list_curated_events(tables), list_heard_thumbs(tables)
+        events, heard = list_curated_events(tables), list_heard_feedback(tables)
         unheard = self.scene.list_thumbs() - heard
         return (events - unheard) | list_curated_answers(tables)
 

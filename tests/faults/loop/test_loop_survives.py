@@ -20,7 +20,7 @@ from tests.faults.loop.harm import Harm
 from tests.faults.loop.scene import Scene
 from tests.faults.loop.table import calculate_loss, find_first, write_table
 from tests.faults.saboteur import NotInTime, wait_until
-from tests.faults.tables import Reconciliation, list_heard_thumbs, reconcile
+from tests.faults.tables import Reconciliation, list_heard_feedback, reconcile
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 SEED = 3
@@ -74,7 +74,7 @@ def test_the_loop_turns_while_each_process_in_turn_fails(name: str, kills: bool,
         state = asyncio.run(play(scene, harm))
     finally:  # what was measured until something failed is worth reading, too
         found = settle(scene, harm)
-        unheard = frozenset((scene.list_thumbs() & scene.list_acknowledged()[0]) - list_heard_thumbs(scene.tables))
+        unheard = frozenset((scene.list_thumbs() & scene.list_acknowledged()[0]) - list_heard_feedback(scene.tables))
         loss = calculate_loss(harm.outcomes, found, unheard)
         folder = write_table(name, harm.outcomes, found, loss, state=state, seconds=time.monotonic() - started)
         screen.say((folder / f"{name}.md").read_text())
@@ -116,7 +116,7 @@ def settle(scene: Scene, harm: Harm) -> Reconciliation:
 
     def is_settled() -> bool:
         found = look()
-        thumbs = (scene.list_thumbs() & scene.list_acknowledged()[0]) - list_heard_thumbs(scene.tables)
+        thumbs = (scene.list_thumbs() & scene.list_acknowledged()[0]) - list_heard_feedback(scene.tables)
         return not calculate_loss(harm.outcomes, found, frozenset(thumbs)).otherwise
 
     with suppress(NotInTime):

@@ -53,7 +53,7 @@ JUDGED_ON = sql("""
         OR EXISTS (SELECT FROM evaluator.comparisons WHERE voted_at > %(since)s)
         OR EXISTS (SELECT FROM evaluator.evaluations WHERE completed_at > %(since)s)
 """)
-HEARD = sql("SELECT EXISTS (SELECT FROM deployer.heard_thumbs WHERE heard_at > %(since)s)")
+HEARD = sql("SELECT EXISTS (SELECT FROM deployer.feedback WHERE heard_at > %(since)s)")
 SERVED_BY_CHAMPION = sql("""
     SELECT EXISTS (
         SELECT FROM curator.interactions WHERE served_at > %(since)s AND error IS NULL AND model_version =

@@ -150,7 +150,8 @@ class Setup:
 
     def vote(
         self, rollout: dict[str, Any], *, canary: bool, up: bool, user: str, late: bool = False, **changes: Any
-    ) -> None:
+    ) -> FeedbackReceived:
+        """Serve an answer in the rollout and give it a thumb, each heard twice."""
         version = "2" if canary else "1"
         fields: dict[str, Any] = {
             "interaction_id": new_id(),
@@ -174,10 +175,16 @@ class Setup:
         )
         for event in (thumb, answer) if late else (answer, thumb):
             self.hear(event, event)
+        return thumb
 
     def announced(self) -> list[RolloutAdvanced]:
         Relay(self.sessions, Outbox, MemoryProducer(self.broker)).relay_batch()
         return [decode(record) for record in self.broker.records("rollout.advanced")]  # type: ignore[misc]
+
+    def count_ups(self, rollout: dict[str, Any]) -> int:
+        self.reconciler.reconcile()
+        evidence = self.load(rollout)["evidence"]
+        return int(evidence["champion"]["ups"] + evidence["canary"]["ups"])
 
     def count_votes(self, rollout: dict[str, Any]) -> tuple[int, int]:
         self.reconciler.reconcile()

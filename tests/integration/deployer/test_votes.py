@@ -1,19 +1,50 @@
 """What counts as a vote in a rollout, and what trips the breaker."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, text
 
+from shared.events import Retract, Thumb
+from shared.ids import new_id
+from shared.tables.deployer import RolloutFeedback
+from tests.builders import make_feedback
 from tests.integration.deployer.scene import Setup
 
 
-def test_one_user_has_one_vote_and_the_first_that_was_heard_stands(setup: Setup):
+def test_one_user_has_one_vote_about_the_first_answer_that_they_judged(setup: Setup):
     rollout = setup.start_canary()
     setup.vote(rollout, canary=True, up=True, user="anna")
     setup.vote(rollout, canary=True, up=False, user="anna")
     setup.vote(rollout, canary=False, up=False, user="anna")
     assert setup.count_votes(rollout) == (0, 1)
+
+
+def test_a_vote_follows_its_users_last_word(setup: Setup) -> None:
+    rollout = setup.start_canary()
+    answer = setup.vote(rollout, canary=True, up=True, user="anna")
+    assert setup.count_ups(rollout) == 1
+    retraction = Retract(retracted_event_id=answer.event_id)
+    setup.hear(make_feedback(new_id(), answer.interaction_id, retraction, key_id="k", user="anna"))
+    assert setup.count_votes(rollout) == (0, 0)
+    later = setup.clock() + timedelta(minutes=1)
+    thumb = Thumb(value="down")
+    setup.hear(make_feedback(new_id(), answer.interaction_id, thumb, key_id="k", user="anna", received_at=later))
+    assert setup.count_votes(rollout) == (0, 1)
+    assert setup.count_ups(rollout) == 0
+
+
+def test_a_vote_stays_when_what_it_rests_on_is_deleted(setup: Setup) -> None:
+    rollout = setup.start_canary()
+    setup.vote(rollout, canary=True, up=True, user="anna")
+    setup.clock.pass_seconds(8 * 86_400)
+    setup.maintenance.delete_waiting()
+    with setup.sessions() as session, session.begin():
+        session.execute(delete(RolloutFeedback))
+    setup.vote(rollout, canary=True, up=False, user="anna")
+    assert setup.count_votes(rollout) == (0, 1)
+    assert setup.count_ups(rollout) == 1
 
 
 def test_a_thumb_that_comes_before_its_answer_counts_once_the_answer_is_known(setup: Setup):
