@@ -64,8 +64,9 @@ def _train_by_plan(threads: int, job: Job, reporter: RunReporter) -> TrainingRes
 
 
 def _train_guarded(threads: int, job: Job, reporter: RunReporter) -> TrainingResult:
-    from services.trainer.adapters.methods.resource_errors import translate_resource_errors
+    from services.trainer.adapters.methods.resource_errors import free_memory, translate_resource_errors
 
+    free_memory()  # of a stage before this one, or of a try with more rows
     job.checkpoints.mkdir(parents=True, exist_ok=True)
     with translate_resource_errors(job.checkpoints):
         return train_here(threads, job, reporter)

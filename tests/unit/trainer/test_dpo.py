@@ -1,5 +1,6 @@
 """DPO with each pair's ε, on a tiny model."""
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +231,25 @@ def test_a_dataset_in_which_nothing_is_certain_is_refused(tmp_path: Path, parent
     save_dataset(job.dataset, make_pairs(4, epsilon=0.5))
     with pytest.raises(TrainingFailed, match="says anything"):
         train_dpo(job, QuietReporter())
+
+
+@pytest.mark.parametrize("has_reference", [True, False])
+def test_a_batch_is_trls_own(has_reference: bool):
+    from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+    source = random.Random(0)
+    pairs = []
+    for _ in range(5):
+        pair = {
+            name: [source.randrange(9) for _ in range(source.randint(1, 12))]
+            for name in ("prompt_ids", "chosen_ids", "rejected_ids")
+        }
+        pairs.append(pair | {"epsilon": 0.1, "weight": 1.0})
+        if has_reference:
+            pairs[-1] |= {"ref_chosen_logps": source.random(), "ref_rejected_logps": source.random()}
+    wanted = DataCollatorForPreference(pad_token_id=7, max_length=15)(pairs)
+    found = EpsilonDPOCollator(pad_token_id=7, max_length=15)(pairs)
+    assert {name: values.tolist() for name, values in found.items() if name in wanted} == {
+        name: values.tolist() for name, values in wanted.items()
+    }
+    assert set(found) == {*wanted, "epsilon", "weight"}

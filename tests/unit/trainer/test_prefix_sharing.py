@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM  # noqa: E402
+from transformers import (  # noqa: E402
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaModel,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
 from services.trainer.adapters.methods.pair_scores import can_share, score_padded, score_shared  # noqa: E402
 from services.trainer.adapters.methods.prefix_sharing import pack_pairs  # noqa: E402
@@ -70,7 +77,7 @@ def test_scores_and_gradients_are_those_of_the_padded_batch(model: Any, pairs: l
         scores = score(model, make_batch(pairs), with_entropy=True)
         (scores.logps_2b / scores.lengths_2b).sum().backward()
         gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
-        found.append((scores.logps_2b.detach(), scores.lengths_2b, torch.tensor(scores.entropy), gradient))
+        found.append((scores.logps_2b.detach(), scores.lengths_2b, scores.entropy, gradient))
     for padded, shared in zip(*found, strict=True):
         torch.testing.assert_close(shared, padded, rtol=1e-4, atol=1e-4)
 
@@ -84,7 +91,7 @@ def test_models_whose_attention_takes_the_mask_are_told_from_those_that_do_not()
     assert not can_share(eager, max_length=512)
 
 
-class Deaf(LlamaForCausalLM):  # type: ignore[misc]  # transformers is untyped
+class Deaf(LlamaModel):  # type: ignore[misc]  # transformers is untyped
     """Goes its own way with the mask, as models without attention do."""
 
     def forward(self, *args: Any, attention_mask: Any = None, **kwargs: Any) -> Any:
@@ -93,4 +100,6 @@ class Deaf(LlamaForCausalLM):  # type: ignore[misc]  # transformers is untyped
 
 def test_a_model_that_does_not_heed_the_mask_is_found_by_trying():
     torch.manual_seed(0)
-    assert not can_share(Deaf(LlamaConfig(vocab_size=400, **SIZE)), max_length=512)
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=400, **SIZE))
+    model.model = Deaf(model.config)
+    assert not can_share(model, max_length=512)

@@ -12,7 +12,13 @@ from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.dpo_trainer import EpsilonDPOTrainer
 from services.trainer.adapters.methods.epsilon import EpsilonDPOCollator
 from services.trainer.adapters.methods.guard_callback import GuardCallback
-from services.trainer.adapters.methods.models import load_policy, load_tokenizer, make_adapter_config
+from services.trainer.adapters.methods.models import (
+    choose_base_dtype,
+    compile_layers,
+    load_policy,
+    load_tokenizer,
+    make_adapter_config,
+)
 from services.trainer.adapters.methods.pair_scores import can_share
 from services.trainer.adapters.methods.training_loop import prepare_training, run_training_loop, save_policy
 from services.trainer.domain.recipe.schema import Recipe
@@ -30,15 +36,17 @@ def train_dpo(job: Job, reporter: RunReporter) -> TrainingResult:
         StaleClaim: from the reporter.
     """
     prepare_training(job, reporter)
-    model = load_policy(job.parent)
+    model = load_policy(job.parent, choose_base_dtype(job.recipe, job.parent))
+    shares = _shares_prefixes(job.recipe, model)
+    compile_layers(job.recipe, model)
     callback = GuardCallback(job.recipe, reporter)
-    trainer = _build_trainer(job, model, callback, before_reference=lambda: reporter.on_phase("reference"))
+    trainer = _build_trainer(job, model, callback, shares, before_reference=lambda: reporter.on_phase("reference"))
     run_training_loop(job, reporter, trainer, callback)
     return save_policy(job, reporter, trainer, callback, refused=trainer.refused["train"])
 
 
 def _build_trainer(
-    job: Job, model: Any, callback: GuardCallback, *, before_reference: Callable[[], None]
+    job: Job, model: Any, callback: GuardCallback, shares_prefixes: bool, *, before_reference: Callable[[], None]
 ) -> EpsilonDPOTrainer:
     recipe = job.recipe
     tokenizer = load_tokenizer(job.parent)
@@ -47,7 +55,7 @@ def _build_trainer(
             model=model,
             args=build_arguments(recipe, job.checkpoints),
             losses=recipe.weighted_losses,
-            shares_prefixes=_shares_prefixes(recipe, model),
+            shares_prefixes=shares_prefixes,
             before_reference=before_reference,
             data_collator=EpsilonDPOCollator(pad_token_id=tokenizer.pad_token_id, max_length=recipe.max_length),
             train_dataset=share_dataset(load_pairs(job.dataset / "train.parquet"), job.checkpoints / "rows"),

@@ -6,6 +6,7 @@ the chosen answers' values, then the rejected ones'. Comments above overrides sa
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,11 +17,13 @@ from trl import DPOTrainer
 
 from services.trainer.adapters.artifacts.dataset import weigh_pairs
 from services.trainer.adapters.methods.epsilon import average_losses, calculate_noisy_losses
+from services.trainer.adapters.methods.late_metrics import LateMetrics
+from services.trainer.adapters.methods.packing import take_up_kernel
 from services.trainer.adapters.methods.pair_scores import Scores, score_padded, score_shared
 from services.trainer.domain.recipe.schema import LossType
 
 
-class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
+class EpsilonDPOTrainer(LateMetrics, DPOTrainer):  # type: ignore[misc]  # trl is untyped
     """Trains on pairs with an `epsilon` column. Logs loss, entropy, rewards/* and logps/*."""
 
     def __init__(
@@ -45,6 +48,7 @@ class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
         self._score = score_shared if shares_prefixes else score_padded
         self._before_reference = before_reference
         self.refused: dict[str, int] = {}
+        self._may_take_kernel = shares_prefixes
         super().__init__(*args, **kwargs)
         self.current_gradient_accumulation_steps: int = self.args.gradient_accumulation_steps  # per update, later
         if self.use_liger_kernel:
@@ -74,6 +78,7 @@ class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Calculate the parent's log-probabilities of the chosen and of the rejected answers: (B,) each."""
         self._before_reference()
+        self._take_up_kernel()
         if self.is_fsdp_enabled:  # on a GPU the model is moved there only as it is divided
             self.model.to(self.accelerator.device)
         policy = self.accelerator.unwrap_model(self.model)  # before the first step a whole model is its own reference
@@ -82,11 +87,19 @@ class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
             chosen_b, rejected_b = self._score(model, inputs, with_entropy=False).logps_2b.chunk(2)
         return chosen_b, rejected_b
 
+    def _take_up_kernel(self) -> None:
+        """Take up the kernel for packed rows, once, before the first reference: the model is on its device then."""
+        longest = self.args.max_length
+        if self._may_take_kernel and take_up_kernel(self.model, self.accelerator.autocast, longest):
+            self._score = partial(score_shared, with_kernel=True, longest=longest)
+        self._may_take_kernel = False
+
     # TRL averages -log sigmoid over the micro-batch and knows no weights; `loss_type` and `label_smoothing` apply one ε
     # to every pair. Ours gives each pair its own ε and weight.
     def _compute_loss(self, model: Any, inputs: dict[str, Tensor], return_outputs: bool) -> Any:
         """Calculate the loss of a micro-batch, and keep its figures for the log. Inputs: token arrays of (2B, L)."""
-        scores = self._score(model, inputs, with_entropy=True)
+        with self.accelerator.autocast():
+            scores = self._score(model, inputs, with_entropy=True)
         chosen_b, rejected_b = scores.logps_2b.chunk(2)
         chosen_gain_b = chosen_b - inputs["ref_chosen_logps"]
         rejected_gain_b = rejected_b - inputs["ref_rejected_logps"]
@@ -142,13 +155,15 @@ class EpsilonDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl is untyped
         }
         metrics = self._metrics["train" if self.model.training else "eval"]
         for name, values_b in figures.items():
-            metrics[name].append(gather(values_b).mean().item())
+            metrics[name].append(gather(values_b).mean())
         metrics["entropy"].append(scores.entropy)
 
     def _count_tokens(self, attention_mask_2bl: Tensor) -> None:
         """Count tokens that are no padding, prompts too, as TRL's own trainers log them."""
         if self.model.training:
-            self._total_train_tokens += self.accelerator.gather(attention_mask_2bl.sum()).sum().item()
+            self._total_train_tokens = (
+                self._total_train_tokens + self.accelerator.gather(attention_mask_2bl.sum()).sum()
+            )
             self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
 
     # TRL writes a README for the Hugging Face hub into every checkpoint.

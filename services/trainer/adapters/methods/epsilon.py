@@ -8,6 +8,7 @@ Shapes: B is the number of pairs in a micro-batch; a tensor named `..._b` has th
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,6 +16,8 @@ from transformers import TrainingArguments
 from trl.trainer import dpo_trainer, reward_trainer
 
 COLUMNS = ("epsilon", "weight")
+REFERENCES = ("ref_chosen_logps", "ref_rejected_logps")
+SIDES = ("chosen_ids", "rejected_ids")
 
 
 def calculate_noisy_losses(margin_b: Tensor, epsilon_b: Tensor) -> Tensor:
@@ -70,7 +73,28 @@ class _EpsilonColumns:
 
 @dataclass
 class EpsilonDPOCollator(_EpsilonColumns, dpo_trainer.DataCollatorForPreference):  # type: ignore[misc]  # untyped
-    """Collates prompts and both answers for DPO, with `epsilon` and `weight`."""
+    """Collates prompts and both answers for DPO, with `epsilon` and `weight`.
+
+    The batch is TRL's, made in a fraction of the time, for which a GPU waits between two steps: masks follow from
+    lengths, and ids are converted once.
+    """
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        rows = [(example["prompt_ids"], example[side]) for side in SIDES for example in examples]
+        ids = [(prompt + answer)[: self.max_length] for prompt, answer in rows]
+        lengths, prompts = (torch.tensor([len(row) for row in each]) for each in (ids, [prompt for prompt, _ in rows]))
+        batch = np.full((len(ids), int(lengths.max())), self.pad_token_id, dtype=np.int64)
+        for filled, row in zip(batch, ids, strict=True):
+            filled[: len(row)] = row
+        columns = torch.arange(batch.shape[1])
+        attention = columns < lengths[:, None]
+        figures = [column for column in (*COLUMNS, *REFERENCES) if column in examples[0]]
+        return {
+            "input_ids": torch.from_numpy(batch),
+            "attention_mask": attention.long(),
+            "completion_mask": (attention & (columns >= prompts[:, None])).long(),
+            **{name: torch.tensor([example[name] for example in examples], dtype=torch.float32) for name in figures},
+        }
 
 
 @dataclass

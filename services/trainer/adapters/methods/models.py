@@ -19,9 +19,25 @@ def set_threads(count: int) -> None:
         torch.set_num_threads(count)
 
 
-def load_policy(parent: Path) -> Any:
-    """Load the chat model, in fp32."""
-    return AutoModelForCausalLM.from_pretrained(parent, dtype=torch.float32)
+def load_policy(parent: Path, dtype: torch.dtype = torch.float32) -> Any:
+    """Load the chat model."""
+    return AutoModelForCausalLM.from_pretrained(parent, dtype=dtype)
+
+
+def choose_base_dtype(recipe: Recipe, parent: Path) -> torch.dtype:
+    """Choose what the weights are kept in: fp32, but a base that an adapter leaves alone stays in its own 16 bits on a
+    GPU that computes in them anyway."""
+    own = AutoConfig.from_pretrained(parent).dtype
+    frozen = recipe.tuning == "lora" and recipe.precision == "bf16" and torch.cuda.is_available()
+    return torch.bfloat16 if frozen and own == torch.bfloat16 else torch.float32
+
+
+def compile_layers(recipe: Recipe, model: Any) -> None:
+    """Compile where the recipe says so: layer by layer, since all have the same code, which is then compiled once."""
+    if recipe.compile:
+        inner = model.get_base_model() if isinstance(model, PeftModel) else model
+        for layer in inner.base_model.layers:
+            layer.compile(dynamic=True)
 
 
 def load_tokenizer(parent: Path, *, padding_side: str = "right") -> Any:

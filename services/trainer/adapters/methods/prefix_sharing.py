@@ -2,84 +2,83 @@
 
 The log-probabilities are those of the padded batch: an answer's tokens see their prompt and their own answer's earlier
 tokens, at the positions they would have alone (Wang and Hegde 2024, "Accelerating Direct Preference Optimization with
-Prefix Sharing", arXiv:2410.20305). The head is asked for the answers' tokens only.
+Prefix Sharing", arXiv:2410.20305).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from services.trainer.adapters.methods.packed_attention import Layout
+from services.trainer.adapters.methods.packing import Pack
+
 PACK_TOKENS = 1024
-"""Pairs share a row up to here, since attention over a row costs its square; a longer pair has one of its own."""
-PROMPT, CHOSEN, REJECTED = range(3)
+"""With a mask, pairs share a row up to here, since attention over a row then costs its square; a longer pair has one of
+its own."""
 
 
-@dataclass(frozen=True)
-class Pack:
-    """Whole pairs in a row of T tokens, K of them in answers. `rows` are those of the batch of 2B that it is made of.
+def pack_pairs(
+    inputs: Mapping[str, Tensor], limit: int | None = PACK_TOKENS, longest: int | None = None
+) -> Iterator[Pack]:
+    """A preference batch, padded on the right: B chosen rows, then the B rejected ones, of shape (2B, L) each.
 
-    input_ids, position_ids: (1, T)
-    attention_mask: (1, 1, T, T), True where a token (third dimension) sees another (fourth)
-    kept: (K,), the column whose logits predict an answer's token; targets: (K,), that token; rows: (K,), its row
-    """
-
-    input_ids: Tensor
-    position_ids: Tensor
-    attention_mask: Tensor
-    kept: Tensor
-    targets: Tensor
-    rows: Tensor
-
-
-def pack_pairs(inputs: Mapping[str, Tensor], limit: int = PACK_TOKENS) -> Iterator[Pack]:
-    """Pack a preference batch, padded on the right: B chosen rows, then the B rejected ones, of shape (2B, L) each.
-
-    A pair's two rows begin with the same prompt.
+    A pair's two rows begin with the same prompt. `limit`: tokens of a row; None: all pairs in one. `longest`: an upper
+    bound of L.
     """
     answers = inputs["completion_mask"].sum(dim=1).tolist()
     count = len(answers) // 2
     prompts = (inputs["attention_mask"] - inputs["completion_mask"]).sum(dim=1).tolist()[:count]
+    ids, longest = inputs["input_ids"], longest or inputs["input_ids"].shape[1]
     waiting: list[int] = []
     tokens = 0
     for pair in range(count):
         size = prompts[pair] + answers[pair] + answers[count + pair]
-        if waiting and tokens + size > limit:
-            yield _pack(inputs["input_ids"], prompts, answers, waiting)
+        if waiting and limit is not None and tokens + size > limit:
+            yield _pack(ids, prompts, answers, waiting, longest)
             waiting, tokens = [], 0
         waiting.append(pair)
         tokens += size
-    yield _pack(inputs["input_ids"], prompts, answers, waiting)
+    yield _pack(ids, prompts, answers, waiting, longest)
 
 
-def _pack(ids: Tensor, prompts: list[int], answers: list[int], pairs: list[int]) -> Pack:
-    input_ids, positions, owners, sides, kept, rows = [], [], [], [], [], []
-    begin, count = 0, len(prompts)
+def _pack(ids: Tensor, prompts: list[int], answers: list[int], pairs: list[int], longest: int) -> Pack:
+    """Of a pair's two sequences the first is prompt and chosen answer, the second the rejected answer, whose keys begin
+    with the prompt's."""
+    count, width = len(prompts), ids.shape[1]
+    sources, positions, kept, rows, keys = [], [], [], [], []
+    query_ends, key_ends, begin = [0], [0], 0
     for pair in pairs:
-        prompt = prompts[pair]
-        input_ids.append(ids[pair, :prompt])
-        positions.append(torch.arange(prompt))
-        sides.append(torch.full((prompt,), PROMPT))
-        end = begin + prompt
-        for side, row in ((CHOSEN, pair), (REJECTED, count + pair)):
-            size = answers[row]
-            input_ids.append(ids[row, prompt : prompt + size])
-            positions.append(torch.arange(prompt, prompt + size))
-            sides.append(torch.full((size,), side))
-            kept += [torch.tensor([begin + prompt - 1]), torch.arange(end, end + size - 1)]
-            rows.append(torch.full((size,), row))
-            end += size
-        owners.append(torch.full((end - begin,), pair))
+        prompt, chosen, rejected = prompts[pair], answers[pair], answers[count + pair]
+        middle, end = begin + prompt + chosen, begin + prompt + chosen + rejected
+        first, second = pair * width, (count + pair) * width + prompt
+        sources += [torch.arange(first, first + prompt + chosen), torch.arange(second, second + rejected)]
+        positions += [torch.arange(prompt + chosen), torch.arange(prompt, prompt + rejected)]
+        last = torch.tensor([begin + prompt - 1])  # the prompt's last token predicts either answer's first
+        kept += [last, torch.arange(begin + prompt, middle - 1), last, torch.arange(middle, end - 1)]
+        rows += [torch.full((chosen,), pair), torch.full((rejected,), count + pair)]
+        keys += [torch.arange(begin, middle), torch.arange(begin, begin + prompt), torch.arange(middle, end)]
+        query_ends += [middle, end]
+        key_ends += [key_ends[-1] + prompt + chosen, key_ends[-1] + 2 * prompt + chosen + rejected]
         begin = end
-    token_ids, side_of, owner = torch.cat(input_ids), torch.cat(sides), torch.cat(owners)
-    sees = (owner[:, None] == owner) & ((side_of == PROMPT) | (side_of[:, None] == side_of))
+    source, kept_columns, row = torch.cat(sources), torch.cat(kept), torch.cat(rows)
+    is_answer = torch.cat([position >= prompts[pair] for pair, position in zip(_twice(pairs), positions, strict=True)])
     device = ids.device
+    token_ids = ids.flatten()[source.to(device)]
     return Pack(
         input_ids=token_ids[None],
         position_ids=torch.cat(positions)[None].to(device),
-        attention_mask=sees.tril()[None, None].to(device),
-        kept=torch.cat(kept).to(device),
-        targets=token_ids[(side_of != PROMPT).to(device)],
-        rows=torch.cat(rows).to(device),
+        layout=Layout(
+            key_order=torch.cat(keys).to(device),
+            cu_seq_lens_q=torch.tensor(query_ends, dtype=torch.int32, device=device),
+            cu_seq_lens_k=torch.tensor(key_ends, dtype=torch.int32, device=device),
+            longest=longest,
+        ),
+        kept=kept_columns.to(device),
+        targets=token_ids[is_answer.to(device)],
+        rows=row.to(device),
     )
+
+
+def _twice(pairs: list[int]) -> list[int]:
+    return [pair for pair in pairs for _ in range(2)]

@@ -1,12 +1,19 @@
 """The method `sft`: imitate users' corrections and praised answers, or the pairs' chosen answers."""
 
 from datasets import Dataset
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from services.trainer.adapters.artifacts.dataset import list_chosen, load_answers
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
-from services.trainer.adapters.methods.models import load_policy, load_tokenizer, make_adapter_config
+from services.trainer.adapters.methods.models import (
+    choose_base_dtype,
+    compile_layers,
+    load_policy,
+    load_tokenizer,
+    make_adapter_config,
+)
+from services.trainer.adapters.methods.packed_sft import PackedSFTTrainer
 from services.trainer.adapters.methods.training_loop import prepare_training, run_training_loop, save_policy
 from services.trainer.domain.training import Job, TrainingResult
 from services.trainer.ports import RunReporter
@@ -20,8 +27,9 @@ def train_sft(job: Job, reporter: RunReporter) -> TrainingResult:
     prepare_training(job, reporter)
     recipe, callback = job.recipe, GuardCallback(job.recipe, reporter)
     answers = load_answers(job.dataset, recipe.sft_rows)
-    model = load_policy(job.parent)
-    trainer = SFTTrainer(
+    model = load_policy(job.parent, choose_base_dtype(recipe, job.parent))
+    trainer = PackedSFTTrainer(
+        packs=not recipe.parallelism.is_distributed,
         model=model,
         args=build_config(SFTConfig, recipe, job.checkpoints, max_length=recipe.max_length, completion_only_loss=True),
         train_dataset=answers,
@@ -30,5 +38,6 @@ def train_sft(job: Job, reporter: RunReporter) -> TrainingResult:
         peft_config=make_adapter_config(recipe, model),
         callbacks=[callback],
     )
+    compile_layers(recipe, trainer.model)
     run_training_loop(job, reporter, trainer, callback)
     return save_policy(job, reporter, trainer, callback, refused=len(answers) - len(trainer.train_dataset))

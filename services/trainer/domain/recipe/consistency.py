@@ -27,6 +27,7 @@ METHOD_FIELDS: dict[str, tuple[Method, ...]] = {
     "eval_steps": ("sft", "dpo", "kto", "reward", "rloo", "ppo"),
     "stages": ("ladder",),
     "activation_checkpointing": ("sft", "dpo", "kto", "reward", "rloo"),
+    "compile": ("sft", "dpo"),
     "length_grouped": ("sft", "dpo"),
     "prefix_sharing": ("dpo",),
     "precision": ("sft", "dpo", "kto", "reward", "rloo"),

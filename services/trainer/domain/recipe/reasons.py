@@ -48,6 +48,7 @@ REASONS = {
     "budget.max_cost": "see max_minutes",
     "budget.cost_per_device_hour": "only you know what your devices cost",
     "activation_checkpointing": "a third more computing for most of the activations' memory: only when it does not fit",
+    "compile": "it takes a minute before the first steps; worth it on a GPU for runs of some hundred steps",
     "length_grouped": "rows come in an order of chance; grouped, a batch holds less padding but similar rows",
     "prefix_sharing": "the same log-probabilities in less than half of the time; one process only, and models whose "
     "attention takes a mask (tried before training; others are trained with padding)",

@@ -68,6 +68,8 @@ class Recipe(Part, frozen=True, kw_only=True):
     """Of the arithmetic; `fp16`, on GPUs only, scales the loss against underflow."""
     activation_checkpointing: bool = False
     """Compute each layer's activations again on the way back instead of keeping them."""
+    compile: bool = False
+    """Have torch compile the model's layers before the first steps."""
     length_grouped: bool = False
     """Batches of rows of like length, with less padding."""
     prefix_sharing: bool = True
