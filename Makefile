@@ -152,6 +152,10 @@ bench-train: .venv/project.stamp ## The trainer beside a plain and a tuned TRL s
 bench-methods: .venv/project.stamp ## Every method once on SmolLM2-135M, judged before and after on held-out questions
 	@$(RUN) bench.methods $(ARGS)
 
+.PHONY: gpu-check
+gpu-check: .venv/project.stamp ## Is training on this GPU right, and how fast beside plain TRL? At most ten minutes
+	@$(RUN) bench.gpu $(ARGS)
+
 .PHONY: bench-scenarios
 bench-scenarios: .venv/project.stamp ## Placebo, harm and falling approval with ten seeds each: did the loop keep its word?
 	@$(RUN) bench.scenarios $(ARGS)

@@ -1,6 +1,8 @@
-"""`python -m bench.gpu`: our methods on this machine's GPUs beside plain TRL; what it measures is in `check.py`."""
+"""`python -m bench.gpu`: is training on this machine's GPU right, and how fast? `check.py` says what is measured."""
+
+import sys
 
 from bench.gpu.check import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

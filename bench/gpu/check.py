@@ -1,153 +1,136 @@
-"""`make gpu-check`: our methods on this machine's GPUs beside plain TRL: tokens/s, MFU, memory.
+"""`make gpu-check`: is training on this GPU right, and how fast is it? One command, at most ten minutes, one GPU.
 
-Without a GPU it says so and ends well, having measured nothing. `--dry-run` takes the same way on the CPU with a model
-of a few thousand weights: it shows that the way is open, and its figures mean nothing.
+First correctness, then speed by size of model in an order of priority; what was cut for time is said. Without a GPU it
+says so and ends well, having measured nothing. `--dry-run` takes the same way on the CPU with tiny models: it shows
+that the way is open, and its figures of speed mean nothing.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench.gpu.flops import Work, calculate_mfu, find_peak_tflops
-from bench.gpu.model import SHAPES, write_dataset, write_models
-from local.results import Row, write_result
+from bench.gpu.conclusions import list_goals, list_rows, say_speed
+from bench.gpu.flops import find_peak_tflops
+from local.results import RESULTS, write_result
 
-DEADLINE_SECONDS = 1800
-PPO_EPOCHS = 4
-"""TRL's passes over each batch of answers, by policy and value model."""
-
-
-@dataclass(frozen=True)
-class Case:
-    method: str
-    strategy: str
-    processes: int
-    plain: bool = False
-
-    @property
-    def name(self) -> str:
-        return f"{self.method}, {'plain TRL' if self.plain else self.strategy}"
+TOTAL_SECONDS = 570.0
+CORRECTNESS_SECONDS = 180.0
+LEAST_SECONDS = 45.0
+"""A size is not begun with less than this left."""
+PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "triton", "liger-kernel")
+ABSENT_ALLOWED = ("deepspeed", "bitsandbytes")
+Entry = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Settings:
-    steps: int
-    batch_size: int
-    length: int
-    precision: str
-
-    def make_recipe(self, case: Case, judge: Path) -> dict[str, Any]:
-        recipe: dict[str, Any] = {
-            "name": "gpu-check",
-            "method": case.method,
-            "max_steps": self.steps,
-            "batch_size": self.batch_size,
-            "max_length": self.length,
-            "precision": self.precision,
-            "tuning": "full",
-            "learning_rate": 1e-6,
-            "save_steps": 10 * self.steps,
-            "parallelism": {"strategy": case.strategy, "processes": case.processes},
-        }
-        if case.method == "sft":
-            recipe["sft_rows"] = "chosen"
-        if case.method == "ppo":
-            recipe |= {"reward_model": str(judge), "sampling": {"max_new_tokens": self.length // 2}}
-        return recipe
-
-    def count_work(self, case: Case, parameters: int) -> Work:
-        """Of a step over all processes. Reference log-probabilities that were computed before it are not in it."""
-        tokens = self.batch_size * self.length * case.processes
-        if case.method == "ppo":  # policy and value model learn; policy, reference, value and reward model read
-            return Work(parameters, trained_tokens=2 * PPO_EPOCHS * tokens, read_tokens=5 * tokens)
-        if case.method == "dpo":
-            return Work(parameters, trained_tokens=2 * tokens, read_tokens=2 * tokens if case.plain else 0)
-        return Work(parameters, trained_tokens=tokens)
-
-
-def list_cases(devices: int) -> list[Case]:
-    alone = [Case(method, "single", 1, plain) for method in ("sft", "dpo", "ppo") for plain in (False, True)]
-    if devices < 2:  # there is nobody to divide with
-        return alone
-    return alone + [Case(method, strategy, devices) for strategy in ("zero3", "fsdp2") for method in ("sft", "dpo")]
-
-
-def run_case(case: Case, settings: Settings, folder: Path, number: int) -> dict[str, Any]:
-    """Raises: RuntimeError with the process's last words."""
-    spec, out = folder / f"{number}.json", folder / f"{number}.out.json"
-    content = {
-        "recipe": settings.make_recipe(case, folder / "judge"),
-        "plain": case.plain,
-        "parent": str(folder / "parent"),
-        "dataset": str(folder / "dataset"),
-        "folder": str(folder / f"runs-{number}" / "1"),
-    }
-    spec.write_text(json.dumps(content))
-    command = [sys.executable, "-m", "bench.gpu.case", str(spec), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
-    if not out.exists():
-        raise RuntimeError(done.stderr.strip()[-600:])
-    measured: dict[str, Any] = json.loads(out.read_text())
-    return measured
-
-
-def measure(cases: Sequence[Case], settings: Settings, shape: str, peak_tflops: float | None) -> list[Row]:
-    rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        parameters = write_models(folder, SHAPES[shape])
-        write_dataset(folder / "dataset", rows=settings.batch_size * 16, length=settings.length)
-        for number, case in enumerate(cases):
-            print(case.name, flush=True)
-            try:
-                measured = run_case(case, settings, folder, number)
-            except (RuntimeError, subprocess.TimeoutExpired) as error:
-                print(f"  did not run: {error}", flush=True)
-                continue
-            seconds = measured["seconds_a_step"]
-            work = settings.count_work(case, parameters)
-            rows.append(Row.of(f"{case.name}: trained tokens", "1/s", [work.trained_tokens / seconds]))
-            rows.append(Row.of(f"{case.name}: memory", "GiB", [measured["peak_bytes"] / 2**30]))
-            if peak_tflops:
-                share = calculate_mfu(work, seconds, devices=case.processes, peak_tflops=peak_tflops)
-                rows.append(Row.of(f"{case.name}: MFU", "%", [100 * share]))
-    return rows
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="make gpu-check", description="Our methods on GPUs beside plain TRL.")
-    parser.add_argument("--size", choices=["0.5b", "1.5b"], default="0.5b")
-    parser.add_argument("--steps", type=int, default=20)
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="make gpu-check", description="Is training on this GPU right, and how fast?")
+    parser.add_argument("--sizes", default="0.5b,1.5b,8b", help="by priority")
+    parser.add_argument("--contestants", default="", help="names, comma between; none: all")
+    parser.add_argument("--seconds", type=float, default=TOTAL_SECONDS, help="for everything")
+    parser.add_argument("--only-speed", action="store_true")
     parser.add_argument("--peak-tflops", type=float, help="dense bf16 of a device whose name is not known")
-    parser.add_argument("--dry-run", action="store_true", help="the same way on the CPU, tiny; figures mean nothing")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="where gpu-check.json goes")
+    parser.add_argument("--parts", type=Path, help="a folder for what the processes noted and said; default: none kept")
+    parser.add_argument("--dry-run", action="store_true", help="on the CPU with tiny models")
     chosen = parser.parse_args(arguments)
     import torch
 
-    if chosen.dry_run:
-        settings = Settings(steps=4, batch_size=2, length=16, precision="fp32")
-        for row in measure(list_cases(1), settings, "tiny", None):
-            print(f"{row.name}: {row.median:.4g} {row.unit}")
-        return
-    if not torch.cuda.is_available():
+    if not (torch.cuda.is_available() or chosen.dry_run):
         print("gpu-check: no CUDA device on this machine, so nothing was measured.")
-        return
-    device, devices = torch.cuda.get_device_name(0), torch.cuda.device_count()
-    if devices < 2:
-        print("one GPU only: zero3 and fsdp2 need at least two and are left out")
+        return 0
+    device = "none (dry run)" if chosen.dry_run else torch.cuda.get_device_name(0)
+    versions = {name: find_version(name) for name in (*PACKAGES, *ABSENT_ALLOWED)}
+    print(f"{device}; Python {sys.version.split()[0]}; CUDA {torch.version.cuda}; {versions}", flush=True)
+    for name in ABSENT_ALLOWED:
+        if versions[name] is None:
+            print(f"{name} is not installed: what needs it was not tried")
+    with tempfile.TemporaryDirectory() as scratch:
+        entries = run_all(chosen, chosen.parts or Path(scratch), time.monotonic() + chosen.seconds)
     peak = chosen.peak_tflops or find_peak_tflops(device)
-    if peak is None:
-        print(f"no peak known for {device!r}: give --peak-tflops, or do without MFU")
-    settings = Settings(steps=chosen.steps, batch_size=4, length=1024, precision="bf16")
-    rows = measure(list_cases(devices), settings, chosen.size, peak)
-    told = {"device": device, "devices": devices, "size": chosen.size, "steps": chosen.steps, "peak_tflops": peak}
-    write_result("gpu-check", rows, [], told)
+    for line in say_speed(entries, peak):
+        print(line)
+    failed = [entry for entry in entries if entry.get("passed") is False]
+    settings = {
+        "device": device,
+        "cuda": torch.version.cuda,
+        "versions": versions,
+        "peak_tflops": peak,
+        "runs": entries,
+    }
+    if not chosen.dry_run:
+        write_result("gpu-check", list_rows(entries, peak), list_goals(entries, peak), settings, chosen.output)
+    checks = [entry for entry in entries if "passed" in entry]
+    print(f"correctness: {len(checks) - len(failed)} of {len(checks)} checks passed")
+    for entry in failed:
+        print(f"FAILED: {entry.get('name', entry['case'])}: {entry.get('measured', entry.get('error'))}")
+    return 1 if failed else 0
+
+
+def run_all(chosen: argparse.Namespace, folder: Path, deadline: float) -> list[Entry]:
+    entries: list[Entry] = []
+    if not chosen.only_speed:
+        seconds = min(CORRECTNESS_SECONDS, deadline - time.monotonic())
+        half = "fp32" if chosen.dry_run else "bf16"
+        entries += run_process(["bench.gpu.correctness"], [str(seconds), half], seconds, folder)
+        print_checks(entries)
+    sizes = ["tiny"] if chosen.dry_run else chosen.sizes.split(",")
+    for index, size in enumerate(sizes):
+        left = deadline - time.monotonic()
+        if left < LEAST_SECONDS:
+            entries.append({"size": size, "left_out": "cut for time"})
+            continue
+        print(f"--- {size}, {left:.0f} s left", flush=True)
+        share = left / (len(sizes) - index)
+        entries += run_process(["bench.gpu.speed", size], [str(share), chosen.contestants], left, folder)
+    return entries
+
+
+def run_process(module: list[str], arguments: list[str], seconds: float, folder: Path) -> list[Entry]:
+    """What the process noted until it ended or its time was up; it and the process's own words go into the folder."""
+    name, *more = module
+    out, log = (folder / f"{'-'.join(module)}.{ending}" for ending in ("jsonl", "log"))
+    command = [sys.executable, "-m", name, *more, str(out), *arguments]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, "TQDM_DISABLE": "1"})
+        try:
+            status: Any = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            status = f"stopped after {seconds:.0f} s"
+    entries = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    if status:
+        words = log.read_text()[-1500:]
+        print(f"{' '.join(module)}: ended with {status}: {words}", flush=True)
+        is_late = isinstance(status, str)  # what was cut for time is no failure
+        entries.append(
+            {"case": " ".join(module), "error": f"{status}: {words}"} | ({} if is_late else {"passed": False})
+        )
+    return entries
+
+
+def print_checks(entries: list[Entry]) -> None:
+    for entry in entries:
+        if "measured" in entry:
+            verdict, sense = "ok" if entry["passed"] else "FAILED", entry["sense"].replace("_", " ")
+            print(f"  {entry['name']}: {entry['measured']:.3g} ({sense} {entry['bound']:g}) {verdict}", flush=True)
+        elif "left_out" in entry:
+            print(f"  {entry['case']}: {entry['left_out']}", flush=True)
+
+
+def find_version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,21 +2,30 @@
 
 import pytest
 
-from bench.gpu.flops import Work, calculate_mfu, find_peak_tflops
+from bench.gpu.flops import Network, Tokens, calculate_mfu, count_needed, count_six_n, find_peak_tflops
+
+SMALL = Network(parameters=30, layers=20, head=10, attention=4)
 
 
-def test_a_trained_token_counts_six_and_a_read_one_two_for_each_weight():
-    assert Work(parameters=10, trained_tokens=3).flop == 180
-    assert Work(parameters=10, trained_tokens=3, read_tokens=5).flop == 280
+def test_six_n_counts_six_for_each_weight_and_token_whatever_the_loss_looks_at():
+    assert count_six_n(SMALL, Tokens(read=5, answers=1, seen=15)) == 6 * 30 * 5
+
+
+def test_needed_flop_ask_the_head_for_answers_alone_and_count_what_attention_sees():
+    assert count_needed(SMALL, Tokens(read=5, answers=2, seen=15)) == 6 * (20 * 5 + 10 * 2) + 12 * 4 * 15
+
+
+def test_frozen_weights_need_no_gradient_of_their_own():
+    adapted = Network(parameters=30, layers=20, head=10, attention=0, adapter=3)
+    assert count_needed(adapted, Tokens(read=5, answers=2, seen=0)) == 4 * (20 * 5 + 10 * 2) + 6 * 3 * 5
 
 
 def test_a_run_at_its_devices_peak_has_a_utilisation_of_one():
-    work = Work(parameters=1_000_000_000, trained_tokens=100_000)  # 6e14 FLOP
-    assert calculate_mfu(work, 2.0, devices=1, peak_tflops=300.0) == pytest.approx(1.0)
-    assert calculate_mfu(work, 2.0, devices=2, peak_tflops=300.0) == pytest.approx(0.5)
+    assert calculate_mfu(6e14, 2.0, peak_tflops=300.0) == pytest.approx(1.0)
 
 
 def test_a_device_is_known_by_part_of_its_name_or_not_at_all():
     assert find_peak_tflops("NVIDIA H200") == 989.0
+    assert find_peak_tflops("NVIDIA H100 80GB HBM3") == 989.0
     assert find_peak_tflops("NVIDIA H100 PCIe") == 756.0
     assert find_peak_tflops("Some Other Device") is None
