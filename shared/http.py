@@ -1,8 +1,10 @@
 """The app factory: every process answers health, readiness and metrics, and renders errors in one way."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
@@ -16,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.db import is_transient
@@ -26,9 +29,52 @@ from shared.metrics import REQUEST_SECONDS, REQUESTS
 logger = structlog.get_logger(__name__)
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_REQUESTS = 10_000
 
 Check = Callable[[], None]
 """Raises when what it checks is not ready."""
+
+OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+@dataclass(frozen=True)
+class Cors:
+    """What browsers of these origins may send and read, on every answer, errors too."""
+
+    origins: Sequence[str]
+    headers: Sequence[str]
+    exposed: Sequence[str] = ()
+
+    def wrap(self, app: ASGIApp) -> ASGIApp:
+        if not self.origins:
+            return app
+        return CORSMiddleware(
+            app,
+            allow_origins=self.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=self.headers,
+            expose_headers=["retry-after", "x-request-id", *self.exposed],
+        )
+
+
+class TooBusy(Unavailable):
+    title = "Too many requests at once"
+
+
+class RequestLimiter:
+    """Bounds how many requests one process handles at once; a context manager around each."""
+
+    def __init__(self, max_requests: int) -> None:
+        self._free = max_requests
+
+    def __enter__(self) -> None:
+        """Raises: TooBusy."""
+        if self._free < 1:
+            raise TooBusy("this process handles too many requests; try again")
+        self._free -= 1
+
+    def __exit__(self, *_: object) -> None:
+        self._free += 1
 
 
 def _describe_readiness(words: str, ready: bool, check: str) -> dict[str, Any]:
@@ -57,6 +103,9 @@ def create_app(
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
     front: Callable[[ASGIApp], ASGIApp] = lambda rest: rest,
+    cors: Cors | None = None,
+    limiter: RequestLimiter | None = None,
+    body_deadline_seconds: float = 20.0,
 ) -> FastAPI:
     """An app with `/healthz`, `/readyz` (each check by name), `/metrics`, problem+json errors and request ids.
 
@@ -68,8 +117,14 @@ def create_app(
         yield
 
     app = FrontedApp(title=f"Heliotrope {service}", lifespan=lifespan or nothing)
-    app.put_in_front(front)
-    app.add_middleware(RequestContext, service=service, max_body_bytes=max_body_bytes)
+    app.put_in_front(lambda rest: front(cors.wrap(rest) if cors else rest))
+    app.add_middleware(
+        RequestContext,
+        service=service,
+        max_body_bytes=max_body_bytes,
+        body_deadline_seconds=body_deadline_seconds,
+        limiter=limiter or RequestLimiter(MAX_REQUESTS),
+    )
     app.add_exception_handler(HeliotropeError, _render_error)
     app.add_exception_handler(RequestValidationError, _render_validation_error)
     app.add_exception_handler(HTTPException, _render_http_exception)
@@ -115,12 +170,22 @@ def _run_check(check: Check) -> str:
 
 
 class RequestContext:
-    """Gives each request an id, a log context, metrics and a bound on its body."""
+    """Gives each request an id, a log context, metrics and a bound on its body; refuses those above the limit."""
 
-    def __init__(self, app: ASGIApp, *, service: str, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        service: str,
+        max_body_bytes: int,
+        body_deadline_seconds: float,
+        limiter: RequestLimiter,
+    ) -> None:
         self._app = app
         self._service = service
         self._max_body_bytes = max_body_bytes
+        self._body_deadline_seconds = body_deadline_seconds
+        self._limiter = limiter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -129,11 +194,19 @@ class RequestContext:
         http_request_id = str(new_id())
         started = time.perf_counter()
         status = 500
-        received = 0
+        received, is_read = 0, False
+        deadline = asyncio.get_running_loop().time() + self._body_deadline_seconds
 
         async def receive_bounded() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, is_read
+            if is_read:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"the body was not there within {self._body_deadline_seconds:g} s") from None
+            is_read = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > self._max_body_bytes:
                 raise HTTPException(413, f"a body may have at most {self._max_body_bytes} bytes")
@@ -148,10 +221,21 @@ class RequestContext:
 
         structlog.contextvars.bind_contextvars(http_request_id=http_request_id)
         try:
-            await self._app(scope, receive_bounded, send_observed)
+            await self._handle(scope, receive_bounded, send_observed)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             observe_request(self._service, route, scope["method"], status, time.perf_counter() - started)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in OPERATIONS:
+            await self._app(scope, receive, send)
+            return
+        try:
+            with self._limiter:
+                await self._app(scope, receive, send)
+        except TooBusy as busy:
+            response = await scope["app"].exception_handlers[HeliotropeError](Request(scope), busy)
+            await response(scope, receive, send)
 
 
 def observe_request(service: str, route: str, method: str, status: int, seconds: float) -> None:

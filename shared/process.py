@@ -12,6 +12,8 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from shared.http_protocol import DeadlineHttpProtocol
+
 logger = structlog.get_logger(__name__)
 
 STOP_DEADLINE_SECONDS = 20.0
@@ -76,6 +78,7 @@ def serve(app: FastAPI, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are finished first."""
     uvicorn.run(
         app,
+        http=DeadlineHttpProtocol,
         host=host,
         port=port,
         log_config=None,

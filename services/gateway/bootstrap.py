@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,6 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 
 from services.gateway.adapters.breakers import Breakers
 from services.gateway.adapters.routing import RoutingFollower, RoutingPoll, RoutingStore
@@ -29,9 +29,10 @@ from shared.bus.librdkafka import LibrdkafkaBusProducer
 from shared.db import connect, make_session_factory
 from shared.events import RolloutAdvanced
 from shared.feedback_tokens import FeedbackTokens
-from shared.http import Check, create_app
+from shared.http import Check, Cors, RequestLimiter, create_app
 from shared.logging import configure_logging
 from shared.process import Worker, every, run_workers, serve, spare_collections
+from shared.request_body import RequestBodyReader
 from shared.settings import load_settings
 
 SERVICE = "gateway"
@@ -65,6 +66,8 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
         connect_timeout_seconds=own.connect_timeout_seconds,
         answer_timeout_seconds=own.answer_timeout_seconds,
         idle_timeout_seconds=own.idle_timeout_seconds,
+        stream_timeout_seconds=own.stream_timeout_seconds,
+        api_key=own.model_server_key.get_secret_value(),
     )
     deployer_client = httpx.Client(timeout=5.0, trust_env=False)
     workers = [
@@ -97,20 +100,25 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
 def create_http(
     chat: ChatHandler, keys: KeyRing, own: GatewaySettings, checks: Mapping[str, Check], lifespan: Lifespan
 ) -> FastAPI:
-    """Create the app around its handler."""
-    app = create_app(SERVICE, checks=checks, lifespan=lifespan, max_body_bytes=own.max_body_bytes)
+    """Create the app around its handler. Bodies are bounded where they are read, so the framework bounds none."""
+    app = create_app(
+        SERVICE,
+        checks=checks,
+        lifespan=lifespan,
+        max_body_bytes=sys.maxsize,
+        cors=Cors(own.cors_origins, ["*"], EXPOSED_HEADERS),
+        limiter=RequestLimiter(own.max_requests),
+        body_deadline_seconds=own.body_deadline_seconds,
+    )
     app.state.keys = keys
     render_errors_as_openai(app)
-    app.include_router(create_router(chat))
+    bodies = RequestBodyReader(
+        max_bytes=own.max_body_bytes,
+        max_arriving_bytes=own.max_arriving_bytes,
+        deadline_seconds=own.body_deadline_seconds,
+    )
+    app.include_router(create_router(chat, bodies))
     _describe_security(app)
-    if own.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=own.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["*"],
-            expose_headers=[*EXPOSED_HEADERS, "retry-after", "x-request-id"],
-        )
     return app
 
 

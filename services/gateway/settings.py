@@ -30,9 +30,16 @@ class GatewaySettings(BaseSettings):
     spool_deadline_seconds: float = Field(5.0, gt=0, description="an answer waits for the spool this long, at most")
     max_event_bytes: int = Field(900_000, ge=1_000, description="size of one interaction on the bus, at most")
     max_body_bytes: int = Field(8 * 2**20, ge=1_000, description="size of a request's body, at most")
+    max_arriving_bytes: int = Field(
+        128 * 2**20, ge=2**20, description="bodies that arrive in pieces, together, at most; beyond it: 429"
+    )
+    body_deadline_seconds: float = Field(20.0, gt=0, description="a body not there by then: 408")
+    max_requests: int = Field(2_000, ge=1, description="requests handled at once, streams included; beyond it: 503")
+    model_server_key: SecretStr = Field(SecretStr(""), description="API key that model servers ask for")
     connect_timeout_seconds: float = Field(2.0, gt=0, description="time to reach a model server")
     answer_timeout_seconds: float = Field(180.0, gt=0, description="time to a whole answer that is not streamed")
     idle_timeout_seconds: float = Field(60.0, gt=0, description="time to the first, and to each further, chunk")
+    stream_timeout_seconds: float = Field(600.0, gt=0, description="time to the end of a stream")
     max_connections: int = Field(1_000, ge=1, description="connections to model servers, at most")
     breaker_failures: int = Field(5, ge=1, description="failures in a row after which a model is left alone")
     breaker_open_seconds: float = Field(5.0, gt=0, description="time until one request tries such a model again")

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from redis import Redis
 from sqlalchemy.orm import Session
 
@@ -18,7 +17,6 @@ from services.ingest.adapters.publisher import Publisher
 from services.ingest.adapters.rate_limit_sync import RateLimitSync
 from services.ingest.api.endpoints import Endpoints, HotPath
 from services.ingest.api.openapi import extend_openapi
-from services.ingest.api.request_body import RequestBodyReader
 from services.ingest.api.routes import create_router
 from services.ingest.domain.validation import TimeLimits
 from services.ingest.handlers.history import FeedbackHistory
@@ -32,10 +30,11 @@ from shared.bus.kafka import KafkaBusProducer
 from shared.bus.librdkafka import LibrdkafkaBusProducer
 from shared.db import SessionFactory, connect, make_session_factory
 from shared.feedback_tokens import FeedbackTokens
-from shared.http import create_app
+from shared.http import Cors, RequestLimiter, create_app
 from shared.logging import configure_logging
 from shared.process import Worker, run_workers, serve, spare_collections
 from shared.rate_limits import RateLimit, RateLimiter
+from shared.request_body import RequestBodyReader
 from shared.settings import load_settings
 
 SERVICE = "ingest"
@@ -108,37 +107,31 @@ def create(settings: SharedSettings, own: IngestSettings, producer: Producer) ->
         engine.dispose()
 
     workers = [Worker("keys", keys.run), Worker("rates", limit_sync.run)]
-    return create_http(
-        endpoints, FeedbackHistory(sessions, secret), keys, own.cors_origins, run_workers(workers, close)
-    )
+    return create_http(endpoints, FeedbackHistory(sessions, secret), keys, own, run_workers(workers, close))
 
 
 def create_http(
     endpoints: Endpoints,
     history: FeedbackHistory,
     keys: KeyRing,
-    cors_origins: Sequence[str] = (),
+    own: IngestSettings,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
     """Create the app around its endpoints. They bound the bodies that they read, so the framework bounds none."""
+    limiter = RequestLimiter(own.max_requests)
     app = create_app(
         SERVICE,
         checks={"keys": keys.check},
         lifespan=lifespan,
         max_body_bytes=sys.maxsize,
-        front=lambda rest: HotPath(SERVICE, endpoints.by_path(), rest),
+        front=lambda rest: HotPath(SERVICE, endpoints.by_path(), rest, limiter),
+        cors=Cors(own.cors_origins, ["authorization", "content-type", "x-heliotrope-feedback-token"]),
+        limiter=limiter,
+        body_deadline_seconds=own.body_deadline_seconds,
     )
     app.state.keys = keys
     app.include_router(create_router(endpoints, history))
     extend_openapi(app)
-    if cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-heliotrope-feedback-token"],
-            expose_headers=["retry-after", "x-request-id"],
-        )
     return app
 
 

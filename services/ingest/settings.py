@@ -28,6 +28,7 @@ class IngestSettings(BaseSettings):
     max_arriving_bytes: int = Field(
         128 * 2**20, ge=2**20, description="bodies that arrive in pieces, together, at most; beyond it: 429"
     )
+    max_requests: int = Field(10_000, ge=1, description="requests handled at once; beyond it: 503")
     body_deadline_seconds: float = Field(20.0, gt=0, description="a body not there by then: 408")
     key_events_per_second: float = Field(2_000.0, ge=0, description="what one API key may send on average; 0: no limit")
     key_burst_events: int = Field(10_000, ge=MAX_BATCH, description="what one API key may send at once")

@@ -49,6 +49,7 @@ ALLOWED: dict[tuple[str, str, str], frozenset[str]] = {
     ("ingest", "POST", "/v1/interactions/batch"): FRONTEND,
     ("gateway", "POST", "/v1/chat/completions"): FRONTEND | OPERATORS,
     ("gateway", "GET", "/v1/models"): FRONTEND | OPERATORS,
+    ("gateway", "GET", "/v1/models/{model_id:path}"): FRONTEND | OPERATORS,
     ("curator", "GET", "/v1/pairs"): OPERATORS,
     ("curator", "GET", "/v1/datasets"): OPERATORS,
     ("curator", "GET", "/v1/datasets/{dataset_sha256}"): OPERATORS,
@@ -130,7 +131,7 @@ def make_apps(ring: KeyRing) -> dict[str, FastAPI]:
     missing: Any = None
     away: Any = database_is_away
     routers = {
-        "gateway": [gateway_api.create_router(missing)],
+        "gateway": [gateway_api.create_router(missing, missing)],
         "curator": [
             create_router(away),
             create_loop_router(away, Settings(), CuratorSettings(), now),

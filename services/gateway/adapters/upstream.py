@@ -40,12 +40,15 @@ class Upstream:
         connect_timeout_seconds: float,
         answer_timeout_seconds: float,
         idle_timeout_seconds: float,
+        stream_timeout_seconds: float,
+        api_key: str = "",
     ) -> None:
         self._breakers = breakers
         self._max_connections = max_connections
         reach = {"connect": connect_timeout_seconds, "sock_connect": connect_timeout_seconds}
         self._whole = aiohttp.ClientTimeout(total=answer_timeout_seconds, **reach)
-        self._chunks = aiohttp.ClientTimeout(total=None, sock_read=idle_timeout_seconds, **reach)
+        self._chunks = aiohttp.ClientTimeout(total=stream_timeout_seconds, sock_read=idle_timeout_seconds, **reach)
+        self._headers = HEADERS | ({"authorization": f"Bearer {api_key}"} if api_key else {})
         self._endings: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> "Upstream":
@@ -148,7 +151,7 @@ class Upstream:
         url = f"{route.base_url.rstrip('/')}/chat/completions"
         body = _encode(request)
         data = body if len(body) < LARGE_BODY_BYTES else io.BytesIO(body)  # aiohttp writes it in pieces
-        return await session.post(url, data=data, headers=HEADERS, timeout=timeout, allow_redirects=False)
+        return await session.post(url, data=data, headers=self._headers, timeout=timeout, allow_redirects=False)
 
     def _release(self, response: aiohttp.ClientResponse, *, reuse: bool) -> None:
         if reuse and not response.content.at_eof():

@@ -27,6 +27,7 @@ _REQUEST: dict[str, Any] = {
         "stream": {"type": ["boolean", "null"], "default": False},
         "n": {"type": ["integer", "null"], "minimum": 1, "maximum": 16, "default": 1},
         "user": {"type": ["string", "null"], "description": "keeps a user on one version; stored as a keyed hash only"},
+        "safety_identifier": {"type": ["string", "null"], "description": "the user, where `user` is not given"},
         "metadata": {
             "type": ["object", "null"],
             "properties": {"conversation_id": {"type": "string", "description": "stands in for a user"}},
@@ -80,7 +81,8 @@ _MODELS: dict[str, Any] = {
     "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": _MODEL}},
     "required": ["object", "data"],
 }
-_FAMILY = {"object": "list", "data": [{"id": "heliotrope", "object": "model", "created": 0, "owned_by": "heliotrope"}]}
+_HELIOTROPE_MODEL = {"id": "heliotrope", "object": "model", "created": 0, "owned_by": "heliotrope"}
+_FAMILY = {"object": "list", "data": [_HELIOTROPE_MODEL]}
 _SECURITY: dict[str, Any] = {"security": [{"key": []}]}
 SECURITY_SCHEMES = {"key": {"type": "http", "scheme": "bearer", "description": "an API key"}}
 
@@ -129,11 +131,21 @@ CHAT: dict[str, Any] = {
             code="model_not_found",
             param="model",
         ),
+        408: _fail(
+            "the body did not arrive in time",
+            "invalid_request_error",
+            "the body was not there within 20 s",
+        ),
         413: _fail(
             "the body is too large",
             "invalid_request_error",
             "a body may have at most 4194304 bytes",
             code="request_too_large",
+        ),
+        415: _fail(
+            "a content encoding that is not decoded",
+            "invalid_request_error",
+            "send the body as it is, or with the content encoding gzip or deflate",
         ),
         429: _fail(
             "the model server takes no more for now: one of its own errors, which keep their status and body",
@@ -175,6 +187,17 @@ MODELS: dict[str, Any] = {
             "description": "the family; for operators the versions that are served",
             "content": {"application/json": {"schema": _MODELS, "example": _FAMILY}},
         }
+    },
+    "openapi_extra": _SECURITY,
+}
+MODEL: dict[str, Any] = {
+    "responses": _REFUSALS
+    | {
+        200: {
+            "description": "a model that this key may ask for",
+            "content": {"application/json": {"schema": _MODEL, "example": _HELIOTROPE_MODEL}},
+        },
+        404: CHAT["responses"][404],
     },
     "openapi_extra": _SECURITY,
 }

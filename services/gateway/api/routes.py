@@ -10,13 +10,14 @@ from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from services.gateway.api.openapi import CHAT, MODELS
+from services.gateway.api.openapi import CHAT, MODEL, MODELS
 from services.gateway.domain.assignment import list_routes
-from services.gateway.domain.errors import InvalidChatRequest
+from services.gateway.domain.errors import InvalidChatRequest, ModelNotFound
 from services.gateway.domain.requests import read_request
 from services.gateway.handlers.chat import OPERATORS, ChatHandler
 from services.gateway.handlers.exchange import Exchange
-from shared.auth import require
+from shared.auth import Caller, require
+from shared.request_body import RequestBodyReader
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ class EventStream(Response):
         self.status_code = 200
         self.media_type = "text/event-stream"
         self.background = None
-        self.init_headers(headers | {"cache-control": "no-cache"})
+        self.init_headers(headers | {"cache-control": "no-cache", "x-accel-buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sending = asyncio.create_task(self._send_all(send))
@@ -80,14 +81,14 @@ async def _run_while_connected(work: Coroutine[Any, Any, T], receive: Receive) -
             await asyncio.wait([working])
 
 
-def create_router(chat: ChatHandler) -> APIRouter:
+def create_router(chat: ChatHandler, bodies: RequestBodyReader) -> APIRouter:
     router = APIRouter(prefix="/v1")
 
     @router.post("/chat/completions", **CHAT)
     async def create_chat_completion(request: Request) -> Response:
         """OpenAI's chat completions, streamed or not; fields that the gateway does not know pass through."""
         caller = authorize(request)
-        body = _decode(await request.body())
+        body = _decode(await bodies.read(request.headers, request.receive))
         exchange = chat.begin(read_request(body, request.headers.get("x-conversation-id")), caller)
         if exchange.request.stream:
             events = await _run_while_connected(chat.open_stream(exchange), request.receive)
@@ -98,16 +99,28 @@ def create_router(chat: ChatHandler) -> APIRouter:
     @router.get("/models", **MODELS)
     async def list_models(request: Request) -> dict[str, Any]:
         """The family; for operators the versions that are served."""
-        caller = authorize(request)
-        table = chat.routing.table
-        if caller.role in OPERATORS:
-            names = list(dict.fromkeys(route.version for route in list_routes(table))) if table else []
-        else:
-            names = [chat.family]
-        models = [{"id": name, "object": "model", "created": 0, "owned_by": "heliotrope"} for name in names]
-        return {"object": "list", "data": models}
+        names = _list_names(chat, authorize(request))
+        return {"object": "list", "data": [_describe_model(name) for name in names]}
+
+    @router.get("/models/{model_id:path}", **MODEL)
+    async def get_model(request: Request, model_id: str) -> dict[str, Any]:
+        """One of these; its name may hold slashes."""
+        if model_id not in _list_names(chat, authorize(request)):
+            raise ModelNotFound(f"the model '{model_id}' does not exist here", param="model")
+        return _describe_model(model_id)
 
     return router
+
+
+def _list_names(chat: ChatHandler, caller: Caller) -> list[str]:
+    table = chat.routing.table
+    if caller.role not in OPERATORS:
+        return [chat.family]
+    return list(dict.fromkeys(route.version for route in list_routes(table))) if table else []
+
+
+def _describe_model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "heliotrope"}
 
 
 def _decode(raw: bytes) -> Any:

@@ -64,6 +64,10 @@ _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit
 _CODES = {401: "invalid_api_key", 403: "role_not_allowed", 413: "request_too_large"}
 
 
+OUR_OWN_FAULT = frozenset({401, 402, 403, 407})
+"""What a model server says of the gateway's key or account; a client that got it would think its own key wrong."""
+
+
 def make_error(status: int, message: str, *, code: str | None = None, param: str | None = None) -> dict[str, Any]:
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": code or _CODES.get(status)}}
@@ -80,12 +84,16 @@ def describe_error(error: HeliotropeError) -> dict[str, Any]:
 
 def find_status(error: HeliotropeError) -> int:
     """Return a model server's own status; 504 when it was too slow, 502 when it was not there."""
-    if isinstance(error, UpstreamFailed):
-        return error.upstream_status or (504 if error.reason == "timeout" else 502)
-    return error.status
+    if not isinstance(error, UpstreamFailed):
+        return error.status
+    if error.upstream_status in OUR_OWN_FAULT:
+        return error.status
+    return error.upstream_status or (504 if error.reason == "timeout" else error.status)
 
 
 def _describe_upstream(error: UpstreamFailed) -> dict[str, Any]:
+    if error.upstream_status in OUR_OWN_FAULT:
+        return make_error(error.status, "the model server does not accept the gateway", code="upstream_refused_us")
     try:
         body = msgspec.json.decode(error.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

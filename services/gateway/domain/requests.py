@@ -58,7 +58,7 @@ def read_request(body: Any, conversation_header: str | None) -> ChatRequest:
         messages=_read_messages(body),
         stream=_read(body, "stream", bool, False),
         choices=choices,
-        user=_read(body, "user", str, "") or None,
+        user=_read(body, "user", str, "") or _read(body, "safety_identifier", str, "") or None,
         conversation_id=str(conversation_id) if conversation_id else None,
     )
 

@@ -14,13 +14,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.ingest.adapters.authentication import Authenticator, Principal
-from services.ingest.api.request_body import RequestBodyReader
 from services.ingest.domain.validation import decode_batch
 from services.ingest.handlers.submission import Intake, Submission, describe_outcome
 from services.ingest.schemas import Accepted, Outcome, Outcomes, Problem
 from shared.errors import HeliotropeError
-from shared.http import observe_request, render_error, render_unexpected
+from shared.http import RequestLimiter, observe_request, render_error, render_unexpected
 from shared.rate_limits import RateLimiter
+from shared.request_body import RequestBodyReader
 
 Reply = tuple[int, bytes]
 Endpoint = Callable[[Mapping[str, str], Receive], Awaitable[Reply]]
@@ -94,10 +94,11 @@ def _describe(index: int, submission: Submission | None, error: HeliotropeError 
 class HotPath:
     """ASGI middleware; answers as the framework would: the same bodies, problems and metrics."""
 
-    def __init__(self, service: str, endpoints: Mapping[str, Endpoint], app: ASGIApp) -> None:
+    def __init__(self, service: str, endpoints: Mapping[str, Endpoint], app: ASGIApp, limiter: RequestLimiter) -> None:
         self._service = service
         self._endpoints = endpoints
         self._app = app
+        self._limiter = limiter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST" and (endpoint := self._endpoints.get(scope["path"])):
@@ -114,7 +115,8 @@ class HotPath:
         http_request_id = str(uuid_utils.uuid7())
         status = CLIENT_CLOSED_REQUEST
         try:
-            status, body = await endpoint(headers, receive)
+            with self._limiter:
+                status, body = await endpoint(headers, receive)
             await _send(send, status, [(b"content-type", b"application/json")], body, http_request_id)
         except ClientDisconnect:
             pass

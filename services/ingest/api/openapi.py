@@ -64,6 +64,7 @@ _PROBLEMS = {
     403: "a key of another role, or a token of another answer",
     408: "the body did not arrive in time",
     413: "the body, or the event, is too large",
+    415: "a content encoding that is not decoded",
     422: "a field is wrong; `errors` names it",
     429: "this key sends too many events, or too much waits here for the broker; see Retry-After",
 }
@@ -79,6 +80,11 @@ _EXAMPLES: dict[int, tuple[str, str, dict[str, Any]]] = {
         {"event_id": _OTHER},
     ),
     413: ("Body too large", "a body may have at most 8388608 bytes", {}),
+    415: (
+        "Unsupported content encoding",
+        "send the body as it is, or with the content encoding gzip or deflate",
+        {},
+    ),
     422: (
         "Invalid request",
         "value: must be one of up, down",

@@ -132,6 +132,8 @@ class LightGateway:
             connect_timeout_seconds=own.connect_timeout_seconds,
             answer_timeout_seconds=own.answer_timeout_seconds,
             idle_timeout_seconds=own.idle_timeout_seconds,
+            stream_timeout_seconds=own.stream_timeout_seconds,
+            api_key=own.model_server_key.get_secret_value(),
         )
         recorder = Recorder(
             self.spool,

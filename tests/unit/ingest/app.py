@@ -12,15 +12,16 @@ from services.ingest.adapters.authentication import Authenticator
 from services.ingest.adapters.content_hashes import RecentContentHashes, StoredContentHashes
 from services.ingest.adapters.publisher import Publisher
 from services.ingest.api.endpoints import Endpoints
-from services.ingest.api.request_body import RequestBodyReader
 from services.ingest.bootstrap import create_http
 from services.ingest.domain.validation import TimeLimits
 from services.ingest.handlers.history import FeedbackHistory
 from services.ingest.handlers.submission import Intake, Limits, SubmissionReader
+from services.ingest.settings import IngestSettings
 from shared.auth import KeyRing
 from shared.bus.memory import MemoryBroker, MemoryProducer
 from shared.feedback_tokens import FeedbackTokens
 from shared.rate_limits import RateLimit, RateLimiter
+from shared.request_body import RequestBodyReader
 
 HASH_SECRET = "a hash secret of tests"
 
@@ -37,6 +38,7 @@ def make_ingest_app(
     known_hashes: Mapping[UUID, str] | None = None,
     rate_limit: RateLimit | None = None,
     max_body_bytes: int = 100_000,
+    max_requests: int = 100,
     cors_origins: Sequence[str] = (),
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     clock: Callable[[], float] = lambda: 0.0,
@@ -56,4 +58,5 @@ def make_ingest_app(
         feedback=Intake("feedback", reader.read_feedback, publisher, stored, recent),
         interactions=Intake("interaction", reader.read_interaction, publisher, stored, recent),
     )
-    return create_http(endpoints, FeedbackHistory(database_is_away, HASH_SECRET), keys, cors_origins)
+    own = IngestSettings.model_construct(cors_origins=list(cors_origins), max_requests=max_requests)
+    return create_http(endpoints, FeedbackHistory(database_is_away, HASH_SECRET), keys, own)

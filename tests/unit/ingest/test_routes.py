@@ -1,6 +1,7 @@
 """Ingest over ASGI, with the bus in memory and a database that is not there unless a test says so."""
 
 import asyncio
+import gzip
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from shared.bus import decode
 from shared.bus.memory import MemoryBroker
 from shared.events import FeedbackReceived, InteractionRecorded
 from shared.feedback_tokens import FeedbackToken, FeedbackTokens
+from shared.http import RequestLimiter
 from shared.ids import calculate_user_hash, new_id
 from shared.rate_limits import RateLimit
 from tests.unit.ingest.app import HASH_SECRET, make_ingest_app
@@ -38,6 +40,7 @@ class Edge:
         known: dict[UUID, str] | None = None,
         max_body_bytes: int = 100_000,
         rate_limit: RateLimit | None = None,
+        max_requests: int = 100,
     ) -> None:
         self.broker = MemoryBroker()
         self.clock = 1_000.0
@@ -52,6 +55,7 @@ class Edge:
             known_hashes=known,
             rate_limit=rate_limit,
             max_body_bytes=max_body_bytes,
+            max_requests=max_requests,
             cors_origins=[ORIGIN],
             now=lambda: NOW,
             clock=lambda: self.clock,
@@ -255,7 +259,7 @@ def test_the_openapi_document_describes_bodies_that_are_really_taken(edge: Edge)
         jsonschema.validate(THUMB | {"value": "sideways"}, schema)
     assert "#/components/schemas/Problem" in json.dumps(document["paths"])
     assert set(document["paths"]["/v1/feedback"]["post"]["responses"]) == {
-        *("202", "400", "401", "403", "408", "409", "413", "422", "429", "503")
+        *("202", "400", "401", "403", "408", "409", "413", "415", "422", "429", "503")
     }
 
 
@@ -292,6 +296,32 @@ def test_a_key_above_its_rate_is_429_with_the_time_to_wait(headers: dict[str, st
     assert len(edge.feedback()) == 4
 
 
+@pytest.mark.parametrize("headers", [{}, BROWSER])
+def test_requests_above_the_limit_are_503_with_the_time_to_wait(headers: dict[str, str]):
+    edge = Edge(max_requests=0)
+    refused = edge.post("/v1/feedback", THUMB, headers=headers)
+    assert (refused.status_code, refused.json()["title"]) == (503, "Too many requests at once")
+    assert refused.headers["retry-after"] == "2"
+    assert ("access-control-allow-origin" in refused.headers) == bool(headers)
+    assert edge.call("GET", "/healthz").status_code == 200
+
+
+def test_a_browser_may_read_errors_too(edge: Edge):
+    for path, body in (("/v1/feedback", [1]), ("/v1/nothing", THUMB)):
+        response = edge.post(path, body, headers=BROWSER)
+        assert response.status_code >= 400
+        assert response.headers["access-control-allow-origin"] == ORIGIN
+
+
+@pytest.mark.parametrize("headers", [{}, BROWSER])
+def test_a_compressed_body_is_taken(edge: Edge, headers: dict[str, str]):
+    content = gzip.compress(json.dumps(THUMB).encode())
+    response = edge.call("POST", "/v1/feedback", content=content, headers=headers | {"content-encoding": "gzip"})
+    assert response.status_code == 202
+    response = edge.call("POST", "/v1/feedback", content=content, headers=headers | {"content-encoding": "br"})
+    assert (response.status_code, response.json()["title"]) == (415, "Unsupported content encoding")
+
+
 def test_an_unexpected_error_on_the_hot_path_is_a_problem_that_says_nothing_of_it():
     async def fail(headers: Any, receive: Any) -> Any:
         raise RuntimeError("the secret is 42")
@@ -300,7 +330,7 @@ def test_an_unexpected_error_on_the_hot_path_is_a_problem_that_says_nothing_of_i
         raise AssertionError("not on the hot path")
 
     async def send() -> httpx.Response:
-        transport = httpx.ASGITransport(HotPath("ingest", {"/v1/feedback": fail}, nowhere))
+        transport = httpx.ASGITransport(HotPath("ingest", {"/v1/feedback": fail}, nowhere, RequestLimiter(1)))
         async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as client:
             return await client.post("/v1/feedback", json=THUMB)
 

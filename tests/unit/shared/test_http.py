@@ -1,15 +1,19 @@
 """The app factory, driven over ASGI without a socket."""
 
+import asyncio
+from typing import Any
+
 import httpx
 import pytest
 from fastapi import Depends, FastAPI, Request
 from psycopg.errors import UndefinedColumn
 from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError, ProgrammingError
+from structlog.testing import capture_logs
 
 from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash, require
 from shared.errors import FieldError, InvalidRequest, Unavailable
-from shared.http import create_app
+from shared.http import Cors, RequestLimiter, create_app
 
 SECRET = "s" * 43
 OPS_KEY = f"hk_0123456789ab_{SECRET}"
@@ -59,13 +63,15 @@ def app() -> FastAPI:
 
 @pytest.fixture
 def client(app: FastAPI) -> httpx.AsyncClient:
+    return open_client(app)
+
+
+def open_client(app: FastAPI) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://sample")
 
 
 def get(client: httpx.AsyncClient, method: str, url: str, **options: object) -> httpx.Response:
-    import asyncio
-
     return asyncio.run(client.request(method, url, **options))  # type: ignore[arg-type]
 
 
@@ -138,3 +144,51 @@ def test_requests_are_counted_by_route_and_not_by_url(client: httpx.AsyncClient)
     text = get(client, "GET", "/metrics").text
     assert 'route="/fail/{kind}"' in text
     assert "/fail/field" not in text
+
+
+def test_a_browser_may_read_every_answer_errors_too():
+    app = create_app("sample", checks={}, cors=Cors(["https://shop.example"], ["*"], ["x-answer"]))
+
+    @app.get("/fail")
+    def fail() -> None:
+        raise RuntimeError("secret detail")
+
+    with capture_logs():
+        for path, status in (("/healthz", 200), ("/nothing", 404), ("/fail", 500)):
+            response = get(open_client(app), "GET", path, headers={"origin": "https://shop.example"})
+            assert response.status_code == status
+            assert response.headers["access-control-allow-origin"] == "https://shop.example"
+            assert "x-answer" in response.headers["access-control-expose-headers"]
+
+
+def test_requests_above_the_limit_are_503_and_operations_are_not_limited():
+    app = create_app("sample", checks={}, limiter=RequestLimiter(0))
+    refused = get(open_client(app), "GET", "/nothing")
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+    assert get(open_client(app), "GET", "/healthz").status_code == 200
+
+
+def test_a_body_that_stops_coming_is_408():
+    slow = create_app("sample", checks={}, body_deadline_seconds=0.05)
+
+    @slow.post("/raw")
+    async def raw(request: Request) -> int:
+        return len(await request.body())
+
+    async def send() -> int:
+        sent = [{"type": "http.request", "body": b"x", "more_body": True}]
+        messages: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            if not sent:
+                await asyncio.sleep(60)
+            return sent.pop()
+
+        async def keep(message: Any) -> None:
+            messages.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/raw", "headers": [], "query_string": b"", "root_path": ""}
+        await slow(scope, receive, keep)
+        return int(messages[0]["status"])
+
+    assert asyncio.run(send()) == 408

@@ -1,13 +1,16 @@
 """Request bodies, piece by piece."""
 
 import asyncio
+import gzip
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect
 
-from services.ingest.api.request_body import BodyTooLarge, BodyTooSlow, RequestBodyReader
-from shared.errors import TooManyRequests
+from shared.errors import MalformedBody, TooManyRequests
+from shared.request_body import BodyTooLarge, BodyTooSlow, RequestBodyReader, UnsupportedEncoding
 
 
 class Pieces:
@@ -75,3 +78,26 @@ def test_a_client_that_leaves_is_let_go():
 
     with pytest.raises(ClientDisconnect):
         asyncio.run(make_reader().read({}, leave))
+
+
+@pytest.mark.parametrize("encoding, compress", [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_a_compressed_body_is_decoded(encoding: str, compress: Callable[[bytes], bytes]):
+    reader = RequestBodyReader(max_bytes=100, max_arriving_bytes=100, deadline_seconds=5)
+    assert read(reader, Pieces(compress(b'{"value": "up"}')), **{"content-encoding": encoding}) == b'{"value": "up"}'
+    with pytest.raises(MalformedBody):
+        read(reader, Pieces(compress(b"{}")[:-1]), **{"content-encoding": encoding})
+    with pytest.raises(MalformedBody):
+        read(reader, Pieces(b"{}"), **{"content-encoding": encoding})
+
+
+def test_a_bomb_is_413_before_it_is_unpacked():
+    reader = RequestBodyReader(max_bytes=100_000, max_arriving_bytes=100_000, deadline_seconds=5)
+    bomb = gzip.compress(bytes(50_000_000))
+    with pytest.raises(BodyTooLarge):
+        read(reader, Pieces(bomb), **{"content-encoding": "gzip"})
+
+
+def test_another_encoding_is_415():
+    with pytest.raises(UnsupportedEncoding):
+        read(make_reader(), Pieces(b"{}"), **{"content-encoding": "br"})
+    assert read(make_reader(), Pieces(b"{}"), **{"content-encoding": "identity"}) == b"{}"
