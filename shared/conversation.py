@@ -1,8 +1,226 @@
-"""What the messages of a conversation say, as text."""
+"""What a conversation is: one canonical form of OpenAI-shaped messages, and what they say as text.
 
+Prompt hashes, training rows, evaluation and drift all rest on the canonical form, so that the same question is one
+prompt however a client wrote it down, and a training row is what the model saw.
+"""
+
+import hashlib
+import json
+import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from shared.events import Message
+import msgspec
+
+from shared.events import InteractionRecorded, Message
+
+Tool = dict[str, Any]  # one function that the model may call, OpenAI's shape
+
+ROLES = ("system", "user", "assistant", "tool")
+_TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
+_sorted_json = msgspec.json.Encoder(order="sorted")
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What the model saw: canonical messages, and the tools that it was offered."""
+
+    messages: list[Message]
+    tools: list[Tool] = field(default_factory=list)
+
+
+def derive_conversation(event: InteractionRecorded) -> Conversation:
+    """Return what the model saw; the gateway records the tools in the metadata."""
+    return Conversation(canonicalize(event.messages), read_tools((event.metadata or {}).get("tools")))
+
+
+def read_tools(offered: object) -> list[Tool]:
+    """Return the tools of a request; what is no list of objects offered none."""
+    return [tool for tool in offered if isinstance(tool, dict)] if isinstance(offered, list) else []
+
+
+def calculate_prompt_hash(messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
+    """Return the SHA-256 (hex) of a conversation: two prompts are the same when it is equal."""
+    canonical: Any = canonicalize(messages)
+    if tools:
+        canonical = {"messages": canonical, "tools": tools}
+    return hashlib.sha256(_sorted_json.encode(canonical)).hexdigest()
+
+
+def normalize_text(message: Message) -> Message:
+    """Return a message as it may be served: its role and text in canonical form, parts and other fields as they came.
+
+    A model that reads this reads what a training row made of it says.
+    """
+    content = message.get("content")
+    if isinstance(content, list):
+        served: Any = [_normalize_part(part) for part in content]
+        if all(isinstance(part, dict) and part.get("type") == "text" for part in served):
+            served = _canonicalize_content(served)
+    else:
+        served = _canonicalize_text(content) if isinstance(content, str) else content
+    role = "system" if message.get("role") == "developer" else message.get("role")
+    return message | {"role": role} | ({"content": served} if "content" in message else {})
+
+
+def _normalize_part(part: Any) -> Any:
+    if isinstance(part, dict) and part.get("type") == "text":
+        return part | {"text": _canonicalize_text(part.get("text"))}
+    return part
+
+
+def derive_template_messages(messages: Sequence[Message]) -> list[Message]:
+    """Return canonical messages as model servers hand them to a chat template: arguments of calls as objects.
+
+    Fields that a Parquet file filled with null are left out: some templates ask whether a field is there.
+    """
+    return [_derive_template_message(message) for message in messages]
+
+
+def drop_nulls(value: Any) -> Any:
+    """Return a JSON value without the members that are null: a Parquet file fills in what a row did not have."""
+    if isinstance(value, dict):
+        return {name: drop_nulls(item) for name, item in value.items() if item is not None}
+    return [drop_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def _derive_template_message(message: Message) -> Message:
+    plain: Message = drop_nulls(message)
+    if calls := plain.get("tool_calls"):
+        plain["tool_calls"] = [
+            call | {"function": {"name": call["function"]["name"], "arguments": _parse(call["function"]["arguments"])}}
+            for call in calls
+        ]
+    return plain
+
+
+def _parse(arguments: str) -> Any:
+    try:
+        return json.loads(arguments) if arguments else {}
+    except (ValueError, RecursionError):
+        return arguments
+
+
+def canonicalize(messages: Sequence[Message]) -> list[Message]:
+    """Return the messages in canonical form; doing it twice changes nothing.
+
+    - `developer` is `system`, `function` is `tool`
+    - text: Unicode NFC, outer white space trimmed; text parts joined by a line break, as vLLM joins them
+    - other parts (images, audio, files) by type and SHA-256, in a list of parts, never their bytes
+    - a refusal in place of content is the content
+    - `tool_calls` as id, name and arguments (a string of JSON), `tool_call_id`, `name` and `reasoning_content` stay
+    - every other field, and every empty one, goes
+    """
+    return [_canonicalize_message(message) for message in messages]
+
+
+def _canonicalize_message(message: Message) -> Message:
+    role = {"developer": "system", "function": "tool"}.get(str(message.get("role")), str(message.get("role")))
+    content = _canonicalize_content(message.get("content"))
+    canonical: Message = {"role": role, "content": content or _canonicalize_text(message.get("refusal"))}
+    if calls := _canonicalize_calls(message):
+        canonical["tool_calls"] = calls
+    reasoning = message.get("reasoning_content") or message.get("reasoning")
+    optional = {
+        "tool_call_id": message.get("tool_call_id"),
+        "name": message.get("name"),
+        "reasoning_content": _canonicalize_text(reasoning) if role == "assistant" else None,
+    }
+    return canonical | {name: value for name, value in optional.items() if isinstance(value, str) and value}
+
+
+def _canonicalize_text(text: object) -> str:
+    return unicodedata.normalize("NFC", text).strip() if isinstance(text, str) else ""
+
+
+def _canonicalize_content(content: object) -> str | list[dict[str, Any]]:
+    if not isinstance(content, list):
+        return _canonicalize_text(content)
+    parts = [_canonicalize_part(part) for part in content]
+    if all(part["type"] == "text" for part in parts):
+        return "\n".join(part["text"] for part in parts).strip()
+    return parts
+
+
+def _canonicalize_part(part: object) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": _canonicalize_text(part)}
+    fields = part if isinstance(part, dict) else {"type": "unknown", "value": part}
+    kind = str(fields.get("type", "text" if "text" in fields else "unknown"))
+    if kind in _TEXT_PARTS and isinstance(fields.get("text"), str):
+        return {"type": "text", "text": _canonicalize_text(fields["text"])}
+    if kind == "refusal" and isinstance(fields.get("refusal"), str):
+        return {"type": "text", "text": _canonicalize_text(fields["refusal"])}
+    if isinstance(fields.get("sha256"), str):
+        return {"type": kind, "sha256": fields["sha256"]}
+    source = fields.get(kind, fields)
+    source = source.get("url", source) if isinstance(source, dict) else source
+    return {"type": kind, "sha256": _hash_json(source)}
+
+
+def _canonicalize_calls(message: Message) -> list[dict[str, Any]]:
+    """Return the tool calls of a turn, the retired `function_call` among them; what is no call is left out."""
+    calls = message.get("tool_calls")
+    listed = list(calls) if isinstance(calls, list) else []
+    if isinstance(message.get("function_call"), dict):
+        listed.append({"function": message["function_call"]})
+    return [
+        ({"id": str(call["id"])} if call.get("id") else {})
+        | {"type": "function", "function": {"name": str(function.get("name", "")), "arguments": _write(function)}}
+        for call in listed
+        if isinstance(call, dict) and isinstance(function := call.get("function"), dict)
+    ]
+
+
+def _write(function: dict[str, Any]) -> str:
+    arguments = function.get("arguments", "")
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, sort_keys=True, ensure_ascii=False)
+
+
+def _hash_json(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode(errors="replace")).hexdigest()
+
+
+def explain_unrenderable(messages: Sequence[Message]) -> str | None:
+    """Return why chat templates or training on text cannot take canonical messages, as a word to count; or None.
+
+    - media: a part that is no text
+    - unknown_role, late_system: a role that templates do not know; a system turn that is not the first
+    - empty_turn: neither content nor tool calls
+    - orphan_tool_result: a tool's result that follows neither a call nor another result
+    - roles_do_not_alternate: two user or two assistant turns in a row, or an assistant who speaks first
+    - no_question: the last turn is neither a user's nor a tool's
+    """
+    turns = list(messages)
+    if any(isinstance(turn.get("content"), list) for turn in turns):
+        return "media"
+    if any(turn["role"] not in ROLES for turn in turns):
+        return "unknown_role"
+    if any(turn["role"] == "system" for turn in turns[1:]):
+        return "late_system"
+    if not all(turn.get("content") or turn.get("tool_calls") for turn in turns):
+        return "empty_turn"
+    before = "start"
+    for turn in turns:
+        if reason := _explain_turn(turn["role"], before):
+            return reason
+        before = "call" if turn.get("tool_calls") else turn["role"]
+    return None if before in ("user", "tool") else "no_question"
+
+
+_MAY_FOLLOW = {
+    "system": ("start",),
+    "user": ("start", "system", "assistant"),
+    "assistant": ("user", "tool"),
+    "tool": ("call", "tool"),
+}
+
+
+def _explain_turn(role: str, before: str) -> str | None:
+    if before in _MAY_FOLLOW[role]:
+        return None
+    return "orphan_tool_result" if role == "tool" else "roles_do_not_alternate"
 
 
 def derive_text(message: Message) -> str:

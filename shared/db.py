@@ -66,6 +66,11 @@ def hold_shared(session: Session, name: str) -> None:
     session.execute(text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:name, 1))"), {"name": name})
 
 
+def exclude_holders(session: Session, name: str) -> None:
+    """Hold the advisory lock alone until the transaction ends: who wants it shared waits meanwhile."""
+    session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 1))"), {"name": name})
+
+
 def wait_for_holders(session: Session, name: str) -> None:
     """Return once every transaction that held the shared lock before is over; what they wrote can be seen then."""
     parameters = {"name": name}

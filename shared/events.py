@@ -313,11 +313,6 @@ def calculate_content_hash(event: InteractionRecorded | FeedbackReceived) -> str
     return hashlib.sha256(_canonical.encode(content)).hexdigest()
 
 
-def calculate_prompt_hash(messages: list[Message]) -> str:
-    """SHA-256 (hex) of the canonical messages: two prompts are the same when these are equal."""
-    return hashlib.sha256(_canonical.encode(messages)).hexdigest()
-
-
 def read_summary(record: Mapping[str, Any]) -> str:
     """Return the free text of a stored JSON record, whichever release wrote it."""
     return str(record.get("summary") or record.get("words") or "")

@@ -55,7 +55,7 @@ def run_curator(groups: Mapping[str, Group]) -> Run:
     quarantine = derive_quarantine(everything, NOBODY)
     standing = _read(groups, quarantine) if quarantine.waiting else everything
     curated = curate(standing, NOBODY)
-    return Run(events, quarantine, curated, derive_snapshot(curated, standing, frozenset(), CAPS))
+    return Run(events, quarantine, curated, derive_snapshot(curated, standing, {}, CAPS))
 
 
 def _read(groups: Mapping[str, Group], quarantine: Quarantine) -> History:

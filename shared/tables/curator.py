@@ -11,6 +11,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Sequence,
+    SmallInteger,
     UniqueConstraint,
     Uuid,
     false,
@@ -22,6 +23,7 @@ from shared.tables.base import Base, CreatedAt, OutboxRow, UuidKey
 
 SCHEMA = {"schema": "curator"}
 DERIVED = Sequence("derived_sequence", schema="curator", metadata=Base.metadata)
+CANONICAL_FORM = 1
 SPLIT_CHECK = "split IN ('train', 'validation', 'gate')"
 
 Redacted = Annotated[bool, mapped_column(server_default=false())]
@@ -50,13 +52,19 @@ class Prompt(Base):
     __table_args__ = (
         ForeignKeyConstraint(["cell", "split"], ["curator.cells.cell", "curator.cells.split"]),
         Index("ix_prompts_split", "split"),
+        Index("ix_prompts_old_form", "prompt_hash", postgresql_where="form = 0"),
         SCHEMA,
     )
 
     prompt_hash: Mapped[str] = mapped_column(primary_key=True)
     messages: Mapped[list[Any]]
+    """Canonical (`shared.conversation`)."""
+    tools: Mapped[list[Any] | None]
+    """What the model was offered; part of what the hash is made of."""
     cell: Mapped[str]
     split: Mapped[str]
+    form: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """0: as release 0.1.0 stored it; `CANONICAL_FORM`: in canonical form."""
 
 
 class Interaction(Base):

@@ -9,11 +9,11 @@ from sqlalchemy import select, text
 
 from services.curator.erasure.handlers import Eraser
 from services.evaluator.handlers.erasure import erase_comparisons
+from shared.conversation import calculate_prompt_hash
 from shared.events import (
     Edit,
     Event,
     InteractionRecorded,
-    calculate_prompt_hash,
 )
 from shared.ids import new_id
 from shared.tables import trainer

@@ -18,12 +18,12 @@ from services.ingest.settings import IngestSettings, SharedSettings
 from shared.auth import create_key
 from shared.bus import Record, decode
 from shared.bus.kafka import KafkaBusConsumer, create_topics
+from shared.conversation import calculate_prompt_hash
 from shared.events import (
     FeedbackReceived,
     InteractionRecorded,
     Thumb,
     calculate_content_hash,
-    calculate_prompt_hash,
     scope_id,
 )
 from shared.ids import calculate_conversation_hash, new_id

@@ -12,13 +12,20 @@ from sqlalchemy.orm import Session
 from services.curator.config import metrics
 from services.curator.config.settings import CuratorSettings
 from services.curator.datasets import repository as datasets
+from services.curator.evidence.handlers import convert_old_prompts
 from services.curator.evidence.repository import status
+from services.curator.pairs.handlers import derive_groups
 from services.curator.pairs.repository import count_labels, count_pairs, count_refusals
 from services.curator.requests import repository as requests
 from services.curator.requests.handlers import RequestSweeper
 from shared.db import SessionFactory
 
 logger = structlog.get_logger(__name__)
+
+CONVERTED_PROMPTS = 500
+"""A batch; meanwhile nobody stores evidence, for a fraction of a second."""
+CONVERTED_BATCHES = 20
+"""In one sweep."""
 
 
 def summarize(session: Session) -> dict[str, Any]:
@@ -98,5 +105,17 @@ class Sweeper:
             if expired := status.expire_parked(session, self.settings.parked_ttl_days * 86_400):
                 metrics.EXPIRED.inc(expired)
                 logger.info("parked_feedback_expired", events=expired)
+        self._convert_old_prompts()
         with self.sessions() as session:
             show_counts(session, now)
+
+    def _convert_old_prompts(self) -> None:
+        """Once after an upgrade from 0.1.0; a look at an empty index ever after."""
+        for _ in range(CONVERTED_BATCHES):
+            with self.sessions() as session, session.begin():
+                looked_at, touched = convert_old_prompts(session, CONVERTED_PROMPTS)
+                derive_groups(session, touched)
+            if looked_at:
+                logger.info("prompts_converted", prompts=looked_at, groups=len(touched))
+            if looked_at < CONVERTED_PROMPTS:
+                return

@@ -10,25 +10,47 @@ from typing import Any
 import pyarrow.parquet
 
 from services.curator.datasets.domain.rows import FileName, Row
+from shared.conversation import drop_nulls
 
 SELECTION_LOG = Path("meta/ledger.parquet")
 """Out of the way of those who read every Parquet file of the folder."""
 
-_MESSAGES = pyarrow.list_(pyarrow.struct([("role", pyarrow.string()), ("content", pyarrow.string())]))
+_CALL = pyarrow.struct(
+    [
+        ("id", pyarrow.string()),
+        ("type", pyarrow.string()),
+        ("function", pyarrow.struct([("name", pyarrow.string()), ("arguments", pyarrow.string())])),
+    ]
+)
+_ANSWER = pyarrow.list_(pyarrow.struct([("role", pyarrow.string()), ("content", pyarrow.string())]))
+_PROMPT = pyarrow.list_(
+    pyarrow.struct(
+        [
+            ("role", pyarrow.string()),
+            ("content", pyarrow.string()),
+            ("tool_calls", pyarrow.list_(_CALL)),
+            ("tool_call_id", pyarrow.string()),
+            ("name", pyarrow.string()),
+            ("reasoning_content", pyarrow.string()),
+        ]
+    )
+)
 _WEIGHING = [("epsilon", pyarrow.float64()), ("rule", pyarrow.string()), ("rule_version", pyarrow.int32())]
 _PAIRS = pyarrow.schema(
     [
-        ("prompt", _MESSAGES),
-        ("chosen", _MESSAGES),
-        ("rejected", _MESSAGES),
+        ("prompt", _PROMPT),
+        ("tools", pyarrow.string()),
+        ("chosen", _ANSWER),
+        ("rejected", _ANSWER),
         *_WEIGHING,
         ("pair_id", pyarrow.string()),
     ]
 )
 _LABELS = pyarrow.schema(
     [
-        ("prompt", _MESSAGES),
-        ("completion", _MESSAGES),
+        ("prompt", _PROMPT),
+        ("tools", pyarrow.string()),
+        ("completion", _ANSWER),
         ("label", pyarrow.bool_()),
         *_WEIGHING,
         ("label_id", pyarrow.string()),
@@ -36,8 +58,9 @@ _LABELS = pyarrow.schema(
 )
 _SFT = pyarrow.schema(
     [
-        ("prompt", _MESSAGES),
-        ("completion", _MESSAGES),
+        ("prompt", _PROMPT),
+        ("tools", pyarrow.string()),
+        ("completion", _ANSWER),
         *_WEIGHING,
         ("pair_id", pyarrow.string()),
         ("label_id", pyarrow.string()),
@@ -113,4 +136,14 @@ def read_selection_log(folder: Path) -> list[Row]:
 
 def read_rows(folder: Path) -> dict[FileName, list[Row]]:
     """Read the rows of a frozen dataset's files."""
-    return {name: pyarrow.parquet.read_table(folder / f"{name}.parquet").to_pylist() for name in SCHEMAS}
+    return {name: _read_table(folder / f"{name}.parquet") for name in SCHEMAS}
+
+
+def _read_table(file: Path) -> list[Row]:
+    """Read rows as they were written: what Parquet filled with null in a prompt was not there."""
+    rows: list[Row] = pyarrow.parquet.read_table(file).to_pylist()
+    for row in rows:
+        row["prompt"] = drop_nulls(row["prompt"])
+        if row.get("tools") is None:
+            row.pop("tools", None)
+    return rows

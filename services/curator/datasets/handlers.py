@@ -1,6 +1,6 @@
 """Freeze a dataset, and trace what led to something and what it led to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from services.curator.datasets.domain.data_card import derive_card
 from services.curator.datasets.domain.manifest import SnapshotContext, derive_manifest
 from services.curator.datasets.domain.rows import calculate_dataset_sha256, derive_rows
 from services.curator.datasets.domain.selection_log import derive_selection_log
-from services.curator.datasets.domain.snapshot import Caps, Messages, derive_snapshot
+from services.curator.datasets.domain.snapshot import Caps, Conversations, derive_snapshot, explain_unusable
 from services.curator.evidence.repository.intake import EVIDENCE_LOCK
 from services.curator.weighing.domain.curation import curate
 from services.curator.weighing.domain.history import Decisions, History
@@ -24,8 +24,8 @@ from services.curator.weighing.domain.quarantine import derive_quarantine, descr
 from services.curator.weighing.handlers import exclude_events, load_history
 from services.curator.weighing.repository import (
     count_refused,
+    load_conversations,
     load_gate_prompts,
-    load_messages,
     load_quarantine_decisions,
     open_snapshot,
     read_decisions,
@@ -45,8 +45,9 @@ class SnapshotInput:
     everything: History
     trusted: History
     """Without what is in quarantine."""
-    messages: Messages
-    near_gate: frozenset[str]
+    conversations: Conversations
+    unusable: Mapping[str, str]
+    """Prompts that nothing may be trained on, with the reason."""
     context: SnapshotContext
 
 
@@ -62,10 +63,10 @@ def freeze_dataset(session: Session, datasets_dir: Path, caps: Caps, *, parent_v
     with open_snapshot(session) as reader:
         loaded = load_snapshot_input(reader, parent, parent_version)
     curated = curate(loaded.trusted, loaded.decisions)
-    snapshot = derive_snapshot(curated, loaded.trusted, loaded.near_gate, caps)
+    snapshot = derive_snapshot(curated, loaded.trusted, loaded.unusable, caps)
     if not snapshot.train:
         raise InvalidRequest("there is nothing to train on: no preference pair stands in the training split")
-    rows = derive_rows(snapshot, loaded.messages)
+    rows = derive_rows(snapshot, loaded.conversations)
     dataset_sha256 = calculate_dataset_sha256(rows)
     manifest = derive_manifest(snapshot, curated, loaded.context, dataset_sha256)
     selection_log = derive_selection_log(curated, snapshot)
@@ -84,11 +85,12 @@ def load_snapshot_input(session: Session, parent: str | None, parent_version: st
     decisions = read_decisions(load_quarantine_decisions(session))
     found = derive_quarantine(everything, decisions)
     trusted = exclude_events(session, everything, found.set_aside)
-    messages = load_messages(session, {item.prompt_hash for item in trusted.items})
+    conversations = load_conversations(session, {item.prompt_hash for item in trusted.items})
     gate = load_gate_prompts(session)
-    prompts = [PromptText(prompt_hash, derive_question(asked)) for prompt_hash, asked in sorted(messages.items())]
+    prompts = [PromptText(key, derive_question(conversations[key].messages)) for key in sorted(conversations)]
+    unusable = explain_unusable(conversations, find_near_prompts(prompts, gate))
     context = SnapshotContext(parent, parent_version, count_refused(session), len(gate), found)
-    return SnapshotInput(decisions, everything, trusted, messages, find_near_prompts(prompts, gate), context)
+    return SnapshotInput(decisions, everything, trusted, conversations, unusable, context)
 
 
 Kind = Literal["event", "interaction", "pair", "dataset", "version"]

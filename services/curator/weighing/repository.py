@@ -13,8 +13,7 @@ from sqlalchemy.orm import Session, aliased
 
 from services.curator.weighing.domain.history import Decisions, FeedbackRecord, LabelEvidence, PairEvidence
 from services.curator.weighing.domain.near_duplicates import PromptText
-from shared.conversation import derive_question
-from shared.events import Message
+from shared.conversation import Conversation, canonicalize, derive_question
 from shared.tables import trainer
 from shared.tables.curator import Feedback, Interaction, Label, Pair, Prompt
 from shared.tables.quarantine import Quarantined, QuarantineDecision
@@ -126,9 +125,15 @@ def _read_value(kind: str, value: str | None) -> float | None:
             return None
 
 
-def load_messages(session: Session, prompt_hashes: Collection[str]) -> dict[str, list[Message]]:
-    query = select(Prompt.prompt_hash, Prompt.messages).where(Prompt.prompt_hash == func.any(list(prompt_hashes)))
-    return dict(tuple(row) for row in _stream(session, query))
+def load_conversations(session: Session, prompt_hashes: Collection[str]) -> dict[str, Conversation]:
+    """Load what the model saw, by prompt hash."""
+    query = select(Prompt.prompt_hash, Prompt.messages, Prompt.tools).where(
+        Prompt.prompt_hash == func.any(list(prompt_hashes))
+    )
+    return {
+        prompt_hash: Conversation(canonicalize(messages), tools or [])
+        for prompt_hash, messages, tools in _stream(session, query)
+    }
 
 
 def load_gate_prompts(session: Session) -> list[PromptText]:

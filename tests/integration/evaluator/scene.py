@@ -23,8 +23,9 @@ from services.evaluator.settings import EvaluatorSettings
 from shared.bus import decode, encode
 from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
 from shared.consumer import ConsumerLoop
+from shared.conversation import calculate_prompt_hash
 from shared.dead_letters import DeadLetters
-from shared.events import EvaluationCompleted, Message, TrainingCompleted, calculate_prompt_hash
+from shared.events import EvaluationCompleted, Message, TrainingCompleted
 from shared.ids import new_id
 from shared.outbox import Relay
 from shared.registry.memory import MemoryRegistry

@@ -13,7 +13,8 @@ from cli.imports import derive_events, read_rows
 from local.errors import StackFailed
 from services.curator.pairs.domain.pairing import derive_group
 from services.curator.pairs.domain.rules import Answer
-from shared.events import Choice, InteractionRecorded, calculate_prompt_hash
+from shared.conversation import calculate_prompt_hash
+from shared.events import Choice, InteractionRecorded
 from shared.ids import calculate_user_hash
 
 YEAR_2000 = datetime(2000, 1, 1, tzinfo=UTC)

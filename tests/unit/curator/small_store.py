@@ -24,12 +24,12 @@ from services.curator.weighing.domain.history import (
     describe_pair,
 )
 from services.curator.weighing.domain.quarantine import derive_quarantine
+from shared.conversation import calculate_prompt_hash, derive_conversation
 from shared.events import (
     FeedbackReceived,
     InteractionRecorded,
     Message,
     calculate_content_hash,
-    calculate_prompt_hash,
 )
 from shared.feedback import attribute, list_interactions
 
@@ -72,7 +72,7 @@ class SmallStore:
             said |= {event.event_id: self._describe(event) for event in events}
         rested_on = {event_id for pair in pairs for event_id in pair.evidence}
         rested_on |= {event_id for label in labels for event_id in label.evidence}
-        messages = {answers[key].prompt_hash: one.messages for key, one in self.interactions.items()}
+        messages = {answers[key].prompt_hash: derive_conversation(one) for key, one in self.interactions.items()}
         return History(pairs, labels, {key: one for key, one in said.items() if key in rested_on}, {}), messages
 
     def _describe(self, event: FeedbackReceived) -> FeedbackRecord:
@@ -84,7 +84,7 @@ class SmallStore:
         history, messages = self.read()
         quarantine = derive_quarantine(history, Decisions())
         curated = curate(history, Decisions())
-        snapshot = derive_snapshot(curated, history, frozenset(), CAPS)
+        snapshot = derive_snapshot(curated, history, {}, CAPS)
         rows = derive_rows(snapshot, messages)
         circumstances = SnapshotContext(None, "1", {}, 0, quarantine)
         manifest = derive_manifest(snapshot, curated, circumstances, calculate_dataset_sha256(rows))

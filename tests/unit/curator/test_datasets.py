@@ -18,6 +18,7 @@ from services.curator.datasets.domain.snapshot import Caps, derive_snapshot
 from services.curator.weighing.domain.curation import curate
 from services.curator.weighing.domain.history import Decisions, FeedbackRecord, History, LabelEvidence
 from services.curator.weighing.domain.quarantine import Quarantine
+from shared.conversation import Conversation
 from tests.builders import MORNING
 from tests.unit.curator.shop_votes import make_crowd, make_history, vote
 
@@ -26,8 +27,9 @@ HOSTILE = "<script>alert(1)</script> | [click](javascript:x) `![x](http://e)` # 
 
 def freeze(history: History, folder: Path, question: str = "Where is it?") -> Path:
     curated = curate(history, Decisions())
-    snapshot = derive_snapshot(curated, history, frozenset(), Caps(200, 20))
-    rows = derive_rows(snapshot, {pair.prompt_hash: [{"role": "user", "content": question}] for pair in history.pairs})
+    snapshot = derive_snapshot(curated, history, {}, Caps(200, 20))
+    asked = Conversation([{"role": "user", "content": question}])
+    rows = derive_rows(snapshot, {pair.prompt_hash: asked for pair in history.pairs})
     sha256 = calculate_dataset_sha256(rows)
     manifest = derive_manifest(snapshot, curated, SnapshotContext(None, "1", {"empty": 2}, 3, Quarantine()), sha256)
     content = DatasetContent(

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from shared.bus import Record, decode, encode
+from shared.conversation import calculate_prompt_hash
 from shared.errors import UndecodableEvent
 from shared.events import (
     EVENT_TYPES,
@@ -19,7 +20,6 @@ from shared.events import (
     RolloutAdvanced,
     Thumb,
     calculate_content_hash,
-    calculate_prompt_hash,
     effective_time,
     read_summary,
 )

@@ -4,10 +4,10 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from services.curator.datasets.domain.snapshot import Messages, Snapshot
+from services.curator.datasets.domain.snapshot import Conversations, Snapshot
 from services.curator.weighing.domain.curation import AnyWeighed, Weighed
 from services.curator.weighing.domain.history import LabelEvidence, PairEvidence
-from shared.events import Message
+from shared.conversation import Conversation
 
 FORMAT = 2
 
@@ -15,9 +15,9 @@ FileName = Literal["train", "validation", "labels", "sft", "safety"]
 Row = dict[str, Any]
 
 
-def derive_rows(snapshot: Snapshot, messages: Messages) -> dict[FileName, list[Row]]:
-    """Derive the rows of each file: conversations in TRL's format, each prompt message with role and content only."""
-    prompts = {prompt_hash: _reduce(asked) for prompt_hash, asked in messages.items()}
+def derive_rows(snapshot: Snapshot, conversations: Conversations) -> dict[FileName, list[Row]]:
+    """Derive the rows of each file: canonical conversations in TRL's shape; `tools`, if any, as JSON text."""
+    prompts = {prompt_hash: _describe(seen) for prompt_hash, seen in conversations.items()}
     return {
         "train": [_pair_row(pair, prompts) for pair in snapshot.train],
         "validation": [_pair_row(pair, prompts) for pair in snapshot.validation],
@@ -30,9 +30,9 @@ def derive_rows(snapshot: Snapshot, messages: Messages) -> dict[FileName, list[R
     }
 
 
-def _pair_row(pair: Weighed[PairEvidence], prompts: dict[str, list[Row]]) -> Row:
+def _pair_row(pair: Weighed[PairEvidence], prompts: dict[str, Row]) -> Row:
     return {
-        "prompt": prompts[pair.item.prompt_hash],
+        **prompts[pair.item.prompt_hash],
         "chosen": _say(pair.item.chosen),
         "rejected": _say(pair.item.rejected),
         "epsilon": pair.epsilon,
@@ -42,9 +42,9 @@ def _pair_row(pair: Weighed[PairEvidence], prompts: dict[str, list[Row]]) -> Row
     }
 
 
-def _label_row(label: Weighed[LabelEvidence], prompts: dict[str, list[Row]]) -> Row:
+def _label_row(label: Weighed[LabelEvidence], prompts: dict[str, Row]) -> Row:
     return {
-        "prompt": prompts[label.item.prompt_hash],
+        **prompts[label.item.prompt_hash],
         "completion": _say(label.item.completion),
         "label": label.item.desirable,
         "epsilon": label.epsilon,
@@ -57,13 +57,13 @@ def _label_row(label: Weighed[LabelEvidence], prompts: dict[str, list[Row]]) -> 
 def _sft_row(
     one: AnyWeighed,
     completion: str,
-    prompts: dict[str, list[Row]],
+    prompts: dict[str, Row],
     *,
     pair_id: str | None = None,
     label_id: str | None = None,
 ) -> Row:
     return {
-        "prompt": prompts[one.item.prompt_hash],
+        **prompts[one.item.prompt_hash],
         "completion": _say(completion),
         "epsilon": one.epsilon,
         "rule": one.item.rule,
@@ -77,15 +77,10 @@ def _say(text: str) -> list[Row]:
     return [{"role": "assistant", "content": text}]
 
 
-def _reduce(messages: list[Message]) -> list[Row]:
-    return [{"role": str(message.get("role", "")), "content": _flatten(message.get("content"))} for message in messages]
-
-
-def _flatten(content: object) -> str:
-    """Keep plain text; write structured content as JSON, so that nothing the model saw is lost."""
-    if content is None:
-        return ""
-    return content if isinstance(content, str) else json.dumps(content, sort_keys=True, ensure_ascii=False)
+def _describe(seen: Conversation) -> Row:
+    """Return the columns of a prompt. Without tools there is no such column, as before there were any."""
+    tools = {"tools": json.dumps(seen.tools, sort_keys=True, ensure_ascii=False)} if seen.tools else {}
+    return {"prompt": seen.messages} | tools
 
 
 def calculate_dataset_sha256(rows: dict[FileName, list[Row]]) -> str:

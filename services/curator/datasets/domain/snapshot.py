@@ -1,17 +1,17 @@
 """What goes into a dataset: a pure function of weighed evidence, in one order."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from services.curator.pairs.domain.rules import EDIT, HARMFUL, RATING
 from services.curator.weighing.domain.curation import AnyWeighed, Curated, Weighed
 from services.curator.weighing.domain.history import History, LabelEvidence, PairEvidence
-from shared.events import Message
+from shared.conversation import Conversation, explain_unrenderable
 
 Item = TypeVar("Item", PairEvidence, LabelEvidence)
-Messages = Mapping[str, list[Message]]
+Conversations = Mapping[str, Conversation]
 """By prompt hash."""
 
 
@@ -55,28 +55,41 @@ class Snapshot:
         return [label for label in self.labels if label.item.rule == HARMFUL.name]
 
 
-def derive_snapshot(curated: Curated, history: History, near_gate: frozenset[str], caps: Caps) -> Snapshot:
+def explain_unusable(conversations: Conversations, near_gate: Collection[str]) -> dict[str, str]:
+    """Return the prompts that nothing may be trained on, each with the reason to count.
+
+    - its conversation is none that chat templates render
+    - it is too near to a gate prompt
+    """
+    reasons = {prompt_hash: explain_unrenderable(seen.messages) for prompt_hash, seen in conversations.items()}
+    unusable = {prompt_hash: f"unrenderable_{reason}" for prompt_hash, reason in reasons.items() if reason}
+    return unusable | dict.fromkeys(near_gate, "near_gate")
+
+
+def derive_snapshot(curated: Curated, history: History, unusable: Mapping[str, str], caps: Caps) -> Snapshot:
     """Select what goes into the dataset.
 
     - nothing that weighing left out
-    - nothing of a prompt too near to a gate prompt (`near_gate`)
+    - nothing of an `unusable` prompt
     - of one prompt, then of one user, no more than the caps allow; contents are hashed, so the first are a fair draw
     """
     left_out: dict[str, str] = {}
-    pairs = _cap(_keep(curated.pairs, near_gate, left_out), history, caps, left_out)
+    pairs = _cap(_keep(curated.pairs, unusable, left_out), history, caps, left_out)
     training = [label for label in curated.labels if label.item.split == "train"]
     return Snapshot(
         train=[pair for pair in pairs if pair.item.split == "train"],
         validation=[pair for pair in pairs if pair.item.split == "validation"],
-        labels=_cap(_keep(training, near_gate, left_out), history, caps, left_out),
+        labels=_cap(_keep(training, unusable, left_out), history, caps, left_out),
         left_out=dict(sorted(left_out.items())),
     )
 
 
-def _keep(weighed: Iterable[Weighed[Item]], near_gate: frozenset[str], left_out: dict[str, str]) -> list[Weighed[Item]]:
+def _keep(
+    weighed: Iterable[Weighed[Item]], unusable: Mapping[str, str], left_out: dict[str, str]
+) -> list[Weighed[Item]]:
     kept = []
     for one in weighed:
-        reason = "near_gate" if one.item.prompt_hash in near_gate else one.reason
+        reason = unusable.get(one.item.prompt_hash, one.reason)
         if reason is None:
             kept.append(one)
         else:

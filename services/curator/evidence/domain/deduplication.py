@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Generic, TypeVar
 from uuid import UUID
 
+from shared.conversation import Conversation, calculate_prompt_hash, derive_conversation
 from shared.events import (
     FeedbackReceived,
     InteractionRecorded,
     calculate_content_hash,
-    calculate_prompt_hash,
     scope_id,
 )
 
@@ -18,13 +18,17 @@ from shared.events import (
 @dataclass(frozen=True, slots=True)
 class ReceivedInteraction:
     event: InteractionRecorded
+    conversation: Conversation
     prompt_hash: str
     content_hash: str
+    """Of the event as the client wrote it, not of its canonical conversation: ingest compares retries with it."""
     redacted: bool = False
 
     @classmethod
     def of(cls, event: InteractionRecorded, *, redacted: bool = False) -> "ReceivedInteraction":
-        return cls(event, calculate_prompt_hash(event.messages), calculate_content_hash(event), redacted)
+        seen = derive_conversation(event)
+        prompt_hash = calculate_prompt_hash(seen.messages, seen.tools)
+        return cls(event, seen, prompt_hash, calculate_content_hash(event), redacted)
 
     @property
     def key(self) -> UUID:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import msgspec
@@ -12,9 +12,11 @@ from psycopg import sql
 from sqlalchemy.orm import Session
 
 from services.curator.evidence.domain.deduplication import ReceivedFeedback, ReceivedInteraction
+from shared.conversation import Conversation
 from shared.db import ConcurrentChange
 from shared.events import InteractionRecorded, effective_time, scope_id
 from shared.feedback import list_interactions
+from shared.tables.curator import CANONICAL_FORM
 
 _encoder = msgspec.json.Encoder()
 
@@ -102,9 +104,22 @@ def list_missing_prompts(session: Session, prompt_hashes: Collection[str]) -> se
     return set(prompt_hashes) - {prompt_hash for (prompt_hash,) in rows}
 
 
-def insert_prompts(session: Session, prompts: Sequence[tuple[str, list[dict[str, Any]], str, str]]) -> None:
-    """Store (prompt hash, messages, cell, split) and the cells, where they are new; in order, so nobody deadlocks."""
-    cells = sorted({(cell, split) for _, _, cell, split in prompts})
+def load_cells(session: Session, prompt_hashes: Collection[str]) -> dict[str, tuple[str, str]]:
+    """(cell, split) of each of these prompts."""
+    query = "SELECT prompt_hash, cell, split FROM curator.prompts WHERE prompt_hash = ANY(%s)"
+    return {prompt_hash: (cell, split) for prompt_hash, cell, split in fetch(session, query, list(prompt_hashes))}
+
+
+class NewPrompt(NamedTuple):
+    prompt_hash: str
+    conversation: Conversation
+    cell: str
+    split: str
+
+
+def insert_prompts(session: Session, prompts: Sequence[NewPrompt]) -> None:
+    """Store prompts and their cells, where they are new; in order, so nobody deadlocks."""
+    cells = sorted({(prompt.cell, prompt.split) for prompt in prompts})
     connection = connection_of(session)
     connection.execute(
         "INSERT INTO curator.cells (cell, split) SELECT * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING",
@@ -112,11 +127,12 @@ def insert_prompts(session: Session, prompts: Sequence[tuple[str, list[dict[str,
     )
     connection.execute(
         """
-        INSERT INTO curator.prompts (prompt_hash, messages, cell, split)
-        SELECT item->>0, item->1, item->>2, item->>3 FROM jsonb_array_elements(%s::jsonb) AS item
+        INSERT INTO curator.prompts (prompt_hash, messages, tools, cell, split, form)
+        SELECT item->>0, item->1->'messages', nullif(item->1->'tools', '[]'), item->>2, item->>3, %s
+        FROM jsonb_array_elements(%s::jsonb) AS item
         ON CONFLICT DO NOTHING
         """,
-        (_encoder.encode(sorted(prompts, key=lambda prompt: prompt[0])).decode(),),
+        (CANONICAL_FORM, _encoder.encode(sorted(prompts, key=lambda prompt: prompt.prompt_hash)).decode()),
     )
 
 

@@ -5,14 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from datasets import Dataset
+from datasets import Dataset, Features, Json, List
+from jinja2.exceptions import TemplateError
 
 from services.trainer.adapters.artifacts.replay import FACTOR
 from services.trainer.domain.pair_weights import calculate_pair_weights
 from services.trainer.domain.recipe.schema import SftRows
 from services.trainer.domain.training import TrainingFailed
+from shared.conversation import Tool, derive_template_messages
+from shared.events import Message
 
 PAIR_COLUMNS = ("prompt", "chosen", "rejected", "epsilon")
+TOOLS = "tools"
+"""Column with the tools of a row's prompt as JSON text, which TRL hands to the chat template."""
 
 
 def load_pairs(path: Path) -> Dataset:
@@ -21,7 +26,7 @@ def load_pairs(path: Path) -> Dataset:
     Raises:
         TrainingFailed: no such file, or a column is missing.
     """
-    return Dataset.from_list(_load_rows(path, PAIR_COLUMNS, optional=(FACTOR,)))
+    return make_dataset(_load_rows(path, PAIR_COLUMNS, optional=(FACTOR,)))
 
 
 def weigh_pairs(pairs: Dataset) -> list[float]:
@@ -40,12 +45,16 @@ def load_answers(folder: Path, rows: SftRows) -> Dataset:
         answers += list_chosen(folder / "train.parquet")
     if not answers:
         raise TrainingFailed(f"the dataset has no answers to imitate (sft_rows: {rows})")
-    return Dataset.from_list(answers)
+    return make_dataset(answers)
 
 
 def list_chosen(path: Path) -> list[dict[str, Any]]:
     """List the chosen answer of each pair, as `prompt` and `completion`."""
-    return [{"prompt": pair["prompt"], "completion": pair["chosen"]} for pair in _load_rows(path, PAIR_COLUMNS)]
+    return [_describe_prompt(pair) | {"completion": pair["chosen"]} for pair in _load_rows(path, PAIR_COLUMNS)]
+
+
+def _describe_prompt(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("prompt", TOOLS) if name in row}
 
 
 def load_labels(path: Path) -> Dataset:
@@ -57,17 +66,17 @@ def load_labels(path: Path) -> Dataset:
     rows = _load_rows(path, ("prompt", "completion", "label"))
     if not rows:
         raise TrainingFailed("the dataset has no unpaired labels")
-    return Dataset.from_list(rows)
+    return make_dataset(rows)
 
 
 def split_pairs(path: Path) -> Dataset:
     """Load each side of each pair as a labelled row of its own."""
     rows = [
-        {"prompt": pair["prompt"], "completion": pair[side], "label": side == "chosen"}
+        _describe_prompt(pair) | {"completion": pair[side], "label": side == "chosen"}
         for pair in _load_rows(path, PAIR_COLUMNS)
         for side in ("chosen", "rejected")
     ]
-    return Dataset.from_list(rows)
+    return make_dataset(rows)
 
 
 def load_prompts(path: Path) -> Dataset:
@@ -76,10 +85,10 @@ def load_prompts(path: Path) -> Dataset:
     Raises:
         TrainingFailed: as `load_pairs`, or there is no row.
     """
-    prompts = {json.dumps(row["prompt"]): row for row in _load_rows(path, ("prompt",))}
+    prompts = {json.dumps(row): row for row in _load_rows(path, ("prompt",))}
     if not prompts:
         raise TrainingFailed("the dataset has no prompts")
-    return Dataset.from_list(list(prompts.values()))
+    return make_dataset(list(prompts.values()))
 
 
 def _load_rows(path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[dict[str, Any]]:
@@ -89,6 +98,62 @@ def _load_rows(path: Path, columns: tuple[str, ...], optional: tuple[str, ...] =
     if missing := [column for column in columns if column not in names]:
         raise TrainingFailed(f"{path.name} has no column {', '.join(missing)}")
     rows: list[dict[str, Any]] = pq.read_table(
-        path, columns=[*columns, *(name for name in optional if name in names)]
+        path, columns=[*columns, *(name for name in (*optional, TOOLS) if name in names)]
     ).to_pylist()
-    return rows
+    return [_read_conversation(row) for row in rows]
+
+
+def _read_conversation(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as model servers saw its prompt; without tools it has no such column."""
+    tools = {} if row.get(TOOLS) is None else {TOOLS: row[TOOLS]}
+    others = {name: value for name, value in row.items() if name != TOOLS}
+    return others | {"prompt": derive_template_messages(row["prompt"])} | tools
+
+
+def make_dataset(rows: list[dict[str, Any]]) -> Dataset:
+    """Make a dataset of rows; prompts with calls of tools keep each message as it is.
+
+    Arrow gives every message of a column the same fields, null where one had none, and some chat templates ask
+    whether a field is there.
+    """
+    has_tools = any(TOOLS in row for row in rows)
+    even = [{**row, TOOLS: row.get(TOOLS)} for row in rows] if has_tools else rows
+    if all(message.keys() == {"role", "content"} for row in rows for message in row["prompt"]):
+        return Dataset.from_list(even)
+    others = Dataset.from_list([{name: value for name, value in row.items() if name != "prompt"} for row in even])
+    return Dataset.from_list(even, features=Features({"prompt": List(Json()), **others.features}))
+
+
+ANSWER_COLUMNS = ("chosen", "rejected", "completion")
+
+
+def keep_renderable(rows: Dataset, tokenizer: Any) -> Dataset:
+    """Keep the rows whose training text begins with what was served.
+
+    Others a chat template refuses, or writes otherwise once an answer follows: Mistral's, for one, then leaves out the
+    system's turn and the tools.
+    """
+    return rows.filter(lambda row: _is_renderable(row, tokenizer))
+
+
+def _is_renderable(row: dict[str, Any], tokenizer: Any) -> bool:
+    answers = [row[column] for column in ANSWER_COLUMNS if row.get(column)]
+    try:
+        prompt = render_prompt(row, tokenizer, tokenize=False)
+        return all(render_conversation(row, answer, tokenizer, tokenize=False).startswith(prompt) for answer in answers)
+    except (TemplateError, TypeError):
+        return False
+
+
+def render_prompt(row: dict[str, Any], tokenizer: Any, **options: Any) -> Any:
+    """Render a row's prompt, with its tools, up to where the answer begins."""
+    return tokenizer.apply_chat_template(row["prompt"], tools=_read_tools(row), add_generation_prompt=True, **options)
+
+
+def render_conversation(row: dict[str, Any], answer: list[Message], tokenizer: Any, **options: Any) -> Any:
+    """Render a row's prompt, with its tools, and an answer to it."""
+    return tokenizer.apply_chat_template(row["prompt"] + answer, tools=_read_tools(row), **options)
+
+
+def _read_tools(row: dict[str, Any]) -> list[Tool] | None:
+    return json.loads(row[TOOLS]) if row.get(TOOLS) else None

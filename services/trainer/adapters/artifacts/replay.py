@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from services.trainer.domain.recipe.sections import Replay
 from services.trainer.domain.replay import EarlierSnapshot, choose_rows
 from services.trainer.domain.training import TrainingFailed
+from shared.conversation import drop_nulls
 
 FILES = ("train.parquet", "labels.parquet", "sft.parquet")
 FACTOR = "factor"
@@ -91,7 +92,7 @@ def _list_prompts(file: Path) -> set[str]:
     """List the prompts that must not be trained on: those of the validation split."""
     if not file.is_file():
         raise TrainingFailed("the dataset has no validation.parquet")
-    return {json.dumps(prompt) for prompt in pq.read_table(file, columns=["prompt"])["prompt"].to_pylist()}
+    return {json.dumps(drop_nulls(prompt)) for prompt in pq.read_table(file, columns=["prompt"])["prompt"].to_pylist()}
 
 
 def _list_others(name: str, rows: Rows, folders: Sequence[Path], kept_back: set[str]) -> Rows:
@@ -101,7 +102,7 @@ def _list_others(name: str, rows: Rows, folders: Sequence[Path], kept_back: set[
     for folder in folders:
         for row in pq.read_table(folder / name).to_pylist() if (folder / name).is_file() else []:
             identity = _identify(row, name)
-            if identity not in known and json.dumps(row["prompt"]) not in kept_back:
+            if identity not in known and json.dumps(drop_nulls(row["prompt"])) not in kept_back:
                 known.add(identity)
                 others.append(row)
     return others

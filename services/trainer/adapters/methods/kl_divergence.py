@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from services.trainer.adapters.artifacts.dataset import list_chosen
+from services.trainer.adapters.artifacts.dataset import list_chosen, render_prompt
 from services.trainer.adapters.methods.models import load_policy, load_tokenizer
 from services.trainer.domain.guards.kl import Point
 
@@ -51,7 +51,7 @@ def _list_different(validation: Path, limit: int) -> list[dict[str, Any]]:
 
 def _tokenize(row: dict[str, Any], tokenizer: Any, max_length: int) -> tuple[list[int], int] | None:
     """Tokenize a conversation: its tokens and where its answer starts; None when no token of the answer is left."""
-    prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, tokenize=False)
+    prompt = render_prompt(row, tokenizer, tokenize=False)
     answer = "".join(message["content"] for message in row["completion"])
     start = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
     ids = tokenizer(prompt + answer, add_special_tokens=False)["input_ids"][:max_length]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from trl import KTOConfig, KTOTrainer
 
-from services.trainer.adapters.artifacts.dataset import load_labels, split_pairs
+from services.trainer.adapters.artifacts.dataset import keep_renderable, load_labels, split_pairs
 from services.trainer.adapters.distributed.collectives import share_dataset
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
@@ -22,7 +22,10 @@ def train_kto(job: Job, reporter: RunReporter) -> TrainingResult:
     """
     prepare_training(job, reporter)
     recipe, callback = job.recipe, GuardCallback(job.recipe, reporter)
-    labels = load_labels(job.dataset / "labels.parquet").shuffle(seed=recipe.seed)  # the trainer takes them in order
+    tokenizer = load_tokenizer(job.parent)
+    found = load_labels(job.dataset / "labels.parquet")
+    labels = keep_renderable(found, tokenizer).shuffle(seed=recipe.seed)  # the trainer takes them in order
+    unrenderable = len(found) - len(labels)
     if len(labels) < recipe.batch_size:
         raise TrainingFailed(f"{len(labels)} labels do not fill a batch of {recipe.batch_size}")
     # The KL term rotates answers within a batch: a single row left over would be compared with itself.
@@ -35,12 +38,13 @@ def train_kto(job: Job, reporter: RunReporter) -> TrainingResult:
         args=arguments,
         train_dataset=share_dataset(labels, job.checkpoints / "rows"),
         eval_dataset=validation and share_dataset(validation, job.checkpoints / "validation_rows"),
-        processing_class=load_tokenizer(job.parent),
+        processing_class=tokenizer,
         peft_config=make_adapter_config(recipe, model),
         callbacks=[callback],
     )
     run_training_loop(job, reporter, trainer, callback)
-    return save_policy(job, reporter, trainer, callback, refused=len(labels) - len(trainer.train_dataset))
+    refused = unrenderable + len(labels) - len(trainer.train_dataset)
+    return save_policy(job, reporter, trainer, callback, refused=refused)
 
 
 def build_arguments(recipe: Recipe, checkpoints: Path) -> KTOConfig:

@@ -15,7 +15,7 @@ from transformers import PrinterCallback
 from trl.experimental.ppo import PPOConfig, PPOTrainer
 
 from services.trainer.adapters.artifacts.candidate import save_candidate
-from services.trainer.adapters.artifacts.dataset import load_prompts
+from services.trainer.adapters.artifacts.dataset import load_prompts, render_prompt
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
 from services.trainer.adapters.methods.models import load_policy, load_tokenizer, make_adapter_config, merge_adapter
@@ -151,10 +151,7 @@ def tokenize_prompts(prompts: Dataset, tokenizer: Any, recipe: Recipe) -> Datase
         TrainingFailed: no prompt is short enough.
     """
     room = recipe.max_length - recipe.sampling.max_new_tokens
-    ids = [
-        tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, tokenize=True, return_dict=False)
-        for row in prompts
-    ]
+    ids = [render_prompt(row, tokenizer, tokenize=True, return_dict=False) for row in prompts]
     short = [prompt for prompt in ids if len(prompt) <= room]
     if not short:
         raise TrainingFailed(f"no prompt of the dataset fits into {room} tokens")

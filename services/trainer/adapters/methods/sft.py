@@ -1,9 +1,8 @@
 """The method `sft`: imitate users' corrections and praised answers, or the pairs' chosen answers."""
 
-from datasets import Dataset
 from trl import SFTConfig
 
-from services.trainer.adapters.artifacts.dataset import list_chosen, load_answers
+from services.trainer.adapters.artifacts.dataset import keep_renderable, list_chosen, load_answers, make_dataset
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
 from services.trainer.adapters.methods.models import (
@@ -27,14 +26,15 @@ def train_sft(job: Job, reporter: RunReporter) -> TrainingResult:
     prepare_training(job, reporter)
     recipe, callback = job.recipe, GuardCallback(job.recipe, reporter)
     answers = load_answers(job.dataset, recipe.sft_rows)
+    tokenizer = load_tokenizer(job.parent)
     model = load_policy(job.parent, choose_base_dtype(recipe, job.parent))
     trainer = PackedSFTTrainer(
         packs=not recipe.parallelism.is_distributed,
         model=model,
         args=build_config(SFTConfig, recipe, job.checkpoints, max_length=recipe.max_length, completion_only_loss=True),
-        train_dataset=answers,
-        eval_dataset=Dataset.from_list(list_chosen(job.dataset / "validation.parquet")) if recipe.eval_steps else None,
-        processing_class=load_tokenizer(job.parent),
+        train_dataset=keep_renderable(answers, tokenizer),
+        eval_dataset=make_dataset(list_chosen(job.dataset / "validation.parquet")) if recipe.eval_steps else None,
+        processing_class=tokenizer,
         peft_config=make_adapter_config(recipe, model),
         callbacks=[callback],
     )

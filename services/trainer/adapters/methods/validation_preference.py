@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from services.trainer.adapters.artifacts.dataset import load_pairs
+from services.trainer.adapters.artifacts.dataset import load_pairs, render_conversation, render_prompt
 
 MAX_PAIRS = 128
 """The first ones of the split; more would tell little more and cost time at every measurement."""
@@ -23,10 +23,7 @@ class ValidationPreference:
 
     def __init__(self, path: Path, tokenizer: Any, max_length: int) -> None:
         """Tokenize the pairs. Raises: TrainingFailed: no such file, or a column is missing."""
-        pairs = [
-            [_encode(tokenizer, pair["prompt"], pair[side]) for side in ("chosen", "rejected")]
-            for pair in load_pairs(path).select_columns(["prompt", "chosen", "rejected"])
-        ]
+        pairs = [[_encode(tokenizer, pair, pair[side]) for side in ("chosen", "rejected")] for pair in load_pairs(path)]
         self._pairs = [pair for pair in pairs if all(start < len(ids) <= max_length for ids, start in pair)][:MAX_PAIRS]
 
     def measure(self, model: Any) -> float | None:
@@ -40,10 +37,10 @@ class ValidationPreference:
         return sum(ranks) / len(ranks) if ranks else None
 
 
-def _encode(tokenizer: Any, prompt: Any, answer: Any) -> tuple[Tensor, int]:
+def _encode(tokenizer: Any, row: dict[str, Any], answer: Any) -> tuple[Tensor, int]:
     """Token ids of both together, and where the answer begins."""
-    start = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=True, return_dict=False)
-    whole = tokenizer.apply_chat_template(prompt + answer, tokenize=True, return_dict=False)
+    start = render_prompt(row, tokenizer, tokenize=True, return_dict=False)
+    whole = render_conversation(row, answer, tokenizer, tokenize=True, return_dict=False)
     return torch.tensor(whole), len(start)
 
 

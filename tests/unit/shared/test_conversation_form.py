@@ -1,0 +1,124 @@
+"""One question is one prompt, however a client wrote it down; nothing the model saw becomes something else."""
+
+import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.conversation import canonicalize, explain_unrenderable
+
+QUESTION = [{"role": "user", "content": "Where is it?"}]
+CALL = {"id": "call_1", "type": "function", "function": {"name": "order_lookup", "arguments": '{"order": "A-17"}'}}
+CALLED = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+RESULT = {"role": "tool", "content": "Shipped on Monday", "tool_call_id": "call_1"}
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        [{"role": "user", "content": [{"type": "text", "text": "Where is it?"}]}],
+        [{"role": "user", "content": ["Where is it?"]}],
+        [{"role": "user", "content": [{"type": "input_text", "text": "Where is it?"}]}],
+        [{"role": "user", "content": "Where is it? "}],
+        [{"role": "user", "content": "\n\tWhere is it?\u00a0"}],
+        [{"role": "user", "content": "Where is it?", "tool_calls": None, "cache_control": {"type": "ephemeral"}}],
+    ],
+)
+def test_one_question_has_one_form(written: list[dict[str, object]]):
+    assert canonicalize(written) == QUESTION
+
+
+def test_composed_and_decomposed_letters_are_the_same_text():
+    decomposed = canonicalize([{"role": "user", "content": "cafe\u0301"}])
+    assert decomposed == canonicalize([{"role": "user", "content": "café"}])
+
+
+def test_a_developer_speaks_as_the_system():
+    assert canonicalize([{"role": "developer", "content": "Be brief."}]) == [{"role": "system", "content": "Be brief."}]
+
+
+def test_a_tool_call_without_content_stays_a_call_and_its_result_keeps_its_id():
+    written = [
+        {"role": "assistant", "content": None, "tool_calls": [{**CALL, "index": 0}], "refusal": None},
+        {**RESULT, "content": [{"type": "text", "text": "Shipped on Monday"}]},
+    ]
+    assert canonicalize(written) == [CALLED, RESULT]
+
+
+def test_arguments_that_came_as_an_object_are_written_as_json():
+    call = {"function": {"name": "order_lookup", "arguments": {"order": "A-17"}}}
+    (turn,) = canonicalize([{"role": "assistant", "tool_calls": [call]}])
+    assert turn["tool_calls"][0]["function"]["arguments"] == '{"order": "A-17"}'
+
+
+def test_the_retired_function_call_is_a_tool_call():
+    function = {"name": "order_lookup", "arguments": "{}"}
+    (turn,) = canonicalize([{"role": "assistant", "content": None, "function_call": function}])
+    assert turn["tool_calls"] == [{"type": "function", "function": function}]
+
+
+def test_a_picture_stands_as_its_hash():
+    (turn,) = canonicalize([{"role": "user", "content": [{"type": "text", "text": "What is this?"}, PICTURE]}])
+    assert [part["type"] for part in turn["content"]] == ["text", "image_url"]
+    assert "base64" not in str(turn)
+    assert len(turn["content"][1]["sha256"]) == 64
+
+
+def test_a_refusal_is_what_was_said():
+    (turn,) = canonicalize([{"role": "assistant", "content": None, "refusal": "I cannot help with that."}])
+    assert turn["content"] == "I cannot help with that."
+
+
+def test_thoughts_stay_with_the_assistant_alone():
+    thought = {"reasoning_content": "The user wants a date."}
+    assert canonicalize([{"role": "assistant", "content": "Monday", **thought}])[0]["reasoning_content"]
+    assert "reasoning_content" not in canonicalize([{"role": "user", "content": "When?", **thought}])[0]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from(["content", "refusal", "tool_calls", "function_call", "tool_call_id", "name", "reasoning"])
+
+
+@given(st.lists(st.builds(lambda role, rest: {"role": role, **rest}, st.text(), st.dictionaries(FIELDS, JSON))))
+def test_any_json_has_a_form_which_is_its_own_form(messages: list[dict[str, object]]):
+    kept = copy.deepcopy(messages)
+    once = canonicalize(messages)
+    assert canonicalize(once) == once
+    assert messages == kept
+    explain_unrenderable(once)
+
+
+SYSTEM = {"role": "system", "content": "Be brief."}
+ASKED, SAID = QUESTION[0], {"role": "assistant", "content": "On its way."}
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        ([ASKED], None),
+        ([SYSTEM, ASKED], None),
+        ([SYSTEM, ASKED, SAID, ASKED], None),
+        ([ASKED, CALLED, RESULT], None),
+        ([ASKED, CALLED, RESULT, RESULT, SAID, ASKED], None),
+        ([ASKED, ASKED], "roles_do_not_alternate"),
+        ([SAID, ASKED], "roles_do_not_alternate"),
+        ([ASKED, CALLED, ASKED], "roles_do_not_alternate"),
+        ([ASKED, SYSTEM], "late_system"),
+        ([SYSTEM, SYSTEM, ASKED], "late_system"),
+        ([{"role": "user", "content": ""}], "empty_turn"),
+        ([{"role": "critic", "content": "Hm."}], "unknown_role"),
+        ([ASKED, RESULT], "orphan_tool_result"),
+        ([ASKED, SAID], "no_question"),
+        ([SYSTEM], "no_question"),
+        ([], "no_question"),
+        (canonicalize([{"role": "user", "content": [PICTURE]}]), "media"),
+    ],
+)
+def test_what_no_template_renders_is_named(messages: list[dict[str, object]], reason: str | None):
+    assert explain_unrenderable(messages) == reason

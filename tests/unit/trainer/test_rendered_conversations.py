@@ -1,0 +1,132 @@
+"""What is trained on is what was served: the same text from a chat template, in three houses' manners.
+
+A model server hands the request's messages to its template with the arguments of calls as objects, as vLLM does; the
+gateway has put their text into canonical form before.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+from transformers import PreTrainedTokenizerFast
+from trl.data_utils import apply_chat_template
+
+from services.curator.datasets.adapters import SCHEMAS
+from services.trainer.adapters.artifacts.dataset import keep_renderable, load_pairs, render_conversation, render_prompt
+from shared.conversation import Conversation, canonicalize, explain_unrenderable, normalize_text
+from tests.unit.trainer.tiny_model import save_tiny_model
+
+TEMPLATES = Path(__file__).parents[1] / "shared" / "chat_templates"
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "order_lookup",
+        "description": "The state of an order",
+        "parameters": {"type": "object", "properties": {"order": {"type": "string"}}, "required": ["order"]},
+    },
+}
+CALL = {"id": "call00001", "type": "function", "function": {"name": "order_lookup", "arguments": '{"order": "A-17"}'}}
+RESULT = {"role": "tool", "tool_call_id": "call00001", "content": '{"state": "shipped"}'}
+ASKED = {"role": "user", "content": "Where is my order A-17?"}
+CALLED = [ASKED, {"role": "assistant", "content": None, "tool_calls": [CALL]}, RESULT]
+ANSWER = [{"role": "assistant", "content": "It was shipped on Monday."}]
+THANKS = {"role": "user", "content": "Thanks!"}
+PARTS = [{"type": "text", "text": " Where is"}, {"type": "text", "text": "it? "}]
+
+CONVERSATIONS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
+    "plain": ([ASKED], []),
+    "parts": (
+        [{"role": "user", "content": [{"type": "text", "text": " Where is"}, {"type": "text", "text": "it? "}]}],
+        [],
+    ),
+    "developer": ([{"role": "developer", "content": "Be brief."}, ASKED], []),
+    "several turns": (
+        [{"role": "system", "content": "Be brief."}, ASKED, *ANSWER, {"role": "user", "content": "Thanks!"}],
+        [],
+    ),
+    "decomposed": ([{"role": "user", "content": "Un cafe\u0301?"}], []),
+    "tools offered": ([ASKED], [TOOL]),
+    "a call and its result": (CALLED, [TOOL]),
+    "a turn after a call": ([*CALLED, *ANSWER, {"role": "user", "content": "And A-18?"}], [TOOL]),
+    "thoughts": ([ASKED, {**ANSWER[0], "reasoning_content": "A date."}, THANKS], []),
+}
+
+LEFT_OUT = {("mistral", name) for name in ("developer", "several turns", "tools offered", "a turn after a call")}
+"""Mistral's template drops the system's turn and the tools as soon as an answer follows."""
+
+
+@pytest.fixture(scope="module")
+def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = save_tiny_model(tmp_path_factory.mktemp("model"))
+    found = {}
+    for path in sorted(TEMPLATES.glob("*.jinja")):
+        found[path.stem] = PreTrainedTokenizerFast.from_pretrained(folder)
+        found[path.stem].chat_template = path.read_text()
+    return found
+
+
+def serve(request: list[dict[str, Any]], tools: list[dict[str, Any]], tokenizer: Any) -> str:
+    """What the model reads: the gateway's text, the server's joining of parts and parsing of arguments."""
+    turns = []
+    for message in request:
+        turn = normalize_text(message)
+        if isinstance(turn.get("content"), list):
+            turn["content"] = "\n".join(part["text"] for part in turn["content"])
+        turn["content"] = turn.get("content") or ""
+        if turn.get("tool_calls"):
+            turn["tool_calls"] = [
+                {**call, "function": {**call["function"], "arguments": json.loads(call["function"]["arguments"])}}
+                for call in turn["tool_calls"]
+            ]
+        turns.append(turn)
+    return str(tokenizer.apply_chat_template(turns, tools=tools or None, add_generation_prompt=True, tokenize=False))
+
+
+def freeze(path: Path, *conversations: Conversation) -> Path:
+    rows = [
+        {
+            "prompt": seen.messages,
+            "chosen": ANSWER,
+            "rejected": [{"role": "assistant", "content": "No idea."}],
+            "epsilon": 0.1,
+            "pair_id": str(number),
+            "tools": json.dumps(seen.tools) if seen.tools else None,
+        }
+        for number, seen in enumerate(conversations)
+    ]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=SCHEMAS["train"]), path)
+    return path
+
+
+@pytest.mark.parametrize("template", ["llama", "mistral", "qwen"])
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_a_training_row_has_the_text_that_was_served(
+    tmp_path: Path, tokenizers: dict[str, Any], template: str, name: str
+):
+    tokenizer = tokenizers[template]
+    request, tools = CONVERSATIONS[name]
+    served = serve(request, tools, tokenizer)
+    others = [Conversation(canonicalize(asked), offered) for asked, offered in CONVERSATIONS.values()]
+    rows = load_pairs(freeze(tmp_path / "train.parquet", Conversation(canonicalize(request), tools), *others))
+    assert render_prompt(rows[0], tokenizer, tokenize=False) == served
+    kept = keep_renderable(rows.select([0]), tokenizer)
+    assert (template, name) in LEFT_OUT or len(kept) == 1
+    for row in kept:
+        given = json.loads(row["tools"]) if row["tools"] else None
+        columns = {column: row[column] for column in ("prompt", "chosen", "rejected")}
+        by_trl = apply_chat_template(columns, tokenizer, tools=given)
+        whole = str(render_conversation(row, ANSWER, tokenizer, tokenize=False))
+        assert (by_trl["prompt"], by_trl["prompt"] + by_trl["chosen"]) == (served, whole)
+
+
+def test_a_row_that_its_template_writes_otherwise_in_training_is_left_out(tmp_path: Path, tokenizers: dict[str, Any]):
+    for template, name in LEFT_OUT:
+        request, tools = CONVERSATIONS[name]
+        rows = load_pairs(freeze(tmp_path / "train.parquet", Conversation(canonicalize(request), tools)))
+        assert len(keep_renderable(rows, tokenizers[template])) == 0, (template, name)
+
+
+def test_every_conversation_of_this_table_is_one_that_a_snapshot_takes():
+    assert {explain_unrenderable(canonicalize(asked)) for asked, _ in CONVERSATIONS.values()} == {None}
