@@ -17,8 +17,9 @@ from services.curator.evidence.domain.deduplication import (
     find_earlier_receptions,
 )
 from services.curator.evidence.domain.splitting import derive_cell, derive_split
-from services.curator.evidence.repository import forms, intake
-from services.curator.evidence.repository.intake import NewPrompt, StoredFeedback
+from services.curator.evidence.repository import intake, prompts
+from services.curator.evidence.repository.intake import StoredFeedback
+from services.curator.evidence.repository.prompts import NewPrompt
 from shared.conversation import Conversation, calculate_prompt_hash, canonicalize, read_tools
 from shared.db import exclude_holders
 from shared.errors import InvalidRequest
@@ -117,9 +118,9 @@ def store_interactions(session: Session, received: Sequence[ReceivedInteraction]
 
 def _store_prompts(session: Session, received: Sequence[ReceivedInteraction]) -> None:
     conversations = {item.prompt_hash: item.conversation for item in received}
-    missing = intake.list_missing_prompts(session, conversations) if conversations else set()
+    missing = prompts.list_missing_prompts(session, conversations) if conversations else set()
     if missing:
-        intake.insert_prompts(session, [place_prompt(key, conversations[key]) for key in missing])
+        prompts.insert_prompts(session, [place_prompt(key, conversations[key]) for key in missing])
 
 
 def place_prompt(prompt_hash: str, conversation: Conversation) -> NewPrompt:
@@ -135,19 +136,19 @@ def convert_old_prompts(session: Session, limit: int) -> tuple[int, set[str]]:
     A new prompt keeps the split of the one it comes from, whatever its own cell says: what was trained on stays so.
     """
     exclude_holders(session, intake.EVIDENCE_LOCK)
-    old = forms.list_old_prompts(session, limit)
+    old = prompts.list_old_prompts(session, limit)
     seen = {
         key: (before, Conversation(canonicalize(old[before]), read_tools(tools)))
-        for key, before, tools in forms.load_offered_tools(session, old)
+        for key, before, tools in prompts.load_offered_tools(session, old)
     }
     hashes = {key: calculate_prompt_hash(one.messages, one.tools) for key, (_, one) in seen.items()}
     moved = {key: (before, one) for key, (before, one) in seen.items() if hashes[key] != before}
-    cells = intake.load_cells(session, {before for before, _ in moved.values()})
+    cells = prompts.load_cells(session, {before for before, _ in moved.values()})
     new = {hashes[key]: NewPrompt(hashes[key], one, *cells[before]) for key, (before, one) in moved.items()}
     if new:
-        intake.insert_prompts(session, list(new.values()))
-        forms.move_interactions(session, [(key, hashes[key]) for key in moved])
-    forms.mark_canonical(session, old)
+        prompts.insert_prompts(session, list(new.values()))
+        prompts.move_interactions(session, [(key, hashes[key]) for key in moved])
+    prompts.mark_canonical(session, old)
     return len(old), new.keys() | {before for before, _ in moved.values()}
 
 

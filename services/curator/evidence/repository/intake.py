@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
@@ -12,11 +12,9 @@ from psycopg import sql
 from sqlalchemy.orm import Session
 
 from services.curator.evidence.domain.deduplication import ReceivedFeedback, ReceivedInteraction
-from shared.conversation import Conversation
 from shared.db import ConcurrentChange
 from shared.events import InteractionRecorded, effective_time, scope_id
 from shared.feedback import list_interactions
-from shared.tables.curator import CANONICAL_FORM
 
 _encoder = msgspec.json.Encoder()
 
@@ -97,43 +95,6 @@ def load_prompts_of(session: Session, keys: Collection[UUID]) -> dict[UUID, str]
     query = "SELECT interaction_id, prompt_hash FROM curator.interactions WHERE interaction_id = ANY(%s)"
     rows = fetch(session, query, keys)
     return dict(cast("list[tuple[UUID, str]]", rows))
-
-
-def list_missing_prompts(session: Session, prompt_hashes: Collection[str]) -> set[str]:
-    rows = fetch(session, "SELECT prompt_hash FROM curator.prompts WHERE prompt_hash = ANY(%s)", list(prompt_hashes))
-    return set(prompt_hashes) - {prompt_hash for (prompt_hash,) in rows}
-
-
-def load_cells(session: Session, prompt_hashes: Collection[str]) -> dict[str, tuple[str, str]]:
-    """(cell, split) of each of these prompts."""
-    query = "SELECT prompt_hash, cell, split FROM curator.prompts WHERE prompt_hash = ANY(%s)"
-    return {prompt_hash: (cell, split) for prompt_hash, cell, split in fetch(session, query, list(prompt_hashes))}
-
-
-class NewPrompt(NamedTuple):
-    prompt_hash: str
-    conversation: Conversation
-    cell: str
-    split: str
-
-
-def insert_prompts(session: Session, prompts: Sequence[NewPrompt]) -> None:
-    """Store prompts and their cells, where they are new; in order, so nobody deadlocks."""
-    cells = sorted({(prompt.cell, prompt.split) for prompt in prompts})
-    connection = connection_of(session)
-    connection.execute(
-        "INSERT INTO curator.cells (cell, split) SELECT * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING",
-        ([cell for cell, _ in cells], [split for _, split in cells]),
-    )
-    connection.execute(
-        """
-        INSERT INTO curator.prompts (prompt_hash, messages, tools, cell, split, form)
-        SELECT item->>0, item->1->'messages', nullif(item->1->'tools', '[]'), item->>2, item->>3, %s
-        FROM jsonb_array_elements(%s::jsonb) AS item
-        ON CONFLICT DO NOTHING
-        """,
-        (CANONICAL_FORM, _encoder.encode(sorted(prompts, key=lambda prompt: prompt.prompt_hash)).decode()),
-    )
 
 
 def copy_interactions(session: Session, received: Sequence[ReceivedInteraction]) -> None:
