@@ -73,16 +73,27 @@ def measure_accuracies(
     for count in range(1, max(passes) + 1):
         for rows, at in _deal(len(chosen), chosen.shape[1], generator):
             both = torch.cat([chosen[rows, at], rejected[rows, at]], dim=1).repeat(len(losses), 1, 1)
-            first, second = policies.score(both).chunk(2, dim=1)
-            margins = (first - second).view(len(losses), *at.shape) - start[rows, at]
-            total = sum(loss(margin, at).sum() for loss, margin in zip(losses.values(), margins, strict=True))
             optimizer.zero_grad()
-            (total / BATCH).backward()
+            _sum_losses(policies, losses, both, start[rows, at], at).backward()
             optimizer.step()
         if count in passes:
             for name, right in zip(losses, _rank(policies, better, worse, held_out_start), strict=True):
                 found[name].append(right)
     return {name: torch.stack(values).double().numpy() for name, values in found.items()}
+
+
+def _sum_losses(policies: Policies, losses: Mapping[str, Loss], both: Tensor, start: Tensor, at: Tensor) -> Tensor:
+    """Sum the losses of one batch over all networks, which share no weight.
+
+    Args:
+        both: the chosen answers, then the rejected ones, (L * H, 2 * B, words).
+        start: margins of the parents, (H, B).
+        at: indices of the pairs, (H, B).
+    """
+    first, second = policies.score(both).chunk(2, dim=1)
+    margins = (first - second).view(len(losses), *at.shape) - start
+    terms = [loss(margin, at).sum() for loss, margin in zip(losses.values(), margins, strict=True)]
+    return torch.stack(terms).sum() / BATCH
 
 
 def _deal(histories: int, pairs: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:

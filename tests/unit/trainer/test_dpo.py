@@ -139,6 +139,15 @@ def test_four_micro_batches_of_one_add_up_to_one_batch_of_four(tmp_path: Path, p
     torch.testing.assert_close(accumulated, calculate_gradient(whole, slice(0, 4)), rtol=1e-4, atol=1e-6)
 
 
+def test_the_last_step_of_a_pass_counts_its_fewer_pairs_for_no_more(tmp_path: Path, parent: Path):
+    pairs = make_pairs(1) * 3
+    changes = {"batch_size": 1, "gradient_accumulation_steps": 2, "max_steps": 2, "learning_rate": 1e-12}
+    trainer = make_trainer(tmp_path, parent, pairs, **changes, logging_steps=1, max_grad_norm=1e6)
+    trainer.train()
+    first, last = (entry["grad_norm"] for entry in trainer.state.log_history if "grad_norm" in entry)
+    assert last == pytest.approx(first / 2, rel=1e-3)
+
+
 @pytest.mark.parametrize("prefix_sharing", [True, False])
 def test_without_doubt_the_loss_is_trls_own(tmp_path: Path, parent: Path, prefix_sharing: bool):
     from trl import DPOTrainer
