@@ -19,6 +19,8 @@ from shared.tables import SCHEMAS, Base
 
 ROOT = Path(__file__).parents[2]
 KEY = UUID("00000000-0000-7000-8000-000000000001")
+COPIED = {'deployer."feedback"'}
+"""Tables that an upgrade fills from older ones: this one from `heard_thumbs`."""
 VALUES: dict[type, Any] = {
     UUID: KEY,
     str: "x",
@@ -92,7 +94,7 @@ def test_a_filled_database_goes_down_and_up_again_and_keeps_what_the_older_schem
     with engine.begin() as connection:
         after = count_rows(connection)
         assert {name: after[name] for name in below} == below
-        assert sum(after.values()) == sum(below.values())
+        assert {name for name, rows in after.items() if rows and name not in below} <= COPIED
         options = {"include_schemas": True, "include_name": lambda name, kind, _: kind != "schema" or name in SCHEMAS}
         assert compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata) == []
     engine.dispose()
