@@ -179,16 +179,15 @@ class Stages:
         return evaluation
 
     async def _vote(self, raters: list[SimulatedUser], questions: dict[str, Question]) -> None:
-        """Each rater judges what is offered until nothing is."""
+        """Each rater judges what is offered until nothing is; they share a key, and so count as one."""
         for rater in itertools.cycle(raters):
-            headers = {"x-heliotrope-rater": rater.user_id}
-            offer = await self.apis.request("evaluator", "rater", "GET", "/v1/comparisons/next", headers=headers)
+            offer = await self.apis.request("evaluator", "rater", "GET", "/v1/comparisons/next")
             if offer.status_code == 204:
                 return
             shown = offer.json()
             vote = rater.vote(questions[shown["messages"][-1]["content"]], shown["left"], shown["right"])
             path = f"/v1/comparisons/{shown['comparison_id']}/vote"
-            await self.apis.request("evaluator", "rater", "POST", path, body={"vote": vote}, headers=headers)
+            await self.apis.request("evaluator", "rater", "POST", path, body={"vote": vote})
 
     async def _find_rollout(self, request_id: str) -> dict[str, Any] | None:
         rollouts = (await self.apis.read("deployer", "/v1/rollouts"))["rollouts"]

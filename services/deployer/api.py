@@ -58,7 +58,7 @@ def create_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
 
     @router.post("/v1/rollouts/{rollout_id}/approve")
     def approve(rollout_id: UUID, body: ApproveBody, caller: Admin) -> RolloutView:
-        return RolloutView.of(commands.approve(rollout_id, body.approval_hash, actor=caller.name))
+        return RolloutView.of(commands.approve(rollout_id, body.approval_hash, caller))
 
     @router.post("/v1/rollouts/{rollout_id}/{command}")
     def command(

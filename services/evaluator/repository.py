@@ -242,6 +242,12 @@ def load_for_vote(session: Session, comparison_id: UUID) -> tuple[Comparison, Ev
     return comparison, evaluation
 
 
+def has_voted_as_another(session: Session, evaluation_id: UUID, key_id: str, person: str) -> bool:
+    """Tell whether a key has voted in an evaluation for somebody else than this person."""
+    by_key = (Comparison.evaluation_id == evaluation_id) & (Comparison.voter_key == key_id)
+    return bool(session.scalar(select(exists().where(by_key, Comparison.voter != person))))
+
+
 def load_evaluation(session: Session, evaluation_id: UUID) -> Evaluation | None:
     return session.get(Evaluation, evaluation_id)
 

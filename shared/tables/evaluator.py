@@ -77,6 +77,9 @@ class Comparison(Base):
     offered_at: Mapped[datetime | None]
     vote: Mapped[str | None]
     voter: Mapped[str | None]
+    """Whoever the caller said was judging (hashed), else the key."""
+    voter_key: Mapped[str | None]
+    """Id of the API key that the vote came with."""
     voted_at: Mapped[datetime | None]
 
 

@@ -14,10 +14,12 @@ from services.deployer.domain.rollout import Command, next_status
 from services.deployer.domain.routing import first_table, restored_table
 from services.deployer.handlers.change import Change, Rollouts, derive_status
 from services.deployer.repository.audit import append_audit
+from services.deployer.repository.lineage import has_judged
 from services.deployer.repository.rollouts import list_open_rollouts, load_latest_promotion, load_rollout, lock_rollouts
 from services.deployer.repository.routing import load_route, save_routing
+from shared.auth import Caller
 from shared.db import SessionFactory
-from shared.errors import Conflict, HeliotropeError, NotFound, Unavailable
+from shared.errors import Conflict, Forbidden, HeliotropeError, NotFound, Unavailable
 from shared.events import Route, RoutingTable
 from shared.ids import new_id
 from shared.registry import ModelRegistry
@@ -32,6 +34,10 @@ class RolloutNotFound(NotFound):
 
 class ApprovalVoid(Conflict):
     title = "Approval void"
+
+
+class ApproverJudged(Forbidden):
+    title = "Not allowed for who judged the candidate"
 
 
 @dataclass(frozen=True)
@@ -54,16 +60,17 @@ class Commands:
             self.rollouts.apply(session, rollout, Change(command, actor, summary, self.clock()))
             return rollout
 
-    def approve(self, rollout_id: UUID, approval_hash: str, *, actor: str) -> Rollout:
+    def approve(self, rollout_id: UUID, approval_hash: str, approver: Caller) -> Rollout:
         """Let a rollout begin, if what the admin saw is what there is.
 
         - the hash that the admin sends is the rollout's
         - and still that of weights, dataset and recipe in the registry, and of the report
         - the candidate was judged against today's champion
         - no other rollout has a canary
+        - the admin cast no vote in the evaluation, under this key or another one of the same name
 
         Raises:
-            RolloutNotFound, ApprovalVoid, InvalidCommand, Conflict, Unavailable
+            RolloutNotFound, ApprovalVoid, ApproverJudged, InvalidCommand, Conflict, Unavailable
         """
         with self.sessions() as session:
             rollout = self._find(session, rollout_id)
@@ -81,6 +88,9 @@ class Commands:
                     f"it was judged against version {rollout.champion_version}, but {champion} is champion now"
                 )
             self._check_alone(session, rollout)
+            if has_judged(session, rollout.request_id, approver.key_id, approver.name):
+                raise ApproverJudged("you voted in this candidate's evaluation: somebody else has to approve it")
+            actor = approver.name
             rollout.approved_by, rollout.approved_at = actor, now
             summary = f"approved by {actor}; its model server is loading the model"
             self.rollouts.apply(session, rollout, Change("approve", actor, summary, now))

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from shared.tables.access import ApiKey
 from shared.tables.curator import Dataset, Feedback, Pair, RetrainRequestRow
+from shared.tables.evaluator import Comparison, Evaluation
 from shared.tables.trainer import Run
 
 
@@ -19,6 +21,14 @@ def load_run_hashes(session: Session, run_id: UUID) -> dict[str, str]:
         "dataset": (run and run.dataset_sha256) or "",
         "recipe": (run and run.recipe_sha256) or "",
     }
+
+
+def has_judged(session: Session, request_id: UUID, key_id: str, name: str) -> bool:
+    """Tell whether a key, or another one of the same name, voted in the evaluation of a request's candidate."""
+    keys = select(ApiKey.key_id).where(ApiKey.name == name)
+    evaluations = select(Evaluation.evaluation_id).where(Evaluation.request_id == request_id)
+    theirs = or_(Comparison.voter_key == key_id, Comparison.voter_key.in_(keys))
+    return bool(session.scalar(select(exists().where(Comparison.evaluation_id.in_(evaluations), theirs))))
 
 
 def find_erased_dataset(session: Session, request_id: UUID) -> str | None:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from services.evaluator.domain.win_rate import Vote
-from services.evaluator.repository import lease_comparison, load_for_vote, load_leased
+from services.evaluator.repository import has_voted_as_another, lease_comparison, load_for_vote, load_leased
 from shared.auth import Caller
-from shared.db import SessionFactory
+from shared.db import SessionFactory, lock_all
 from shared.errors import Conflict, NotFound
 from shared.ids import calculate_user_hash
 from shared.tables.evaluator import Comparison
@@ -20,6 +22,10 @@ class ComparisonNotFound(NotFound):
 
 class VoteStands(Conflict):
     title = "Another vote stands"
+
+
+class OtherRater(Conflict):
+    title = "The key votes under another name"
 
 
 class VotingClosed(Conflict):
@@ -53,7 +59,9 @@ class VoteHandler:
             ComparisonNotFound: no such comparison.
             VoteStands: somebody voted otherwise.
             VotingClosed: the evaluation is over.
+            OtherRater: the key has voted under another name in this evaluation.
         """
+        person = self._derive_person(caller, rater)
         with self.sessions() as session, session.begin():
             found = load_for_vote(session, comparison_id)
             if found is None:
@@ -65,9 +73,16 @@ class VoteHandler:
                 raise VoteStands("this comparison has another vote, and votes are not changed")
             if evaluation.state != "voting":
                 raise VotingClosed("the evaluation of this comparison is over")
+            self._check_name(session, evaluation.evaluation_id, caller, person)
             comparison.vote, comparison.voted_at = vote, self.clock()
-            comparison.voter = self._derive_person(caller, rater)
+            comparison.voter, comparison.voter_key = person, caller.key_id
             return comparison
+
+    def _check_name(self, session: Session, evaluation_id: UUID, caller: Caller, person: str) -> None:
+        """One key is one rater: invented names must not make a crowd of it."""
+        lock_all(session, [f"rater:{evaluation_id}:{caller.key_id}"])
+        if has_voted_as_another(session, evaluation_id, caller.key_id, person):
+            raise OtherRater("this key has voted under another name in this evaluation; each rater needs a key")
 
     def _derive_person(self, caller: Caller, rater: str | None) -> str:
         return calculate_user_hash(rater, None, self.user_hash_secret) or f"key:{caller.key_id}"

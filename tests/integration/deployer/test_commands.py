@@ -1,12 +1,20 @@
 """What admins tell the deployer to do, and what it refuses."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy.orm import Session
 
 from services.deployer.handlers.adoption import Adoption
 from services.deployer.handlers.change import Rollouts
 from services.deployer.handlers.commands import Commands
+from shared.auth import create_key
+from shared.ids import new_id
 from shared.tables.curator import Dataset
+from shared.tables.evaluator import Comparison, Evaluation
 from tests.integration.deployer.scene import HASHES, Setup
 
 
@@ -157,3 +165,50 @@ def test_nobody_approves_in_time_and_it_is_rejected(setup: Setup):
     setup.clock.pass_seconds(8 * 86_400)
     setup.reconciler.reconcile()
     assert setup.load(rollout)["state"] == "rejected"
+
+
+@pytest.mark.parametrize("voter", ["the key itself", "another key of the same name"])
+def test_who_judged_a_candidate_may_not_approve_it(setup: Setup, voter: str) -> None:
+    rollout = setup.open_rollout()
+    key_id = setup.keys["admin"].split("_")[1]
+    with setup.sessions() as session, session.begin():
+        if voter == "another key of the same name":
+            key_id = create_key(session, "admin-anna", "rater").split("_")[1]
+        session.flush()
+        add_vote(session, UUID(rollout["request_id"]), key_id)
+    refused = setup.approve(rollout)
+    assert (refused.status_code, refused.json()["title"]) == (403, "Not allowed for who judged the candidate")
+    with setup.sessions() as session, session.begin():
+        setup.keys["admin"] = create_key(session, "admin-bert", "admin")
+    setup.client.app.state.keys.refresh()  # type: ignore[attr-defined]
+    assert setup.approve(rollout).status_code == 200
+
+
+def add_vote(session: Session, request_id: UUID, key_id: str) -> None:
+    evaluation = Evaluation(
+        evaluation_id=new_id(),
+        request_id=request_id,
+        run_id=new_id(),
+        candidate_version="2",
+        champion_version="1",
+        training={},
+        state="completed",
+        deadline_at=datetime.now(UTC),
+    )
+    session.add(evaluation)
+    session.flush()
+    session.add(
+        Comparison(
+            comparison_id=new_id(),
+            evaluation_id=evaluation.evaluation_id,
+            position=0,
+            prompt_hash="p",
+            messages=[],
+            left_answer="Yes.",
+            right_answer="No.",
+            candidate_is_left=True,
+            vote="left",
+            voter=f"key:{key_id}",
+            voter_key=key_id,
+        )
+    )

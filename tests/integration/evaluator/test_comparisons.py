@@ -69,6 +69,18 @@ def test_the_same_vote_again_is_fine_another_is_refused(room: Room, tmp_path: Pa
     assert room.vote(str(new_id()), "left").status_code == 404
 
 
+def test_one_key_votes_under_one_name(room: Room, tmp_path: Path) -> None:
+    open_voting(room, tmp_path)
+    first, second = (room.get("/v1/comparisons/next").json()["comparison_id"] for _ in range(2))
+    assert room.vote(first, "left", rater="Ada").status_code == 200
+    for invented in ({"rater": "Grace"}, {}):
+        reply = room.vote(second, "left", **invented)
+        assert (reply.status_code, reply.json()["title"]) == (409, "The key votes under another name")
+    assert room.vote(second, "left", rater="Ada").status_code == 200
+    third = room.get("/v1/comparisons/next", role="ops").json()["comparison_id"]
+    assert room.vote(third, "left", role="ops", rater="Grace").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
