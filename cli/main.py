@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli import datasets, dead_letters, keys, recipes
+from cli import audit, datasets, dead_letters, keys, recipes
 from cli.backup import backup, restore
 from cli.database import find_database_url
 from cli.errors import clear_errors
@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("import")(import_file)

@@ -91,6 +91,7 @@ def build_environment(
         "HELIOTROPE_INGEST_CORS_ORIGINS": f"http://127.0.0.1:{page},http://localhost:{page}",
         "HELIOTROPE_USER_HASH_SECRET": secrets.user_hash_secret,
         "HELIOTROPE_FEEDBACK_TOKEN_SECRET": secrets.feedback_token_secret,
+        "HELIOTROPE_DEPLOYER_AUDIT_KEY": secrets.audit_key,
         **given,
         "HELIOTROPE_HOME": str(layout.home),
         "HELIOTROPE_PORT_BASE": str(layout.port_base),

@@ -21,6 +21,7 @@ class Secrets:
     supervisor_password: str
     user_hash_secret: str
     feedback_token_secret: str
+    audit_key: str
 
     def database_url(self, port: int, database: str) -> str:
         url = make_url(f"postgresql+psycopg://heliotrope@127.0.0.1:{port}/{database}")

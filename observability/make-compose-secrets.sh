@@ -7,7 +7,7 @@ mkdir -p -m 700 secrets
 keep() { [ -e "secrets/$1" ] || { printf '%s' "$2" > "secrets/$1"; chmod 644 "secrets/$1"; }; }
 random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 for name in postgres_password redis_password objects_password grafana_password \
-    heliotrope_user_hash_secret heliotrope_feedback_token_secret; do
+    heliotrope_user_hash_secret heliotrope_feedback_token_secret heliotrope_deployer_audit_key; do
     keep "$name" "$(random)"
 done
 postgres=$(cat secrets/postgres_password)

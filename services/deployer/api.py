@@ -8,9 +8,9 @@ import msgspec
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import HTMLResponse
 
-from services.deployer.domain.approval import find_broken_link
+from services.deployer.domain.audit import verify_chain
 from services.deployer.handlers.commands import Commands, RolloutNotFound
-from services.deployer.repository.audit import load_audit
+from services.deployer.repository.audit import load_audit_page
 from services.deployer.repository.rollouts import list_rollouts, load_rollout
 from services.deployer.schemas import ApproveBody, AuditLine, AuditLog, CommandBody, RolloutList, RolloutView
 from shared.auth import Caller, require
@@ -67,19 +67,28 @@ def create_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
         body: CommandBody,
         caller: Admin,
     ) -> RolloutView:
-        return RolloutView.of(commands.command(rollout_id, command, actor=caller.name, summary=body.reason))
+        return RolloutView.of(commands.command(rollout_id, command, caller, summary=body.reason))
 
     @router.post("/v1/rollback")
     def rollback(body: CommandBody, caller: Admin) -> dict[str, Any]:
-        table: dict[str, Any] = msgspec.to_builtins(commands.roll_back(actor=caller.name, summary=body.reason))
+        table: dict[str, Any] = msgspec.to_builtins(commands.roll_back(caller, summary=body.reason))
         return table
 
     @router.get("/v1/audit")
-    def audit(caller: Operator) -> AuditLog:
+    def audit(
+        caller: Operator,
+        before: Annotated[int | None, Query(ge=1, description="`earlier` of the page after this one")] = None,
+        limit: Annotated[int, Query(ge=1, le=1_000)] = 200,
+    ) -> AuditLog:
+        """Return the newest entries, or those before a number; `verified` speaks of the links of this page."""
         with sessions() as session:
-            entries = load_audit(session)
-        lines = [AuditLine.model_validate(entry) for entry in entries]
-        broken_at = find_broken_link(entries)
-        return AuditLog(entries=lines, verified=broken_at is None, broken_at=broken_at)
+            entries, preceding = load_audit_page(session, before=before, limit=limit)
+        found = verify_chain(entries, key=commands.audit_key, after=preceding)
+        return AuditLog(
+            entries=[AuditLine.model_validate(entry) for entry in entries],
+            verified=found.broken_at is None,
+            broken_at=found.broken_at,
+            earlier=entries[0].sequence if preceding else None,
+        )
 
     return router

@@ -66,8 +66,12 @@ class AuditLine(BaseModel):
 
 
 class AuditLog(BaseModel):
-    """`broken_at` is the first entry whose hash does not fit; null while the chain holds."""
+    """`broken_at` is the first entry of the page that does not fit; null while the chain holds.
+
+    `earlier`: what to pass as `before` for the page before this one; null when this one begins the log.
+    """
 
     entries: list[AuditLine]
     verified: bool
     broken_at: int | None
+    earlier: int | None

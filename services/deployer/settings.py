@@ -1,6 +1,6 @@
 """Settings of the deployer, `HELIOTROPE_DEPLOYER_*`, beside the shared ones."""
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -23,6 +23,9 @@ class DeployerSettings(BaseSettings):
     approval_deadline_seconds: float = Field(default=7 * 86_400, gt=0, description="unapproved by then: rejected")
     loading_deadline_seconds: float = Field(default=300, gt=0, description="model not loaded by then: aborted")
     announce_again_seconds: float = Field(default=30, gt=0, description="a move nobody took up is announced again")
+    audit_key: SecretStr = Field(
+        default=SecretStr(""), description="seals the audit log, so that nobody without it can write it anew"
+    )
     votes_wait_seconds: float = Field(
         default=7 * 86_400, gt=0, description="how long a thumb and its answer wait for each other"
     )

@@ -56,5 +56,11 @@ class ModelRegistry(Protocol):
     def load_alias(self, alias: str) -> str | None:
         """The version that the alias names, if any."""
 
+    def set_tag(self, name: str, value: str) -> None:
+        """Tag the family's registered model, which has to have a version."""
+
+    def load_tag(self, name: str) -> str | None:
+        """The family's tag of this name, if any."""
+
     def check(self) -> None:
         """Raise when the registry does not answer."""

@@ -15,6 +15,7 @@ class MemoryRegistry:
         self._artifacts = artifacts
         self._versions: list[ModelVersion] = []
         self._aliases: dict[str, str] = {}
+        self._tags: dict[str, str] = {}
         self.runs: dict[str, dict[str, Any]] = {}
 
     def start_run(self, name: str, tags: Mapping[str, str]) -> str:
@@ -74,6 +75,12 @@ class MemoryRegistry:
 
     def load_alias(self, alias: str) -> str | None:
         return self._aliases.get(alias)
+
+    def set_tag(self, name: str, value: str) -> None:
+        self._tags[name] = value
+
+    def load_tag(self, name: str) -> str | None:
+        return self._tags.get(name)
 
     def check(self) -> None:
         """Always there."""

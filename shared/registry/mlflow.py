@@ -117,5 +117,17 @@ class MlflowRegistry:
                 return None
             raise
 
+    def set_tag(self, name: str, value: str) -> None:
+        self._client.set_registered_model_tag(self._family, name, value)
+
+    def load_tag(self, name: str) -> str | None:
+        try:
+            value = self._client.get_registered_model(self._family).tags.get(name)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+        return None if value is None else str(value)
+
     def check(self) -> None:
         self._client.search_registered_models(max_results=1)

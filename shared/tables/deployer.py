@@ -129,7 +129,7 @@ class RoutingGeneration(Base):
 
 
 class AuditEntry(Base):
-    """Who did what, each entry hashed over the one before."""
+    """Who did what, each entry hashed over the one before it. A trigger refuses every change and removal."""
 
     __tablename__ = "audit"
     __table_args__ = SCHEMA
@@ -142,6 +142,8 @@ class AuditEntry(Base):
     detail: Mapped[dict[str, Any]]
     previous_hash: Mapped[str]
     hash: Mapped[str]
+    seal: Mapped[str | None]
+    """HMAC of `hash` under the deployment's audit key, where one is set."""
 
 
 class Outbox(OutboxRow):

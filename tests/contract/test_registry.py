@@ -146,6 +146,14 @@ def test_a_run_remembers_the_dataset_it_read(registry: ModelRegistry):
     assert list_datasets(registry, run_id) == {"d" * 64: "/data/sets/dddd"}
 
 
+def test_a_family_has_tags_of_its_own_once_it_has_a_version(registry: ModelRegistry) -> None:
+    assert registry.load_tag("audit_anchor") is None
+    registry.register("served", None, LINEAGE)
+    for value in ("1:aa", "2:bb"):
+        registry.set_tag("audit_anchor", value)
+        assert registry.load_tag("audit_anchor") == value
+
+
 def list_datasets(registry: ModelRegistry, run_id: str) -> dict[str, str]:
     if isinstance(registry, MemoryRegistry):
         return dict(registry.runs[run_id]["datasets"])

@@ -38,6 +38,8 @@ class Change:
     actor: str
     summary: str
     at: datetime
+    key_id: str | None = None
+    """Of an admin, whose name other keys may have too."""
 
 
 @dataclass(frozen=True)
@@ -119,14 +121,15 @@ class Rollouts:
         return Route(version=rollout.candidate_version, model=model, base_url=choose_server(table, self.servers))
 
     def record(self, session: Session, change: Change, rollout: Rollout, detail: dict[str, Any]) -> None:
-        append_audit(
-            session,
-            change.at,
-            actor=change.actor,
-            action=change.command,
-            subject=str(rollout.rollout_id),
-            detail=detail | {"summary": change.summary},
-        )
+        told = detail | {"summary": change.summary} | ({"key_id": change.key_id} if change.key_id else {})
+        self.audit(session, change.at, change.actor, change.command, str(rollout.rollout_id), told)
+
+    def audit(
+        self, session: Session, at: datetime, actor: str, action: str, subject: str, detail: dict[str, Any]
+    ) -> None:
+        """Write down in the audit log who did what."""
+        key = self.settings.audit_key.get_secret_value()
+        append_audit(session, at, actor=actor, action=action, subject=subject, detail=detail, key=key)
 
     def announce(self, session: Session, table: RoutingTable, at: datetime, rollout: Rollout) -> None:
         """Say where the rollout and the routing stand since `at`."""

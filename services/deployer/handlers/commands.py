@@ -13,7 +13,6 @@ from services.deployer.domain.approval import calculate_approval_hash
 from services.deployer.domain.rollout import Command, next_status
 from services.deployer.domain.routing import first_table, restored_table
 from services.deployer.handlers.change import Change, Rollouts, derive_status
-from services.deployer.repository.audit import append_audit
 from services.deployer.repository.lineage import has_judged
 from services.deployer.repository.rollouts import list_open_rollouts, load_latest_promotion, load_rollout, lock_rollouts
 from services.deployer.repository.routing import load_route, save_routing
@@ -42,14 +41,18 @@ class ApproverJudged(Forbidden):
 
 @dataclass(frozen=True)
 class Commands:
-    """Each command is one transaction; the actor is the name of the admin's key."""
+    """Each command is one transaction; the audit log names the admin's key and its id."""
 
     sessions: SessionFactory
     rollouts: Rollouts
     registry: ModelRegistry
     clock: Callable[[], datetime]
 
-    def command(self, rollout_id: UUID, command: Command, *, actor: str, summary: str) -> Rollout:
+    @property
+    def audit_key(self) -> str:
+        return self.rollouts.settings.audit_key.get_secret_value()
+
+    def command(self, rollout_id: UUID, command: Command, admin: Caller, *, summary: str) -> Rollout:
         """Reject, pause, resume, abort or promote a rollout.
 
         Raises:
@@ -57,7 +60,7 @@ class Commands:
         """
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
-            self.rollouts.apply(session, rollout, Change(command, actor, summary, self.clock()))
+            self.rollouts.apply(session, rollout, Change(command, admin.name, summary, self.clock(), admin.key_id))
             return rollout
 
     def approve(self, rollout_id: UUID, approval_hash: str, approver: Caller) -> Rollout:
@@ -93,10 +96,10 @@ class Commands:
             actor = approver.name
             rollout.approved_by, rollout.approved_at = actor, now
             summary = f"approved by {actor}; its model server is loading the model"
-            self.rollouts.apply(session, rollout, Change("approve", actor, summary, now))
+            self.rollouts.apply(session, rollout, Change("approve", actor, summary, now, approver.key_id))
             return rollout
 
-    def roll_back(self, *, actor: str, summary: str) -> RoutingTable:
+    def roll_back(self, admin: Caller, *, summary: str) -> RoutingTable:
         """Put everyone back on the champion before this one; abort an approved rollout, judged against this one.
 
         Raises:
@@ -107,7 +110,7 @@ class Commands:
             lock_rollouts(session)
             for rollout in list_open_rollouts(session):
                 if derive_status(rollout).is_approved:
-                    self.rollouts.apply(session, rollout, Change("abort", actor, summary, now))
+                    self.rollouts.apply(session, rollout, Change("abort", admin.name, summary, now, admin.key_id))
             table = self.rollouts.load_table(session)
             promotion = load_latest_promotion(session, table.champion.version)
             previous = load_route(session, table.family, promotion.champion_version) if promotion else None
@@ -118,7 +121,7 @@ class Commands:
             stages = len(self.rollouts.settings.stages)
             promotion.state = next_status(derive_status(promotion), "roll_back", stages=stages).state
             promotion.summary = summary
-            change = Change("roll_back", actor, summary, now)
+            change = Change("roll_back", admin.name, summary, now, admin.key_id)
             detail = {"from_version": table.champion.version, "to_version": previous.version}
             self.rollouts.record(session, change, promotion, detail)
             self.rollouts.announce(session, restored, now, promotion)
@@ -134,7 +137,7 @@ class Commands:
             table = first_table(self.rollouts.family, route, str(new_id()))
             save_routing(session, table)
             detail = {"summary": f"version {route.version} is the first champion", "model": route.model}
-            append_audit(session, now, actor=actor, action="adopt", subject=route.version, detail=detail)
+            self.rollouts.audit(session, now, actor, "adopt", route.version, detail)
             self.rollouts.announce_adoption(session, table, now)
             return table
 

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 from services.deployer.domain.approval import calculate_approval_hash
 from services.deployer.handlers.change import Change, Rollouts
 from services.deployer.handlers.voting import count_votes_on
-from services.deployer.repository.audit import append_audit
 from services.deployer.repository.lineage import load_run_hashes
 from services.deployer.repository.rollouts import load_rollout_of_request, lock_rollouts
 from services.deployer.repository.votes import list_voters, save_feedback, save_interaction
@@ -108,7 +107,7 @@ class EventHandler:
             "summary": f"version {event.candidate_version} was judged: {event.verdict}",
         }
         subject = str(rollout.rollout_id)
-        append_audit(session, now, actor=ACTOR, action="open", subject=subject, detail=detail)
+        self.rollouts.audit(session, now, ACTOR, "open", subject, detail)
 
     def _save_interaction(self, session: Session, event: InteractionRecorded) -> None:
         save_interaction(

@@ -4,10 +4,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
+import structlog
 from sqlalchemy.orm import Session
 
+from services.deployer.domain.audit import ANCHOR_TAG, parse_anchor
 from services.deployer.domain.evidence import Counts
 from services.deployer.handlers.change import Rollouts, derive_status
+from services.deployer.repository.audit import load_audit_end
 from services.deployer.repository.rollouts import (
     list_open_rollouts,
     list_unacknowledged_ends,
@@ -21,6 +24,8 @@ from shared.db import SessionFactory
 from shared.outbox import announce_again
 from shared.registry import ModelRegistry
 from shared.tables.deployer import Rollout, RoutingGeneration
+
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,23 @@ class Maintenance:
             self.rollouts.announce_adoption(session, table, unacknowledged.created_at)
         else:
             self.rollouts.announce(session, table, unacknowledged.created_at, latest)
+
+    def anchor_audit(self) -> None:
+        """Write down the end of the audit log where the database's owner cannot: in the registry and in our log.
+
+        An anchor never goes back: a log that is shorter than it was has lost its end.
+        """
+        with self.sessions() as session:
+            end = load_audit_end(session)
+        if end.sequence == 0:
+            return
+        known = self.registry.load_tag(ANCHOR_TAG)
+        anchor = parse_anchor(known) if known else None
+        if anchor is not None and end.sequence < anchor.sequence:
+            logger.error("audit_log_cut", ends_at=end.sequence, anchored_at=anchor.sequence)
+        elif end != anchor:
+            self.registry.set_tag(ANCHOR_TAG, str(end))
+            logger.info("audit_log_anchored", anchor=str(end))
 
     def delete_waiting(self) -> None:
         before = self.clock() - timedelta(seconds=self.rollouts.settings.votes_wait_seconds)

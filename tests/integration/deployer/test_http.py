@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from services.deployer.repository.audit import load_audit_end
 from shared.ids import new_id
 from tests.integration.deployer.scene import Setup
 
@@ -45,3 +46,23 @@ def test_the_console_is_one_page_without_data_or_foreign_resources(setup: Setup)
     assert "default-src 'none'" in response.headers["content-security-policy"]
     assert "innerHTML =" not in response.text
     assert "http://" not in response.text
+
+
+def test_the_audit_log_names_the_admins_key_and_comes_in_pages(setup: Setup) -> None:
+    rollout = setup.open_rollout()
+    setup.call("POST", f"/v1/rollouts/{rollout['rollout_id']}/reject", body={"reason": "too chatty"})
+    newest = setup.call("GET", "/v1/audit?limit=1", role="ops").json()
+    assert newest["entries"][0]["detail"]["key_id"] == setup.keys["admin"].split("_")[1]
+    rest = setup.call("GET", f"/v1/audit?before={newest['earlier']}", role="ops").json()
+    assert [entry["action"] for entry in rest["entries"] + newest["entries"]] == ["adopt", "open", "reject"]
+    assert (newest["verified"], rest["verified"], rest["earlier"]) == (True, True, None)
+
+
+def test_the_end_of_the_audit_log_is_anchored_and_an_anchor_never_goes_back(setup: Setup) -> None:
+    setup.maintenance.anchor_audit()
+    with setup.sessions() as session:
+        assert setup.registry.load_tag("audit_anchor") == str(load_audit_end(session))
+    later = f"99:{'a' * 64}"
+    setup.registry.set_tag("audit_anchor", later)
+    setup.maintenance.anchor_audit()
+    assert setup.registry.load_tag("audit_anchor") == later

@@ -8,7 +8,7 @@ from local.connections import EXISTING, build_environment, choose_connections
 from local.credentials import Secrets
 from local.layout import Layout
 
-SECRETS = Secrets("pg", "vk", "sv", "user-hash", "feedback-token")
+SECRETS = Secrets("pg", "vk", "sv", "user-hash", "feedback-token", "audit")
 LAYOUT = Layout(Path("/srv/sun flower"), 9000)
 
 

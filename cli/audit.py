@@ -1,0 +1,85 @@
+"""`heliotrope audit verify`: is the log of who did what as it was written?"""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+
+from cli.database import find_database_url
+from cli.errors import clear_errors
+from local.errors import StackFailed
+from services.deployer.domain.audit import ANCHOR_TAG, Anchor, Verification, parse_anchor, verify_chain
+from services.deployer.repository.audit import iterate_audit
+from services.deployer.settings import DeployerSettings
+from shared.settings import Settings, load_settings
+
+app = typer.Typer(help="The log of who did what.", no_args_is_help=True)
+
+
+@app.callback()
+def describe() -> None:
+    """The log of who did what."""
+
+
+@app.command()
+def verify(
+    anchor: Annotated[
+        str | None,
+        typer.Option(help="SEQUENCE:HASH that the log must hold, from a log line `audit_log_anchored`; else MLflow's."),
+    ] = None,
+) -> None:
+    """Read the whole log; status 1 if an entry was changed, removed, put in or cut off."""
+    with clear_errors():
+        key = find_audit_key()
+        known = parse_anchor(anchor) if anchor else load_anchor()
+        found = verify_log(find_database_url(), key, known)
+        if found.broken_at is not None:
+            raise StackFailed(f"the audit log is broken at entry {found.broken_at}: {found.reason}")
+    told = [f"{found.last.sequence} entries, the last one {found.last}"]
+    told += [] if key else ["HELIOTROPE_DEPLOYER_AUDIT_KEY is not set: seals were not checked"]
+    told += [] if known else ["no anchor was found: an end that was cut off would not be seen"]
+    sys.stdout.write("\n".join(["intact: " + told[0], *told[1:]]) + "\n")
+
+
+def verify_log(database_url: str, key: str, anchor: Anchor | None) -> Verification:
+    engine = create_engine(database_url, connect_args={"connect_timeout": 5})
+    try:
+        with Session(engine) as session:
+            return verify_chain(iterate_audit(session), key=key, anchor=anchor)
+    finally:
+        engine.dispose()
+
+
+def find_audit_key() -> str:
+    """The setting, else the local stack's; empty if there is none."""
+    if configured := load_settings(DeployerSettings).audit_key.get_secret_value():
+        return configured
+    if os.environ.get("HELIOTROPE_DATABASE_URL") or os.environ.get("HELIOTROPE_SECRETS_DIR"):
+        return ""
+    from local.stack import Stack
+
+    return Stack.find().secrets.audit_key
+
+
+def load_anchor() -> Anchor | None:
+    """The newest anchor, from MLflow; None while it does not answer or has none."""
+    from shared.registry.mlflow import MlflowRegistry
+
+    settings = load_settings(Settings)
+    try:
+        told = MlflowRegistry(find_tracking_uri(settings), settings.family).load_tag(ANCHOR_TAG)
+    except Exception as error:
+        sys.stderr.write(f"MLflow does not answer ({type(error).__name__})\n")
+        return None
+    return parse_anchor(told) if told else None
+
+
+def find_tracking_uri(settings: Settings) -> str:
+    if os.environ.get("HELIOTROPE_MLFLOW_TRACKING_URI") or os.environ.get("HELIOTROPE_SECRETS_DIR"):
+        return settings.mlflow_tracking_uri
+    from local.stack import Stack
+
+    return Stack.find().connections.mlflow_tracking_uri
