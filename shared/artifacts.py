@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 from shared.errors import NotFound
 
@@ -10,6 +11,11 @@ CHUNK_BYTES = 1 << 20
 
 class WeightsNotFound(NotFound):
     title = "Weights not found"
+
+
+def locate_folder(uri: str) -> Path:
+    """Return the local folder that a URI names: a plain path or `file:`."""
+    return Path(unquote(urlparse(uri).path)) if uri.startswith("file:") else Path(uri)
 
 
 def calculate_weights_sha256(folder: Path) -> str:

@@ -6,6 +6,7 @@ prompt however a client wrote it down, and a training row is what the model saw.
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -221,6 +222,11 @@ def _explain_turn(role: str, before: str) -> str | None:
     if before in _MAY_FOLLOW[role]:
         return None
     return "orphan_tool_result" if role == "tool" else "roles_do_not_alternate"
+
+
+def derive_words(text: str) -> list[str]:
+    """Split a text into words as they are compared: without case and punctuation, in Unicode NFKC."""
+    return re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())
 
 
 def derive_text(message: Message) -> str:

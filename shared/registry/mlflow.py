@@ -5,12 +5,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlparse
+from urllib.parse import quote
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 
+from shared.artifacts import locate_folder
 from shared.errors import NotFound
 from shared.registry import ModelVersion
 
@@ -66,7 +67,7 @@ class MlflowRegistry:
     def log_folder(self, run_id: str, folder: Path, artifact_path: str) -> str:
         self._client.log_artifacts(run_id, str(folder), artifact_path)
         uri = f"{self._client.get_run(run_id).info.artifact_uri}/{artifact_path}"
-        return unquote(urlparse(uri).path) if uri.startswith("file:") else uri
+        return str(locate_folder(uri)) if uri.startswith("file:") else uri
 
     def end_run(self, run_id: str, *, succeeded: bool) -> None:
         self._client.set_terminated(run_id, "FINISHED" if succeeded else "FAILED")

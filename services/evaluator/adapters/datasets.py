@@ -1,14 +1,13 @@
 """What a frozen dataset asked, read from its Parquet files."""
 
 import json
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import pyarrow
 import pyarrow.parquet
 import structlog
 
+from shared.artifacts import locate_folder
 from shared.conversation import derive_dialogue
 
 logger = structlog.get_logger(__name__)
@@ -16,7 +15,7 @@ logger = structlog.get_logger(__name__)
 
 def load_training_questions(uri: str) -> list[str]:
     """Return every distinct question in the dataset's splits, boilerplate stripped; none when it cannot be read."""
-    folder = Path(unquote(urlparse(uri).path) if uri.startswith("file:") else uri)
+    folder = locate_folder(uri)
     questions: set[str] = set()
     for file in sorted(folder.glob("*.parquet")):
         try:

@@ -6,11 +6,10 @@ stands in one training prompt, and takes only near-complete overlap for contamin
 about different things are not the same question.
 """
 
-import re
-import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass
 
+from shared.conversation import derive_words
 from shared.events import GateResult
 
 RUN_WORDS = 8
@@ -20,11 +19,6 @@ QUOTABLE_WORDS = 4
 BLOCKED_ABOVE = 0.01
 
 Words = tuple[str, ...]
-
-
-def derive_words(text: str) -> Words:
-    """Return words as they are compared: no case, no punctuation, compatible characters made one."""
-    return tuple(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
 
 def derive_runs(words: Words) -> list[Words]:
@@ -42,7 +36,7 @@ class TrainingTexts:
 
     @classmethod
     def index(cls, questions: list[str]) -> "TrainingTexts":
-        texts = frozenset(words for question in questions if (words := derive_words(question)))
+        texts = frozenset(words for question in questions if (words := tuple(derive_words(question))))
         by_run: dict[Words, set[Words]] = defaultdict(set)
         for words in texts:
             for run in derive_runs(words):
@@ -62,7 +56,7 @@ def collides(question: str, training: TrainingTexts) -> bool:
     - nine tenths of its own words lie in runs of eight that it shares with one training prompt. A word is its own if
       some run around it is not boilerplate.
     """
-    words = derive_words(question)
+    words = tuple(derive_words(question))
     if words in training.texts:
         return True
     if len(words) >= QUOTABLE_WORDS and f" {' '.join(words)} " in training.joined:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import structlog
 
@@ -21,6 +20,7 @@ from services.trainer.handlers.registry_calls import call_registry
 from services.trainer.handlers.replay import mix_for_run
 from services.trainer.handlers.reporter import LoopReporter
 from services.trainer.repository import load_snapshots
+from shared.artifacts import locate_folder
 from shared.registry import ModelVersion
 from shared.tables.trainer import Run
 
@@ -109,7 +109,7 @@ def _prepare_job(run: Run, parent: ModelVersion, mlflow_run_id: str, context: Wo
 
 def _prepare_dataset(run: Run, recipe: Recipe, attempt: Path, mlflow_run_id: str, context: WorkerContext) -> Path:
     """Find the frozen dataset, or mix it as the recipe's replay says; returns its folder."""
-    dataset = locate_dataset(run.dataset_uri)
+    dataset = locate_folder(run.dataset_uri)
     if not recipe.replay.is_asked_for:
         return dataset
     with context.sessions() as session:
@@ -150,8 +150,3 @@ def _list_params(run: Run) -> dict[str, Any]:
 
 def _describe_stage(stage: dict[str, Any]) -> str:
     return f"{stage['name']}: {stage['method']}, {stage['max_steps']} steps"
-
-
-def locate_dataset(uri: str) -> Path:
-    """Find the local folder that a dataset URI names: a plain path or `file:`."""
-    return Path(unquote(urlparse(uri).path)) if uri.startswith("file:") else Path(uri)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.artifacts import WeightsNotFound, calculate_weights_sha256
+from shared.artifacts import WeightsNotFound, calculate_weights_sha256, locate_folder
 
 
 def test_weights_are_hashed_over_all_parts_in_the_order_of_their_names(tmp_path: Path) -> None:
@@ -17,3 +17,8 @@ def test_a_folder_without_weights_has_no_hash(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"weights")
     with pytest.raises(WeightsNotFound):
         calculate_weights_sha256(tmp_path)
+
+
+def test_a_folder_is_named_by_its_path_or_by_a_file_uri() -> None:
+    assert locate_folder("/srv/data sets/d") == Path("/srv/data sets/d")
+    assert locate_folder("file:///srv/data%20sets/d") == Path("/srv/data sets/d")

@@ -1,4 +1,4 @@
-from shared.conversation import derive_dialogue, derive_question, derive_text
+from shared.conversation import derive_dialogue, derive_question, derive_text, derive_words
 from shared.events import Message
 
 CHAT: list[Message] = [
@@ -24,3 +24,7 @@ def test_the_dialogue_is_everything_but_the_systems_messages() -> None:
 
 def test_a_message_without_text_says_nothing() -> None:
     assert derive_text({"role": "assistant", "content": None, "tool_calls": []}) == ""
+
+
+def test_words_are_compared_without_case_punctuation_and_look_alikes() -> None:
+    assert derive_words("Ｗhere's the ﬁre?") == ["where", "s", "the", "fire"]

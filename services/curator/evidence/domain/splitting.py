@@ -6,8 +6,7 @@ from hashlib import sha256
 from itertools import pairwise
 from typing import Literal
 
-from services.curator.evidence.domain.text import derive_words
-from shared.conversation import derive_question
+from shared.conversation import derive_question, derive_words
 from shared.events import Message
 
 Split = Literal["train", "validation", "gate"]

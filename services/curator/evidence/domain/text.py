@@ -1,17 +1,13 @@
-"""Texts as they are compared: words, shingles, and the language where it is plain to see."""
+"""Texts as they are compared: shingles, and the language where it is plain to see."""
 
 import re
-import unicodedata
 from collections import Counter
+
+from shared.conversation import derive_words
 
 SHINGLE_WORDS = 3
 
 Shingles = frozenset[tuple[str, ...]]
-
-
-def derive_words(text: str) -> list[str]:
-    """Split a text into words, without case and punctuation, in Unicode NFKC."""
-    return re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())
 
 
 def derive_shingles(text: str) -> Shingles:

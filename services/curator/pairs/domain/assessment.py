@@ -6,8 +6,9 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from services.curator.evidence.domain.text import calculate_similarity, derive_language, derive_words
+from services.curator.evidence.domain.text import calculate_similarity, derive_language
 from services.curator.pairs.domain.rules import CHOICE, EDIT, Answer, Draft, PreferencePair, calculate_pair_id
+from shared.conversation import derive_words
 
 NEAR_IDENTICAL = 0.9
 """Shared 3-shingles. High on purpose: one changed word (a price, a weekday) may be what the user cared for."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import islice
 from uuid import UUID
 
-from services.curator.evidence.domain.text import derive_words
 from services.curator.pairs.domain.assessment import assess_quality, derive_states
 from services.curator.pairs.domain.rules import (
     CHOICE,
@@ -25,6 +24,7 @@ from services.curator.pairs.domain.rules import (
     UserText,
     calculate_label_id,
 )
+from shared.conversation import derive_words
 from shared.events import Choice, Complaint, Edit, FeedbackReceived, Rating, Regenerate, Thumb
 from shared.feedback import derive_current_feedback, derive_polarity
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from datasketch import MinHash, MinHashLSH
 
-from services.curator.evidence.domain.text import Shingles, derive_shingles, derive_words
+from services.curator.evidence.domain.text import Shingles, derive_shingles
+from shared.conversation import derive_words
 
 SIMILAR = 0.8
 PERMUTATIONS = 64

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from services.curator.evidence.domain.text import derive_words
+from shared.conversation import derive_words
 
 FEATURES = 4096
 PASSES = 30
