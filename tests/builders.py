@@ -1,4 +1,4 @@
-"""What several tests build: events of a small shop and routing tables, whole but for what a test is about.
+"""What several tests build: events of a small shop, routing tables, recipes; whole but for what a test is about.
 
 Ids may be plain numbers, so that a test can name them.
 """
@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from services.trainer.domain.recipe.parsing import parse_recipe
+from services.trainer.domain.recipe.schema import Recipe
 from shared.events import AnyFeedback, Choice, FeedbackReceived, InteractionRecorded, Route, RoutingTable
 
 MORNING = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -68,3 +70,9 @@ def make_routing(champion: Route | None = None, **changes: Any) -> RoutingTable:
     """The first table of the family, with a champion alone."""
     fields: dict[str, Any] = {"generation": 1, "family": "heliotrope", "salt": "tests"}
     return RoutingTable(champion=champion or make_route(), **fields | changes)
+
+
+def make_recipe(**settings: Any) -> Recipe:
+    """A run of DPO for six steps."""
+    content: dict[str, Any] = {"name": "tiny", "method": "dpo", "max_steps": 6}
+    return parse_recipe(content | settings)

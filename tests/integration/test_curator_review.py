@@ -11,12 +11,11 @@ from sqlalchemy import select
 from services.curator.datasets.domain.snapshot import Caps
 from services.curator.datasets.handlers import freeze_dataset
 from shared.events import (
-    Choice,
     Event,
     Thumb,
 )
 from shared.tables.quarantine import QuarantineDecision
-from tests.builders import NOON
+from tests.builders import NOON, make_choice
 from tests.integration.curator_scene import VOCABULARY, Curator, adopted, asked, hashed, live, said
 
 
@@ -36,10 +35,7 @@ def test_a_contested_pair_is_shown_with_both_sides_and_decided_by_an_admin(curat
     one, other = "Send us the number of the lamp.", "I know nothing of a lamp, my friend."
     for number, user in ((1, "ines"), (3, "tomas")):
         curator.hear(asked(number, "My lamp?", one, user), asked(number + 1, "My lamp?", other, user))
-        order = [UUID(int=number), UUID(int=number + 1)]
-        preferred = order[number // 3]
-        choice = Choice(other_interaction_id=order[1], presented_order=order, preferred_interaction_id=preferred)
-        curator.hear(said(number, number, choice, user))
+        curator.hear(said(number, number, make_choice(number, number + 1, number + number // 3), user))
     [contested] = curator.call("GET", "/v1/contested", "ops").json()["contested"]
     assert {(side["chosen"], side["rejected"]) for side in contested["sides"]} == {(one, other), (other, one)}
     pair_id = contested["sides"][0]["pair_id"]
@@ -61,9 +57,9 @@ def rush(user: str, start: int, count: int = 60) -> list[Event]:
     rng = random.Random(start)
     events: list[Event] = []
     for number in range(start, start + 2 * count, 2):
-        question, order = " ".join(rng.sample(VOCABULARY, 9)), [UUID(int=number), UUID(int=number + 1)]
+        question = " ".join(rng.sample(VOCABULARY, 9))
         events += [asked(number + at, question, " ".join(rng.sample(VOCABULARY, 9)), user) for at in (0, 1)]
-        choice = Choice(other_interaction_id=order[1], presented_order=order, preferred_interaction_id=order[0])
+        choice = make_choice(number, number + 1)
         events.append(msgspec.structs.replace(said(number, number, choice, user), received_at=NOON))
     return events
 

@@ -28,6 +28,7 @@ from shared.events import (
 )
 from shared.ids import calculate_conversation_hash, new_id
 from shared.tables import curator
+from tests.builders import make_feedback
 
 ORIGIN = "https://shop.example"
 MESSAGES = [{"role": "user", "content": "The lamp flickers."}]
@@ -169,8 +170,8 @@ def store(ingest: RunningIngest, interaction_id: UUID, *events: FeedbackReceived
 
 
 def hear(ingest: RunningIngest, interaction_id: UUID, **fields: Any) -> FeedbackReceived:
-    common: dict[str, Any] = {"event_id": new_id(), "received_at": datetime.now(UTC), "key_id": key_id(ingest)}
-    return FeedbackReceived(interaction_id=interaction_id, feedback=Thumb(value="up"), **(common | fields))
+    common: dict[str, Any] = {"received_at": datetime.now(UTC), "key_id": key_id(ingest)}
+    return make_feedback(fields.pop("event_id", new_id()), interaction_id, Thumb(value="up"), **common | fields)
 
 
 def test_a_caller_reads_what_it_has_said(ingest: RunningIngest):

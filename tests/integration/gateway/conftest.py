@@ -21,6 +21,7 @@ from shared.bus import decode, encode
 from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer, create_topics
 from shared.events import Collection, InteractionRecorded, RolloutAdvanced, Route, RoutingTable
 from shared.ids import calculate_user_hash
+from tests.builders import make_route, make_routing
 from tests.integration.gateway.model_server import ModelServer, serve, wait_until
 
 HASH_SECRET = "a hash secret of tests"
@@ -55,18 +56,16 @@ class RunningGateway:
             client.close()
 
     def route(self, version: str) -> Route:
-        return Route(version=version, model=f"/checkpoints/{version}", base_url=self.urls[version])
+        return make_route(version, self.urls[version], f"/checkpoints/{version}")
 
     def roll_out(
         self, champion: str, canary: str | None = None, percent: float = 0, collection: Collection | None = None
     ) -> RoutingTable:
         """Announce a table, and wait until the gateway has heard of it."""
         self.generation += 1
-        routing = RoutingTable(
+        routing = make_routing(
+            self.route(champion),
             generation=self.generation,
-            family="heliotrope",
-            champion=self.route(champion),
-            salt="rollout",
             canary=self.route(canary) if canary else None,
             canary_percent=percent,
             rollout_id=UUID(int=7),

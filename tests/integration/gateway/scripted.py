@@ -23,8 +23,9 @@ from services.gateway.handlers.recording import Recorder
 from services.gateway.settings import GatewaySettings
 from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash
 from shared.bus import decode
-from shared.events import InteractionRecorded, Route, RoutingTable
+from shared.events import InteractionRecorded
 from shared.feedback_tokens import FeedbackTokens
+from tests.builders import make_route, make_routing
 from tests.integration.gateway.model_server import serve, wait_until
 
 KEY = f"hk_{0:012x}_{'f' * 43}"
@@ -165,12 +166,10 @@ class LightGateway:
     def route_to(self, champion: str, canary: str | None = None, percent: float = 100) -> None:
         generation = self.routing.table.generation + 1 if self.routing.table else 1
         self.routing.offer(
-            RoutingTable(
+            make_routing(
+                make_route("1", champion),
                 generation=generation,
-                family="heliotrope",
-                champion=Route(version="1", model="m-1", base_url=champion),
-                salt="rollout",
-                canary=Route(version="2", model="m-2", base_url=canary) if canary else None,
+                canary=make_route("2", canary) if canary else None,
                 canary_percent=percent if canary else 0.0,
             )
         )

@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session, sessionmaker
 from services.trainer import repository
 from services.trainer.consumer import RetrainHandler
 from services.trainer.domain.planning.scheduling import Patience
-from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import Interrupted, Job, TrainingResult
 from services.trainer.handlers.claim import Claim, claim_next
@@ -29,6 +28,7 @@ from shared.events import Reason, RetrainRequested, TrainingCompleted
 from shared.ids import new_id
 from shared.registry.memory import MemoryRegistry
 from shared.tables.trainer import Outbox, Run
+from tests.builders import make_recipe
 
 Sessions = sessionmaker[Session]
 TIMEOUT = timedelta(seconds=30)
@@ -51,7 +51,7 @@ def make_request(**changes: Any) -> RetrainRequested:
 def load_recipe(name: str) -> Recipe:
     if name != "support_bot":
         raise NotFound(f"no recipe {name!r}")
-    return parse_recipe({"name": name, "method": "dpo", "max_steps": 4})
+    return make_recipe(name=name, max_steps=4)
 
 
 def request(sessions: Sessions, event: RetrainRequested) -> Run:

@@ -1,6 +1,5 @@
 """Whose an id is when several API keys use it, and whose an event is that does not say so."""
 
-from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
@@ -14,20 +13,13 @@ from services.curator.evidence.domain.deduplication import (
 )
 from shared.events import FeedbackReceived, Retract, Thumb, scope_id
 from shared.feedback import attribute, derive_current_feedback
+from tests.builders import make_feedback
 
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 KEYS = ("alpha", "beta", "gamma")
 
 
 def thumb(number: int, key_id: str, user: str | None = "ines", value: str = "up") -> FeedbackReceived:
-    return FeedbackReceived(
-        event_id=UUID(int=number),
-        interaction_id=UUID(int=1),
-        feedback=Thumb(value="up" if value == "up" else "down"),
-        received_at=NOON,
-        key_id=key_id,
-        user=user,
-    )
+    return make_feedback(number, 1, Thumb(value="up" if value == "up" else "down"), key_id=key_id, user=user)
 
 
 def store(state: dict[UUID, ReceivedFeedback], batch: list[FeedbackReceived]) -> None:

@@ -1,8 +1,6 @@
 """Personal data leaves a text; what only looks like it stays."""
 
 from collections import Counter
-from datetime import UTC, datetime
-from uuid import UUID
 
 import pytest
 
@@ -16,9 +14,9 @@ from services.curator.evidence.adapters.redaction import (
 )
 from shared.db import is_transient
 from shared.errors import InvalidRequest
-from shared.events import Edit, FeedbackReceived, InteractionRecorded
+from shared.events import Edit
+from tests.builders import make_feedback, make_interaction
 
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 TOKEN = "ghp_" + "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hI6"
 
 
@@ -66,41 +64,25 @@ def test_redaction_counts_by_kind_and_is_the_same_again():
 
 
 def test_every_text_of_an_event_is_redacted_and_nothing_else_changes():
-    event = InteractionRecorded(
-        interaction_id=UUID(int=1),
+    event = make_interaction(
+        1,
         messages=[
             {"role": "user", "content": [{"type": "text", "text": "I am a@b.example"}]},
             {"role": "assistant", "tool_calls": [{"function": {"arguments": '{"to": "a@b.example"}'}}]},
         ],
         answer="Hello a@b.example.",
-        model_version="1",
-        served_at=NOON,
-        key_id="shop",
         metadata={"a@b.example": ["203.0.113.77", 4111111111111111]},
     )
     redacted, counts = redact_interaction(event)
     assert "example" not in repr(redacted)
     assert counts == {"email": 4, "ip": 1}
     assert (redacted.interaction_id, redacted.messages[0]["role"]) == (event.interaction_id, "user")
-    edit = FeedbackReceived(
-        event_id=UUID(int=2),
-        interaction_id=UUID(int=1),
-        feedback=Edit(text="Hello a@b.example, dear."),
-        received_at=NOON,
-        key_id="shop",
-    )
+    edit = make_feedback(2, 1, Edit(text="Hello a@b.example, dear."))
     assert redact_feedback(edit)[0].feedback == Edit(text="Hello [EMAIL], dear.")
 
 
 def test_an_event_without_personal_data_is_the_very_same():
-    event = InteractionRecorded(
-        interaction_id=UUID(int=1),
-        messages=[{"role": "user", "content": "Where is my lamp?"}],
-        answer="On its way.",
-        model_version="1",
-        served_at=NOON,
-        key_id="shop",
-    )
+    event = make_interaction(1)
     assert redact_interaction(event)[0] is event
 
 

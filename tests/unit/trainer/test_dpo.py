@@ -13,13 +13,16 @@ from services.trainer.adapters.methods.dpo import build_arguments, train_dpo  # 
 from services.trainer.adapters.methods.dpo_trainer import EpsilonDPOTrainer  # noqa: E402
 from services.trainer.adapters.methods.epsilon import EpsilonDPOCollator  # noqa: E402
 from services.trainer.adapters.methods.models import build_lora_config  # noqa: E402
-from services.trainer.domain.recipe.parsing import parse_recipe  # noqa: E402
 from services.trainer.domain.recipe.schema import Recipe  # noqa: E402
 from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult  # noqa: E402
-from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model  # noqa: E402
+from tests import builders  # noqa: E402
+from tests.unit.trainer.tiny_model import make_pairs, save_dataset  # noqa: E402
 
 # peft and trl still ask transformers by the old name
-pytestmark = pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated:FutureWarning")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated:FutureWarning"),
+]
 
 
 class QuietReporter:
@@ -54,22 +57,9 @@ class QuietReporter:
         self.checkpoints.append(checkpoint)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("parent"))
-
-
 def make_recipe(**changes: Any) -> Recipe:
-    settings = {"name": "tiny", "method": "dpo", "max_steps": 6, "learning_rate": 1e-2, "save_steps": 2}
-    return parse_recipe(settings | {"lora": {"r": 4, "alpha": 8}, "batch_size": 4, "max_length": 96} | changes)
+    settings = {"learning_rate": 1e-2, "save_steps": 2, "lora": {"r": 4, "alpha": 8}, "batch_size": 4, "max_length": 96}
+    return builders.make_recipe(**settings | changes)
 
 
 def make_job(folder: Path, parent: Path, *, token: int = 1, resume_from: Path | None = None, **changes: Any) -> Job:

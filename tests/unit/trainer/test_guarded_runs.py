@@ -18,25 +18,12 @@ from services.trainer.adapters.methods.training_loop import run_training_loop  #
 from services.trainer.domain.training import TrainingFailed  # noqa: E402
 from tests.unit.trainer.test_dpo import QuietReporter  # noqa: E402
 from tests.unit.trainer.test_methods import SAMPLED, make_job, train  # noqa: E402
-from tests.unit.trainer.tiny_model import save_tiny_model  # noqa: E402
 
 pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated:FutureWarning"),
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("parent"))
 
 
 @pytest.fixture(scope="module")

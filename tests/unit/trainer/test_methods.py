@@ -29,9 +29,10 @@ from services.trainer.domain.training import Interrupted, Job, TrainingFailed  #
 from services.trainer.handlers.ladder import train_ladder  # noqa: E402
 from services.trainer.ports import TrainingMethod  # noqa: E402
 from tests.unit.trainer.test_dpo import QuietReporter  # noqa: E402
-from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model  # noqa: E402
+from tests.unit.trainer.tiny_model import make_pairs, save_dataset  # noqa: E402
 
 pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated:FutureWarning"),
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
 ]
@@ -44,19 +45,6 @@ TRAIN: dict[str, TrainingMethod] = {
     "ppo": train_ppo,
 }
 WEIGHING = {"epsilon": 0.1, "rule": "choice", "rule_version": 1}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("parent"))
 
 
 @pytest.fixture(scope="module")

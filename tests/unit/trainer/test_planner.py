@@ -8,9 +8,9 @@ import pytest
 from services.trainer.adapters.artifacts.model_size import read_model_size
 from services.trainer.domain.planning.memory import ModelSize, Workload, count_lora, estimate_memory
 from services.trainer.domain.planning.planner import GIB, Devices, Plan, apply_plan, describe_plan, plan_run
-from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.recipe.schema import Recipe
 from shared.errors import InvalidRequest
+from tests import builders
 from tests.unit.trainer.tiny_model import save_tiny_model
 
 SEVEN = ModelSize(
@@ -20,9 +20,9 @@ SEVEN = ModelSize(
 
 
 def make_recipe(**settings: Any) -> Recipe:
-    content: dict[str, Any] = {"name": "big", "method": "sft", "max_steps": 4, "batch_size": 8, "tuning": "full"}
+    content: dict[str, Any] = {"method": "sft", "batch_size": 8, "tuning": "full"}
     content |= {"precision": "bf16", "activation_checkpointing": True, "parallelism": {"strategy": "auto"}}
-    return parse_recipe(content | settings)
+    return builders.make_recipe(**content | settings)
 
 
 def choose(devices: Devices, **settings: Any) -> Plan:

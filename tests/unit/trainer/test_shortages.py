@@ -11,19 +11,14 @@ import pytest
 
 from services.trainer.domain.guards.rules import explain_overrun
 from services.trainer.domain.planning.planner import shrink_micro_batch
-from services.trainer.domain.recipe.parsing import parse_recipe
-from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.recipe.sections import Budget
 from services.trainer.domain.training import Job, OutOfMemory, TrainingFailed, TrainingResult
 from services.trainer.handlers.memory_fallback import train_with_fitting_batch
 from services.trainer.ports import RunReporter
 from shared.errors import InvalidRequest
+from tests.builders import make_recipe
 from tests.unit.trainer.test_dpo import QuietReporter
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model
-
-
-def make_recipe(**settings: Any) -> Recipe:
-    return parse_recipe({"name": "tight", "method": "dpo", "max_steps": 6} | settings)
 
 
 def make_job(folder: Path, **settings: Any) -> Job:
@@ -112,7 +107,7 @@ def test_a_process_that_is_really_out_of_memory_trains_on(tmp_path: Path):
     command = [sys.executable, "-c", STARVED, str(tmp_path), "200"]
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}  # an arena for each thread would take 64 MiB of addresses
     told = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[3], env=environment
+        command, capture_output=True, text=True, timeout=280, cwd=Path(__file__).parents[3], env=environment
     )
     assert "all steps taken; memory ran out" in told.stdout, told.stderr[-2000:]
 
