@@ -38,10 +38,12 @@ def check(file: RecipeFile) -> None:
                 console.print(f"{mistake.field}: {mistake.message} ({explanation})", markup=False)
             raise typer.Exit(1) from error
     stages = recipe.stages or (recipe,)
-    examples = sum(stage.max_steps * stage.batch_size * stage.gradient_accumulation_steps for stage in stages)
+    extent = "steps that follow from the data"
+    if all(stage.max_steps and stage.passes is None for stage in stages):
+        examples = sum(stage.steps * stage.batch_size * stage.gradient_accumulation_steps for stage in stages)
+        extent = f"{recipe.steps} steps, {examples} examples"
     console.print(
-        f"{recipe.name}: {recipe.method}, {recipe.max_steps} steps, {examples} examples, "
-        f"hash {calculate_recipe_sha256(recipe)[:12]}. No mistakes.",
+        f"{recipe.name}: {recipe.method}, {extent}, hash {calculate_recipe_sha256(recipe)[:12]}. No mistakes.",
         markup=False,
     )
 

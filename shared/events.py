@@ -194,6 +194,8 @@ class TrainingCompleted(Event, frozen=True, kw_only=True, tag="TrainingCompleted
     recipe_sha256: str | None = None
     weights_sha256: str | None = None
     mlflow_run_id: str | None = None
+    refused_share: float | None = None
+    """Share of the dataset's rows that were too long to be trained on; missing from before it was counted."""
 
 
 class GateResult(Summarised, frozen=True, kw_only=True):

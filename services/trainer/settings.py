@@ -12,7 +12,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 class TrainerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HELIOTROPE_TRAINER_", extra="ignore", frozen=True)
 
-    recipe: str = Field("support_bot", description="recipe of a request that names none")
+    recipe: str = Field("default", description="recipe of a request that names none")
     recipes_dir: Path = Field(RECIPES, description="folder with the recipes, one <name>.yaml each")
     sweep_seconds: float = Field(0.5, gt=0, description="pause between two looks at the runs")
     requeue_after_seconds: float = Field(60.0, gt=0, description="a queued run that nobody picked up is queued again")

@@ -37,6 +37,8 @@ class Subject:
     dataset_sha256: str
     weights_sha256: str | None
     recipe_sha256: str | None
+    refused_share: float | None = None
+    """Share of the dataset's rows that training left out; None: not counted."""
 
 
 def derive_verdict(gates: Sequence[GateResult]) -> Verdict:

@@ -21,6 +21,8 @@ def render_page(report: dict[str, Any]) -> str:
         (name, report[name] or "")
         for name in ("evaluation_id", "request_id", "run_id", "dataset_sha256", "weights_sha256", "completed_at")
     ]
+    if report.get("refused_share") is not None:
+        facts.append(("refused_share", f"{report['refused_share']:.1%}"))
     gates = [_gate(gate) for gate in report["gates"]]
     prompts = [_prompt(prompt) for prompt in report["prompts"]]
     return "\n".join(

@@ -183,6 +183,7 @@ def _derive_subject(evaluation: Evaluation) -> Subject:
         dataset_sha256=training.dataset_sha256,
         weights_sha256=training.weights_sha256,
         recipe_sha256=training.recipe_sha256,
+        refused_share=training.refused_share,
     )
 
 

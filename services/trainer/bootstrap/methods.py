@@ -10,6 +10,7 @@ import structlog
 
 from services.trainer.domain.guards.kl import Point
 from services.trainer.domain.planning.planner import apply_plan, describe_plan, plan_run
+from services.trainer.domain.planning.sizing import size_recipe
 from services.trainer.domain.recipe.schema import Method
 from services.trainer.domain.training import Job, TrainingResult
 from services.trainer.handlers.ladder import train_ladder
@@ -53,7 +54,12 @@ def train_here(threads: int, job: Job, reporter: RunReporter) -> TrainingResult:
 
 
 def _train_by_plan(threads: int, job: Job, reporter: RunReporter) -> TrainingResult:
-    """Train as the recipe's parallelism says: in this process, or in several through the launcher."""
+    """Train as the recipe's parallelism says: in this process, or in several through the launcher.
+
+    What the recipe leaves to the data and the machine is put in first.
+    """
+    if not job.recipe.is_sized:
+        job = choose_sizes(job, reporter)
     if job.recipe.parallelism.strategy == "auto":
         job = choose_strategy(job)
     if not job.recipe.parallelism.is_distributed:
@@ -74,6 +80,17 @@ def _train_guarded(threads: int, job: Job, reporter: RunReporter) -> TrainingRes
 
 def _train_ladder(threads: int, job: Job, reporter: RunReporter) -> TrainingResult:
     return train_ladder(job, reporter, {name: partial(METHODS[name], threads) for name in MODULES})
+
+
+def choose_sizes(job: Job, reporter: RunReporter) -> Job:
+    """Put steps and length into the recipe, by the dataset, the model and this machine, and note what was chosen."""
+    from services.trainer.adapters.methods.row_lengths import measure_sizes
+
+    reporter.on_phase("sizing")
+    recipe, reason = size_recipe(job.recipe, measure_sizes(job))
+    if reason:
+        reporter.on_note(reason)
+    return replace(job, recipe=recipe)
 
 
 def choose_strategy(job: Job) -> Job:
@@ -100,7 +117,7 @@ def measure_kl_here(threads: int, job: Job, points: Mapping[Point, Path]) -> dic
     from services.trainer.adapters.methods.models import set_threads
 
     set_threads(threads)
-    lengths = [stage.max_length for stage in job.recipe.stages or (job.recipe,)]
+    lengths = [stage.length for stage in job.recipe.stages or (job.recipe,)]
     return measure_kl(
         job.candidate,
         points,

@@ -7,11 +7,14 @@ from services.trainer.domain.guards.verdict import Metrics
 
 NOTES = 20
 NOTE_CHARACTERS = 300
+REFUSED_SHARE = "refused_share"
+"""Metric: share of the dataset's rows that could not be trained on."""
 
 
 def add_note(notes: Sequence[str], note: str) -> list[str]:
-    """Keep the newest `NOTES` of them, each cut to `NOTE_CHARACTERS`."""
-    return [*notes, note[:NOTE_CHARACTERS]][-NOTES:]
+    """Keep the newest `NOTES` of them, each cut to `NOTE_CHARACTERS` and told once."""
+    note = note[:NOTE_CHARACTERS]
+    return [*(earlier for earlier in notes if earlier != note), note][-NOTES:]
 
 
 def calculate_seconds_left(step: int, total: int, *, first_step: int, seconds: float) -> float | None:

@@ -61,4 +61,9 @@ class TrainingResult:
     """Why it ended: all steps taken, or what a guard said."""
     pairs: int
     refused: int
-    """Pairs left out because truncation makes their sides identical, or cuts both off."""
+    """Rows left out because truncation makes a pair's sides identical, or leaves no answer."""
+
+    @property
+    def refused_share(self) -> float:
+        """Of the dataset's rows."""
+        return self.refused / max(self.pairs + self.refused, 1)

@@ -149,4 +149,5 @@ def _list_params(run: Run) -> dict[str, Any]:
 
 
 def _describe_stage(stage: dict[str, Any]) -> str:
-    return f"{stage['name']}: {stage['method']}, {stage['max_steps']} steps"
+    steps = "steps by passes" if stage["max_steps"] is None else f"{stage['max_steps']} steps"
+    return f"{stage['name']}: {stage['method']}, {steps}"

@@ -6,6 +6,7 @@ from typing import Literal, cast
 from sqlalchemy.orm import Session
 
 from services.trainer import repository
+from services.trainer.domain.progress import REFUSED_SHARE
 from shared.events import TrainingCompleted
 from shared.outbox import append_event
 from shared.tables.trainer import Outbox, Run
@@ -45,4 +46,5 @@ def derive_event(run: Run) -> TrainingCompleted:
         recipe_sha256=run.recipe_sha256 or None,
         weights_sha256=run.weights_sha256,
         mlflow_run_id=run.mlflow_run_id,
+        refused_share=run.progress.get(REFUSED_SHARE),
     )

@@ -36,7 +36,7 @@ def train_ladder(job: Job, reporter: RunReporter, methods: Mapping[str, Training
             outcome = _train_stage(job, stage, name, policy, stage_reporter, methods, is_last=index == last)
         trained = load_result(outcome)
         results.append((stage.name, trained))
-        steps += stage.max_steps
+        steps += stage.max_steps or trained.steps
         if stage.trains_chat_model:
             policy = outcome / "candidate"
         else:
@@ -92,7 +92,7 @@ def _sum_up(results: list[tuple[str, TrainingResult]]) -> TrainingResult:
 class StageReporter:
     """Counts a stage's steps as the ladder's."""
 
-    def __init__(self, reporter: RunReporter, stage: str, offset: int, total: int) -> None:
+    def __init__(self, reporter: RunReporter, stage: str, offset: int, total: int | None) -> None:
         self._reporter = reporter
         self._stage = stage
         self._offset = offset
@@ -106,7 +106,7 @@ class StageReporter:
         self._reporter.on_phase(f"{self._stage}: {phase}")
 
     def on_step(self, step: int, total: int) -> None:
-        self._reporter.on_step(self._offset + step, self._total)
+        self._reporter.on_step(self._offset + step, self._total or self._offset + total)
 
     def on_micro_step(self) -> None:
         self._reporter.on_micro_step()

@@ -7,6 +7,7 @@ import structlog
 from services.trainer.adapters.artifacts.model_card import save_model_card, save_signature
 from services.trainer.adapters.artifacts.provenance import save_environment
 from services.trainer.domain.guards.kl import Point
+from services.trainer.domain.progress import REFUSED_SHARE
 from services.trainer.domain.training import TrainingResult
 from services.trainer.handlers.completion import finish_run
 from services.trainer.handlers.context import Attempt, WorkerContext
@@ -39,7 +40,11 @@ def register_candidate(
         version = _find_or_register(held, lineage | {"served_model": source}, mlflow_run_id, context)
         held.candidate_version = version.version
         held.weights_sha256 = version.tags.get("weights_sha256", result.weights_sha256)
-        held.progress = reporter.progress | {"phase": "done", "seconds_left": 0.0}
+        held.progress = reporter.progress | {
+            "phase": "done",
+            "seconds_left": 0.0,
+            REFUSED_SHARE: result.refused_share,
+        }
         finish_run(session, held, "succeeded", result.summary, topic_prefix=context.topic_prefix)
     logger.info("run_succeeded", candidate_version=version.version, weights_sha256=held.weights_sha256)
 

@@ -95,7 +95,8 @@ def test_what_fits_nowhere_is_said_with_its_figures():
 
 def test_a_cpu_or_a_method_that_is_not_spread_gets_one_process():
     assert choose(Devices("cpu", 1, 8 * GIB)).parallelism.strategy == "single"
-    plan = choose(Devices("gpu", 8, 200 * GIB), method="ppo", reward_model="r", activation_checkpointing=False)
+    ppo = {"method": "ppo", "reward_model": "r", "precision": "fp32", "activation_checkpointing": False}
+    plan = choose(Devices("gpu", 8, 200 * GIB), **ppo)
     assert plan.parallelism.strategy == "single"
 
 

@@ -38,7 +38,7 @@ def test_every_mistake_is_explained_those_of_one_group_too(tmp_path: Path):
     )
     assert code == 1
     lines = dict(line.split(": ", 1) for line in output.splitlines())
-    assert set(lines) == {"method", "max_steps", "learning_rat", "learning_rate", "lora.r", "lora.alpha"}
+    assert set(lines) == {"method", "learning_rat", "learning_rate", "lora.r", "lora.alpha"}
     assert "did you mean learning_rate?" in lines["learning_rat"]
     assert "write 2.0e-3" in lines["learning_rate"]
     assert "allowed: whole number >= 1" in lines["lora.r"]

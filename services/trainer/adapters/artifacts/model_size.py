@@ -9,6 +9,8 @@ from services.trainer.domain.planning.memory import ModelSize
 from shared.errors import InvalidRequest
 
 HEADER_BYTES = 8
+DEFAULT_CONTEXT = 2048
+"""Of a model whose configuration names none."""
 
 
 def read_model_size(folder: Path) -> ModelSize:
@@ -38,3 +40,9 @@ def _count_weights(path: Path) -> int:
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(HEADER_BYTES), "little")))
     return sum(prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+
+
+def read_context(folder: Path) -> int:
+    """Read how many tokens the model can take, from its configuration."""
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return int(config.get("max_position_embeddings") or DEFAULT_CONTEXT)

@@ -55,10 +55,10 @@ def list_arguments(recipe: Recipe, checkpoints: Path) -> dict[str, Any]:
 
 def _list_optimizer_arguments(recipe: Recipe) -> dict[str, Any]:
     return {
-        "max_steps": recipe.max_steps,
+        "max_steps": recipe.steps,
         "learning_rate": recipe.learning_rate,
         "lr_scheduler_type": recipe.lr_scheduler,
-        "warmup_steps": round(recipe.warmup_ratio * recipe.max_steps),
+        "warmup_steps": round(recipe.warmup_ratio * recipe.steps),
         "weight_decay": recipe.weight_decay,
         "max_grad_norm": recipe.max_grad_norm,
         "per_device_train_batch_size": recipe.batch_size,

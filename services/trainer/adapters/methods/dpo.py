@@ -20,7 +20,12 @@ from services.trainer.adapters.methods.models import (
     make_adapter_config,
 )
 from services.trainer.adapters.methods.pair_scores import can_share
-from services.trainer.adapters.methods.training_loop import prepare_training, run_training_loop, save_policy
+from services.trainer.adapters.methods.training_loop import (
+    check_refused,
+    prepare_training,
+    run_training_loop,
+    save_policy,
+)
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import Job, TrainingFailed, TrainingResult
 from services.trainer.ports import RunReporter
@@ -41,8 +46,10 @@ def train_dpo(job: Job, reporter: RunReporter) -> TrainingResult:
     compile_layers(job.recipe, model)
     callback = GuardCallback(job.recipe, reporter)
     trainer = _build_trainer(job, model, callback, shares, before_reference=lambda: reporter.on_phase("reference"))
+    refused = trainer.refused["train"]
+    check_refused(len(trainer.train_dataset), refused, job.recipe, reporter)
     run_training_loop(job, reporter, trainer, callback)
-    return save_policy(job, reporter, trainer, callback, refused=trainer.refused["train"])
+    return save_policy(job, reporter, trainer, callback, refused=refused)
 
 
 def _build_trainer(
@@ -57,7 +64,7 @@ def _build_trainer(
             losses=recipe.weighted_losses,
             shares_prefixes=shares_prefixes,
             before_reference=before_reference,
-            data_collator=EpsilonDPOCollator(pad_token_id=tokenizer.pad_token_id, max_length=recipe.max_length),
+            data_collator=EpsilonDPOCollator(pad_token_id=tokenizer.pad_token_id, max_length=recipe.length),
             train_dataset=share_dataset(load_pairs(job.dataset / "train.parquet"), job.checkpoints / "rows"),
             eval_dataset=share_dataset(
                 load_pairs(job.dataset / "validation.parquet"), job.checkpoints / "validation_rows"
@@ -74,7 +81,7 @@ def _build_trainer(
 
 def _shares_prefixes(recipe: Recipe, model: Any) -> bool:
     """Not where a model is divided: all parts must go forward equally often, and packs are not equally many."""
-    return recipe.prefix_sharing and not recipe.parallelism.is_distributed and can_share(model, recipe.max_length)
+    return recipe.prefix_sharing and not recipe.parallelism.is_distributed and can_share(model, recipe.length)
 
 
 def build_arguments(recipe: Recipe, checkpoints: Path) -> DPOConfig:
@@ -84,7 +91,7 @@ def build_arguments(recipe: Recipe, checkpoints: Path) -> DPOConfig:
         recipe,
         checkpoints,
         beta=recipe.beta,
-        max_length=recipe.max_length,
+        max_length=recipe.length,
         precompute_ref_log_probs=True,
         precompute_ref_batch_size=recipe.batch_size,
     )

@@ -9,7 +9,12 @@ from services.trainer.adapters.distributed.collectives import share_dataset
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
 from services.trainer.adapters.methods.models import load_policy, load_tokenizer, make_adapter_config
-from services.trainer.adapters.methods.training_loop import prepare_training, run_training_loop, save_policy
+from services.trainer.adapters.methods.training_loop import (
+    check_refused,
+    prepare_training,
+    run_training_loop,
+    save_policy,
+)
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import Job, TrainingFailed, TrainingResult
 from services.trainer.ports import RunReporter
@@ -42,8 +47,9 @@ def train_kto(job: Job, reporter: RunReporter) -> TrainingResult:
         peft_config=make_adapter_config(recipe, model),
         callbacks=[callback],
     )
-    run_training_loop(job, reporter, trainer, callback)
     refused = unrenderable + len(labels) - len(trainer.train_dataset)
+    check_refused(len(trainer.train_dataset), refused, recipe, reporter)
+    run_training_loop(job, reporter, trainer, callback)
     return save_policy(job, reporter, trainer, callback, refused=refused)
 
 
@@ -54,7 +60,7 @@ def build_arguments(recipe: Recipe, checkpoints: Path) -> KTOConfig:
         recipe,
         checkpoints,
         beta=recipe.beta,
-        max_length=recipe.max_length,
+        max_length=recipe.length,
         desirable_weight=recipe.desirable_weight,
         undesirable_weight=recipe.undesirable_weight,
         precompute_ref_log_probs=True,

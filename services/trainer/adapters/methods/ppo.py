@@ -133,7 +133,7 @@ def build_arguments(recipe: Recipe, checkpoints: Path) -> PPOConfig:
         checkpoints,
         eval_strategy="no",  # TRL's evaluation samples answers, and tells nothing about preferences
         save_strategy="no",
-        total_episodes=recipe.max_steps * recipe.batch_size * recipe.gradient_accumulation_steps,
+        total_episodes=recipe.steps * recipe.batch_size * recipe.gradient_accumulation_steps,
         response_length=sampling.max_new_tokens,
         temperature=sampling.temperature,
         stop_token="eos",
@@ -150,7 +150,7 @@ def tokenize_prompts(prompts: Dataset, tokenizer: Any, recipe: Recipe) -> Datase
     Raises:
         TrainingFailed: no prompt is short enough.
     """
-    room = recipe.max_length - recipe.sampling.max_new_tokens
+    room = recipe.length - recipe.sampling.max_new_tokens
     ids = [render_prompt(row, tokenizer, tokenize=True, return_dict=False) for row in prompts]
     short = [prompt for prompt in ids if len(prompt) <= room]
     if not short:

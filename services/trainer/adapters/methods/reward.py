@@ -27,7 +27,12 @@ from services.trainer.adapters.methods.epsilon import (
 )
 from services.trainer.adapters.methods.guard_callback import GuardCallback
 from services.trainer.adapters.methods.models import load_tokenizer, make_adapter_config, merge_adapter
-from services.trainer.adapters.methods.training_loop import prepare_training, run_training_loop, summarize_result
+from services.trainer.adapters.methods.training_loop import (
+    check_refused,
+    prepare_training,
+    run_training_loop,
+    summarize_result,
+)
 from services.trainer.domain.training import Job, TrainingFailed, TrainingResult
 from services.trainer.ports import RunReporter
 from shared.artifacts import calculate_weights_sha256
@@ -93,11 +98,13 @@ def train_reward(job: Job, reporter: RunReporter) -> TrainingResult:
     model.config.pad_token_id = tokenizer.pad_token_id
     pairs = load_pairs(job.dataset / "train.parquet")
     trainer = _build_trainer(job, model, tokenizer, pairs, callback)
+    refused = len(pairs) - len(trainer.train_dataset)
+    check_refused(len(trainer.train_dataset), refused, job.recipe, reporter)
     run_training_loop(job, reporter, trainer, callback)
     reporter.on_phase("saving")
     merged = merge_adapter(trainer.accelerator.unwrap_model(trainer.model), job.parent)
     weights_sha256 = save_reward_model(merged, tokenizer, job.candidate)
-    return summarize_result(trainer, callback, weights_sha256, refused=len(pairs) - len(trainer.train_dataset))
+    return summarize_result(trainer, callback, weights_sha256, refused=refused)
 
 
 def _build_trainer(
@@ -107,7 +114,7 @@ def _build_trainer(
     try:
         return EpsilonRewardTrainer(
             model=model,
-            args=build_config(RewardConfig, recipe, job.checkpoints, max_length=recipe.max_length),
+            args=build_config(RewardConfig, recipe, job.checkpoints, max_length=recipe.length),
             data_collator=EpsilonRewardCollator(pad_token_id=tokenizer.pad_token_id),
             train_dataset=keep_renderable(pairs, tokenizer),
             eval_dataset=load_pairs(job.dataset / "validation.parquet") if recipe.eval_steps else None,

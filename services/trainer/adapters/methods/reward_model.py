@@ -55,7 +55,7 @@ def make_validation_preference(job: Job, tokenizer: Any) -> ValidationPreference
     """
     if not job.recipe.eval_steps:
         return None
-    return ValidationPreference(job.dataset / "validation.parquet", tokenizer, job.recipe.max_length)
+    return ValidationPreference(job.dataset / "validation.parquet", tokenizer, job.recipe.length)
 
 
 def calculate_answer_metrics(answers: Sequence[Sequence[int]]) -> dict[str, float]:

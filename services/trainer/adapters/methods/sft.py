@@ -13,7 +13,12 @@ from services.trainer.adapters.methods.models import (
     make_adapter_config,
 )
 from services.trainer.adapters.methods.packed_sft import PackedSFTTrainer
-from services.trainer.adapters.methods.training_loop import prepare_training, run_training_loop, save_policy
+from services.trainer.adapters.methods.training_loop import (
+    check_refused,
+    prepare_training,
+    run_training_loop,
+    save_policy,
+)
 from services.trainer.domain.training import Job, TrainingResult
 from services.trainer.ports import RunReporter
 
@@ -31,7 +36,7 @@ def train_sft(job: Job, reporter: RunReporter) -> TrainingResult:
     trainer = PackedSFTTrainer(
         packs=not recipe.parallelism.is_distributed,
         model=model,
-        args=build_config(SFTConfig, recipe, job.checkpoints, max_length=recipe.max_length, completion_only_loss=True),
+        args=build_config(SFTConfig, recipe, job.checkpoints, max_length=recipe.length, completion_only_loss=True),
         train_dataset=keep_renderable(answers, tokenizer),
         eval_dataset=make_dataset(list_chosen(job.dataset / "validation.parquet")) if recipe.eval_steps else None,
         processing_class=tokenizer,
@@ -39,5 +44,7 @@ def train_sft(job: Job, reporter: RunReporter) -> TrainingResult:
         callbacks=[callback],
     )
     compile_layers(recipe, trainer.model)
+    refused = len(answers) - len(trainer.train_dataset)
+    check_refused(len(trainer.train_dataset), refused, recipe, reporter)
     run_training_loop(job, reporter, trainer, callback)
-    return save_policy(job, reporter, trainer, callback, refused=len(answers) - len(trainer.train_dataset))
+    return save_policy(job, reporter, trainer, callback, refused=refused)

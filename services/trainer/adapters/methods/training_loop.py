@@ -21,6 +21,9 @@ from services.trainer.adapters.distributed.collectives import (
 from services.trainer.adapters.distributed.strategy_check import StrategyCheck
 from services.trainer.adapters.methods.guard_callback import GuardCallback
 from services.trainer.adapters.methods.models import load_policy, make_adapter_config, merge_adapter
+from services.trainer.domain.planning.sizing import assess_refused
+from services.trainer.domain.progress import REFUSED_SHARE
+from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
 from services.trainer.ports import RunReporter
 
@@ -30,6 +33,18 @@ def prepare_training(job: Job, reporter: RunReporter) -> None:
     datasets.disable_progress_bars()
     reporter.on_phase("loading")
     set_seed(job.recipe.seed)
+
+
+def check_refused(kept: int, refused: int, recipe: Recipe, reporter: RunReporter) -> None:
+    """Report the share of rows that were left out. Raises: TrainingFailed: above a fifth, with what to change."""
+    share = refused / max(kept + refused, 1)
+    reporter.on_metrics(0, {REFUSED_SHARE: share})
+    if refused:
+        reporter.on_note(
+            f"{refused} of {kept + refused} rows ({share:.1%}) were left out: too long, or not to be rendered"
+        )
+    if problem := assess_refused(kept, refused, recipe):
+        raise TrainingFailed(problem)
 
 
 def run_training_loop(job: Job, reporter: RunReporter, trainer: Any, callback: GuardCallback) -> None:

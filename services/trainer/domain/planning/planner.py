@@ -92,7 +92,7 @@ def _make_plan(recipe: Recipe, model: ModelSize, devices: Devices, parallelism: 
     steps = rows // (parallelism.processes * batch_size) if is_auto else recipe.gradient_accumulation_steps
     work = Workload(
         rows=batch_size * ROWS.get(recipe.method, 1),
-        length=recipe.max_length,
+        length=recipe.length,
         precision=recipe.precision,
         trainable=count_trainable(recipe, model),
         logit_copies=LOGIT_COPIES.get(recipe.method, 8),

@@ -56,7 +56,7 @@ def find_contradictions(recipe: Recipe) -> list[FieldError]:
     ]
     if not recipe.stages or not recipe.stages[-1].trains_chat_model:
         errors.append(FieldError("stages", "the last stage must train a chat model"))
-    if recipe.max_steps != max(sum(stage.max_steps for stage in recipe.stages), 1):
+    if recipe.max_steps not in (None, sum(stage.max_steps or 0 for stage in recipe.stages)):
         errors.append(FieldError("max_steps", "not the sum of the stages' steps; a ladder needs none"))
     has_reward_model, untouched = False, Recipe(name="none", method="sft", max_steps=1)
     for index, stage in enumerate(recipe.stages):
@@ -102,7 +102,7 @@ def _find_sampling_errors(recipe: Recipe, has_reward_model: bool) -> list[FieldE
     errors: list[FieldError] = []
     if recipe.reward_model is None and not has_reward_model:
         errors.append(FieldError("reward_model", f"required by the method {recipe.method}"))
-    if recipe.max_length <= recipe.sampling.max_new_tokens:
+    if recipe.max_length is not None and recipe.max_length <= recipe.sampling.max_new_tokens:
         errors.append(
             FieldError("sampling.max_new_tokens", f"leaves no room for a prompt in {recipe.max_length} tokens")
         )

@@ -35,14 +35,15 @@ def parse_recipe(content: object) -> Recipe:
 
 
 def _complete_ladder(content: dict[str, Any]) -> dict[str, Any]:
-    """Write down a ladder's steps: they are its stages' steps, so nobody has to."""
+    """Write down a ladder's steps: they are its stages' steps, if each names its own."""
     stages = content.get("stages")
     if content.get("method") != "ladder" or not isinstance(stages, list | tuple):
         return content
     for_msgspec = [_with_loss_list(stage) for stage in stages]
     steps = [stage.get("max_steps") if isinstance(stage, Mapping) else None for stage in stages]
-    total = sum(step for step in steps if isinstance(step, int))
-    return {"max_steps": max(total, 1)} | content | {"stages": for_msgspec}
+    known = [step for step in steps if isinstance(step, int)]
+    total = {"max_steps": sum(known)} if known and len(known) == len(steps) else {}
+    return total | content | {"stages": for_msgspec}
 
 
 def _with_loss_list(stage: object) -> object:

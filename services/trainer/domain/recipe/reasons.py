@@ -3,7 +3,8 @@
 REASONS = {
     "name": "how requests, metrics and results call the run",
     "method": "there is no method that suits every kind of feedback",
-    "max_steps": "the right number depends on the data; a default would be wrong for most",
+    "max_steps": "the right number depends on the data, so it follows from `passes`; name it where a run must be short",
+    "passes": "fixed steps throw away what big data could teach; two passes taught the demo's model its users' taste",
     "base": "inside the loop the request names the parent; `heliotrope train` needs it here or as --base",
     "dataset": "inside the loop the request names the dataset; `heliotrope train` needs it here or as --dataset",
     "learning_rate": "the usual size for LoRA: at 1e-4 constant, 40 steps taught SmolLM2 its users' taste",
@@ -14,7 +15,7 @@ REASONS = {
     "cannot throw the weights",
     "batch_size": "pairs in memory at a time: 4 of 128 tokens of a 135M model train within 5 GB",
     "gradient_accumulation_steps": "no accumulation until memory asks for it",
-    "max_length": "room for a prompt of several turns and its answer; memory grows with it",
+    "max_length": "a fixed number throws real conversations away; name one to save time where cutting answers is meant",
     "beta": "the value of the DPO paper's experiments (Rafailov et al. 2023) and of TRL",
     "loss_type": "plain DPO; `sft` beside it keeps the likelihood of the chosen answers from falling",
     "sft_rows": "what people wrote or praised themselves; `chosen` when there is too little of it",

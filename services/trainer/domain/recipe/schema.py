@@ -27,10 +27,17 @@ Method = Literal["sft", "dpo", "kto", "reward", "rloo", "ppo", "ladder"]
 SftRows = Literal["sft", "chosen", "both"]
 
 
+UNSIZED_LENGTH = 512
+"""Tokens of the longest sequence where nothing is known of the data, as when a run is only planned."""
+
+
 class Recipe(Part, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     method: Method
-    max_steps: PositiveInt
+    max_steps: PositiveInt | None = None
+    """None: as many as `passes` take. With `passes`: at most this many."""
+    passes: PositiveFloat | None = None
+    """How often each row is trained on. None: until `max_steps`, or twice without those."""
     base: Annotated[str, Meta(min_length=1)] | None = None
     """For `heliotrope train`: the parent's checkpoint folder. Inside the loop the request names the parent."""
     dataset: Annotated[str, Meta(min_length=1)] | None = None
@@ -43,8 +50,9 @@ class Recipe(Part, frozen=True, kw_only=True):
     """Gradients are clipped to this norm."""
     batch_size: PositiveInt = 4
     gradient_accumulation_steps: PositiveInt = 1
-    max_length: Annotated[int, Meta(ge=8)] = 512
-    """Tokens of prompt and answer together; answers are cut behind it."""
+    max_length: Annotated[int, Meta(ge=8)] | None = None
+    """Tokens of prompt and answer together; answers are cut behind it. None: so many that 99% of the rows fit, as far
+    as the model and the memory go."""
     beta: PositiveFloat = 0.1
     """How strongly the reference holds the policy."""
     loss_type: Annotated[tuple[LossType, ...], Meta(min_length=1)] = ("sigmoid",)
@@ -93,6 +101,22 @@ class Recipe(Part, frozen=True, kw_only=True):
     def trains_chat_model(self) -> bool:
         """Whether the outcome can answer users."""
         return self.method != "reward"
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether steps and length are known, and the data need not be looked at."""
+        return self.max_steps is not None and self.passes is None and self.max_length is not None
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps. `size_recipe` comes before."""
+        assert self.max_steps is not None
+        return self.max_steps
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest sequence; `UNSIZED_LENGTH` where no `size_recipe` came before."""
+        return self.max_length or UNSIZED_LENGTH
 
     @property
     def weighted_losses(self) -> list[tuple[LossType, float]]:
