@@ -5,6 +5,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from shared.conversation import Tool
 from shared.errors import HeliotropeError
 from shared.events import Message
 
@@ -12,6 +13,7 @@ from shared.events import Message
 class JobPrompt(msgspec.Struct, frozen=True):
     prompt_hash: str
     messages: list[Message]
+    tools: list[Tool] = msgspec.field(default_factory=list)
 
 
 class JobModel(msgspec.Struct, frozen=True):

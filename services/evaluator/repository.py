@@ -42,7 +42,7 @@ def load_gate_prompts(session: Session, candidate_version: str) -> list[GateProm
     )
     took_part = or_(asked.model_version == candidate_version, asked.conversation_id.in_(conversations))
     rows = session.execute(
-        select(prompt.prompt_hash, prompt.cell, prompt.messages, func.min(asked.served_at))
+        select(prompt.prompt_hash, prompt.cell, prompt.messages, func.min(asked.served_at), prompt.tools)
         .join(asked, asked.prompt_hash == prompt.prompt_hash)
         .where(prompt.split == "gate")
         .group_by(prompt.prompt_hash)
@@ -50,7 +50,10 @@ def load_gate_prompts(session: Session, candidate_version: str) -> list[GateProm
         .order_by(prompt.prompt_hash)
         .limit(GATE_PROMPTS_READ)
     )
-    return [GatePrompt(*row) for row in rows]
+    return [
+        GatePrompt(prompt_hash, cell, messages, first_asked_at, tools or [])
+        for prompt_hash, cell, messages, first_asked_at, tools in rows
+    ]
 
 
 def load_gate_uses(session: Session) -> dict[str, list[datetime]]:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from services.evaluator.ports import GenerationJob, JobModel, Progress
+from shared.conversation import derive_template_messages
 
 FAILURE_LIMIT = 300
 
@@ -104,14 +105,17 @@ def _load(job: GenerationJob, spec: JobModel) -> tuple[Any, Any]:
 
 
 def _render(job: GenerationJob, tokenizer: Any) -> dict[str, str]:
-    """Render prompts as text; leave out those that the chat template refuses (it may know no tools or such role)."""
+    """Render prompts with their tools, as model servers do; leave out those that the chat template refuses."""
     from jinja2.exceptions import TemplateError
 
     rendered: dict[str, str] = {}
     for prompt in job.prompts:
         try:
             rendered[prompt.prompt_hash] = tokenizer.apply_chat_template(
-                prompt.messages, add_generation_prompt=True, tokenize=False
+                derive_template_messages(prompt.messages),
+                tools=prompt.tools or None,
+                add_generation_prompt=True,
+                tokenize=False,
             )
         except (TemplateError, TypeError):
             continue

@@ -3,10 +3,10 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from shared.conversation import derive_dialogue
+from shared.conversation import Tool, derive_dialogue
 from shared.events import Message
 
 
@@ -18,6 +18,7 @@ class GatePrompt:
     cell: str
     messages: list[Message]
     first_asked_at: datetime
+    tools: list[Tool] = field(default_factory=list)
 
 
 def choose_prompts(prompts: list[GatePrompt], count: int, seed: int) -> list[GatePrompt]:

@@ -126,7 +126,7 @@ class GenerationHandler:
         models = [JobModel(version, self._load_checkpoint(version)) for version in versions]
         return GenerationJob(
             models=models,
-            prompts=[JobPrompt(prompt.prompt_hash, prompt.messages) for prompt in prompts],
+            prompts=[JobPrompt(prompt.prompt_hash, prompt.messages, prompt.tools) for prompt in prompts],
             max_new_tokens=settings.max_new_tokens,
             batch_size=settings.batch_size,
             dtype=settings.dtype,

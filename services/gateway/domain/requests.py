@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.gateway.domain.errors import InvalidChatRequest
+from shared.conversation import normalize_text
 from shared.events import Message
 
 MAX_CHOICES = 16
@@ -21,12 +22,15 @@ class ChatRequest:
     conversation_id: str | None
 
     def body_for(self, model: str, choice: int = 0) -> dict[str, Any]:
-        """Return the request for a model server: as it came, under the name that the server knows.
+        """Return the request for a model server: under the name that it knows, with the text in canonical form.
+
+        What is served is then what a training row says, to the token (`shared.conversation`).
 
         Of several choices each is a request of its own, since not every server knows `n`; with a `seed`, choice i has
         seed + i, or all would be the same.
         """
-        body = {**self.body, "model": model}
+        messages = [normalize_text(message) for message in self.messages]
+        body = {**self.body, "model": model, "messages": messages}
         if self.choices > 1:
             del body["n"]
             if isinstance(body.get("seed"), int):

@@ -65,3 +65,19 @@ def test_feedback_is_solicited_by_side_by_side_answers_or_when_the_front_end_say
     assert not read_request(BODY, None).solicits
     assert read_request(BODY | {"n": 2}, None).solicits
     assert read_request(BODY | {"metadata": {"solicited": "true"}}, None).solicits
+
+
+def test_text_is_served_in_canonical_form_and_all_else_as_it_came():
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    said = [
+        {"role": "developer", "content": "Be brief. "},
+        {"role": "user", "content": [{"type": "text", "text": " Where is"}, {"type": "text", "text": "it?"}]},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+        {"role": "user", "content": [picture, {"type": "text", "text": "And this? "}], "name": "ines"},
+    ]
+    assert read_request(BODY | {"messages": said}, None).body_for("m")["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Where is\nit?"},
+        said[2],
+        {"role": "user", "content": [picture, {"type": "text", "text": "And this?"}], "name": "ines"},
+    ]
