@@ -6,6 +6,8 @@ from functools import partial
 from fastapi import FastAPI
 
 from services.curator.config.settings import CuratorSettings, MonitorSettings
+from services.curator.datasets.domain.snapshot import Caps
+from services.curator.datasets.handlers import preview_dataset
 from services.curator.monitor.api import create_detectors_router
 from services.curator.monitor.domain.drift import OpinionRules
 from services.curator.monitor.domain.policy import RetrainLimits
@@ -40,6 +42,7 @@ def create(settings: Settings, curator: CuratorSettings, own: MonitorSettings) -
         settings.family,
         derive_rules(curator, own),
         partial(request_retrain, settings=settings, curator=curator),
+        partial(preview_dataset, caps=Caps(curator.pairs_per_user, curator.pairs_per_prompt)),
         lambda: datetime.now(UTC),
     )
     workers = [

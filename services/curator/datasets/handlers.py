@@ -15,9 +15,17 @@ from services.curator.datasets.domain.data_card import derive_card
 from services.curator.datasets.domain.manifest import SnapshotContext, derive_manifest
 from services.curator.datasets.domain.rows import calculate_dataset_sha256, derive_rows
 from services.curator.datasets.domain.selection_log import derive_selection_log
-from services.curator.datasets.domain.snapshot import Caps, Conversations, derive_snapshot, explain_unusable
+from services.curator.datasets.domain.snapshot import (
+    Caps,
+    Conversations,
+    Preview,
+    Snapshot,
+    derive_preview,
+    derive_snapshot,
+    explain_unusable,
+)
 from services.curator.evidence.repository.intake import EVIDENCE_LOCK
-from services.curator.weighing.domain.curation import curate
+from services.curator.weighing.domain.curation import Curated, curate
 from services.curator.weighing.domain.history import Decisions, History
 from services.curator.weighing.domain.near_duplicates import PromptText, find_near_prompts
 from services.curator.weighing.domain.quarantine import derive_quarantine, describe_quarantined
@@ -51,19 +59,31 @@ class SnapshotInput:
     context: SnapshotContext
 
 
+@dataclass(frozen=True)
+class Draft:
+    """What a dataset frozen now would hold, before anything is written."""
+
+    through_sequence: int
+    loaded: SnapshotInput
+    curated: Curated
+    snapshot: Snapshot
+
+
+def preview_dataset(session: Session, *, caps: Caps, parent_version: str, now: datetime) -> Preview:
+    """Find what would be frozen now, and save what was set aside for people; costs a freeze, less the files."""
+    draft = _draft_dataset(session, caps, parent_version)
+    _save_set_aside(session, draft, now)
+    return derive_preview(draft.snapshot, draft.through_sequence)
+
+
 def freeze_dataset(session: Session, datasets_dir: Path, caps: Caps, *, parent_version: str, now: datetime) -> Dataset:
     """Write what stands now as a dataset, and what was set aside for people; the same evidence gives the same dataset.
 
     Raises:
         InvalidRequest: there is nothing to train on.
     """
-    parent = datasets.load_newest_sha256(session)
-    through = datasets.load_last_sequence(session)
-    wait_for_holders(session, EVIDENCE_LOCK)
-    with open_snapshot(session) as reader:
-        loaded = load_snapshot_input(reader, parent, parent_version)
-    curated = curate(loaded.trusted, loaded.decisions)
-    snapshot = derive_snapshot(curated, loaded.trusted, loaded.unusable, caps)
+    draft = _draft_dataset(session, caps, parent_version)
+    loaded, curated, snapshot = draft.loaded, draft.curated, draft.snapshot
     if not snapshot.train:
         raise InvalidRequest("there is nothing to train on: no preference pair stands in the training split")
     rows = derive_rows(snapshot, loaded.conversations)
@@ -73,11 +93,26 @@ def freeze_dataset(session: Session, datasets_dir: Path, caps: Caps, *, parent_v
     folder = write_dataset(
         datasets_dir, DatasetContent(dataset_sha256, rows, manifest, derive_card(manifest, rows), selection_log)
     )
-    dataset = datasets.save_dataset(session, dataset_sha256, str(folder), parent, manifest, through)
+    parent = loaded.context.parent_dataset
+    dataset = datasets.save_dataset(session, dataset_sha256, str(folder), parent, manifest, draft.through_sequence)
     datasets.save_items(session, dataset_sha256, (one.item for one in snapshot.everything))
-    set_aside = describe_quarantined(loaded.everything, loaded.context.quarantine, curated)
-    replace_quarantined(session, set_aside, now)
+    _save_set_aside(session, draft, now)
     return dataset
+
+
+def _draft_dataset(session: Session, caps: Caps, parent_version: str) -> Draft:
+    parent = datasets.load_newest_sha256(session)
+    through = datasets.load_last_sequence(session)
+    wait_for_holders(session, EVIDENCE_LOCK)
+    with open_snapshot(session) as reader:
+        loaded = load_snapshot_input(reader, parent, parent_version)
+    curated = curate(loaded.trusted, loaded.decisions)
+    return Draft(through, loaded, curated, derive_snapshot(curated, loaded.trusted, loaded.unusable, caps))
+
+
+def _save_set_aside(session: Session, draft: Draft, now: datetime) -> None:
+    set_aside = describe_quarantined(draft.loaded.everything, draft.loaded.context.quarantine, draft.curated)
+    replace_quarantined(session, set_aside, now)
 
 
 def load_snapshot_input(session: Session, parent: str | None, parent_version: str) -> SnapshotInput:

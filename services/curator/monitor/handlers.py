@@ -1,7 +1,7 @@
 """Run the drift monitor: close a request that is over, run every detector, decide, and perhaps request a retraining."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -15,7 +15,13 @@ from services.curator.config.metrics import (
     RETRAIN_DECISIONS,
 )
 from services.curator.monitor import repository
-from services.curator.monitor.domain.detectors import DetectorResult, MonitorReport, describe_health, describe_opinion
+from services.curator.monitor.domain.detectors import (
+    DetectorResult,
+    MonitorReport,
+    describe_health,
+    describe_opinion,
+    describe_volume,
+)
 from services.curator.monitor.domain.drift import OpinionRules, assess_opinion
 from services.curator.monitor.domain.policy import (
     MONTH,
@@ -23,17 +29,16 @@ from services.curator.monitor.domain.policy import (
     RetrainLimits,
     Situation,
     assess_schedule,
-    assess_volume,
     decide,
 )
-from services.curator.monitor.ports import RequestRetrain
+from services.curator.monitor.domain.volume import Basis, Count, Volume, count_new, derive_bound
+from services.curator.monitor.ports import PreviewDataset, RequestRetrain
 from services.curator.monitor.repository import RequestHistory
 from services.curator.requests import repository as requests
-from services.curator.requests.handlers import close_ended_request
+from services.curator.requests.handlers import UnchangedDataset, close_ended_request
 from services.curator.requests.repository import Champion
 from shared.db import SessionFactory
 from shared.errors import Conflict, InvalidRequest
-from shared.events import Reason
 
 logger = structlog.get_logger(__name__)
 
@@ -50,12 +55,34 @@ class MonitorRules:
 
 
 @dataclass(frozen=True)
+class Observation:
+    """What a look sees, but for how much is new."""
+
+    champion: Champion | None
+    history: RequestHistory
+    paused: bool
+    basis: Basis
+    results: tuple[DetectorResult, ...]
+
+
+@dataclass
+class Memory:
+    """What a look leaves to the next one."""
+
+    count: Count | None = None
+    refused: tuple[Count, str] | None = None
+    """The count that led to a request that was refused, and why: what the same count would lead to again."""
+
+
+@dataclass(frozen=True)
 class Monitor:
     sessions: SessionFactory
     family: str
     rules: MonitorRules
     request_retrain: RequestRetrain
+    preview_dataset: PreviewDataset
     clock: Callable[[], datetime]
+    memory: Memory = field(default_factory=Memory)
 
     def look(self) -> MonitorReport:
         """Run every detector, decide, perhaps request a retraining, and leave the figures in `curator.detectors`."""
@@ -63,49 +90,32 @@ class Monitor:
         with self.sessions() as session, session.begin():
             close_ended_request(session)
         with self.sessions() as session:
-            situation, results = self._assess(session, now)
-        decision = decide(situation, self.rules.limits, now)
-        if decision.action == "request":
-            decision = self._request(situation.reasons, decision, now)
-        elif decision.action == "shadow":
-            logger.info("retrain_wanted_in_shadow", summary=decision.summary)
-        report = MonitorReport(results, decision)
+            observed = self._observe(session, now)
+            volume = self._bound_volume(session, observed.basis)
+        report = self._assess(observed, volume, now)
+        if report.decision.action != "wait" and not volume.exact:
+            report = self._count_and_assess(observed, report, now)
+        if report.decision.action == "request":
+            report = replace(report, decision=self._request(report, now))
+        elif report.decision.action == "shadow":
+            logger.info("retrain_wanted_in_shadow", summary=report.decision.summary)
         with self.sessions() as session, session.begin():
             save_report(session, report, now)
         return report
 
-    def _assess(self, session: Session, now: datetime) -> tuple[Situation, tuple[DetectorResult, ...]]:
+    def _observe(self, session: Session, now: datetime) -> Observation:
         champion = requests.load_champion(session, self.family)
         history = repository.load_request_history(session, now - MONTH)
-        baseline = repository.load_baseline(session)
-        pairs, new_pairs = repository.count_pairs(session, baseline)
-        new_labels = repository.count_labels(session, baseline)
-        results = self._run_detectors(session, champion, history, (new_pairs, new_labels), now)
-        situation = Situation(
-            [result.reason for result in results if result.reason],
-            champion.version if champion else None,
-            requests.is_paused(session),
-            history.is_open,
-            history.last_closed_at,
-            history.this_month,
-            pairs,
-            new_pairs,
-        )
-        return situation, results
+        basis = repository.load_basis(session, champion.version if champion else None)
+        results = self._run_detectors(session, champion, history, now)
+        return Observation(champion, history, requests.is_paused(session), basis, results)
 
     def _run_detectors(
-        self,
-        session: Session,
-        champion: Champion | None,
-        history: RequestHistory,
-        new: tuple[int, int],
-        now: datetime,
+        self, session: Session, champion: Champion | None, history: RequestHistory, now: datetime
     ) -> tuple[DetectorResult, ...]:
-        rules, (new_pairs, new_labels) = self.rules, new
-        summary, reason = assess_volume(new_pairs, new_labels, rules.volume_pairs)
+        rules = self.rules
         results = [
             self._detect_opinion_drift(session, champion, history, now),
-            DetectorResult("volume", summary, new_pairs, rules.volume_pairs, reason, {"new_labels": new_labels}),
             describe_health(repository.measure_health(session, now, rules.window)),
         ]
         if rules.schedule:
@@ -124,11 +134,55 @@ class Monitor:
         rate = repository.measure_response_rate(session, champion, now - self.rules.window)
         return describe_opinion(opinion, self.rules.opinion.run_length, rate)
 
-    def _request(self, reasons: Sequence[Reason], decision: Decision, now: datetime) -> Decision:
+    def _bound_volume(self, session: Session, basis: Basis) -> Volume:
+        count = self.memory.count
+        if count is None or count.basis != basis:
+            return repository.measure_stored(session, basis.baseline)
+        return derive_bound(count, *repository.count_stored_since(session, count.sequence))
+
+    def _assess(self, observed: Observation, volume: Volume, now: datetime) -> MonitorReport:
+        detected = describe_volume(volume, self.rules.volume_pairs)
+        results = (detected, *observed.results)
+        history = observed.history
+        situation = Situation(
+            [result.reason for result in results if result.reason],
+            observed.basis.parent_version,
+            observed.paused,
+            history.is_open,
+            history.last_closed_at,
+            history.this_month,
+            volume.pairs,
+            volume.new_pairs,
+        )
+        return MonitorReport(results, decide(situation, self.rules.limits, now))
+
+    def _count_and_assess(self, observed: Observation, bounded: MonitorReport, now: datetime) -> MonitorReport:
+        """Count what would be frozen, now that it matters; a moment later if counting took long and was just done."""
+        last = self.memory.count
+        if last is not None and last.basis == observed.basis and not last.is_due_again(now):
+            decision = Decision("wait", f"what is new was counted a moment ago, although: {bounded.decision.summary}")
+            return replace(bounded, decision=decision)
+        self.memory.count = count = self._count(observed.basis, now)
+        return self._assess(observed, count.volume, now)
+
+    def _count(self, basis: Basis, now: datetime) -> Count:
+        assert basis.parent_version is not None  # without a champion nothing is ever asked for
+        with self.sessions() as session, session.begin():
+            preview = self.preview_dataset(session, parent_version=basis.parent_version, now=now)
+            volume = count_new(preview, repository.load_held(session, basis.baseline))
+        return Count(basis, preview.sequence, volume, now, self.clock() - now)
+
+    def _request(self, report: MonitorReport, now: datetime) -> Decision:
+        decision, count = report.decision, self.memory.count
+        if self.memory.refused is not None and self.memory.refused[0] == count:
+            return Decision("wait", f"{self.memory.refused[1]}, although: {decision.summary}")
+        reasons = [result.reason for result in report.results if result.reason]
         try:
             with self.sessions() as session, session.begin():
-                self.request_retrain(session, reasons=list(reasons), now=now)
+                self.request_retrain(session, reasons=reasons, now=now)
         except (Conflict, InvalidRequest) as refusal:
+            if count is not None and isinstance(refusal, UnchangedDataset | InvalidRequest):
+                self.memory.refused = count, refusal.detail
             logger.info("retrain_refused", detail=refusal.detail, reasons=decision.summary)
             return Decision("wait", f"{refusal.detail}, although: {decision.summary}")
         return decision

@@ -6,30 +6,26 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, true
+from sqlalchemy import ColumnElement, Select, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from services.curator.monitor.domain.detectors import LoopHealth
 from services.curator.monitor.domain.drift import ChampionVote
+from services.curator.monitor.domain.volume import Basis, Volume
+from services.curator.requests.domain import ATTEMPTS
 from services.curator.requests.repository import Champion
+from services.curator.weighing.repository import STANDING
 from shared.feedback import derive_rating_polarity
 from shared.tables.curator import Dataset, DetectorState, Feedback, Interaction, Label, Pair, Prompt, RetrainRequestRow
 from shared.tables.erasures import DatasetItem
+from shared.tables.quarantine import QuarantineDecision
 from shared.tables.trainer import Run
 
 FIRST_VOTES = 5_000
 LATEST_VOTES = 50_000
 VOTING_TYPES = ("thumb", "rating")
 TRAINED_ON = ("train", "validation")
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """The dataset against which pairs and labels are new."""
-
-    dataset_sha256: str
-    through_sequence: int
 
 
 @dataclass(frozen=True)
@@ -100,51 +96,59 @@ def measure_response_rate(session: Session, champion: Champion, since: datetime)
     return answered / served if served else None
 
 
-def load_baseline(session: Session) -> Baseline | None:
-    """Load the newest dataset of a request that is open, or whose training run succeeded.
+def load_baseline(session: Session) -> str | None:
+    """Load the hash of the newest dataset of a request that is open, that led to a model, or that may not be repeated.
 
-    A failed training taught nothing, so what it was asked for stays new.
+    A failed training taught nothing, so what it was asked for stays new, until it failed too often.
     """
+    asked = aliased(RetrainRequestRow)
     trained = exists().where(Run.request_id == RetrainRequestRow.request_id, Run.state == "succeeded")
-    row = session.execute(
-        select(Dataset.dataset_sha256, Dataset.through_sequence)
+    same = asked.dataset_sha256 == RetrainRequestRow.dataset_sha256
+    times = select(func.count()).where(same).correlate(RetrainRequestRow).scalar_subquery()
+    return session.scalar(
+        select(Dataset.dataset_sha256)
         .join(RetrainRequestRow, RetrainRequestRow.dataset_sha256 == Dataset.dataset_sha256)
-        .where(or_(RetrainRequestRow.state == "open", trained))
+        .where(or_(RetrainRequestRow.state == "open", trained, times >= ATTEMPTS))
         .order_by(RetrainRequestRow.requested_at.desc())
         .limit(1)
-    ).first()
-    return Baseline(*row) if row else None
-
-
-def count_pairs(session: Session, baseline: Baseline | None) -> tuple[int, int]:
-    """Count (active pairs that may be trained on, those of them that are new)."""
-    total, new = session.execute(
-        select(func.count(), func.count().filter(_is_new(Pair.pair_id, Pair.sequence, baseline)))
-        .select_from(Pair)
-        .join(Prompt, Prompt.prompt_hash == Pair.prompt_hash)
-        .where(Pair.state == "active", Prompt.split.in_(TRAINED_ON))
-    ).one()
-    return total, new
-
-
-def count_labels(session: Session, baseline: Baseline | None) -> int:
-    """Count the new labels that may be trained on."""
-    query = (
-        select(func.count())
-        .select_from(Label)
-        .join(Prompt, Prompt.prompt_hash == Label.prompt_hash)
-        .where(Prompt.split.in_(TRAINED_ON), _is_new(Label.label_id, Label.sequence, baseline))
     )
-    return session.scalar(query) or 0
 
 
-def _is_new(item: Any, sequence: Any, baseline: Baseline | None) -> ColumnElement[bool]:
-    """What the baseline could not see when it was frozen, and does not hold: so what caps left out is not new, and what
-    was stamped before the freeze but committed after it is."""
-    if baseline is None:
-        return true()
-    held = exists().where(DatasetItem.dataset_sha256 == baseline.dataset_sha256, DatasetItem.item_id == item)
-    return and_(sequence > baseline.through_sequence, ~held)
+def load_basis(session: Session, parent_version: str | None) -> Basis:
+    last_decision = session.scalar(select(func.max(QuarantineDecision.decision_id)))
+    return Basis(load_baseline(session), parent_version, last_decision or 0)
+
+
+def measure_stored(session: Session, baseline: str | None) -> Volume:
+    """Measure everything stored that may be trained on: no dataset holds more."""
+    pairs, new_pairs = session.execute(
+        _of_training(Pair).where(STANDING).with_only_columns(func.count(), _count_new(Pair.pair_id, baseline))
+    ).one()
+    new_labels = session.scalar(_of_training(Label).with_only_columns(_count_new(Label.label_id, baseline)))
+    return Volume(pairs, new_pairs, new_labels or 0, exact=False)
+
+
+def count_stored_since(session: Session, sequence: int) -> tuple[int, int]:
+    """Count (pairs, labels) that were stored, or whose state changed, after this one, and that may be trained on."""
+    pairs, labels = (
+        session.scalar(_of_training(table).where(table.sequence > sequence).with_only_columns(func.count())) or 0
+        for table in (Pair, Label)
+    )
+    return pairs, labels
+
+
+def load_held(session: Session, baseline: str | None) -> frozenset[str]:
+    """Load the ids of what the baseline holds."""
+    return frozenset(session.scalars(select(DatasetItem.item_id).where(DatasetItem.dataset_sha256 == baseline)))
+
+
+def _of_training(table: type[Pair] | type[Label]) -> Select[Any]:
+    return select(table).join(Prompt, Prompt.prompt_hash == table.prompt_hash).where(Prompt.split.in_(TRAINED_ON))
+
+
+def _count_new(item: Any, baseline: str | None) -> ColumnElement[int]:
+    held = exists().where(DatasetItem.dataset_sha256 == baseline, DatasetItem.item_id == item)
+    return func.count().filter(~held)
 
 
 def load_request_history(session: Session, month_ago: datetime) -> RequestHistory:

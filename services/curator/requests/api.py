@@ -41,6 +41,7 @@ class RetrainBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field("", max_length=500, description="why, for the record")
+    force: bool = Field(False, description="also where a model was trained on the same rows already")
 
 
 class SwitchView(BaseModel):
@@ -69,7 +70,7 @@ def create_loop_router(
 
     @router.post("/retrain", status_code=202)
     def retrain(caller: Admin, body: RetrainBody | None = None) -> RequestView:
-        """Freeze a dataset and ask for retraining on it."""
+        """Freeze a dataset and ask for retraining on it; 409 if a model was trained on the same rows already."""
         said = f": {body.reason}" if body and body.reason else ""
         reason = Reason(kind="manual", summary=f"asked for by {caller.name}{said}")
         with sessions() as session, session.begin():
@@ -80,6 +81,7 @@ def create_loop_router(
                 reasons=[reason],
                 now=clock(),
                 requested_by=f"key:{caller.name}",
+                force=bool(body and body.force),
             )
             return RequestView.model_validate(row)
 

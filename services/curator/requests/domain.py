@@ -1,8 +1,35 @@
-"""How a request to retrain ended, read from what the other services made of it."""
+"""Requests to retrain: whether one would repeat another, and how one ended, read from what the others made of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from shared.rollouts import FINAL_STATES
+
+ATTEMPTS = 2
+"""Requests for one dataset, if none of them led to a model: the second is for a failure that passes by itself."""
+
+
+@dataclass(frozen=True)
+class EarlierRequest:
+    """A request that was made for the same dataset, and whether a training run on it succeeded."""
+
+    request_id: UUID
+    trained: bool
+
+
+def explain_repetition(earlier: Sequence[EarlierRequest]) -> str | None:
+    """Say why another request for the same dataset would be in vain, or None.
+
+    - a model was trained on it
+    - it was asked for `ATTEMPTS` times, and no model came of it
+    """
+    trained = next((one for one in earlier if one.trained), None)
+    if trained is not None:
+        return f"a model was trained on the same rows for request {trained.request_id}"
+    if len(earlier) >= ATTEMPTS:
+        return f"{len(earlier)} requests for the same rows led to no model"
+    return None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from services.curator.datasets import repository as datasets
 from services.curator.datasets.domain.snapshot import Caps
 from services.curator.datasets.handlers import freeze_dataset
 from services.curator.requests import repository as requests
-from services.curator.requests.domain import derive_outcome
+from services.curator.requests.domain import derive_outcome, explain_repetition
 from services.curator.requests.repository import Champion, load_champion
 from shared.db import SessionFactory, lock_all
 from shared.errors import Conflict
@@ -26,6 +26,11 @@ from shared.settings import Settings
 from shared.tables.curator import Outbox, RetrainRequestRow
 
 logger = structlog.get_logger(__name__)
+
+
+class UnchangedDataset(Conflict):
+    title = "Dataset has not changed"
+
 
 MONITOR = "monitor"
 """The requester that the drift monitor is."""
@@ -39,10 +44,12 @@ def request_retrain(
     reasons: list[Reason],
     now: datetime,
     requested_by: str = MONITOR,
+    force: bool = False,
 ) -> RetrainRequestRow:
     """Freeze a dataset and announce a request for retraining on it, if the session's transaction commits.
 
     Raises:
+        UnchangedDataset: a model was trained on the same rows already, or they failed too often; not if forced.
         Conflict: the loop is paused, a request is open, or no champion is known.
         InvalidRequest: there is nothing to train on.
     """
@@ -50,6 +57,8 @@ def request_retrain(
     champion = _find_parent(session, settings.family)
     caps = Caps(curator.pairs_per_user, curator.pairs_per_prompt)
     dataset = freeze_dataset(session, settings.datasets, caps, parent_version=champion.version, now=now)
+    if not force:
+        _refuse_repetition(session, dataset.dataset_sha256)
     row = RetrainRequestRow(
         request_id=new_id(),
         dataset_sha256=dataset.dataset_sha256,
@@ -78,6 +87,11 @@ def _find_parent(session: Session, family: str) -> Champion:
     if (champion := load_champion(session, family)) is None:
         raise Conflict(f"no champion of {family} is known yet: adopt one first")
     return champion
+
+
+def _refuse_repetition(session: Session, dataset_sha256: str) -> None:
+    if (reason := explain_repetition(requests.list_earlier(session, dataset_sha256))) is not None:
+        raise UnchangedDataset(f"dataset {dataset_sha256[:12]} has not changed: {reason}; `force` overrides")
 
 
 def announce_request(session: Session, row: RetrainRequestRow, dataset_uri: str, *, topic_prefix: str) -> None:

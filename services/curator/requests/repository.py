@@ -10,7 +10,7 @@ from sqlalchemy import exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from services.curator.requests.domain import RequestProgress
+from services.curator.requests.domain import EarlierRequest, RequestProgress
 from shared.tables import deployer, trainer
 from shared.tables.curator import LoopSwitch, RetrainRequestRow, RoutingRow
 from shared.tables.deployer import Rollout, RoutingGeneration
@@ -30,6 +30,14 @@ def list_requests(session: Session, limit: int) -> Sequence[RetrainRequestRow]:
     """Newest first."""
     query = select(RetrainRequestRow).order_by(RetrainRequestRow.requested_at.desc()).limit(limit)
     return session.scalars(query).all()
+
+
+def list_earlier(session: Session, dataset_sha256: str) -> list[EarlierRequest]:
+    """List the requests that were made for a dataset, oldest first."""
+    trained = exists().where(Run.request_id == RetrainRequestRow.request_id, Run.state == "succeeded")
+    query = select(RetrainRequestRow.request_id, trained).where(RetrainRequestRow.dataset_sha256 == dataset_sha256)
+    rows = session.execute(query.order_by(RetrainRequestRow.requested_at, RetrainRequestRow.request_id))
+    return [EarlierRequest(request_id, bool(succeeded)) for request_id, succeeded in rows]
 
 
 def has_run(session: Session, request_id: UUID) -> bool:

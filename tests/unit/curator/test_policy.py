@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.curator.monitor.domain.policy import RetrainLimits, Situation, assess_schedule, assess_volume, decide
+from services.curator.monitor.domain.policy import RetrainLimits, Situation, assess_schedule, decide
 from services.curator.requests.domain import RequestProgress, derive_outcome
 from shared.events import Reason
 
@@ -61,17 +61,6 @@ def test_the_first_request_and_one_at_the_end_of_the_cooldown_are_free():
 def test_shadow_mode_says_what_it_would_have_asked():
     decision = decide(READY, replace(LIMITS, shadow=True), NOW)
     assert (decision.action, decision.summary) == ("shadow", f"shadow mode, would have asked: {VOLUME.summary}")
-
-
-def test_volume_is_a_reason_from_its_threshold_on():
-    assert assess_volume(199, 40, 200)[1] is None
-    summary, reason = assess_volume(214, 40, 200)
-    assert summary == "214 new preference pairs since the last dataset (threshold 200), 40 new labels"
-    assert reason == replace_threshold(VOLUME, 200.0)
-
-
-def replace_threshold(reason: Reason, threshold: float) -> Reason:
-    return Reason(kind=reason.kind, summary=reason.summary, value=reason.value, threshold=threshold)
 
 
 def test_the_schedule_is_due_when_its_interval_has_passed_or_nothing_was_ever_asked():

@@ -114,3 +114,20 @@ def _cap(
             of_user.update(users)
             kept.append(one)
     return kept
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Ids of what a dataset frozen now would hold; `sequence` is that of the last pair or label looked at."""
+
+    pairs: frozenset[str]
+    labels: frozenset[str]
+    sequence: int
+
+
+def derive_preview(snapshot: Snapshot, sequence: int) -> Preview:
+    return Preview(
+        frozenset(pair.item.item_id for pair in snapshot.pairs),
+        frozenset(label.item.item_id for label in snapshot.labels),
+        sequence,
+    )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from services.curator.monitor.domain.drift import Opinion
 from services.curator.monitor.domain.policy import Decision
+from services.curator.monitor.domain.volume import Volume, assess_volume
 from shared.events import Reason
 
 Figure = float | int | str | None
@@ -61,6 +62,12 @@ def describe_opinion(opinion: Opinion, run_length: int, response_rate: float | N
         "response_rate": response_rate,
     }
     return DetectorResult("opinion", opinion.summary, opinion.value, float(run_length), reason, figures)
+
+
+def describe_volume(volume: Volume, threshold: int) -> DetectorResult:
+    summary, reason = assess_volume(volume, threshold)
+    figures: dict[str, Figure] = {"new_labels": volume.new_labels, "counted": int(volume.exact)}
+    return DetectorResult("volume", summary, volume.new_pairs, threshold, reason, figures)
 
 
 def describe_health(health: LoopHealth) -> DetectorResult:

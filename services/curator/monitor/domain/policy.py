@@ -31,9 +31,9 @@ class Situation:
     last_closed_at: datetime | None
     requests_this_month: int
     pairs: int
-    """Active pairs of the training and validation splits."""
+    """That a dataset frozen now would hold, at most."""
     new_pairs: int
-    """Those of them that are new since the last dataset."""
+    """Those of them that the last dataset does not hold."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +83,6 @@ def _find_obstacle(situation: Situation, limits: RetrainLimits, now: datetime) -
     if situation.new_pairs == 0:
         return "no pair is new since the last dataset"
     return None
-
-
-def assess_volume(new_pairs: int, new_labels: int, threshold: int) -> tuple[str, Reason | None]:
-    """Assess the volume: (summary, a reason once the pairs reach the threshold)."""
-    summary = f"{new_pairs} new preference pairs since the last dataset (threshold {threshold})"
-    if new_pairs < threshold:
-        return f"{summary}, {new_labels} new labels", None
-    return f"{summary}, {new_labels} new labels", Reason(
-        kind="volume", summary=summary, value=float(new_pairs), threshold=float(threshold)
-    )
 
 
 def assess_schedule(last_requested_at: datetime | None, interval: timedelta, now: datetime) -> Reason | None:
