@@ -16,7 +16,7 @@ from cli.errors import clear_errors
 from local.errors import StackFailed
 from shared.bus import encode
 from shared.bus.kafka import KafkaBusProducer
-from shared.events import Choice, FeedbackReceived, InteractionRecorded, Message
+from shared.events import IMPORT_KEY_ID, Choice, FeedbackReceived, InteractionRecorded, Message
 from shared.ids import calculate_user_hash
 
 NAMESPACE = UUID("6f1b2a4e-4c1d-5b0a-9d3e-2f7c8a1e5b60")
@@ -89,7 +89,7 @@ def derive_events(
             answer=answer,
             model_version=f"imported:{source}",
             served_at=at,
-            key_id="import",
+            key_id=IMPORT_KEY_ID,
             user=user,
             metadata=metadata,
         )
@@ -103,7 +103,7 @@ def derive_events(
         feedback=choice,
         received_at=at,
         occurred_at=at,
-        key_id="import",
+        key_id=IMPORT_KEY_ID,
         user=user,
         metadata=metadata,
     )

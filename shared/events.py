@@ -320,6 +320,10 @@ def read_summary(record: Mapping[str, Any]) -> str:
     return str(record.get("summary") or record.get("words") or "")
 
 
+IMPORT_KEY_ID = "import"
+"""The key id of rows that an operator imported: no API key has it."""
+
+
 def scope_id(event_id: UUID, key_id: str) -> UUID:
     """Of an id that several API keys use, the one that is this key's alone."""
     return uuid5(event_id, key_id)

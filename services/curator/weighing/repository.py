@@ -100,6 +100,7 @@ def load_feedback(session: Session, wanted: Collection[UUID]) -> dict[UUID, Feed
             feedback["presented_order"][0].astext,
             feedback["text"].astext,
             func.coalesce(both, False),
+            Feedback.key_id,
         )
         .join(Interaction, Interaction.interaction_id == Feedback.interaction_id)
         .outerjoin(other, other.interaction_id == Feedback.other_interaction_id)
@@ -107,11 +108,12 @@ def load_feedback(session: Session, wanted: Collection[UUID]) -> dict[UUID, Feed
         .where(Feedback.state == "attached", Prompt.split != "gate")
     )
     found = {}
-    for event_id, user, at, kind, value, first, written, asked in _stream(session, query):
+    for event_id, user, at, kind, value, first, written, asked, key_id in _stream(session, query):
         if event_id in wanted:
             text_of = written if kind == "edit" else None
             shown = UUID(first) if first else None
-            found[event_id] = FeedbackRecord(event_id, user, at, _read_value(kind, value), shown, text_of, asked)
+            read = _read_value(kind, value)
+            found[event_id] = FeedbackRecord(event_id, user, at, read, shown, text_of, asked, key_id)
     return found
 
 

@@ -71,7 +71,8 @@ def derive_snapshot(curated: Curated, history: History, unusable: Mapping[str, s
 
     - nothing that weighing left out
     - nothing of an `unusable` prompt
-    - of one prompt, then of one user, no more than the caps allow; contents are hashed, so the first are a fair draw
+    - of one prompt, then of one user, no more than the caps allow, but for imports, which have no cap per user;
+      contents are hashed, so the first are a fair draw
     """
     left_out: dict[str, str] = {}
     pairs = _cap(_keep(curated.pairs, unusable, left_out), history, caps, left_out)
@@ -104,7 +105,7 @@ def _cap(
     of_user: Counter[str] = Counter()
     kept = []
     for one in weighed:
-        users = [user for user in history.list_users(one.item.evidence) if user is not None]
+        users = history.list_holders(one.item.evidence)
         if of_prompt[one.item.prompt_hash] >= caps.per_prompt:
             left_out[one.item.item_id] = "prompt_cap"
         elif any(of_user[user] >= caps.per_user for user in users):

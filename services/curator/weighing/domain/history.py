@@ -1,13 +1,13 @@
 """What a snapshot weighs: pairs, labels, the feedback behind them, and what people decided."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
 from services.curator.pairs.domain.rules import Answer, PreferencePair, UnpairedLabel
-from shared.events import Choice, Edit, FeedbackReceived, Rating, Thumb, effective_time
+from shared.events import IMPORT_KEY_ID, Choice, Edit, FeedbackReceived, Rating, Thumb, effective_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,13 @@ class FeedbackRecord:
     """Of an edit."""
     solicited: bool = False
     """About an answer that we asked to have judged."""
+    key_id: str = ""
+    """The API key that sent it."""
+
+    @property
+    def imported(self) -> bool:
+        """Say whether an operator brought it, with others, from a file: its time and its order say nothing."""
+        return self.key_id == IMPORT_KEY_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +124,11 @@ class History:
             return list(users)
         return [*sorted(user for user in users if user is not None), *([None] if None in users else [])]
 
+    def list_holders(self, evidence: Sequence[UUID]) -> list[str]:
+        """List the users against whose caps these events count; nobody for what an operator imported on purpose."""
+        records = (self.feedback.get(event_id) for event_id in evidence)
+        return sorted({one.user for one in records if one is not None and one.user is not None and not one.imported})
+
 
 CONSIDERED_REASONS = (None, "contradicted", "near_tie")
 """Pairs with any other reason are refused for good: no weighing of evidence can bring them back."""
@@ -160,17 +172,18 @@ def describe_label(prompt_hash: str, split: str, label: UnpairedLabel) -> LabelE
 
 def describe_feedback(event: FeedbackReceived, *, solicited: bool) -> FeedbackRecord:
     at = effective_time(event)
+    record = FeedbackRecord(event.event_id, event.user, at, solicited=solicited, key_id=event.key_id)
     match event.feedback:
         case Thumb(value=value):
-            return FeedbackRecord(event.event_id, event.user, at, value=float(value == "up"), solicited=solicited)
+            return replace(record, value=float(value == "up"))
         case Rating(value=stars):
-            return FeedbackRecord(event.event_id, event.user, at, value=(stars - 1) / 4, solicited=solicited)
+            return replace(record, value=(stars - 1) / 4)
         case Choice(presented_order=order):
-            return FeedbackRecord(event.event_id, event.user, at, first=order[0], solicited=solicited)
+            return replace(record, first=order[0])
         case Edit(text=text):
-            return FeedbackRecord(event.event_id, event.user, at, text=text, solicited=solicited)
+            return replace(record, text=text)
         case _:
-            return FeedbackRecord(event.event_id, event.user, at, solicited=solicited)
+            return record
 
 
 @dataclass(frozen=True)

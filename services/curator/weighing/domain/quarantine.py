@@ -1,6 +1,6 @@
 """Evidence that looks made rather than meant: set aside until a person releases or rejects it.
 
-- burst: more than `BURST_EVENTS` of one user within `BURST`
+- burst: more than `BURST_EVENTS` of one user within `BURST`; not of imports, which share one time
 - copied_votes: claims that at least three users share, who share far more claims than chance would have it
 - copied_text: near-identical edits by at least three users
 """
@@ -47,7 +47,10 @@ class Quarantine:
 
 
 def derive_quarantine(history: History, decisions: Decisions) -> Quarantine:
-    """Find what is suspicious and not released. Solicited judgements are never copies: we chose the questions.
+    """Find what is suspicious and not released.
+
+    Votes that were solicited or imported are never copies: who had to judge what was somebody's choice, and those who
+    judged the same agree by design.
 
     A released event still counts towards what makes others suspicious, a rejected one too.
     """
@@ -71,7 +74,7 @@ def derive_quarantine(history: History, decisions: Decisions) -> Quarantine:
 def find_bursts(feedback: Iterable[FeedbackRecord]) -> set[UUID]:
     by_user: dict[str, list[FeedbackRecord]] = defaultdict(list)
     for one in feedback:
-        if one.user is not None:
+        if one.user is not None and not one.imported:
             by_user[one.user].append(one)
     return {event_id for events in by_user.values() for event_id in _find_burst(events)}
 
@@ -175,7 +178,7 @@ def _collect_claims(history: History) -> dict[ClaimKey, dict[str, set[UUID]]]:
     for item in history.items:
         for event_id in item.evidence:
             one = history.feedback.get(event_id)
-            if one is not None and one.user is not None and not one.solicited:
+            if one is not None and one.user is not None and not (one.solicited or one.imported):
                 makers[_describe_claim(item)][one.user].add(event_id)
     return makers
 
