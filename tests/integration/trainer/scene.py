@@ -122,8 +122,8 @@ def make_context(sessions: Sessions, folder: Path, train: TrainingMethod) -> Wor
 def train_quickly(job: Job, reporter: RunReporter) -> TrainingResult:
     """Steps without a model."""
     first = int(job.resume_from.name.removeprefix("checkpoint-")) if job.resume_from else 0
-    for step in range(first + 1, job.recipe.max_steps + 1):
-        reporter.on_step(step, job.recipe.max_steps)
+    for step in range(first + 1, job.recipe.steps + 1):
+        reporter.on_step(step, job.recipe.steps)
         reporter.on_metrics(step, {"loss": 0.5, "rewards/margins": 0.3})
         checkpoint = job.checkpoints / f"checkpoint-{step}"
         checkpoint.mkdir(parents=True)
@@ -132,9 +132,7 @@ def train_quickly(job: Job, reporter: RunReporter) -> TrainingResult:
             raise Interrupted(f"at step {step}")
     job.candidate.mkdir(parents=True)
     (job.candidate / "model.safetensors").write_bytes(b"weights")
-    return TrainingResult(
-        steps=job.recipe.max_steps - first, weights_sha256="w" * 64, summary="done", pairs=60, refused=0
-    )
+    return TrainingResult(steps=job.recipe.steps - first, weights_sha256="w" * 64, summary="done", pairs=60, refused=0)
 
 
 def stop_after_two_steps(job: Job, reporter: RunReporter) -> TrainingResult:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from services.trainer.domain.guards.reward_hacking import calculate_distinct_2
-from services.trainer.domain.guards.rules import assess_metrics, assess_validation, settle_roll_back
-from services.trainer.domain.guards.verdict import Verdict
+from services.trainer.domain.guards.rules import assess_metrics, assess_validation, mark_skipped_step, settle_roll_back
+from services.trainer.domain.guards.verdict import Metrics, Verdict
 from services.trainer.domain.recipe.sections import Guards
 
 HEALTHY = {"loss": 0.6, "grad_norm": 4.2, "rewards/margins": 0.4, "rewards/accuracies": 0.75}
@@ -17,7 +17,7 @@ SATURATED = HEALTHY | {"rewards/margins": 31.0, "rewards/accuracies": 1.0}
 GUARDS = Guards(patience=3, max_kl=2.0, eval_patience=2)
 
 
-def assess(*steps: dict[str, float]) -> Verdict:
+def assess(*steps: Metrics) -> Verdict:
     return assess_metrics(steps, GUARDS)
 
 
@@ -36,6 +36,16 @@ def test_a_figure_that_is_not_finite_rolls_the_run_back(name: str, value: float)
     verdict = assess(HEALTHY, HEALTHY | {name: value})
     assert verdict.action == "roll back"
     assert name in verdict.reason
+
+
+def test_a_step_that_fp16_skips_breaks_no_run_but_nothing_else_does():
+    skipped = mark_skipped_step(HEALTHY | {"grad_norm": math.inf}, "fp16")
+    assert assess(HEALTHY, skipped).action == "continue"
+    assert assess(*[skipped] * 5).action == "continue"
+    assert assess(*[skipped] * 6).action == "stop"
+    assert assess(*[skipped] * 5, HEALTHY, skipped).action == "continue"
+    for precision, broken in (("bf16", {"grad_norm": math.inf}), ("fp16", {"loss": math.nan})):
+        assert assess(HEALTHY, mark_skipped_step(HEALTHY | broken, precision)).action == "roll back"
 
 
 def test_an_exploding_gradient_rolls_the_run_back():

@@ -31,15 +31,15 @@ class Recorder:
         self.jobs.append(job)
         reporter.on_phase("training")
         done = int(job.resume_from.name.removeprefix("checkpoint-")) if job.resume_from else 0
-        for step in range(done + 1, job.recipe.max_steps + 1):
-            reporter.on_step(step, job.recipe.max_steps)
+        for step in range(done + 1, job.recipe.steps + 1):
+            reporter.on_step(step, job.recipe.steps)
             checkpoint = job.checkpoints / f"checkpoint-{step}"
             checkpoint.mkdir()
             reporter.on_checkpoint(checkpoint)
             if reporter.stopping:
                 raise Interrupted(f"at step {step}")
         job.candidate.mkdir(parents=True)
-        return TrainingResult(job.recipe.max_steps, job.recipe.method, "all steps taken", 8, 1)
+        return TrainingResult(job.recipe.steps, job.recipe.method, "all steps taken", 8, 1)
 
     def on_phase(self, phase: str) -> None:
         self.phases.append(phase)

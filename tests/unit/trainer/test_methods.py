@@ -339,7 +339,7 @@ def test_a_ladder_ends_in_one_chat_model(tmp_path: Path, parent: Path, stages: l
     job = Job(recipe, parent, freeze(tmp_path / "datasets"), tmp_path / "1", None, tmp_path / "1" / "candidate")
     reporter = QuietReporter()
     trained = train_ladder(job, reporter, TRAIN)
-    assert reporter.steps == list(range(1, recipe.max_steps + 1))
-    assert trained.steps == recipe.max_steps
+    assert reporter.steps == list(range(1, recipe.steps + 1))
+    assert trained.steps == recipe.steps
     assert list_changed(job.candidate, parent)
     assert not (job.candidate / "complete").exists()

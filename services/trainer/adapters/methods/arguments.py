@@ -23,7 +23,7 @@ def build_config(kind: type[Config], recipe: Recipe, checkpoints: Path, **own: A
     Raises:
         TrainingFailed: the recipe wants what this machine cannot do.
     """
-    config = kind(**list_arguments(recipe, checkpoints) | own)
+    config: Config = kind(**list_arguments(recipe, checkpoints) | own)
     if config.n_gpu > 1:
         config._n_gpu = 1
     return config

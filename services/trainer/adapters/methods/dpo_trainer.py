@@ -162,9 +162,8 @@ class EpsilonDPOTrainer(LateMetrics, DPOTrainer):  # type: ignore[misc]  # trl i
     def _count_tokens(self, attention_mask_2bl: Tensor) -> None:
         """Count tokens that are no padding, prompts too, as TRL's own trainers log them."""
         if self.model.training:
-            self._total_train_tokens = (
-                self._total_train_tokens + self.accelerator.gather(attention_mask_2bl.sum()).sum()
-            )
+            counted = self.accelerator.gather(attention_mask_2bl.sum()).sum()
+            self._total_train_tokens: Any = self._total_train_tokens + counted
             self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
 
     # TRL writes a README for the Hugging Face hub into every checkpoint.

@@ -12,7 +12,13 @@ from services.trainer.adapters.distributed.collectives import any_process_wants,
 from services.trainer.adapters.distributed.hardware import PEAK_MEMORY, measure_peak_memory
 from services.trainer.adapters.methods.validation_preference import ValidationPreference
 from services.trainer.domain.guards.reward_hacking import PREFERENCE
-from services.trainer.domain.guards.rules import assess_metrics, assess_validation, explain_overrun, settle_roll_back
+from services.trainer.domain.guards.rules import (
+    assess_metrics,
+    assess_validation,
+    explain_overrun,
+    mark_skipped_step,
+    settle_roll_back,
+)
 from services.trainer.domain.guards.verdict import ADJUSTED, GO_ON, Metrics, Verdict
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.ports import RunReporter
@@ -24,6 +30,7 @@ class GuardCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
     def __init__(self, recipe: Recipe, reporter: RunReporter, preference: ValidationPreference | None = None) -> None:
         """Judge by the recipe's guards. `preference` is measured at the start and every `eval_steps`."""
         self._guards = recipe.guards
+        self._precision = recipe.precision
         self._learning_rate = recipe.learning_rate
         self._eval_steps = recipe.eval_steps
         self._preference = preference
@@ -74,7 +81,7 @@ class GuardCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Load what the run logged before it was resumed: it is judged by all of that."""
-        logged = [_list_figures(entry) for entry in state.log_history]
+        logged = [mark_skipped_step(_list_figures(entry), self._precision) for entry in state.log_history]
         self._steps = [entry for entry in logged if "loss" in entry]
         self._measurements = [entry for entry in logged if _is_measurement(entry)]
         if not is_distributed():  # whose schedulers are wrapped, and whose methods have no price of KL
@@ -103,7 +110,8 @@ class GuardCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Report what was logged, and judge it."""
-        metrics = {**_list_figures(logs or {}), PEAK_MEMORY: measure_peak_memory()}
+        figures = {**_list_figures(logs or {}), PEAK_MEMORY: measure_peak_memory()}
+        metrics = mark_skipped_step(figures, self._precision)
         if "train_runtime" in metrics:  # the summary after the last step
             return
         self._reporter.on_metrics(state.global_step, metrics)

@@ -9,8 +9,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.recipe.sections import Lora
+from services.trainer.domain.training import TrainingFailed
 
-SPARE_PAD_TOKEN = "<|endoftext|>"
+SPARE_PAD_TOKENS = ("<|endoftext|>", "<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<unk>")
+"""Tokens that no answer ends with; the fifth is Llama 3's, whose own padding token is the end of an answer."""
 
 
 def set_threads(count: int) -> None:
@@ -44,9 +46,22 @@ def load_tokenizer(parent: Path, *, padding_side: str = "right") -> Any:
     """Load the parent's tokenizer, with a padding token that is not the end of an answer if there is one to spare."""
     tokenizer = AutoTokenizer.from_pretrained(parent, padding_side=padding_side)
     if tokenizer.pad_token in (None, tokenizer.eos_token):
-        spare = SPARE_PAD_TOKEN in tokenizer.get_vocab()
-        tokenizer.pad_token = SPARE_PAD_TOKEN if spare else tokenizer.eos_token
+        known = tokenizer.get_vocab()
+        spare = [token for token in SPARE_PAD_TOKENS if token in known and token != tokenizer.eos_token]
+        tokenizer.pad_token = spare[0] if spare else tokenizer.eos_token
     return tokenizer
+
+
+def check_padding(tokenizer: Any) -> None:
+    """Check that padding can be told from the end of an answer: a reward model scores at the last token before it.
+
+    Raises: TrainingFailed.
+    """
+    if tokenizer.pad_token_id == tokenizer.eos_token_id:
+        raise TrainingFailed(
+            f"the padding token {tokenizer.pad_token!r} is also the end of an answer, so scores would be read one "
+            f"token early; add one of {', '.join(SPARE_PAD_TOKENS)} to the base's tokenizer"
+        )
 
 
 def make_adapter_config(recipe: Recipe, model: Any, task: str = "CAUSAL_LM") -> LoraConfig | None:

@@ -24,7 +24,7 @@ class PackedSFTTrainer(LateMetrics, SFTTrainer):  # type: ignore[misc]  # trl is
             and take_up_kernel(self.model, self.accelerator.autocast, self._longest)
         )
         if self._packs:  # a batch is made in half of the time that Python's lists take, while the GPU waits
-            self.train_dataset = self.train_dataset.with_format("numpy")
+            self.train_dataset: Any = self.train_dataset.with_format("numpy")
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

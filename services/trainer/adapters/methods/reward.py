@@ -26,7 +26,7 @@ from services.trainer.adapters.methods.epsilon import (
     calculate_noisy_losses,
 )
 from services.trainer.adapters.methods.guard_callback import GuardCallback
-from services.trainer.adapters.methods.models import load_tokenizer, make_adapter_config, merge_adapter
+from services.trainer.adapters.methods.models import check_padding, load_tokenizer, make_adapter_config, merge_adapter
 from services.trainer.adapters.methods.training_loop import (
     check_refused,
     prepare_training,
@@ -95,6 +95,7 @@ def train_reward(job: Job, reporter: RunReporter) -> TrainingResult:
     tokenizer = load_tokenizer(job.parent)
     with suppress_seqcls_warning():
         model = AutoModelForSequenceClassification.from_pretrained(job.parent, num_labels=1, dtype=torch.float32)
+    check_padding(tokenizer)
     model.config.pad_token_id = tokenizer.pad_token_id
     pairs = load_pairs(job.dataset / "train.parquet")
     trainer = _build_trainer(job, model, tokenizer, pairs, callback)

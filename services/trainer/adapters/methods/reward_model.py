@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from services.trainer.adapters.methods.models import load_tokenizer
+from services.trainer.adapters.methods.models import check_padding, load_tokenizer
 from services.trainer.adapters.methods.reward import cut_behind_end, is_reward_model
 from services.trainer.adapters.methods.validation_preference import ValidationPreference
 from services.trainer.domain.guards.reward_hacking import DISTINCT_2, LENGTH, calculate_distinct_2
@@ -25,6 +25,7 @@ def load_reward_model(folder: Path, tokenizer: Any) -> Any:
     if load_tokenizer(folder).get_vocab() != tokenizer.get_vocab():
         raise TrainingFailed("reward_model: its vocabulary is not the policy's; train it from the same base")
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=torch.float32)
+    check_padding(tokenizer)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model
 

@@ -21,6 +21,8 @@ from services.trainer.domain.recipe.sections import Budget, Guards
 
 KL = ("kl", "objective/kl")
 ENTROPY = ("entropy", "policy/entropy_avg")
+SKIPPED = "skipped_step"
+"""Marks a logged step that changed no weight."""
 WINDOW = 50
 """Logged steps that the running median of the gradient norm is taken over."""
 SMALL_GRADIENT = 0.1
@@ -33,6 +35,7 @@ def assess_metrics(steps: Sequence[Metrics], guards: Guards) -> Verdict:
     "Smoothed" is the mean of the last `patience` entries, "the start" that of the first `patience` ones.
 
     - a loss or gradient norm that is not finite: roll back
+    - for twice `patience` entries a step that fp16 skipped: stop
     - a gradient norm (before clipping) above `max_gradient_norm`: roll back
     - the median of the last `patience` gradient norms more than `max_gradient_ratio` times the median before: roll back
     - the smoothed KL above twice `max_kl`, or above `max_kl` after `max_adjustments` adjustments: stop
@@ -76,6 +79,24 @@ def _find_overfitting(measurements: Sequence[Metrics], guards: Guards) -> Verdic
 def _find_not_finite(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
     broken = [name for name in ("loss", "grad_norm") if not math.isfinite(steps[-1].get(name, 0.0))]
     return Verdict("roll back", f"{broken[0]} is {steps[-1][broken[0]]}") if broken else None
+
+
+def mark_skipped_step(metrics: Metrics, precision: str) -> Metrics:
+    """Mark a step that fp16 skipped, in place of its gradient norm.
+
+    Scaled gradients that overflow are thrown away and the scale is halved: that is how fp16 works, and no broken run.
+    """
+    if precision != "fp16" or math.isfinite(metrics.get("grad_norm", 0.0)):
+        return metrics
+    return {name: value for name, value in metrics.items() if name != "grad_norm"} | {SKIPPED: 1.0}
+
+
+def _find_skipped_steps(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
+    if not holds_for(steps, lambda entry: SKIPPED in entry, 2 * guards.patience):
+        return None
+    return Verdict(
+        "stop", f"fp16 skipped {2 * guards.patience} steps in a row: gradients overflow at any scale; use bf16"
+    )
 
 
 def _find_gradient_explosion(steps: Sequence[Metrics], guards: Guards) -> Verdict | None:
@@ -146,6 +167,7 @@ def _has_equal_rewards(entry: Metrics, min_spread: float) -> bool:
 
 RULES = (
     _find_not_finite,
+    _find_skipped_steps,
     _find_gradient_explosion,
     _find_gradient_growth,
     _find_kl_drift,
