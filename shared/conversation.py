@@ -224,6 +224,11 @@ def _explain_turn(role: str, before: str) -> str | None:
     return "orphan_tool_result" if role == "tool" else "roles_do_not_alternate"
 
 
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+"""Thai, Lao, Burmese, Khmer, Kana and Han, for a regular expression's class: no spaces divide their words, so lengths
+are counted in characters."""
+
+
 def derive_words(text: str) -> list[str]:
     """Split a text into words as they are compared: without case and punctuation, in Unicode NFKC."""
     return re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())

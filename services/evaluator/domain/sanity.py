@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from services.evaluator.domain.intervals import Z_POWER, Z, calculate_paired_interval, calculate_ratio_interval
+from shared.conversation import UNSPACED
 from shared.events import GateResult
 
 WORSE_BY = 0.05
@@ -18,21 +19,27 @@ def is_empty(answer: str) -> bool:
 def is_repetitive(answer: str) -> bool:
     """Tell whether an answer repeats itself. Any of these is enough:
 
-    - one character 20 times on end
+    - the same one to eight characters 20 times on end
     - one word 6 times on end
-    - fewer than half of 12 or more word triples are distinct
+    - fewer than half of 12 or more triples of words (or of characters that stand for words) are distinct
     """
-    if re.search(r"(\S)\1{19}", answer):
+    if re.search(r"(\S{1,8}?)\1{19}", answer):
         return True
     words = answer.casefold().split()
     if any(len(set(words[start : start + 6])) == 1 for start in range(len(words) - 5)):
         return True
-    triples = list(zip(words, words[1:], words[2:], strict=False))
+    units = _split(answer.casefold())
+    triples = list(zip(units, units[1:], units[2:], strict=False))
     return len(triples) >= 12 and len(set(triples)) < len(triples) / 2
 
 
 def count_words(answer: str) -> int:
-    return len(answer.split())
+    """Count words, and single characters of scripts whose words no spaces divide."""
+    return len(_split(answer))
+
+
+def _split(answer: str) -> list[str]:
+    return re.findall(rf"[{UNSPACED}]|[^\s{UNSPACED}]+", answer)
 
 
 def assess_empty(candidate: Sequence[str], champion: Sequence[str]) -> GateResult:

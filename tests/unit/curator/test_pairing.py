@@ -218,7 +218,7 @@ def test_near_ties_are_contested() -> None:
     [
         (answer(2, text=" "), "empty"),
         (answer(2, error="timeout"), "error_answer"),
-        (answer(2, text="please send us the ORDER number of the kettle!"), "near_identical"),
+        (answer(2, text=" Please send us the order number of the kettle. "), "same_answer"),
     ],
 )
 def test_poor_sides_are_refused(other: Answer, reason: str) -> None:

@@ -6,11 +6,13 @@ from services.evaluator.domain.sanity import (
     assess_empty,
     assess_length,
     assess_repetition,
+    count_words,
     is_empty,
     is_repetitive,
 )
 
 GOOD = "Your toaster left our warehouse on Monday; reply with your order number and I will chase the courier."
+CHINESE = "您好,您的台灯周一已经从仓库发出。请回复订单号,我会联系快递公司查询,并在今天之内把结果告诉您。"
 LOOP = "I am sorry to hear that. " * 8
 
 
@@ -19,12 +21,16 @@ def test_an_answer_without_a_letter_is_empty(answer: str) -> None:
     assert is_empty(answer)
 
 
-@pytest.mark.parametrize("answer", [LOOP, "no no no no no no", "a" * 30, "!" * 20])
+@pytest.mark.parametrize("answer", [LOOP, "no no no no no no", "a" * 30, "!" * 20, "你好" * 200, "ha" * 30])
 def test_an_endless_answer_is_repetitive(answer: str) -> None:
     assert is_repetitive(answer)
 
 
-@pytest.mark.parametrize("answer", [GOOD, "Thank you, thank you!", "Step 1: pack it. Step 2: send it.", ""])
+def test_a_chinese_answer_is_as_long_as_it_has_characters() -> None:
+    assert count_words("您的台灯已发出。") == len("您的台灯已发出") + 1
+
+
+@pytest.mark.parametrize("answer", [GOOD, "Thank you, thank you!", "Step 1: pack it. Step 2: send it.", CHINESE, ""])
 def test_a_plain_answer_is_neither_empty_nor_repetitive(answer: str) -> None:
     assert not is_repetitive(answer)
     assert is_empty(answer) == (answer == "")

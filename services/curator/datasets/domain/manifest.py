@@ -9,11 +9,11 @@ from services.curator.datasets.domain.rows import FORMAT
 from services.curator.datasets.domain.snapshot import Snapshot
 from services.curator.evidence.domain.splitting import SPLITTING_VERSION, TRAIN_SHARE, VALIDATION_SHARE
 from services.curator.evidence.domain.text import derive_language
+from services.curator.pairs.domain.wording import derive_units
 from services.curator.weighing.domain.curation import AnyWeighed, Curated
 from services.curator.weighing.domain.noise import round_figure
 from services.curator.weighing.domain.quarantine import Quarantine
 from services.curator.weighing.domain.reliability import FLOOR, PRIOR_MEAN
-from shared.conversation import derive_words
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _describe_raters(curated: Curated) -> dict[str, Any]:
 
 def _describe_texts(snapshot: Snapshot) -> dict[str, Any]:
     """Measure what a model might learn instead of quality: whether longer answers win, and in which languages."""
-    lengths = [(len(derive_words(one.item.chosen)), len(derive_words(one.item.rejected))) for one in snapshot.pairs]
+    lengths = [(len(derive_units(one.item.chosen)), len(derive_units(one.item.rejected))) for one in snapshot.pairs]
     count = max(len(lengths), 1)
     return {
         "mean_chosen_words": round_figure(sum(chosen for chosen, _ in lengths) / count),

@@ -18,15 +18,6 @@ def derive_shingles(text: str) -> Shingles:
     return frozenset(tuple(words[i : i + SHINGLE_WORDS]) for i in range(len(words) - SHINGLE_WORDS + 1))
 
 
-def calculate_similarity(one: str, other: str) -> float:
-    """Calculate the Jaccard similarity of two texts' 3-shingles, exactly (MinHash would estimate it).
-
-    1 for two texts without words.
-    """
-    a, b = derive_shingles(one), derive_shingles(other)
-    return len(a & b) / len(a | b) if a | b else 1.0
-
-
 MAJORITY = 0.5
 EVIDENCE = 2.0
 LEAD = 1.5
