@@ -1,4 +1,4 @@
-"""Errors name the fact and carry their HTTP status; `shared.http` renders them as RFC 9457 problems."""
+"""Errors name the fact and carry their HTTP status; `shared.problems` renders them as RFC 9457 problems."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -18,7 +18,8 @@ from services.ingest.domain.validation import decode_batch
 from services.ingest.handlers.submission import Intake, Submission, describe_outcome
 from services.ingest.schemas import Accepted, Outcome, Outcomes, Problem
 from shared.errors import HeliotropeError
-from shared.http import RequestLimiter, observe_request, render_error, render_unexpected
+from shared.http import RequestLimiter, observe_request
+from shared.problems import render_error, render_unexpected
 from shared.rate_limits import RateLimiter
 from shared.request_body import RequestBodyReader
 
