@@ -139,7 +139,7 @@ def check_kernel(bench: Bench) -> Iterator[Check]:
 
     if not torch.cuda.is_available():
         return
-    from services.trainer.adapters.methods.packed_attention import TOLERANCE, measure_kernel
+    from services.trainer.adapters.methods.likelihoods.packed_attention import TOLERANCE, measure_kernel
 
     for heads, key_heads, size in ((14, 2, 64), (32, 8, 128)):
         errors = measure_kernel(heads, key_heads, size, torch.device("cuda"))
@@ -181,7 +181,7 @@ def measure_batch(
     from torch import nn
     from transformers import AutoModelForCausalLM
 
-    from services.trainer.adapters.methods.packing import take_up_kernel
+    from services.trainer.adapters.methods.likelihoods.packing import take_up_kernel
 
     model: nn.Module = AutoModelForCausalLM.from_pretrained(folder / "parent", dtype=torch.float32).to(device)
     given = {name: tensor.to(device) for name, tensor in (pairs if kind == "dpo" else rows).items()}
@@ -200,7 +200,7 @@ def measure_batch(
 
 
 def score_pairs(model: Any, batch: Any, way: str) -> Any:
-    from services.trainer.adapters.methods.pair_scores import score_padded, score_shared
+    from services.trainer.adapters.methods.likelihoods.pair_scores import score_padded, score_shared
 
     if way == "padded":
         return score_padded(model, batch, with_entropy=False).logps_2b
@@ -214,8 +214,8 @@ def score_wrongly(model: Any, batch: Any) -> Any:
     """With a causal mask alone: a rejected answer sees the chosen one. So the other checks can fail."""
     import torch
 
-    from services.trainer.adapters.methods.answer_likelihood import measure_likelihood
-    from services.trainer.adapters.methods.prefix_sharing import pack_pairs
+    from services.trainer.adapters.methods.likelihoods.answer_likelihood import measure_likelihood
+    from services.trainer.adapters.methods.likelihoods.prefix_sharing import pack_pairs
 
     [pack] = pack_pairs(batch, None)
     mask = torch.ones_like(pack.attention_mask).tril()
@@ -227,7 +227,7 @@ def score_wrongly(model: Any, batch: Any) -> Any:
 def score_rows(model: Any, batch: Any, way: str) -> Any:
     import torch
 
-    from services.trainer.adapters.methods.packing import pack_rows, score_pack
+    from services.trainer.adapters.methods.likelihoods.packing import pack_rows, score_pack
 
     if way != "padded":
         return score_pack(model, pack_rows(batch, 160), with_kernel=way == "packed by kernel").logps

@@ -10,10 +10,10 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 
-from services.trainer.adapters.methods import answer_likelihood, packed_attention  # noqa: E402
-from services.trainer.adapters.methods.answer_likelihood import measure_likelihood  # noqa: E402
-from services.trainer.adapters.methods.packing import pack_rows, score_pack, take_up_kernel  # noqa: E402
-from services.trainer.adapters.methods.pair_scores import score_shared  # noqa: E402
+from services.trainer.adapters.methods.likelihoods import answer_likelihood, packed_attention  # noqa: E402
+from services.trainer.adapters.methods.likelihoods.answer_likelihood import measure_likelihood  # noqa: E402
+from services.trainer.adapters.methods.likelihoods.packing import pack_rows, score_pack, take_up_kernel  # noqa: E402
+from services.trainer.adapters.methods.likelihoods.pair_scores import score_shared  # noqa: E402
 from tests.unit.trainer.test_prefix_sharing import make_batch  # noqa: E402
 from tests.unit.trainer.tiny_model import save_tiny_model  # noqa: E402
 

@@ -17,8 +17,8 @@ from transformers import (  # noqa: E402
     MistralForCausalLM,
 )
 
-from services.trainer.adapters.methods.pair_scores import can_share, score_padded, score_shared  # noqa: E402
-from services.trainer.adapters.methods.prefix_sharing import pack_pairs  # noqa: E402
+from services.trainer.adapters.methods.likelihoods.pair_scores import can_share, score_padded, score_shared  # noqa: E402
+from services.trainer.adapters.methods.likelihoods.prefix_sharing import pack_pairs  # noqa: E402
 from tests.unit.trainer.tiny_model import save_tiny_model  # noqa: E402
 
 SIZE = {

@@ -12,6 +12,7 @@ from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.dpo_trainer import EpsilonDPOTrainer
 from services.trainer.adapters.methods.epsilon import EpsilonDPOCollator
 from services.trainer.adapters.methods.guard_callback import GuardCallback
+from services.trainer.adapters.methods.likelihoods.pair_scores import can_share
 from services.trainer.adapters.methods.models import (
     choose_base_dtype,
     compile_layers,
@@ -19,7 +20,6 @@ from services.trainer.adapters.methods.models import (
     load_tokenizer,
     make_adapter_config,
 )
-from services.trainer.adapters.methods.pair_scores import can_share
 from services.trainer.adapters.methods.training_loop import (
     check_refused,
     prepare_training,

@@ -18,8 +18,8 @@ from trl import DPOTrainer
 from services.trainer.adapters.artifacts.dataset import keep_renderable, weigh_pairs
 from services.trainer.adapters.methods.epsilon import average_losses, calculate_noisy_losses
 from services.trainer.adapters.methods.late_metrics import LateMetrics
-from services.trainer.adapters.methods.packing import take_up_kernel
-from services.trainer.adapters.methods.pair_scores import Scores, score_padded, score_shared
+from services.trainer.adapters.methods.likelihoods.packing import take_up_kernel
+from services.trainer.adapters.methods.likelihoods.pair_scores import Scores, score_padded, score_shared
 from services.trainer.domain.recipe.schema import LossType
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from trl import SFTTrainer
 
 from services.trainer.adapters.methods.late_metrics import LateMetrics
-from services.trainer.adapters.methods.packing import has_plain_head, pack_rows, score_pack, take_up_kernel
+from services.trainer.adapters.methods.likelihoods.packing import has_plain_head, pack_rows, score_pack, take_up_kernel
 
 
 class PackedSFTTrainer(LateMetrics, SFTTrainer):  # type: ignore[misc]  # trl is untyped

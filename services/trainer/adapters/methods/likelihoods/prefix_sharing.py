@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from services.trainer.adapters.methods.packed_attention import Layout
-from services.trainer.adapters.methods.packing import Pack
+from services.trainer.adapters.methods.likelihoods.packed_attention import Layout
+from services.trainer.adapters.methods.likelihoods.packing import Pack
 
 PACK_TOKENS = 1024
 """With a mask, pairs share a row up to here, since attention over a row then costs its square; a longer pair has one of

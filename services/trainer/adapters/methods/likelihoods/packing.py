@@ -12,8 +12,13 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
-from services.trainer.adapters.methods.answer_likelihood import Likelihood, measure_likelihood
-from services.trainer.adapters.methods.packed_attention import PACKED, Layout, is_kernel_right, measure_error
+from services.trainer.adapters.methods.likelihoods.answer_likelihood import Likelihood, measure_likelihood
+from services.trainer.adapters.methods.likelihoods.packed_attention import (
+    PACKED,
+    Layout,
+    is_kernel_right,
+    measure_error,
+)
 
 IGNORED = -100
 HIDDEN_TOLERANCE = 0.05

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from trl.trainer.utils import entropy_from_logits, selective_log_softmax
 
-from services.trainer.adapters.methods.packing import has_plain_head, score_pack
-from services.trainer.adapters.methods.prefix_sharing import PACK_TOKENS, pack_pairs
+from services.trainer.adapters.methods.likelihoods.packing import has_plain_head, score_pack
+from services.trainer.adapters.methods.likelihoods.prefix_sharing import PACK_TOKENS, pack_pairs
 
 TOLERANCES = {torch.float32: 5e-4, torch.bfloat16: 0.15}
 """Between the two ways, in nats, by the format of the weights; in fp32 another order of the same sums differs by less

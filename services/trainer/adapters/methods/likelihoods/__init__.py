@@ -1,0 +1,1 @@
+"""Likelihoods of answers under a model: with padding, or packed without it."""
