@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     user_hash_secret: SecretStr = Field(SecretStr(""), description="key of the hash that replaces user ids")
     feedback_token_secret: SecretStr = Field(SecretStr(""), description="signs feedback tokens for browsers")
     datasets_dir: Path | None = Field(None, description="frozen datasets; default: datasets/ in home")
+    artifact_cache_bytes: int = Field(
+        100_000_000_000, gt=0, description="what fetched datasets and models may take up on this machine's disk"
+    )
     consumer_session_timeout_seconds: float = Field(
         6.0, gt=0, description="a consumer silent for this long loses its partitions"
     )

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet
 
 from services.curator.datasets.domain.rows import FileName, Row
+from shared.artifacts.manifest import write_manifest
 from shared.conversation import drop_nulls
 
 SELECTION_LOG = Path("meta/ledger.parquet")
@@ -122,6 +123,7 @@ def _fill(folder: Path, content: DatasetContent) -> None:
     manifest = json.dumps(content.manifest, indent=2, sort_keys=True) + "\n"
     (folder / "manifest.json").write_text(manifest, encoding="utf-8")
     (folder / "README.md").write_text(content.card, encoding="utf-8")
+    write_manifest(folder)
 
 
 def _write_table(rows: list[Row], schema: Any, file: Path) -> None:

@@ -26,6 +26,7 @@ from services.trainer.handlers.context import WorkerContext
 from services.trainer.handlers.execution import execute_next_run
 from services.trainer.settings import TrainerSettings
 from services.trainer.tasks import list_queues, register_train
+from shared.artifacts import open_artifacts
 from shared.celery_app import create_celery
 from shared.db import check_database, connect, make_session_factory
 from shared.errors import InvalidRequest
@@ -115,6 +116,7 @@ def serve_health(settings: Settings, celery: "Celery[BaseTask]") -> None:
 
 def execute_in_child(settings: Settings, trainer: TrainerSettings, device: str | None, stop: threading.Event) -> None:
     """Open the worker's connections, execute the next run, and close them."""
+    from services.trainer.adapters.artifacts.dataset import fetch_dataset
     from shared.registry.mlflow import MlflowRegistry  # takes seconds, and only this process needs it
 
     engine = connect(settings, pool_size=2, idle_seconds=trainer.heartbeat_timeout_seconds)
@@ -131,6 +133,7 @@ def execute_in_child(settings: Settings, trainer: TrainerSettings, device: str |
         registry_patience=timedelta(seconds=trainer.registry_patience_seconds),
         heartbeat_timeout=timedelta(seconds=trainer.heartbeat_timeout_seconds),
         stop=stop,
+        fetch_dataset=partial(fetch_dataset, open_artifacts(settings)),
         mirror=make_mirror(trainer, settings.home.absolute()),
     )
     try:

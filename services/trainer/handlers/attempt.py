@@ -20,7 +20,6 @@ from services.trainer.handlers.registry_calls import call_registry
 from services.trainer.handlers.replay import mix_for_run
 from services.trainer.handlers.reporter import LoopReporter
 from services.trainer.repository import load_snapshots
-from shared.artifacts import locate_folder
 from shared.registry import ModelVersion
 from shared.tables.trainer import Run
 
@@ -77,7 +76,7 @@ def _train(job: Job, reporter: LoopReporter, context: WorkerContext) -> Training
 def _prepare(run: Run, claim: Claim, context: WorkerContext) -> Attempt:
     mlflow_run_id = _start_tracking(run, claim, context)
     parent = call_registry(partial(context.registry.load_version, run.parent_version), claim, context)
-    return Attempt(run, claim, _prepare_job(run, parent, mlflow_run_id, context), parent, mlflow_run_id)
+    return Attempt(run, claim, _prepare_job(run, claim, parent, mlflow_run_id, context), parent, mlflow_run_id)
 
 
 def _start_tracking(run: Run, claim: Claim, context: WorkerContext) -> str:
@@ -94,22 +93,24 @@ def _start_tracking(run: Run, claim: Claim, context: WorkerContext) -> str:
     return mlflow_run_id
 
 
-def _prepare_job(run: Run, parent: ModelVersion, mlflow_run_id: str, context: WorkerContext) -> Job:
+def _prepare_job(run: Run, claim: Claim, parent: ModelVersion, mlflow_run_id: str, context: WorkerContext) -> Job:
     recipe, folder = parse_recipe(run.recipe), context.runs_folder / str(run.run_id)
+    dataset = call_registry(partial(context.fetch_dataset, run.dataset_uri), claim, context)
     attempt = folder / str(run.fencing_token)
     return Job(
         recipe=recipe,
         parent=Path(parent.served_model),
-        dataset=_prepare_dataset(run, recipe, attempt, mlflow_run_id, context),
+        dataset=_prepare_dataset(run, recipe, attempt, mlflow_run_id, dataset, context),
         checkpoints=attempt,
         resume_from=find_newest(folder, below_token=run.fencing_token),
         candidate=attempt / CANDIDATE,
     )
 
 
-def _prepare_dataset(run: Run, recipe: Recipe, attempt: Path, mlflow_run_id: str, context: WorkerContext) -> Path:
-    """Find the frozen dataset, or mix it as the recipe's replay says; returns its folder."""
-    dataset = locate_folder(run.dataset_uri)
+def _prepare_dataset(
+    run: Run, recipe: Recipe, attempt: Path, mlflow_run_id: str, dataset: Path, context: WorkerContext
+) -> Path:
+    """Take the frozen dataset, or mix it as the recipe's replay says; returns the folder to train on."""
     if not recipe.replay.is_asked_for:
         return dataset
     with context.sessions() as session:

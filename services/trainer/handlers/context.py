@@ -1,7 +1,7 @@
 """What a worker needs to execute runs, and what one attempt at a run has at hand."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 from services.trainer.domain.training import Job
 from services.trainer.handlers.claim import Claim
 from services.trainer.ports import MeasureKL, Mirror, NoMirror, TrainingMethod
+from shared.artifacts import locate_folder
 from shared.db import SessionFactory
 from shared.registry import ModelRegistry, ModelVersion
 from shared.tables.trainer import Run
@@ -32,6 +33,8 @@ class WorkerContext:
     heartbeat_timeout: timedelta
     stop: threading.Event
     """Set when the worker was told to stop."""
+    fetch_dataset: Callable[[str], Path] = locate_folder
+    """From a dataset's address to a local folder."""
     mirror: Mirror = field(default_factory=NoMirror)
     registry_patience: timedelta = timedelta(seconds=60)
     """How long calls to the registry are repeated before the run is handed back."""

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from services.trainer.domain.recipe.sections import Replay
 from services.trainer.domain.replay import EarlierSnapshot, choose_rows
 from services.trainer.domain.training import TrainingFailed
+from shared.artifacts.manifest import FILES as FILES_LISTED
 from shared.conversation import drop_nulls
 
 FILES = ("train.parquet", "labels.parquet", "sft.parquet")
@@ -60,7 +61,7 @@ def mix_dataset(
     if replay.rule_weights is not None:
         summary["rule_weights"] = replay.rule_weights
     shutil.copyfile(dataset / "validation.parquet", target / "validation.parquet")
-    manifest = _read_manifest(dataset)
+    manifest = {name: value for name, value in _read_manifest(dataset).items() if name != FILES_LISTED}
     (target / "manifest.json").write_text(json.dumps(manifest | {"replay": summary}), encoding="utf-8")
     return MixedDataset(target, summary)
 

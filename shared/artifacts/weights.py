@@ -2,7 +2,6 @@
 
 import hashlib
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 from shared.errors import NotFound
 
@@ -11,11 +10,6 @@ CHUNK_BYTES = 1 << 20
 
 class WeightsNotFound(NotFound):
     title = "Weights not found"
-
-
-def locate_folder(uri: str) -> Path:
-    """Return the local folder that a URI names: a plain path or `file:`."""
-    return Path(unquote(urlparse(uri).path)) if uri.startswith("file:") else Path(uri)
 
 
 def calculate_weights_sha256(folder: Path) -> str:

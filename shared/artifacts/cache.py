@@ -1,0 +1,103 @@
+"""Fetched artifacts on this machine's disk, by the hash of their content."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from shared.artifacts.errors import ArtifactTooLarge
+from shared.artifacts.manifest import Files, calculate_content_sha256, verify_files
+
+DRAFT = ".draft-"
+LOCK = ".lock"
+
+
+class Cache:
+    """A folder per artifact, complete or not there. Processes may share it.
+
+    What a process has fetched stays until that process ends: it holds a shared lock, and only what nobody holds gives
+    way when there is no room, the longest unused first.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder, self._max_bytes = folder, max_bytes
+        self._held: dict[str, int] = {}
+
+    def fetch(self, files: Files, download: Callable[[Path], None]) -> Path:
+        """Return the folder of these files, downloaded and verified unless it is there.
+
+        Raises:
+            ArtifactTooLarge: it exceeds the cache, or what others hold leaves no room.
+            ArtifactCorrupt: what came is not what the manifest lists.
+        """
+        key = calculate_content_sha256(files)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._hold(key)
+        folder = self._folder / key
+        if not folder.exists():
+            self._make_room(sum(entry.bytes for entry in files.values()))
+            self._fill(folder, files, download)
+        os.utime(folder)
+        return folder
+
+    def close(self) -> None:
+        """Hold nothing any more: what was fetched may go."""
+        for lock in self._held.values():
+            os.close(lock)
+        self._held.clear()
+
+    def _hold(self, key: str) -> None:
+        if key not in self._held:
+            self._held[key] = os.open(self._folder / f"{key}{LOCK}", os.O_CREAT | os.O_RDWR, 0o644)
+            fcntl.flock(self._held[key], fcntl.LOCK_SH)
+
+    def _fill(self, folder: Path, files: Files, download: Callable[[Path], None]) -> None:
+        """Download beside the place and move there whole; who comes second finds the first one's folder."""
+        draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=self._folder))
+        try:
+            download(draft)
+            verify_files(draft, files)
+            draft.chmod(0o755)
+            draft.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def _make_room(self, needed: int) -> None:
+        if needed > self._max_bytes:
+            raise ArtifactTooLarge(f"{needed:,} bytes do not fit into a cache of {self._max_bytes:,}")
+        kept = sorted(self._list_folders(), key=lambda folder: folder.stat().st_mtime)
+        sizes = {folder: _measure(folder) for folder in kept}
+        while sum(sizes.values()) + needed > self._max_bytes or shutil.disk_usage(self._folder).free < needed:
+            unused = next((folder for folder in kept if self._remove(folder)), None)
+            if unused is None:
+                raise ArtifactTooLarge(f"{needed:,} bytes are needed, and all that is cached is in use")
+            kept.remove(unused)
+            del sizes[unused]
+
+    def _list_folders(self) -> list[Path]:
+        return [path for path in self._folder.iterdir() if path.is_dir() and not path.name.startswith(DRAFT)]
+
+    def _remove(self, folder: Path) -> bool:
+        """Whether nobody held it and it is gone."""
+        if folder.name in self._held:
+            return False
+        lock = os.open(self._folder / f"{folder.name}{LOCK}", os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leaving = folder.with_name(f"{DRAFT}{folder.name}")
+            folder.rename(leaving)
+            shutil.rmtree(leaving, ignore_errors=True)
+            return True
+        except OSError:
+            return False
+        finally:
+            os.close(lock)
+
+
+def _measure(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
