@@ -24,11 +24,10 @@ from services.curator.weighing.domain.history import (
     describe_pair,
 )
 from services.curator.weighing.domain.quarantine import derive_quarantine
-from shared.conversation import calculate_prompt_hash, derive_conversation
+from shared.conversation import Conversation, calculate_prompt_hash, derive_conversation
 from shared.events import (
     FeedbackReceived,
     InteractionRecorded,
-    Message,
     calculate_content_hash,
 )
 from shared.feedback import attribute, list_interactions
@@ -51,7 +50,7 @@ class SmallStore:
             heard = self.feedback.get(event.event_id, event)
             self.feedback[event.event_id] = min(heard, event, key=calculate_content_hash)
 
-    def read(self) -> tuple[History, dict[str, list[Message]]]:
+    def read(self) -> tuple[History, dict[str, Conversation]]:
         answers = {
             key: Answer(key, calculate_prompt_hash(one.messages), one.answer, one.model_version, one.user, one.error)
             for key, one in self.interactions.items()
@@ -72,8 +71,8 @@ class SmallStore:
             said |= {event.event_id: self._describe(event) for event in events}
         rested_on = {event_id for pair in pairs for event_id in pair.evidence}
         rested_on |= {event_id for label in labels for event_id in label.evidence}
-        messages = {answers[key].prompt_hash: derive_conversation(one) for key, one in self.interactions.items()}
-        return History(pairs, labels, {key: one for key, one in said.items() if key in rested_on}, {}), messages
+        asked = {answers[key].prompt_hash: derive_conversation(one) for key, one in self.interactions.items()}
+        return History(pairs, labels, {key: one for key, one in said.items() if key in rested_on}, {}), asked
 
     def _describe(self, event: FeedbackReceived) -> FeedbackRecord:
         asked = all(self.interactions[key].solicited for key in list_interactions(event))
@@ -81,11 +80,11 @@ class SmallStore:
 
     def freeze(self) -> tuple[dict[FileName, list[Row]], str]:
         """(rows of the files, everything else that the folder would hold, as text)."""
-        history, messages = self.read()
+        history, conversations = self.read()
         quarantine = derive_quarantine(history, Decisions())
         curated = curate(history, Decisions())
         snapshot = derive_snapshot(curated, history, {}, CAPS)
-        rows = derive_rows(snapshot, messages)
+        rows = derive_rows(snapshot, conversations)
         circumstances = SnapshotContext(None, "1", {}, 0, quarantine)
         manifest = derive_manifest(snapshot, curated, circumstances, calculate_dataset_sha256(rows))
         ledger = derive_selection_log(curated, snapshot)

@@ -35,7 +35,7 @@ def say(*feedback: AnyFeedback) -> list[FeedbackReceived]:
 
 def find_vote(*answers: JudgedAnswer) -> tuple[str, bool] | None:
     vote = derive_vote(answers, {"2": "canary", "1": "champion"})
-    return vote and (vote.arm, vote.up)
+    return (vote.arm, vote.up) if vote else None
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """One question is one prompt, however a client wrote it down; nothing the model saw becomes something else."""
 
 import copy
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -40,7 +41,7 @@ def test_a_developer_speaks_as_the_system():
 
 
 def test_a_tool_call_without_content_stays_a_call_and_its_result_keeps_its_id():
-    written = [
+    written: list[dict[str, Any]] = [
         {"role": "assistant", "content": None, "tool_calls": [{**CALL, "index": 0}], "refusal": None},
         {**RESULT, "content": [{"type": "text", "text": "Shipped on Monday"}]},
     ]
