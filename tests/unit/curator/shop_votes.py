@@ -29,6 +29,7 @@ def vote(
     solicited: bool = False,
     first: bool = True,
     minute: int | None = None,
+    key_id: str = "shop",
 ) -> tuple[PairEvidence, FeedbackRecord]:
     """A pair and the event it rests on; `first` says whether the preferred answer was shown first."""
     prompt_hash, better, worse = make_item(item)
@@ -51,7 +52,8 @@ def vote(
         "1",
     )
     at = MORNING + timedelta(minutes=event if minute is None else minute)
-    return pair, FeedbackRecord(event_id, user, at, first=ids[0] if first else ids[1], solicited=solicited)
+    first_id = ids[0] if first else ids[1]
+    return pair, FeedbackRecord(event_id, user, at, first=first_id, solicited=solicited, key_id=key_id)
 
 
 def make_history(votes: Iterable[tuple[PairEvidence, FeedbackRecord]]) -> History:

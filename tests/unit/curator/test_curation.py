@@ -93,7 +93,7 @@ def _split(history: History) -> tuple[list[PairEvidence], History]:
 
 
 def test_position_bias_is_found_and_taken_off_the_favoured_side_only() -> None:
-    votes = [vote(number, f"user{number}", number, first=number % 5 > 0) for number in range(1_000)]
+    votes = [vote(number, f"user{number}", number, first=number % 5 > 0, solicited=True) for number in range(1_000)]
     history = make_history(votes)
     bias = fit_position_bias(history.pairs, history)
     assert bias.favoured == "first"

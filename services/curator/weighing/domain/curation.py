@@ -23,8 +23,8 @@ from services.curator.weighing.domain.noise import calculate_staleness, combine_
 from services.curator.weighing.domain.position_bias import (
     PositionBias,
     correct_for_position,
+    find_known_position,
     fit_position_bias,
-    is_first_preferred,
 )
 from services.curator.weighing.domain.preference_clusters import PreferenceCluster, cluster_contrary_users
 from services.curator.weighing.domain.reliability import Reliability, estimate_reliability
@@ -112,7 +112,7 @@ class Weighing:
 
     def weigh_pair(self, pair: PairEvidence) -> Weighed[PairEvidence]:
         epsilon = self.rules.get(pair.rule, pair.epsilon)
-        first = is_first_preferred(pair, self.history)
+        first = find_known_position(pair, self.history, self.position)
         return self.weigh(pair, correct_for_position(epsilon, first, self.position))
 
     def weigh(self, item: Item, epsilon: float | None = None) -> Weighed[Item]:

@@ -1,14 +1,25 @@
-"""Do users prefer what they were shown first?"""
+"""Do users prefer what they were shown first?
 
+Only where the order was drawn at random does a preference for one position say so. We draw it for the choices that we
+ask for; what a front end reports of its own choices may be anything, and some always name the winner first.
+"""
+
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from scipy import stats
+
 from services.curator.pairs.domain.rules import CHOICE
-from services.curator.weighing.domain.history import History, PairEvidence
+from services.curator.weighing.domain.history import FeedbackRecord, History, PairEvidence
 from services.curator.weighing.domain.noise import round_figure
 
 PRIOR_CHOICES = 50
 """As many choices as this, evenly spread, are taken as seen before the first one."""
+LARGEST_SHARE = 0.8
+"""No more choices than this go to one position because of people, even if half of them look at nothing else."""
+FALSE_ALARM = 1e-3
+"""Probability that an API key whose orders are random, and whose users are that biased, is taken for one that sorts."""
 
 
 @dataclass(frozen=True)
@@ -19,28 +30,63 @@ class PositionBias:
     first_preferred: int
     favoured: str
     strength: float
+    sorted_by: tuple[str, ...] = ()
+    """API keys whose orders follow from the choice: they tell nothing."""
 
 
 def is_first_preferred(pair: PairEvidence, history: History) -> bool | None:
     """Say whether the answer shown first was preferred; None unless the pair is a choice with known order."""
     if pair.rule != CHOICE.name or pair.evidence[0] not in history.feedback:
         return None
-    first = history.feedback[pair.evidence[0]].first
-    if first not in (pair.chosen_id, pair.rejected_id) or first is None:
+    choice = history.feedback[pair.evidence[0]]
+    if choice.imported or choice.first is None or choice.first not in (pair.chosen_id, pair.rejected_id):
         return None
-    return first == pair.chosen_id
+    return choice.first == pair.chosen_id
 
 
 def fit_position_bias(pairs: Iterable[PairEvidence], history: History) -> PositionBias:
     """Estimate the bias from how often the first answer was preferred, shrunk towards one half.
 
-    With a share b that goes by position alone, the favoured position is preferred in (1 + b) / 2 of the cases, if the
-    order was drawn at random.
+    - of choices that we asked for, so that the order was drawn at random
+    - none of an API key that sorts
+
+    With a share b that goes by position alone, the favoured position is preferred in (1 + b) / 2 of the cases.
     """
-    preferences = [first for pair in pairs if (first := is_first_preferred(pair, history)) is not None]
+    known = [
+        (history.feedback[pair.evidence[0]], first)
+        for pair in pairs
+        if (first := is_first_preferred(pair, history)) is not None
+    ]
+    sorting = find_sorting_keys(known)
+    preferences = [first for choice, first in known if choice.solicited and choice.key_id not in sorting]
     share = (sum(preferences) + PRIOR_CHOICES / 2) / (len(preferences) + PRIOR_CHOICES)
     favoured = "first" if share >= 0.5 else "second"
-    return PositionBias(len(preferences), sum(preferences), favoured, round_figure(abs(2 * share - 1)))
+    strength = round_figure(abs(2 * share - 1))
+    return PositionBias(len(preferences), sum(preferences), favoured, strength, tuple(sorted(sorting)))
+
+
+def find_sorting_keys(choices: Iterable[tuple[FeedbackRecord, bool]]) -> frozenset[str]:
+    """Find API keys whose choices go to one position more often than people's bias explains.
+
+    `choices` are (a choice, whether the answer shown first was preferred).
+    """
+    preferences: dict[str, list[bool]] = defaultdict(list)
+    for choice, first in choices:
+        preferences[choice.key_id].append(first)
+    return frozenset(key for key, found in preferences.items() if _is_sorted(sum(found), len(found)))
+
+
+def _is_sorted(first_preferred: int, choices: int) -> bool:
+    most = max(first_preferred, choices - first_preferred)
+    return bool(stats.binom.sf(most - 1, choices, LARGEST_SHARE) < FALSE_ALARM)
+
+
+def find_known_position(pair: PairEvidence, history: History, bias: PositionBias) -> bool | None:
+    """Say whether the answer shown first was preferred; None too for a choice whose API key sorts."""
+    first = is_first_preferred(pair, history)
+    if first is None or history.feedback[pair.evidence[0]].key_id in bias.sorted_by:
+        return None
+    return first
 
 
 def correct_for_position(epsilon: float, first_preferred: bool | None, bias: PositionBias) -> float:
