@@ -198,6 +198,7 @@ class LateRegistry(MemoryRegistry):
         if self._first:
             first, self._first = self._first, None
             folder = shutil.copytree(folder, folder.parents[3] / "late")  # what is read is read before it is deleted
+            (folder / "model.safetensors").write_bytes(b"late")
             first()
         return super().log_folder(run_id, folder, artifact_path)
 
@@ -206,24 +207,19 @@ def test_a_stale_workers_late_files_are_not_the_registered_versions(sessions: Se
     run = request(sessions, make_request())
     context = make_context(sessions, tmp_path, train_quickly)
 
-    def train_better(job: Job, reporter: RunReporter) -> TrainingResult:
-        trained = train_quickly(job, reporter)
-        (job.candidate / "model.safetensors").write_bytes(b"better")
-        return replace(trained, weights_sha256="b" * 64)
-
     def take_over() -> None:
         fall_silent(sessions, run.run_id)
-        execute_next_run(None, WorkerContext(**vars(stale) | {"methods": {"dpo": train_better}, "worker": "worker-2"}))
+        execute_next_run(None, WorkerContext(**vars(stale) | {"worker": "worker-2"}))
 
     registry = LateRegistry(tmp_path / "artifacts", take_over)
     registry.register("/models/base", None, {"served_model": "/models/base"})
     stale = WorkerContext(**vars(context) | {"registry": registry, "heartbeat_seconds": 60.0})
     execute_next_run(None, stale)
     done = load_run(sessions, run.run_id)
-    assert (done.state, done.fencing_token, done.weights_sha256) == ("succeeded", 2, "b" * 64)
+    assert (done.state, done.fencing_token, done.weights_sha256) == ("succeeded", 2, "w" * 64)
     [version] = [found for found in registry.list_versions() if "training_run_id" in found.tags]
-    assert (version.version, version.tags["weights_sha256"]) == (done.candidate_version, "b" * 64)
-    assert (Path(version.served_model) / "model.safetensors").read_bytes() == b"better"
+    assert (version.version, version.tags["weights_sha256"]) == (done.candidate_version, "w" * 64)
+    assert (Path(version.served_model) / "model.safetensors").read_bytes() != b"late"
     assert [event.outcome for event in list_announced(sessions)] == ["succeeded"]
 
 
