@@ -36,13 +36,16 @@ def prepare_training(job: Job, reporter: RunReporter) -> None:
 
 
 def check_refused(kept: int, refused: int, recipe: Recipe, reporter: RunReporter) -> None:
-    """Report the share of rows that were left out. Raises: TrainingFailed: above a fifth, with what to change."""
-    share = refused / max(kept + refused, 1)
-    reporter.on_metrics(0, {REFUSED_SHARE: share})
+    """Report the share of rows that were left out, if any.
+
+    Raises:
+        TrainingFailed: above a fifth, with what to change.
+    """
     if refused:
-        reporter.on_note(
-            f"{refused} of {kept + refused} rows ({share:.1%}) were left out: too long, or not to be rendered"
-        )
+        total = kept + refused
+        share = refused / total
+        reporter.on_metrics(0, {REFUSED_SHARE: share})
+        reporter.on_note(f"{refused} of {total} rows ({share:.1%}) were left out: too long, or not to be rendered")
     if problem := assess_refused(kept, refused, recipe):
         raise TrainingFailed(problem)
 
