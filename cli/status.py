@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from cli.loop import read_loop
 from local.lag import measure_lag
 from local.stack import Stack
-from shared.events import read_summary
+from shared.summaries import read_summary
 
 SCARCE_BYTES = 200e6
 """With less than this the next dataset or checkpoint may not fit."""

@@ -4,14 +4,14 @@ Every service is wired to the others only by these and by the tables. They trave
 attributes in the record's headers (see `shared.bus`). A new field is optional: readers of an older build ignore it.
 """
 
-import hashlib
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal
-from uuid import UUID, uuid5
+from typing import Annotated, Any, ClassVar, Literal, get_args
+from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
+
+from shared.summaries import Summarised
 
 Message = dict[str, Any]  # one chat message as the model saw it, OpenAI's shape, unknown fields kept
 
@@ -78,18 +78,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def identity(self) -> str:
         """CloudEvents `id`: the same for the same fact, however often it is announced."""
         return self.key
-
-
-class Summarised(msgspec.Struct, frozen=True, kw_only=True):
-    """A record with free text for people. Release 0.1.0 called it `words`; both are read until 0.3.0."""
-
-    summary: str = ""
-    words: str | UnsetType = UNSET
-
-    def __post_init__(self) -> None:
-        if self.words is not UNSET:
-            msgspec.structs.force_setattr(self, "summary", self.summary or self.words)
-            msgspec.structs.force_setattr(self, "words", UNSET)
 
 
 class InteractionRecorded(Event, frozen=True, kw_only=True, tag="InteractionRecorded"):
@@ -292,43 +280,8 @@ AnyEvent = (
     | EvaluationCompleted
     | RolloutAdvanced
 )
-EVENT_TYPES: tuple[type[Event], ...] = (
-    InteractionRecorded,
-    FeedbackReceived,
-    RetrainRequested,
-    TrainingCompleted,
-    EvaluationCompleted,
-    RolloutAdvanced,
-)
+EVENT_TYPES: tuple[type[Event], ...] = get_args(AnyEvent)
 TOPICS: tuple[str, ...] = tuple(event_type.topic for event_type in EVENT_TYPES)
-
-_canonical = msgspec.json.Encoder(order="sorted")
-
-
-def calculate_content_hash(event: InteractionRecorded | FeedbackReceived) -> str:
-    """SHA-256 (hex) of what the caller said: the same for a retry, different for another body under the same id.
-
-    Leaves out `received_at`, which is ours and differs between a first try and its retry.
-    """
-    content = msgspec.to_builtins(event)
-    content.pop("received_at", None)
-    return hashlib.sha256(_canonical.encode(content)).hexdigest()
-
-
-def read_summary(record: Mapping[str, Any]) -> str:
-    """Return the free text of a stored JSON record, whichever release wrote it."""
-    return str(record.get("summary") or record.get("words") or "")
-
 
 IMPORT_KEY_ID = "import"
 """The key id of rows that an operator imported: no API key has it."""
-
-
-def scope_id(event_id: UUID, key_id: str) -> UUID:
-    """Of an id that several API keys use, the one that is this key's alone."""
-    return uuid5(event_id, key_id)
-
-
-def effective_time(event: FeedbackReceived) -> datetime:
-    """When the feedback happened: the client's word, else when it was received."""
-    return event.occurred_at or event.received_at

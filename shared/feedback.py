@@ -6,17 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-from shared.events import (
-    AnyFeedback,
-    Choice,
-    FeedbackReceived,
-    Rating,
-    Regenerate,
-    Retract,
-    Thumb,
-    effective_time,
-    scope_id,
-)
+from shared.event_identity import effective_time, scope_id
+from shared.events import AnyFeedback, Choice, FeedbackReceived, Rating, Regenerate, Retract, Thumb
 
 
 def derive_polarity(feedback: AnyFeedback) -> bool | None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from services.curator.monitor.repository import list_detectors
 from shared.auth import require
 from shared.db import SessionFactory
-from shared.events import read_summary
+from shared.summaries import read_summary
 from shared.tables.curator import DetectorState
 
 

@@ -8,7 +8,8 @@ from uuid import UUID
 import msgspec
 
 from services.deployer.domain.evidence import Arm
-from shared.events import Complaint, FeedbackReceived, Rating, Retract, Thumb, effective_time, scope_id
+from shared.event_identity import effective_time, scope_id
+from shared.events import Complaint, FeedbackReceived, Rating, Retract, Thumb
 from shared.feedback import attribute, derive_current_feedback, derive_polarity
 
 VOTING_FEEDBACK = (Thumb, Rating, Complaint, Retract)

@@ -7,7 +7,8 @@ from services.evaluator.domain.contamination import assess_contamination
 from services.evaluator.domain.report import JudgedPrompt
 from services.evaluator.domain.sanity import assess_empty, assess_length, assess_repetition
 from services.evaluator.domain.win_rate import Ballot, assess_win_rate
-from shared.events import GateResult, read_summary
+from shared.events import GateResult
+from shared.summaries import read_summary
 
 
 def assess_all(

@@ -9,6 +9,7 @@ import pytest
 from shared.bus import Record, decode, encode
 from shared.conversation import calculate_prompt_hash
 from shared.errors import UndecodableEvent
+from shared.event_identity import calculate_content_hash, effective_time
 from shared.events import (
     EVENT_TYPES,
     TOPICS,
@@ -19,11 +20,9 @@ from shared.events import (
     Reason,
     RolloutAdvanced,
     Thumb,
-    calculate_content_hash,
-    effective_time,
-    read_summary,
 )
 from shared.ids import calculate_user_hash, new_id
+from shared.summaries import read_summary
 from tests.builders import NOON, make_routing
 
 ANSWER_ID = UUID("01936c5e-0000-7000-8000-000000000001")
