@@ -8,8 +8,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from bench.gpu.check import main  # noqa: E402
+from bench.gpu.checks import Check  # noqa: E402
 from bench.gpu.conclusions import list_goals, list_rows, say_speed  # noqa: E402
-from bench.gpu.correctness import Check  # noqa: E402
 from bench.gpu.flops import Tokens  # noqa: E402
 from bench.gpu.model import SHAPES, Lengths, Pair, make_tokenizer, write_dataset  # noqa: E402
 from bench.gpu.profiling import find_kind  # noqa: E402
