@@ -166,19 +166,6 @@ def test_a_brigade_of_copies_is_caught_and_those_who_merely_agree_are_not() -> N
     assert set(derive_quarantine(both, NOBODY).waiting.values()) == {"copied_votes"}
 
 
-def test_the_same_text_from_three_users_is_a_copy_and_from_one_is_not() -> None:
-    text = "Buy our wonderful kettle at the shop around the corner today"
-    said = {
-        UUID(int=number): FeedbackRecord(UUID(int=number), user, MORNING, text=text + end)
-        for number, (user, end) in enumerate(
-            [("a", ""), ("b", "!"), ("c", "."), ("d", " and be happy with something else")]
-        )
-    }
-    assert set(derive_quarantine(History([], [], said, {}), NOBODY).waiting) == {UUID(int=n) for n in range(3)}
-    alone = {key: replace(one, user="a") for key, one in said.items()}
-    assert derive_quarantine(History([], [], alone, {}), NOBODY).waiting == {}
-
-
 def test_what_a_person_said_of_an_event_goes_before_what_was_said_of_its_user() -> None:
     history = make_history([vote(number, "robot", number, minute=0) for number in range(40)])
     rejected = UUID(int=10)

@@ -54,6 +54,6 @@ def test_imports_have_no_cap_per_user() -> None:
 
 def test_copied_text_is_looked_for_in_imports_too() -> None:
     text = "Buy our wonderful kettle at the shop around the corner today"
-    said = [FeedbackRecord(new_id(), user, MORNING, text=text, key_id="import") for user in "abc"]
+    said = [FeedbackRecord(new_id(), user, MORNING, text=text, key_id="import") for user in "abcdefghijkl"]
     history = History([], [], {one.event_id: one for one in said}, {})
     assert set(derive_quarantine(history, NOBODY).waiting.values()) == {"copied_text"}

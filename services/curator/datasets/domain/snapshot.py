@@ -8,7 +8,14 @@ from typing import TypeVar
 from services.curator.pairs.domain.rules import EDIT, HARMFUL, RATING
 from services.curator.weighing.domain.curation import AnyWeighed, Curated, Weighed
 from services.curator.weighing.domain.history import History, LabelEvidence, PairEvidence
+from services.curator.weighing.domain.near_duplicates import find_near_duplicates
 from shared.conversation import Conversation, explain_unrenderable
+
+COPIED_WORDS = 6
+"""Shorter edits are alike by chance."""
+COPIES_SHARE = 0.05
+COPIES_ALLOWED = 20
+"""However small the dataset is."""
 
 Item = TypeVar("Item", PairEvidence, LabelEvidence)
 Conversations = Mapping[str, Conversation]
@@ -73,9 +80,11 @@ def derive_snapshot(curated: Curated, history: History, unusable: Mapping[str, s
     - nothing of an `unusable` prompt
     - of one prompt, then of one user, no more than the caps allow, but for imports, which have no cap per user;
       contents are hashed, so the first are a fair draw
+    - of near-identical edits of several users, no more than a small share of all pairs
     """
     left_out: dict[str, str] = {}
     pairs = _cap(_keep(curated.pairs, unusable, left_out), history, caps, left_out)
+    pairs = _cap_copies(pairs, history, left_out)
     training = [label for label in curated.labels if label.item.split == "train"]
     return Snapshot(
         train=[pair for pair in pairs if pair.item.split == "train"],
@@ -115,6 +124,20 @@ def _cap(
             of_user.update(users)
             kept.append(one)
     return kept
+
+
+def _cap_copies(
+    pairs: list[Weighed[PairEvidence]], history: History, left_out: dict[str, str]
+) -> list[Weighed[PairEvidence]]:
+    """Leave out what one text that several people paste holds beyond its share: it may be honest, or it may not."""
+    most = max(COPIES_ALLOWED, int(COPIES_SHARE * len(pairs)))
+    edits = [pair for pair in pairs if pair.item.rule == EDIT.name]
+    beyond: set[str] = set()
+    for group in find_near_duplicates([edit.item.chosen for edit in edits], COPIED_WORDS):
+        if len({holder for at in group for holder in history.list_holders(edits[at].item.evidence)}) > 1:
+            beyond.update(edits[at].item.item_id for at in group[most:])
+    left_out.update(dict.fromkeys(beyond, "copy_cap"))
+    return [pair for pair in pairs if pair.item.item_id not in beyond]
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,11 @@ class FeedbackRecord:
     """The API key that sent it."""
 
     @property
+    def holder(self) -> str:
+        """Name whose cap it counts against."""
+        return self.user if self.user is not None else f"anonymous:{self.key_id}"
+
+    @property
     def imported(self) -> bool:
         """Say whether an operator brought it, with others, from a file: its time and its order say nothing."""
         return self.key_id == IMPORT_KEY_ID
@@ -126,9 +131,13 @@ class History:
         return [*sorted(user for user in users if user is not None), *([None] if None in users else [])]
 
     def list_holders(self, evidence: Sequence[UUID]) -> list[str]:
-        """List the users against whose caps these events count; nobody for what an operator imported on purpose."""
+        """List those against whose caps these events count.
+
+        - users; all anonymous callers of an API key count as one
+        - nobody for what an operator imported on purpose
+        """
         records = (self.feedback.get(event_id) for event_id in evidence)
-        return sorted({one.user for one in records if one is not None and one.user is not None and not one.imported})
+        return sorted({one.holder for one in records if one is not None and not one.imported})
 
 
 CONSIDERED_REASONS = (None, "contradicted", "near_tie")
@@ -191,7 +200,8 @@ def describe_feedback(event: FeedbackReceived, *, solicited: bool) -> FeedbackRe
 class Decisions:
     """What people decided. Of an event decides what was said of it, else what was said of its user.
 
-    `items_*` are ids of contested pairs and labels.
+    `users_*` are holders (of anonymous events: their API key's anonymous callers together), `items_*` ids of contested
+    pairs and labels.
     """
 
     events_released: frozenset[UUID] = frozenset()
@@ -204,9 +214,9 @@ class Decisions:
     def is_released(self, one: FeedbackRecord) -> bool:
         if one.event_id in self.events_released | self.events_rejected:
             return one.event_id in self.events_released
-        return one.user in self.users_released
+        return one.holder in self.users_released
 
     def is_rejected(self, one: FeedbackRecord) -> bool:
         if one.event_id in self.events_released | self.events_rejected:
             return one.event_id in self.events_rejected
-        return one.user in self.users_rejected
+        return one.holder in self.users_rejected

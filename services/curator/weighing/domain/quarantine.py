@@ -2,7 +2,7 @@
 
 - burst: more than `BURST_EVENTS` of one user within `BURST`; not of imports, which share one time
 - copied_votes: claims that at least three users share, who share far more claims than chance would have it
-- copied_text: near-identical edits by at least three users
+- copied_text: edits that say what far more people insert than a team that pastes one answer
 """
 
 from collections import defaultdict
@@ -14,9 +14,9 @@ from uuid import UUID
 
 from scipy import stats
 
+from services.curator.weighing.domain.copied_text import find_copied_text
 from services.curator.weighing.domain.curation import AnyWeighed, Curated
 from services.curator.weighing.domain.history import Decisions, Evidence, FeedbackRecord, History, PairEvidence
-from services.curator.weighing.domain.near_duplicates import find_near_duplicates
 
 BURST_EVENTS = 30
 BURST = timedelta(seconds=60)
@@ -28,8 +28,6 @@ FALSE_ALARM = 1e-3
 NEIGHBOURS = 50
 """Each maker of a claim is held against this many others who made it, next in the order of their names: the copies of
 one brigade are linked in a chain, and a claim that everybody makes costs no square."""
-TEXT_WORDS = 6
-"""Shorter edits are alike by chance."""
 
 ClaimKey = tuple[str, str, str]
 
@@ -56,7 +54,7 @@ def derive_quarantine(history: History, decisions: Decisions) -> Quarantine:
     """
     found: dict[UUID, str] = {}
     for reason, events in (
-        ("copied_text", find_copied_text(history.feedback.values())),
+        ("copied_text", find_copied_text(history)),
         ("copied_votes", find_copied_votes(history)),
         ("burst", find_bursts(history.feedback.values())),
     ):
@@ -89,14 +87,6 @@ def _find_burst(events: list[FeedbackRecord]) -> set[UUID]:
         if end - start + 1 > BURST_EVENTS:
             found.update(event.event_id for event in in_order[start : end + 1])
     return found
-
-
-def find_copied_text(feedback: Iterable[FeedbackRecord]) -> set[UUID]:
-    edits = [one for one in feedback if one.text is not None and one.user is not None]
-    groups = find_near_duplicates([one.text or "" for one in edits], TEXT_WORDS)
-    return {
-        edits[at].event_id for group in groups if len({edits[at].user for at in group}) >= CLUSTER_USERS for at in group
-    }
 
 
 def find_copied_votes(history: History) -> set[UUID]:
@@ -173,12 +163,12 @@ def _list_shared(
 
 
 def _collect_claims(history: History) -> dict[ClaimKey, dict[str, set[UUID]]]:
-    """Collect claim -> user -> events."""
+    """Collect claim -> user -> events; an edit's is its text, which `copied_text` looks at."""
     makers: dict[ClaimKey, dict[str, set[UUID]]] = defaultdict(lambda: defaultdict(set))
     for item in history.items:
         for event_id in item.evidence:
             one = history.feedback.get(event_id)
-            if one is not None and one.user is not None and not (one.solicited or one.imported):
+            if one is not None and one.user is not None and one.text is None and not (one.solicited or one.imported):
                 makers[_describe_claim(item)][one.user].add(event_id)
     return makers
 
@@ -196,9 +186,7 @@ def describe_quarantined(history: History, quarantine: Quarantine, curated: Cura
     """
     of_user: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for event_id, reason in sorted(quarantine.waiting.items()):
-        user = history.feedback[event_id].user
-        if user is not None:
-            of_user[user][reason].append(str(event_id))
+        of_user[history.feedback[event_id].holder][reason].append(str(event_id))
     users = [_describe_user(user, reasons) for user, reasons in sorted(of_user.items())]
     return users + _describe_contested("pair", curated.pairs) + _describe_contested("label", curated.labels)
 
