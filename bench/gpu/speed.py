@@ -99,6 +99,7 @@ def main(name: str, out: Path, seconds: float, only: str = "") -> None:
     with tempfile.TemporaryDirectory(dir=find_room()) as scratch:
         folder = Path(scratch)
         write_model(folder / "parent", SHAPES[name])
+        clear_memory()
         total = WARM_UP + size.steps + PROFILED
         pairs = {
             method: write_dataset(folder / method, rows=rows * total, lengths=size.lengths)
