@@ -29,7 +29,10 @@ def _render(content: dict[str, Any]) -> Iterator[str]:
     commit = str(content.get("commit", ""))[:12]
     load = machine.get("load_average_before")
     busy = f", load average {load[0]:.1f} before it began" if load else ""
-    yield f"{content['at'][:10]}, commit {commit}, {machine.get('cpus')} CPUs, Python {machine.get('python')}{busy}.\n"
+    device = content.get("settings", {}).get("device")
+    on = f"{device}, " if device else ""
+    python = f"Python {machine.get('python')}"
+    yield f"{content['at'][:10]}, {on}commit {commit}, {machine.get('cpus')} CPUs, {python}{busy}.\n"
     if content["goals"]:
         yield "| goal | wanted | measured | |\n|---|---|---|---|"
         for goal in content["goals"]:

@@ -63,6 +63,18 @@ def list_goals(entries: list[Entry], peak: float | None) -> list[Goal]:
     return goals
 
 
+def say_unmeasured(entries: list[Entry]) -> Iterator[str]:
+    """What there is a goal for, and no figure."""
+    ours = {
+        (each["size"], each["case"]["method"])
+        for each in list_measured(entries)
+        if each["case"]["contestant"] == "ours"
+    }
+    for size, method in [*SIX_N_GOALS, *NEEDED_GOALS]:
+        if (size, method) not in ours:
+            yield f"goal of {size} {method}: not measured"
+
+
 def say_speed(entries: list[Entry], peak: float | None) -> Iterator[str]:
     """A paragraph for each contestant, its curves and, of ours, what the profile says."""
     for entry in entries:
@@ -71,6 +83,7 @@ def say_speed(entries: list[Entry], peak: float | None) -> Iterator[str]:
             yield f"{entry['size']} {' '.join(case.values())}: {entry['left_out']}"
         elif "error" in entry and "size" in entry:
             yield f"{name_entry(entry)}: did not run: {entry['error'][:300]}"
+    yield from say_unmeasured(entries)
     for entry in list_measured(entries):
         seconds = statistics.fmean(entry["seconds_a_step"])
         words = f"{name_entry(entry)}: {entry['tokens_a_second']:,.0f} tokens/s, {seconds:.3f} s a step"

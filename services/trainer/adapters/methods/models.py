@@ -35,10 +35,14 @@ def choose_base_dtype(recipe: Recipe, parent: Path) -> torch.dtype:
 
 
 def compile_layers(recipe: Recipe, model: Any) -> None:
-    """Compile where the recipe says so: layer by layer, since all have the same code, which is then compiled once."""
+    """Compile where the recipe says so: layer by layer, since all have the same code, which is then compiled once.
+
+    Under an adapter the first layer's input needs no gradient; its code would be compiled for it alone, so it is left
+    out.
+    """
     if recipe.compile:
         inner = model.get_base_model() if isinstance(model, PeftModel) else model
-        for layer in inner.base_model.layers:
+        for layer in inner.base_model.layers[1 if recipe.tuning == "lora" else 0 :]:
             layer.compile(dynamic=True)
 
 
