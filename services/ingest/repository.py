@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.event_identity import scope_id
+from shared.feedback import scope_id
 from shared.tables.curator import Feedback, Interaction
 
 FeedbackRow = Feedback

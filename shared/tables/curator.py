@@ -94,7 +94,7 @@ class Feedback(Base):
     """One feedback event. `parked` while an interaction that it needs has not arrived.
 
     `event_id` is the client's, unless another API key uses the same one: then the event of the smallest key id keeps
-    it, and the others stand under `shared.event_identity.scope_id`.
+    it, and the others stand under `shared.feedback.scope_id`.
     """
 
     __tablename__ = "feedback"

@@ -11,8 +11,8 @@ from sqlalchemy import text
 from services.curator.app.handlers import Sweeper
 from services.curator.pairs.domain.rules import CHOICE
 from shared.conversation import canonicalize
-from shared.event_identity import calculate_content_hash
 from shared.events import InteractionRecorded
+from shared.feedback import calculate_content_hash
 from shared.tables.curator import Interaction, Pair, Prompt
 from tests.builders import MORNING, make_choice, make_feedback, make_interaction
 from tests.integration.curator_shop import Curator, adopted, asked, chose, open_curator, read_files

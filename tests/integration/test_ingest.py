@@ -19,8 +19,8 @@ from shared.auth import create_key
 from shared.bus import Record, decode
 from shared.bus.kafka import KafkaBusConsumer, create_topics
 from shared.conversation import calculate_prompt_hash
-from shared.event_identity import calculate_content_hash, scope_id
 from shared.events import FeedbackReceived, InteractionRecorded, Thumb
+from shared.feedback import calculate_content_hash, scope_id
 from shared.ids import calculate_conversation_hash, new_id
 from shared.tables import curator
 from tests.builders import make_feedback

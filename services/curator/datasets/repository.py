@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import array, insert
 from sqlalchemy.orm import Session
 
 from services.curator.weighing.domain.history import Evidence, PairEvidence
-from shared.event_identity import scope_id
+from shared.feedback import scope_id
 from shared.tables import trainer
 from shared.tables.access import ApiKey
 from shared.tables.curator import Dataset, Feedback, Interaction, Label, Pair

@@ -23,9 +23,8 @@ from services.curator.evidence.repository.prompts import NewPrompt
 from shared.conversation import Conversation, calculate_prompt_hash, canonicalize, read_tools
 from shared.db import exclude_holders
 from shared.errors import InvalidRequest
-from shared.event_identity import effective_time
 from shared.events import FeedbackReceived, InteractionRecorded
-from shared.feedback import list_interactions
+from shared.feedback import effective_time, list_interactions
 
 
 def prepare_interaction(event: InteractionRecorded) -> ReceivedInteraction:

@@ -8,9 +8,8 @@ from uuid import UUID
 import msgspec
 
 from services.deployer.domain.evidence import Arm
-from shared.event_identity import effective_time, scope_id
 from shared.events import Complaint, FeedbackReceived, Rating, Retract, Thumb
-from shared.feedback import attribute, derive_current_feedback, derive_polarity
+from shared.feedback import attribute, derive_current_feedback, derive_polarity, effective_time, scope_id
 
 VOTING_FEEDBACK = (Thumb, Rating, Complaint, Retract)
 """Types that can make a vote, or take one back."""

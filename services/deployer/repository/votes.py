@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from services.deployer.domain.evidence import Arm, ArmVote, Counts
 from services.deployer.domain.voting import JudgedAnswer, strip_text
-from shared.event_identity import calculate_content_hash
 from shared.events import FeedbackReceived
+from shared.feedback import calculate_content_hash
 from shared.tables.deployer import HeardThumb, Rollout, RolloutFeedback, ServedInteraction, Vote
 
 CLIENTS_FAULTS = ("client_disconnected", "status_400", "status_413", "status_422")

@@ -24,8 +24,8 @@ from services.ingest.domain.validation import (
 from services.ingest.metrics import EVENTS
 from shared.bus import Record, encode
 from shared.errors import Conflict, HeliotropeError, TooManyRequests, Unavailable
-from shared.event_identity import calculate_content_hash
 from shared.events import AnyFeedback, FeedbackReceived, InteractionRecorded
+from shared.feedback import calculate_content_hash
 from shared.ids import calculate_conversation_hash, new_id
 
 Raw = bytes | msgspec.Raw

@@ -25,9 +25,8 @@ from services.curator.weighing.domain.history import (
 )
 from services.curator.weighing.domain.quarantine import derive_quarantine
 from shared.conversation import Conversation, calculate_prompt_hash, derive_conversation
-from shared.event_identity import calculate_content_hash
 from shared.events import FeedbackReceived, InteractionRecorded
-from shared.feedback import attribute, list_interactions
+from shared.feedback import attribute, calculate_content_hash, list_interactions
 
 CAPS = Caps(per_user=4, per_prompt=5)
 """So low that they bite."""

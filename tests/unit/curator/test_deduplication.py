@@ -11,9 +11,8 @@ from services.curator.evidence.domain.deduplication import (
     assign_ids,
     deduplicate,
 )
-from shared.event_identity import scope_id
 from shared.events import FeedbackReceived, Retract, Thumb
-from shared.feedback import attribute, derive_current_feedback
+from shared.feedback import attribute, derive_current_feedback, scope_id
 from tests.builders import make_feedback
 
 KEYS = ("alpha", "beta", "gamma")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.curator.evidence.domain.text import derive_language
+from services.curator.pairs.domain.wording import derive_language
 
 
 @pytest.mark.parametrize(

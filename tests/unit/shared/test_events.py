@@ -9,7 +9,6 @@ import pytest
 from shared.bus import Record, decode, encode
 from shared.conversation import calculate_prompt_hash
 from shared.errors import UndecodableEvent
-from shared.event_identity import calculate_content_hash, effective_time
 from shared.events import (
     EVENT_TYPES,
     TOPICS,
@@ -21,6 +20,7 @@ from shared.events import (
     RolloutAdvanced,
     Thumb,
 )
+from shared.feedback import calculate_content_hash, effective_time
 from shared.ids import calculate_user_hash, new_id
 from shared.summaries import read_summary
 from tests.builders import NOON, make_routing

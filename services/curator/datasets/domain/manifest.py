@@ -8,8 +8,7 @@ from typing import Any
 from services.curator.datasets.domain.rows import FORMAT
 from services.curator.datasets.domain.snapshot import Snapshot
 from services.curator.evidence.domain.splitting import SPLITTING_VERSION, TRAIN_SHARE, VALIDATION_SHARE
-from services.curator.evidence.domain.text import derive_language
-from services.curator.pairs.domain.wording import derive_units
+from services.curator.pairs.domain.wording import derive_language, derive_units
 from services.curator.weighing.domain.curation import AnyWeighed, Curated
 from services.curator.weighing.domain.noise import round_figure
 from services.curator.weighing.domain.quarantine import Quarantine

@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 from shared.conversation import Conversation, calculate_prompt_hash, derive_conversation
-from shared.event_identity import calculate_content_hash, scope_id
 from shared.events import FeedbackReceived, InteractionRecorded
+from shared.feedback import calculate_content_hash, scope_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,8 @@ from sqlalchemy.orm import Session
 
 from services.curator.evidence.domain.deduplication import ReceivedFeedback, ReceivedInteraction
 from shared.db import ConcurrentChange
-from shared.event_identity import effective_time, scope_id
 from shared.events import InteractionRecorded
-from shared.feedback import list_interactions
+from shared.feedback import effective_time, list_interactions, scope_id
 
 _encoder = msgspec.json.Encoder()
 

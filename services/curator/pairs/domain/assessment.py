@@ -6,9 +6,14 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from services.curator.evidence.domain.text import derive_language
 from services.curator.pairs.domain.rules import CHOICE, EDIT, Answer, Draft, PreferencePair, calculate_pair_id
-from services.curator.pairs.domain.wording import derive_units, is_near_identical, says_the_same, share_anything
+from services.curator.pairs.domain.wording import (
+    derive_language,
+    derive_units,
+    is_near_identical,
+    says_the_same,
+    share_anything,
+)
 
 NEAR_IDENTICAL = 0.9
 """Shared runs of three tokens. High on purpose: one changed word (a weekday) may be what the user cared for."""

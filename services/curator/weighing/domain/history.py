@@ -7,8 +7,8 @@ from hashlib import sha256
 from uuid import UUID
 
 from services.curator.pairs.domain.rules import Answer, PreferencePair, UnpairedLabel
-from shared.event_identity import effective_time
 from shared.events import IMPORT_KEY_ID, Choice, Edit, FeedbackReceived, Rating, Thumb
+from shared.feedback import effective_time
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,22 @@ from dataclasses import dataclass
 
 from datasketch import MinHash, MinHashLSH
 
-from services.curator.evidence.domain.text import Shingles, derive_shingles
 from shared.conversation import derive_words
 
+SHINGLE_WORDS = 3
 SIMILAR = 0.8
 PERMUTATIONS = 64
 SEED = 1
+
+Shingles = frozenset[tuple[str, ...]]
+
+
+def derive_shingles(text: str) -> Shingles:
+    """Derive every run of three words; of a shorter text, all its words as one."""
+    words = derive_words(text)
+    if len(words) < SHINGLE_WORDS:
+        return frozenset([tuple(words)]) if words else frozenset()
+    return frozenset(tuple(words[i : i + SHINGLE_WORDS]) for i in range(len(words) - SHINGLE_WORDS + 1))
 
 
 def find_near_duplicates(texts: Sequence[str], least_words: int) -> list[list[int]]:
