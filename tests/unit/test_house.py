@@ -1,0 +1,126 @@
+"""The measurable rules of CONTRIBUTING and docs/architecture.md, held against the tree; each notices a breach."""
+
+import ast
+import re
+import statistics
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PRODUCT = ("shared", "services", "local", "cli", "bench", "recipes", "clients", "observability")
+MODULE_LINES, TEST_LINES = 300, 400
+FOLDER_MODULES = 20
+READING_PATHS = {"From a click to a pair": 25, "From a retrain request to a candidate": 28}
+"""Sections of docs/architecture.md that list modules in reading order, and how many each may have."""
+
+LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
+PATH = re.compile(
+    r"`((?:shared|services|local|cli|bench|recipes|clients|observability|migrations|tests|docs|helm)/[\w./-]*)`"
+)
+PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md", "docs/glossary.md")
+"""Whose paths in code quotes must exist; the links of every page must."""
+
+
+def list_modules(root: Path, folders: Iterable[str]) -> Iterator[Path]:
+    return (path for folder in folders for path in sorted((root / folder).rglob("*.py")))
+
+
+def find_long(root: Path, folders: Iterable[str], most: int) -> list[str]:
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in list_modules(root, folders)}
+    return [f"{path.relative_to(root)}: {lines} lines" for path, lines in lengths.items() if lines > most]
+
+
+def find_full(root: Path, folders: Iterable[str], most: int) -> list[str]:
+    counts: dict[Path, int] = {}
+    for path in list_modules(root, folders):
+        counts[path.parent] = counts.get(path.parent, 0) + 1
+    return [f"{folder.relative_to(root)}: {count} modules" for folder, count in counts.items() if count > most]
+
+
+def measure_functions(root: Path, folders: Iterable[str]) -> list[int]:
+    """Lines of every function, from `def` to its end."""
+    trees = (ast.parse(path.read_text("utf-8")) for path in list_modules(root, folders))
+    functions = (node for tree in trees for node in ast.walk(tree))
+    return [
+        (node.end_lineno or node.lineno) - node.lineno + 1
+        for node in functions
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
+def find_dead_links(root: Path, page: Path) -> list[str]:
+    targets = LINK.findall(page.read_text("utf-8"))
+    return [f"{page.relative_to(root)}: {target}" for target in targets if not (page.parent / target).exists()]
+
+
+def find_dead_paths(root: Path, page: Path) -> list[str]:
+    named = PATH.findall(page.read_text("utf-8"))
+    return [f"{page.relative_to(root)}: {path}" for path in named if not (root / path).exists()]
+
+
+def list_reading_path(page: str, title: str) -> list[str]:
+    """The modules that a section of a page names, in its order."""
+    section = page.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    return PATH.findall(section)
+
+
+def list_pages() -> list[Path]:
+    pages = [path for folder in ("docs", "recipes", "clients") for path in sorted((ROOT / folder).rglob("*.md"))]
+    return [*sorted(ROOT.glob("*.md")), *pages]
+
+
+def test_no_module_is_longer_than_a_reader_wants() -> None:
+    assert find_long(ROOT, PRODUCT, MODULE_LINES) == []
+
+
+def test_no_test_file_is_longer_than_a_reader_wants() -> None:
+    assert find_long(ROOT, ["tests"], TEST_LINES) == []
+
+
+def test_half_of_all_functions_are_short_and_nine_tenths_fit_on_half_a_screen() -> None:
+    lengths = measure_functions(ROOT, PRODUCT)
+    assert statistics.median(lengths) <= 7
+    assert statistics.quantiles(lengths, n=10)[-1] <= 20
+
+
+def test_no_folder_of_the_large_services_is_crowded() -> None:
+    assert find_full(ROOT, ["services/curator", "services/trainer"], FOLDER_MODULES) == []
+
+
+@pytest.mark.parametrize("title", READING_PATHS)
+def test_a_reading_path_is_short_and_leads_through_modules_that_exist(title: str) -> None:
+    listed = list_reading_path((ROOT / "docs/architecture.md").read_text("utf-8"), title)
+    assert 5 < len(listed) <= READING_PATHS[title]
+    assert [path for path in listed if not (ROOT / path).is_file()] == []
+
+
+def test_what_the_pages_link_to_exists() -> None:
+    assert [dead for page in list_pages() for dead in find_dead_links(ROOT, page)] == []
+
+
+def test_the_paths_that_a_newcomer_is_shown_exist() -> None:
+    assert [dead for page in PAGES for dead in find_dead_paths(ROOT, ROOT / page)] == []
+
+
+def test_every_decision_record_is_in_the_index_under_its_title() -> None:
+    folder = ROOT / "docs/decisions"
+    index = (folder / "README.md").read_text("utf-8")
+    records = {path: path.read_text("utf-8").splitlines()[0] for path in sorted(folder.glob("0*.md"))}
+    lines = {path: title.removeprefix("# ").replace(". ", " | [", 1) for path, title in records.items()}
+    assert [path.name for path, line in lines.items() if f"| {line}]({path.name})" not in index] == []
+
+
+def test_each_rule_notices_a_breach(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("## Path\n\n1. `shared/gone.py`, `shared/one.py`\n\n## Next\n\n2. `shared/two.py` [to](gone.md)\n")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/one.py").write_text("def one():\n    return 1\n")
+    (tmp_path / "shared/two.py").write_text("")
+    assert find_long(tmp_path, ["shared"], 1) == ["shared/one.py: 2 lines"]
+    assert find_full(tmp_path, ["shared"], 1) == ["shared: 2 modules"]
+    assert measure_functions(tmp_path, ["shared"]) == [2]
+    assert find_dead_links(tmp_path, page) == ["page.md: gone.md"]
+    assert find_dead_paths(tmp_path, page) == ["page.md: shared/gone.py"]
+    assert list_reading_path(page.read_text(), "Path") == ["shared/gone.py", "shared/one.py"]
