@@ -13,6 +13,7 @@ t with Bonferroni's correction over all cells (a world, a source of ε, a number
 """
 
 import argparse
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -59,7 +60,11 @@ WORLDS = {
     "flips, 20%, every ε alike": World(partial(draw_flips, rate=0.2, alike=True), 128, tells_apart=False),
     "contrary users, 30% wrong votes": World(partial(draw_curated, kind="contrary", wrong_votes=0.3), 96, True),
     "careless users, 30% wrong votes": World(partial(draw_curated, kind="careless", wrong_votes=0.3), 192, True),
-    "careless users, 40% wrong votes": World(partial(draw_curated, kind="careless", wrong_votes=0.4), 320, True),
+    "careless users, 40% wrong votes": World(
+        partial(draw_curated, kind="careless", wrong_votes=0.4, pairs=320),  # the curator keeps fewer
+        192,
+        True,
+    ),
 }
 CELLS = sum((1 + world.curated) * len(PASSES) for world in WORLDS.values())
 
@@ -166,7 +171,7 @@ def describe(cells: list[Cell]) -> Mapping[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="does DPO gain from each pair's probability of being wrong?")
     parser.add_argument("--tune", type=int, metavar="SEEDS", help="so many seeds that do not judge; keeps nothing")
-    parser.add_argument("--world", choices=WORLDS, action="append", help="these alone; keeps nothing")
+    parser.add_argument("--world", choices=WORLDS, action="append", help="these alone; kept under their own name")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cells: list[Cell] = []
@@ -176,8 +181,9 @@ def main() -> None:
         of_world, accuracies = measure_world(name, first, count)
         cells += of_world
         rows += [*accuracies, *(Row.of(f"{cell.name}: gain", "points", cell.differences.tolist()) for cell in of_world)]
-        if not (arguments.tune or arguments.world):  # after each world: what is stopped keeps what it has measured
-            write_result("epsilon", rows, derive_goals(cells), describe(cells))
+        if not arguments.tune:  # after each world: what is stopped keeps what it has measured
+            apart = "-".join(re.findall(r"\w+", " ".join(arguments.world or [])))
+            write_result(f"epsilon-{apart}" if apart else "epsilon", rows, derive_goals(cells), describe(cells))
 
 
 if __name__ == "__main__":

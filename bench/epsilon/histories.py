@@ -11,7 +11,7 @@ from bench.noise.curator import run_curator
 from bench.noise.world import ANSWER_WORDS, FLIPS, HIDDEN_WORTH, PROMPTS, WORDS, Scene, record
 
 PAIRS = 448
-"""Pairs that are trained on, of every history: as many as the shortest curated one surely has."""
+"""Pairs that are trained on, of every history: as many as the shortest curated one has, unless a world says fewer."""
 HELD_OUT = 2_000
 COLUMNS = {word: at for at, word in enumerate(WORDS)}
 
@@ -38,7 +38,7 @@ class Histories:
         return cls(*(np.concatenate([getattr(one, at.name) for one in histories]) for at in fields(cls)))
 
 
-def draw_curated(seed: int, kind: str, wrong_votes: float) -> Histories:
+def draw_curated(seed: int, kind: str, wrong_votes: float, pairs: int = PAIRS) -> Histories:
     """Draw a history of `bench-noise` as the curator freezes it, with the curator's ε.
 
     Raises:
@@ -47,9 +47,9 @@ def draw_curated(seed: int, kind: str, wrong_votes: float) -> Histories:
     scene = Scene.draw(seed, wrong_votes, FLIPS[kind])
     held_out = scene.world.make_items(HELD_OUT, first=PROMPTS)
     frozen = list(run_curator(record(scene.votes, scene.world.rng)).snapshot.train)
-    if len(frozen) < PAIRS:
-        raise ValueError(f"the curator kept {len(frozen)} pairs of {kind} users, seed {seed}; {PAIRS} are wanted")
-    kept = random.Random(seed).sample(frozen, PAIRS)
+    if len(frozen) < pairs:
+        raise ValueError(f"the curator kept {len(frozen)} pairs of {kind} users, seed {seed}; {pairs} are wanted")
+    kept = random.Random(seed).sample(frozen, pairs)
     truths = {vote.item.better: vote.item.worse for vote in scene.votes}
     return Histories(
         chosen=_count_words([one.item.chosen for one in kept]),
