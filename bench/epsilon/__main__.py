@@ -39,7 +39,7 @@ FIRST = 20_000
 """First seed of those that judge; the loss, the learning rate and the counts below were chosen on 5,000 to 5,200."""
 CONFIDENCE = 0.95
 WRONG_ENOUGH = 0.1
-"""Share of wrong labels from which on ε must pay."""
+"""Share of wrong labels, to the nearest percent, from which on ε must pay."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def derive_goals(cells: list[Cell]) -> list[Goal]:
     goals += [
         Goal(f"{cell.name}: lower end where ε must pay, points", cell.low, 0, "at_least")
         for cell in cells
-        if cell.wrong >= WRONG_ENOUGH and cell.tells_apart
+        if round(cell.wrong, 2) >= WRONG_ENOUGH and cell.tells_apart
     ]
     goals.append(Goal("widest half-width, points", max(cell.half_width for cell in cells), 0.25, "at_most"))
     return goals
