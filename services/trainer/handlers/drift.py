@@ -7,7 +7,7 @@ import structlog
 from services.trainer.domain.guards.kl import Point, assess_drift
 from services.trainer.domain.training import Job, TrainingFailed
 from services.trainer.ports import MeasureKL
-from shared.errors import NotFound
+from shared.errors import HeliotropeError, NotFound
 from shared.registry import ModelRegistry, ModelVersion
 
 logger = structlog.get_logger(__name__)
@@ -31,6 +31,8 @@ def locate_anchor(parent: ModelVersion, registry: ModelRegistry) -> Path | None:
 def measure_drift(job: Job, anchor: Path | None, measure_kl: MeasureKL) -> dict[Point, float]:
     """Measure the candidate's KL to its parent and to the anchor, in nats a token.
 
+    What cannot be measured is left out, unless the recipe has a ceiling for it.
+
     Raises:
         TrainingFailed: above the recipe's ceiling.
     """
@@ -39,7 +41,15 @@ def measure_drift(job: Job, anchor: Path | None, measure_kl: MeasureKL) -> dict[
     points: dict[Point, Path] = {"parent": job.parent}
     if anchor is not None:
         points["anchor"] = anchor
-    measured = measure_kl(job, points)
+    try:
+        measured = measure_kl(job, points)
+    except HeliotropeError:
+        raise
+    except Exception as error:
+        if job.recipe.drift.has_ceiling:
+            raise
+        logger.warning("drift_not_measured", error=repr(error))
+        return {}
     logger.info("drift_measured", anchor=str(anchor), kl_nats=dict(measured))
     if problem := assess_drift(measured, job.recipe.drift):
         raise TrainingFailed(problem, "guard")

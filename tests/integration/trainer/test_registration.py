@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
+from services.trainer.domain.guards.kl import Point
 from services.trainer.domain.training import Job, TrainingResult
 from services.trainer.handlers.context import WorkerContext
 from services.trainer.handlers.execution import execute_next_run
@@ -90,3 +91,15 @@ def test_a_registry_that_is_away_when_the_run_begins_is_waited_for_too(sessions:
 
     execute_next_run(None, make_worker(sessions, tmp_path, Late(tmp_path / "artifacts", 1), method))
     assert (load_run(sessions, run.run_id).state, len(method.jobs)) == ("succeeded", 1)
+
+
+def test_a_movement_that_cannot_be_measured_fails_no_run_without_a_ceiling(sessions: Sessions, tmp_path: Path):
+    run, method = request(sessions, make_request()), CountedMethod()
+
+    def run_out_of_memory(job: Job, points: object) -> dict[Point, float]:
+        raise RuntimeError("out of memory on every device")
+
+    worker = make_worker(sessions, tmp_path, AwayRegistry(tmp_path / "artifacts", 0), method)
+    execute_next_run(None, WorkerContext(**vars(worker) | {"measure_kl": run_out_of_memory}))
+    done = load_run(sessions, run.run_id)
+    assert (done.state, done.candidate_version) == ("succeeded", "2")

@@ -1,6 +1,8 @@
 """How far a candidate has moved: the measurement on real checkpoints, and the ceilings."""
 
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -44,7 +46,7 @@ def test_the_kl_is_the_mean_over_the_answers_tokens(folder: Path):
     tokenizer = AutoTokenizer.from_pretrained(folder / "one")
     prompt = tokenizer.apply_chat_template(pair["prompt"], add_generation_prompt=True, tokenize=False)
     asked = tokenizer(prompt)["input_ids"]
-    ids = tokenizer(prompt + pair["chosen"][0]["content"])["input_ids"]
+    ids = [*tokenizer(prompt + pair["chosen"][0]["content"])["input_ids"], tokenizer.eos_token_id]
     with torch.no_grad():
         p, q = (
             AutoModelForCausalLM.from_pretrained(folder / name)(torch.tensor([ids])).logits[0].softmax(-1)
@@ -52,6 +54,30 @@ def test_the_kl_is_the_mean_over_the_answers_tokens(folder: Path):
         )
     each = [float((p[at] * (p[at] / q[at]).log()).sum()) for at in range(len(asked) - 1, len(ids) - 1)]
     assert measure(folder, "one", examples=1)["anchor"] == pytest.approx(sum(each) / len(each), rel=1e-3)
+
+
+def test_one_model_is_in_memory_at_a_time_and_the_next_device_takes_over_where_memory_runs_out(folder: Path):
+    import torch
+
+    from services.trainer.adapters.methods.models import load_policy
+
+    loaded: list[weakref.ref[Any]] = []
+    asked: list[str] = []
+
+    def load(path: Path, device: str) -> Any:
+        asked.append(device)
+        assert [model for model in loaded if model() is not None] == []
+        if device == "small":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        model = load_policy(path).eval()
+        loaded.append(weakref.ref(model))
+        return model
+
+    points: dict[Point, Path] = {"parent": folder / "one", "anchor": folder / "two"}
+    validation, devices = folder / "validation.parquet", ["small", "large"]
+    measured = measure_kl(folder / "one", points, validation, examples=4, max_length=96, devices=devices, load=load)
+    assert asked == ["small", "large", "large", "large"]
+    assert measured == measure(folder, "one", examples=4)
 
 
 def test_where_no_answer_fits_nothing_is_measured(folder: Path):

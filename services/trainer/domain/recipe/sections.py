@@ -129,3 +129,8 @@ class Drift(Part, frozen=True, kw_only=True):
     """Nats a token to the parent. None: any."""
     max_anchor_kl: PositiveFloat | None = None
     """Nats a token to the anchor: what may add up over generations. None: any."""
+
+    @property
+    def has_ceiling(self) -> bool:
+        """Whether a candidate can go too far."""
+        return self.max_parent_kl is not None or self.max_anchor_kl is not None
