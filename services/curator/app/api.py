@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from services.curator.app.handlers import summarize
+from services.curator.app.handlers import summarise
 from services.curator.config.http import READERS
 from services.curator.datasets.api import create_datasets_router
 from services.curator.pairs.api import create_pairs_router
@@ -27,6 +27,6 @@ def create_summary_router(sessions: SessionFactory) -> APIRouter:
     def read_summary() -> dict[str, Any]:
         """Counts of the evidence and of what became of it."""
         with sessions() as session:
-            return summarize(session)
+            return summarise(session)
 
     return router

@@ -28,7 +28,7 @@ CONVERTED_BATCHES = 20
 """In one sweep."""
 
 
-def summarize(session: Session) -> dict[str, Any]:
+def summarise(session: Session) -> dict[str, Any]:
     """Count the evidence and what became of it."""
     pairs, labels = count_pairs(session), count_labels(session)
     feedback = status.count_feedback(session)
@@ -40,7 +40,7 @@ def summarize(session: Session) -> dict[str, Any]:
         "expired": sum(count for _, state, count in feedback if state == "expired"),
         "conflicting_events": status.count_conflicting(session),
         "prompts": status.count_prompts(session),
-        "pairs": _summarize_pairs(pairs),
+        "pairs": _summarise_pairs(pairs),
         "labels": {
             "total": sum(count for *_, count in labels),
             "by_rule": _sum((rule, count) for rule, _, _, count in labels),
@@ -51,7 +51,7 @@ def summarize(session: Session) -> dict[str, Any]:
     }
 
 
-def _summarize_pairs(pairs: Sequence[tuple[str, str, str, int]]) -> dict[str, Any]:
+def _summarise_pairs(pairs: Sequence[tuple[str, str, str, int]]) -> dict[str, Any]:
     """Sum rows of (rule, state, split, count)."""
     active = [(rule, split, count) for rule, state, split, count in pairs if state == "active"]
     return {

@@ -59,7 +59,7 @@ def create_datasets_router(sessions: SessionFactory) -> APIRouter:
     def list_datasets(limit: Limit = 100) -> DatasetList:
         """Newest first."""
         with sessions() as session:
-            return DatasetList(datasets=[_summarize(row) for row in datasets.list_datasets(session, limit)])
+            return DatasetList(datasets=[_summarise(row) for row in datasets.list_datasets(session, limit)])
 
     @router.get("/datasets/{dataset_sha256}")
     def read_dataset(dataset_sha256: str) -> DatasetView:
@@ -77,7 +77,7 @@ def create_datasets_router(sessions: SessionFactory) -> APIRouter:
     return router
 
 
-def _summarize(row: Dataset) -> DatasetSummary:
+def _summarise(row: Dataset) -> DatasetSummary:
     return DatasetSummary(
         dataset_sha256=row.dataset_sha256,
         uri=row.uri,

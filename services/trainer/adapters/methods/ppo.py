@@ -26,7 +26,7 @@ from services.trainer.adapters.methods.reward_model import (
 )
 from services.trainer.adapters.methods.training_loop import (
     prepare_training,
-    summarize_result,
+    summarise_result,
     translate_broken_sampling,
 )
 from services.trainer.domain.guards.kl import next_kl_coefficient
@@ -103,7 +103,7 @@ def train_ppo(job: Job, reporter: RunReporter) -> TrainingResult:
         trainer.train()
     reporter.on_phase("saving")
     merged = merge_adapter(trainer.accelerator.unwrap_model(trainer.model).policy, job.parent)
-    return summarize_result(trainer, callback, save_candidate(merged, job.parent, job.candidate))
+    return summarise_result(trainer, callback, save_candidate(merged, job.parent, job.candidate))
 
 
 def _build_trainer(job: Job, tokenizer: Any, callback: PPOCallback) -> PPOTrainer:

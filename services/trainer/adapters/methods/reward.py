@@ -31,7 +31,7 @@ from services.trainer.adapters.methods.training_loop import (
     check_refused,
     prepare_training,
     run_training_loop,
-    summarize_result,
+    summarise_result,
 )
 from services.trainer.domain.training import Job, TrainingFailed, TrainingResult
 from services.trainer.ports import RunReporter
@@ -105,7 +105,7 @@ def train_reward(job: Job, reporter: RunReporter) -> TrainingResult:
     reporter.on_phase("saving")
     merged = merge_adapter(trainer.accelerator.unwrap_model(trainer.model), job.parent)
     weights_sha256 = save_reward_model(merged, tokenizer, job.candidate)
-    return summarize_result(trainer, callback, weights_sha256, refused=refused)
+    return summarise_result(trainer, callback, weights_sha256, refused=refused)
 
 
 def _build_trainer(

@@ -124,7 +124,7 @@ def save_policy(
     if is_main_process():
         weights_sha256 = save_candidate(merge_adapter(model, job.parent), job.parent, job.candidate)
     wait_for_everyone()
-    return summarize_result(trainer, callback, weights_sha256, refused=refused)
+    return summarise_result(trainer, callback, weights_sha256, refused=refused)
 
 
 def gather_model(job: Job, trainer: Any) -> Any:
@@ -149,7 +149,7 @@ def gather_model(job: Job, trainer: Any) -> Any:
     return model
 
 
-def summarize_result(trainer: Any, callback: GuardCallback, weights_sha256: str, *, refused: int = 0) -> TrainingResult:
+def summarise_result(trainer: Any, callback: GuardCallback, weights_sha256: str, *, refused: int = 0) -> TrainingResult:
     """Describe how the run ended. `refused`: rows that were left out."""
     return TrainingResult(
         steps=trainer.state.global_step,
