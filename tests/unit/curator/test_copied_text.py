@@ -1,10 +1,15 @@
 """Floods of one text, and honest teams that paste an answer of their own."""
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 from string import ascii_lowercase
 from uuid import UUID
 
+import pytest
+
+from local.demo.corrections import write_correction
+from local.demo.prompts import LIVE_ITEMS, LIVE_TEMPLATES, Question
 from services.curator.datasets.domain.snapshot import Caps, Snapshot, derive_snapshot
 from services.curator.pairs.domain.rules import EDIT
 from services.curator.weighing.domain.curation import curate
@@ -91,6 +96,20 @@ def test_teams_that_paste_an_answer_of_their_own_are_no_copies() -> None:
         others = edit_honestly(rng, users=400, each=3, start=10_000)
         assert measure([*teams, *others], []) == (0, 0)
         assert len(freeze(make_history([*teams, *others])).train) == len(teams) + len(others)
+
+
+@pytest.mark.parametrize("edits, users", [(150, 60), (1_500, 300), (5_000, 1_000)])
+def test_stock_phrases_that_a_whole_shop_writes_make_no_copies(edits: int, users: int) -> None:
+    rng = random.Random(7)
+    topics = [(topic, template) for topic, templates in LIVE_TEMPLATES.items() for template in templates]
+    written = []
+    for number in range(edits):
+        (topic, template), item = rng.choice(topics), rng.choice(LIVE_ITEMS)
+        text = write_correction(Question(template, topic, item, template.format(item=item)), rng)
+        written.append(edit(number, f"user{rng.randrange(users)}", text, write(rng)))
+    assert measure(written, [])[0] <= 0.01
+    nameless = [(pair, replace(said, user=None)) for pair, said in written]
+    assert measure(nameless, [])[0] <= 0.01
 
 
 def test_300_identical_anonymous_edits_do_not_stand() -> None:

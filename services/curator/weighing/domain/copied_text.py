@@ -1,11 +1,10 @@
 """Edits that too many people write: the same phrases inserted, whatever stands around them.
 
 A team that pastes one answer cannot be told from a few people who push one, so a text that few insert stands, and a
-snapshot caps its share. Many who insert it, or callers without a name, are set aside until a person has looked.
+snapshot caps its share. One that is a large part of all edits is set aside until a person has looked.
 """
 
-import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from uuid import UUID
 
@@ -13,31 +12,49 @@ from services.curator.pairs.domain.rules import EDIT
 from services.curator.pairs.domain.wording import derive_units
 from services.curator.weighing.domain.history import FeedbackRecord, History
 
-PHRASE_UNITS = 4
-TEXT_UNITS = 6
+PHRASE_UNITS = 6
+"""Shorter phrases are stock: shops that reply with an order number share four words."""
+TEXT_UNITS = 8
 """Shorter edits are alike by chance."""
-FEW = 10
-"""So many may insert one phrase, however few people there are; so many anonymous edits may."""
-COVERED = 1 / 3
-"""Share of what an edit inserts that has to be phrases of too many people. A closing line alone is less."""
+FEW_USERS = 10
+LARGE_SHARE = 0.05
+"""Of all edits. What holds less moves no more than that."""
+COVERED = 0.45
+"""Share of what an edit inserts that has to be such phrases: a closing line alone is less."""
+FEW_ANONYMOUS = 10
+ANONYMOUS_SHARE = 0.01
+"""Of all anonymous edits, for one text: each of its copies may be the same person's."""
 
 Phrases = frozenset[tuple[str, ...]]
 
 
 def find_copied_text(history: History) -> set[UUID]:
-    """Find edits of which a third or more of what they insert is inserted by too many.
+    """Find edits that are copies of what too many insert, or nobody in particular.
 
-    - too many users: more than 10, and more than 2 sqrt(n) of the n users there are (49 of 600, 200 of 10,000)
-    - too many anonymous edits: more than 10, for each may be anybody's
-    - what the corrected answer said already is not inserted
+    - 45% or more of what it inserts are phrases of more than 10 users (an anonymous edit is one) and 5% of all edits;
+      what the corrected answer said already is not inserted
+    - or it is anonymous, and one of more than 10 of the same words and 1% of all anonymous edits
     """
     inserted = _collect_insertions(history)
-    named, anonymous = _count_makers(inserted, history.feedback)
-    users = len({one.user for one in history.feedback.values() if one.user is not None})
-    most = max(FEW, 2 * math.sqrt(users))
-    popular = {phrase for phrase, makers in named.items() if len(makers) > most}
-    popular |= {phrase for phrase, edits in anonymous.items() if edits > FEW}
-    return {event_id for event_id, phrases in inserted.items() if len(phrases & popular) >= COVERED * len(phrases)}
+    makers = _collect_makers(inserted, history.feedback)
+    popular = {
+        phrase
+        for phrase, edits in makers.items()
+        if len(set(edits)) > FEW_USERS and len(edits) > LARGE_SHARE * len(inserted)
+    }
+    covered = {event_id for event_id, phrases in inserted.items() if len(phrases & popular) >= COVERED * len(phrases)}
+    return covered | _find_anonymous_copies(history)
+
+
+def _find_anonymous_copies(history: History) -> set[UUID]:
+    texts = {
+        event_id: tuple(derive_units(one.text))
+        for event_id, one in history.feedback.items()
+        if one.text is not None and one.user is None and not one.imported
+    }
+    counts = Counter(texts.values())
+    most = max(FEW_ANONYMOUS, ANONYMOUS_SHARE * len(texts))
+    return {event_id for event_id, text in texts.items() if counts[text] > most and len(text) >= TEXT_UNITS}
 
 
 def _collect_insertions(history: History) -> dict[UUID, Phrases]:
@@ -56,17 +73,12 @@ def _derive_phrases(units: list[str]) -> Phrases:
     return frozenset(tuple(units[at : at + PHRASE_UNITS]) for at in range(len(units) - PHRASE_UNITS + 1))
 
 
-def _count_makers(
+def _collect_makers(
     inserted: Mapping[UUID, Phrases], feedback: Mapping[UUID, FeedbackRecord]
-) -> tuple[dict[tuple[str, ...], set[str]], dict[tuple[str, ...], int]]:
-    """Count (users, anonymous edits) by phrase."""
-    named: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    anonymous: dict[tuple[str, ...], int] = defaultdict(int)
+) -> dict[tuple[str, ...], list[str]]:
+    """Collect phrase -> who inserts it, once for each edit; an anonymous edit's maker is nobody else's."""
+    makers: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for event_id, phrases in inserted.items():
-        user = feedback[event_id].user
         for phrase in phrases:
-            if user is None:
-                anonymous[phrase] += 1
-            else:
-                named[phrase].add(user)
-    return named, anonymous
+            makers[phrase].append(feedback[event_id].user or str(event_id))
+    return makers

@@ -2,7 +2,7 @@
 
 - burst: more than `BURST_EVENTS` of one user within `BURST`; not of imports, which share one time
 - copied_votes: claims that at least three users share, who share far more claims than chance would have it
-- copied_text: edits that say what far more people insert than a team that pastes one answer
+- copied_text: edits that are copies of a text that is a large part of all, or of nobody in particular
 """
 
 from collections import defaultdict
