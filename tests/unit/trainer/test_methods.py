@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from services.curator.datasets.adapters import DatasetContent, write_dataset  # noqa: E402
-from services.trainer.adapters.artifacts.dataset import load_pairs  # noqa: E402
+from services.trainer.adapters.artifacts.dataset import load_pairs, make_dataset  # noqa: E402
 from services.trainer.adapters.methods.dpo import train_dpo  # noqa: E402
 from services.trainer.adapters.methods.epsilon import EpsilonRewardCollator  # noqa: E402
 from services.trainer.adapters.methods.kto import train_kto  # noqa: E402
@@ -20,7 +20,7 @@ from services.trainer.adapters.methods.reward import (  # noqa: E402
     is_reward_model,
     train_reward,
 )
-from services.trainer.adapters.methods.reward_model import build_scorer, load_reward_model  # noqa: E402
+from services.trainer.adapters.methods.reward_model import build_scorer, keep_short_prompts, load_reward_model  # noqa: E402
 from services.trainer.adapters.methods.rloo import train_rloo  # noqa: E402
 from services.trainer.adapters.methods.sft import train_sft  # noqa: E402
 from services.trainer.adapters.methods.validation_preference import ValidationPreference  # noqa: E402
@@ -164,6 +164,31 @@ def test_a_reward_model_is_asked_where_it_was_taught_at_the_end_of_the_answer(pa
                 scores.append(get_reward(model, padded, tokenizer.pad_token_id, asked)[1].item())
         assert ask(prompts=[prompt] * 2, completions=list(answers)) == pytest.approx(scores, abs=1e-4)
         assert scores[0] > scores[1]
+
+
+def test_an_answer_that_was_cut_off_is_scored_where_it_stops_and_pays_for_it(parent: Path, reward_model: Path):
+    tokenizer = load_tokenizer(reward_model)
+    model = load_reward_model(reward_model, tokenizer).eval()
+    pair, end = make_pairs(1)[0], tokenizer.eos_token_id
+    text = tokenizer(pair["chosen"][0]["content"])["input_ids"]
+    ended, cut = build_scorer(model, tokenizer, cut_off_penalty=2.0)(
+        prompts=[pair["prompt"]] * 2, completions=[pair["chosen"]] * 2, completion_ids=[[*text, end], text]
+    )
+    whole = tokenizer.apply_chat_template(pair["prompt"] + pair["chosen"], return_dict=False)
+    ids = cut_behind_end(whole, end)
+    with torch.inference_mode():
+        scores = [model(torch.tensor([each])).logits[0, 0].item() for each in (ids, ids[:-1])]
+    assert [ended, cut] == pytest.approx([scores[0], scores[1] - 2.0], abs=1e-4)
+
+
+def test_prompts_that_leave_no_room_for_an_answer_are_not_sampled_from(parent: Path):
+    tokenizer, short = load_tokenizer(parent), make_pairs(3)
+    long = {"prompt": [{"role": "user", "content": "Where is it? " * 40}]}
+    prompts = make_dataset([{"prompt": pair["prompt"]} for pair in short] + [long])
+    recipe = parse_recipe({"name": "tiny", "method": "rloo", "reward_model": "r", "max_length": 96, "max_steps": 1})
+    assert len(keep_short_prompts(prompts, tokenizer, recipe)) == 3
+    with pytest.raises(TrainingFailed, match="no prompt of the dataset fits into 32 tokens"):
+        keep_short_prompts(make_dataset([long]), tokenizer, recipe)
 
 
 def test_what_a_template_writes_behind_an_answer_is_not_scored():

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from transformers import AutoModelForSequenceClassification
 
+from services.trainer.adapters.artifacts.dataset import render_prompt
 from services.trainer.adapters.methods.models import check_padding, load_tokenizer
 from services.trainer.adapters.methods.reward import cut_behind_end, is_reward_model
 from services.trainer.adapters.methods.validation_preference import ValidationPreference
 from services.trainer.domain.guards.reward_hacking import DISTINCT_2, LENGTH, calculate_distinct_2
+from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import Job, TrainingFailed
 
 
@@ -30,22 +33,42 @@ def load_reward_model(folder: Path, tokenizer: Any) -> Any:
     return model
 
 
-def build_scorer(model: Any, tokenizer: Any) -> Callable[..., list[float]]:
+def build_scorer(model: Any, tokenizer: Any, cut_off_penalty: float = 0.0) -> Callable[..., list[float]]:
     """Build what `rloo` asks for the score of its answers, each at the token that ends it.
 
     It takes `prompts` and `completions`, lists of conversations, and goes to the device of `model` as it is when asked.
+    An answer whose `completion_ids` hold no end was cut off: it is scored at its last token, and pays the penalty. The
+    chat template would end it, and it would be worth as much as one that ended by itself.
     """
+    end = tokenizer.eos_token_id
 
-    def reward_model(*, prompts: list[Any], completions: list[Any], **_: Any) -> list[float]:
+    def reward_model(
+        *, prompts: list[Any], completions: list[Any], completion_ids: list[list[int]] | None = None, **_: Any
+    ) -> list[float]:
+        was_cut = [end not in sampled for sampled in completion_ids or [[end]] * len(completions)]
         conversations = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
         rendered = tokenizer.apply_chat_template(conversations, tokenize=True, return_dict=False)
-        ids = [cut_behind_end(each, tokenizer.eos_token_id) for each in rendered]
+        whole = [cut_behind_end(each, end) for each in rendered]
+        ids = [each[:-1] if cut and each[-1] == end else each for each, cut in zip(whole, was_cut, strict=True)]
         batch = tokenizer.pad({"input_ids": ids}, padding_side="right", return_tensors="pt").to(model.device)
         with torch.inference_mode():
             scores: list[float] = model(**batch).logits[:, 0].tolist()
-        return scores
+        return [score - cut_off_penalty * cut for score, cut in zip(scores, was_cut, strict=True)]
 
     return reward_model
+
+
+def keep_short_prompts(prompts: Dataset, tokenizer: Any, recipe: Recipe) -> Dataset:
+    """Keep the prompts that leave room for an answer within the recipe's length.
+
+    Raises:
+        TrainingFailed: no prompt is short enough.
+    """
+    room = recipe.length - recipe.sampling.max_new_tokens
+    short = prompts.filter(lambda row: len(render_prompt(row, tokenizer, tokenize=True, return_dict=False)) <= room)
+    if not len(short):
+        raise TrainingFailed(f"no prompt of the dataset fits into {room} tokens")
+    return short
 
 
 def make_validation_preference(job: Job, tokenizer: Any) -> ValidationPreference | None:

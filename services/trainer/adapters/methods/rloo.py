@@ -12,10 +12,16 @@ from services.trainer.adapters.methods.models import load_policy, load_tokenizer
 from services.trainer.adapters.methods.reward_model import (
     build_scorer,
     calculate_answer_metrics,
+    keep_short_prompts,
     load_reward_model,
     make_validation_preference,
 )
-from services.trainer.adapters.methods.training_loop import prepare_training, run_training_loop, save_policy
+from services.trainer.adapters.methods.training_loop import (
+    check_refused,
+    prepare_training,
+    run_training_loop,
+    save_policy,
+)
 from services.trainer.domain.guards.reward_hacking import DISTINCT_2
 from services.trainer.domain.training import Job, TrainingResult
 from services.trainer.ports import RunReporter
@@ -59,9 +65,12 @@ def train_rloo(job: Job, reporter: RunReporter) -> TrainingResult:
     reward_model = load_reward_model(Path(recipe.reward_model), tokenizer)
     model = load_policy(job.parent)
     sampling = recipe.sampling
+    prompts = load_prompts(job.dataset / "train.parquet")
+    short = keep_short_prompts(prompts, tokenizer, recipe)
+    check_refused(len(short), len(prompts) - len(short), recipe, reporter)
     trainer = DescribingRLOOTrainer(
         model=model,
-        reward_funcs=build_scorer(reward_model, load_tokenizer(Path(recipe.reward_model))),
+        reward_funcs=build_scorer(reward_model, load_tokenizer(Path(recipe.reward_model)), sampling.cut_off_penalty),
         args=build_config(
             RLOOConfig,
             recipe,
@@ -72,7 +81,7 @@ def train_rloo(job: Job, reporter: RunReporter) -> TrainingResult:
             max_completion_length=sampling.max_new_tokens,
             temperature=sampling.temperature,
         ),
-        train_dataset=load_prompts(job.dataset / "train.parquet"),
+        train_dataset=short,
         processing_class=tokenizer,
         peft_config=make_adapter_config(recipe, model),
         callbacks=[callback],
@@ -80,4 +89,4 @@ def train_rloo(job: Job, reporter: RunReporter) -> TrainingResult:
     callback.trainer = trainer
     reward_model.to(trainer.accelerator.device).eval()
     run_training_loop(job, reporter, trainer, callback)
-    return save_policy(job, reporter, trainer, callback)
+    return save_policy(job, reporter, trainer, callback, refused=len(prompts) - len(short))

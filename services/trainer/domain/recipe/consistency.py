@@ -111,8 +111,6 @@ def _find_sampling_errors(recipe: Recipe, has_reward_model: bool) -> list[FieldE
         if step % answers:
             message = f"a step's {step} answers are no multiple of the {answers} for each prompt"
             errors.append(FieldError("sampling.answers_per_prompt", message))
-        if recipe.sampling.cut_off_penalty != Sampling().cut_off_penalty:
-            errors.append(FieldError("sampling.cut_off_penalty", "not used by the method rloo, only by ppo"))
     elif recipe.sampling.answers_per_prompt != Sampling().answers_per_prompt:
         errors.append(FieldError("sampling.answers_per_prompt", "not used by the method ppo, only by rloo"))
     return errors

@@ -39,7 +39,7 @@ class Sampling(Part, frozen=True, kw_only=True):
     answers_per_prompt: Annotated[int, Meta(ge=2)] = 4
     """For `rloo`: each answer's baseline is the mean reward of the others."""
     cut_off_penalty: Annotated[float, Meta(ge=0)] = 1.0
-    """For `ppo`: taken off the reward of an answer that did not end by itself."""
+    """Taken off the reward of an answer that did not end by itself."""
 
 
 class Guards(Part, frozen=True, kw_only=True):
