@@ -158,6 +158,28 @@ def keep_renderable(rows: Dataset, tokenizer: Any) -> Dataset:
     return rows.filter(lambda row: _is_renderable(row, tokenizer))
 
 
+def keep_trainable(rows: Dataset, tokenizer: Any, limit: int) -> Dataset:
+    """Keep the renderable rows that teach something.
+
+    - the prompt leaves room for a token of the answer within `limit` tokens: a loss over no token is no number
+    - an answer that is imitated or preferred is not empty
+    """
+    return keep_renderable(rows, tokenizer).filter(
+        lambda row: _is_answered(row) and len(render_prompt(row, tokenizer, tokenize=True, return_dict=False)) < limit
+    )
+
+
+def _is_answered(row: dict[str, Any]) -> bool:
+    """An empty answer may be rejected, or labelled undesirable, but not be learnt."""
+    wanted = row.get("chosen") or (row.get("completion") if row.get("label") is not False else None)
+    return wanted is None or any(_says_something(message) for message in wanted)
+
+
+def _says_something(message: dict[str, Any]) -> bool:
+    content = message.get("content")
+    return bool(content.strip() if isinstance(content, str) else content) or bool(message.get("tool_calls"))
+
+
 def _is_renderable(row: dict[str, Any], tokenizer: Any) -> bool:
     answers = [row[column] for column in ANSWER_COLUMNS if row.get(column)]
     try:

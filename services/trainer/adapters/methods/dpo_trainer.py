@@ -15,12 +15,13 @@ from peft import PeftModel
 from torch import Tensor
 from trl import DPOTrainer
 
-from services.trainer.adapters.artifacts.dataset import keep_renderable, weigh_pairs
+from services.trainer.adapters.artifacts.dataset import keep_trainable, weigh_pairs
 from services.trainer.adapters.methods.epsilon import average_losses, calculate_noisy_losses
 from services.trainer.adapters.methods.late_metrics import LateMetrics
 from services.trainer.adapters.methods.likelihoods.packing import take_up_kernel
 from services.trainer.adapters.methods.likelihoods.pair_scores import Scores, score_padded, score_shared
 from services.trainer.domain.recipe.schema import LossType
+from shared.errors import InvalidRequest
 
 
 class EpsilonDPOTrainer(LateMetrics, DPOTrainer):  # type: ignore[misc]  # trl is untyped
@@ -59,8 +60,10 @@ class EpsilonDPOTrainer(LateMetrics, DPOTrainer):  # type: ignore[misc]  # trl i
     def _prepare_dataset(self, dataset: Dataset, processing_class: Any, args: Any, dataset_name: str) -> Dataset:
         """Tokenize the pairs, keep those that still differ after truncation, and add their weights and lengths."""
         limit = args.max_length
-        renderable = keep_renderable(dataset, processing_class)
-        tokenized = super()._prepare_dataset(renderable, processing_class, args, dataset_name)
+        trainable = keep_trainable(dataset, processing_class, limit)
+        if not len(trainable):
+            raise InvalidRequest(f"none of {len(dataset)} pairs leaves room for an answer in {limit} tokens")
+        tokenized = super()._prepare_dataset(trainable, processing_class, args, dataset_name)
         prepared = tokenized.filter(lambda pair: _differs(pair, limit))
         self.refused[dataset_name] = len(dataset) - len(prepared)
         lengths = [_measure_length(pair, limit) for pair in prepared]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from trl import KTOConfig, KTOTrainer
 
-from services.trainer.adapters.artifacts.dataset import keep_renderable, load_labels, split_pairs
+from services.trainer.adapters.artifacts.dataset import keep_trainable, load_labels, split_pairs
 from services.trainer.adapters.distributed.collectives import share_dataset
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
@@ -29,7 +29,9 @@ def train_kto(job: Job, reporter: RunReporter) -> TrainingResult:
     recipe, callback = job.recipe, GuardCallback(job.recipe, reporter)
     tokenizer = load_tokenizer(job.parent)
     found = load_labels(job.dataset / "labels.parquet")
-    labels = keep_renderable(found, tokenizer).shuffle(seed=recipe.seed)  # the trainer takes them in order
+    labels = keep_trainable(found, tokenizer, recipe.length).shuffle(
+        seed=recipe.seed
+    )  # the trainer takes them in order
     unrenderable = len(found) - len(labels)
     if len(labels) < recipe.batch_size:
         raise TrainingFailed(f"{len(labels)} labels do not fill a batch of {recipe.batch_size}")

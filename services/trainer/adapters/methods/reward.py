@@ -17,7 +17,7 @@ from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import suppress_seqcls_warning
 
 from services.trainer.adapters.artifacts.candidate import make_readable
-from services.trainer.adapters.artifacts.dataset import keep_renderable, load_pairs, weigh_pairs
+from services.trainer.adapters.artifacts.dataset import keep_trainable, load_pairs, weigh_pairs
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.epsilon import (
     COLUMNS,
@@ -117,7 +117,7 @@ def _build_trainer(
             model=model,
             args=build_config(RewardConfig, recipe, job.checkpoints, max_length=recipe.length),
             data_collator=EpsilonRewardCollator(pad_token_id=tokenizer.pad_token_id),
-            train_dataset=keep_renderable(pairs, tokenizer),
+            train_dataset=keep_trainable(pairs, tokenizer, recipe.length),
             eval_dataset=load_pairs(job.dataset / "validation.parquet") if recipe.eval_steps else None,
             processing_class=tokenizer,
             peft_config=make_adapter_config(recipe, model, "SEQ_CLS"),

@@ -2,7 +2,7 @@
 
 from trl import SFTConfig
 
-from services.trainer.adapters.artifacts.dataset import keep_renderable, list_chosen, load_answers, make_dataset
+from services.trainer.adapters.artifacts.dataset import keep_trainable, list_chosen, load_answers, make_dataset
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
 from services.trainer.adapters.methods.models import (
@@ -32,12 +32,14 @@ def train_sft(job: Job, reporter: RunReporter) -> TrainingResult:
     recipe, callback = job.recipe, GuardCallback(job.recipe, reporter)
     answers = load_answers(job.dataset, recipe.sft_rows)
     tokenizer = load_tokenizer(job.parent)
+    kept = keep_trainable(answers, tokenizer, recipe.length)
+    check_refused(len(kept), len(answers) - len(kept), recipe, reporter)
     model = load_policy(job.parent, choose_base_dtype(recipe, job.parent))
     trainer = PackedSFTTrainer(
         packs=not recipe.parallelism.is_distributed,
         model=model,
         args=build_config(SFTConfig, recipe, job.checkpoints, max_length=recipe.length, completion_only_loss=True),
-        train_dataset=keep_renderable(answers, tokenizer),
+        train_dataset=kept,
         eval_dataset=make_dataset(list_chosen(job.dataset / "validation.parquet")) if recipe.eval_steps else None,
         processing_class=tokenizer,
         peft_config=make_adapter_config(recipe, model),
@@ -45,6 +47,5 @@ def train_sft(job: Job, reporter: RunReporter) -> TrainingResult:
     )
     compile_layers(recipe, trainer.model)
     refused = len(answers) - len(trainer.train_dataset)
-    check_refused(len(trainer.train_dataset), refused, recipe, reporter)
     run_training_loop(job, reporter, trainer, callback)
     return save_policy(job, reporter, trainer, callback, refused=refused)
