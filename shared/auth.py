@@ -190,6 +190,12 @@ class KeyRing:
             raise Unauthenticated("unknown, expired or revoked API key")
         return stored
 
+    def check_valid(self, key_id: str) -> None:
+        """Check that a key is known, not revoked and not expired. Raises: Unauthenticated."""
+        stored = self._keys.get(key_id)
+        if stored is None or (stored.expires_at is not None and stored.expires_at <= self._now()):
+            raise Unauthenticated("the API key behind this token is unknown, expired or revoked")
+
     def authorize(self, authorization: str | None, roles: tuple[str, ...]) -> Caller:
         """The caller, if its role is one of these. Raises: Unauthenticated, Forbidden."""
         caller = self.authenticate(authorization)

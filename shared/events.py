@@ -133,6 +133,8 @@ class FeedbackReceived(Event, frozen=True, kw_only=True, tag="FeedbackReceived")
     occurred_at: datetime | None = None
     """As the client said; None when it said nothing, and then `received_at` stands in."""
     metadata: dict[str, Any] | None = None
+    clock_offset_seconds: float | None = None
+    """What corrects the client's clock: to be added to `occurred_at`; None when it is right."""
 
     @property
     def identity(self) -> str:

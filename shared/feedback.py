@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
 import msgspec
@@ -15,10 +15,11 @@ _canonical = msgspec.json.Encoder(order="sorted")
 def calculate_content_hash(event: InteractionRecorded | FeedbackReceived) -> str:
     """SHA-256 (hex) of what the caller said: the same for a retry, different for another body under the same id.
 
-    Leaves out `received_at`, which is ours and differs between a first try and its retry.
+    Leaves out what is ours and differs between a first try and its retry: `received_at`, `clock_offset_seconds`.
     """
     content = msgspec.to_builtins(event)
     content.pop("received_at", None)
+    content.pop("clock_offset_seconds", None)
     return hashlib.sha256(_canonical.encode(content)).hexdigest()
 
 
@@ -28,8 +29,10 @@ def scope_id(event_id: UUID, key_id: str) -> UUID:
 
 
 def effective_time(event: FeedbackReceived) -> datetime:
-    """When the feedback happened: the client's word, else when it was received."""
-    return event.occurred_at or event.received_at
+    """When the feedback happened: the client's word, with its clock corrected, else when it was received."""
+    if event.occurred_at is None:
+        return event.received_at
+    return event.occurred_at + timedelta(seconds=event.clock_offset_seconds or 0.0)
 
 
 def derive_polarity(feedback: AnyFeedback) -> bool | None:

@@ -1,5 +1,6 @@
 """Signed feedback tokens: a browser that was served an answer may speak of it, without an API key."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -33,11 +34,14 @@ class _Serializer(URLSafeSerializer):
 
 
 class FeedbackTokens:
-    """Signs and opens tokens: HMAC-SHA-256 over their content, which is readable but not secret."""
+    """Signs and opens tokens: HMAC-SHA-256 over their content, which is readable but not secret.
 
-    def __init__(self, secret: str) -> None:
+    Signs with `secret`; what was signed with one of the previous ones opens too, so that secrets can be rotated.
+    """
+
+    def __init__(self, secret: str, previous_secrets: Sequence[str] = ()) -> None:
         self._serializer = _Serializer(
-            secret, salt=SALT, signer_kwargs={"key_derivation": "hmac", "digest_method": "sha256"}
+            [*previous_secrets, secret], salt=SALT, signer_kwargs={"key_derivation": "hmac", "digest_method": "sha256"}
         )
 
     def sign(self, token: FeedbackToken) -> str:

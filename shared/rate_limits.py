@@ -12,6 +12,7 @@ from shared.errors import TooManyRequests
 logger = structlog.get_logger(__name__)
 
 LOG_EVERY_SECONDS = 10.0
+MAX_BUCKETS = 100_000
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class TokenBucket:
         self._refill(now)
         self._level = max(self._level - count, -float(self._limit.burst))
 
+    def is_full(self, now: float) -> bool:
+        self._refill(now)
+        return self._level == self._limit.burst
+
     def _refill(self, now: float) -> None:
         gained = max(0.0, now - self._at) * self._limit.events_per_second
         self._level = min(float(self._limit.burst), self._level + gained)
@@ -71,11 +76,13 @@ class RateLimiter:
         clock: Callable[[], float],
         *,
         subject: str = "key",
+        unit: str = "events",
         count_refused: Callable[[int], object] = lambda count: None,
     ) -> None:
         self._limit = limit
         self._clock = clock
         self._subject = subject
+        self._unit = unit
         self._count_refused = count_refused
         self._buckets: dict[str, TokenBucket] = {}
         self._taken: dict[str, int] = {}
@@ -88,21 +95,30 @@ class RateLimiter:
             return
         with self._lock:
             now = self._clock()
-            bucket = self._buckets.get(key_id) or self._buckets.setdefault(key_id, TokenBucket(self._limit, now))
+            bucket = self._buckets.get(key_id) or self._open(key_id, self._limit, now)
             wait = bucket.take(count, now)
             if wait == 0:
                 self._taken[key_id] = self._taken.get(key_id, 0) + count
         if wait > 0:
             self._count_refused(count)
             self._log(key_id, now)
-            limit = f"{self._limit.events_per_second:g} events/s, {self._limit.burst} at once"
+            limit = f"{self._limit.events_per_second:g} {self._unit}/s, {self._limit.burst} at once"
             raise RateLimited(f"this {self._subject} may send {limit}; see Retry-After", math.ceil(wait))
+
+    def _open(self, key_id: str, limit: RateLimit, now: float) -> TokenBucket:
+        """Make a bucket; with very many, first drop those that are full, and then the oldest."""
+        if len(self._buckets) >= MAX_BUCKETS:
+            self._buckets = {key: bucket for key, bucket in self._buckets.items() if not bucket.is_full(now)}
+            for key in list(self._buckets)[: max(0, len(self._buckets) - MAX_BUCKETS // 2)]:
+                del self._buckets[key]
+            self._logged_at.clear()
+        return self._buckets.setdefault(key_id, TokenBucket(limit, now))
 
     def _log(self, key_id: str, now: float) -> None:
         """Name the key every ten seconds at most; a line for each refusal would be a way to fill the disk."""
         if now - self._logged_at.get(key_id, -math.inf) >= LOG_EVERY_SECONDS:
             self._logged_at[key_id] = now
-            logger.warning("key_rate_limited", key_id=key_id)
+            logger.warning(f"{self._subject}_rate_limited", key_id=key_id)
 
     def collect_taken(self) -> dict[str, int]:
         """Return by key what was taken here since the last call; 0 for a key that took nothing."""

@@ -83,6 +83,7 @@ def run_gateway(home: Path, port_base: int, mock_port: int) -> Iterator[Target]:
     table = RoutingTable(generation=1, family="heliotrope", champion=route, salt="bench")
     (home / "gateway").mkdir(parents=True)
     (home / "gateway" / "routing.json").write_bytes(msgspec.json.encode(table))
+    os.environ["HELIOTROPE_GATEWAY_USER_REQUESTS_PER_SECOND"] = "0"  # the load comes from few users
     stack = Stack(home, port_base, only=("postgres", "broker", "gateway"), throwaway=True)
     stack.up()
     try:

@@ -9,12 +9,17 @@
  * Each call returns the new event's id at once. The event waits in a queue (localStorage, bounded) until ingest has
  * stored it: through bad connections, reloads and closed tabs. It goes again under the same id, so it counts once.
  * No API key is involved: the gateway's feedback token allows its user to speak of its answers, until it expires.
+ * Each try says what the clock shows (`sent_at`), so that ingest can correct a clock that is wrong.
  */
 
 const FIRST_WAIT_MS = 1_000;
 const LONGEST_WAIT_MS = 60_000;
 const ANSWER_DEADLINE_MS = 15_000;
+const LONGEST_ASKED_WAIT_MS = 600_000;
 const TRY_AGAIN = new Set([408, 425, 429, 500, 502, 503, 504]);
+/** A key that is just being rotated, a clock, an ingest of the release before: these may be over by the next try. */
+const MAY_PASS = new Set([401, 422]);
+const MAX_REFUSALS = 5;
 
 /** @typedef {{interactionId: string, token: string}} Answer  One choice of a reply. */
 
@@ -108,47 +113,67 @@ export class Feedback extends EventTarget {
       occurred_at: new Date().toISOString(),
       ...content,
     };
-    const dropped = this.#queue.add({ event, token: answer.token });
+    const dropped = this.#queue.add({ event, token: answer.token, addedAt: Date.now(), refusals: 0 });
     for (const { event } of dropped) this.#tell(event.event_id, "dropped");
     this.#tell(event.event_id, "queued");
     this.flush();
     return event.event_id;
   }
 
-  /** Send what waits, oldest first. Called by itself; safe to call at any time. */
+  /** Send what waits, oldest first. Called by itself; safe to call at any time, and in several tabs. */
   async flush() {
     if (this.#sending) return;
     this.#sending = true;
     clearTimeout(this.#timer);
     try {
-      for (let next; (next = this.#queue.read()[0]); ) {
-        const [state, problem] = await this.#send(next);
-        if (state === "again") {
-          this.#timer = setTimeout(() => this.flush(), this.#wait);
-          this.#wait = Math.min(2 * this.#wait, LONGEST_WAIT_MS);
-          return;
-        }
-        this.#wait = FIRST_WAIT_MS;
-        this.#queue.remove(next.event.event_id);
-        this.#tell(next.event.event_id, state, problem);
-      }
+      const wait = await whileAlone(() => this.#sendAll());
+      if (wait > 0) this.#timer = setTimeout(() => this.flush(), wait);
     } finally {
       this.#sending = false;
     }
   }
 
-  async #send({ event, token }) {
+  /** Returns the milliseconds until there is something to send again; 0 when nothing waits. */
+  async #sendAll() {
+    const refused = new Set();
+    for (let next; (next = this.#queue.read().find(({ event }) => !refused.has(event.event_id))); ) {
+      const id = next.event.event_id;
+      const [state, problem, askedWait] = await this.#send(next);
+      if (state === "again") return this.#growWait(askedWait);
+      if (state === "refused") {
+        this.#queue.replace({ ...next, refusals: (next.refusals ?? 0) + 1 });
+        refused.add(id);
+        continue;
+      }
+      this.#wait = FIRST_WAIT_MS;
+      this.#queue.remove(id);
+      this.#tell(id, state, problem);
+    }
+    return refused.size > 0 ? this.#growWait(LONGEST_WAIT_MS) : 0;
+  }
+
+  /** Half to one and a half times the pause, so that many pages do not come back together; never before it is asked. */
+  #growWait(askedWait = 0) {
+    const wait = Math.max(this.#wait * (0.5 + Math.random()), askedWait * (1 + Math.random() / 4));
+    this.#wait = Math.min(2 * this.#wait, LONGEST_WAIT_MS);
+    return wait;
+  }
+
+  async #send({ event, token, refusals = 0 }) {
     try {
       const response = await fetch(this.#url, {
         method: "POST",
         headers: { "content-type": "application/json", "x-heliotrope-feedback-token": token },
-        body: JSON.stringify(event),
+        body: JSON.stringify({ ...event, sent_at: new Date().toISOString() }),
         keepalive: true,
         signal: AbortSignal.timeout(ANSWER_DEADLINE_MS),
       });
       if (response.ok) return ["stored"];
-      if (TRY_AGAIN.has(response.status)) return ["again"];
-      return ["rejected", await response.json().catch(() => ({ status: response.status }))];
+      const askedWait = readRetryAfter(response.headers.get("retry-after"), Date.now());
+      if (TRY_AGAIN.has(response.status)) return ["again", undefined, askedWait];
+      const problem = await response.json().catch(() => ({ status: response.status }));
+      const mayPass = MAY_PASS.has(response.status) && refusals + 1 < MAX_REFUSALS;
+      return [mayPass ? "refused" : "rejected", problem];
     } catch {
       return ["again"];
     }
@@ -159,46 +184,88 @@ export class Feedback extends EventTarget {
   }
 }
 
-/** What waits, in storage; read anew each time, since other tabs share it. */
+/**
+ * What waits, in storage, each event under a key of its own: tabs share it, and none may overwrite what another adds.
+ * Storage is read anew each time.
+ */
 class Queue {
-  static #KEY = "heliotrope.feedback";
+  static #PREFIX = "heliotrope.feedback";
   #storage;
   #max;
 
   constructor(storage, max) {
     this.#storage = storage;
     this.#max = max;
+    this.#takeOverOldList();
   }
 
   read() {
-    try {
-      const entries = JSON.parse(this.#storage.getItem(Queue.#KEY) ?? "[]");
-      return Array.isArray(entries) ? entries.filter((entry) => entry?.event?.event_id && entry.token) : [];
-    } catch {
-      return [];
+    const entries = [];
+    for (let index = 0; index < this.#storage.length; index++) {
+      const key = this.#storage.key(index);
+      const entry = key?.startsWith(`${Queue.#PREFIX}.`) ? parse(this.#storage.getItem(key)) : null;
+      if (entry?.event?.event_id && entry.token) entries.push(entry);
     }
+    return entries.sort((one, other) => (one.addedAt ?? 0) - (other.addedAt ?? 0));
   }
 
   /** Returns the oldest entries, for which there was no room any more. */
   add(entry) {
-    const entries = [...this.read(), entry];
-    const dropped = entries.splice(0, Math.max(0, entries.length - this.#max));
-    while (!this.#write(entries) && entries.length > 1) dropped.push(entries.shift());
+    const waiting = this.read();
+    const dropped = waiting.splice(0, Math.max(0, waiting.length + 1 - this.#max));
+    for (const { event } of dropped) this.remove(event.event_id);
+    while (!this.replace(entry) && waiting.length > 0) {
+      dropped.push(waiting.shift());
+      this.remove(dropped.at(-1).event.event_id);
+    }
     return dropped;
   }
 
-  remove(eventId) {
-    this.#write(this.read().filter(({ event }) => event.event_id !== eventId));
-  }
-
-  #write(entries) {
+  replace(entry) {
     try {
-      this.#storage.setItem(Queue.#KEY, JSON.stringify(entries));
+      this.#storage.setItem(`${Queue.#PREFIX}.${entry.event.event_id}`, JSON.stringify(entry));
       return true;
     } catch {
       return false; // the storage is full
     }
   }
+
+  remove(eventId) {
+    this.#storage.removeItem(`${Queue.#PREFIX}.${eventId}`);
+  }
+
+  /** Until 0.1 the whole queue was one list under one key. */
+  #takeOverOldList() {
+    const entries = parse(this.#storage.getItem(Queue.#PREFIX));
+    for (const entry of Array.isArray(entries) ? entries : []) if (entry?.event?.event_id) this.replace(entry);
+    this.#storage.removeItem(Queue.#PREFIX);
+  }
+}
+
+function parse(text) {
+  try {
+    return JSON.parse(text ?? "null");
+  } catch {
+    return null;
+  }
+}
+
+/** Runs `send` in one tab at a time; in the others, returns the pause after which they look again. */
+function whileAlone(send) {
+  if (!navigator.locks) return send();
+  return navigator.locks.request("heliotrope.feedback", { ifAvailable: true }, (lock) => (lock ? send() : FIRST_WAIT_MS));
+}
+
+/**
+ * The milliseconds that a `Retry-After` asks for, in seconds, fractions of them, or as a date; ten minutes at most.
+ *
+ * @param {string | null} text @param {number} now  milliseconds @returns {number} 0 without one that can be read
+ */
+export function readRetryAfter(text, now) {
+  if (!text?.trim()) return 0;
+  const seconds = Number(text);
+  const wait = Number.isNaN(seconds) ? Date.parse(text) - now : seconds * 1_000;
+  return Number.isNaN(wait) ? 0 : Math.min(Math.max(wait, 0), LONGEST_ASKED_WAIT_MS);
 }
 
 /** localStorage; memory where a browser forbids it. */
@@ -210,7 +277,15 @@ function findStorage() {
     return localStorage;
   } catch {
     const items = new Map();
-    return { getItem: (key) => items.get(key) ?? null, setItem: (key, value) => void items.set(key, value) };
+    return {
+      get length() {
+        return items.size;
+      },
+      key: (index) => [...items.keys()][index] ?? null,
+      getItem: (key) => items.get(key) ?? null,
+      setItem: (key, value) => void items.set(key, value),
+      removeItem: (key) => void items.delete(key),
+    };
   }
 }
 

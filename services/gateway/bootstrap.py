@@ -3,6 +3,7 @@
 import json
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,8 +20,10 @@ from services.gateway.adapters.upstream import Upstream
 from services.gateway.api.errors import render_errors_as_openai
 from services.gateway.api.openapi import SECURITY_SCHEMES
 from services.gateway.api.routes import EXPOSED_HEADERS, create_router
+from services.gateway.handlers.admission import Admission
 from services.gateway.handlers.chat import ChatHandler
 from services.gateway.handlers.recording import Recorder
+from services.gateway.metrics import REFUSED
 from services.gateway.settings import GatewaySettings, SharedSettings
 from shared.auth import KeyRing, open_key_ring
 from shared.bus import Consumer, Producer
@@ -32,6 +35,7 @@ from shared.feedback_tokens import FeedbackTokens
 from shared.http import Check, Cors, RequestLimiter, create_app
 from shared.logging import configure_logging
 from shared.process import Worker, every, run_workers, serve, spare_collections
+from shared.rate_limits import RateLimit, RateLimiter
 from shared.request_body import RequestBodyReader
 from shared.settings import load_settings
 
@@ -61,7 +65,7 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
     routing.load()
     spool = Spool(state_dir / "spool.sqlite", max_rows=own.spool_max_rows, max_bytes=own.spool_max_bytes)
     upstream = Upstream(
-        Breakers(max_failures=own.breaker_failures, open_seconds=own.breaker_open_seconds),
+        Breakers(max_failures=own.breaker_failures, min_users=own.breaker_users, open_seconds=own.breaker_open_seconds),
         max_connections=own.max_connections,
         connect_timeout_seconds=own.connect_timeout_seconds,
         answer_timeout_seconds=own.answer_timeout_seconds,
@@ -125,8 +129,10 @@ def create_http(
 def _make_chat_handler(
     settings: SharedSettings, own: GatewaySettings, routing: RoutingStore, spool: Spool, upstream: Upstream
 ) -> ChatHandler:
+    admission = make_admission(own)
     recorder = Recorder(
         spool,
+        admission.charge,
         topic_prefix=settings.topic_prefix,
         max_event_bytes=own.max_event_bytes,
         deadline_seconds=own.spool_deadline_seconds,
@@ -135,11 +141,25 @@ def _make_chat_handler(
         routing=routing,
         upstream=upstream,
         recorder=recorder,
+        admission=admission,
         tokens=FeedbackTokens(settings.feedback_token_secret.get_secret_value()),
         family=settings.family,
         user_hash_secret=settings.user_hash_secret.get_secret_value(),
         token_lifetime=timedelta(days=own.feedback_token_days),
         now=now,
+    )
+
+
+def make_admission(own: GatewaySettings) -> Admission:
+    def limit(subject: str, unit: str, per_second: float, burst: int) -> RateLimiter:
+        rate = RateLimit(per_second, burst) if per_second else None
+        return RateLimiter(rate, time.monotonic, subject=subject, unit=unit, count_refused=REFUSED.labels(subject).inc)
+
+    return Admission(
+        key_requests=limit("key", "requests", own.key_requests_per_second, own.key_burst_requests),
+        user_requests=limit("user", "requests", own.user_requests_per_second, own.user_burst_requests),
+        key_tokens=limit("key's budget", "tokens", own.key_tokens_per_day / 86_400, own.key_tokens_per_day),
+        context_tokens=own.context_tokens,
     )
 
 

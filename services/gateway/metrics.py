@@ -6,6 +6,7 @@ from shared.metrics import start_at_zero
 
 INTERACTIONS = Counter("heliotrope_gateway_interactions_total", "Answers served, by assigned arm", ["arm", "outcome"])
 UNRECORDED = Counter("heliotrope_interactions_unrecorded_total", "Answers that could not be recorded", ["reason"])
+REFUSED = Counter("heliotrope_gateway_rate_limited_total", "Requests above a limit, by whose it is", ["limit"])
 SPOOL_ROWS = Gauge("heliotrope_spool_rows", "Interactions that wait for the bus")
 SPOOL_LATE = Counter("heliotrope_spool_late_total", "Answers that went out before the spool had answered")
 UPSTREAM_REQUESTS = Counter("heliotrope_upstream_requests_total", "Requests to model servers", ["version", "outcome"])

@@ -41,6 +41,15 @@ class GatewaySettings(BaseSettings):
     idle_timeout_seconds: float = Field(60.0, gt=0, description="time to the first, and to each further, chunk")
     stream_timeout_seconds: float = Field(600.0, gt=0, description="time to the end of a stream")
     max_connections: int = Field(1_000, ge=1, description="connections to model servers, at most")
+    context_tokens: int = Field(
+        0, ge=0, description="the models' context length; prompts that cannot fit are refused; 0: not known"
+    )
+    key_requests_per_second: float = Field(0.0, ge=0, description="requests of one API key on average; 0: no limit")
+    key_burst_requests: int = Field(1_000, ge=1, description="requests of one API key at once")
+    user_requests_per_second: float = Field(5.0, ge=0, description="requests of one user on average; 0: no limit")
+    user_burst_requests: int = Field(60, ge=1, description="requests of one user at once")
+    key_tokens_per_day: int = Field(0, ge=0, description="tokens of one API key in a day; 0: no limit")
+    breaker_users: int = Field(2, ge=1, description="users whose failures it takes to leave a model alone")
     breaker_failures: int = Field(5, ge=1, description="failures in a row after which a model is left alone")
     breaker_open_seconds: float = Field(5.0, gt=0, description="time until one request tries such a model again")
     feedback_token_days: float = Field(7.0, gt=0, description="how long a browser may speak of an answer")

@@ -69,7 +69,11 @@ def create(settings: SharedSettings, own: IngestSettings, producer: Producer) ->
     engine = connect(settings)
     sessions = make_session_factory(engine)
     keys = open_key_ring(sessions)
-    rate_limiter = RateLimiter(_make_rate_limit(own), time.monotonic, count_refused=RATE_LIMITED.inc)
+    rate_limiter = RateLimiter(
+        _make_rate_limit(own.key_events_per_second, own.key_burst_events),
+        time.monotonic,
+        count_refused=RATE_LIMITED.inc,
+    )
     redis = Redis.from_url(
         settings.redis_url.get_secret_value(), socket_timeout=1.0, socket_connect_timeout=1.0, retry=None
     )
@@ -88,8 +92,14 @@ def create(settings: SharedSettings, own: IngestSettings, producer: Producer) ->
     reader = SubmissionReader(_make_limits(own), secret, settings.topic_prefix, now)
     recent_feedback, recent_interactions = (RecentContentHashes(own.remembered_events) for _ in range(2))
     endpoints = Endpoints(
-        authenticator=Authenticator(keys, FeedbackTokens(settings.feedback_token_secret.get_secret_value()), now),
+        authenticator=Authenticator(keys, _make_tokens(settings), now),
         rate_limiter=rate_limiter,
+        token_limiter=RateLimiter(
+            _make_rate_limit(own.token_events_per_second, own.token_burst_events),
+            time.monotonic,
+            subject="feedback token",
+            count_refused=RATE_LIMITED.inc,
+        ),
         body_reader=RequestBodyReader(
             max_bytes=own.max_body_bytes,
             max_arriving_bytes=own.max_arriving_bytes,
@@ -135,10 +145,13 @@ def create_http(
     return app
 
 
-def _make_rate_limit(own: IngestSettings) -> RateLimit | None:
-    if own.key_events_per_second == 0:
-        return None
-    return RateLimit(own.key_events_per_second, own.key_burst_events)
+def _make_tokens(settings: SharedSettings) -> FeedbackTokens:
+    previous = [secret.get_secret_value() for secret in settings.feedback_token_previous_secrets]
+    return FeedbackTokens(settings.feedback_token_secret.get_secret_value(), previous)
+
+
+def _make_rate_limit(events_per_second: float, burst: int) -> RateLimit | None:
+    return RateLimit(events_per_second, burst) if events_per_second else None
 
 
 def _make_limits(own: IngestSettings) -> Limits:

@@ -22,6 +22,8 @@ class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     event_id: UUID | None = None
     user_id: Name | None = None
     occurred_at: AwareTime | None = None
+    sent_at: AwareTime | None = None
+    """The client's clock when it sends, so that a wrong clock can be corrected."""
     metadata: dict[str, Any] | None = None
 
     def feedback(self) -> AnyFeedback:

@@ -14,6 +14,14 @@ class SharedSettings(Settings):
 
     user_hash_secret: SecretStr = Field(min_length=16, description="key of the hash that replaces user ids")
     feedback_token_secret: SecretStr = Field(min_length=16, description="signs feedback tokens for browsers")
+    feedback_token_previous_secrets: Annotated[list[SecretStr], NoDecode] = Field(
+        [], description="secrets that signed tokens before, comma separated; their tokens open until they expire"
+    )
+
+    @field_validator("feedback_token_previous_secrets", mode="before")
+    @classmethod
+    def _split_secrets(cls, value: object) -> object:
+        return [secret.strip() for secret in value.split(",") if secret.strip()] if isinstance(value, str) else value
 
 
 class IngestSettings(BaseSettings):
@@ -32,6 +40,10 @@ class IngestSettings(BaseSettings):
     body_deadline_seconds: float = Field(20.0, gt=0, description="a body not there by then: 408")
     key_events_per_second: float = Field(2_000.0, ge=0, description="what one API key may send on average; 0: no limit")
     key_burst_events: int = Field(10_000, ge=MAX_BATCH, description="what one API key may send at once")
+    token_events_per_second: float = Field(
+        1.0, ge=0, description="what the tokens of one user may send on average, beside their key's rate; 0: no limit"
+    )
+    token_burst_events: int = Field(60, ge=1, description="what the tokens of one user may send at once")
     rate_limit_turn_seconds: float = Field(
         1.0, gt=0, description="how often processes tell each other through Redis what each key has sent"
     )

@@ -31,6 +31,7 @@ ANSWERS = (
     "and we will send you a new one.",
 )
 PAGE_IS_READY = "document.querySelector('#send:enabled')"
+WAITING = "Object.keys(localStorage).filter((key) => key.startsWith('heliotrope.feedback.'))"
 DESKTOP, PHONE = (1180, 860), (390, 844)
 
 
@@ -187,10 +188,10 @@ def test_what_is_said_offline_waits_through_a_reload_and_counts_once(chat: Runni
     click(tab, ".thumb.down")
     tab.wait_until("document.querySelector('.state.queued')")
     tab.wait_until("document.querySelector('#connection').textContent === 'offline, 1 to send'")
-    [waiting] = tab.evaluate("JSON.parse(localStorage['heliotrope.feedback'])")
+    [waiting] = tab.evaluate(f"{WAITING}.map((key) => JSON.parse(localStorage[key]))")
     tab.set_offline(False)
     tab.evaluate("location.reload()")
-    tab.wait_until(PAGE_IS_READY + " && localStorage['heliotrope.feedback'] === '[]'")
+    tab.wait_until(f"{PAGE_IS_READY} && {WAITING}.length === 0")
     [event] = chat.read_feedback([waiting["event"]["event_id"]]).values()
     assert type(event.feedback).__name__ == "Thumb"
 

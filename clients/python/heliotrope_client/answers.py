@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -13,6 +15,7 @@ from heliotrope_client.events import Event
 MAX_BATCH = 1_000
 MAX_BATCH_BYTES = 4_000_000
 AGAIN = (408, 425, 429)
+MAX_PAUSE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ def split(events: Sequence[Event]) -> Iterator[list[Event]]:
 
 def assess(events: Sequence[Event], answer: httpx.Response) -> Verdict:
     if answer.status_code in AGAIN or answer.status_code >= 500:
-        return Verdict(list(events), f"status {answer.status_code}", _find_pause(answer))
+        pause = read_retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
+        return Verdict(list(events), f"status {answer.status_code}", pause)
     if answer.status_code >= 400:
         return Verdict([], rejected=Rejected(_read_problem(answer), events))
     if answer.status_code == 202:
@@ -73,14 +77,26 @@ def _read_problem(answer: httpx.Response) -> dict[str, Any]:
     return problem if isinstance(problem, dict) else {"status": answer.status_code, "title": answer.reason_phrase}
 
 
-def _find_pause(answer: httpx.Response) -> float:
-    text = answer.headers.get("retry-after", "")
-    return float(text) if text.isdigit() else 0.0
+def read_retry_after(text: str, now: datetime) -> float:
+    """Return the seconds that a `Retry-After` asks for: a number, a fraction, or a date; 0 without one to be read."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = _seconds_until(text, now)
+    return min(seconds, MAX_PAUSE_SECONDS) if seconds > 0 else 0.0
+
+
+def _seconds_until(date: str, now: datetime) -> float:
+    try:
+        at = parsedate_to_datetime(date)
+        return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def next_pause(attempt: int, asked: float, spread: float) -> float:
-    """Seconds before attempt `attempt` (1, 2, ...): what the server asked, at least 0.1, 0.2, 0.4, ... s, at most 30.
+    """Return the seconds before attempt `attempt` (1, 2, ...): what the server asked, at least 0.1, 0.2, 0.4, ... s.
 
-    `spread` in [0, 1) keeps many clients from coming back together.
+    At most 30 s. `spread` in [0, 1) keeps many clients from coming back together.
     """
-    return min(30.0, max(asked, 0.1 * 2.0 ** (attempt - 1))) * (1 + 0.25 * spread)
+    return min(MAX_PAUSE_SECONDS, max(asked, 0.1 * 2.0 ** (attempt - 1))) * (1 + 0.25 * spread)

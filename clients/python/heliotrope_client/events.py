@@ -22,11 +22,13 @@ class Event:
     occurred_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def body(self) -> dict[str, Any]:
+        """Return what is posted now: `sent_at` lets ingest correct a clock that is wrong."""
         body = {
             "type": self.type,
             "event_id": str(self.event_id),
             "interaction_id": self.interaction_id,
             "occurred_at": self.occurred_at.isoformat(),
+            "sent_at": datetime.now(UTC).isoformat(),
             **self.fields,
         }
         if self.user_id is not None:

@@ -14,9 +14,10 @@ class Breakers:
     """Counts the failures of each route in use."""
 
     def __init__(
-        self, *, max_failures: int, open_seconds: float, monotonic: Callable[[], float] = time.monotonic
+        self, *, max_failures: int, min_users: int, open_seconds: float, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._max_failures = max_failures
+        self._min_users = min_users
         self._open_seconds = open_seconds
         self._monotonic = monotonic
         self._breakers: dict[Route, Breaker] = {}
@@ -35,11 +36,11 @@ class Breakers:
             retry_after=str(math.ceil(breaker.retry_at - now)),
         )
 
-    def settle(self, route: Route, failure: UpstreamFailed | None) -> None:
-        """Only routes that fail are remembered, until they answer."""
+    def settle(self, route: Route, failure: UpstreamFailed | None, user: str) -> None:
+        """Count what became of a user's request. Only routes that fail are remembered, until they answer."""
         if failure is not None and counts_as_failure(failure.upstream_status):
-            breaker = self._breakers.setdefault(route, Breaker(self._max_failures, self._open_seconds))
-            breaker.fail(self._monotonic())
+            breaker = self._breakers.setdefault(route, Breaker(self._max_failures, self._min_users, self._open_seconds))
+            breaker.fail(self._monotonic(), user, is_away=failure.reason == "unreachable")
             BREAKER_OPEN.labels(route.version).set(breaker.is_open)
         elif self._breakers.pop(route, None) is not None or route.version not in self._reported:
             BREAKER_OPEN.labels(route.version).set(0)

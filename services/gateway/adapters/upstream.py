@@ -62,26 +62,26 @@ class Upstream:
         await self._session.close()
         await self._fresh_session.close()
 
-    async def complete(self, route: Route, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the whole answer. Raises: UpstreamFailed."""
+    async def complete(self, route: Route, request: dict[str, Any], user: str) -> dict[str, Any]:
+        """Return the whole answer to a user's request. Raises: UpstreamFailed."""
         self._breakers.check(route)
-        with self._settling(route):
+        with self._settling(route, user):
             response = await self._send(route, request, self._whole)
             return decode_completion(await _read(response), route.version)
 
-    async def stream(self, route: Route, request: dict[str, Any]) -> Chunks:
+    async def stream(self, route: Route, request: dict[str, Any], user: str) -> Chunks:
         """Return the chunks, once the first have come, so that the caller may begin to answer.
 
         Raises:
             UpstreamFailed: before the first chunk from here, after it from the iteration.
         """
         self._breakers.check(route)
-        chunks = self._read_stream(route, request)
+        chunks = self._read_stream(route, request, user)
         first = await anext(chunks)
         return _resume(first, chunks)
 
-    async def _read_stream(self, route: Route, request: dict[str, Any]) -> Chunks:
-        with self._settling(route):
+    async def _read_stream(self, route: Route, request: dict[str, Any], user: str) -> Chunks:
+        with self._settling(route, user):
             response = await self._send(route, request, self._chunks)
             if response.content_type == "application/json":
                 yield [make_chunk(decode_completion(await _read(response), route.version))]
@@ -103,21 +103,21 @@ class Upstream:
                 raise reader.failure
 
     @contextmanager
-    def _settling(self, route: Route) -> Iterator[None]:
+    def _settling(self, route: Route, user: str) -> Iterator[None]:
         """Count what became of a request: answered, failed, or cancelled because its client has left."""
         try:
             yield
         except UpstreamFailed as failure:
-            self._settle(route, failure)
+            self._settle(route, failure, user)
             raise
         except (asyncio.CancelledError, GeneratorExit):
             self._count(route, "cancelled")
             raise
-        self._settle(route, None)
+        self._settle(route, None, user)
 
-    def _settle(self, route: Route, failure: UpstreamFailed | None) -> None:
+    def _settle(self, route: Route, failure: UpstreamFailed | None, user: str) -> None:
         self._count(route, failure.reason if failure else "answered")
-        self._breakers.settle(route, failure)
+        self._breakers.settle(route, failure, user)
 
     def _count(self, route: Route, outcome: str) -> None:
         UPSTREAM_REQUESTS.labels(route.version, outcome).inc()

@@ -17,6 +17,7 @@ from services.gateway.domain.requests import read_request
 from services.gateway.handlers.chat import OPERATORS, ChatHandler
 from services.gateway.handlers.exchange import Exchange
 from shared.auth import Caller, require
+from shared.json_depth import check_depth
 from shared.request_body import RequestBodyReader
 
 T = TypeVar("T")
@@ -124,6 +125,7 @@ def _describe_model(name: str) -> dict[str, Any]:
 
 
 def _decode(raw: bytes) -> Any:
+    check_depth(raw)
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

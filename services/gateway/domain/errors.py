@@ -28,6 +28,11 @@ class ModelNotFound(GatewayError):
     code = "model_not_found"
 
 
+class ContextLengthExceeded(InvalidChatRequest):
+    title = "Context length exceeded"
+    code = "context_length_exceeded"
+
+
 class NothingServed(GatewayError):
     """No routing table has been heard of yet."""
 
@@ -61,7 +66,12 @@ class UpstreamFailed(GatewayError):
 
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-_CODES = {401: "invalid_api_key", 403: "role_not_allowed", 413: "request_too_large"}
+_CODES = {
+    401: "invalid_api_key",
+    403: "role_not_allowed",
+    413: "request_too_large",
+    429: "rate_limit_exceeded",
+}
 
 
 OUR_OWN_FAULT = frozenset({401, 402, 403, 407})

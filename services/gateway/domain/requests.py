@@ -88,4 +88,19 @@ def _read_messages(body: dict[str, Any]) -> list[Message]:
     for index, message in enumerate(messages):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise InvalidChatRequest("a message must be an object with a 'role'", param=f"messages.{index}")
+        _check_content(message.get("content"), f"messages.{index}.content")
     return messages
+
+
+def _check_content(content: Any, param: str) -> None:
+    """Check that content is text, nothing, or parts that each name their type; texts are texts."""
+    if content is None or isinstance(content, str):
+        return
+    if not isinstance(content, list):
+        raise InvalidChatRequest("content must be a string, null or a list of parts", param=param)
+    for index, part in enumerate(content):
+        kind = part.get("type") if isinstance(part, dict) else None
+        if not isinstance(kind, str) or not kind:
+            raise InvalidChatRequest("a part must be an object with a 'type'", param=f"{param}.{index}")
+        if kind == "text" and not isinstance(part.get("text"), str):
+            raise InvalidChatRequest("a part of the type text must have a 'text'", param=f"{param}.{index}.text")

@@ -14,6 +14,7 @@ from services.gateway.domain.assignment import Assignment, assign, compare, find
 from services.gateway.domain.completions import merge_completions
 from services.gateway.domain.errors import ModelNotFound, NothingServed, UpstreamFailed
 from services.gateway.domain.requests import ChatRequest
+from services.gateway.handlers.admission import Admission
 from services.gateway.handlers.exchange import Choice, Exchange
 from services.gateway.handlers.recording import Recorder
 from services.gateway.handlers.streaming import CLIENT_LEFT, relay, rename
@@ -36,6 +37,7 @@ class ChatHandler:
     routing: RoutingStore
     upstream: Upstream
     recorder: Recorder
+    admission: Admission
     tokens: FeedbackTokens
     family: str
     user_hash_secret: str
@@ -53,6 +55,7 @@ class ChatHandler:
         probed = self._find_probed(table, request.model, caller)
         if table is None:
             raise NothingServed("no model is served yet: adopt one with 'heliotrope adopt'")
+        self.admission.check(request, caller.key_id, user)
         feedback_token = None
         if probed is None:
             feedback_token = self.tokens.sign(FeedbackToken(tuple(ids), user, caller.key_id, now + self.token_lifetime))
@@ -119,7 +122,7 @@ class ChatHandler:
         return relay(exchange, streams, self.recorder, self.family)
 
     async def _ask_all(
-        self, exchange: Exchange, ask: Callable[[Route, dict[str, Any]], Awaitable[T]]
+        self, exchange: Exchange, ask: Callable[[Route, dict[str, Any], str], Awaitable[T]]
     ) -> list[tuple[Choice, T]]:
         """Return each choice with its answer, without those that failed before the first byte: they say why."""
         if len(exchange.choices) == 1:
@@ -131,18 +134,20 @@ class ChatHandler:
         ]
 
     async def _ask(
-        self, exchange: Exchange, choice: Choice, ask: Callable[[Route, dict[str, Any]], Awaitable[T]]
+        self, exchange: Exchange, choice: Choice, ask: Callable[[Route, dict[str, Any], str], Awaitable[T]]
     ) -> T | None:
         """Ask the assigned version; the champion, when that one fails before its first byte."""
         request, champion = exchange.request, exchange.table.champion
         try:
             try:
-                answer = await ask(choice.served, request.body_for(choice.served.model, choice.index))
+                body = request.body_for(choice.served.model, choice.index)
+                answer = await ask(choice.served, body, exchange.subject)
             except UpstreamFailed as failure:
                 if not (choice.assignment.may_fall_back and should_fall_back(failure.upstream_status)):
                     raise
                 choice.served, choice.fell_back_because = champion, failure.reason
-                answer = await ask(champion, request.body_for(champion.model, choice.index))
+                body = request.body_for(champion.model, choice.index)
+                answer = await ask(champion, body, exchange.subject)
         except UpstreamFailed as failure:
             choice.failure, choice.total_seconds = failure, exchange.elapsed_seconds
             return None

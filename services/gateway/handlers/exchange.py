@@ -53,6 +53,11 @@ class Exchange:
         return self.choices[0].assignment.arm == "probe"
 
     @property
+    def subject(self) -> str:
+        """Who asked: the user, else everybody without a name behind the key."""
+        return self.user or f"key:{self.key_id}"
+
+    @property
     def elapsed_seconds(self) -> float:
         return time.monotonic() - self.started
 

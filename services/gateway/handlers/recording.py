@@ -1,7 +1,7 @@
 """Record every interaction in the spool before the last byte of its answer."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -21,8 +21,18 @@ logger = structlog.get_logger(__name__)
 class Recorder:
     """Writes interactions to the spool. What cannot be recorded is counted, and the answer goes out."""
 
-    def __init__(self, spool: Spool, *, topic_prefix: str, max_event_bytes: int, deadline_seconds: float) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        charge: Callable[[Exchange], None],
+        *,
+        topic_prefix: str,
+        max_event_bytes: int,
+        deadline_seconds: float,
+    ) -> None:
+        """`charge` is told once of each exchange that has ended."""
         self._spool = spool
+        self._charge = charge
         self._topic_prefix = topic_prefix
         self._max_event_bytes = max_event_bytes
         self._deadline_seconds = deadline_seconds
@@ -46,6 +56,7 @@ class Recorder:
         if exchange.is_probe or exchange.is_recorded:
             return None
         exchange.is_recorded = True
+        self._charge(exchange)
         events = [derive_interaction(exchange, choice, error) for choice in exchange.choices]
         for choice, event in zip(exchange.choices, events, strict=True):
             INTERACTIONS.labels(choice.assignment.arm, "failed" if event.error else "answered").inc()

@@ -22,6 +22,13 @@ class Principal:
     key_id: str
     token: FeedbackToken | None = None
 
+    @property
+    def budget(self) -> str:
+        """Whose rate its events count against: the key's, or that of the token's user or first answer."""
+        if self.token is None:
+            return self.key_id
+        return f"{self.key_id}:{self.token.user or self.token.interaction_ids[0]}"
+
     def resolve_user(self, user_id: str | None, conversation_id: str | None, secret: str) -> str | None:
         """Return the keyed hash that stands for the user; a token's user cannot be another."""
         if self.token is not None:
@@ -54,6 +61,7 @@ class Authenticator:
         """
         if text := _find_token(headers):
             token = self._tokens.open(text, self._now())
+            self._keys.check_valid(token.key_id)
             return Principal(token.key_id, token)
         return self.authenticate_key(headers)
 

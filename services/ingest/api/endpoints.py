@@ -37,6 +37,7 @@ class Endpoints:
 
     authenticator: Authenticator
     rate_limiter: RateLimiter
+    token_limiter: RateLimiter
     body_reader: RequestBodyReader
     feedback: Intake
     interactions: Intake
@@ -60,7 +61,7 @@ class Endpoints:
         return 202, _encode(Accepted(event_id=submission.event_id, interaction_id=submission.event_id))
 
     async def post_feedback_batch(self, headers: Mapping[str, str], receive: Receive) -> Reply:
-        principal = self.authenticator.authenticate(headers)
+        principal = self.authenticator.authenticate_key(headers)
         return await self._submit_batch(self.feedback, principal, headers, receive)
 
     async def post_interaction_batch(self, headers: Mapping[str, str], receive: Receive) -> Reply:
@@ -70,7 +71,8 @@ class Endpoints:
     async def _submit(
         self, intake: Intake, principal: Principal, headers: Mapping[str, str], receive: Receive
     ) -> Submission:
-        self.rate_limiter.take(principal.key_id, 1)
+        limiter = self.rate_limiter if principal.token is None else self.token_limiter
+        limiter.take(principal.budget, 1)
         return await intake.submit(await self.body_reader.read(headers, receive), principal)
 
     async def _submit_batch(

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, get_args
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from services.ingest.schemas import (
 )
 from shared.errors import FieldError, InvalidRequest, MalformedBody
 from shared.events import AnyFeedback, Choice, Regenerate
+from shared.json_depth import check_depth
 
 T = TypeVar("T")
 
@@ -51,6 +52,8 @@ def make_invalid(errors: list[FieldError]) -> InvalidRequest:
 
 
 def _decode(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw) -> T:
+    if decoder is not _batch:  # whose events are decoded each for itself
+        check_depth(bytes(raw))
     try:
         body = decoder.decode(raw)
     except msgspec.ValidationError as error:
@@ -90,12 +93,18 @@ for _kind in KINDS.values():
             _ALLOWED[_field.name, "Invalid enum value"] = _allow(get_args(_field.type))
 
 
+EARLIEST = datetime(2015, 1, 1, tzinfo=UTC)
+"""Nothing that is learnt from is older; a time before it is a broken clock, or meant to break a reader."""
+
+
 @dataclass(frozen=True)
 class TimeLimits:
-    """How far from now a client's times may be; `oldest` None takes any age."""
+    """How far from now a client's times may be; `oldest` None takes any age since 2015."""
 
     future_skew: timedelta
     oldest: timedelta | None
+    future: timedelta = timedelta(hours=24)
+    """A client's clock may be ahead by this much; the time of reception then stands in for what it says."""
 
 
 def assess_feedback(feedback: AnyFeedback, interaction_id: UUID) -> list[FieldError]:
@@ -129,14 +138,35 @@ def _assess_choice(choice: Choice, interaction_id: UUID) -> list[FieldError]:
 
 
 def assess_time(field: str, at: datetime | None, now: datetime, limits: TimeLimits) -> list[FieldError]:
-    """List a time in the future, beyond the clock's skew, or older than the limit."""
+    """List a time ahead of now beyond the clock's skew, older than the limit, or before 2015."""
     if at is None:
         return []
     if at > now + limits.future_skew:
         return [FieldError(field, f"is in the future by more than {limits.future_skew.total_seconds():g} s")]
     if limits.oldest is not None and at < now - limits.oldest:
         return [FieldError(field, f"is older than {limits.oldest.total_seconds() / 86_400:g} days")]
+    if at < EARLIEST:
+        return [FieldError(field, "is before 2015")]
     return []
+
+
+def calculate_clock_offset(
+    occurred_at: datetime | None, sent_at: datetime | None, now: datetime, limits: TimeLimits
+) -> timedelta:
+    """Return what to add to `occurred_at` so that a client's wrong clock does not matter.
+
+    - with `sent_at`, the client's clock when it sent: the difference to ours, if it is beyond the skew
+    - without, a time ahead of now by more than the skew but at most 24 hours: the time of reception counts
+    - the corrected time is never ahead of now
+    """
+    if occurred_at is None:
+        return timedelta()
+    ahead = occurred_at - now
+    if sent_at is None:
+        return -ahead if limits.future_skew < ahead <= limits.future else timedelta()
+    skew = now - sent_at
+    offset = skew if abs(skew) > limits.future_skew else timedelta()
+    return min(offset, -ahead) if ahead + offset > timedelta() else offset
 
 
 def assess_messages(messages: list[dict[str, Any]]) -> list[FieldError]:

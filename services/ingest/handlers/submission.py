@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import get_args
 from uuid import UUID
@@ -17,11 +17,12 @@ from services.ingest.domain.validation import (
     assess_feedback,
     assess_messages,
     assess_time,
+    calculate_clock_offset,
     decode_feedback,
     decode_interaction,
     make_invalid,
 )
-from services.ingest.metrics import EVENTS
+from services.ingest.metrics import CLOCKS_CORRECTED, EVENTS
 from shared.bus import Record, encode
 from shared.errors import Conflict, HeliotropeError, TooManyRequests, Unavailable
 from shared.events import AnyFeedback, FeedbackReceived, InteractionRecorded
@@ -170,6 +171,14 @@ def describe_outcome(error: HeliotropeError | None) -> str:
     return "retry" if isinstance(error, Unavailable | TooManyRequests) else "rejected"
 
 
+def _shift(at: datetime | None, offset: timedelta) -> datetime | None:
+    """Return the time with the offset added; unshifted where no such time exists."""
+    try:
+        return at + offset if at is not None and offset else at
+    except OverflowError:
+        return at
+
+
 class SubmissionReader:
     """Turns the bytes of one event into a submission, or into an error that names the field."""
 
@@ -185,8 +194,11 @@ class SubmissionReader:
         feedback = body.feedback()
         principal.check_feedback(feedback, body.interaction_id)
         errors = assess_feedback(feedback, body.interaction_id)
-        if errors := errors + assess_time("occurred_at", body.occurred_at, now, self._limits.feedback):
+        offset = calculate_clock_offset(body.occurred_at, body.sent_at, now, self._limits.feedback)
+        if errors := errors + assess_time("occurred_at", _shift(body.occurred_at, offset), now, self._limits.feedback):
             raise make_invalid(errors)
+        if offset:
+            CLOCKS_CORRECTED.inc()
         event = FeedbackReceived(
             event_id=body.event_id or new_id(),
             interaction_id=body.interaction_id,
@@ -196,6 +208,7 @@ class SubmissionReader:
             user=principal.resolve_user(body.user_id, None, self._secret),
             occurred_at=body.occurred_at,
             metadata=body.metadata,
+            clock_offset_seconds=offset.total_seconds() if offset else None,
         )
         kind = _TAGS[type(feedback)]
         return self._prepare(event, event.event_id, kind, now, chosen=body.event_id is not None)

@@ -37,6 +37,7 @@ def edge(database_url: str, kafka_bootstrap: str, topic_prefix: str, tmp_path: P
         "HELIOTROPE_USER_HASH_SECRET": "a hash secret of tests",
         "HELIOTROPE_FEEDBACK_TOKEN_SECRET": "a token secret of tests",
         "HELIOTROPE_GATEWAY_DEPLOYER_URL": "http://127.0.0.1:9",
+        "HELIOTROPE_GATEWAY_USER_REQUESTS_PER_SECOND": "0",
         "HELIOTROPE_LOG_LEVEL": "ERROR",
     }
     gateway = Victim([sys.executable, "-m", "services.gateway"], gateway_port, environment)

@@ -115,6 +115,7 @@ def gateway(database_url: str, kafka_bootstrap: str, topic_prefix: str, tmp_path
         deployer_url="http://127.0.0.1:9",
         cors_origins=["https://shop.example"],
         breaker_failures=BREAKER_FAILURES,
+        breaker_users=1,
         breaker_open_seconds=BREAKER_OPEN_SECONDS,
     )
     servers = {"1": ModelServer(), "2": ModelServer()}

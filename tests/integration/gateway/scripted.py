@@ -17,7 +17,7 @@ from services.gateway.adapters.breakers import Breakers
 from services.gateway.adapters.routing import RoutingStore
 from services.gateway.adapters.spool import Spool
 from services.gateway.adapters.upstream import Upstream
-from services.gateway.bootstrap import create_http
+from services.gateway.bootstrap import create_http, make_admission
 from services.gateway.handlers.chat import ChatHandler
 from services.gateway.handlers.recording import Recorder
 from services.gateway.settings import GatewaySettings
@@ -126,7 +126,9 @@ class LightGateway:
         caller = Caller(KEY.split("_")[1], "frontend", "frontend")
         ring = KeyRing(lambda: {caller.key_id: StoredKey(caller, calculate_secret_hash(KEY.split("_")[2]))})
         ring.refresh()
-        self.breakers = Breakers(max_failures=own.breaker_failures, open_seconds=own.breaker_open_seconds)
+        self.breakers = Breakers(
+            max_failures=own.breaker_failures, min_users=own.breaker_users, open_seconds=own.breaker_open_seconds
+        )
         upstream = Upstream(
             self.breakers,
             max_connections=own.max_connections,
@@ -136,8 +138,10 @@ class LightGateway:
             stream_timeout_seconds=own.stream_timeout_seconds,
             api_key=own.model_server_key.get_secret_value(),
         )
+        admission = make_admission(own)
         recorder = Recorder(
             self.spool,
+            admission.charge,
             topic_prefix="",
             max_event_bytes=own.max_event_bytes,
             deadline_seconds=own.spool_deadline_seconds,
@@ -146,6 +150,7 @@ class LightGateway:
             routing=self.routing,
             upstream=upstream,
             recorder=recorder,
+            admission=admission,
             tokens=FeedbackTokens("a token secret of tests"),
             family="heliotrope",
             user_hash_secret="a hash secret of tests",

@@ -26,7 +26,7 @@ from tests.integration.gateway.scripted import (
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[LightGateway]:
-    with open_gateway(tmp_path, breaker_failures=3) as gateway:
+    with open_gateway(tmp_path, breaker_failures=3, breaker_users=1) as gateway:
         yield gateway
 
 

@@ -1,11 +1,12 @@
 """What the Python client makes of answers, without sending anything."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 from heliotrope_client import Heliotrope, edit, thumb
-from heliotrope_client.answers import MAX_BATCH, assess, make_request, next_pause, split
+from heliotrope_client.answers import MAX_BATCH, assess, make_request, next_pause, read_retry_after, split
 
 
 def test_a_batch_is_neither_too_long_nor_too_large():
@@ -23,6 +24,30 @@ def test_what_may_pass_is_tried_again_when_the_server_says(status: int):
     events = [thumb("a", "up")]
     verdict = assess(events, httpx.Response(status, headers={"retry-after": "7"}))
     assert (verdict.again, verdict.pause_seconds, verdict.rejected) == (events, 7.0, None)
+
+
+@pytest.mark.parametrize(
+    "text, seconds",
+    [
+        ("7", 7.0),
+        ("0.5", 0.5),
+        ("Sun, 22 Nov 2026 12:00:20 GMT", 20.0),
+        ("Sun, 22 Nov 2020 12:00:20 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 30.0),
+        ("inf", 30.0),
+        ("nan", 0.0),
+        ("-3", 0.0),
+        ("soon", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_every_form_of_retry_after_is_read(text: str, seconds: float):
+    assert read_retry_after(text, datetime(2026, 11, 22, 12, tzinfo=UTC)) == seconds
+
+
+def test_an_event_says_when_it_is_sent():
+    body = thumb("a", "up").body()
+    assert body["occurred_at"] <= body["sent_at"]
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 409, 413, 422])
@@ -46,9 +71,12 @@ def test_of_a_batch_only_what_is_unknown_is_sent_again():
 
 def test_an_event_keeps_its_id_and_time_however_often_it_is_sent():
     event = thumb("a", "up")
-    assert make_request([event]) == make_request([event])
-    assert make_request([event])[0] == "/v1/feedback"
-    assert make_request([event, event]) == ("/v1/feedback/batch", {"events": [event.body(), event.body()]})
+    (path, first), (_, again) = make_request([event]), make_request([event])
+    assert path == "/v1/feedback"
+    assert first | {"sent_at": None} == again | {"sent_at": None}
+    path, batch = make_request([event, event])
+    assert path == "/v1/feedback/batch"
+    assert [body["event_id"] for body in batch["events"]] == [str(event.event_id)] * 2
 
 
 def test_pauses_grow_honour_the_server_and_end():

@@ -37,6 +37,7 @@ def make_ingest_app(
     *,
     known_hashes: Mapping[UUID, str] | None = None,
     rate_limit: RateLimit | None = None,
+    token_limit: RateLimit | None = None,
     max_body_bytes: int = 100_000,
     max_requests: int = 100,
     cors_origins: Sequence[str] = (),
@@ -54,6 +55,7 @@ def make_ingest_app(
     endpoints = Endpoints(
         authenticator=Authenticator(keys, tokens, now),
         rate_limiter=RateLimiter(rate_limit, clock),
+        token_limiter=RateLimiter(token_limit, clock, subject="feedback token"),
         body_reader=RequestBodyReader(max_bytes=max_body_bytes, max_arriving_bytes=10**6, deadline_seconds=5),
         feedback=Intake("feedback", reader.read_feedback, publisher, stored, recent),
         interactions=Intake("interaction", reader.read_interaction, publisher, stored, recent),

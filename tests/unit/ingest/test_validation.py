@@ -11,6 +11,7 @@ from services.ingest.domain.validation import (
     assess_feedback,
     assess_messages,
     assess_time,
+    calculate_clock_offset,
 )
 from shared.events import Choice, Regenerate, Thumb
 
@@ -80,3 +81,40 @@ def test_a_message_without_a_role_is_named_by_its_index():
 def test_characters_that_postgres_cannot_store_are_found_wherever_they_are():
     value = {"text": "fine", "metadata": {"tags": ["fine", "not\0fine"], "a\0b": 1}}
     assert sorted(error.field for error in assess_characters(value)) == ["metadata", "metadata.tags.1"]
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+05:00", "0001-01-01T00:00:00Z", "2014-12-31T23:59:59Z"])
+def test_a_time_before_2015_is_refused_and_so_is_the_last_one(text: str):
+    anything_goes = TimeLimits(timedelta(seconds=60), None)
+    assert assess_time("served_at", datetime.fromisoformat(text), NOON, anything_goes)
+    assert assess_time("served_at", datetime.fromisoformat("9999-12-31T23:59:59-23:59"), NOON, anything_goes)
+    assert not assess_time("served_at", datetime(2015, 1, 1, tzinfo=UTC), NOON, anything_goes)
+
+
+@pytest.mark.parametrize(
+    "occurred, sent, offset",
+    [
+        (-60, 0, 0),  # a minute ago by a right clock
+        (-60, 3, 0),  # within the skew: left alone
+        (7_140, 7_200, -7_200),  # a clock two hours ahead, a minute ago
+        (-3_660, -3_600, 3_600),  # an hour behind
+        (120, None, -120),  # ahead, and nothing to correct it with: now
+        (86_400, None, -86_400),
+        (86_460, None, 0),  # beyond a day: refused as it stands
+        (50, None, 0),  # within the skew
+        (30, 5, -30),  # said to have happened after it was sent: now
+        (-2_000_000_000, -1_999_999_940, 1_999_999_940),  # a clock that stands at 1963
+    ],
+)
+def test_a_wrong_clock_is_corrected(occurred: int, sent: int | None, offset: int):
+    sent_at = None if sent is None else NOON + timedelta(seconds=sent)
+    found = calculate_clock_offset(NOON + timedelta(seconds=occurred), sent_at, NOON, MONTH)
+    assert found == timedelta(seconds=offset)
+
+
+def test_times_at_the_ends_of_the_calendar_are_no_surprise():
+    for text in ("0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-23:59"):
+        at = datetime.fromisoformat(text)
+        calculate_clock_offset(at, at, NOON, MONTH)
+        calculate_clock_offset(at, None, NOON, MONTH)
+        calculate_clock_offset(NOON, at, NOON, MONTH)
