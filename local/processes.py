@@ -40,6 +40,8 @@ class Service:
     role: str = ""
     needs: tuple[str, ...] = ()
     computes: bool = False
+    starts_with: str = "readyz"
+    """What answers once it has started."""
 
 
 SERVICES = (
@@ -50,7 +52,7 @@ SERVICES = (
     Service("trainer", "services.trainer"),
     Service("trainer-worker", "services.trainer", "worker", needs=("mlflow",), computes=True),
     Service("drift-monitor", "services.curator", "monitor"),
-    Service("gateway", "services.gateway"),
+    Service("gateway", "services.gateway", starts_with="healthz"),  # ready once a model is adopted
 )
 """In start order, where their needs allow it. `computes`: uses every core for torch; the others take one thread."""
 
@@ -72,7 +74,7 @@ def list_services(layout: Layout) -> list[Process]:
             name=service.name,
             command=(sys.executable, "-m", service.module, *([service.role] if service.role else [])),
             port=layout.port(service.name),
-            check=answers_http(f"{layout.url(service.name)}/readyz"),
+            check=answers_http(f"{layout.url(service.name)}/{service.starts_with}"),
             environment={
                 "HELIOTROPE_PORT": str(layout.port(service.name)),
                 **limit_threads(count_cores() if service.computes else 1),

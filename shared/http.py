@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.errors import HeliotropeError, Unavailable
 from shared.ids import new_id
-from shared.metrics import REQUEST_SECONDS, REQUESTS
+from shared.metrics import DEGRADED, REQUEST_SECONDS, REQUESTS
 from shared.problems import render_errors_as_problems
 
 logger = structlog.get_logger(__name__)
@@ -29,6 +29,20 @@ MAX_REQUESTS = 10_000
 
 Check = Callable[[], None]
 """Raises when what it checks is not ready."""
+
+
+class FirstContact:
+    """A check of what all replicas share: raises until its first success, and never again."""
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+        self._reached = False
+
+    def __call__(self) -> None:
+        if not self._reached:
+            self._check()
+            self._reached = True
+
 
 OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -79,6 +93,7 @@ def _describe_readiness(words: str, ready: bool, check: str) -> dict[str, Any]:
         "properties": {
             "ready": {"type": "boolean"},
             "checks": {"type": "object", "additionalProperties": {"type": "string"}},
+            "degraded": {"type": "array", "items": {"type": "string"}},
         },
         "required": ["ready", "checks"],
     }
@@ -87,7 +102,7 @@ def _describe_readiness(words: str, ready: bool, check: str) -> dict[str, Any]:
 
 
 _READY_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: _describe_readiness("each check is `ok`", True, "ok"),
+    200: _describe_readiness("what this replica needs is `ok`; `degraded` names what all replicas miss", True, "ok"),
     503: _describe_readiness("some check failed; the name of its error stands in place of `ok`", False, "TimeoutError"),
 }
 
@@ -96,6 +111,7 @@ def create_app(
     service: str,
     *,
     checks: Mapping[str, Check],
+    outages: Mapping[str, Check] | None = None,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
     front: Callable[[ASGIApp], ASGIApp] = lambda rest: rest,
@@ -104,6 +120,9 @@ def create_app(
     body_deadline_seconds: float = 20.0,
 ) -> FastAPI:
     """An app with `/healthz`, `/readyz` (each check by name), `/metrics`, problem+json errors and request ids.
+
+    A failed check is 503: this replica cannot work. A failed one of `outages` is `degraded` with 200, since what all
+    replicas share is away for all of them, and a load balancer must not be left without any.
 
     `front` may answer requests before the framework does; it is given the framework's part of the app.
     """
@@ -129,9 +148,14 @@ def create_app(
 
     @app.get("/readyz", tags=["operations"], responses=_READY_RESPONSES)
     async def readyz() -> JSONResponse:
-        results = {name: await run_in_threadpool(_run_check, check) for name, check in checks.items()}
+        results = await run_in_threadpool(_run_checks, checks)
+        shared = await run_in_threadpool(_run_checks, outages or {})
         ready = all(result == "ok" for result in results.values())
-        return JSONResponse({"ready": ready, "checks": results}, status_code=200 if ready else 503)
+        degraded = sorted(name for name, result in shared.items() if result != "ok") if ready else []
+        for name in shared:
+            DEGRADED.labels(service, name).set(name in degraded)
+        body: dict[str, Any] = {"ready": ready, "checks": shared | results | {name: shared[name] for name in degraded}}
+        return JSONResponse(body | ({"degraded": degraded} if degraded else {}), status_code=200 if ready else 503)
 
     @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
     def metrics() -> Response:
@@ -150,6 +174,10 @@ class FrontedApp(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.fronted(scope, receive, send)
+
+
+def _run_checks(checks: Mapping[str, Check]) -> dict[str, str]:
+    return {name: _run_check(check) for name, check in checks.items()}
 
 
 def _run_check(check: Check) -> str:

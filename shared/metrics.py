@@ -12,6 +12,7 @@ REQUEST_SECONDS = Histogram(
     ["service", "route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
+DEGRADED = Gauge("heliotrope_degraded", "1 while what all replicas share is away", ["service", "dependency"])
 CONSUMED = Counter("heliotrope_events_consumed_total", "Events taken from the bus", ["consumer", "topic", "outcome"])
 CONSUMER_LAG = Gauge("heliotrope_consumer_lag_records", "Records waiting to be consumed", ["consumer"])
 CONSUMER_SECONDS = Histogram("heliotrope_consumer_batch_seconds", "Time to handle one batch", ["consumer"])

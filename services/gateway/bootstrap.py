@@ -1,12 +1,12 @@
 """Composition root: `python -m services.gateway` is API, spool relay and routing follower in one process."""
 
 import json
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
@@ -29,6 +29,7 @@ from shared.auth import KeyRing, open_key_ring
 from shared.bus import Consumer, Producer
 from shared.bus.kafka import KafkaBusConsumer
 from shared.bus.librdkafka import LibrdkafkaBusProducer
+from shared.bus.reachability import check_broker
 from shared.db import connect, make_session_factory
 from shared.events import RolloutAdvanced
 from shared.feedback_tokens import FeedbackTokens
@@ -97,17 +98,25 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
         async with upstream, run_workers(workers, close)(app):
             yield
 
-    checks = {"keys": keys.check, "spool": spool.check}
-    return create_http(_make_chat_handler(settings, own, routing, spool, upstream), keys, own, checks, lifespan)
+    checks = {"keys": keys.check, "spool": spool.check, "routing": routing.check}
+    outages = {"broker": partial(check_broker, settings.kafka_bootstrap_servers)}
+    chat = _make_chat_handler(settings, own, routing, spool, upstream)
+    return create_http(chat, keys, own, checks, lifespan, outages)
 
 
 def create_http(
-    chat: ChatHandler, keys: KeyRing, own: GatewaySettings, checks: Mapping[str, Check], lifespan: Lifespan
+    chat: ChatHandler,
+    keys: KeyRing,
+    own: GatewaySettings,
+    checks: Mapping[str, Check],
+    lifespan: Lifespan,
+    outages: Mapping[str, Check],
 ) -> FastAPI:
     """Create the app around its handler. Bodies are bounded where they are read, so the framework bounds none."""
     app = create_app(
         SERVICE,
         checks=checks,
+        outages=outages,
         lifespan=lifespan,
         max_body_bytes=sys.maxsize,
         cors=Cors(own.cors_origins, ["*"], EXPOSED_HEADERS),
@@ -165,7 +174,7 @@ def make_admission(own: GatewaySettings) -> Admission:
 
 def _open_producer(settings: SharedSettings) -> Callable[[], Producer]:
     def open_producer() -> Producer:
-        _check_broker(settings.kafka_bootstrap_servers)
+        check_broker(settings.kafka_bootstrap_servers)
         return LibrdkafkaBusProducer(
             settings.kafka_bootstrap_servers, client_id=SERVICE, security=settings.kafka_security
         )
@@ -173,26 +182,11 @@ def _open_producer(settings: SharedSettings) -> Callable[[], Producer]:
     return open_producer
 
 
-def _check_broker(bootstrap_servers: str, timeout_seconds: float = 2.0) -> None:
-    """Check that a broker takes connections; kafka-python blocks 30 s, and leaks sockets, before it says no.
-
-    Raises: ConnectionError.
-    """
-    for server in bootstrap_servers.split(","):
-        host, _, port = server.strip().rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_seconds).close()
-        except OSError:
-            continue
-        return
-    raise ConnectionError(f"no broker answers at {bootstrap_servers}")
-
-
 def _open_consumer(settings: SharedSettings) -> Callable[[], Consumer]:
     topic = settings.topic_prefix + RolloutAdvanced.topic
 
     def open_consumer() -> Consumer:
-        _check_broker(settings.kafka_bootstrap_servers)
+        check_broker(settings.kafka_bootstrap_servers)
         return KafkaBusConsumer(
             settings.kafka_bootstrap_servers, [topic], None, client_id=SERVICE, security=settings.kafka_security
         )

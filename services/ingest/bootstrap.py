@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from fastapi import FastAPI
@@ -28,9 +29,10 @@ from shared.auth import KeyRing, open_key_ring
 from shared.bus import Producer
 from shared.bus.kafka import KafkaBusProducer
 from shared.bus.librdkafka import LibrdkafkaBusProducer
+from shared.bus.reachability import check_broker
 from shared.db import SessionFactory, connect, make_session_factory
 from shared.feedback_tokens import FeedbackTokens
-from shared.http import Cors, RequestLimiter, create_app
+from shared.http import Check, Cors, FirstContact, RequestLimiter, create_app
 from shared.logging import configure_logging
 from shared.process import Worker, run_workers, serve, spare_collections
 from shared.rate_limits import RateLimit, RateLimiter
@@ -117,7 +119,9 @@ def create(settings: SharedSettings, own: IngestSettings, producer: Producer) ->
         engine.dispose()
 
     workers = [Worker("keys", keys.run), Worker("rates", limit_sync.run)]
-    return create_http(endpoints, FeedbackHistory(sessions, secret), keys, own, run_workers(workers, close))
+    history = FeedbackHistory(sessions, secret)
+    reach_broker = partial(check_broker, settings.kafka_bootstrap_servers)
+    return create_http(endpoints, history, keys, own, run_workers(workers, close), reach_broker)
 
 
 def create_http(
@@ -126,12 +130,14 @@ def create_http(
     keys: KeyRing,
     own: IngestSettings,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
+    reach_broker: Check = lambda: None,
 ) -> FastAPI:
     """Create the app around its endpoints. They bound the bodies that they read, so the framework bounds none."""
     limiter = RequestLimiter(own.max_requests)
     app = create_app(
         SERVICE,
-        checks={"keys": keys.check},
+        checks={"keys": keys.check, "broker": FirstContact(reach_broker)},
+        outages={"broker": reach_broker},
         lifespan=lifespan,
         max_body_bytes=sys.maxsize,
         front=lambda rest: HotPath(SERVICE, endpoints.by_path(), rest, limiter),

@@ -228,7 +228,7 @@ def test_only_listed_origins_may_call_from_a_browser(ingest: RunningIngest):
 
 def test_health_and_metrics_answer(ingest: RunningIngest):
     ingest.post("/v1/feedback", thumb(new_id()))
-    assert ingest.client.get("/readyz").json() == {"ready": True, "checks": {"keys": "ok"}}
+    assert ingest.client.get("/readyz").json() == {"ready": True, "checks": {"keys": "ok", "broker": "ok"}}
     assert (
         'heliotrope_ingest_events_total{kind="feedback",outcome="accepted",type="thumb"}'
         in ingest.client.get("/metrics").text

@@ -40,6 +40,11 @@ class RoutingStore:
         if table.family == self._family:
             self._take(table)
 
+    def check(self) -> None:
+        """Raise while no table has ever been heard of: nobody could be answered."""
+        if self.table is None:
+            raise LookupError("no routing table has been heard of yet")
+
     def offer(self, table: RoutingTable) -> bool:
         """Whether the table is newer than the one in force, which it then replaces."""
         with self._writing:

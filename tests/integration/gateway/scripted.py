@@ -165,7 +165,7 @@ class LightGateway:
                 yield
             self.spool.close()
 
-        self.app = create_http(chat, ring, own, {}, lifespan)
+        self.app = create_http(chat, ring, own, {"routing": self.routing.check}, lifespan, {})
         self.url = ""
 
     def route_to(self, champion: str, canary: str | None = None, percent: float = 100) -> None:

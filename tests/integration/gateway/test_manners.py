@@ -130,3 +130,9 @@ def test_a_stream_has_an_end_though_the_server_goes_on(tmp_path: Path):
     [event] = gateway.recorded()
     assert event.error == "timeout"
     assert event.answer.startswith("la la ")
+
+
+def test_a_gateway_that_never_had_a_routing_table_is_not_ready(gateway: LightGateway):
+    assert httpx.get(f"{gateway.url}/readyz").status_code == 503
+    gateway.route_to("http://127.0.0.1:9/v1")
+    assert httpx.get(f"{gateway.url}/readyz").status_code == 200

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash, require
 from shared.errors import FieldError, InvalidRequest, Unavailable
-from shared.http import Cors, RequestLimiter, create_app
+from shared.http import Cors, FirstContact, RequestLimiter, create_app
 
 SECRET = "s" * 43
 OPS_KEY = f"hk_0123456789ab_{SECRET}"
@@ -192,3 +192,27 @@ def test_a_body_that_stops_coming_is_408():
         return int(messages[0]["status"])
 
     assert asyncio.run(send()) == 408
+
+
+def away() -> None:
+    raise ConnectionError("no broker")
+
+
+def test_what_all_replicas_miss_is_degraded_and_leaves_the_load_balancer_its_replicas():
+    app = create_app("sample", checks={"keys": lambda: None}, outages={"broker": away})
+    response = get(open_client(app), "GET", "/readyz")
+    assert (response.status_code, response.json()["degraded"]) == (200, ["broker"])
+    assert response.json()["checks"] == {"keys": "ok", "broker": "ConnectionError"}
+    metrics = get(open_client(app), "GET", "/metrics").text
+    assert 'heliotrope_degraded{dependency="broker",service="sample"} 1.0' in metrics
+
+
+def test_a_replica_that_never_reached_what_it_needs_is_not_ready_and_stays_ready_afterwards():
+    answers = [ConnectionError("no broker"), None, ConnectionError("no broker"), ConnectionError("no broker")]
+
+    def reach() -> None:
+        if (answer := answers.pop(0)) is not None:
+            raise answer
+
+    app = create_app("sample", checks={"broker": FirstContact(reach)})
+    assert [get(open_client(app), "GET", "/readyz").status_code for _ in range(3)] == [503, 200, 200]
