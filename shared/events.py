@@ -235,6 +235,8 @@ class Collection(msgspec.Struct, frozen=True, kw_only=True):
 class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
     """Who is served what. A user's bucket is a number in [0, 100) from `salt` and the user.
 
+    Of two tables the one with the higher (epoch, generation) stands; a restored backup raises the epoch.
+
     Below `canary_percent` (but never in the holdback's top slice): the canary. In the top `holdback_percent`: the
     holdback, if there is one. Else the champion. Buckets nest, so that nobody flips while a stage grows.
     """
@@ -249,6 +251,7 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
     holdback_percent: float = 0.0
     rollout_id: UUID | None = None
     collection: Collection | None = None
+    epoch: int = 0
 
 
 class RolloutAdvanced(Summarised, Event, frozen=True, kw_only=True, tag="RolloutAdvanced"):

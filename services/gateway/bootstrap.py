@@ -62,7 +62,12 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
     engine = connect(settings)
     sessions = make_session_factory(engine)
     keys = open_key_ring(sessions)
-    routing = RoutingStore(state_dir / "routing.json", settings.family)
+    routing = RoutingStore(
+        state_dir / "routing.json",
+        settings.family,
+        allowed_base_urls=own.allowed_base_urls,
+        max_age_seconds=own.routing_max_age_seconds,
+    )
     routing.load()
     spool = Spool(state_dir / "spool.sqlite", max_rows=own.spool_max_rows, max_bytes=own.spool_max_bytes)
     upstream = Upstream(

@@ -24,6 +24,12 @@ class GatewaySettings(BaseSettings):
         SecretStr(""), description="API key for that; default: the one in credentials.json of home"
     )
     routing_poll_seconds: float = Field(10.0, gt=0, description="how often routing is asked for, beside the bus")
+    allowed_base_urls: Annotated[list[str], NoDecode] = Field(
+        [], description="model servers that a routing table may name, comma separated; empty: any"
+    )
+    routing_max_age_seconds: float = Field(
+        3_600.0, gt=0, description="a routing table not confirmed for so long serves its champion only"
+    )
     state_dir: Path | None = Field(None, description="spool and last routing table; default: gateway/ in home")
     spool_max_rows: int = Field(100_000, ge=1, description="interactions that wait for the bus, at most")
     spool_max_bytes: int = Field(2**30, ge=2**20, description="their bytes together, at most")
@@ -55,9 +61,9 @@ class GatewaySettings(BaseSettings):
     feedback_token_days: float = Field(7.0, gt=0, description="how long a browser may speak of an answer")
     cors_origins: Annotated[list[str], NoDecode] = Field([], description="origins of browsers, comma separated, or *")
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "allowed_base_urls", mode="before")
     @classmethod
-    def _split_origins(cls, value: object) -> object:
+    def _split_list(cls, value: object) -> object:
         if isinstance(value, str):
             return [origin.strip().rstrip("/") for origin in value.split(",") if origin.strip()]
         return value

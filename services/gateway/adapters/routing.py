@@ -1,15 +1,18 @@
 """The routing table in force: followed on the bus, polled from the deployer, kept on disk."""
 
+import math
 import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
 import msgspec
 import structlog
 
-from services.gateway.metrics import ROUTING_GENERATION
+from services.gateway.domain.assignment import are_allowed, is_newer, keep_champion
+from services.gateway.metrics import ROUTING_GENERATION, ROUTING_REFUSED, ROUTING_STALE
 from shared.bus import Consumer, decode
 from shared.errors import UndecodableEvent
 from shared.events import RolloutAdvanced, RoutingTable
@@ -20,25 +23,50 @@ MAX_BACKOFF_SECONDS = 10.0
 
 
 class RoutingStore:
-    """Keeps the table of the highest generation that it was offered, in memory and on disk."""
+    """Keeps the newest table that it was offered, in memory and on disk.
 
-    def __init__(self, path: Path, family: str) -> None:
+    A table whose model servers are not on the list is refused. Once nobody has confirmed the table for
+    `max_age_seconds`, only its champion is served: a rollback may have been missed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        family: str,
+        *,
+        allowed_base_urls: Sequence[str] = (),
+        max_age_seconds: float = math.inf,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._path = path
         self._family = family
+        self._allowed_base_urls = allowed_base_urls
+        self._max_age_seconds = max_age_seconds
+        self._clock = clock
+        self._confirmed_at = -math.inf
         self._writing = threading.Lock()
         self.table: RoutingTable | None = None
+
+    @property
+    def in_force(self) -> RoutingTable | None:
+        """The table that requests follow."""
+        is_old = self._clock() - self._confirmed_at > self._max_age_seconds
+        ROUTING_STALE.set(is_old)
+        return keep_champion(self.table) if self.table is not None and is_old else self.table
 
     def load(self) -> None:
         """Load the table that an earlier process saved, if it can be read."""
         try:
             table = msgspec.json.decode(self._path.read_bytes(), type=RoutingTable)
+            saved_at = self._path.stat().st_mtime
         except FileNotFoundError:
             return
         except (OSError, msgspec.DecodeError) as error:
             logger.warning("routing_file_unreadable", error=repr(error))
             return
-        if table.family == self._family:
+        if table.family == self._family and are_allowed(table, self._allowed_base_urls):
             self._take(table)
+            self._confirmed_at = saved_at
 
     def check(self) -> None:
         """Raise while no table has ever been heard of: nobody could be answered."""
@@ -48,7 +76,11 @@ class RoutingStore:
     def offer(self, table: RoutingTable) -> bool:
         """Whether the table is newer than the one in force, which it then replaces."""
         with self._writing:
-            if table.family != self._family or (self.table and table.generation <= self.table.generation):
+            if table.family != self._family or not self._check_allowed(table):
+                return False
+            if table == self.table:
+                self._confirmed_at = self._clock()
+            if not is_newer(table, self.table):
                 return False
             self._take(table)
             try:
@@ -57,6 +89,7 @@ class RoutingStore:
                 logger.warning("routing_not_saved", error=repr(error))
         logger.info(
             "routing_changed",
+            epoch=table.epoch,
             generation=table.generation,
             champion=table.champion.version,
             canary=table.canary.version if table.canary else None,
@@ -64,8 +97,18 @@ class RoutingStore:
         )
         return True
 
+    def _check_allowed(self, table: RoutingTable) -> bool:
+        allowed = are_allowed(table, self._allowed_base_urls)
+        if not allowed:
+            ROUTING_REFUSED.inc()
+            logger.error(
+                "routing_refused", generation=table.generation, reason="a model server that is not on the list"
+            )
+        return allowed
+
     def _take(self, table: RoutingTable) -> None:
         self.table = table
+        self._confirmed_at = self._clock()
         ROUTING_GENERATION.set(table.generation)
 
     def _save(self, table: RoutingTable) -> None:

@@ -1,9 +1,12 @@
 """Assign a user to a version."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+
+import msgspec
 
 from shared.events import Route, RoutingTable
 
@@ -57,6 +60,27 @@ def compare(table: RoutingTable, subject: str, now: datetime) -> list[Assignment
         return None
     sides = [Assignment("champion", table.champion, 1.0), Assignment("canary", table.canary, 1.0)]
     return sides if calculate_bucket("side by side", subject) < 50 else sides[::-1]
+
+
+def is_newer(table: RoutingTable, than: RoutingTable | None) -> bool:
+    """Return whether a table replaces the one in force."""
+    return than is None or (table.epoch, table.generation) > (than.epoch, than.generation)
+
+
+def are_allowed(table: RoutingTable, base_urls: Sequence[str]) -> bool:
+    """Return whether every model server of the table is on the deployment's list; an empty list allows any."""
+    return not base_urls or all(_is_below(route.base_url, base_urls) for route in list_routes(table))
+
+
+def _is_below(url: str, base_urls: Sequence[str]) -> bool:
+    return any(f"{url.rstrip('/')}/".startswith(f"{base.rstrip('/')}/") for base in base_urls)
+
+
+def keep_champion(table: RoutingTable) -> RoutingTable:
+    """Return the table with the champion for everybody: no rollout's evidence comes of it."""
+    return msgspec.structs.replace(
+        table, canary=None, canary_percent=0.0, holdback=None, holdback_percent=0.0, rollout_id=None, collection=None
+    )
 
 
 def list_routes(table: RoutingTable) -> list[Route]:

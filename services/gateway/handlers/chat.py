@@ -49,7 +49,7 @@ class ChatHandler:
 
         Raises: NothingServed, ModelNotFound, Forbidden.
         """
-        table, now = self.routing.table, self.now()
+        table, now = self.routing.in_force, self.now()
         ids = [new_id() for _ in range(request.choices)]
         user = calculate_user_hash(request.user, request.conversation_id, self.user_hash_secret)
         probed = self._find_probed(table, request.model, caller)

@@ -124,3 +124,58 @@ def test_a_deployer_that_is_away_or_strange_changes_nothing(store: RoutingStore)
         poll(store, client)
     poll(store, answer(200, msgspec.json.encode(table(6))), key="")
     assert store.table == table(5)
+
+
+def test_a_restored_backup_raises_the_epoch_and_its_rollbacks_are_taken(store: RoutingStore):
+    store.offer(table(900))
+    restored = msgspec.structs.replace(table(850), epoch=1)
+    assert not store.offer(table(850))
+    assert store.offer(restored)
+    assert store.offer(msgspec.structs.replace(table(851), epoch=1))
+    assert not store.offer(table(901))
+
+
+@pytest.mark.parametrize(
+    "url, allowed",
+    [
+        ("http://gpu-1:8000/v1", True),
+        ("http://gpu-1:8000/v1/", True),
+        ("http://gpu-1:8000", False),
+        ("http://gpu-1:8000/v1.evil.example", False),
+        ("http://gpu-1:8000@evil.example/v1", False),
+        ("https://evil.example/v1", False),
+    ],
+)
+def test_a_table_that_names_a_strangers_model_server_is_refused(tmp_path: Path, url: str, allowed: bool):
+    store = RoutingStore(tmp_path / "routing.json", "heliotrope", allowed_base_urls=["http://gpu-1:8000/v1"])
+    good = make_route("1", base_url="http://gpu-1:8000/v1")
+    store.offer(make_routing(good, generation=1))
+    forged = make_routing(good, generation=2**62, canary=make_route("2", base_url=url), canary_percent=100.0)
+    assert store.offer(forged) is allowed
+    if not allowed:
+        assert store.offer(make_routing(good, generation=2))
+        (tmp_path / "routing.json").write_bytes(msgspec.json.encode(forged))
+        again = RoutingStore(tmp_path / "routing.json", "heliotrope", allowed_base_urls=["http://gpu-1:8000/v1"])
+        again.load()
+        assert again.table is None
+
+
+def test_a_table_that_nobody_confirms_serves_its_champion_only(tmp_path: Path):
+    now = [1_000.0]
+    store = RoutingStore(tmp_path / "routing.json", "heliotrope", max_age_seconds=60, clock=lambda: now[0])
+    canary = make_routing(
+        make_route("1"), generation=1, canary=make_route("2"), canary_percent=100.0, rollout_id=uuid4()
+    )
+    store.offer(canary)
+    now[0] += 59
+    assert store.in_force == canary
+    now[0] += 2
+    in_force = store.in_force
+    assert in_force is not None
+    assert (in_force.champion, in_force.canary, in_force.rollout_id) == (canary.champion, None, None)
+    poll(store, answer(200, msgspec.json.encode(canary)))
+    assert store.in_force == canary
+    (tmp_path / "routing.json").touch()
+    again = RoutingStore(tmp_path / "routing.json", "heliotrope", max_age_seconds=60, clock=lambda: time.time() + 61)
+    again.load()
+    assert again.in_force == in_force
