@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import structlog
 
 from local.connections import Connections
 from local.postgres import create_database, drop_database
@@ -23,6 +24,16 @@ from tests.skips import pytest_addoption, pytest_sessionfinish, pytest_terminal_
 __all__ = ["pytest_addoption", "pytest_sessionfinish", "pytest_terminal_summary"]
 
 STORES = ("postgres", "valkey", "broker")
+
+# structlog's default draws every local of every frame into a traceback: 10 s of CPU for each logged exception
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @pytest.fixture(scope="session")
