@@ -236,7 +236,7 @@ def test_a_reward_model_that_learns_to_tell_nothing_apart_fails_the_run(loop: Lo
     pairs = [pair, pair | {"chosen": pair["rejected"], "rejected": pair["chosen"]}] * 8
     guards = {"min_reward_spread": 0.01, "patience": 3}
     judge = JUDGE | {"max_steps": 60, "tuning": "full", "batch_size": 16, "learning_rate": 1e-3, "guards": guards}
-    policy = {**RUNAWAY, "method": "rloo"}
+    policy = {**RUNAWAY, "method": "rloo", "sampling": {"max_new_tokens": 12, "cut_off_penalty": 0.0}}
     recipe = {"name": "inject", "method": "ladder", "stages": [judge, policy]}
     run = loop.train(recipe, save_dataset(loop.folder / "contradictory", pairs), loop.make_context())
     assert_failed(loop, run, "rewards no longer differ: spread below 0.01", "guard")

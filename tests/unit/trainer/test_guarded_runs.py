@@ -117,7 +117,8 @@ def test_a_kl_that_runs_away_at_no_price_fails_the_run(tmp_path: Path, parent: P
 
 
 def test_rewards_that_are_all_alike_fail_a_sampling_run(tmp_path: Path, parent: Path, constant_reward_model: Path):
-    changes: dict[str, Any] = SAMPLED | {"max_steps": 6, "guards": {"patience": 3}}
+    free = SAMPLED["sampling"] | {"cut_off_penalty": 0.0}  # or answers that were cut off would be told apart
+    changes: dict[str, Any] = SAMPLED | {"max_steps": 6, "guards": {"patience": 3}, "sampling": free}
     reporter = QuietReporter()
     with pytest.raises(TrainingFailed, match="rewards no longer differ"):
         train(make_job(tmp_path, parent, method="rloo", reward_model=str(constant_reward_model), **changes), reporter)
