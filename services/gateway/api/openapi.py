@@ -199,5 +199,6 @@ MODEL: dict[str, Any] = {
         },
         404: CHAT["responses"][404],
     },
-    "openapi_extra": _SECURITY,
+    "openapi_extra": _SECURITY
+    | {"parameters": [{"name": "model_id", "in": "path", "required": True, "schema": {"type": "string"}}]},
 }

@@ -104,8 +104,9 @@ def create_router(chat: ChatHandler, bodies: RequestBodyReader) -> APIRouter:
         return {"object": "list", "data": [_describe_model(name) for name in names]}
 
     @router.get("/models/{model_id:path}", **MODEL)
-    async def get_model(request: Request, model_id: str) -> dict[str, Any]:
+    async def get_model(request: Request) -> dict[str, Any]:
         """One of these; its name may hold slashes."""
+        model_id = request.path_params["model_id"]  # as a parameter, FastAPI would add its own 422, not OpenAI's body
         if model_id not in _list_names(chat, authorize(request)):
             raise ModelNotFound(f"the model '{model_id}' does not exist here", param="model")
         return _describe_model(model_id)
