@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from services.curator.app.handlers import Sweeper
 from shared.bus import Record, decode
+from shared.conversation import drop_nulls
 from shared.errors import Conflict, InvalidRequest
 from shared.events import EvaluationCompleted, RetrainRequested, Thumb, TrainingCompleted
 from shared.ids import new_id
@@ -64,12 +65,13 @@ def test_a_dataset_holds_conversations_and_nothing_of_the_gate(curator: Curator)
     row = curator.retrain()
     folder = curator.settings.datasets / row.dataset_sha256
     train = pyarrow.parquet.read_table(folder / "train.parquet").to_pylist()
-    assert set(train[0]) == {"prompt", "chosen", "rejected", "epsilon", "rule", "rule_version", "pair_id"}
+    assert set(train[0]) == {"prompt", "tools", "chosen", "rejected", "epsilon", "rule", "rule_version", "pair_id"}
     assert train[0]["chosen"][0]["role"] == "assistant"
     with curator.sessions() as session:
         gate = session.scalars(select(Prompt.messages).where(Prompt.split == "gate")).all()
     assert gate
-    frozen = [row["prompt"] for name in ("train", "validation", "labels", "sft") for row in read_rows(folder, name)]
+    rows = [row for name in ("train", "validation", "labels", "sft") for row in read_rows(folder, name)]
+    frozen = [drop_nulls(row["prompt"]) for row in rows]
     assert not [prompt for prompt in frozen if prompt in gate]
 
 
