@@ -106,6 +106,8 @@ def find_patterns(name: str) -> dict[str, re.Pattern[str]]:
 
 def run_pattern(name: str) -> Callable[[str], object]:
     pattern = PATTERNS[name]
+    if isinstance(pattern.pattern, bytes):
+        return lambda text: sum(1 for _ in pattern.finditer(text.encode()))  # type: ignore[arg-type]
     if "_MATCHERS" in name:  # only ever matched behind a prefix: redaction as a whole is grown below
         return pattern.match
     return lambda text: (pattern.match(text), pattern.fullmatch(text), sum(1 for _ in pattern.finditer(text)))
