@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,9 +106,9 @@ def find_patterns(name: str) -> dict[str, re.Pattern[str]]:
 
 
 def run_pattern(name: str) -> Callable[[str], object]:
-    pattern = PATTERNS[name]
+    pattern: re.Pattern[Any] = PATTERNS[name]
     if isinstance(pattern.pattern, bytes):
-        return lambda text: sum(1 for _ in pattern.finditer(text.encode()))  # type: ignore[arg-type]
+        return lambda text: sum(1 for _ in pattern.finditer(text.encode()))
     if "_MATCHERS" in name:  # only ever matched behind a prefix: redaction as a whole is grown below
         return pattern.match
     return lambda text: (pattern.match(text), pattern.fullmatch(text), sum(1 for _ in pattern.finditer(text)))
