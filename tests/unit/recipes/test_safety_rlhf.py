@@ -88,13 +88,11 @@ def test_each_recipe_is_one_that_the_trainer_takes(name: str) -> None:
     parse_recipe(content | ({"reward_model": "reward"} if name == "ppo" else {}))
 
 
-@pytest.mark.xfail(
-    reason="since 2026-11-27 a run fails above a fifth of refused rows: 71 of 216 here; to be looked into"
-)
 def test_the_command_runs_from_one_end_to_the_other_and_once_more_without_the_penalty(tmp_path: Path) -> None:
     pairs = read_lines(DATA / "train.jsonl")
-    texts = [row["prompt"][1]["content"] for row in pairs] + [row["chosen"] for row in pairs]
-    base = save_tiny_model(tmp_path / "base", texts=texts, vocab_size=1000)
+    texts = [turn["content"] for row in pairs for turn in row["prompt"]]
+    texts += [row[side] for row in pairs for side in ("chosen", "rejected")]
+    base = save_tiny_model(tmp_path / "base", texts=texts, vocab_size=4000)
     options = Options(base=base, output=tmp_path / "run", keep=False, steps=1, questions=6)
     say = Progress()
     beginning = prepare(options, say)
