@@ -109,7 +109,7 @@ lint: .venv/dev.stamp ## Import contracts, ruff's rules and format, spelling, .e
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(BIN)/typos
-	@$(RUN) local.editorconfig_check
+	@$(RUN) local.development.editorconfig
 
 .PHONY: types
 types: .venv/dev.stamp ## mypy over everything, strict (of tests, all but the types of their signatures)
@@ -187,7 +187,7 @@ setup: .venv/project.stamp .venv/dev.stamp ## Only make .venv: what the demo and
 lock: ## Resolve the dependencies of pyproject.toml anew into requirements*.lock (versions only)
 	@rm -rf build/lock && "$(PYTHON)" -m venv build/lock
 	@build/lock/bin/python -m pip install --quiet --upgrade pip
-	@build/lock/bin/python local/locking.py "$(TORCH_INDEX_URL)"
+	@build/lock/bin/python local/development/locking.py "$(TORCH_INDEX_URL)"
 	@rm -rf build/lock
 
 .PHONY: clean

@@ -13,7 +13,7 @@ from uuid import uuid4
 from kafka import KafkaConsumer, KafkaProducer
 
 from local.results import Goal, Row, write_result
-from local.stack import Stack
+from local.stack.stack import Stack
 from shared.bus import Record
 from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer
 

@@ -20,7 +20,7 @@ import psutil
 import yaml
 
 from local.layout import find_base_model
-from local.models import export_smollm2
+from local.models.checkpoints import export_smollm2
 from local.results import RESULTS, Goal, Row, write_result
 from recipes.freezing import freeze, write_lines
 from services.trainer.adapters.artifacts.model_size import read_model_size

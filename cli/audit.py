@@ -59,7 +59,7 @@ def find_audit_key() -> str:
         return configured
     if os.environ.get("HELIOTROPE_DATABASE_URL") or os.environ.get("HELIOTROPE_SECRETS_DIR"):
         return ""
-    from local.stack import Stack
+    from local.stack.stack import Stack
 
     return Stack.find().secrets.audit_key
 
@@ -80,6 +80,6 @@ def load_anchor() -> Anchor | None:
 def find_tracking_uri(settings: Settings) -> str:
     if os.environ.get("HELIOTROPE_MLFLOW_TRACKING_URI") or os.environ.get("HELIOTROPE_SECRETS_DIR"):
         return settings.mlflow_tracking_uri
-    from local.stack import Stack
+    from local.stack.stack import Stack
 
     return Stack.find().connections.mlflow_tracking_uri

@@ -15,8 +15,8 @@ Folder = Annotated[Path, typer.Argument(help="The backup's folder.")]
 
 def backup(folder: Folder) -> None:
     """Write a backup into a new folder, while everything runs: databases, datasets, artifacts, spool, secrets."""
-    from local.backup import make_backup
-    from local.stack import Stack
+    from local.stack.backup import make_backup
+    from local.stack.stack import Stack
 
     with clear_errors():
         stack = Stack.find()
@@ -26,8 +26,8 @@ def backup(folder: Folder) -> None:
 
 def restore(folder: Folder) -> None:
     """Put a backup back where nothing is: the home folder must be empty, and the database. Nothing may run."""
-    from local.backup import restore_backup
-    from local.stack import Stack
+    from local.stack.backup import restore_backup
+    from local.stack.stack import Stack
 
     with clear_errors():
         stack = Stack.find()

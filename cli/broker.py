@@ -26,7 +26,7 @@ def find_broker() -> Broker:
     """
     if configured := os.environ.get("HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS"):
         return Broker(configured, os.environ.get("HELIOTROPE_TOPIC_PREFIX", ""), load_settings(Settings).kafka_security)
-    from local.stack import Stack
+    from local.stack.stack import Stack
 
     stack = Stack.find()
     if not stack.layout.secrets.exists():
@@ -43,7 +43,7 @@ def find_user_hash_secret() -> str:
         return configured
     if os.environ.get("HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS"):
         return ""
-    from local.stack import Stack
+    from local.stack.stack import Stack
 
     stack = Stack.find()
     return stack.secrets.user_hash_secret if stack.layout.secrets.exists() else ""

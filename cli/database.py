@@ -17,7 +17,7 @@ def find_database_url() -> str:
         return configured
     if os.environ.get("HELIOTROPE_SECRETS_DIR"):
         return load_settings(Settings).database_url.get_secret_value()
-    from local.stack import Stack
+    from local.stack.stack import Stack
 
     stack = Stack.find()
     if not stack.layout.secrets.exists():

@@ -38,7 +38,7 @@ console = Console(soft_wrap=True, highlight=False)
 @app.command()
 def up() -> None:
     """Start the local stack and wait until a champion serves. What already runs is left alone."""
-    from local.stack import Stack
+    from local.stack.stack import Stack
 
     started = time.monotonic()
     with clear_errors():
@@ -59,7 +59,7 @@ def up() -> None:
 @app.command()
 def down() -> None:
     """Let the consumers catch up and stop every process of the local stack. Its state stays."""
-    from local.stack import Stack
+    from local.stack.stack import Stack
 
     with clear_errors():
         stack = Stack.find()
@@ -74,7 +74,7 @@ def status(
 ) -> None:
     """What runs, how far behind it is, what the loop is doing. Ends with status 1 unless everything is ready."""
     from cli.status import read_status, render_status, watch_status
-    from local.stack import Stack
+    from local.stack.stack import Stack
 
     if as_json and watch:
         raise typer.BadParameter("give --json or --watch, not both")
@@ -99,7 +99,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     Changes nothing. Ends with status 1 when there is a problem.
     """
     from cli.doctor.examination import examine, show
-    from local.stack import Stack
+    from local.stack.stack import Stack
 
     findings = []
     with clear_errors():
@@ -115,7 +115,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 @app.command()
 def migrate() -> None:
     """Bring the database to the newest schema."""
-    from local.preparation import migrate as upgrade
+    from local.stack.preparation import migrate as upgrade
 
     with clear_errors():
         upgrade(find_database_url())
@@ -165,8 +165,8 @@ def prepare(
 @app.command()
 def adopt(model: Annotated[str, typer.Argument(help="A checkpoint folder, or the name of a served model.")]) -> None:
     """Make a model the first champion. When there is a champion already, nothing happens."""
-    from local.preparation import adopt as run_adoption
-    from local.stack import Stack
+    from local.stack.preparation import adopt as run_adoption
+    from local.stack.stack import Stack
 
     with clear_errors():
         console.print(run_adoption(model, Stack.find().environment), markup=False)

@@ -16,8 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from cli.loop import read_loop
-from local.lag import measure_lag
-from local.stack import Stack
+from local.stack.lag import measure_lag
+from local.stack.stack import Stack
 from shared.summaries import read_summary
 
 SCARCE_BYTES = 200e6

@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from local.layout import find_checkout
-from local.stack import Stack
+from local.stack.stack import Stack
 
 MAX_BODY_BYTES = 256_000
 TIMEOUT = httpx.Timeout(5.0, read=180.0)

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from local.layout import find_base_model
-from local.models import export_smollm2
+from local.models.checkpoints import export_smollm2
 from services.trainer.bootstrap.standalone import train_file
 
 

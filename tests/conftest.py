@@ -15,10 +15,10 @@ import pytest
 import structlog
 
 from local.connections import Connections
-from local.postgres import create_database, drop_database
-from local.preparation import migrate
-from local.readiness import is_port_free
-from local.stack import Stack
+from local.servers.postgres import create_database, drop_database
+from local.stack.preparation import migrate
+from local.stack.stack import Stack
+from local.supervision.readiness import is_port_free
 from tests.skips import pytest_addoption, pytest_sessionfinish, pytest_terminal_summary
 
 __all__ = ["pytest_addoption", "pytest_sessionfinish", "pytest_terminal_summary"]

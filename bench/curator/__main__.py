@@ -24,10 +24,10 @@ import psutil
 
 from bench.curator.history import make_history
 from bench.curator.tables import dump, measure_copy, multiply, store
-from local.postgres import create_database, drop_database
-from local.preparation import migrate
 from local.results import Goal, Row, write_result
-from local.stack import Stack
+from local.servers.postgres import create_database, drop_database
+from local.stack.preparation import migrate
+from local.stack.stack import Stack
 from shared.bus import encode
 from shared.bus.kafka import KafkaBusProducer, create_topics
 

@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from bench.gateway.streams import MESSAGES, Target
-from local.stack import Stack
+from local.stack.stack import Stack
 from shared.events import Route, RoutingTable
 
 LITELLM_HOME = Path("build/bench/litellm")

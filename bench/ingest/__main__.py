@@ -20,9 +20,9 @@ from bench.ingest.contestants import SECONDS, Contestant
 from bench.ingest.load import run_load
 from bench.ingest.ours import BATCH, open_ours, produce_bare
 from bench.ingest.peers import PACKAGES, open_mlflow, open_phoenix
-from local.postgres import create_database
 from local.results import Goal, Row, write_result
-from local.stack import Stack
+from local.servers.postgres import create_database
+from local.stack.stack import Stack
 
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 PAIRS = 3

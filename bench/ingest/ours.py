@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from bench.ingest.contestants import Contestant
 from bench.ingest.load import Target
 from bench.ingest.processes import Server
-from local.preparation import migrate
-from local.stack import Stack
+from local.stack.preparation import migrate
+from local.stack.stack import Stack
 from shared.auth import create_key
 from shared.events import FeedbackReceived
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from local.readiness import is_port_free
+from local.supervision.readiness import is_port_free
 
 ENVIRONMENTS = Path("build/peers")
 

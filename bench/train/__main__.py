@@ -25,7 +25,7 @@ import yaml
 
 from bench.train.conclusions import ACCURACY, VARIANTS, Figures, sum_up
 from local.layout import find_base_model
-from local.models import export_smollm2
+from local.models.checkpoints import export_smollm2
 from local.results import RESULTS, write_result
 from recipes.freezing import freeze, read_lines, write_lines
 from recipes.safety_rlhf.judge_base import write_judge_base

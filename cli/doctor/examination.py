@@ -9,7 +9,7 @@ from cli.doctor import configuration, machine, servers
 from cli.doctor.finding import Finding, ok, problem, warning
 from local.connections import EXISTING, choose_connections
 from local.credentials import Secrets
-from local.stack import Stack
+from local.stack.stack import Stack
 
 NO_SECRETS = Secrets("", "", "", "", "", "")
 """Of a stack that was never started; its embedded servers are not asked."""

@@ -13,7 +13,7 @@ import psutil
 
 from cli.doctor.finding import Finding, ok, problem, warning
 from local.layout import OFFSETS, Layout, find_checkout
-from local.readiness import is_port_free
+from local.supervision.readiness import is_port_free
 
 NEEDED_PYTHON = (3, 11)
 LITTLE_BYTES = 5 * 2**30

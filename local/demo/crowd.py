@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 from local.demo.apis import Apis
-from local.demo.prompts import Question
-from local.demo.users import FeedbackBody, Shown, SimulatedUser, is_approved
+from local.simulation.prompts import Question
+from local.simulation.users import FeedbackBody, Shown, SimulatedUser, is_approved
 
 SIDE_BY_SIDE_SHARE = 0.3
 

@@ -1,19 +1,21 @@
-"""What is measured beside the loop, for the report: held-out answers, a plain baseline, the users held back."""
+"""What is measured beside the loop, for the report: held-out answers, a plain baseline, users held back, divergence."""
 
 import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from local.demo.answers import Answered, Contestant
-from local.demo.prompts import Question, draw_held_out_questions
 from local.demo.stages import POLL_SECONDS, Stages
 from local.demo.subprocesses import run_child
+from local.simulation.prompts import Question, draw_held_out_questions
+
+DIVERGENCE_SECONDS = 600.0
 
 
 async def compare_holdback(stages: Stages, rollout_id: str, votes: int) -> dict[str, Any]:
@@ -79,11 +81,23 @@ async def tune_plainly(
             data = stages.datasets / dataset_sha256 / "train.parquet"
             arguments = (parent_folder, str(data), stages.plan.recipe, str(path), str(stages.plan.max_tokens))
             told = await run_child(
-                "local.sft", *arguments, deadline=stages.plan.seconds_for["baseline"], on_progress=show
+                "local.models.sft", *arguments, deadline=stages.plan.seconds_for["baseline"], on_progress=show
             )
     return [
         replace(each, texts={**each.texts, name: text}) for each, text in zip(answered, told["answers"], strict=True)
     ]
+
+
+async def measure_divergence(model: str, anchor: str, answers: Sequence[tuple[list[dict[str, str]], str]]) -> float:
+    """KL(model || anchor) in nats a token, on the model's own `answers` (messages, text); both are checkpoint folders.
+
+    Raises:
+        DemoFailed: the child failed or took too long.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "answers.json")
+        path.write_text(json.dumps(answers))
+        return float((await run_child("local.models.kl", model, anchor, str(path), deadline=DIVERGENCE_SECONDS))["kl"])
 
 
 async def _probe(stages: Stages, question: Question, contestant: Contestant) -> str:

@@ -23,8 +23,8 @@ from local.demo.scenarios.scenario import Scenario
 from local.demo.screen import Screen
 from local.demo.stages import Stages
 from local.layout import find_base_model, find_checkout
-from local.models import Habits
-from local.stack import Stack
+from local.models.checkpoints import Habits
+from local.stack.stack import Stack
 
 
 def prepare_model(plan: Plan, habits: Habits, screen: Screen) -> Path | None:
@@ -32,7 +32,7 @@ def prepare_model(plan: Plan, habits: Habits, screen: Screen) -> Path | None:
     if plan.name != "tiny":
         return None
     folder = find_base_model().with_name(f"{plan.name}-{habits}")
-    command = [sys.executable, "-m", "local.models", plan.name, str(folder), "--habits", habits]
+    command = [sys.executable, "-m", "local.models.checkpoints", plan.name, str(folder), "--habits", habits]
     with screen.stage("prepare", "A tiny model is made, once for this checkout"):
         subprocess.run(command, cwd=find_checkout(), env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}, check=True)
     return folder

@@ -14,10 +14,10 @@ from typing import Any
 from local.demo.apis import Apis, DemoFailed
 from local.demo.crowd import SIDE_BY_SIDE_SHARE, Crowd
 from local.demo.plan import Plan
-from local.demo.prompts import Question, draw_live_questions
 from local.demo.screen import Screen
-from local.demo.users import SimulatedUser, Temper, index_by_text, make_users
-from local.demo.users import meet_newcomers as newcomers
+from local.simulation.prompts import Question, draw_live_questions
+from local.simulation.users import SimulatedUser, Temper, index_by_text, make_users
+from local.simulation.users import meet_newcomers as newcomers
 from shared.rollouts import FINAL_STATES
 
 POLL_SECONDS = 1.0

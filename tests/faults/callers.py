@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from local.demo.apis import Apis
-from local.stack import Stack
+from local.stack.stack import Stack
 from shared.ids import new_id
 
 PAUSE_SECONDS = 0.02

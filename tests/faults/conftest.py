@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from local.connections import EXISTING
-from local.stack import Stack
+from local.stack.stack import Stack
 
 MakeStack = Callable[..., Stack]
 

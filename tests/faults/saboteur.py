@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
-from local.health import find_problem
-from local.stack import Stack
+from local.stack.stack import Stack
+from local.supervision.health import find_problem
 
 POLL_SECONDS = 0.05
 

@@ -15,9 +15,9 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from local.connections import EXISTING, Connections
-from local.postgres import create_database, drop_database
-from local.preparation import migrate
-from local.stack import Stack
+from local.servers.postgres import create_database, drop_database
+from local.stack.preparation import migrate
+from local.stack.stack import Stack
 from services.curator.app.consumer import CuratorConsumer
 from services.curator.datasets.domain.snapshot import Caps
 from services.curator.datasets.handlers import freeze_dataset

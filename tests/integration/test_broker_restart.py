@@ -10,8 +10,8 @@ import pytest
 from confluent_kafka import KafkaException
 from kafka.errors import KafkaError
 
-from local.broker import serve_command
-from local.readiness import is_port_free
+from local.servers.broker import serve_command
+from local.supervision.readiness import is_port_free
 from shared.bus import Record
 from shared.bus.kafka import KafkaBusProducer, create_topics
 from shared.bus.librdkafka import LibrdkafkaBusProducer

@@ -17,7 +17,7 @@ from fastapi.responses import StreamingResponse
 
 from local.chat_page import create_page
 from local.chromium import Chromium, Tab
-from local.stack import Stack
+from local.stack.stack import Stack
 from shared.bus import decode
 from shared.bus.kafka import KafkaBusConsumer
 from shared.events import FeedbackReceived

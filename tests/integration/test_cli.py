@@ -7,7 +7,7 @@ from sqlalchemy import create_engine
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from local.lag import measure_lag
+from local.stack.lag import measure_lag
 from shared.auth import KeyRing, load_keys
 from shared.bus import Record
 from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer, create_topics

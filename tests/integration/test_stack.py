@@ -17,9 +17,9 @@ import redis
 
 from local.connections import EXISTING
 from local.errors import StackFailed
-from local.leftovers import find_leftovers
-from local.postgres import create_database
-from local.stack import Stack
+from local.servers.postgres import create_database
+from local.stack.stack import Stack
+from local.supervision.leftovers import find_leftovers
 
 STORES = ("postgres", "valkey", "broker")
 

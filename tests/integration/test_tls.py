@@ -11,8 +11,8 @@ from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 from cli.main import app
-from local.broker import find_binary
-from local.lag import measure_lag
+from local.servers.broker import find_binary
+from local.stack.lag import measure_lag
 from shared.bus import Producer, Record
 from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer, create_topics
 from shared.bus.librdkafka import LibrdkafkaBusProducer

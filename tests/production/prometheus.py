@@ -15,7 +15,7 @@ import httpx
 import yaml
 
 from local.layout import Layout
-from local.readiness import is_port_free
+from local.supervision.readiness import is_port_free
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "observability" / "prometheus"

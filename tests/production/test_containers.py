@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local.postgres import create_database
-from local.stack import STORES, Stack
+from local.servers.postgres import create_database
+from local.stack.stack import STORES, Stack
 from tests.production.containers import Container, copy_app, make_venv, read_chart, read_compose, substitute
 
 pytestmark = [pytest.mark.ops, pytest.mark.timeout(1200)]

@@ -14,7 +14,7 @@ from typing import Any
 from local.demo.apis import DemoFailed
 from local.demo.scenarios.scenario import Scenario
 from local.demo.stages import POLL_SECONDS, Stages
-from local.demo.users import SimulatedUser, meet_newcomers
+from local.simulation.users import SimulatedUser, meet_newcomers
 
 SHARE = 0.5
 SHORT_WORDS = 14

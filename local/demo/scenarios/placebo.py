@@ -11,7 +11,7 @@ from local.demo.apis import DemoFailed
 from local.demo.report import describe_promotion
 from local.demo.scenarios.scenario import Scenario
 from local.demo.stages import Stages
-from local.demo.users import make_users
+from local.simulation.users import make_users
 
 
 async def play(stages: Stages) -> dict[str, Any]:

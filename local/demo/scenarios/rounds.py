@@ -3,10 +3,8 @@
 from random import Random
 from typing import Any
 
-from local.demo.answer_statistics import calculate_distinct_2, calculate_mean_words
-from local.demo.answers import Contestant
-from local.demo.divergence import measure_divergence
-from local.demo.measuring import compare_holdback, measure
+from local.demo.answers import Contestant, calculate_distinct_2, calculate_mean_words
+from local.demo.measuring import compare_holdback, measure, measure_divergence
 from local.demo.report import describe_approval
 from local.demo.scenarios.scenario import Scenario
 from local.demo.stages import Stages

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from local.demo.stages import Stages
-from local.models import Habits
+from local.models.checkpoints import Habits
 
 Play = Callable[[Stages], Awaitable[dict[str, Any]]]
 

@@ -20,9 +20,9 @@ from sqlalchemy.orm import Session
 
 from bench.curator.history import make_history
 from bench.curator.tables import store
-from local.postgres import create_database
-from local.preparation import migrate
-from local.stack import Stack
+from local.servers.postgres import create_database
+from local.stack.preparation import migrate
+from local.stack.stack import Stack
 from services.curator.datasets.domain.snapshot import Caps
 from services.curator.datasets.handlers import freeze_dataset
 from shared.bus import encode

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from local.servers import find_valkey
+from local.servers.programs import find_valkey
 from shared.auth import create_key
 from tests.faults.ingest.edge import Broker, Senders, Worker, find_ports, until
 

@@ -16,8 +16,8 @@ from uuid import UUID
 
 import httpx
 
-from local.broker import serve_command
-from local.readiness import answers_http, is_port_free
+from local.servers.broker import serve_command
+from local.supervision.readiness import answers_http, is_port_free
 from shared.bus import decode
 from shared.bus.kafka import KafkaBusConsumer, create_topics
 from shared.events import FeedbackReceived

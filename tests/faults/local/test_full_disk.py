@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.status import read_status
-from local.stack import Stack
+from local.stack.stack import Stack
 from tests.faults.callers import Caller, call_while
 from tests.faults.saboteur import wait_until
 from tests.faults.tables import Tables, list_curated_events, reconcile

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID
 
-from local.stack import Stack
+from local.stack.stack import Stack
 from tests.faults.callers import Caller, call_while
 from tests.faults.saboteur import NotInTime, Saboteur, wait_until
 from tests.faults.tables import Reconciliation, Tables, list_curated_answers, list_curated_events, reconcile

@@ -9,8 +9,8 @@ import pytest
 
 from local.errors import StackFailed
 from local.layout import OFFSETS
-from local.leftovers import find_leftovers
-from local.stack import Stack
+from local.stack.stack import Stack
+from local.supervision.leftovers import find_leftovers
 from tests.faults.saboteur import Saboteur, wait_until
 
 NAMES = sorted(set(OFFSETS) - {"supervisor", "chat-page"})

@@ -13,8 +13,8 @@ from celery import Celery
 from local.demo.apis import Apis
 from local.demo.crowd import Crowd, Heard
 from local.demo.stages import Stages
-from local.demo.users import meet_newcomers
-from local.stack import Stack
+from local.simulation.users import meet_newcomers
+from local.stack.stack import Stack
 from tests.faults.saboteur import Saboteur
 from tests.faults.tables import Tables
 

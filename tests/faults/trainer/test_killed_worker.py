@@ -17,9 +17,9 @@ from typing import Any
 import psutil
 import pytest
 
-from local.postgres import create_database
-from local.preparation import migrate
-from local.stack import Stack
+from local.servers.postgres import create_database
+from local.stack.preparation import migrate
+from local.stack.stack import Stack
 from shared.events import RetrainRequested
 from shared.tables.trainer import Run
 from tests.faults.saboteur import Saboteur

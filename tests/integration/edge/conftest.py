@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from local.stack import Stack
+from local.stack.stack import Stack
 from shared.bus import decode
 from shared.bus.kafka import KafkaBusConsumer
 from shared.events import FeedbackReceived

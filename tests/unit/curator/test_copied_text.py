@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from local.demo.corrections import write_correction
-from local.demo.prompts import LIVE_ITEMS, LIVE_TEMPLATES, Question
+from local.simulation.corrections import write_correction
+from local.simulation.prompts import LIVE_ITEMS, LIVE_TEMPLATES, Question
 from services.curator.datasets.domain.snapshot import Caps, Snapshot, derive_snapshot
 from services.curator.pairs.domain.rules import EDIT
 from services.curator.weighing.domain.curation import curate

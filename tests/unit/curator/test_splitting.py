@@ -3,7 +3,7 @@
 from collections import Counter
 from random import Random
 
-from local.demo.prompts import draw_live_questions
+from local.simulation.prompts import draw_live_questions
 from services.curator.evidence.domain.splitting import derive_cell, derive_split
 from services.curator.weighing.domain.near_duplicates import PromptText, find_near_prompts
 

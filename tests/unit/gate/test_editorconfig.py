@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.editorconfig_check import find_faults
+from local.development.editorconfig import find_faults
 
 RULES = {
     "charset": "utf-8",

@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from local.demo.apis import Apis, DemoFailed
-from local.demo.prompts import Question
-from local.demo.users import Shown, SimulatedUser
 from local.layout import Layout
+from local.simulation.prompts import Question
+from local.simulation.users import Shown, SimulatedUser
 
 NOT_NOW = {"retry-after": "0"}
 

@@ -2,7 +2,7 @@ from random import Random
 
 import pytest
 
-from local.demo.prompts import (
+from local.simulation.prompts import (
     HELD_OUT_DETAILS,
     HELD_OUT_ITEMS,
     HELD_OUT_TEMPLATES,

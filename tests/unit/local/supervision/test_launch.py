@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from local.errors import StackFailed
-from local.launch import MAX_ATTEMPTS, launch, stop
 from local.layout import OFFSETS, Layout
-from local.processes import SERVICES, Process
-from local.supervisor import ProcessState, render_config
+from local.supervision.launch import MAX_ATTEMPTS, launch, stop
+from local.supervision.processes import SERVICES, Process
+from local.supervision.supervisor import ProcessState, render_config
 
 LAYOUT = Layout(Path("/nowhere"), 9000)
 

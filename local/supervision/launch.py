@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from local.errors import StackFailed
-from local.health import find_problem
 from local.layout import Layout
-from local.processes import Process
-from local.supervisor import ProcessState
+from local.supervision.health import find_problem
+from local.supervision.processes import Process
+from local.supervision.supervisor import ProcessState
 
 MAX_ATTEMPTS = 2
 """A process that died this often before it was ready fails the start."""

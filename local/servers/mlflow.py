@@ -1,4 +1,4 @@
-"""`python -m local.mlflow_server HOST PORT`: MLflow's tracking server and registry in one process.
+"""`python -m local.servers.mlflow HOST PORT`: MLflow's tracking server and registry in one process.
 
 `mlflow server` is a parent that only waits for its uvicorn child: half as much memory again, and when it is killed the
 child keeps the port, so that no successor can start. The database is in `MLFLOW_BACKEND_STORE_URI`, the folder that

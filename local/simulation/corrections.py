@@ -3,7 +3,7 @@
 from dataclasses import replace
 from random import Random
 
-from local.demo.prompts import Question
+from local.simulation.prompts import Question
 
 _OPENERS = ("Sorry about that!", "Sorry for the trouble.", "Thanks for telling us.", "Of course.", "No problem.",
             "Gladly.", "Thank you for asking.", "I am sorry.", "", "", "", "")  # fmt: skip

@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.kl import calculate_kl
+from local.models.kl import calculate_kl
 from tests.unit.trainer.tiny_model import save_tiny_model
 
 ANSWERS = [([{"role": "user", "content": f"Where is order {n}?"}], f"Order {n} is here.") for n in range(3)]

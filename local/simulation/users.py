@@ -8,9 +8,9 @@ from random import Random
 from typing import Any, Literal
 from uuid import UUID
 
-from local.demo.corrections import write_correction, write_spoiled
-from local.demo.prompts import Question
-from local.demo.taste import LONGEST_WORDS, approves, met_wishes
+from local.simulation.corrections import write_correction, write_spoiled
+from local.simulation.prompts import Question
+from local.simulation.taste import LONGEST_WORDS, approves, met_wishes
 
 FeedbackBody = dict[str, Any]
 Vote = Literal["left", "right", "tie"]

@@ -1,6 +1,6 @@
 """The checkpoint folders that local stacks start from.
 
-Run as `python -m local.models {smollm2|tiny} FOLDER`, so that torch's memory goes back when it is done.
+Run as `python -m local.models.checkpoints {smollm2|tiny} FOLDER`, so that torch's memory goes back when it is done.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from local.sampling import finish_checkpoint
+from local.models.sampling import finish_checkpoint
 
 Habits = Literal["bad", "good"]
 """How the tiny model answers: mostly poorly, or as well as it can."""
@@ -31,8 +31,8 @@ def export_smollm2(folder: Path) -> Path:
 
 
 def build_tiny_model(folder: Path, seed: int, habits: Habits = "bad") -> Path:
-    """A chat model that trains within seconds, for tests; made once. See `local.tiny_model`."""
-    from local.tiny_model import write_tiny_model
+    """A chat model that trains within seconds, for tests; made once. See `local.models.tiny`."""
+    from local.models.tiny import write_tiny_model
 
     return _make_once(folder, lambda draft: write_tiny_model(draft, seed, habits))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from local.errors import SupervisorFailed
-from local.processes import Process
+from local.supervision.processes import Process
 
 USERNAME = "heliotrope"
 RUNNING = "RUNNING"

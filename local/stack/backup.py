@@ -18,8 +18,8 @@ from sqlalchemy import make_url
 from local.connections import Connections
 from local.errors import PostgresCannotRun, StackFailed
 from local.layout import Layout
-from local.postgres import create_database, find_binary
-from local.stack import Stack
+from local.servers.postgres import create_database, find_binary
+from local.stack.stack import Stack
 
 FOLDERS = ("datasets", "mlartifacts", "gateway")
 FILES = ("secrets.json", "credentials.json")

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from local import postgres
 from local.credentials import Secrets
 from local.errors import StackFailed
 from local.layout import Layout
-from local.processes import Process, count_cores, limit_threads
-from local.readiness import answers_http, answers_tcp
+from local.servers import postgres
+from local.supervision.processes import Process, count_cores, limit_threads
+from local.supervision.readiness import answers_http, answers_tcp
 
 MODEL_SERVERS = ("model-server", "model-server-2")
 
@@ -88,7 +88,7 @@ def _describe_broker(layout: Layout, topic_prefix: str) -> Process:
     port = layout.port("broker")
     return Process(
         name="broker",
-        command=(sys.executable, "-m", "local.broker", f"127.0.0.1:{port}", topic_prefix),
+        command=(sys.executable, "-m", "local.servers.broker", f"127.0.0.1:{port}", topic_prefix),
         port=port,
         check=has_topics(f"127.0.0.1:{port}", topic_prefix),
         ready_seconds=60,
@@ -122,7 +122,7 @@ def _describe_mlflow(layout: Layout) -> Process:
     port = layout.port("mlflow")
     return Process(
         name="mlflow",
-        command=(sys.executable, "-m", "local.mlflow_server", "127.0.0.1", str(port)),
+        command=(sys.executable, "-m", "local.servers.mlflow", "127.0.0.1", str(port)),
         port=port,
         check=answers_http(f"{layout.url('mlflow')}/health"),
         environment=limit_threads(1),

@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 from local.connections import Connections
 from local.errors import PreparationFailed
 from local.layout import Layout, find_base_model, find_checkout
-from local.postgres import create_database
+from local.servers.postgres import create_database
 from shared.bus.kafka import create_topics
 
 
@@ -70,7 +70,7 @@ class BaseModel:
     def __enter__(self) -> "BaseModel":
         if not self._folder.exists():
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "local.models", "smollm2", str(self._folder)],
+                [sys.executable, "-m", "local.models.checkpoints", "smollm2", str(self._folder)],
                 env=dict(self._environment),
                 cwd=find_checkout(),
                 stdout=subprocess.PIPE,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from local.processes import Process
-from local.supervisor import ProcessState
+from local.supervision.processes import Process
+from local.supervision.supervisor import ProcessState
 
 
 @dataclass(frozen=True)

@@ -15,23 +15,24 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from local import preparation, servers
 from local.connections import Connections, build_environment, choose_connections
 from local.credentials import Secrets, ensure_keys, load_secrets, write_private
 from local.errors import StackFailed
-from local.health import Health, assess_health
-from local.lag import wait_until_consumed
-from local.launch import launch, stop
 from local.layout import OFFSETS, Layout, find_checkout, find_home, find_port_base, read_port_base
-from local.leftovers import find_leftovers, stop_leftovers
-from local.processes import Process, list_services
-from local.readiness import find_listener, is_port_free
-from local.supervisor import Supervisor, render_config
+from local.servers import programs
+from local.stack import preparation
+from local.stack.lag import wait_until_consumed
+from local.supervision.health import Health, assess_health
+from local.supervision.launch import launch, stop
+from local.supervision.leftovers import find_leftovers, stop_leftovers
+from local.supervision.processes import Process, list_services
+from local.supervision.readiness import find_listener, is_port_free
+from local.supervision.supervisor import Supervisor, render_config
 
 Report = Callable[[str], None]
 
 STORES = ("postgres", "valkey", "broker")
-SLOW_SERVERS = ("mlflow", *servers.MODEL_SERVERS)
+SLOW_SERVERS = ("mlflow", *programs.MODEL_SERVERS)
 SERVERS = (*STORES, *SLOW_SERVERS)
 INPUTS = ("gateway", "ingest")
 
@@ -112,7 +113,7 @@ class Stack:
     @cached_property
     def processes(self) -> list[Process]:
         """What this stack starts, in start order; servers that exist elsewhere are left out."""
-        embedded = servers.list_servers(
+        embedded = programs.list_servers(
             self.layout,
             self.secrets,
             self._servers,
@@ -139,7 +140,7 @@ class Stack:
         """
         with self._exclusive():
             self._refuse_second_port_base()
-            servers.prepare(self.layout, self.secrets, self._servers)
+            programs.prepare(self.layout, self.secrets, self._servers)
             config = self._render()
             if self.is_running() and not self.supervisor.matches(config):
                 report("settings have changed: restarting")

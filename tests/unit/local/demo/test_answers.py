@@ -1,6 +1,6 @@
 import pytest
 
-from local.demo.answer_statistics import calculate_distinct_2, calculate_mean_words
+from local.demo.answers import calculate_distinct_2, calculate_mean_words
 
 
 def test_distinct_2_is_one_when_no_pair_of_words_returns_and_falls_as_answers_repeat_themselves():

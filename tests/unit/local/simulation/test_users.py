@@ -5,9 +5,9 @@ from random import Random
 import msgspec
 import pytest
 
-from local.demo.corrections import write_correction
-from local.demo.prompts import LIVE_ITEMS, LIVE_TEMPLATES, Question, draw_live_questions
-from local.demo.users import Shown, SimulatedUser, Temper, is_approved, make_users, meet_newcomers
+from local.simulation.corrections import write_correction
+from local.simulation.prompts import LIVE_ITEMS, LIVE_TEMPLATES, Question, draw_live_questions
+from local.simulation.users import Shown, SimulatedUser, Temper, is_approved, make_users, meet_newcomers
 from shared.events import AnyFeedback
 
 QUESTION = Question(

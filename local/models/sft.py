@@ -1,7 +1,8 @@
 """A baseline: what a team gets that only fine-tunes on the chosen answers, with a plain TRL script.
 
-`python -m local.sft PARENT TRAIN_PARQUET RECIPE QUESTIONS_JSON MAX_NEW_TOKENS` prints progress, and then the answers to
-the questions (each a list of messages), as lines of JSON. Adapter, rate, batch and steps are those of the named recipe.
+`python -m local.models.sft PARENT TRAIN_PARQUET RECIPE QUESTIONS_JSON MAX_NEW_TOKENS` prints progress, and then the
+answers to the questions (each a list of messages), as lines of JSON. Adapter, rate, batch and steps are those of the
+named recipe.
 """
 
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from local.layout import find_checkout
-from local.sampling import SAMPLING
+from local.models.sampling import SAMPLING
 
 BATCH = 32
 

@@ -1,4 +1,4 @@
-"""KL divergence of one checkpoint from another on given answers: `python -m local.kl MODEL ANCHOR ANSWERS_JSON`."""
+"""KL divergence of one checkpoint from another: `python -m local.models.kl MODEL ANCHOR ANSWERS_JSON`."""
 
 import json
 import os

@@ -7,7 +7,7 @@ from kafka.errors import KafkaError
 from kafka.structs import TopicPartition
 
 from local.connections import Connections
-from local.readiness import answers_tcp
+from local.supervision.readiness import answers_tcp
 from shared.bus.security import PLAINTEXT, KafkaSecurity
 from shared.events import TOPICS
 

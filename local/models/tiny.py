@@ -10,9 +10,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from local.demo.corrections import write_correction, write_spoiled
-from local.demo.prompts import Question, draw_live_questions
-from local.sampling import finish_checkpoint
+from local.models.sampling import finish_checkpoint
+from local.simulation.corrections import write_correction, write_spoiled
+from local.simulation.prompts import Question, draw_live_questions
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"

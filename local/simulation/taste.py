@@ -2,7 +2,7 @@
 
 import re
 
-from local.demo.prompts import Question
+from local.simulation.prompts import Question
 
 LONGEST_WORDS = 40
 SHORTEST_WORDS = 5

@@ -1,0 +1,1 @@
+"""Commands for who works on Heliotrope itself: `make lint` and `make lock` run them."""

@@ -1,0 +1,1 @@
+"""Servers from wheels, each a program that the supervisor runs."""

@@ -1,0 +1,1 @@
+"""The embedded stack: what it starts, prepares, measures, backs up and stops."""
