@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from shared.artifacts.manifest import write_manifest
 from shared.bus import decode, encode
 from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer
 from shared.events import Reason, RetrainRequested, TrainingCompleted
@@ -123,12 +124,13 @@ def make_registry(trainer: Trainer) -> "MlflowRegistry":
 
 
 def ask_for_training(trainer: Trainer, *, minutes: float = 10) -> RetrainRequested:
-    now = datetime.now(UTC)
+    now, dataset = datetime.now(UTC), save_dataset(trainer.home / "datasets" / ("d" * 64), make_pairs(24))
+    write_manifest(dataset)  # what is not frozen is not trained on
     request = RetrainRequested(
         request_id=new_id(),
         reasons=[Reason(kind="volume", summary="24 new pairs", value=24, threshold=20)],
         dataset_sha256="d" * 64,
-        dataset_uri=str(save_dataset(trainer.home / "datasets" / ("d" * 64), make_pairs(24))),
+        dataset_uri=str(dataset),
         parent_version="1",
         requested_at=now,
         deadline_at=now + timedelta(minutes=minutes),

@@ -58,7 +58,6 @@ def registry(trainer: Trainer) -> Any:
     return make_registry(trainer)
 
 
-@pytest.mark.xfail(reason="one of them failed on 2026-11-27 after the trainer's changes; to be looked into")
 def test_a_killed_workers_run_goes_on_from_its_checkpoint_on_another_worker(trainer: Trainer, registry: Any):
     port = find_port()
     trainer.start(port=port)
@@ -89,7 +88,6 @@ def test_a_killed_workers_run_goes_on_from_its_checkpoint_on_another_worker(trai
     wait_until(trainer, lambda: counted in httpx.get(f"http://127.0.0.1:{port}/metrics").text, "counted", 5)
 
 
-@pytest.mark.xfail(reason="one of them failed on 2026-11-27 after the trainer's changes; to be looked into")
 def test_a_worker_told_to_stop_hands_its_run_back_within_seconds(trainer: Trainer, registry: Any):
     trainer.start(port=find_port())
     port = find_port()
