@@ -24,6 +24,11 @@ class HeliotropeError(Exception):
         self.errors = errors or []
 
 
+def describe_error(error: Exception) -> str:
+    """Describe an error in one line for people: our own by its detail, others by their type too."""
+    return error.detail if isinstance(error, HeliotropeError) else f"{type(error).__name__}: {error}"
+
+
 class InvalidRequest(HeliotropeError):
     status = 422
     title = "Invalid request"

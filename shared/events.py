@@ -186,6 +186,8 @@ class TrainingCompleted(Event, frozen=True, kw_only=True, tag="TrainingCompleted
     mlflow_run_id: str | None = None
     refused_share: float | None = None
     """Share of the dataset's rows that were too long to be trained on; missing from before it was counted."""
+    unmeasured_kl: str | None = None
+    """Why the candidate's KL could not be held against the recipe's ceiling; missing: it was, or there is none."""
 
 
 class GateResult(Summarised, frozen=True, kw_only=True):

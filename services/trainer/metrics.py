@@ -21,7 +21,7 @@ PEAK_MEMORY = Gauge("heliotrope_training_peak_memory_bytes", "Most memory that t
 GUARDED = Gauge("heliotrope_training_guarded_runs", "Runs that a guard ended, by what it said", ["action"])
 FAILED = Gauge(
     "heliotrope_training_failed_runs",
-    "Runs that failed, by cause: setup, guard, memory, disk, deadline, error",
+    "Runs that failed, by cause: setup, guard, memory, disk, deadline, registration, error",
     ["cause"],
 )
 

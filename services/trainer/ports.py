@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from services.trainer.domain.guards.kl import Point
 from services.trainer.domain.guards.verdict import Metrics
 from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.domain.recipe.sections import Point
 from services.trainer.domain.training import Job, TrainingResult
 
 LoadRecipe = Callable[[str], Recipe]

@@ -17,13 +17,14 @@ def assess_all(
     prompts: Sequence[JudgedPrompt],
     ballots: Sequence[Ballot],
     minimum_votes_share: float,
+    unmeasured_kl: str | None = None,
 ) -> list[GateResult]:
     """Assess the generation first, then the rest: without answers there is nothing to vote on or to measure."""
     contamination = assess_contamination(
         generation.get("gate_prompts", 0), generation.get("colliding", 0), generation.get("training_texts", 0)
     )
     if failed := assess_generation(candidate_version, generation, len(prompts)):
-        return [failed, contamination]
+        return [failed, contamination, *assess_movement(unmeasured_kl)]
     candidate = [prompt.candidate for prompt in prompts]
     champion = [prompt.champion for prompt in prompts]
     return [
@@ -32,7 +33,15 @@ def assess_all(
         assess_length(candidate, champion),
         assess_empty(candidate, champion),
         assess_repetition(candidate, champion),
+        *assess_movement(unmeasured_kl),
     ]
+
+
+def assess_movement(unmeasured_kl: str | None) -> list[GateResult]:
+    """Return no gate where training held the candidate's KL against its ceiling; inconclusive where it could not."""
+    if unmeasured_kl is None:
+        return []
+    return [GateResult(name="kl", verdict="inconclusive", summary=f"cause: error; {unmeasured_kl}")]
 
 
 def assess_generation(candidate_version: str, generation: dict[str, Any], answered: int) -> GateResult | None:

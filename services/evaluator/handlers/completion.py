@@ -77,7 +77,8 @@ class CompletionHandler:
     def _derive_report(self, evaluation: Evaluation, comparisons: Sequence[Comparison]) -> dict[str, Any]:
         ballots, prompts = _derive_ballots(comparisons), _derive_prompts(comparisons)
         share = self.settings.minimum_votes_share
-        gates = assess_all(evaluation.candidate_version, evaluation.generation, prompts, ballots, share)
+        unmeasured = msgspec.convert(evaluation.training, TrainingCompleted).unmeasured_kl
+        gates = assess_all(evaluation.candidate_version, evaluation.generation, prompts, ballots, share, unmeasured)
         return derive_report(_derive_subject(evaluation), gates, prompts, ballots, evaluation.generation, self.clock())
 
     def _publish(self, evaluation: Evaluation, report: dict[str, Any]) -> str | None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import structlog
 
-from services.trainer.domain.guards.kl import Point
 from services.trainer.domain.planning.planner import apply_plan, describe_plan, plan_run
 from services.trainer.domain.planning.sizing import size_recipe
 from services.trainer.domain.recipe.schema import Method
+from services.trainer.domain.recipe.sections import Point
 from services.trainer.domain.training import Job, TrainingResult
 from services.trainer.handlers.ladder import train_ladder
 from services.trainer.handlers.memory_fallback import train_with_fitting_batch

@@ -10,6 +10,9 @@ NOTE_CHARACTERS = 300
 REFUSED_SHARE = "refused_share"
 """Metric: share of the dataset's rows that could not be trained on."""
 
+UNMEASURED_KL = "unmeasured_kl"
+"""In a finished run's progress: why a KL that the recipe has a ceiling for is not known; None: it is, or has none."""
+
 
 def add_note(notes: Sequence[str], note: str) -> list[str]:
     """Keep the newest `NOTES` of them, each cut to `NOTE_CHARACTERS` and told once."""

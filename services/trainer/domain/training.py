@@ -7,9 +7,9 @@ from typing import Literal, get_args
 from services.trainer.domain.recipe.schema import Recipe
 from shared.errors import HeliotropeError
 
-Cause = Literal["setup", "guard", "memory", "disk", "deadline", "error"]
+Cause = Literal["setup", "guard", "memory", "disk", "deadline", "registration", "error"]
 """Why a run failed, for counting: its recipe, dataset or reward model; a guard, or drift from the parent; a shortage;
-its time was up; anything else."""
+its time was up; what came after training; anything else."""
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 
@@ -33,6 +33,12 @@ class Interrupted(HeliotropeError):
     """The worker was told to stop; the run goes on elsewhere from its last checkpoint."""
 
     title = "Interrupted"
+
+
+class CandidateNotRegistered(HeliotropeError):
+    """Something after training failed. The trained candidate is kept."""
+
+    title = "Candidate not registered"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """One attempt at a run: track, prepare, train, measure, register."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,15 +13,23 @@ import structlog
 from services.trainer.adapters.artifacts.checkpoints import find_newest, find_trained, save_result
 from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.recipe.schema import Recipe
-from services.trainer.domain.training import Job, TrainingResult
+from services.trainer.domain.training import (
+    CandidateNotRegistered,
+    Interrupted,
+    Job,
+    TrainingFailed,
+    TrainingResult,
+)
 from services.trainer.handlers.claim import Claim
 from services.trainer.handlers.context import Attempt, WorkerContext
 from services.trainer.handlers.drift import locate_anchor, measure_drift
 from services.trainer.handlers.registration import register_candidate
-from services.trainer.handlers.registry_calls import call_registry
+from services.trainer.handlers.registry_calls import RegistryUnavailable, call_registry
 from services.trainer.handlers.replay import mix_for_run
 from services.trainer.handlers.reporter import LoopReporter
 from services.trainer.repository import load_snapshots
+from shared.db import is_transient
+from shared.errors import StaleClaim, describe_error
 from shared.registry import ModelVersion
 from shared.tables.trainer import Run
 
@@ -36,6 +46,7 @@ def run_attempt(run: Run, claim: Claim, context: WorkerContext) -> None:
 
     Raises:
         TrainingFailed: the run cannot succeed.
+        CandidateNotRegistered: it has trained its candidate, and something after that failed.
         Interrupted: the worker was told to stop; a checkpoint is there.
         StaleClaim: another worker has the run, or it was cancelled or closed.
         RegistryUnavailable: the registry did not answer for too long.
@@ -57,12 +68,39 @@ def run_attempt(run: Run, claim: Claim, context: WorkerContext) -> None:
         earlier, result = trained
         attempt = replace(attempt, job=replace(job, candidate=earlier / CANDIDATE))
         logger.info("candidate_found", attempt=earlier.name, summary=result.summary)
+    with keep_candidate():
+        _measure_and_register(attempt, result, reporter, context)
+
+
+@contextmanager
+def keep_candidate() -> Iterator[None]:
+    """Translate what fails after training, so that nobody takes it for a failure of the training.
+
+    Raises:
+        CandidateNotRegistered: in place of any other error; what says who goes on with the run, a guard's verdict and
+            a database that is away pass.
+    """
+    try:
+        yield
+    except (TrainingFailed, Interrupted, StaleClaim, RegistryUnavailable):
+        raise
+    except Exception as error:
+        if is_transient(error):
+            raise
+        raise CandidateNotRegistered(describe_error(error)) from error
+
+
+def _measure_and_register(
+    attempt: Attempt, result: TrainingResult, reporter: LoopReporter, context: WorkerContext
+) -> None:
     reporter.on_phase("measuring")
-    anchor = call_registry(partial(locate_anchor, attempt.parent, context.registry), claim, context)
-    kl = measure_drift(attempt.job, anchor, context.measure_kl)
-    reporter.on_metrics(result.steps, {f"kl_to_{point}": nats for point, nats in kl.items()})
+    anchor = call_registry(partial(locate_anchor, attempt.parent, context.registry), attempt.claim, context)
+    movement = measure_drift(attempt.job, anchor, context.measure_kl)
+    reporter.on_metrics(result.steps, {f"kl_to_{point}": nats for point, nats in movement.nats.items()})
+    if movement.unmeasured:
+        reporter.on_note(movement.unmeasured)
     reporter.on_phase("registering")
-    call_registry(partial(register_candidate, attempt, result, kl, reporter, context), claim, context)
+    call_registry(partial(register_candidate, attempt, result, movement, reporter, context), attempt.claim, context)
 
 
 def _train(job: Job, reporter: LoopReporter, context: WorkerContext) -> TrainingResult:

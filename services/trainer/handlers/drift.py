@@ -4,10 +4,11 @@ from pathlib import Path
 
 import structlog
 
-from services.trainer.domain.guards.kl import Point, assess_drift
+from services.trainer.domain.guards.kl import Movement, assess_drift, explain_unmeasured
+from services.trainer.domain.recipe.sections import Point
 from services.trainer.domain.training import Job, TrainingFailed
 from services.trainer.ports import MeasureKL
-from shared.errors import HeliotropeError, NotFound
+from shared.errors import NotFound, describe_error
 from shared.registry import ModelRegistry, ModelVersion
 
 logger = structlog.get_logger(__name__)
@@ -28,29 +29,28 @@ def locate_anchor(parent: ModelVersion, registry: ModelRegistry) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def measure_drift(job: Job, anchor: Path | None, measure_kl: MeasureKL) -> dict[Point, float]:
+def measure_drift(job: Job, anchor: Path | None, measure_kl: MeasureKL) -> Movement:
     """Measure the candidate's KL to its parent and to the anchor, in nats a token.
 
-    What cannot be measured is left out, unless the recipe has a ceiling for it.
+    What cannot be measured, for whatever reason, costs no candidate: the reason is returned where the recipe has a
+    ceiling for it.
 
     Raises:
         TrainingFailed: above the recipe's ceiling.
     """
-    if not job.recipe.drift.examples:
-        return {}
+    drift, reason = job.recipe.drift, "the anchor's files are gone, or no validation answer fits into max_length"
+    if not drift.examples:
+        return Movement({})
     points: dict[Point, Path] = {"parent": job.parent}
     if anchor is not None:
         points["anchor"] = anchor
+    measured: dict[Point, float] = {}
     try:
         measured = measure_kl(job, points)
-    except HeliotropeError:
-        raise
     except Exception as error:
-        if job.recipe.drift.has_ceiling:
-            raise
         logger.warning("drift_not_measured", error=repr(error))
-        return {}
+        reason = describe_error(error)
     logger.info("drift_measured", anchor=str(anchor), kl_nats=dict(measured))
-    if problem := assess_drift(measured, job.recipe.drift):
+    if problem := assess_drift(measured, drift):
         raise TrainingFailed(problem, "guard")
-    return measured
+    return Movement(measured, explain_unmeasured(measured, drift, reason))

@@ -1,22 +1,28 @@
 """A worker executes a run: it claims one, trains, registers the candidate, and writes down how the run ended."""
 
+from pathlib import Path
 from uuid import UUID
 
 import structlog
 
 from services.trainer import repository
-from services.trainer.adapters.artifacts.checkpoints import delete_folder
-from services.trainer.domain.training import Cause, Interrupted, TrainingFailed
+from services.trainer.adapters.artifacts.checkpoints import delete_folder, has_trained
+from services.trainer.domain.training import CandidateNotRegistered, Cause, Interrupted, TrainingFailed
 from services.trainer.handlers.attempt import run_attempt
 from services.trainer.handlers.claim import Claim, claim_next
 from services.trainer.handlers.completion import finish_run
 from services.trainer.handlers.context import WorkerContext
 from services.trainer.handlers.registry_calls import RegistryUnavailable
 from shared.db import is_transient
-from shared.errors import HeliotropeError, StaleClaim
+from shared.errors import HeliotropeError, StaleClaim, describe_error
 from shared.tables.trainer import Run
 
 logger = structlog.get_logger(__name__)
+
+FAILURES = "registration_failures"
+"""In a run's progress: how often something failed after it had trained its candidate."""
+MAX_FAILURES = 3
+"""Then the run fails; its candidate stays where it is."""
 
 
 def execute_next_run(device: str | None, context: WorkerContext) -> None:
@@ -44,7 +50,7 @@ def _hold(run: Run, context: WorkerContext) -> Claim:
         run.fencing_token,
         heartbeat_seconds=context.heartbeat_seconds,
         timeout_seconds=context.heartbeat_timeout.total_seconds(),
-        progress={"notes": run.progress["notes"]} if "notes" in run.progress else {},
+        progress={name: run.progress[name] for name in ("notes", FAILURES) if name in run.progress},
     )
 
 
@@ -62,6 +68,15 @@ def _execute_claimed(run: Run, claim: Claim, context: WorkerContext) -> None:
         claim.release()
         logger.info("run_released", reason=error.detail)
         return
+    except CandidateNotRegistered as error:
+        failures = run.progress.get(FAILURES, 0) + 1
+        logger.exception("candidate_not_registered", failures=failures)
+        if failures < MAX_FAILURES:
+            claim.report(**{FAILURES: failures})
+            claim.add_note(f"handed back with its candidate: {error.detail}")
+            claim.release()
+            return
+        _fail(claim, context, error)
     except Exception as error:
         if is_transient(error):  # the database is away: the sweeper finds the run, and the next worker its checkpoint
             raise
@@ -74,18 +89,22 @@ def _fail(claim: Claim, context: WorkerContext, error: Exception) -> None:
     claim.report(cause=_classify(error))
     try:
         with claim.ending() as (session, held):
-            finish_run(session, held, "failed", _describe(error), topic_prefix=context.topic_prefix)
+            finish_run(session, held, "failed", describe_error(error), topic_prefix=context.topic_prefix)
     except StaleClaim as stale:
         logger.warning("run_given_up", reason=stale.detail)
 
 
 def _clean_up_if_finished(run_id: UUID, context: WorkerContext) -> None:
-    """Delete a finished run's checkpoints and end its tracking, by whoever's hand it ended. Neither may fail it."""
+    """Delete a finished run's files and end its tracking, by whoever's hand it ended. Neither may fail it.
+
+    What a run has trained that failed afterwards stays, for people to look at.
+    """
     with context.sessions() as session:
         run = repository.load_run(session, run_id)
     if run.state in repository.OPEN_STATES:
         return
-    delete_folder(context.runs_folder / str(run_id))
+    if not _failed_after_training(run, context.runs_folder / str(run_id)):
+        delete_folder(context.runs_folder / str(run_id))
     try:
         if run.mlflow_run_id:
             context.registry.end_run(run.mlflow_run_id, succeeded=run.state == "succeeded")
@@ -95,11 +114,15 @@ def _clean_up_if_finished(run_id: UUID, context: WorkerContext) -> None:
     context.mirror.end(run.state, facts)
 
 
+def _failed_after_training(run: Run, folder: Path) -> bool:
+    """Tell whether the weights were trained, or were being saved, when it failed; a guard's verdict is no failure."""
+    was_trained = has_trained(folder) or str(run.progress.get("phase", "")).endswith("saving")
+    return run.state == "failed" and run.progress.get("cause") != "guard" and was_trained
+
+
 def _classify(error: Exception) -> Cause:
     if isinstance(error, TrainingFailed):
         return error.cause
+    if isinstance(error, CandidateNotRegistered):
+        return "registration"
     return "setup" if isinstance(error, HeliotropeError) else "error"
-
-
-def _describe(error: Exception) -> str:
-    return error.detail if isinstance(error, HeliotropeError) else f"{type(error).__name__}: {error}"

@@ -1,13 +1,11 @@
 """A trained candidate gets its card, goes to the registry, and its run is closed."""
 
-from collections.abc import Mapping
-
 import structlog
 
 from services.trainer.adapters.artifacts.model_card import save_model_card, save_signature
 from services.trainer.adapters.artifacts.provenance import save_environment
-from services.trainer.domain.guards.kl import Point
-from services.trainer.domain.progress import REFUSED_SHARE
+from services.trainer.domain.guards.kl import Movement
+from services.trainer.domain.progress import REFUSED_SHARE, UNMEASURED_KL
 from services.trainer.domain.training import TrainingResult
 from services.trainer.handlers.completion import finish_run
 from services.trainer.handlers.context import Attempt, WorkerContext
@@ -20,18 +18,15 @@ logger = structlog.get_logger(__name__)
 
 
 def register_candidate(
-    attempt: Attempt, result: TrainingResult, kl: Mapping[Point, float], reporter: LoopReporter, context: WorkerContext
+    attempt: Attempt, result: TrainingResult, movement: Movement, reporter: LoopReporter, context: WorkerContext
 ) -> None:
     """Save the candidate's card, store its files, register it, and close the run as succeeded.
-
-    `kl`: of the candidate to its parent and to the anchor, in nats a token.
 
     Raises: StaleClaim.
     """
     run, job, mlflow_run_id = attempt.run, attempt.job, attempt.mlflow_run_id
     lineage = _list_lineage(run, result, context) | {"anchor_version": find_anchor(attempt.parent)}
-    figures = {f"kl_to_{point}": f"{nats:.4f}" for point, nats in kl.items()}
-    save_model_card(job, run.recipe, result, lineage | figures)
+    save_model_card(job, run.recipe, result, lineage | _list_movement(movement))
     save_signature(job.candidate)
     environment = save_environment(job.checkpoints / "environment")
     context.registry.log_folder(mlflow_run_id, environment, "environment")
@@ -44,9 +39,15 @@ def register_candidate(
             "phase": "done",
             "seconds_left": 0.0,
             REFUSED_SHARE: result.refused_share,
+            UNMEASURED_KL: movement.unmeasured,
         }
         finish_run(session, held, "succeeded", result.summary, topic_prefix=context.topic_prefix)
     logger.info("run_succeeded", candidate_version=version.version, weights_sha256=held.weights_sha256)
+
+
+def _list_movement(movement: Movement) -> dict[str, str]:
+    figures = {f"kl_to_{point}": f"{nats:.4f}" for point, nats in movement.nats.items()}
+    return figures | ({UNMEASURED_KL: movement.unmeasured} if movement.unmeasured else {})
 
 
 def _find_or_register(run: Run, tags: dict[str, str], mlflow_run_id: str, context: WorkerContext) -> ModelVersion:

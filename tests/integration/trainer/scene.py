@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -48,14 +49,15 @@ def make_request(**changes: Any) -> RetrainRequested:
     return RetrainRequested(**content | changes)
 
 
-def load_recipe(name: str) -> Recipe:
+def load_recipe(name: str, **changes: Any) -> Recipe:
     if name != "support_bot":
         raise NotFound(f"no recipe {name!r}")
-    return make_recipe(name=name, max_steps=4)
+    return make_recipe(name=name, max_steps=4, **changes)
 
 
-def request(sessions: Sessions, event: RetrainRequested) -> Run:
-    handler = RetrainHandler(load_recipe, "support_bot", "")
+def request(sessions: Sessions, event: RetrainRequested, **changes: Any) -> Run:
+    """Ask for a run; `changes` are of its recipe."""
+    handler = RetrainHandler(partial(load_recipe, **changes), "support_bot", "")
     with sessions() as session, session.begin():
         handler.prepare(session, [event])
         handler.handle(session, event)

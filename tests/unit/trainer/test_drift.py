@@ -11,8 +11,8 @@ import pytest
 from services.trainer.adapters.artifacts.model_card import save_signature
 from services.trainer.adapters.artifacts.provenance import save_environment
 from services.trainer.adapters.methods.kl_divergence import measure_kl
-from services.trainer.domain.guards.kl import Point, assess_drift
-from services.trainer.domain.recipe.sections import Drift
+from services.trainer.domain.guards.kl import assess_drift
+from services.trainer.domain.recipe.sections import Drift, Point
 from tests.unit.trainer.tiny_model import make_pairs, save_tiny_model
 
 

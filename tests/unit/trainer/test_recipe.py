@@ -66,6 +66,12 @@ def test_precision_clipping_and_dropout_are_refused_where_trl_ignores_them():
     assert parse_recipe(MINIMAL | {"method": "sft", "lora": {"dropout": 0.1}}).lora.dropout == 0.1
 
 
+def test_a_ceiling_on_movement_needs_something_to_measure_on():
+    drift = {"drift": {"examples": 0, "max_parent_kl": 1.0}}
+    assert set(find_mistakes(MINIMAL | drift)) == set(find_mistakes(LADDER | drift)) == {"drift.examples"}
+    assert parse_recipe(MINIMAL | {"drift": {"examples": 0}}).drift.ceilings == {}
+
+
 def test_kto_needs_batches_to_compare_in():
     assert "at least 2" in find_mistakes(MINIMAL | {"method": "kto", "batch_size": 1})["batch_size"]
 

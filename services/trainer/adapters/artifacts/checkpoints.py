@@ -58,6 +58,11 @@ def find_trained(run_folder: Path, *, below_token: int) -> tuple[Path, TrainingR
     return None if newest is None else (newest, load_result(newest))
 
 
+def has_trained(run_folder: Path) -> bool:
+    """Tell whether some attempt has trained its candidate."""
+    return any(run_folder.glob(f"*/{RESULT}"))
+
+
 def load_result(folder: Path) -> TrainingResult:
     """Load what `save_result` wrote."""
     return msgspec.json.decode((folder / RESULT).read_bytes(), type=TrainingResult)

@@ -10,7 +10,7 @@ from torch import Tensor
 from services.trainer.adapters.artifacts.dataset import list_chosen, render_prompt
 from services.trainer.adapters.methods.models import load_policy, load_tokenizer
 from services.trainer.adapters.methods.resource_errors import free_memory, is_out_of_memory
-from services.trainer.domain.guards.kl import Point
+from services.trainer.domain.recipe.sections import Point
 
 Answer = tuple[list[int], int]
 """Tokens of a conversation, and where its answer starts."""

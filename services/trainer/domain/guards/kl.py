@@ -1,19 +1,31 @@
 """KL: how far a candidate has moved, and how strongly a policy is held to its reference."""
 
 from collections.abc import Mapping
-from typing import Literal
+from dataclasses import dataclass
 
-from services.trainer.domain.recipe.sections import Drift
+from services.trainer.domain.recipe.sections import Drift, Point
 
-Point = Literal["parent", "anchor"]
+
+@dataclass(frozen=True)
+class Movement:
+    """How far a candidate has moved, in nats a token."""
+
+    nats: Mapping[Point, float]
+    unmeasured: str | None = None
+    """Why a figure that the recipe has a ceiling for is not there."""
+
+
+def explain_unmeasured(measured: Mapping[Point, float], drift: Drift, reason: str) -> str | None:
+    """Say which figures that the recipe has a ceiling for are missing, and the reason; None: none."""
+    missing = [f"drift.max_{point}_kl" for point in drift.ceilings if point not in measured]
+    return f"{' and '.join(missing)} could not be checked: {reason}" if missing else None
 
 
 def assess_drift(measured: Mapping[Point, float], drift: Drift) -> str | None:
     """Say why the candidate has gone too far, if it has; a figure that is no number is too far."""
-    ceilings: dict[Point, float | None] = {"parent": drift.max_parent_kl, "anchor": drift.max_anchor_kl}
-    for point, kl in measured.items():
-        ceiling = ceilings[point]
-        if ceiling is not None and not kl <= ceiling:
+    for point, ceiling in drift.ceilings.items():
+        kl = measured.get(point)
+        if kl is not None and not kl <= ceiling:
             return f"the candidate is {kl:.3g} nats a token from its {point}, above drift.max_{point}_kl {ceiling:g}"
     return None
 

@@ -7,6 +7,7 @@ from services.trainer.domain.recipe.sections import (
     DISTRIBUTED_METHODS,
     ZERO_STAGES,
     Budget,
+    Drift,
     Lora,
     Parallelism,
     Sampling,
@@ -54,6 +55,7 @@ def find_contradictions(recipe: Recipe) -> list[FieldError]:
         for field in msgspec.structs.fields(Recipe)
         if field.name not in LADDER_FIELDS and getattr(recipe, field.name) != field.default
     ]
+    errors += _find_drift_errors(recipe.drift)
     if not recipe.stages or not recipe.stages[-1].trains_chat_model:
         errors.append(FieldError("stages", "the last stage must train a chat model"))
     if recipe.max_steps not in (None, sum(stage.max_steps or 0 for stage in recipe.stages)):
@@ -89,6 +91,7 @@ def _find_method_errors(recipe: Recipe, *, has_reward_model: bool = False) -> li
     if recipe.loss_weights is not None and len(recipe.loss_weights) != len(recipe.loss_type):
         errors.append(FieldError("loss_weights", f"needs one weight for each of {len(recipe.loss_type)} loss types"))
     errors += _find_budget_errors(recipe.budget)
+    errors += _find_drift_errors(recipe.drift)
     errors += _find_parallelism_errors(recipe.parallelism, recipe.method)
     if recipe.replay.rule_weights is not None and recipe.method not in ("dpo", "reward"):
         message = f"not used by the method {recipe.method}, only by dpo, reward"
@@ -144,4 +147,10 @@ def _find_parallelism_errors(parallelism: Parallelism, method: str) -> list[Fiel
 def _find_budget_errors(budget: Budget) -> list[FieldError]:
     if budget.max_cost is not None and budget.cost_per_device_hour is None:
         return [FieldError("budget.cost_per_device_hour", "required by budget.max_cost")]
+    return []
+
+
+def _find_drift_errors(drift: Drift) -> list[FieldError]:
+    if drift.ceilings and not drift.examples:
+        return [FieldError("drift.examples", "0 measures nothing, but drift.max_parent_kl or max_anchor_kl is set")]
     return []

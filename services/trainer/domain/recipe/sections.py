@@ -10,6 +10,8 @@ PositiveFloat = Annotated[float, Meta(gt=0)]
 DeviceKind = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,39}$")]
 Share = Annotated[float, Meta(ge=0, le=1)]
 NotNegative = Annotated[float, Meta(ge=0)]
+Point = Literal["parent", "anchor"]
+"""What a candidate's movement is measured from: its parent, or the first model of its line."""
 
 
 Strategy = Literal["auto", "single", "ddp", "zero2", "zero3", "fsdp2"]
@@ -131,6 +133,7 @@ class Drift(Part, frozen=True, kw_only=True):
     """Nats a token to the anchor: what may add up over generations. None: any."""
 
     @property
-    def has_ceiling(self) -> bool:
-        """Whether a candidate can go too far."""
-        return self.max_parent_kl is not None or self.max_anchor_kl is not None
+    def ceilings(self) -> dict[Point, float]:
+        """What a candidate may move by from each point, in nats a token, where there is a limit."""
+        ceilings: dict[Point, float | None] = {"parent": self.max_parent_kl, "anchor": self.max_anchor_kl}
+        return {point: ceiling for point, ceiling in ceilings.items() if ceiling is not None}
