@@ -43,7 +43,7 @@ def read_compose() -> dict[str, Container]:
         name: Container(
             tuple(service["command"]),
             service["environment"],
-            frozenset(secret["source"].upper() for secret in service["secrets"]),
+            frozenset(Path(secret.get("target") or secret["source"]).name.upper() for secret in service["secrets"]),
         )
         for name, service in services.items()
         if str(service["image"]).endswith(("-slim", "-gpu"))
