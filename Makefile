@@ -57,7 +57,12 @@ test: .venv/dev.stamp ## All tests: import contracts, unit, contract, integratio
 
 .PHONY: test-faults
 test-faults: .venv/dev.stamp ## The long fault runs: kills, stops, restarts and full disks while the loop turns
-	@$(RUN) pytest -m faults $(ARGS)
+	@$(RUN) pytest -m "faults and not kafka" $(ARGS)
+
+# KAFKA_HOME names an unpacked release (its libs/ is enough). SHORT=1 leaves out the long fault runs.
+.PHONY: test-kafka
+test-kafka: .venv/dev.stamp ## What only a real Apache Kafka shows, on brokers that it starts from KAFKA_HOME
+	@$(RUN) pytest -m "kafka$(if $(SHORT), and not faults)" tests/kafka $(ARGS)
 
 # The validators are large and have an environment of their own; promtool is Debian's, unpacked, unless there is one.
 .PHONY: test-ops
