@@ -29,7 +29,7 @@ from shared.tables.curator import Outbox
 
 SERVICE = "curator"
 PORT = 3
-ERASURES_SECONDS = 30.0
+ERASURES_SECONDS = 5.0
 
 
 def now() -> datetime:
