@@ -45,6 +45,11 @@ class Settings(BaseSettings):
     user_hash_secret: SecretStr = Field(SecretStr(""), description="key of the hash that replaces user ids")
     feedback_token_secret: SecretStr = Field(SecretStr(""), description="signs feedback tokens for browsers")
     datasets_dir: Path | None = Field(None, description="frozen datasets; default: datasets/ in home")
+    artifacts_uri: str | None = Field(
+        None,
+        description="address that datasets, checkpoints, candidates and reports are stored under, for instance "
+        "s3://bucket/prefix; unset: folders in home, which all processes share, and MLflow's store",
+    )
     artifact_cache_bytes: int = Field(
         100_000_000_000, gt=0, description="what fetched datasets and models may take up on this machine's disk"
     )

@@ -4,11 +4,13 @@ Ids may be plain numbers, so that a test can name them.
 """
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.recipe.schema import Recipe
+from shared.artifacts import Artifacts
 from shared.events import AnyFeedback, Choice, FeedbackReceived, InteractionRecorded, Route, RoutingTable
 
 MORNING = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -70,6 +72,11 @@ def make_routing(champion: Route | None = None, **changes: Any) -> RoutingTable:
     """The first table of the family, with a champion alone."""
     fields: dict[str, Any] = {"generation": 1, "family": "heliotrope", "salt": "tests"}
     return RoutingTable(champion=champion or make_route(), **fields | changes)
+
+
+def make_artifacts(folder: Path) -> Artifacts:
+    """Artifacts that stay where they are, and a cache beside the folder."""
+    return Artifacts(folder.with_name("cache"), max_cache_bytes=1 << 30)
 
 
 def make_recipe(**settings: Any) -> Recipe:

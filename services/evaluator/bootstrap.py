@@ -1,11 +1,13 @@
 """Composition root: `python -m services.evaluator` is API, consumer, generation, closing and relay in one process."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 from fastapi import FastAPI
 
 from services.evaluator.adapters.datasets import load_training_questions
 from services.evaluator.adapters.generation_process import SubprocessGenerator
+from services.evaluator.adapters.models import fetch_model
 from services.evaluator.api import create_router
 from services.evaluator.consumer import TrainingConsumer
 from services.evaluator.handlers.completion import CompletionHandler
@@ -13,12 +15,14 @@ from services.evaluator.handlers.generation import GenerationHandler
 from services.evaluator.handlers.voting import VoteHandler
 from services.evaluator.settings import EvaluatorSettings
 from services.evaluator.tasks import list_workers
+from shared.artifacts import open_artifacts
 from shared.auth import open_key_ring
-from shared.bus.access import list_read_topics
-from shared.bus.opening import open_consumer, open_producer
+from shared.bus.kafka import KafkaBusProducer
+from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
 from shared.consumer import ConsumerLoop
 from shared.db import check_database, connect, make_session_factory
 from shared.dead_letters import DeadLetters
+from shared.events import TrainingCompleted
 from shared.http import create_app
 from shared.logging import configure_logging
 from shared.outbox import Relay
@@ -45,14 +49,30 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
     engine = connect(settings)
     sessions = make_session_factory(engine)
     registry = MlflowRegistry(settings.mlflow_tracking_uri, settings.family)
-    producer, consumer = open_producer(settings, SERVICE), open_consumer(settings, SERVICE)
-    topics = list_read_topics(SERVICE, settings.topic_prefix)
+    producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE, security=settings.kafka_security)
+    topics = [settings.topic_prefix + TrainingCompleted.topic]
+    consumer = LibrdkafkaBusConsumer(
+        settings.kafka_bootstrap_servers,
+        topics,
+        f"{settings.topic_prefix}heliotrope-{SERVICE}",
+        client_id=SERVICE,
+        security=settings.kafka_security,
+        session_timeout_seconds=settings.consumer_session_timeout_seconds,
+    )
     handler = TrainingConsumer(settings.family, own, now)
     loop = ConsumerLoop(SERVICE, consumer, handler, sessions, DeadLetters(producer, SERVICE), topics=topics)
+    artifacts = open_artifacts(settings)
     generation = GenerationHandler(
-        sessions, registry, SubprocessGenerator(), load_training_questions, settings.datasets, own, now
+        sessions,
+        registry,
+        SubprocessGenerator(),
+        partial(load_training_questions, artifacts),
+        partial(fetch_model, artifacts),
+        settings.datasets,
+        own,
+        now,
     )
-    completion = CompletionHandler(sessions, registry, own, settings.topic_prefix, now)
+    completion = CompletionHandler(sessions, registry, artifacts, own, settings.topic_prefix, now)
     keys = open_key_ring(sessions)
 
     def close() -> None:

@@ -42,6 +42,12 @@ class Cache:
         os.utime(folder)
         return folder
 
+    def drop(self, folder: Path) -> None:
+        """Let go of a folder of this cache and delete it, unless another process holds it."""
+        if folder.parent == self._folder and (lock := self._held.pop(folder.name, None)) is not None:
+            os.close(lock)
+            self._remove(folder)
+
     def close(self) -> None:
         """Hold nothing any more: what was fetched may go."""
         for lock in self._held.values():

@@ -104,6 +104,18 @@ def verify_files(folder: Path, files: Files) -> None:
         raise ArtifactCorrupt(f"{strangers[0]} in {folder} is in no manifest")
 
 
+def lists_files(folder: Path) -> bool:
+    """Whether a local folder's manifest says which files belong to it; False where there is no folder or manifest."""
+    path = folder / NAME
+    if not path.is_file():
+        return False
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return True  # it is no manifest, and whoever loads it says so
+    return not isinstance(content, dict) or FILES in content
+
+
 def load_manifest(folder: Path) -> Files:
     """Read a local folder's manifest.
 

@@ -1,9 +1,8 @@
 """Where artifacts live: anything fsspec knows, MLflow's artifact store, or a pinned model of a hub."""
 
 import errno
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlparse
@@ -17,7 +16,7 @@ from shared.artifacts.errors import (
     ArtifactStoreUnavailable,
     ArtifactTooLarge,
 )
-from shared.artifacts.manifest import FILES, MAX_BYTES, NAME, Files, read_manifest
+from shared.artifacts.manifest import MAX_BYTES, NAME, Files, read_manifest
 
 MLFLOW_SCHEMES = ("mlflow-artifacts", "models", "runs")
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -48,6 +47,12 @@ class Storage(Protocol):
     def upload(self, folder: Path, files: Files) -> None:
         """Copy these files and then the folder's manifest: without it nobody takes an artifact for complete."""
 
+    def delete(self) -> None:
+        """Delete the artifact, its manifest first; harmless where nothing is."""
+
+    def list_below(self) -> list[str]:
+        """List the complete artifacts below this place, by their paths relative to it, sorted."""
+
 
 @contextmanager
 def translate(uri: str) -> Iterator[None]:
@@ -66,6 +71,11 @@ def translate(uri: str) -> Iterator[None]:
         if error.errno in FULL:
             raise ArtifactTooLarge(f"no space left while copying {uri}") from error
         raise ArtifactStoreUnavailable(f"{uri} could not be reached: {_tell(error)}") from error
+    except Exception as error:  # botocore's own are no OSErrors, and it may not be installed
+        if not type(error).__module__.startswith("botocore."):
+            raise
+        kind = ArtifactDenied if "Credential" in type(error).__name__ else ArtifactStoreUnavailable
+        raise kind(f"{uri} could not be reached: {_tell(error)}") from error
 
 
 def _tell(error: Exception) -> str:
@@ -77,8 +87,9 @@ class FsspecStorage:
 
     def __init__(self, uri: str, options: dict[str, Any]) -> None:
         """Raises: ArtifactStoreUnavailable: no driver for this address is installed."""
+        own = {"auto_mkdir": True} if urlparse(uri).scheme in ("file", "local") else {}
         try:
-            self._files, self._root = fsspec.core.url_to_fs(uri, **options)
+            self._files, self._root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **own, **options)
         except (ImportError, ValueError) as error:
             raise ArtifactStoreUnavailable(f"no driver for {uri}: {_tell(error)}") from error
         self._uri = uri
@@ -100,8 +111,22 @@ class FsspecStorage:
     def upload(self, folder: Path, files: Files) -> None:
         with translate(self._uri):
             for name in [*files, NAME]:
-                self._files.makedirs(f"{self._root}/{name}".rpartition("/")[0], exist_ok=True)
                 self._files.put_file(str(folder / name), f"{self._root}/{name}")
+
+    def delete(self) -> None:
+        with translate(self._uri):
+            for path in (f"{self._root}/{NAME}", self._root):
+                with suppress(FileNotFoundError):
+                    self._files.rm(path, recursive=path == self._root)
+
+    def list_below(self) -> list[str]:
+        with translate(self._uri):
+            try:
+                found = self._files.find(self._root)
+            except FileNotFoundError:
+                return []
+        start = len(self._root.rstrip("/")) + 1
+        return sorted(path[start:].removesuffix(f"/{NAME}") for path in found if path[start:].endswith(f"/{NAME}"))
 
 
 class MlflowStorage:
@@ -137,7 +162,16 @@ class MlflowStorage:
                 raise _translate_mlflow(self._uri, error) from error
 
     def upload(self, folder: Path, files: Files) -> None:
-        raise ArtifactDenied(f"{self._uri} is written through the model registry, not as files ({FILES}: {len(files)})")
+        raise self._refuse()
+
+    def delete(self) -> None:
+        raise self._refuse()
+
+    def list_below(self) -> list[str]:
+        raise self._refuse()
+
+    def _refuse(self) -> ArtifactDenied:
+        return ArtifactDenied(f"{self._uri} is written and listed through the model registry, not as files")
 
 
 def _translate_mlflow(uri: str, error: Any) -> Exception:
@@ -154,7 +188,3 @@ def open_storage(uri: str, options: dict[str, Any], tracking_uri: str | None) ->
     if urlparse(uri).scheme in MLFLOW_SCHEMES:
         return MlflowStorage(uri, tracking_uri)
     return FsspecStorage(uri, options)
-
-
-def measure_free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 class ModelVersion:
     """A registered version; tags carry the lineage.
 
-    Tags: `served_model` (the name its model server knows it by), `weights_sha256`, `dataset_sha256`, `recipe_sha256`,
+    Tags: `served_model` (the name its model server knows it by), `artifact_uri` (where its files are; without it,
+    at `served_model`), `weights_sha256`, `dataset_sha256`, `recipe_sha256`,
     `parent_version`, `anchor_version` (the first champion of its line; an adopted one carries none), `training_run_id`,
     `request_id`, `code_version`.
     """
@@ -21,6 +22,11 @@ class ModelVersion:
     @property
     def served_model(self) -> str:
         return self.tags["served_model"]
+
+    @property
+    def artifact_uri(self) -> str:
+        """The address that its files are fetched by."""
+        return self.tags.get("artifact_uri", self.served_model)
 
 
 class ModelRegistry(Protocol):

@@ -20,6 +20,7 @@ from services.curator.erasure.api import create_erasure_router
 from services.curator.erasure.handlers import Eraser
 from services.curator.requests.handlers import request_retrain
 from services.curator.review.api import create_review_router
+from shared.artifacts import open_artifacts
 from shared.auth import KeyRing, create_key, load_keys
 from shared.bus import encode
 from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
@@ -103,9 +104,10 @@ def read_text(file: Path) -> str:
 
 
 @contextmanager
-def open_curator(database_url: str, home: Path) -> Iterator[Curator]:
+def open_curator(database_url: str, home: Path, **changes: Any) -> Iterator[Curator]:
     engine = create_engine(database_url)
-    sessions, settings, broker = sessionmaker(engine, expire_on_commit=False), Settings(home=home), MemoryBroker()
+    sessions, broker = sessionmaker(engine, expire_on_commit=False), MemoryBroker()
+    settings = Settings(home=home, **changes)
     letters = DeadLetters(MemoryProducer(broker), "curator")
     loop = ConsumerLoop(
         "curator", MemoryConsumer(broker, [], "g"), CuratorConsumer(), sessions, letters, savepoints=False
@@ -115,7 +117,7 @@ def open_curator(database_url: str, home: Path) -> Iterator[Curator]:
     app = create_app("curator", checks={})
     app.state.keys = KeyRing(lambda: load_keys(sessions))
     app.state.keys.refresh()
-    eraser = Eraser(sessions, settings.datasets, timedelta(days=7), lambda: NOON)
+    eraser = Eraser(sessions, settings.datasets, open_artifacts(settings), timedelta(days=7), lambda: NOON)
     app.include_router(create_router(sessions))
     app.include_router(create_review_router(sessions, lambda: NOON))
     app.include_router(create_erasure_router(sessions, eraser, SECRET))

@@ -28,7 +28,7 @@ from shared.consumer import ConsumerLoop
 from shared.dead_letters import DeadLetters
 from shared.events import AnyEvent
 from shared.tables.curator import Dataset
-from tests.builders import NOON, make_choice, make_feedback, make_interaction
+from tests.builders import NOON, make_artifacts, make_choice, make_feedback, make_interaction
 
 WORDS = "kettle lamp radio desk order broke late refund courier friday address shelf clock rug fan vase"
 CAPS = Caps(per_user=6, per_prompt=8)
@@ -75,7 +75,9 @@ class Curation:
 
     def freeze(self) -> str:
         with self._sessions() as session, session.begin():
-            return freeze_dataset(session, self._datasets, CAPS, parent_version="1", now=NOON).dataset_sha256
+            artifacts = make_artifacts(self._datasets)
+            frozen = freeze_dataset(session, self._datasets, artifacts, CAPS, parent_version="1", now=NOON)
+            return frozen.dataset_sha256
 
     def read_files(self, sha256: str) -> dict[str, bytes]:
         """Of a dataset, from where its row says that they are."""

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet
 
 from services.curator.datasets.domain.rows import FileName, Row
+from shared.artifacts import Artifacts
 from shared.artifacts.manifest import write_manifest
 from shared.conversation import drop_nulls
 
@@ -113,6 +114,20 @@ def write_dataset(datasets_dir: Path, content: DatasetContent) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder
+
+
+def store_dataset(artifacts: Artifacts, datasets_dir: Path, content: DatasetContent) -> str:
+    """Write the dataset's folder and store it; returns the address that trainer and evaluator fetch it by.
+
+    A copy here stays only where it is that address.
+
+    Raises: as `Artifacts.store`.
+    """
+    folder = write_dataset(datasets_dir, content)
+    uri = artifacts.store(folder, f"datasets/{content.dataset_sha256}")
+    if artifacts.is_shared:
+        shutil.rmtree(folder, ignore_errors=True)
+    return uri
 
 
 def _fill(folder: Path, content: DatasetContent) -> None:

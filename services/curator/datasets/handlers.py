@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from services.curator.datasets import repository as datasets
-from services.curator.datasets.adapters import DatasetContent, write_dataset
+from services.curator.datasets.adapters import DatasetContent, store_dataset
 from services.curator.datasets.domain.data_card import derive_card
 from services.curator.datasets.domain.manifest import SnapshotContext, derive_manifest
 from services.curator.datasets.domain.rows import calculate_dataset_sha256, derive_rows
@@ -24,6 +24,7 @@ from services.curator.datasets.domain.snapshot import (
     derive_snapshot,
     explain_unusable,
 )
+from services.curator.evidence.repository.intake import EVIDENCE_LOCK
 from services.curator.weighing.domain.curation import Curated, curate
 from services.curator.weighing.domain.history import Decisions, History
 from services.curator.weighing.domain.near_duplicates import PromptText, find_near_prompts
@@ -38,11 +39,11 @@ from services.curator.weighing.repository import (
     read_decisions,
     replace_quarantined,
 )
+from shared.artifacts import Artifacts
 from shared.conversation import derive_question
 from shared.db import wait_for_holders
 from shared.errors import InvalidRequest, NotFound
 from shared.tables.curator import Dataset
-from shared.user_stores import EVIDENCE_LOCK
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ def preview_dataset(session: Session, *, caps: Caps, parent_version: str, now: d
     return derive_preview(draft.snapshot, draft.through_sequence)
 
 
-def freeze_dataset(session: Session, datasets_dir: Path, caps: Caps, *, parent_version: str, now: datetime) -> Dataset:
+def freeze_dataset(
+    session: Session, datasets_dir: Path, artifacts: Artifacts, caps: Caps, *, parent_version: str, now: datetime
+) -> Dataset:
     """Write what stands now as a dataset, and what was set aside for people; the same evidence gives the same dataset.
 
     Raises:
@@ -90,11 +93,10 @@ def freeze_dataset(session: Session, datasets_dir: Path, caps: Caps, *, parent_v
     dataset_sha256 = calculate_dataset_sha256(rows)
     manifest = derive_manifest(snapshot, curated, loaded.context, dataset_sha256)
     selection_log = derive_selection_log(curated, snapshot)
-    folder = write_dataset(
-        datasets_dir, DatasetContent(dataset_sha256, rows, manifest, derive_card(manifest, rows), selection_log)
-    )
+    content = DatasetContent(dataset_sha256, rows, manifest, derive_card(manifest, rows), selection_log)
+    uri = store_dataset(artifacts, datasets_dir, content)
     parent = loaded.context.parent_dataset
-    dataset = datasets.save_dataset(session, dataset_sha256, str(folder), parent, manifest, draft.through_sequence)
+    dataset = datasets.save_dataset(session, dataset_sha256, uri, parent, manifest, draft.through_sequence)
     datasets.save_items(session, dataset_sha256, (one.item for one in snapshot.everything))
     _save_set_aside(session, draft, now)
     return dataset

@@ -1,6 +1,5 @@
 """Erase a user: the erasure ledger first, then the tables, then the files. Each step may be repeated."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,22 +11,23 @@ import structlog
 from sqlalchemy.orm import Session
 
 from services.curator.datasets import repository as datasets
-from services.curator.datasets.adapters import DatasetContent, read_rows, read_selection_log, write_dataset
+from services.curator.datasets.adapters import DatasetContent, read_rows, read_selection_log, store_dataset
 from services.curator.datasets.domain.data_card import derive_card
 from services.curator.datasets.domain.rows import calculate_dataset_sha256
 from services.curator.erasure import repository as erasures
 from services.curator.erasure.adapters import ErasureJournal, JournalEntry
-from services.curator.erasure.domain import derive_successor_manifest, list_places, name_places, prune, remove_rows
+from services.curator.erasure.domain import derive_successor_manifest, prune, remove_rows
 from services.curator.erasure.repository import UserData
 from services.curator.evidence.repository import intake
+from services.curator.evidence.repository.intake import EVIDENCE_LOCK
 from services.curator.pairs.handlers import derive_groups
 from services.curator.requests import repository as requests
 from services.curator.requests.handlers import close_request
+from shared.artifacts import ArtifactNotFound, Artifacts
 from shared.db import SessionFactory, lock_all, wait_for_holders
 from shared.errors import NotFound
 from shared.tables.curator import Dataset
 from shared.tables.erasures import Erasure
-from shared.user_stores import EVIDENCE_LOCK, RETAINED
 
 logger = structlog.get_logger(__name__)
 
@@ -36,22 +36,14 @@ logger = structlog.get_logger(__name__)
 class Eraser:
     sessions: SessionFactory
     datasets_dir: Path
+    artifacts: Artifacts
     raw_retention: timedelta
     """For how long Kafka, dead letters and spools hold raw copies."""
     clock: Callable[[], datetime]
 
-    def erase(self, user: str, requested_by: str, *, even_unknown: bool = False) -> tuple[Erasure, bool]:
-        """Erase a user: (the erasure; whether it is new). A user erased before keeps the first certificate.
-
-        Raises:
-            NotFound: nothing of such a user is stored, and they were not to be entered into the ledger all the same.
-        """
+    def erase(self, user: str, requested_by: str) -> tuple[Erasure, bool]:
+        """Erase a user: (the erasure, done; whether it is new). A user erased before keeps the first certificate."""
         with self.sessions() as session, session.begin():
-            if not even_unknown and not self._knows(session, user):
-                raise NotFound(
-                    "nothing of this user is stored, and nothing was erased: is the name spelt as front ends send it? "
-                    "With even_unknown they are entered into the ledger, and what comes of them later is dropped"
-                )
             erasure = erasures.load_or_create_erasure(session, user, requested_by, self.clock())
             known = erasure.state == "done"
         return (erasure, False) if known else (self.run(erasure.erasure_id), True)
@@ -61,8 +53,6 @@ class Eraser:
 
         What was being stored while the user was entered is waited for: whatever is stored after that has seen the
         ledger.
-
-        It stays `running` while another service still holds something of the user: `finish_running` looks again.
 
         Raises:
             NotFound: no such erasure.
@@ -82,17 +72,9 @@ class Eraser:
         with self.sessions() as session, session.begin():
             done = erasures.load_erasure(session, erasure_id, for_update=True)
             assert done is not None
-            left = erasures.count_rows(session, done.user)
-            if any(left):
-                logger.info("erasure_waits", erasure_id=str(erasure_id), tables=name_places(left))
-                return done
-            done.certificate = {**(done.certificate or {}), "places": list_places()}
             done.state, done.completed_at = "done", self.clock()
         logger.info("user_erased", erasure_id=str(erasure_id))
         return done
-
-    def _knows(self, session: Session, user: str) -> bool:
-        return bool(intake.find_erased_users(session, [user])) or any(erasures.count_rows(session, user))
 
     @property
     def journal(self) -> ErasureJournal:
@@ -114,7 +96,7 @@ class Eraser:
         found = erasures.find_user_data(session, erasure.user)
         items, held = erasures.find_frozen_items(session, found)
         self._delete_rows(session, erasure.erasure_id, found, items)
-        erasures.delete_quarantine_cases(session, erasure.user)
+        erasures.delete_quarantine_case(session, erasure.user)
         replaced = [self._replace(session, key, set(held[key])) for key in sorted(held)]
         erasures.delete_frozen_items(session, items)
         derive_groups(session, found.groups)
@@ -131,7 +113,7 @@ class Eraser:
         """Freeze a successor without the erased rows; what stays of the old one is its hash."""
         old = datasets.load_dataset(session, dataset_sha256)
         assert old is not None
-        successor = self._freeze_successor(session, old, erased) if Path(old.uri).exists() else old.replaced_by
+        successor = self._freeze_successor(session, old, erased)
         old.erased_at, old.replaced_by = old.erased_at or self.clock(), successor
         old.manifest = prune(old.manifest, erased)
         request = requests.load_open_request(session)
@@ -140,16 +122,21 @@ class Eraser:
         return {"dataset_sha256": dataset_sha256, "replaced_by": successor, "rows_erased": len(erased)}
 
     def _freeze_successor(self, session: Session, old: Dataset, erased: set[str]) -> str | None:
-        rows = remove_rows(read_rows(Path(old.uri)), erased)
+        try:
+            before = self.artifacts.fetch(old.uri, unlisted=True)
+        except ArtifactNotFound:  # deleted by an attempt before this one
+            return old.replaced_by
+        rows, log = remove_rows(read_rows(before), erased), read_selection_log(before)
+        self.artifacts.drop(before)
         if not rows["train"]:
             return None
         dataset_sha256 = calculate_dataset_sha256(rows)
         manifest = derive_successor_manifest(old.manifest, rows, erased, dataset_sha256)
-        log = [row for row in read_selection_log(Path(old.uri)) if row["id"] not in erased]
+        log = [row for row in log if row["id"] not in erased]
         content = DatasetContent(dataset_sha256, rows, manifest, derive_card(manifest, rows), log)
-        folder = write_dataset(self.datasets_dir, content)
+        uri = store_dataset(self.artifacts, self.datasets_dir, content)
         through = old.through_sequence
-        datasets.save_dataset(session, dataset_sha256, str(folder), old.parent_sha256, manifest, through)
+        datasets.save_dataset(session, dataset_sha256, uri, old.parent_sha256, manifest, through)
         datasets.inherit_items(session, dataset_sha256, old.dataset_sha256)
         return dataset_sha256
 
@@ -162,7 +149,7 @@ class Eraser:
             "models": trained,
             "promotion_blocked": sorted(item["version"] for item in trained if item["directly"]),
             "raw_copies": {
-                "where": list(RETAINED),
+                "where": ["Kafka topics", "dead letters", "spools of gateways and clients", "backups of these"],
                 "until": (self.clock() + self.raw_retention).isoformat(),
                 "summary": "they are dropped unread when they are consumed, replayed or restored",
             },
@@ -171,8 +158,6 @@ class Eraser:
     def _delete_files(self) -> None:
         """Delete the files of every dataset that was replaced, also those that a crash left behind."""
         with self.sessions() as session:
-            folders = [Path(uri) for uri in datasets.list_erased_uris(session)]
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
-            if folder.exists():
-                raise OSError(f"could not delete {folder}")
+            replaced = datasets.list_erased_uris(session)
+        for uri in replaced:
+            self.artifacts.delete(uri)

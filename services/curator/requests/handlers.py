@@ -16,6 +16,7 @@ from services.curator.datasets.handlers import freeze_dataset
 from services.curator.requests import repository as requests
 from services.curator.requests.domain import derive_outcome, explain_repetition
 from services.curator.requests.repository import Champion, load_champion
+from shared.artifacts import open_artifacts
 from shared.db import SessionFactory, lock_all
 from shared.errors import Conflict
 from shared.events import EvaluationCompleted, Reason, RetrainRequested, RolloutAdvanced, TrainingCompleted
@@ -56,7 +57,8 @@ def request_retrain(
     lock_all(session, ["retrain"])
     champion = _find_parent(session, settings.family)
     caps = Caps(curator.pairs_per_user, curator.pairs_per_prompt)
-    dataset = freeze_dataset(session, settings.datasets, caps, parent_version=champion.version, now=now)
+    artifacts = open_artifacts(settings)
+    dataset = freeze_dataset(session, settings.datasets, artifacts, caps, parent_version=champion.version, now=now)
     if not force:
         _refuse_repetition(session, dataset.dataset_sha256)
     row = RetrainRequestRow(

@@ -1,21 +1,39 @@
 """What a frozen dataset asked, read from its Parquet files."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 import structlog
 
-from shared.artifacts import locate_folder
+from shared.artifacts import Artifacts, ArtifactStoreUnavailable
 from shared.conversation import derive_dialogue
+from shared.errors import HeliotropeError
 
 logger = structlog.get_logger(__name__)
 
 
-def load_training_questions(uri: str) -> list[str]:
-    """Return every distinct question in the dataset's splits, boilerplate stripped; none when it cannot be read."""
-    folder = locate_folder(uri)
+def load_training_questions(artifacts: Artifacts, uri: str) -> list[str]:
+    """Return every distinct question in the dataset's splits, boilerplate stripped; none when it cannot be read.
+
+    Raises:
+        ArtifactStoreUnavailable: trying again may help.
+    """
+    try:
+        folder = artifacts.fetch(uri, unlisted=True)
+    except ArtifactStoreUnavailable:
+        raise
+    except HeliotropeError as error:
+        logger.warning("dataset_unreadable", uri=uri, error=error.detail)
+        return []
+    questions = _read_questions(folder)
+    artifacts.drop(folder)  # whoever is erased must not stay in a cache
+    return questions
+
+
+def _read_questions(folder: Path) -> list[str]:
     questions: set[str] = set()
     for file in sorted(folder.glob("*.parquet")):
         try:

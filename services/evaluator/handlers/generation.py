@@ -36,7 +36,7 @@ from services.evaluator.settings import EvaluatorSettings
 from shared.conversation import derive_dialogue
 from shared.db import SessionFactory
 from shared.errors import NotFound, StaleClaim
-from shared.registry import ModelRegistry
+from shared.registry import ModelRegistry, ModelVersion
 from shared.tables.evaluator import Evaluation
 
 logger = structlog.get_logger(__name__)
@@ -60,6 +60,7 @@ class GenerationHandler:
     registry: ModelRegistry
     generator: AnswerGenerator
     load_questions: Callable[[str], list[str]]
+    fetch_model: Callable[[ModelVersion], Path]
     datasets: Path
     settings: EvaluatorSettings
     clock: Callable[[], datetime]
@@ -97,8 +98,8 @@ class GenerationHandler:
         prompts, examined = self._load_prompts(evaluation)
         answers: Answers = {}
         if prompts:
-            job = self._derive_job(evaluation, prompts)
             with Claim(self.sessions, evaluation, self.clock, self.settings.heartbeat_expiry_seconds) as claim:
+                job = self._derive_job(evaluation, prompts)
                 answers = self.generator.generate(job, self._watch(evaluation, claim, stop))
                 claim.beat()
         self._save(evaluation, prompts, answers, examined)
@@ -135,10 +136,10 @@ class GenerationHandler:
         )
 
     def _load_checkpoint(self, version: str) -> str:
-        served_model = self.registry.load_version(version).tags.get("served_model")
-        if not served_model:
+        registered = self.registry.load_version(version)
+        if "served_model" not in registered.tags:
             raise GenerationFailed(f"version {version} has no tag served_model", version=version)
-        return served_model
+        return str(self.fetch_model(registered))
 
     def _watch(self, evaluation: Evaluation, claim: Claim, stop: Event) -> Callable[[Progress | None], None]:
         """Return what the generator calls every few seconds; it raises what ends the generation."""

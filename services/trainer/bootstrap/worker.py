@@ -11,6 +11,7 @@ import sys
 import threading
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import billiard.process
@@ -117,7 +118,15 @@ def serve_health(settings: Settings, celery: "Celery[BaseTask]") -> None:
 def execute_in_child(settings: Settings, trainer: TrainerSettings, device: str | None, stop: threading.Event) -> None:
     """Open the worker's connections, execute the next run, and close them."""
     from services.trainer.adapters.artifacts.dataset import fetch_dataset
+    from services.trainer.adapters.artifacts.run_storage import RunStorage
     from shared.registry.mlflow import MlflowRegistry  # takes seconds, and only this process needs it
+
+    artifacts, runs_folder = open_artifacts(settings), settings.home.absolute() / "runs"
+    fetched: list[Path] = []
+
+    def fetch(uri: str) -> Path:
+        fetched.append(fetch_dataset(artifacts, uri))
+        return fetched[-1]
 
     engine = connect(settings, pool_size=2, idle_seconds=trainer.heartbeat_timeout_seconds)
     context = WorkerContext(
@@ -125,7 +134,7 @@ def execute_in_child(settings: Settings, trainer: TrainerSettings, device: str |
         registry=MlflowRegistry(settings.mlflow_tracking_uri, settings.family),
         methods={name: partial(train, trainer.threads) for name, train in METHODS.items()},
         measure_kl=partial(measure_kl_here, trainer.threads),
-        runs_folder=settings.home.absolute() / "runs",
+        runs_folder=runs_folder,
         worker=f"{socket.gethostname()}:{os.getpid()}",
         code_version=load_code_version(),
         topic_prefix=settings.topic_prefix,
@@ -133,10 +142,13 @@ def execute_in_child(settings: Settings, trainer: TrainerSettings, device: str |
         registry_patience=timedelta(seconds=trainer.registry_patience_seconds),
         heartbeat_timeout=timedelta(seconds=trainer.heartbeat_timeout_seconds),
         stop=stop,
-        fetch_dataset=partial(fetch_dataset, open_artifacts(settings)),
+        storage=RunStorage(artifacts, runs_folder),
+        fetch_dataset=fetch,
         mirror=make_mirror(trainer, settings.home.absolute()),
     )
     try:
         execute_next_run(device, context)
     finally:
+        for dataset in fetched:  # whoever is erased must not stay in a cache
+            artifacts.drop(dataset)
         engine.dispose()

@@ -60,6 +60,7 @@ def run_attempt(run: Run, claim: Claim, context: WorkerContext) -> None:
         context.stop,
         notes=run.progress.get("notes", ()),
         mirror=context.mirror,
+        keep=context.storage.keep,
     )
     trained = find_trained(job.checkpoints.parent, below_token=run.fencing_token)
     if trained is None:
@@ -94,7 +95,8 @@ def _measure_and_register(
     attempt: Attempt, result: TrainingResult, reporter: LoopReporter, context: WorkerContext
 ) -> None:
     reporter.on_phase("measuring")
-    anchor = call_registry(partial(locate_anchor, attempt.parent, context.registry), attempt.claim, context)
+    fetch = context.storage.fetch_model
+    anchor = call_registry(partial(locate_anchor, attempt.parent, context.registry, fetch), attempt.claim, context)
     movement = measure_drift(attempt.job, anchor, context.measure_kl)
     reporter.on_metrics(result.steps, {f"kl_to_{point}": nats for point, nats in movement.nats.items()})
     if movement.unmeasured:
@@ -134,10 +136,11 @@ def _start_tracking(run: Run, claim: Claim, context: WorkerContext) -> str:
 def _prepare_job(run: Run, claim: Claim, parent: ModelVersion, mlflow_run_id: str, context: WorkerContext) -> Job:
     recipe, folder = parse_recipe(run.recipe), context.runs_folder / str(run.run_id)
     dataset = call_registry(partial(context.fetch_dataset, run.dataset_uri), claim, context)
+    call_registry(partial(context.storage.restore, run.run_id), claim, context)
     attempt = folder / str(run.fencing_token)
     return Job(
         recipe=recipe,
-        parent=Path(parent.served_model),
+        parent=call_registry(partial(context.storage.fetch_model, parent), claim, context),
         dataset=_prepare_dataset(run, recipe, attempt, mlflow_run_id, dataset, context),
         checkpoints=attempt,
         resume_from=find_newest(folder, below_token=run.fencing_token),

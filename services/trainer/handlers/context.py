@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from services.trainer.adapters.artifacts.run_storage import RunStorage
 from services.trainer.domain.training import Job
 from services.trainer.handlers.claim import Claim
 from services.trainer.ports import MeasureKL, Mirror, NoMirror, TrainingMethod
@@ -33,6 +34,8 @@ class WorkerContext:
     heartbeat_timeout: timedelta
     stop: threading.Event
     """Set when the worker was told to stop."""
+    storage: RunStorage
+    """Models, checkpoints and candidates, where other machines find them."""
     fetch_dataset: Callable[[str], Path] = locate_folder
     """From a dataset's address to a local folder."""
     mirror: Mirror = field(default_factory=NoMirror)

@@ -1,5 +1,6 @@
 """Drift: how far a candidate has moved from its parent and from the anchor of its line."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -19,11 +20,13 @@ def find_anchor(parent: ModelVersion) -> str:
     return parent.tags.get("anchor_version", parent.version)
 
 
-def locate_anchor(parent: ModelVersion, registry: ModelRegistry) -> Path | None:
+def locate_anchor(
+    parent: ModelVersion, registry: ModelRegistry, fetch_model: Callable[[ModelVersion], Path]
+) -> Path | None:
     """Find the folder of the anchor; None when the version or its files are gone."""
     try:
-        folder = Path(registry.load_version(find_anchor(parent)).served_model)
-    except NotFound as error:
+        folder = fetch_model(registry.load_version(find_anchor(parent)))
+    except (NotFound, TrainingFailed) as error:
         logger.warning("anchor_not_found", reason=error.detail)
         return None
     return folder if folder.is_dir() else None

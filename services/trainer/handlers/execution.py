@@ -105,6 +105,7 @@ def _clean_up_if_finished(run_id: UUID, context: WorkerContext) -> None:
         return
     if not _failed_after_training(run, context.runs_folder / str(run_id)):
         delete_folder(context.runs_folder / str(run_id))
+        context.storage.delete(run_id)
     try:
         if run.mlflow_run_id:
             context.registry.end_run(run.mlflow_run_id, succeeded=run.state == "succeeded")

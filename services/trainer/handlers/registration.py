@@ -2,7 +2,7 @@
 
 import structlog
 
-from services.trainer.adapters.artifacts.model_card import save_model_card, save_signature
+from services.trainer.adapters.artifacts.model_card import copy_card, save_model_card, save_signature
 from services.trainer.adapters.artifacts.provenance import save_environment
 from services.trainer.domain.guards.kl import Movement
 from services.trainer.domain.progress import REFUSED_SHARE, UNMEASURED_KL
@@ -11,6 +11,7 @@ from services.trainer.handlers.completion import finish_run
 from services.trainer.handlers.context import Attempt, WorkerContext
 from services.trainer.handlers.drift import find_anchor
 from services.trainer.handlers.reporter import LoopReporter
+from shared.artifacts.manifest import calculate_content_sha256, write_manifest
 from shared.registry import ModelVersion
 from shared.tables.trainer import Run
 
@@ -30,9 +31,10 @@ def register_candidate(
     save_signature(job.candidate)
     environment = save_environment(job.checkpoints / "environment")
     context.registry.log_folder(mlflow_run_id, environment, "environment")
-    source = context.registry.log_folder(mlflow_run_id, job.candidate, f"attempt-{run.fencing_token}/model")
+    content = {"content_sha256": calculate_content_sha256(write_manifest(job.candidate))}
+    source = _store_candidate(attempt, context)
     with attempt.claim.ending() as (session, held):
-        version = _find_or_register(held, lineage | {"served_model": source}, mlflow_run_id, context)
+        version = _find_or_register(held, lineage | content | {"served_model": source}, mlflow_run_id, context)
         held.candidate_version = version.version
         held.weights_sha256 = version.tags.get("weights_sha256", result.weights_sha256)
         held.progress = reporter.progress | {
@@ -43,6 +45,17 @@ def register_candidate(
         }
         finish_run(session, held, "succeeded", result.summary, topic_prefix=context.topic_prefix)
     logger.info("run_succeeded", candidate_version=version.version, weights_sha256=held.weights_sha256)
+
+
+def _store_candidate(attempt: Attempt, context: WorkerContext) -> str:
+    """Store the files, with the deployment's artifacts or else with MLflow's; returns their address."""
+    run, candidate, mlflow_run_id = attempt.run, attempt.job.candidate, attempt.mlflow_run_id
+    uri = context.storage.store_candidate(run.run_id, run.fencing_token, candidate)
+    place = f"attempt-{run.fencing_token}/model"
+    if uri is None:
+        return context.registry.log_folder(mlflow_run_id, candidate, place)
+    context.registry.log_folder(mlflow_run_id, copy_card(candidate, attempt.job.checkpoints / "card"), place)
+    return uri
 
 
 def _list_movement(movement: Movement) -> dict[str, str]:

@@ -32,14 +32,21 @@ class LoopReporter:
         *,
         notes: Sequence[str] = (),
         mirror: Mirror | None = None,
+        keep: Callable[[Path], None] | None = None,
     ) -> None:
-        """Report to the claim, the registry and the mirror. `notes`: of earlier attempts."""
+        """Report to the claim, the registry and the mirror.
+
+        Args:
+            notes: of earlier attempts.
+            keep: stores a complete checkpoint where other machines find it.
+        """
         self._claim = claim
         self._registry = registry
         self._mlflow_run_id = mlflow_run_id
         self._stop = stop
         self._clock = clock
         self._mirror = mirror or NoMirror()
+        self._keep = keep
         self._first: tuple[int, float] | None = None
         self._first_tokens: tuple[float, float] | None = None
         self.progress: dict[str, Any] = {"notes": list(notes)} if notes else {}
@@ -106,4 +113,6 @@ class LoopReporter:
     def on_checkpoint(self, checkpoint: Path) -> None:
         with self._claim.locked():
             mark_complete(checkpoint)
+        if self._keep is not None:
+            self._keep(checkpoint)
         logger.info("checkpoint_saved", checkpoint=checkpoint.name)

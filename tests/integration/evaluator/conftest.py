@@ -1,6 +1,7 @@
 """An evaluator without its threads."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import sessionmaker
 
 from services.evaluator.adapters.datasets import load_training_questions
+from services.evaluator.adapters.models import fetch_model
 from services.evaluator.api import create_router
 from services.evaluator.handlers.completion import CompletionHandler
 from services.evaluator.handlers.generation import GenerationHandler
@@ -18,6 +20,7 @@ from shared.auth import KeyRing, create_key, load_keys
 from shared.bus.memory import MemoryBroker
 from shared.http import create_app
 from shared.registry.memory import MemoryRegistry
+from tests.builders import make_artifacts
 from tests.integration.evaluator.scene import Clock, Room, ScriptedGenerator
 
 
@@ -42,10 +45,18 @@ def room(database_url: str, tmp_path: Path) -> Iterator[Room]:
     app.state.keys = KeyRing(lambda: load_keys(sessions))
     app.state.keys.refresh()
     app.include_router(create_router(VoteHandler(sessions, "secret", 60.0, clock), sessions))
+    artifacts = make_artifacts(tmp_path / "models")
     generation = GenerationHandler(
-        sessions, registry, generator, load_training_questions, tmp_path / "datasets", settings, clock
+        sessions,
+        registry,
+        generator,
+        partial(load_training_questions, artifacts),
+        partial(fetch_model, artifacts),
+        tmp_path / "datasets",
+        settings,
+        clock,
     )
-    completion = CompletionHandler(sessions, registry, settings, "", clock)
+    completion = CompletionHandler(sessions, registry, artifacts, settings, "", clock)
     with TestClient(app) as client:
         yield Room(sessions, registry, generator, settings, clock, broker, generation, completion, client, keys)
     engine.dispose()

@@ -20,6 +20,7 @@ from shared.ids import new_id
 from shared.registry.memory import MemoryRegistry
 from shared.tables import deployer
 from shared.tables.evaluator import Evaluation
+from tests.builders import make_artifacts
 from tests.integration.evaluator.scene import Room, completed_training, open_voting, prefers_candidate
 
 
@@ -136,7 +137,9 @@ class AwayRegistry(MemoryRegistry):
 def test_a_registry_that_is_away_delays_the_report_and_does_not_stop_the_loop(room: Room, tmp_path: Path) -> None:
     open_voting(room, tmp_path)
     room.vote_on_everything(prefers_candidate)
-    completion = CompletionHandler(room.sessions, AwayRegistry(tmp_path), room.settings, "", room.clock)
+    completion = CompletionHandler(
+        room.sessions, AwayRegistry(tmp_path), make_artifacts(tmp_path), room.settings, "", room.clock
+    )
     with pytest.raises(ConnectionError):
         completion.run_next()
     assert room.evaluation().claimed_by is None

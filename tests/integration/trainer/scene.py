@@ -13,6 +13,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from services.trainer import repository
+from services.trainer.adapters.artifacts.run_storage import RunStorage
 from services.trainer.consumer import RetrainHandler
 from services.trainer.domain.planning.scheduling import Patience
 from services.trainer.domain.recipe.schema import Recipe
@@ -22,6 +23,7 @@ from services.trainer.handlers.completion import finish_run
 from services.trainer.handlers.context import WorkerContext
 from services.trainer.handlers.sweeper import Sweeper
 from services.trainer.ports import RunReporter, TrainingMethod
+from shared.artifacts import Artifacts
 from shared.auth import create_key
 from shared.bus import Record, decode
 from shared.errors import NotFound
@@ -29,7 +31,7 @@ from shared.events import Reason, RetrainRequested, TrainingCompleted
 from shared.ids import new_id
 from shared.registry.memory import MemoryRegistry
 from shared.tables.trainer import Outbox, Run
-from tests.builders import make_recipe
+from tests.builders import make_artifacts, make_recipe
 
 Sessions = sessionmaker[Session]
 TIMEOUT = timedelta(seconds=30)
@@ -103,7 +105,9 @@ def refuse(device: str | None) -> None:
     raise ConnectionError("the queue is away")
 
 
-def make_context(sessions: Sessions, folder: Path, train: TrainingMethod) -> WorkerContext:
+def make_context(
+    sessions: Sessions, folder: Path, train: TrainingMethod, artifacts: Artifacts | None = None
+) -> WorkerContext:
     registry = MemoryRegistry(folder / "artifacts")
     registry.register("/models/base", None, {"served_model": "/models/base"})
     return WorkerContext(
@@ -118,6 +122,7 @@ def make_context(sessions: Sessions, folder: Path, train: TrainingMethod) -> Wor
         heartbeat_seconds=0.05,
         heartbeat_timeout=TIMEOUT,
         stop=threading.Event(),
+        storage=RunStorage(artifacts or make_artifacts(folder / "models"), folder / "runs"),
     )
 
 

@@ -43,7 +43,7 @@ def bucket() -> str:
 
 def test_what_was_stored_comes_back_with_its_manifest(tmp_path: Path, bucket: str):
     artifacts = make_artifacts(tmp_path)
-    content = artifacts.store(make_folder(tmp_path / "candidate"), f"{bucket}/7")
+    content = artifacts.upload(make_folder(tmp_path / "candidate"), f"{bucket}/7")
     folder = artifacts.fetch(f"{bucket}/7", content)
     assert (folder / "adapter" / "adapter_model.safetensors").read_bytes() == b"w" * KIB
     assert json.loads((folder / "manifest.json").read_text())["recipe"] == "dpo"
@@ -51,7 +51,7 @@ def test_what_was_stored_comes_back_with_its_manifest(tmp_path: Path, bucket: st
 
 def test_a_second_fetch_reads_no_more_than_the_manifest(tmp_path: Path, bucket: str):
     artifacts = make_artifacts(tmp_path)
-    artifacts.store(make_folder(tmp_path / "candidate"), f"{bucket}/7")
+    artifacts.upload(make_folder(tmp_path / "candidate"), f"{bucket}/7")
     first = artifacts.fetch(f"{bucket}/7")
     files = fsspec.filesystem("memory")
     files.rm(f"{bucket}/7/adapter/adapter_model.safetensors")
@@ -61,14 +61,14 @@ def test_a_second_fetch_reads_no_more_than_the_manifest(tmp_path: Path, bucket: 
 def test_the_same_content_at_two_addresses_is_cached_once(tmp_path: Path, bucket: str):
     artifacts = make_artifacts(tmp_path)
     folder = make_folder(tmp_path / "candidate")
-    assert artifacts.store(folder, f"{bucket}/7") == artifacts.store(folder, f"{bucket}/8")
+    assert artifacts.upload(folder, f"{bucket}/7") == artifacts.upload(folder, f"{bucket}/8")
     assert artifacts.fetch(f"{bucket}/7") == artifacts.fetch(f"{bucket}/8")
 
 
 def test_a_local_folder_is_verified_where_it_is(tmp_path: Path):
     artifacts = make_artifacts(tmp_path)
     folder = make_folder(tmp_path / "base model")
-    artifacts.store(folder, str(folder))
+    artifacts.upload(folder, str(folder))
     assert artifacts.fetch(str(folder)) == artifacts.fetch(folder.as_uri()) == folder
     (folder / "chat_template.jinja").write_text("{{ evil }}")
     with pytest.raises(ArtifactCorrupt, match=r"chat_template\.jinja"):
@@ -78,7 +78,7 @@ def test_a_local_folder_is_verified_where_it_is(tmp_path: Path):
 @pytest.mark.parametrize("harm", ["changed", "missing"])
 def test_bytes_that_the_manifest_does_not_list_are_refused_and_leave_nothing(tmp_path: Path, bucket: str, harm: str):
     artifacts = make_artifacts(tmp_path)
-    artifacts.store(make_folder(tmp_path / "candidate"), f"{bucket}/7")
+    artifacts.upload(make_folder(tmp_path / "candidate"), f"{bucket}/7")
     files, weights = fsspec.filesystem("memory"), f"{bucket}/7/adapter/adapter_model.safetensors"
     files.pipe_file(weights, b"x" * KIB) if harm == "changed" else files.rm(weights)
     with pytest.raises((ArtifactCorrupt, ArtifactNotFound), match="adapter_model"):
@@ -88,7 +88,7 @@ def test_bytes_that_the_manifest_does_not_list_are_refused_and_leave_nothing(tmp
 
 def test_a_half_written_artifact_is_not_there_yet(tmp_path: Path, bucket: str):
     artifacts = make_artifacts(tmp_path)
-    artifacts.store(make_folder(tmp_path / "candidate"), f"{bucket}/7")
+    artifacts.upload(make_folder(tmp_path / "candidate"), f"{bucket}/7")
     fsspec.filesystem("memory").rm(f"{bucket}/7/manifest.json")
     with pytest.raises(ArtifactNotFound):
         artifacts.fetch(f"{bucket}/7")
@@ -96,7 +96,7 @@ def test_a_half_written_artifact_is_not_there_yet(tmp_path: Path, bucket: str):
 
 def test_another_artifact_than_the_one_asked_for_is_refused(tmp_path: Path, bucket: str):
     artifacts = make_artifacts(tmp_path)
-    artifacts.store(make_folder(tmp_path / "candidate"), f"{bucket}/7")
+    artifacts.upload(make_folder(tmp_path / "candidate"), f"{bucket}/7")
     with pytest.raises(ArtifactCorrupt, match="another artifact"):
         artifacts.fetch(f"{bucket}/7", "0" * 64)
 
@@ -120,7 +120,7 @@ def test_links_are_no_artifacts(tmp_path: Path, bucket: str):
     folder = make_folder(tmp_path / "candidate")
     (folder / "secret").symlink_to("/etc/passwd")
     with pytest.raises(ArtifactCorrupt, match="secret"):
-        make_artifacts(tmp_path).store(folder, f"{bucket}/7")
+        make_artifacts(tmp_path).upload(folder, f"{bucket}/7")
 
 
 def test_nothing_at_the_address_says_so(tmp_path: Path, bucket: str):
@@ -151,7 +151,7 @@ def test_a_stores_errors_are_told_apart_by_what_helps(error: OSError, told: type
 def test_the_longest_unused_gives_way_and_what_is_held_does_not(tmp_path: Path, bucket: str):
     for number in (1, 2, 3):
         folder = make_folder(tmp_path / str(number), weights=bytes([number]) * KIB)
-        make_artifacts(tmp_path).store(folder, f"{bucket}/{number}")
+        make_artifacts(tmp_path).upload(folder, f"{bucket}/{number}")
     earlier = make_artifacts(tmp_path, 3_500)
     paths = {number: earlier.fetch(f"{bucket}/{number}") for number in (1, 2)}
     os.utime(paths[1], (1, 1))
@@ -171,7 +171,7 @@ def fetch_elsewhere(cache: str, uri: str, answers: "multiprocessing.Queue[str]")
 
 def test_two_processes_fetch_at_once_and_get_one_folder(tmp_path: Path):
     stored = tmp_path / "store"
-    make_artifacts(tmp_path).store(
+    make_artifacts(tmp_path).upload(
         make_folder(tmp_path / "candidate", weights=os.urandom(300 * KIB)), f"local://{stored}"
     )
     context = multiprocessing.get_context("spawn")

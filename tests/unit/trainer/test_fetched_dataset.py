@@ -28,7 +28,7 @@ def test_a_local_dataset_is_used_where_it_is(tmp_path: Path, artifacts: Artifact
 
 def test_a_stored_dataset_is_fetched_whole(tmp_path: Path, artifacts: Artifacts):
     folder, address = freeze(tmp_path), f"memory://datasets-{uuid4().hex}/1"
-    artifacts.store(folder, address)
+    artifacts.upload(folder, address)
     fetched = fetch_dataset(artifacts, address)
     assert fetched != folder
     assert (fetched / "train.parquet").read_bytes() == (folder / "train.parquet").read_bytes()

@@ -9,13 +9,13 @@ from datasets import Dataset, Features, Json, List
 from jinja2.exceptions import TemplateError
 
 from services.trainer.adapters.artifacts.replay import FACTOR
+from services.trainer.adapters.artifacts.run_storage import translate_store_errors
 from services.trainer.domain.pair_weights import calculate_pair_weights
 from services.trainer.domain.recipe.schema import SftRows
 from services.trainer.domain.training import TrainingFailed
-from shared.artifacts import Artifacts, ArtifactStoreUnavailable, locate_folder
-from shared.artifacts.manifest import FILES, NAME
+from shared.artifacts import Artifacts, locate_folder
+from shared.artifacts.manifest import NAME
 from shared.conversation import Tool, derive_template_messages
-from shared.errors import HeliotropeError
 from shared.events import Message
 
 
@@ -26,15 +26,8 @@ def fetch_dataset(artifacts: Artifacts, uri: str) -> Path:
         TrainingFailed: it is not there, or not what was frozen.
         ConnectionError: its store does not answer; trying again may help.
     """
-    folder = locate_folder(uri)
-    if (folder / NAME).is_file() and FILES not in json.loads((folder / NAME).read_bytes()):
-        return folder
-    try:
-        return artifacts.fetch(uri)
-    except ArtifactStoreUnavailable as error:
-        raise ConnectionError(error.detail) from error
-    except HeliotropeError as error:
-        raise TrainingFailed(f"the dataset cannot be used: {error.detail}") from error
+    with translate_store_errors("the dataset"):
+        return artifacts.fetch(uri, unlisted=(locate_folder(uri) / NAME).is_file())
 
 
 PAIR_COLUMNS = ("prompt", "chosen", "rejected", "epsilon")

@@ -1,6 +1,7 @@
 """A model card and the recipe beside a candidate's weights."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,14 @@ def save_model_card(job: Job, recipe: Mapping[str, Any], trained: TrainingResult
     summary = {name: content[name] for name in SUMMARY if name in content}
     (job.candidate / "README.md").write_text(render_model_card(recipe, trained, lineage, summary), encoding="utf-8")
     (job.candidate / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+
+
+def copy_card(candidate: Path, folder: Path) -> Path:
+    """Copy what people read of a candidate into the folder, without its weights; returns it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("README.md", "recipe.json", "MLmodel", "manifest.json"):
+        shutil.copyfile(candidate / name, folder / name)
+    return folder
 
 
 def save_signature(candidate: Path) -> None:

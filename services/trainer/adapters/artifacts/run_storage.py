@@ -1,0 +1,111 @@
+"""What a run takes from and gives to other machines: models, checkpoints to go on from, the candidate."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from services.trainer.domain.training import TrainingFailed
+from shared.artifacts import Artifacts, ArtifactStoreUnavailable
+from shared.errors import HeliotropeError
+from shared.registry import ModelVersion
+
+logger = structlog.get_logger(__name__)
+
+
+@contextmanager
+def translate_store_errors(what: str) -> Iterator[None]:
+    """Translate the artifact store's errors.
+
+    Raises:
+        ConnectionError: it does not answer; trying again may help.
+        TrainingFailed: anything else.
+    """
+    try:
+        yield
+    except ArtifactStoreUnavailable as error:
+        raise ConnectionError(error.detail) from error
+    except HeliotropeError as error:
+        raise TrainingFailed(f"{what} cannot be used: {error.detail}") from error
+
+
+class RunStorage:
+    """A run's files: on this disk, and where the deployment shares artifacts, in its store.
+
+    Without a store every call but `fetch_model` does nothing: another attempt finds the run's folder on the same disk.
+    """
+
+    def __init__(self, artifacts: Artifacts, runs_folder: Path) -> None:
+        self._artifacts, self._runs = artifacts, runs_folder
+
+    def fetch_model(self, version: ModelVersion) -> Path:
+        """Fetch a version's files, verified; returns their folder. Raises: ConnectionError, TrainingFailed."""
+        with translate_store_errors(f"version {version.version}"):
+            return self._artifacts.fetch(version.artifact_uri, version.tags.get("content_sha256"), unlisted=True)
+
+    def restore(self, run_id: UUID) -> None:
+        """Bring what earlier attempts stored onto this disk: of checkpoints the newest. Raises: as `fetch_model`."""
+        if not self._artifacts.is_shared:
+            return
+        with translate_store_errors("the run's checkpoints"):
+            stored = self._artifacts.list_below(self._locate(run_id))
+            for place in choose_newest(stored):
+                if not (self._runs / str(run_id) / place).exists():
+                    self._artifacts.download(f"{self._locate(run_id)}/{place}", self._runs / str(run_id) / place)
+                    logger.info("checkpoint_restored", checkpoint=place)
+
+    def keep(self, folder: Path) -> None:
+        """Store a complete checkpoint or stage, and delete what this disk no longer has of its and earlier attempts.
+
+        A store that is away is no reason to end a run: the next checkpoint is stored again.
+        """
+        if not self._artifacts.is_shared:
+            return
+        place = folder.relative_to(self._runs)
+        run_id, token = place.parts[0], int(place.parts[1])
+        try:
+            self._artifacts.store(folder, f"checkpoints/{place.as_posix()}")
+            self._delete_outdated(UUID(run_id), token)
+        except HeliotropeError as error:
+            logger.warning("checkpoint_not_stored", checkpoint=folder.name, error=error.detail)
+
+    def _delete_outdated(self, run_id: UUID, token: int) -> None:
+        for place in self._artifacts.list_below(self._locate(run_id)):
+            is_ours = int(place.partition("/")[0]) <= token
+            if is_ours and not (self._runs / str(run_id) / place).exists():
+                self._artifacts.delete(f"{self._locate(run_id)}/{place}")
+
+    def store_candidate(self, run_id: UUID, token: int, candidate: Path) -> str | None:
+        """Store the candidate; returns its address, None where the registry keeps it. Raises: as `fetch_model`."""
+        if not self._artifacts.is_shared:
+            return None
+        with translate_store_errors("the candidate"):
+            return self._artifacts.store(candidate, f"candidates/{run_id}/{token}")
+
+    def delete(self, run_id: UUID) -> None:
+        """Delete the stored checkpoints of a finished run; what cannot be deleted is logged."""
+        if self._artifacts.is_shared:
+            try:
+                self._artifacts.delete(self._locate(run_id))
+            except HeliotropeError as error:
+                logger.warning("checkpoints_not_deleted", run_id=str(run_id), error=error.detail)
+
+    def _locate(self, run_id: UUID) -> str:
+        return self._artifacts.locate(f"checkpoints/{run_id}")
+
+
+def choose_newest(places: list[str]) -> list[str]:
+    """Choose, of `<token>/[<stage>/]checkpoint-<step>`, the one with the most steps of each stage; all else stays."""
+    newest: dict[str, tuple[int, int, str]] = {}
+    others: list[str] = []
+    for place in places:
+        token, *stage, name = place.split("/")
+        step = name.removeprefix("checkpoint-")
+        if name != step and step.isdigit() and token.isdigit():
+            key = "/".join(stage)
+            newest[key] = max(newest.get(key, (-1, -1, "")), (int(step), int(token), place))
+        elif name != "candidate":  # of a stage, within whose folder it comes
+            others.append(place)
+    return others + [place for _, _, place in newest.values()]
