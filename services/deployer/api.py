@@ -31,24 +31,43 @@ CONSOLE_HEADERS = {
 
 def create_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
     router = APIRouter()
+    for part in (
+        create_console_router(),
+        create_rollouts_router(commands, sessions),
+        create_commands_router(commands),
+        create_audit_router(commands, sessions),
+    ):
+        router.include_router(part)
+    return router
+
+
+def create_console_router() -> APIRouter:
+    router = APIRouter()
 
     @router.get("/", response_class=HTMLResponse, include_in_schema=False)
     def console() -> HTMLResponse:
         """Return a page without data: its script asks for a key and calls this API with it."""
         return HTMLResponse(CONSOLE.read_text(), headers=CONSOLE_HEADERS)
 
-    @router.get("/v1/routing")
+    return router
+
+
+def create_rollouts_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
+    """Make the routes that show rollouts, and the routing table that follows from them."""
+    router = APIRouter(prefix="/v1")
+
+    @router.get("/routing")
     def routing(caller: Reader) -> dict[str, Any]:
         with sessions() as session:
             table: dict[str, Any] = msgspec.to_builtins(commands.rollouts.load_table(session))
         return table
 
-    @router.get("/v1/rollouts")
+    @router.get("/rollouts")
     def rollouts(caller: Operator, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> RolloutList:
         with sessions() as session:
             return RolloutList(rollouts=[RolloutView.of(row) for row in list_rollouts(session, limit)])
 
-    @router.get("/v1/rollouts/{rollout_id}")
+    @router.get("/rollouts/{rollout_id}")
     def rollout(rollout_id: UUID, caller: Operator) -> RolloutView:
         with sessions() as session:
             row = load_rollout(session, rollout_id)
@@ -56,11 +75,18 @@ def create_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
             raise RolloutNotFound(f"no rollout {rollout_id}")
         return RolloutView.of(row)
 
-    @router.post("/v1/rollouts/{rollout_id}/approve")
+    return router
+
+
+def create_commands_router(commands: Commands) -> APIRouter:
+    """Make the routes by which an admin moves a rollout."""
+    router = APIRouter(prefix="/v1")
+
+    @router.post("/rollouts/{rollout_id}/approve")
     def approve(rollout_id: UUID, body: ApproveBody, caller: Admin) -> RolloutView:
         return RolloutView.of(commands.approve(rollout_id, body.approval_hash, caller))
 
-    @router.post("/v1/rollouts/{rollout_id}/{command}")
+    @router.post("/rollouts/{rollout_id}/{command}")
     def command(
         rollout_id: UUID,
         command: Literal["reject", "pause", "resume", "abort", "promote"],
@@ -69,12 +95,18 @@ def create_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
     ) -> RolloutView:
         return RolloutView.of(commands.command(rollout_id, command, caller, summary=body.reason))
 
-    @router.post("/v1/rollback")
+    @router.post("/rollback")
     def rollback(body: CommandBody, caller: Admin) -> dict[str, Any]:
         table: dict[str, Any] = msgspec.to_builtins(commands.roll_back(caller, summary=body.reason))
         return table
 
-    @router.get("/v1/audit")
+    return router
+
+
+def create_audit_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
+    router = APIRouter(prefix="/v1")
+
+    @router.get("/audit")
     def audit(
         caller: Operator,
         before: Annotated[int | None, Query(ge=1, description="`earlier` of the page after this one")] = None,
