@@ -5,24 +5,18 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.settings import PORT_NUMBERS
+
 DEFAULT_PORT_BASE = 8000
 STARTED_WITH = "stack.json"
 
 MARK = "HELIOTROPE_STACK"
 """Every process of a stack inherits this variable; its value is the stack's home."""
 
-OFFSETS = {
-    "ingest": 1,
-    "gateway": 2,
-    "curator": 3,
-    "deployer": 4,
+OFFSETS = PORT_NUMBERS | {
     "mlflow": 5,
     "model-server": 6,
-    "evaluator": 7,
-    "trainer": 8,
-    "drift-monitor": 9,
     "model-server-2": 10,
-    "trainer-worker": 11,
     "chat-page": 12,
     "postgres": 50,
     "valkey": 51,

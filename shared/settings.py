@@ -10,6 +10,18 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.bus.security import KafkaSecurity
 
+PORT_NUMBERS = {
+    "ingest": 1,
+    "gateway": 2,
+    "curator": 3,
+    "deployer": 4,
+    "evaluator": 7,
+    "trainer": 8,
+    "drift-monitor": 9,
+    "trainer-worker": 11,
+}
+"""Each process of ours listens on `port_base` plus its number, unless `port` says otherwise."""
+
 
 class Settings(BaseSettings):
     """Where things are. Services add their own group with the prefix `HELIOTROPE_<SERVICE>_`."""
@@ -85,6 +97,10 @@ class Settings(BaseSettings):
             certificate_file=self.kafka_certificate_file,
             key_file=self.kafka_key_file,
         )
+
+    def choose_port(self, process: str) -> int:
+        """Return the port that a process listens on: `port` if it is set, else by its number."""
+        return self.port or self.port_base + PORT_NUMBERS[process]
 
     @property
     def datasets(self) -> Path:

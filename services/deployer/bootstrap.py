@@ -32,8 +32,6 @@ from shared.registry.mlflow import MlflowRegistry
 from shared.settings import Settings, load_settings
 from shared.tables.deployer import Outbox
 
-PORT = 4
-
 
 def now() -> datetime:
     return datetime.now(UTC)
@@ -90,7 +88,7 @@ def run() -> None:
     )
     app.state.keys = keys
     app.include_router(create_router(Commands(sessions, rollouts, registry, now), sessions))
-    serve(app, settings.bind_host, settings.port or settings.port_base + PORT)
+    serve(app, settings.bind_host, settings.choose_port("deployer"))
 
 
 def run_adopt(model: str, name: str | None) -> None:

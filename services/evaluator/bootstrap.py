@@ -32,7 +32,6 @@ from shared.settings import Settings, load_settings
 from shared.tables.evaluator import Outbox
 
 SERVICE = "evaluator"
-PORT = 7
 
 
 def now() -> datetime:
@@ -42,7 +41,7 @@ def now() -> datetime:
 def main() -> None:
     settings, own = load_settings(Settings), load_settings(EvaluatorSettings)
     configure_logging(SERVICE, settings.log_level)
-    serve(create(settings, own), settings.bind_host, settings.port or settings.port_base + PORT)
+    serve(create(settings, own), settings.bind_host, settings.choose_port(SERVICE))
 
 
 def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:

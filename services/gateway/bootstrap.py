@@ -38,11 +38,9 @@ from shared.logging import configure_logging
 from shared.process import Worker, every, run_workers, serve, spare_collections
 from shared.rate_limits import RateLimit, RateLimiter
 from shared.request_body import RequestBodyReader
-from shared.settings import load_settings
+from shared.settings import PORT_NUMBERS, load_settings
 
 SERVICE = "gateway"
-PORT = 2
-DEPLOYER_PORT = 4
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -54,7 +52,7 @@ def now() -> datetime:
 def main() -> None:
     settings, own = load_settings(SharedSettings), load_settings(GatewaySettings)
     configure_logging(SERVICE, settings.log_level)
-    serve(create(settings, own), settings.bind_host, settings.port or settings.port_base + PORT)
+    serve(create(settings, own), settings.bind_host, settings.choose_port(SERVICE))
 
 
 def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
@@ -200,7 +198,7 @@ def _open_consumer(settings: SharedSettings) -> Callable[[], Consumer]:
 
 
 def _find_deployer(settings: SharedSettings, own: GatewaySettings) -> str:
-    base = own.deployer_url or f"http://127.0.0.1:{settings.port_base + DEPLOYER_PORT}"
+    base = own.deployer_url or f"http://127.0.0.1:{settings.port_base + PORT_NUMBERS['deployer']}"
     return f"{base.rstrip('/')}/v1/routing"
 
 

@@ -40,7 +40,7 @@ from shared.request_body import RequestBodyReader
 from shared.settings import load_settings
 
 SERVICE = "ingest"
-PORT = 1
+TOPIC_LIMITS_SECONDS = 30.0
 
 
 def now() -> datetime:
@@ -52,7 +52,7 @@ def main() -> None:
     configure_logging(SERVICE, settings.log_level)
     app = create(settings, own, open_producer(settings, own))
     spare_collections()
-    serve(app, settings.bind_host, settings.port or settings.port_base + PORT)
+    serve(app, settings.bind_host, settings.choose_port(SERVICE))
 
 
 def open_producer(settings: SharedSettings, own: IngestSettings) -> Producer:

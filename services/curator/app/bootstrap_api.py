@@ -29,7 +29,6 @@ from shared.settings import Settings, load_settings
 from shared.tables.curator import Outbox
 
 SERVICE = "curator"
-PORT = 3
 ERASURES_SECONDS = 30.0
 BATCH_RECORDS = 1000
 """A batch costs a fixed number of statements, and a lock for each interaction and prompt in it."""
@@ -42,7 +41,7 @@ def now() -> datetime:
 def main() -> None:
     settings, curator = load_settings(Settings), load_settings(CuratorSettings)
     configure_logging(SERVICE, settings.log_level)
-    serve(create(settings, curator), settings.bind_host, settings.port or settings.port_base + PORT)
+    serve(create(settings, curator), settings.bind_host, settings.choose_port(SERVICE))
 
 
 def create(settings: Settings, curator: CuratorSettings) -> FastAPI:

@@ -21,7 +21,6 @@ from shared.process import Worker, every, run_workers, serve
 from shared.settings import Settings, load_settings
 
 SERVICE = "drift-monitor"
-PORT = 9
 
 
 def main() -> None:
@@ -29,7 +28,7 @@ def main() -> None:
     settings = load_settings(Settings)
     configure_logging(SERVICE, settings.log_level)
     app = create(settings, load_settings(CuratorSettings), load_settings(MonitorSettings))
-    serve(app, settings.bind_host, settings.port or settings.port_base + PORT)
+    serve(app, settings.bind_host, settings.choose_port(SERVICE))
 
 
 def create(settings: Settings, curator: CuratorSettings, own: MonitorSettings) -> FastAPI:

@@ -25,8 +25,6 @@ from shared.process import Worker, every, run_workers, serve
 from shared.settings import Settings, load_settings
 from shared.tables.trainer import Outbox
 
-PORT = 8
-
 
 def run_trainer() -> None:
     """Start, and serve until told to stop."""
@@ -76,4 +74,4 @@ def run_trainer() -> None:
     )
     app.state.keys = keys
     app.include_router(api.make_router(sessions, topic_prefix=settings.topic_prefix))
-    serve(app, settings.bind_host, settings.port or settings.port_base + PORT)
+    serve(app, settings.bind_host, settings.choose_port("trainer"))

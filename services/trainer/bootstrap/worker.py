@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
     from shared.celery_app import BaseTask
 
-PORT = 11
-
 
 def run_worker() -> None:
     """Start, and work until told to stop: then the run in hand saves a checkpoint and goes back to the queue."""
@@ -107,7 +105,7 @@ def serve_health(settings: Settings, celery: "Celery[BaseTask]") -> None:
     config = uvicorn.Config(
         app,
         host=settings.bind_host,
-        port=settings.port or settings.port_base + PORT,
+        port=settings.choose_port("trainer-worker"),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -23,3 +23,10 @@ def test_model_servers_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch):
 def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HELIOTROPE_USER_HASH_SECRET", "hunter2")
     assert "hunter2" not in repr(load_settings(Settings))
+
+
+def test_a_process_listens_above_the_port_base_unless_its_own_port_is_set(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HELIOTROPE_PORT_BASE", "9000")
+    assert load_settings(Settings).choose_port("drift-monitor") == 9009
+    monkeypatch.setenv("HELIOTROPE_PORT", "80")
+    assert load_settings(Settings).choose_port("drift-monitor") == 80
