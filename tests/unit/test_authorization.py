@@ -41,6 +41,10 @@ OPERATORS, ADMIN = frozenset({"ops", "admin"}), frozenset({"admin"})
 RATERS, INTERNAL = OPERATORS | {"rater"}, OPERATORS | {"internal"}
 ANYBODY = frozenset({*ROLES, "token", "nobody"})
 
+ROUTER_OR_ROUTE = re.compile(
+    r'APIRouter\((?:prefix="(?P<prefix>[^"]*)")?|@\w+\.(?P<method>get|post|put|patch|delete)\(\s*"(?P<path>[^"]*)"'
+)
+
 ALLOWED: dict[tuple[str, str, str], frozenset[str]] = {
     ("ingest", "POST", "/v1/feedback"): TOKEN,
     ("ingest", "POST", "/v1/feedback/batch"): FRONTEND,
@@ -199,9 +203,21 @@ def test_every_route_says_who_may_call_it(house: House):
     assert found == set(ALLOWED)
 
 
-def test_no_service_has_a_router_that_this_test_does_not_know():
-    made = [path for path in Path("services").rglob("*.py") for _ in re.finditer(r"= APIRouter\(", path.read_text())]
-    assert len(made) == 14, made
+def list_written_routes() -> Iterator[tuple[str, str, str]]:
+    """Process, method and path of every route in the source, each below the prefix of the router before it."""
+    for source in Path("services").rglob("*.py"):
+        process, prefix = "monitor" if "monitor" in source.parts else source.parts[1], ""
+        for found in ROUTER_OR_ROUTE.finditer(source.read_text("utf-8")):
+            if found["method"]:
+                yield process, found["method"].upper(), prefix + found["path"]
+            else:
+                prefix = found["prefix"] or ""
+
+
+def test_no_service_has_a_route_that_this_test_does_not_know():
+    written = set(list_written_routes())
+    assert len(written) > len(ALLOWED) / 2
+    assert written - set(ALLOWED) == set()
 
 
 @pytest.mark.parametrize(("service", "method", "path"), sorted(ALLOWED))
