@@ -10,7 +10,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /app
-COPY pyproject.toml README.md LICENSE requirements.lock alembic.ini ./
+COPY pyproject.toml README.md LICENSE alembic.ini ./
 COPY shared shared
 COPY services services
 COPY local local
@@ -18,12 +18,17 @@ COPY cli cli
 COPY migrations migrations
 COPY recipes recipes
 
-# `redis` and `psutil` are what the heliotrope command needs beside the services.
+# Versions and hashes are those of `make lock`; torch has none, since its builds differ by machine.
 FROM build AS build-slim
-RUN pip install --constraint requirements.lock --editable ".[ingest,gateway,curator,deployer,s3]" redis psutil
+COPY requirements-slim.lock requirements.lock
+RUN pip install --no-deps --require-hashes -r requirements.lock \
+    && pip install --no-deps --no-build-isolation --editable .
 
 FROM build AS build-gpu
-RUN pip install --constraint requirements.lock --editable ".[trainer,evaluator,s3]" redis psutil
+COPY requirements-gpu.lock requirements.lock
+COPY requirements-torch.lock ./
+RUN pip install --no-deps --require-hashes -r requirements.lock && pip install -r requirements-torch.lock \
+    && pip install --no-deps --no-build-isolation --editable .
 
 FROM ${PYTHON_IMAGE} AS base
 RUN groupadd --gid 10001 heliotrope \
@@ -55,9 +60,9 @@ CMD ["heliotrope", "--help"]
 
 # MLflow's server with what it needs for Postgres and object storage.
 FROM ${PYTHON_IMAGE} AS build-mlflow
-COPY requirements.lock /tmp/requirements.lock
+COPY requirements-mlflow.lock /tmp/requirements.lock
 RUN python -m venv /opt/venv \
-    && /opt/venv/bin/pip install --no-cache-dir --constraint /tmp/requirements.lock mlflow "psycopg[binary]" boto3
+    && /opt/venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r /tmp/requirements.lock
 
 FROM base AS mlflow
 COPY --from=build-mlflow /opt/venv /opt/venv

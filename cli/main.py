@@ -15,6 +15,7 @@ from cli.backup import backup, restore
 from cli.database import find_database_url
 from cli.errors import clear_errors
 from cli.imports import import_file
+from cli.roles import read_passwords, roles
 
 app = typer.Typer(
     help="Heliotrope keeps a chat model turned towards its users.",
@@ -29,6 +30,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.command("import")(import_file)
 app.command()(backup)
 app.command()(restore)
+app.command()(roles)
 app.add_typer(recipes.app, name="recipe")
 app.command()(recipes.train)
 
@@ -149,16 +151,24 @@ def prepare(
     replicas: Annotated[int, typer.Option(help="Of each topic that does not exist yet.")] = 1,
     keys: Annotated[bool, typer.Option(help="One API key for each role, in credentials.json of the home.")] = True,
 ) -> None:
-    """All that services need before their first start: topics, the newest schema, API keys. Safe to repeat."""
+    """All that services need before their first start: topics, the newest schema, database roles where
+    HELIOTROPE_ROLE_PASSWORDS names some, API keys (HELIOTROPE_GATEWAY_INTERNAL_KEY among them). Safe to repeat."""
     from local.credentials import ensure_keys
+    from local.roles import make_roles
+    from services.gateway.settings import GatewaySettings
     from shared.settings import Settings, load_settings
 
     topics(partitions, replicas)
     migrate()
+    with clear_errors():
+        if passwords := read_passwords():
+            make_roles(find_database_url(), passwords)
+            console.print(f"Postgres roles: {', '.join(sorted(passwords))}.", markup=False)
     if keys:
-        settings = load_settings(Settings)
+        settings, internal = load_settings(Settings), load_settings(GatewaySettings).internal_key.get_secret_value()
         with clear_errors():
-            ensure_keys(settings.database_url.get_secret_value(), settings.home / "credentials.json")
+            given = {"internal": internal} if internal else {}
+            ensure_keys(settings.database_url.get_secret_value(), settings.home / "credentials.json", given)
         console.print(f"There is an API key for each role in {settings.home / 'credentials.json'}.", markup=False)
 
 

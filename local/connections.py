@@ -1,9 +1,9 @@
-"""Which servers this stack starts itself, and the environment that tells every process where all of them are."""
+"""Which servers this stack starts itself, and the environment that tells each process where all of them are."""
 
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -11,7 +11,9 @@ from sqlalchemy import make_url
 
 from local.credentials import Secrets
 from local.layout import MARK, Layout
+from local.roles import derive_role_url
 from shared.bus.security import PLAINTEXT, KafkaSecurity
+from shared.service_access import DATABASE_ROLES, PROCESSES, list_secrets, name_role
 from shared.settings import Settings
 
 EXISTING = {
@@ -40,6 +42,8 @@ class Connections:
     model_server_urls: str
     topic_prefix: str
     kafka_security: KafkaSecurity = PLAINTEXT
+    role_urls: Mapping[str, str] = field(default_factory=dict)
+    """By database role, where the database is ours; an existing database is reached with the URL that names it."""
 
     @property
     def database_server_url(self) -> str:
@@ -53,16 +57,18 @@ def choose_connections(layout: Layout, secrets: Secrets, given: Mapping[str, str
     """The existing servers that `given` names, and embedded ones for the rest."""
     database_url = given.get(EXISTING["postgres"], secrets.database_url(layout.port("postgres"), DATABASE))
     model_servers = ",".join(f"{layout.url(name)}/v1" for name in ("model-server", "model-server-2"))
+    ours = not given.get(EXISTING["postgres"])
     return Connections(
         embedded=tuple(server for server, variable in EXISTING.items() if not given.get(variable)),
         database_url=database_url,
-        mlflow_database_url=derive_mlflow_url(database_url),
+        mlflow_database_url=_derive_own_mlflow_url(database_url, secrets) if ours else derive_mlflow_url(database_url),
         redis_url=given.get(EXISTING["valkey"], secrets.redis_url(layout.port("valkey"))),
         kafka_bootstrap_servers=given.get(EXISTING["broker"], f"127.0.0.1:{layout.port('broker')}"),
         mlflow_tracking_uri=given.get(EXISTING["mlflow"], layout.url("mlflow")),
         model_server_urls=given.get(EXISTING["model-server"], model_servers),
         topic_prefix=given.get("HELIOTROPE_TOPIC_PREFIX", ""),
         kafka_security=read_kafka_security() if given.get(EXISTING["broker"]) else PLAINTEXT,
+        role_urls=derive_role_urls(database_url, secrets) if ours else {},
     )
 
 
@@ -81,10 +87,16 @@ def derive_mlflow_url(database_url: str) -> str:
     return url.set(database=f"{url.database}_mlflow").render_as_string(hide_password=False)
 
 
+def _derive_own_mlflow_url(database_url: str, secrets: Secrets) -> str:
+    name = name_role(str(make_url(database_url).database), "mlflow")
+    url = make_url(derive_mlflow_url(database_url)).set(username=name, password=secrets.role_password("mlflow"))
+    return url.render_as_string(hide_password=False)
+
+
 def build_environment(
     layout: Layout, secrets: Secrets, connections: Connections, given: Mapping[str, str]
 ) -> dict[str, str]:
-    """The environment of every process: what `given` says, and on top of it what this stack decides."""
+    """The operator's environment: what `given` says, and on top of it what this stack decides, all secrets included."""
     scripts = Path(sys.executable).parent
     page = layout.port("chat-page")
     return {
@@ -92,6 +104,7 @@ def build_environment(
         "HELIOTROPE_USER_HASH_SECRET": secrets.user_hash_secret,
         "HELIOTROPE_FEEDBACK_TOKEN_SECRET": secrets.feedback_token_secret,
         "HELIOTROPE_DEPLOYER_AUDIT_KEY": secrets.audit_key,
+        "HELIOTROPE_GATEWAY_INTERNAL_KEY": secrets.internal_key,
         **given,
         "HELIOTROPE_HOME": str(layout.home),
         "HELIOTROPE_PORT_BASE": str(layout.port_base),
@@ -115,3 +128,33 @@ def build_environment(
         "PATH": os.pathsep.join([str(scripts), given.get("PATH", os.defpath)]),
         MARK: str(layout.home),
     }
+
+
+MLFLOW_DATABASE = "MLFLOW_BACKEND_STORE_URI"
+
+
+def leave_out_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """What every process may see."""
+    secret = {name_variable(name) for name in list_secrets()} | {MLFLOW_DATABASE}
+    return {name: value for name, value in environment.items() if name not in secret}
+
+
+def select_secrets(process: str, environment: Mapping[str, str], connections: Connections) -> dict[str, str]:
+    """The secrets that a process is given beside that, and its own URL of the database where the database is ours."""
+    if process == "mlflow":
+        return {MLFLOW_DATABASE: connections.mlflow_database_url}
+    if (access := PROCESSES.get(process)) is None:
+        return {}
+    names = [name_variable(name) for name in access.secrets]
+    found = {name: environment[name] for name in names if environment.get(name)}
+    return found | {"HELIOTROPE_DATABASE_URL": connections.role_urls.get(access.role, connections.database_url)}
+
+
+def name_variable(setting: str) -> str:
+    """The environment variable of a setting."""
+    return f"HELIOTROPE_{setting.upper()}"
+
+
+def derive_role_urls(database_url: str, secrets: Secrets) -> dict[str, str]:
+    """By role, the URL with which a service reaches the database."""
+    return {role: derive_role_url(database_url, role, secrets.role_password(role)) for role in DATABASE_ROLES}

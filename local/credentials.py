@@ -1,14 +1,17 @@
 """Secrets of a stack (`secrets.json`) and one API key per role (`credentials.json`); only their owner can read them."""
 
+import hashlib
+import hmac
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import create_engine, make_url
 
-from shared.auth import KeyRing, create_key, load_keys
+from shared.auth import KeyRing, create_key, draw_key, load_keys, store_key
 from shared.db import make_session_factory
 from shared.errors import Unauthenticated
 from shared.tables.access import ROLES
@@ -22,10 +25,16 @@ class Secrets:
     user_hash_secret: str
     feedback_token_secret: str
     audit_key: str
+    internal_key: str
+    """The gateway's API key: made here, so that it is known before the database is."""
 
     def database_url(self, port: int, database: str) -> str:
         url = make_url(f"postgresql+psycopg://heliotrope@127.0.0.1:{port}/{database}")
         return url.set(password=self.postgres_password).render_as_string(hide_password=False)
+
+    def role_password(self, role: str) -> str:
+        """Of one of the database's roles, which all live and die with the server's own password."""
+        return hmac.new(self.postgres_password.encode(), role.encode(), hashlib.sha256).hexdigest()
 
     def redis_url(self, port: int) -> str:
         return f"redis://:{self.valkey_password}@127.0.0.1:{port}/0"
@@ -36,7 +45,7 @@ def load_secrets(path: Path) -> Secrets:
     names = list(Secrets.__dataclass_fields__)
     known = json.loads(path.read_text()) if path.exists() else {}
     if missing := [name for name in names if name not in known]:
-        known |= {name: secrets.token_urlsafe(24) for name in missing}
+        known |= {name: draw_key() if name == "internal_key" else secrets.token_urlsafe(24) for name in missing}
         write_private(path, {name: known[name] for name in names})
     return Secrets(**{name: known[name] for name in names})
 
@@ -50,18 +59,26 @@ def write_private(path: Path, content: object) -> None:
     draft.replace(path)
 
 
-def ensure_keys(database_url: str, path: Path) -> dict[str, str]:
-    """One working API key per role: those of `path` that the database still knows, and new ones for the rest."""
-    known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+def ensure_keys(database_url: str, path: Path, given: Mapping[str, str]) -> dict[str, str]:
+    """One working API key per role: those of `path` that the database still knows, and new ones for the rest.
+
+    `given` are keys, by role, that some process was told already: they are stored if they are not.
+    """
+    kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    known = {**kept, **given}
     engine = create_engine(database_url)
     sessions = make_session_factory(engine)
     ring = KeyRing(lambda: load_keys(sessions))
     ring.refresh()
     keys = {role: key for role, key in known.items() if role in ROLES and _opens(ring, role, key)}
     with sessions() as session, session.begin():
-        keys |= {role: create_key(session, f"local {role}", role) for role in ROLES if role not in keys}
+        for role in (role for role in ROLES if role not in keys):
+            name = f"local {role}"
+            keys[role] = (
+                store_key(session, given[role], name, role) if role in given else create_key(session, name, role)
+            )
     engine.dispose()
-    if keys != known:
+    if keys != kept:
         write_private(path, keys)
     return keys
 

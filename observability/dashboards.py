@@ -77,6 +77,18 @@ BOARDS: dict[str, tuple[str, tuple[Graph, ...]]] = {
             ),
             Graph("Models left alone", "max by (version) (heliotrope_upstream_breaker_open)", "{{version}}"),
             Graph("Answers not recorded", "sum by (reason) (heliotrope_interactions_unrecorded_total)", "{{reason}}"),
+            Graph(
+                "Records refused for good, put aside",
+                "sum by (relay) (heliotrope_relay_refused_records_total)",
+                "{{relay}}",
+            ),
+            Graph("Topics that take nothing", "max by (relay) (heliotrope_relay_stopped_topics)", "{{relay}}"),
+            Graph("Consumers that cannot read", "max by (consumer) (heliotrope_consumer_problems)", "{{consumer}}"),
+            Graph(
+                "Records that retention took unread",
+                "sum by (consumer, topic) (heliotrope_consumer_lost_records_total)",
+                "{{consumer}} {{topic}}",
+            ),
         ),
     ),
     "quality": (

@@ -5,12 +5,22 @@ set -eu
 cd "$(dirname "$0")/.."
 mkdir -p -m 700 secrets
 keep() { [ -e "secrets/$1" ] || { printf '%s' "$2" > "secrets/$1"; chmod 644 "secrets/$1"; }; }
-random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
+random() { od -An -N"${1:-24}" -tx1 /dev/urandom | tr -d ' \n'; }
 for name in postgres_password redis_password objects_password grafana_password \
     heliotrope_user_hash_secret heliotrope_feedback_token_secret heliotrope_deployer_audit_key; do
     keep "$name" "$(random)"
 done
-postgres=$(cat secrets/postgres_password)
-keep heliotrope_database_url "postgresql+psycopg://heliotrope:$postgres@postgres:5432/heliotrope"
-keep mlflow_database_url "postgresql+psycopg://heliotrope:$postgres@postgres:5432/heliotrope_mlflow"
+keep heliotrope_gateway_internal_key "hk_$(random 6)_$(random 22 | cut -c1-43)"
+keep heliotrope_database_url "postgresql+psycopg://heliotrope:$(cat secrets/postgres_password)@postgres:5432/heliotrope"
 keep heliotrope_redis_url "redis://:$(cat secrets/redis_password)@redis:6379/0"
+# A Postgres role for each service, which `prepare` makes with these passwords.
+passwords=
+for role in ingest gateway curator monitor trainer evaluator deployer mlflow; do
+    database=heliotrope
+    [ "$role" = mlflow ] && database=heliotrope_mlflow
+    keep "database_url_$role" "postgresql+psycopg://heliotrope_$role:$(random)@postgres:5432/$database"
+    password=$(sed 's|.*:\([0-9a-f]*\)@.*|\1|' "secrets/database_url_$role")
+    passwords="$passwords${passwords:+, }\"$role\": \"$password\""
+done
+printf '{%s}' "$passwords" > secrets/heliotrope_role_passwords
+chmod 644 secrets/heliotrope_role_passwords

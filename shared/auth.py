@@ -60,19 +60,33 @@ def calculate_secret_hash(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
+def draw_key() -> str:
+    """Draw a key that is stored nowhere yet."""
+    return f"hk_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}"
+
+
 def create_key(session: Session, name: str, role: str, expires_at: datetime | None = None) -> str:
     """Store a new key and return it; this is the only time that anyone sees it.
 
     Raises:
         InvalidRequest: no such role.
     """
+    return store_key(session, draw_key(), name, role, expires_at)
+
+
+def store_key(session: Session, key: str, name: str, role: str, expires_at: datetime | None = None) -> str:
+    """Store a key that was drawn before, by its hash, and return it.
+
+    Raises:
+        InvalidRequest: no such role, or not in the form of a key.
+    """
     if role not in ROLES:
         raise InvalidRequest(f"role must be one of {', '.join(ROLES)}, not {role!r}")
-    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    session.add(
-        ApiKey(key_id=key_id, name=name, role=role, secret_hash=calculate_secret_hash(secret), expires_at=expires_at)
-    )
-    return f"hk_{key_id}_{secret}"
+    if (match := KEY_PATTERN.fullmatch(key)) is None:
+        raise InvalidRequest("a key reads hk_<12 hex digits>_<43 letters, digits, - or _>")
+    secret_hash = calculate_secret_hash(match[2])
+    session.add(ApiKey(key_id=match[1], name=name, role=role, secret_hash=secret_hash, expires_at=expires_at))
+    return key
 
 
 def rotate_key(session: Session, key_id: str, grace: timedelta, now: datetime) -> str:

@@ -54,6 +54,11 @@ def list_dead_letter_topics(
     return sorted(topic for topic in topics if topic.startswith(topic_prefix) and topic.endswith(".dlq"))
 
 
+def is_loss(letter: Record) -> bool:
+    """Whether it stands for records that retention took before they were read: there is nothing to hand back."""
+    return "dlq_lost" in letter.headers
+
+
 def restore(letter: Record) -> Record:
     """The record as it was before it was put aside."""
     headers = {name: value for name, value in letter.headers.items() if not name.startswith("dlq_")}

@@ -39,6 +39,11 @@ class MalformedBody(HeliotropeError):
     title = "Malformed body"
 
 
+class TooLarge(HeliotropeError):
+    status = 413
+    title = "Event too large"
+
+
 class Unauthenticated(HeliotropeError):
     status = 401
     title = "Missing or unknown key"
@@ -71,6 +76,23 @@ class Unavailable(HeliotropeError):
     status = 503
     title = "Unavailable"
     retry_after_seconds: ClassVar[int] = 2
+
+
+class RecordRefused(HeliotropeError):
+    """The broker, or its client, will never take this record; sending it again changes nothing."""
+
+    status = 422
+    title = "Record refused"
+
+    def __init__(self, detail: str, *, too_large: bool = False) -> None:
+        super().__init__(detail)
+        self.too_large = too_large
+
+
+class TopicRefused(Unavailable):
+    """The topic takes no record of ours: it is missing, or we may not write to it."""
+
+    title = "Topic refused"
 
 
 class UndecodableEvent(HeliotropeError):

@@ -15,6 +15,17 @@ REQUEST_SECONDS = Histogram(
 DEGRADED = Gauge("heliotrope_degraded", "1 while what all replicas share is away", ["service", "dependency"])
 CONSUMED = Counter("heliotrope_events_consumed_total", "Events taken from the bus", ["consumer", "topic", "outcome"])
 CONSUMER_LAG = Gauge("heliotrope_consumer_lag_records", "Records waiting to be consumed", ["consumer"])
+CONSUMER_PROBLEMS = Gauge("heliotrope_consumer_problems", "What keeps a consumer from reading, now", ["consumer"])
+CONSUMER_ERRORS = Counter(
+    "heliotrope_consumer_errors_total", "Errors that the bus gave in place of records", ["consumer"]
+)
+CONSUMER_LOST = Counter(
+    "heliotrope_consumer_lost_records_total", "Records that retention took before they were read", ["consumer", "topic"]
+)
+RELAY_REFUSED = Counter(
+    "heliotrope_relay_refused_records_total", "Records that the broker will never take, put aside", ["relay"]
+)
+RELAY_STOPPED_TOPICS = Gauge("heliotrope_relay_stopped_topics", "Topics that take nothing of this relay", ["relay"])
 CONSUMER_SECONDS = Histogram("heliotrope_consumer_batch_seconds", "Time to handle one batch", ["consumer"])
 
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from cli.doctor.finding import Finding, ok, problem, warning
+from cli.roles import RoleSettings
 from services.curator.config.settings import CuratorSettings, MonitorSettings
 from services.deployer.settings import DeployerSettings
 from services.evaluator.settings import EvaluatorSettings
@@ -24,6 +25,7 @@ GROUPS: tuple[type[BaseSettings], ...] = (
     TrainerSettings,
     EvaluatorSettings,
     DeployerSettings,
+    RoleSettings,
 )
 OTHERS = {"HELIOTROPE_STACK", "HELIOTROPE_SECRETS_DIR"}
 """Variables that are no settings: what the local stack marks its processes with, and the folder of secrets."""

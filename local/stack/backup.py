@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import make_url
 
-from local.connections import Connections
+from local.connections import Connections, derive_mlflow_url
 from local.errors import PostgresCannotRun, StackFailed
 from local.layout import Layout
 from local.servers.postgres import create_database, find_binary
@@ -39,7 +39,7 @@ def make_backup(connections: Connections, layout: Layout, folder: Path) -> list[
         raise StackFailed(f"{folder} is not empty: a backup is written into a new folder")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, url in _list_databases(connections).items():
-        _run_client("pg_dump", url, "--format=custom", "--no-owner", f"--file={folder / name}.dump")
+        _run_client("pg_dump", url, "--format=custom", "--no-owner", "--no-privileges", f"--file={folder / name}.dump")
     for part in FOLDERS:
         for path in _list_files(layout.home / part):
             _copy(path, folder / "home" / path.relative_to(layout.home))
@@ -102,8 +102,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def _list_databases(connections: Connections) -> dict[str, str]:
     """Ours, and MLflow's when its server is part of the stack; an MLflow of your own has a backup of its own."""
     found = {"heliotrope": connections.database_url}
-    if "mlflow" in connections.embedded and _exists(connections.mlflow_database_url, connections.database_url):
-        found["mlflow"] = connections.mlflow_database_url
+    mlflow = derive_mlflow_url(connections.database_url)
+    if "mlflow" in connections.embedded and _exists(mlflow, connections.database_url):
+        found["mlflow"] = mlflow
     return found
 
 
@@ -117,7 +118,8 @@ def _exists(url: str, neighbour: str) -> bool:
 
 
 def _restore_databases(folder: Path, connections: Connections) -> None:
-    for name, url in {"heliotrope": connections.database_url, "mlflow": connections.mlflow_database_url}.items():
+    ours = connections.database_url
+    for name, url in {"heliotrope": ours, "mlflow": derive_mlflow_url(ours)}.items():
         dump = folder / f"{name}.dump"
         if not dump.exists():
             continue
@@ -126,7 +128,8 @@ def _restore_databases(folder: Path, connections: Connections) -> None:
         with psycopg.connect(_libpq_url(url), connect_timeout=5) as connection:
             if connection.execute("SELECT to_regclass('alembic_version')").fetchone() != (None,):
                 raise StackFailed(f"the database {make_url(url).database} has tables: restore into an empty one")
-        _run_client("pg_restore", url, "--no-owner", "--exit-on-error", "--single-transaction", str(dump))
+        options = ("--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction")
+        _run_client("pg_restore", url, *options, str(dump))
 
 
 def _run_client(name: str, url: str, *arguments: str) -> None:

@@ -12,25 +12,36 @@ from alembic.config import Config
 from sqlalchemy import make_url
 
 from local.connections import Connections
+from local.credentials import Secrets
 from local.errors import PreparationFailed
 from local.layout import Layout, find_base_model, find_checkout
+from local.roles import grant_rights, make_roles
 from local.servers.postgres import create_database
 from shared.bus.kafka import create_topics
 
 
-def prepare_databases(connections: Connections) -> None:
-    """Create ours (when the server is ours) and MLflow's."""
+def prepare_databases(connections: Connections, secrets: Secrets) -> None:
+    """Create ours (when the server is ours) and MLflow's, with its role."""
     if "postgres" in connections.embedded:
         create_database(connections.database_server_url, str(make_url(connections.database_url).database))
     if "mlflow" in connections.embedded:
         create_database(connections.database_url, str(make_url(connections.mlflow_database_url).database))
+        if connections.role_urls:
+            make_roles(connections.database_url, {"mlflow": secrets.role_password("mlflow")})
+
+
+def prepare_roles(connections: Connections, secrets: Secrets) -> None:
+    """Make one role for each service, when the server is ours."""
+    if connections.role_urls:
+        make_roles(connections.database_url, {role: secrets.role_password(role) for role in connections.role_urls})
 
 
 def migrate(database_url: str) -> None:
-    """Bring our schemas to the newest version."""
+    """Bring our schemas to the newest version, and the rights of services' roles up to it."""
     config = Config(find_checkout() / "alembic.ini")
     config.attributes["url"] = database_url
     command.upgrade(config, "head")
+    grant_rights(database_url)
 
 
 def prepare_topics(connections: Connections) -> None:

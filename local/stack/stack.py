@@ -12,10 +12,17 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from local.connections import Connections, build_environment, choose_connections
+from local.connections import (
+    Connections,
+    build_environment,
+    choose_connections,
+    leave_out_secrets,
+    select_secrets,
+)
 from local.credentials import Secrets, ensure_keys, load_secrets, write_private
 from local.errors import StackFailed
 from local.layout import OFFSETS, Layout, find_checkout, find_home, find_port_base, read_port_base
@@ -98,7 +105,7 @@ class Stack:
 
     @cached_property
     def environment(self) -> dict[str, str]:
-        """What every process of the stack sees."""
+        """What the operator's commands see; a process sees of its secrets only its own."""
         return build_environment(self.layout, self.secrets, self.connections, self._given)
 
     @cached_property
@@ -120,7 +127,12 @@ class Stack:
             topic_prefix=self.connections.topic_prefix,
             throwaway=self._throwaway,
         )
-        return embedded + [service for service in list_services(self.layout) if service.name in self._only]
+        services = [service for service in list_services(self.layout) if service.name in self._only]
+        return [self._give_secrets(process) for process in (*embedded, *services)]
+
+    def _give_secrets(self, process: Process) -> Process:
+        secret = select_secrets(process.name, self.environment, self.connections)
+        return replace(process, environment={**process.environment, **secret})
 
     def is_running(self) -> bool:
         return self.layout.secrets.exists() and self.supervisor.is_running()
@@ -182,7 +194,7 @@ class Stack:
             stop_leftovers(leftovers)
         self._check_ports()
         write_private(self.layout.started_with, {"port_base": self.layout.port_base})
-        self.supervisor.start(config, self.environment)
+        self.supervisor.start(config, leave_out_secrets(self.environment))
 
     def _check_ports(self) -> None:
         wanted = {"supervisor": self.layout.port("supervisor")} | {
@@ -202,7 +214,7 @@ class Stack:
         launch(self.supervisor, stores, self.layout, report)
         if not models and not services:
             return
-        preparation.prepare_databases(self.connections)
+        preparation.prepare_databases(self.connections, self.secrets)
         for process in models:  # they are slow to start, and nothing of ours is needed for it
             self.supervisor.start_process(process.name)
         with preparation.BaseModel(self._base_model, self.environment) as base_model:
@@ -217,7 +229,9 @@ class Stack:
     def _prepare_services(self, report: Report) -> None:
         preparation.prepare_topics(self.connections)
         preparation.migrate(self.connections.database_url)
-        ensure_keys(self.connections.database_url, self.layout.credentials)
+        preparation.prepare_roles(self.connections, self.secrets)
+        given = self.environment["HELIOTROPE_GATEWAY_INTERNAL_KEY"]
+        ensure_keys(self.connections.database_url, self.layout.credentials, {"internal": given})
         report("tables, topics and keys are ready")
 
     # down

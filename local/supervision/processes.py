@@ -16,7 +16,7 @@ Check = Callable[[], None]
 class Process:
     """One child of the supervisor.
 
-    `environment` is added to the stack's; values without quotes. `needs` are the processes, if the stack has them,
+    `environment` is added to the stack's. `needs` are the processes, if the stack has them,
     that must be ready before it starts.
     """
 

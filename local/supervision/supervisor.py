@@ -182,7 +182,7 @@ def render_config(processes: Sequence[Process], *, home: Path, port: int, passwo
         f"password={_escape(password)}",
     ]
     for priority, process in enumerate(processes, start=1):
-        environment = ",".join(f'{name}="{value}"' for name, value in sorted(process.environment.items()))
+        environment = ",".join(_quote(name, value) for name, value in sorted(process.environment.items()))
         lines += [
             f"[program:{process.name}]",
             f"command={_escape(shlex.join(process.command))}",
@@ -202,6 +202,18 @@ def render_config(processes: Sequence[Process], *, home: Path, port: int, passwo
             "stdout_logfile_backups=3",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _quote(name: str, value: str) -> str:
+    """A variable as supervisord reads it.
+
+    Raises:
+        SupervisorFailed: it cannot hold this value.
+    """
+    quote = "'" if '"' in value else '"'
+    if quote in value or "\n" in value:
+        raise SupervisorFailed(f"{name} may not hold line breaks, nor both kinds of quotation marks")
+    return f"{name}={quote}{value}{quote}"
 
 
 def _escape(value: str) -> str:

@@ -10,7 +10,7 @@ from services.deployer.domain.rollout import Command
 from services.deployer.handlers.adoption import Adoption
 from services.deployer.handlers.change import Rollouts
 from services.deployer.handlers.commands import Commands
-from services.deployer.handlers.events import TOPICS, EventHandler
+from services.deployer.handlers.events import EventHandler
 from services.deployer.handlers.maintenance import Maintenance
 from services.deployer.handlers.reconciler import Reconciler
 from services.deployer.metrics import CHANGES
@@ -18,8 +18,8 @@ from services.deployer.settings import DeployerSettings
 from services.deployer.tasks import list_workers
 from shared.artifacts import calculate_weights_sha256
 from shared.auth import open_key_ring
-from shared.bus.kafka import KafkaBusProducer
-from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
+from shared.bus.access import list_read_topics
+from shared.bus.opening import open_consumer, open_producer
 from shared.consumer import ConsumerLoop
 from shared.db import check_database, connect, make_session_factory
 from shared.dead_letters import DeadLetters
@@ -52,22 +52,12 @@ def run() -> None:
     engine = connect(settings)
     sessions = make_session_factory(engine)
     registry = MlflowRegistry(settings.mlflow_tracking_uri, settings.family)
-    producer = KafkaBusProducer(
-        settings.kafka_bootstrap_servers, client_id="deployer", security=settings.kafka_security
-    )
-    topics = [settings.topic_prefix + topic for topic in TOPICS]
-    consumer = LibrdkafkaBusConsumer(
-        settings.kafka_bootstrap_servers,
-        topics,
-        f"{settings.topic_prefix}heliotrope-deployer",
-        client_id="deployer",
-        security=settings.kafka_security,
-        session_timeout_seconds=settings.consumer_session_timeout_seconds,
-    )
+    producer, consumer = open_producer(settings, "deployer"), open_consumer(settings, "deployer")
     keys = open_key_ring(sessions)
     loader = ModelServer()
     reconciler = Reconciler(sessions, rollouts, registry, loader, now)
     letters = DeadLetters(producer, "deployer")
+    topics = list_read_topics("deployer", settings.topic_prefix)
     loop = ConsumerLoop("deployer", consumer, EventHandler(rollouts, now), sessions, letters, topics=topics)
 
     def close() -> None:

@@ -17,12 +17,11 @@ from services.evaluator.settings import EvaluatorSettings
 from services.evaluator.tasks import list_workers
 from shared.artifacts import open_artifacts
 from shared.auth import open_key_ring
-from shared.bus.kafka import KafkaBusProducer
-from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
+from shared.bus.access import list_read_topics
+from shared.bus.opening import open_consumer, open_producer
 from shared.consumer import ConsumerLoop
 from shared.db import check_database, connect, make_session_factory
 from shared.dead_letters import DeadLetters
-from shared.events import TrainingCompleted
 from shared.http import create_app
 from shared.logging import configure_logging
 from shared.outbox import Relay
@@ -48,16 +47,8 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
     engine = connect(settings)
     sessions = make_session_factory(engine)
     registry = MlflowRegistry(settings.mlflow_tracking_uri, settings.family)
-    producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE, security=settings.kafka_security)
-    topics = [settings.topic_prefix + TrainingCompleted.topic]
-    consumer = LibrdkafkaBusConsumer(
-        settings.kafka_bootstrap_servers,
-        topics,
-        f"{settings.topic_prefix}heliotrope-{SERVICE}",
-        client_id=SERVICE,
-        security=settings.kafka_security,
-        session_timeout_seconds=settings.consumer_session_timeout_seconds,
-    )
+    producer, consumer = open_producer(settings, SERVICE), open_consumer(settings, SERVICE)
+    topics = list_read_topics(SERVICE, settings.topic_prefix)
     handler = TrainingConsumer(settings.family, own, now)
     loop = ConsumerLoop(SERVICE, consumer, handler, sessions, DeadLetters(producer, SERVICE), topics=topics)
     artifacts = open_artifacts(settings)

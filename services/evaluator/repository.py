@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Text, case, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
@@ -194,6 +194,19 @@ def list_erased_comparisons(session: Session) -> Sequence[Comparison]:
     known = exists().where(curator.Prompt.prompt_hash == Comparison.prompt_hash)
     query = select(Comparison).where(anyone_erased, ~known, func.jsonb_array_length(Comparison.messages) > 0)
     return session.scalars(query.with_for_update()).all()
+
+
+def forget_erased_raters(session: Session) -> int:
+    """Take whoever is being erased out of the votes that they cast as a rater; returns how many rows changed."""
+    erased = select(erasures.Erasure.user).where(erasures.Erasure.state == "running")
+    changed = 0
+    for column in (Comparison.voter, Comparison.offered_to):
+        nobody = "erased:" + func.gen_random_uuid().cast(Text)
+        change = (
+            update(Comparison).where(column.in_(erased)).values({column: nobody}).returning(Comparison.comparison_id)
+        )
+        changed += len(session.execute(change).all())
+    return changed
 
 
 def count_waiting_comparisons(session: Session) -> int:

@@ -16,7 +16,7 @@ logger = structlog.get_logger(__name__)
 
 IDLE_SECONDS = 1.0
 RETRY_SECONDS = 5.0
-ERASURE_SECONDS = 30.0
+ERASURE_SECONDS = 5.0
 
 
 def run_generation(generation: GenerationHandler, stop: threading.Event) -> None:
@@ -44,10 +44,11 @@ def measure_waiting(sessions: SessionFactory) -> None:
 def list_workers(
     generation: GenerationHandler, completion: CompletionHandler, sessions: SessionFactory
 ) -> list[Worker]:
+    registry, artifacts = completion.registry, completion.artifacts
     return [
         Worker("generation", lambda stop: run_generation(generation, stop)),
         every(IDLE_SECONDS, "completion", lambda: run_completion(completion)),
         every(5.0, "announcing_again", completion.announce_again),
-        every(ERASURE_SECONDS, "erasure", lambda: erase_comparisons(sessions)),
+        every(ERASURE_SECONDS, "erasure", lambda: erase_comparisons(sessions, registry, artifacts)),
         every(5.0, "measuring", lambda: measure_waiting(sessions)),
     ]

@@ -1,6 +1,5 @@
 """Composition root: `python -m services.gateway` is API, spool relay and routing follower in one process."""
 
-import json
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -85,7 +84,9 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
         every(
             own.routing_poll_seconds,
             "routing-poll",
-            RoutingPoll(routing, deployer_client, _find_deployer(settings, own), _find_key(settings, own)).poll,
+            RoutingPoll(
+                routing, deployer_client, _find_deployer(settings, own), own.internal_key.get_secret_value
+            ).poll,
         ),
     ]
 
@@ -200,20 +201,6 @@ def _open_consumer(settings: SharedSettings) -> Callable[[], Consumer]:
 def _find_deployer(settings: SharedSettings, own: GatewaySettings) -> str:
     base = own.deployer_url or f"http://127.0.0.1:{settings.port_base + PORT_NUMBERS['deployer']}"
     return f"{base.rstrip('/')}/v1/routing"
-
-
-def _find_key(settings: SharedSettings, own: GatewaySettings) -> Callable[[], str]:
-    """The setting, else the local stack's file, which may change while we run."""
-
-    def find() -> str:
-        if key := own.internal_key.get_secret_value():
-            return key
-        try:
-            return str(json.loads((settings.home / "credentials.json").read_text())["internal"])
-        except (OSError, ValueError, KeyError):
-            return ""
-
-    return find
 
 
 def _describe_security(app: FastAPI) -> None:

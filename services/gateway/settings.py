@@ -21,7 +21,7 @@ class GatewaySettings(BaseSettings):
 
     deployer_url: str = Field("", description="where routing is asked for; default: the deployer's port of this stack")
     internal_key: SecretStr = Field(
-        SecretStr(""), description="API key for that; default: the one in credentials.json of home"
+        SecretStr(""), description="API key for that, of role internal; without one the bus alone is listened to"
     )
     routing_poll_seconds: float = Field(10.0, gt=0, description="how often routing is asked for, beside the bus")
     allowed_base_urls: Annotated[list[str], NoDecode] = Field(

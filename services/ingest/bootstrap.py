@@ -16,6 +16,7 @@ from services.ingest.adapters.authentication import Authenticator
 from services.ingest.adapters.content_hashes import FindHashes, RecentContentHashes, StoredContentHashes
 from services.ingest.adapters.publisher import Publisher
 from services.ingest.adapters.rate_limit_sync import RateLimitSync
+from services.ingest.adapters.topic_limits import TopicLimits
 from services.ingest.api.endpoints import Endpoints, HotPath
 from services.ingest.api.openapi import extend_openapi
 from services.ingest.api.routes import create_router
@@ -29,12 +30,14 @@ from shared.auth import KeyRing, open_key_ring
 from shared.bus import Producer
 from shared.bus.kafka import KafkaBusProducer
 from shared.bus.librdkafka import LibrdkafkaBusProducer
+from shared.bus.limits import find_size_limits, open_admin
 from shared.bus.reachability import check_broker
 from shared.db import SessionFactory, connect, make_session_factory
+from shared.events import FeedbackReceived, InteractionRecorded
 from shared.feedback_tokens import FeedbackTokens
 from shared.http import Check, Cors, FirstContact, RequestLimiter, create_app
 from shared.logging import configure_logging
-from shared.process import Worker, run_workers, serve, spare_collections
+from shared.process import Worker, every, run_workers, serve, spare_collections
 from shared.rate_limits import RateLimit, RateLimiter
 from shared.request_body import RequestBodyReader
 from shared.settings import load_settings
@@ -91,7 +94,8 @@ def create(settings: SharedSettings, own: IngestSettings, producer: Producer) ->
         max_in_flight_bytes=own.max_in_flight_bytes,
     )
     secret = settings.user_hash_secret.get_secret_value()
-    reader = SubmissionReader(_make_limits(own), secret, settings.topic_prefix, now)
+    topic_limits = _make_topic_limits(settings)
+    reader = SubmissionReader(_make_limits(own), secret, settings.topic_prefix, now, topic_limits)
     recent_feedback, recent_interactions = (RecentContentHashes(own.remembered_events) for _ in range(2))
     endpoints = Endpoints(
         authenticator=Authenticator(keys, _make_tokens(settings), now),
@@ -118,7 +122,11 @@ def create(settings: SharedSettings, own: IngestSettings, producer: Producer) ->
         redis.close()
         engine.dispose()
 
-    workers = [Worker("keys", keys.run), Worker("rates", limit_sync.run)]
+    workers = [
+        Worker("keys", keys.run),
+        Worker("rates", limit_sync.run),
+        every(TOPIC_LIMITS_SECONDS, "topic-limits", topic_limits.refresh),
+    ]
     history = FeedbackHistory(sessions, secret)
     reach_broker = partial(check_broker, settings.kafka_bootstrap_servers)
     return create_http(endpoints, history, keys, own, run_workers(workers, close), reach_broker)
@@ -149,6 +157,13 @@ def create_http(
     app.include_router(create_router(endpoints, history))
     extend_openapi(app)
     return app
+
+
+def _make_topic_limits(settings: SharedSettings) -> TopicLimits:
+    topics = [settings.topic_prefix + event.topic for event in (FeedbackReceived, InteractionRecorded)]
+    return TopicLimits(
+        topics, partial(find_size_limits, open_admin(settings.kafka_bootstrap_servers, settings.kafka_security))
+    )
 
 
 def _make_tokens(settings: SharedSettings) -> FeedbackTokens:

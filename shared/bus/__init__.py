@@ -28,6 +28,18 @@ class Record(msgspec.Struct, frozen=True):
     offset: int = -1
 
 
+BATCH_OVERHEAD = 61
+RECORD_OVERHEAD = 30
+HEADER_OVERHEAD = 6
+"""Of Kafka's record format v2, at most: lengths are varints."""
+
+
+def measure_batch_bytes(record: Record) -> int:
+    """What a broker compares with a topic's `max.message.bytes`: a batch of this record alone, at most some 30 less."""
+    headers = sum(len(name) + len(value.encode()) + HEADER_OVERHEAD for name, value in record.headers.items())
+    return BATCH_OVERHEAD + RECORD_OVERHEAD + len(record.key) + len(record.value) + headers
+
+
 Settle = Callable[[int, BaseException | None], None]
 """Told once of each record, by its index: None when it is stored, else why not. May be called from any thread."""
 

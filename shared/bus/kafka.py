@@ -20,9 +20,13 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from shared.bus import Record, Settle
+from shared.bus.failures import describe_failure
 from shared.bus.security import PLAINTEXT, KafkaSecurity
-from shared.errors import Unavailable
+from shared.errors import RecordRefused, TopicRefused, Unavailable
 from shared.events import TOPICS
+
+MAX_RECORD_BYTES = 16 * 2**20
+"""What the client sends: beyond any limit of ours, so that the topic's own limit decides."""
 
 
 class KafkaBusProducer:
@@ -51,12 +55,14 @@ class KafkaBusProducer:
             "delivery_timeout_ms": int(deadline_seconds * 1000),
             "request_timeout_ms": int(deadline_seconds * 500),
             "max_block_ms": 2_000,
+            "max_request_size": MAX_RECORD_BYTES,
         }
         self._deadline_seconds = deadline_seconds
         self._replacing = threading.Lock()
         # send() blocks for up to `max_block_ms` while the broker is away
         self._delivering = ThreadPoolExecutor(1, "bus-deliver")
         self._producer = KafkaProducer(**self._config)
+        self._single: KafkaProducer | None = None
         self._is_suspect = False
 
     def send(self, record: Record) -> "Future[None]":
@@ -71,14 +77,34 @@ class KafkaBusProducer:
             )
         except KafkaTimeoutError as error:
             raise Unavailable("the broker cannot be reached, or the producer's buffer is full") from error
+        except (KafkaError, TypeError, ValueError, AssertionError) as error:
+            stored.set_exception(_describe(record.topic, error))
+            return stored
         pending.add_callback(lambda _: stored.set_result(None))
-        pending.add_errback(partial(self._fail, producer, stored))
+        pending.add_errback(partial(self._fail, producer, record, stored))
         return stored
 
-    def _fail(self, producer: KafkaProducer, stored: "Future[None]", error: BaseException) -> None:
-        if producer is self._producer:
+    def _fail(self, producer: KafkaProducer, record: Record, stored: "Future[None]", error: BaseException) -> None:
+        failure = _describe(record.topic, error)
+        if isinstance(failure, RecordRefused):
+            self._delivering.submit(self._send_alone, record, stored)
+            return
+        if producer is self._producer and not isinstance(failure, TopicRefused):
             self._is_suspect = True
-        stored.set_exception(error)
+        stored.set_exception(failure)
+
+    def _send_alone(self, record: Record, stored: "Future[None]") -> None:
+        """Send a record in a batch of its own, since a batch is refused for one of its records; waits for it."""
+        try:
+            if self._single is None or _has_failed_for_good(self._single):
+                self._single = KafkaProducer(**self._config | {"batch_size": 0}, bootstrap_timeout_ms=2_000)
+            headers = [(name, value.encode()) for name, value in record.headers.items()]
+            sent = self._single.send(record.topic, key=record.key, value=record.value, headers=headers)
+            sent.get(timeout=self._deadline_seconds)
+        except Exception as error:
+            stored.set_exception(_describe(record.topic, error))
+        else:
+            stored.set_result(None)
 
     def deliver(self, records: Sequence[Record], settle: Settle) -> None:
         self._delivering.submit(self._deliver, records, settle, time.monotonic() + self._deadline_seconds)
@@ -113,6 +139,14 @@ class KafkaBusProducer:
     def close(self, timeout_seconds: float) -> None:
         self._delivering.shutdown()
         self._producer.close(timeout=timeout_seconds)
+        if self._single is not None:
+            self._single.close(timeout=timeout_seconds)
+
+
+def _describe(topic: str, error: BaseException) -> Exception:
+    if isinstance(error, KafkaError):
+        return describe_failure(getattr(error, "errno", 0) or 0, topic, f"{type(error).__name__}: {error}")
+    return RecordRefused(f"{topic}: the client takes no such record: {error}")
 
 
 def _pass_on(settle: Settle, index: int, stored: "Future[None]") -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -10,12 +10,17 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from shared.bus import Record, Settle
+from shared.bus.failures import RECORD, describe_failure
 from shared.bus.security import PLAINTEXT, KafkaSecurity
-from shared.errors import Unavailable
+from shared.errors import RecordRefused, Unavailable
 
 POLL_SECONDS = 0.2
 LOOK_SECONDS = 1.0
 FUTILE_EPOCHS = 3
+MAX_RECORD_BYTES = 16 * 2**20
+"""What the client sends: beyond any limit of ours, so that the topic's own limit decides."""
+MISSING_SECONDS = 4.0
+"""A topic unknown for so long is missing; before that it may just have been made."""
 
 
 class LibrdkafkaBusProducer:
@@ -23,6 +28,10 @@ class LibrdkafkaBusProducer:
 
     A client that will never send again (its broker came back without its memory) is replaced by a new one; what the old
     one still held has failed, and its senders send it again.
+
+    A broker refuses a whole batch for one record that it does not take, or because together they are larger than the
+    topic's limit. What was refused is sent again by a second client, each record in a batch of its own: what is refused
+    then is refused for itself. Neighbours of a refused record may be overtaken by later ones of their key.
     """
 
     def __init__(
@@ -47,12 +56,16 @@ class LibrdkafkaBusProducer:
             "request.timeout.ms": int(deadline_seconds * 500),
             "socket.timeout.ms": max(1_000, int(deadline_seconds * 500)),
             "reconnect.backoff.max.ms": 1_000,
+            "message.max.bytes": MAX_RECORD_BYTES,
+            "topic.metadata.refresh.interval.ms": 10_000,
+            "topic.metadata.propagation.max.ms": int(min(MISSING_SECONDS, deadline_seconds / 2) * 1000),
             "queue.buffering.max.messages": 500_000,
             "queue.buffering.max.kbytes": max_queued_bytes // 1024,
             "log_level": 3,
         }
         self._replacing = threading.Lock()
-        self._client = _Client(self._config)
+        self._client = _Client(self._config, self._send_alone)
+        self._single: _Client | None = None
 
     def send(self, record: Record) -> "Future[None]":
         stored: Future[None] = Future()
@@ -63,7 +76,10 @@ class LibrdkafkaBusProducer:
             else:
                 stored.set_exception(failure)
 
-        self._working_client().produce(record, 0, settle)
+        try:
+            self._working_client().produce(record, 0, settle)
+        except RecordRefused as refusal:
+            stored.set_exception(refusal)
         return stored
 
     def deliver(self, records: Sequence[Record], settle: Settle) -> None:
@@ -79,11 +95,28 @@ class LibrdkafkaBusProducer:
         with self._replacing:
             if self._client.failed:
                 self._client.abandon()
-                self._client = _Client(self._config)
+                self._client = _Client(self._config, self._send_alone)
         return self._client
+
+    def _send_alone(self, record: Record, index: int, settle: Settle) -> None:
+        """Runs in a client's thread; never raises."""
+        try:
+            self._working_single().produce(record, index, settle)
+        except Exception as error:
+            settle(index, error)
+
+    def _working_single(self) -> "_Client":
+        with self._replacing:
+            if self._single is not None and self._single.failed:
+                self._single.abandon()
+                self._single = None
+            self._single = self._single or _Client(self._config | {"batch.num.messages": 1, "linger.ms": 0})
+            return self._single
 
     def close(self, timeout_seconds: float) -> None:
         self._client.close(timeout_seconds)
+        if self._single is not None:
+            self._single.close(timeout_seconds)
 
 
 class _Idempotence(msgspec.Struct):
@@ -99,10 +132,15 @@ class _Statistics(msgspec.Struct):
 _decode_statistics = msgspec.json.Decoder(_Statistics).decode
 
 
+Resend = Callable[[Record, int, Settle], None]
+
+
 class _Client:
     """One librdkafka producer and the thread that hears its acknowledgements."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any], send_alone: Resend | None = None) -> None:
+        """`send_alone` is told of each record that was refused in a batch; without it, a refusal is final."""
+        self._send_alone = send_alone
         self.failed = False
         self._stopped = False
         self._epoch_seen = 0
@@ -114,12 +152,16 @@ class _Client:
         self._thread.start()
 
     def produce(self, record: Record, index: int, settle: Settle) -> None:
-        """Raises: Unavailable: the local queue is full, or this client has failed for good."""
+        """Raises: RecordRefused. Unavailable: the local queue is full, or this client has failed for good."""
 
         def delivered(error: KafkaError | None, _: Any) -> None:
             if error is None:
                 self._stored += 1
-            settle(index, None if error is None else KafkaException(error))
+                settle(index, None)
+            elif self._send_alone is not None and error.code() in RECORD:
+                self._send_alone(record, index, settle)
+            else:
+                settle(index, describe_failure(error.code(), record.topic, str(error)))
 
         headers: list[Any] = list(record.headers.items())
         try:
@@ -130,7 +172,9 @@ class _Client:
             raise Unavailable("the producer's buffer is full") from error
         except KafkaException as error:
             self._hear(error.args[0])
-            raise Unavailable(f"the producer cannot send: {error}") from error
+            raise describe_failure(error.args[0].code(), record.topic, str(error.args[0])) from error
+        except (TypeError, ValueError, AssertionError) as error:
+            raise RecordRefused(f"{record.topic}: the client takes no such record: {error}") from error
 
     def _hear(self, error: KafkaError) -> None:
         if error.fatal() or error.code() == KafkaError._FATAL:

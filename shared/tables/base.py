@@ -1,7 +1,7 @@
 """What every table is made of."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import BigInteger, DateTime, Identity, LargeBinary, MetaData, Text, func
@@ -31,10 +31,28 @@ class Base(DeclarativeBase):
     }
 
 
+class RefusedRow(Base):
+    """An event that the broker will never take as it is, beside the outbox it comes from. One such table per schema."""
+
+    __abstract__ = True
+
+    sequence: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    topic: Mapped[str]
+    key: Mapped[bytes] = mapped_column(LargeBinary)
+    value: Mapped[bytes] = mapped_column(LargeBinary)
+    headers: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    refused_at: Mapped[CreatedAt]
+    reason: Mapped[str]
+
+
 class OutboxRow(Base):
     """An event waiting to be announced, written in the transaction that made it true. One such table per schema."""
 
     __abstract__ = True
+
+    refused: ClassVar[type[RefusedRow]]
+    """The table beside it."""
 
     sequence: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     topic: Mapped[str]

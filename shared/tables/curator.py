@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.tables.base import Base, CreatedAt, OutboxRow, UuidKey
+from shared.tables.base import Base, CreatedAt, OutboxRow, RefusedRow, UuidKey
 
 SCHEMA = {"schema": "curator"}
 DERIVED = Sequence("derived_sequence", schema="curator", metadata=Base.metadata)
@@ -272,6 +272,12 @@ class LoopSwitch(Base):
     at: Mapped[datetime]
 
 
+class Refused(RefusedRow):
+    __tablename__ = "refused_records"
+    __table_args__ = SCHEMA
+
+
 class Outbox(OutboxRow):
     __tablename__ = "outbox"
     __table_args__ = SCHEMA
+    refused = Refused

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Identi
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.rollouts import RolloutState
-from shared.tables.base import Base, CreatedAt, OutboxRow, UuidKey
+from shared.tables.base import Base, CreatedAt, OutboxRow, RefusedRow, UuidKey
 
 SCHEMA = {"schema": "deployer"}
 
@@ -146,6 +146,12 @@ class AuditEntry(Base):
     """HMAC of `hash` under the deployment's audit key, where one is set."""
 
 
+class Refused(RefusedRow):
+    __tablename__ = "refused_records"
+    __table_args__ = SCHEMA
+
+
 class Outbox(OutboxRow):
     __tablename__ = "outbox"
     __table_args__ = SCHEMA
+    refused = Refused

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.tables.base import Base, CreatedAt, OutboxRow, UuidKey
+from shared.tables.base import Base, CreatedAt, OutboxRow, RefusedRow, UuidKey
 
 SCHEMA = {"schema": "evaluator"}
 
@@ -83,6 +83,12 @@ class Comparison(Base):
     voted_at: Mapped[datetime | None]
 
 
+class Refused(RefusedRow):
+    __tablename__ = "refused_records"
+    __table_args__ = SCHEMA
+
+
 class Outbox(OutboxRow):
     __tablename__ = "outbox"
     __table_args__ = SCHEMA
+    refused = Refused

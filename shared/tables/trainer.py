@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.tables.base import Base, CreatedAt, OutboxRow, UuidKey
+from shared.tables.base import Base, CreatedAt, OutboxRow, RefusedRow, UuidKey
 
 SCHEMA = {"schema": "trainer"}
 
@@ -46,6 +46,12 @@ class Run(Base):
     announced_at: Mapped[datetime | None]
 
 
+class Refused(RefusedRow):
+    __tablename__ = "refused_records"
+    __table_args__ = SCHEMA
+
+
 class Outbox(OutboxRow):
     __tablename__ = "outbox"
     __table_args__ = SCHEMA
+    refused = Refused

@@ -107,7 +107,7 @@ def test_a_record_too_large_for_the_client_fails_alone(kafka_bootstrap: str, top
     producer = LibrdkafkaBusProducer(kafka_bootstrap, client_id="test")
     settled: queue.Queue[tuple[int, BaseException | None]] = queue.Queue()
     topic = f"{topic_prefix}sample.happened"
-    records = [Record(topic, b"a", b"1"), Record(topic, b"b", b"x" * 2_000_000), Record(topic, b"c", b"3")]
+    records = [Record(topic, b"a", b"1"), Record(topic, b"b", b"x" * 17 * 2**20), Record(topic, b"c", b"3")]
     producer.deliver(records, lambda index, failure: settled.put((index, failure)))
     outcomes = dict(settled.get(timeout=10) for _ in records)
     producer.close(5)

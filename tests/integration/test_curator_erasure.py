@@ -9,24 +9,18 @@ from sqlalchemy import select, text
 
 from services.curator.erasure.handlers import Eraser
 from services.evaluator.handlers.erasure import erase_comparisons
-from shared.conversation import calculate_prompt_hash
 from shared.events import (
     Edit,
-    Event,
     InteractionRecorded,
 )
 from shared.ids import new_id
-from shared.tables import trainer
+from shared.registry.memory import MemoryRegistry
 from shared.tables.curator import Dataset, Feedback, Interaction, Pair, RetrainRequestRow
 from shared.tables.erasures import Erasure
-from shared.tables.evaluator import Comparison, Evaluation
+from shared.tables.evaluator import Comparison
 from tests.builders import NOON, make_artifacts
-from tests.integration.curator_scene import WORDS, Curator, adopted, asked, hashed, live, said
-
-
-def make_eraser(curator: Curator) -> Eraser:
-    folder = curator.settings.datasets
-    return Eraser(curator.sessions, folder, make_artifacts(folder), timedelta(days=7), lambda: NOON)
+from tests.integration.curator_scene import WORDS, Curator, asked, hashed, said
+from tests.integration.erasure_scene import judge, start
 
 
 @pytest.fixture
@@ -34,75 +28,25 @@ def curator(curator_over_http: Curator) -> Curator:
     return curator_over_http
 
 
-def start(curator: Curator) -> tuple[list[Event], RetrainRequestRow]:
-    """Ines and Tomas live, a dataset is frozen, a candidate is trained on it, and a child of that one."""
-    ines = live(hashed("ines@shop"), 1, WORDS)
-    parked = said(900, 5000, Edit(text=f"The {WORDS} is late."), hashed("ines@shop"))
-    conflicting = said(1, 1, Edit(text=f"Another body of {WORDS}."), hashed("ines@shop"))
-    curator.hear(adopted(), *ines, parked, conflicting, *live(hashed("tomas@shop"), 1001, "tomas"))
-    request = curator.freeze()
-    with curator.sessions() as session, session.begin():
-        for parent, version, dataset in (("1", "2", request.dataset_sha256), ("2", "3", "another")):
-            session.add(
-                trainer.Run(
-                    run_id=new_id(),
-                    request_id=new_id(),
-                    dataset_sha256=dataset,
-                    dataset_uri="",
-                    parent_version=parent,
-                    recipe={},
-                    recipe_sha256="",
-                    state="succeeded",
-                    candidate_version=version,
-                    deadline_at=NOON,
-                )
-            )
-    return [*ines, parked, conflicting], request
+def finish(curator: Curator) -> None:
+    folder = curator.settings.datasets
+    eraser = Eraser(curator.sessions, folder, make_artifacts(folder), timedelta(days=7), lambda: NOON)
+    eraser.finish_running()
 
 
-def judge(curator: Curator, question: str) -> None:
-    """The evaluator shows one of Ines' prompts to people: one has voted, another not yet, and the report quotes it."""
-    messages = [{"role": "user", "content": question}]
-    prompt_hash = calculate_prompt_hash(messages)
-    report = {"prompts": [{"prompt_hash": prompt_hash, "messages": messages, "candidate": WORDS, "champion": "No."}]}
-    with curator.sessions() as session, session.begin():
-        evaluation = Evaluation(
-            evaluation_id=new_id(),
-            request_id=new_id(),
-            run_id=new_id(),
-            candidate_version="2",
-            champion_version="1",
-            training={},
-            state="completed",
-            report=report,
-            deadline_at=NOON,
-        )
-        session.add(evaluation)
-        session.flush()
-        for vote in ("left", None):
-            session.add(
-                Comparison(
-                    comparison_id=new_id(),
-                    evaluation_id=evaluation.evaluation_id,
-                    position=0,
-                    prompt_hash=prompt_hash,
-                    messages=messages,
-                    left_answer=f"The {WORDS} is here.",
-                    right_answer="No idea.",
-                    candidate_is_left=vote is None,
-                    vote=vote,
-                )
-            )
-
-
-def test_the_evaluator_forgets_an_erased_users_words_and_keeps_the_votes(curator: Curator) -> None:
+def test_the_evaluator_forgets_an_erased_users_words_and_keeps_the_votes(curator: Curator, tmp_path: Path) -> None:
     events, _ = start(curator)
     assert isinstance(events[0], InteractionRecorded)
     judge(curator, events[0].messages[0]["content"])
-    curator.erase()
+    erasure = curator.erase().json()
+    assert (erasure["state"], erasure["certificate"]) == ("running", None)
     assert curator.find_words() == ["evaluator.evaluations", "evaluator.comparisons"]
-    erase_comparisons(curator.sessions)
+    finish(curator)
+    assert curator.call("GET", f"/v1/erasures/{erasure['erasure_id']}").json()["state"] == "running"
+    erase_comparisons(curator.sessions, MemoryRegistry(tmp_path / "artifacts"), make_artifacts(tmp_path))
     assert curator.find_words() == []
+    finish(curator)
+    assert curator.call("GET", f"/v1/erasures/{erasure['erasure_id']}").json()["state"] == "done"
     with curator.sessions() as session:
         assert session.scalars(select(Comparison.vote)).all() == ["left"]
 
@@ -156,12 +100,15 @@ def test_what_others_said_stays(curator: Curator) -> None:
         assert set(session.scalars(select(Pair.pair_id))) == before
 
 
-def test_erasing_twice_gives_the_first_certificate_and_an_unknown_user_an_empty_one(curator: Curator) -> None:
+def test_erasing_twice_gives_the_first_certificate_and_an_unknown_user_none(curator: Curator) -> None:
     start(curator)
     first, second = curator.erase(), curator.erase()
     assert (first.status_code, second.status_code) == (201, 200)
     assert first.json() == second.json()
-    stranger = curator.erase("nobody@shop")
+    misspelt = curator.erase("Ines@shop")
+    assert misspelt.status_code == 404
+    assert "nothing was erased" in misspelt.json()["detail"]
+    stranger = curator.call("POST", "/v1/erasures", json={"user_id": "nobody@shop", "even_unknown": True})
     assert stranger.status_code == 201
     assert stranger.json()["certificate"]["erased"] == {}
     assert curator.call("GET", f"/v1/erasures/{first.json()['erasure_id']}").json() == first.json()
@@ -190,7 +137,7 @@ def test_an_interrupted_erasure_is_finished_with_its_certificate(curator: Curato
                 erasure_id=new_id(), user=hashed("ines@shop"), state="running", requested_by="admin", requested_at=NOON
             )
         )
-    make_eraser(curator).finish_running()
+    finish(curator)
     assert curator.find_words() == []
     assert curator.erase().status_code == 200
 
@@ -203,8 +150,7 @@ def test_a_restored_backup_brings_nobody_back(curator: Curator) -> None:
         session.execute(text("TRUNCATE curator.erasures, curator.tombstones"))
     curator.hear(*events)
     assert curator.find_words()
-    eraser = make_eraser(curator)
-    eraser.finish_running()
+    finish(curator)
     assert curator.find_words() == []
     curator.hear(*events)
     assert curator.find_words() == []

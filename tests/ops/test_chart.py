@@ -8,6 +8,8 @@ import pytest
 import yaml
 from kubernetes_validate import validate
 
+from shared.service_access import PROCESSES
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "heliotrope"
 VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
@@ -105,3 +107,20 @@ def test_the_gateway_keeps_its_spool_and_gpus_are_asked_for_where_they_are_used(
         assert pod["nodeSelector"]["cloud.example.org/gpu"] == "h100"
         assert pod["tolerations"]
         assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+
+
+def list_references(workload: dict[str, Any]) -> dict[str, str]:
+    """Variable -> the key of the secret that it is taken from."""
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    return {each["name"]: each["valueFrom"]["secretKeyRef"]["key"] for each in container["env"] if "valueFrom" in each}
+
+
+@pytest.mark.parametrize(("values", "own"), [("minimal-values.yaml", True), ("bare-values.yaml", False)])
+def test_each_service_is_given_its_own_secrets_and_its_own_database_role(values: str, own: bool):
+    kinds = ("Deployment", "StatefulSet")
+    workloads = {each["metadata"]["name"]: each for each in render(CHART / "ci" / values) if each["kind"] in kinds}
+    for name, access in PROCESSES.items():
+        given = list_references(workloads[f"sun-{name}"])
+        suffix = f"_{access.role.upper()}" if own else ""
+        assert given.pop("HELIOTROPE_DATABASE_URL") == f"HELIOTROPE_DATABASE_URL{suffix}"
+        assert set(given) == {f"HELIOTROPE_{secret.upper()}" for secret in access.secrets}, name

@@ -1,6 +1,7 @@
 """The compose file, as the real Docker Compose reads it, and what it promises."""
 
 import json
+import re
 import shutil
 import subprocess
 from importlib.util import find_spec
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from shared.service_access import PROCESSES
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = {"ingest", "gateway", "deployer"}
@@ -73,3 +76,48 @@ def test_every_image_is_pinned(services: dict[str, Any]):
         tag = service["image"].rpartition(":")[2]
         assert any(digit in tag for digit in "0123456789"), (name, tag)
         assert tag != "latest", name
+
+
+def read_targets(service: dict[str, Any]) -> dict[str, str]:
+    """The secrets of a container: the file it finds them in -> which secret it is."""
+    return {Path(each.get("target") or each["source"]).name: each["source"] for each in service.get("secrets", [])}
+
+
+OPTIONAL = {"feedback_token_previous_secrets", "gateway_model_server_key"}
+"""What only some installations have."""
+
+
+def test_each_service_holds_its_own_secrets_and_its_own_database_role(services: dict[str, Any]):
+    for name, access in PROCESSES.items():
+        targets = read_targets(services[name])
+        assert targets.pop("heliotrope_database_url") == f"database_url_{access.role}"
+        assert set(targets) == {f"heliotrope_{secret}" for secret in set(access.secrets) - OPTIONAL}, name
+
+
+def test_what_holds_the_admin_key_and_the_superuser_is_given_to_no_service(services: dict[str, Any]):
+    for name, service in services.items():
+        mounted = {volume["source"] for volume in service.get("volumes", []) if volume["type"] == "volume"}
+        if name != "prepare":
+            assert "keys" not in mounted, name
+            assert "heliotrope_database_url" not in read_targets(service).values(), name
+            assert "heliotrope_role_passwords" not in read_targets(service).values(), name
+        if name in ("ingest", "gateway"):
+            assert "state" not in mounted, name
+
+
+def test_the_secrets_that_are_made_fit_together(tmp_path: Path):
+    """Run twice: what is there stays."""
+    (tmp_path / "observability").mkdir()
+    script = tmp_path / "observability" / "make-compose-secrets.sh"
+    shutil.copy(ROOT / "observability" / "make-compose-secrets.sh", script)
+    made = []
+    for _ in range(2):
+        subprocess.run([str(script)], check=True)
+        made.append({path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()})
+    assert made[0] == made[1]
+    passwords = json.loads(made[0]["heliotrope_role_passwords"])
+    assert set(passwords) == {access.role for access in PROCESSES.values()} | {"mlflow"}
+    for role, password in passwords.items():
+        assert f"://heliotrope_{role}:{password}@postgres:5432/heliotrope" in made[0][f"database_url_{role}"]
+    assert len(set(passwords.values())) == len(passwords)
+    assert re.fullmatch(r"hk_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", made[0]["heliotrope_gateway_internal_key"])

@@ -43,7 +43,7 @@ def read_compose() -> dict[str, Container]:
         name: Container(
             tuple(service["command"]),
             service["environment"],
-            frozenset(secret["source"].upper() for secret in service["secrets"]),
+            frozenset(Path(secret.get("target") or secret["source"]).name.upper() for secret in service["secrets"]),
         )
         for name, service in services.items()
         if str(service["image"]).endswith(("-slim", "-gpu"))
@@ -92,12 +92,20 @@ def copy_app(folder: Path) -> None:
         shutil.copy(ROOT / name, folder / name)
 
 
+def write_constraints(folder: Path) -> Path:
+    """The locked versions without their hashes, which pip takes for requirements and not for constraints."""
+    locks = ((ROOT / name).read_text() for name in ("requirements.lock", "requirements-torch.lock"))
+    constraints = folder / "constraints.txt"
+    constraints.write_text("\n".join(re.findall(r"^[\w.-]+==[\w.]+", "\n".join(locks), re.MULTILINE)))
+    return constraints
+
+
 def make_venv(folder: Path, app: Path, extra: str) -> None:
     """A clean environment with this extra and what the `heliotrope` command needs beside it, as the Dockerfile says."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     index = os.environ.get("TORCH_INDEX_URL")
     command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command += ["--constraint", "requirements.lock", *(["--extra-index-url", index] if index else [])]
+    command += ["--constraint", str(write_constraints(folder)), *(["--extra-index-url", index] if index else [])]
     command += ["--editable", f".[{extra}]" if extra else ".", "redis", "psutil"]
     subprocess.run(command, cwd=app, check=True)
 

@@ -1,5 +1,6 @@
 """Each service with only its own extra installed, started as its container is: ready, and gone when told."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -11,8 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from local.roles import derive_role_url
 from local.servers.postgres import create_database
 from local.stack.stack import STORES, Stack
+from shared.auth import draw_key
+from shared.service_access import DATABASE_ROLES, PROCESSES
 from tests.production.containers import Container, copy_app, make_venv, read_chart, read_compose, substitute
 
 pytestmark = [pytest.mark.ops, pytest.mark.timeout(1200)]
@@ -26,6 +30,9 @@ EXTRAS = {
     "evaluator": ("evaluator",),
 }
 """Extra -> the services that run with it."""
+PASSWORD = "a-password-of-the-roles"
+ABSENT = {"HELIOTROPE_FEEDBACK_TOKEN_PREVIOUS_SECRETS": "", "HELIOTROPE_GATEWAY_MODEL_SERVER_KEY": ""}
+"""Optional keys of the chart's secret."""
 READY_SECONDS = 120
 STOP_SECONDS = 40
 FINISHED = "Application shutdown complete."
@@ -60,7 +67,9 @@ def here(app: Path, find_port_base: Callable[[], int]) -> Iterator[dict[str, str
             "HELIOTROPE_GATEWAY_DEPLOYER_URL": "http://127.0.0.1:9",
             "HELIOTROPE_USER_HASH_SECRET": "sixteen letters and more",
             "HELIOTROPE_FEEDBACK_TOKEN_SECRET": "sixteen letters for this test",
-            "HELIOTROPE_GATEWAY_INTERNAL_KEY": "hk_an_internal_key_of_nobody",
+            "HELIOTROPE_GATEWAY_INTERNAL_KEY": draw_key(),
+            "HELIOTROPE_DEPLOYER_AUDIT_KEY": "sixteen letters that seal",
+            "HELIOTROPE_ROLE_PASSWORDS": json.dumps(dict.fromkeys(DATABASE_ROLES, PASSWORD)),
             "HELIOTROPE_PORT": str(find_port_base()),
         }
         prepare(app, home, values)
@@ -86,6 +95,12 @@ def prepare(app: Path, home: Path, values: Mapping[str, str]) -> None:
     )
     assert said.returncode == 0, said.stdout + said.stderr
     assert (home / "state" / "credentials.json").exists()
+
+
+def as_role(name: str, here: Mapping[str, str]) -> dict[str, str]:
+    """Hosts and secrets with the database as this service's own role reaches it."""
+    url = derive_role_url(here["HELIOTROPE_DATABASE_URL"], PROCESSES[name].role, PASSWORD)
+    return {**here, "HELIOTROPE_DATABASE_URL": url, **ABSENT}
 
 
 def start_and_stop(container: Container, values: Mapping[str, str], app: Path, folder: Path, venv: Path) -> None:
@@ -137,7 +152,7 @@ def test_a_service_starts_with_only_its_own_extra_as_its_container_does(
     try:
         for source, containers in (("compose", read_compose()), ("chart", read_chart())):
             for name in EXTRAS[extra]:
-                start_and_stop(containers[name], here, app, tmp_path / f"{source}-{name}", venv)
+                start_and_stop(containers[name], as_role(name, here), app, tmp_path / f"{source}-{name}", venv)
     finally:
         shutil.rmtree(venv)
 

@@ -12,7 +12,14 @@ app.kubernetes.io/component: {{ .name }}
 {{ .Values.state.existingClaim | default (printf "%s-state" .Release.Name) }}
 {{- end }}
 
-{{/* The environment of every process: settings as values, secrets by reference. */}}
+{{/* The database of a role, by reference: its own URL, or the one that all share. */}}
+{{- define "heliotrope.database" -}}
+{{- $key := ternary (printf "HELIOTROPE_DATABASE_URL_%s" (upper .role)) "HELIOTROPE_DATABASE_URL" .root.Values.databaseRoles }}
+- name: HELIOTROPE_DATABASE_URL
+  valueFrom: {secretKeyRef: {name: {{ .root.Values.existingSecret }}, key: {{ $key }}}}
+{{- end }}
+
+{{/* The environment of every process: settings as values, Kafka's password by reference. */}}
 {{- define "heliotrope.environment" -}}
 - {name: HELIOTROPE_FAMILY, value: {{ .Values.family | quote }}}
 - {name: HELIOTROPE_BIND_HOST, value: 0.0.0.0}
@@ -32,10 +39,6 @@ app.kubernetes.io/component: {{ .name }}
 {{- $own := ternary (list (printf "http://%s-vllm:8000/v1" .Release.Name)) (list) .Values.vllm.enabled }}
 {{- $urls := .Values.modelServerUrls | default $own }}
 - {name: HELIOTROPE_MODEL_SERVER_URLS, value: {{ required "modelServerUrls: name a model server, or enable vllm" (join "," $urls) | quote }}}
-{{- range $key := list "HELIOTROPE_DATABASE_URL" "HELIOTROPE_REDIS_URL" "HELIOTROPE_USER_HASH_SECRET" "HELIOTROPE_FEEDBACK_TOKEN_SECRET" }}
-- name: {{ $key }}
-  valueFrom: {secretKeyRef: {name: {{ $.Values.existingSecret }}, key: {{ $key }}}}
-{{- end }}
 {{- range $name, $value := .Values.settings }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
 {{- end }}

@@ -6,7 +6,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from services.curator.app.api import create_router
-from services.curator.app.consumer import CONSUMED, CuratorConsumer
+from services.curator.app.consumer import CuratorConsumer
 from services.curator.app.handlers import Sweeper
 from services.curator.config.settings import CuratorSettings
 from services.curator.erasure.api import create_erasure_router
@@ -16,8 +16,8 @@ from services.curator.review.api import create_review_router
 from shared.artifacts import open_artifacts
 from shared.auth import open_key_ring
 from shared.bus import Producer
-from shared.bus.kafka import KafkaBusProducer
-from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
+from shared.bus.access import list_read_topics
+from shared.bus.opening import open_consumer, open_producer
 from shared.consumer import ConsumerLoop
 from shared.db import SessionFactory, check_database, connect, make_session_factory
 from shared.dead_letters import DeadLetters
@@ -29,9 +29,7 @@ from shared.settings import Settings, load_settings
 from shared.tables.curator import Outbox
 
 SERVICE = "curator"
-ERASURES_SECONDS = 30.0
-BATCH_RECORDS = 1000
-"""A batch costs a fixed number of statements, and a lock for each interaction and prompt in it."""
+ERASURES_SECONDS = 5.0
 
 
 def now() -> datetime:
@@ -47,7 +45,7 @@ def main() -> None:
 def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
     engine = connect(settings)
     sessions = make_session_factory(engine)
-    producer = KafkaBusProducer(settings.kafka_bootstrap_servers, client_id=SERVICE, security=settings.kafka_security)
+    producer = open_producer(settings, SERVICE)
     loop = create_consumer_loop(settings, sessions, producer)
     keys = open_key_ring(sessions)
 
@@ -75,15 +73,6 @@ def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
 
 
 def create_consumer_loop(settings: Settings, sessions: SessionFactory, producer: Producer) -> ConsumerLoop:
-    topics = [settings.topic_prefix + event.topic for event in CONSUMED]
-    consumer = LibrdkafkaBusConsumer(
-        settings.kafka_bootstrap_servers,
-        topics,
-        f"{settings.topic_prefix}heliotrope-{SERVICE}",
-        client_id=SERVICE,
-        security=settings.kafka_security,
-        session_timeout_seconds=settings.consumer_session_timeout_seconds,
-        max_records=BATCH_RECORDS,
-    )
+    topics, consumer = list_read_topics(SERVICE, settings.topic_prefix), open_consumer(settings, SERVICE)
     letters = DeadLetters(producer, SERVICE)
     return ConsumerLoop(SERVICE, consumer, CuratorConsumer(), sessions, letters, savepoints=False, topics=topics)

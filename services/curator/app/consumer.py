@@ -10,7 +10,6 @@ from services.curator.evidence.handlers import (
     store_feedback,
     store_interactions,
 )
-from services.curator.evidence.repository.intake import EVIDENCE_LOCK
 from services.curator.pairs.handlers import derive_groups
 from services.curator.requests.handlers import close_on_evaluation, close_on_rollout, close_on_training, follow_routing
 from shared.db import hold_shared, lock_all
@@ -25,6 +24,7 @@ from shared.events import (
 )
 from shared.feedback import list_interactions
 from shared.logging import event_context
+from shared.user_stores import EVIDENCE_LOCK
 
 CONSUMED: tuple[type[Event], ...] = (
     InteractionRecorded,

@@ -24,7 +24,6 @@ from services.curator.datasets.domain.snapshot import (
     derive_snapshot,
     explain_unusable,
 )
-from services.curator.evidence.repository.intake import EVIDENCE_LOCK
 from services.curator.weighing.domain.curation import Curated, curate
 from services.curator.weighing.domain.history import Decisions, History
 from services.curator.weighing.domain.near_duplicates import PromptText, find_near_prompts
@@ -44,6 +43,7 @@ from shared.conversation import derive_question
 from shared.db import wait_for_holders
 from shared.errors import InvalidRequest, NotFound
 from shared.tables.curator import Dataset
+from shared.user_stores import EVIDENCE_LOCK
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,9 @@ class ErasureBody(BaseModel):
 
     user_id: str | None = Field(None, min_length=1, max_length=500)
     conversation_id: str | None = Field(None, min_length=1, max_length=500)
+    even_unknown: bool = Field(
+        False, description="Enter a user of whom nothing is stored: what comes later is dropped."
+    )
 
     @model_validator(mode="after")
     def _name_one(self) -> "ErasureBody":
@@ -36,8 +39,9 @@ class ErasureBody(BaseModel):
 
 
 class ErasureView(BaseModel):
-    """`certificate` is there once the state is `done`: what was erased, which datasets were replaced, which models were
-    trained on them, and until when raw copies may still be found elsewhere."""
+    """`certificate` is there once the state is `done`, which takes until every service has forgotten the user: what was
+    erased, every place looked at, which datasets were replaced, which models were trained on them, and until when raw
+    copies may still be found elsewhere."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -56,12 +60,14 @@ class ErasureList(BaseModel):
 def create_erasure_router(sessions: SessionFactory, eraser: Eraser, user_hash_secret: str) -> APIRouter:
     router = APIRouter(prefix="/v1/erasures", tags=["erasure"])
 
-    @router.post("", status_code=201, responses={200: {"description": "This user was erased before."}})
+    described = {200: "This user was erased before.", 404: "Nothing of such a user is stored; nothing was erased."}
+
+    @router.post("", status_code=201, responses={code: {"description": text} for code, text in described.items()})
     def erase(caller: Admin, body: ErasureBody, response: Response) -> ErasureView:
         """Erase a user, for ever; asking again returns the certificate of the first time."""
         user = calculate_user_hash(body.user_id, body.conversation_id, user_hash_secret)
         assert user is not None
-        erasure, is_new = eraser.erase(user, caller.name)
+        erasure, is_new = eraser.erase(user, caller.name, even_unknown=body.even_unknown)
         if not is_new:
             response.status_code = 200
         return _view(erasure)

@@ -1,9 +1,10 @@
 """A successor dataset: a dataset without the erased rows."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from services.curator.datasets.domain.rows import FileName, Row
+from shared.user_stores import OTHERS, TABLES
 
 ID_COLUMNS = ("pair_id", "label_id", "item_id")
 
@@ -29,6 +30,17 @@ def derive_successor_manifest(
         "replaces": manifest["dataset_sha256"],
         "erased_rows": len(erased) + manifest.get("erased_rows", 0),
     }
+
+
+def list_places() -> list[dict[str, str]]:
+    """List every place that was looked at, who erases there, and what became of the user."""
+    tables = [{"place": store.table, "erased_by": store.erased_by, "how": store.how} for store in TABLES]
+    return tables + [{"place": store.place, "erased_by": store.erased_by, "how": store.how} for store in OTHERS]
+
+
+def name_places(left: Sequence[int]) -> list[str]:
+    """Name the tables in which rows are left, given their counts in the order of the list."""
+    return [store.table for store, rows in zip(TABLES, left, strict=True) if rows]
 
 
 def prune(value: Any, erased: Collection[str]) -> Any:

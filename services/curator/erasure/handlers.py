@@ -16,10 +16,9 @@ from services.curator.datasets.domain.data_card import derive_card
 from services.curator.datasets.domain.rows import calculate_dataset_sha256
 from services.curator.erasure import repository as erasures
 from services.curator.erasure.adapters import ErasureJournal, JournalEntry
-from services.curator.erasure.domain import derive_successor_manifest, prune, remove_rows
+from services.curator.erasure.domain import derive_successor_manifest, list_places, name_places, prune, remove_rows
 from services.curator.erasure.repository import UserData
 from services.curator.evidence.repository import intake
-from services.curator.evidence.repository.intake import EVIDENCE_LOCK
 from services.curator.pairs.handlers import derive_groups
 from services.curator.requests import repository as requests
 from services.curator.requests.handlers import close_request
@@ -28,6 +27,7 @@ from shared.db import SessionFactory, lock_all, wait_for_holders
 from shared.errors import NotFound
 from shared.tables.curator import Dataset
 from shared.tables.erasures import Erasure
+from shared.user_stores import EVIDENCE_LOCK, RETAINED
 
 logger = structlog.get_logger(__name__)
 
@@ -41,9 +41,18 @@ class Eraser:
     """For how long Kafka, dead letters and spools hold raw copies."""
     clock: Callable[[], datetime]
 
-    def erase(self, user: str, requested_by: str) -> tuple[Erasure, bool]:
-        """Erase a user: (the erasure, done; whether it is new). A user erased before keeps the first certificate."""
+    def erase(self, user: str, requested_by: str, *, even_unknown: bool = False) -> tuple[Erasure, bool]:
+        """Erase a user: (the erasure; whether it is new). A user erased before keeps the first certificate.
+
+        Raises:
+            NotFound: nothing of such a user is stored, and they were not to be entered into the ledger all the same.
+        """
         with self.sessions() as session, session.begin():
+            if not even_unknown and not self._knows(session, user):
+                raise NotFound(
+                    "nothing of this user is stored, and nothing was erased: is the name spelt as front ends send it? "
+                    "With even_unknown they are entered into the ledger, and what comes of them later is dropped"
+                )
             erasure = erasures.load_or_create_erasure(session, user, requested_by, self.clock())
             known = erasure.state == "done"
         return (erasure, False) if known else (self.run(erasure.erasure_id), True)
@@ -53,6 +62,8 @@ class Eraser:
 
         What was being stored while the user was entered is waited for: whatever is stored after that has seen the
         ledger.
+
+        It stays `running` while another service still holds something of the user: `finish_running` looks again.
 
         Raises:
             NotFound: no such erasure.
@@ -72,9 +83,17 @@ class Eraser:
         with self.sessions() as session, session.begin():
             done = erasures.load_erasure(session, erasure_id, for_update=True)
             assert done is not None
+            left = erasures.count_rows(session, done.user)
+            if any(left):
+                logger.info("erasure_waits", erasure_id=str(erasure_id), tables=name_places(left))
+                return done
+            done.certificate = {**(done.certificate or {}), "places": list_places()}
             done.state, done.completed_at = "done", self.clock()
         logger.info("user_erased", erasure_id=str(erasure_id))
         return done
+
+    def _knows(self, session: Session, user: str) -> bool:
+        return bool(intake.find_erased_users(session, [user])) or any(erasures.count_rows(session, user))
 
     @property
     def journal(self) -> ErasureJournal:
@@ -96,7 +115,7 @@ class Eraser:
         found = erasures.find_user_data(session, erasure.user)
         items, held = erasures.find_frozen_items(session, found)
         self._delete_rows(session, erasure.erasure_id, found, items)
-        erasures.delete_quarantine_case(session, erasure.user)
+        erasures.delete_quarantine_cases(session, erasure.user)
         replaced = [self._replace(session, key, set(held[key])) for key in sorted(held)]
         erasures.delete_frozen_items(session, items)
         derive_groups(session, found.groups)
@@ -149,7 +168,7 @@ class Eraser:
             "models": trained,
             "promotion_blocked": sorted(item["version"] for item in trained if item["directly"]),
             "raw_copies": {
-                "where": ["Kafka topics", "dead letters", "spools of gateways and clients", "backups of these"],
+                "where": list(RETAINED),
                 "until": (self.clock() + self.raw_retention).isoformat(),
                 "summary": "they are dropped unread when they are consumed, replayed or restored",
             },

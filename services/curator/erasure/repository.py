@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from services.curator.evidence.repository.intake import array_of, connection_of, fetch
 from shared.ids import new_id
 from shared.tables.erasures import Erasure, Tombstone
+from shared.user_stores import TABLES
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,18 @@ def delete_user_data(session: Session, found: UserData) -> None:
     )
 
 
-def delete_quarantine_case(session: Session, user: str) -> None:
-    """Take a user's case out of quarantine."""
-    connection_of(session).execute("DELETE FROM curator.quarantined WHERE subject_id = %s", (user,))
+def delete_quarantine_cases(session: Session, user: str) -> None:
+    """Delete what was set aside for a user, or names them beside others, and what people decided about them."""
+    for table in ("curator.quarantined", "curator.quarantine_decisions"):
+        for store in (store for store in TABLES if store.table == table):
+            connection_of(session).execute(cast("Any", f"DELETE FROM {table} WHERE {store.where}"), {"user": user})
+
+
+def count_rows(session: Session, user: str) -> list[int]:
+    """Count what is left of a user in each of `TABLES`."""
+    queries = (cast("Any", f"SELECT count(*) FROM {store.table} WHERE {store.where}") for store in TABLES)
+    rows = (connection_of(session).execute(query, {"user": user}).fetchone() for query in queries)
+    return [row[0] if row else 0 for row in rows]
 
 
 def find_frozen_items(session: Session, found: UserData) -> tuple[dict[str, str], dict[str, list[str]]]:

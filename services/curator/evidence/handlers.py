@@ -25,6 +25,7 @@ from shared.db import exclude_holders
 from shared.errors import InvalidRequest
 from shared.events import FeedbackReceived, InteractionRecorded
 from shared.feedback import effective_time, list_interactions
+from shared.user_stores import EVIDENCE_LOCK
 
 
 def prepare_interaction(event: InteractionRecorded) -> ReceivedInteraction:
@@ -135,7 +136,7 @@ def convert_old_prompts(session: Session, limit: int) -> tuple[int, set[str]]:
     Returns how many prompts were looked at, and the groups to derive anew. While it goes on nobody stores evidence.
     A new prompt keeps the split of the one it comes from, whatever its own cell says: what was trained on stays so.
     """
-    exclude_holders(session, intake.EVIDENCE_LOCK)
+    exclude_holders(session, EVIDENCE_LOCK)
     old = prompts.list_old_prompts(session, limit)
     seen = {
         key: (before, Conversation(canonicalize(old[before]), read_tools(tools)))

@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 from services.deployer.domain.approval import calculate_approval_hash
 from services.deployer.handlers.change import Change, Rollouts
 from services.deployer.handlers.voting import count_votes_on
+from services.deployer.repository.erasure import find_erased_users
 from services.deployer.repository.lineage import load_run_hashes
 from services.deployer.repository.rollouts import load_rollout_of_request, lock_rollouts
 from services.deployer.repository.votes import list_voters, save_feedback, save_interaction
-from shared.db import lock_all
+from shared.db import hold_shared, lock_all
 from shared.events import (
     AnyEvent,
     Complaint,
@@ -28,6 +29,7 @@ from shared.events import (
 )
 from shared.ids import new_id
 from shared.tables.deployer import Rollout
+from shared.user_stores import EVIDENCE_LOCK
 
 logger = structlog.get_logger(__name__)
 
@@ -47,6 +49,7 @@ class EventHandler:
 
         Of an answer and the feedback on it, whoever is second finds both and makes the vote.
         """
+        hold_shared(session, EVIDENCE_LOCK)
         answers = {interaction_id for event in events if (interaction_id := _find_answer(event))}
         lock_all(session, (f"vote:{interaction_id}" for interaction_id in answers))
         voters = list_voters(session, answers) | {voter for event in events if (voter := _find_voter(event))}
@@ -62,6 +65,8 @@ class EventHandler:
                 self._save_interaction(session, event)
                 count_votes_on(session, event.interaction_id, self.clock())
             case FeedbackReceived(feedback=Thumb() | Rating() | Complaint() | Retract()):
+                if _is_erased(session, event.user):
+                    return
                 save_feedback(session, event)
                 count_votes_on(session, event.interaction_id, self.clock())
 
@@ -114,12 +119,16 @@ class EventHandler:
             session,
             interaction_id=event.interaction_id,
             rollout_id=event.rollout_id,
-            user=event.user,
+            user=None if _is_erased(session, event.user) else event.user,
             intended_version=event.intended_version,
             served_version=event.model_version,
             error=event.error,
             served_at=event.served_at,
         )
+
+
+def _is_erased(session: Session, user: str | None) -> bool:
+    return user is not None and bool(find_erased_users(session, [user]))
 
 
 def _find_answer(event: AnyEvent) -> UUID | None:

@@ -11,6 +11,7 @@ from services.deployer.domain.audit import ANCHOR_TAG, parse_anchor
 from services.deployer.domain.evidence import Counts
 from services.deployer.handlers.change import Rollouts, derive_status
 from services.deployer.repository.audit import load_audit_end
+from services.deployer.repository.erasure import erase_users
 from services.deployer.repository.rollouts import (
     list_open_rollouts,
     list_unacknowledged_ends,
@@ -115,6 +116,12 @@ class Maintenance:
         elif end != anchor:
             self.registry.set_tag(ANCHOR_TAG, str(end))
             logger.info("audit_log_anchored", anchor=str(end))
+
+    def erase_users(self) -> None:
+        """Forget whom the erasure ledger names: the curator's certificate waits for it."""
+        with self.sessions() as session, session.begin():
+            if changed := erase_users(session):
+                logger.info("erased_users_forgotten", rows=changed)
 
     def delete_waiting(self) -> None:
         before = self.clock() - timedelta(seconds=self.rollouts.settings.votes_wait_seconds)

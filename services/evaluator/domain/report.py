@@ -13,6 +13,7 @@ from services.evaluator.domain.win_rate import Ballot, calculate_left_share, der
 from shared.events import GateResult, Message
 
 Verdict = Literal["pass", "fail", "inconclusive"]
+TEXTS = ("messages", "candidate", "champion")
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def derive_report(
                 "messages": prompt.messages,
                 "candidate": prompt.candidate,
                 "champion": prompt.champion,
+                "texts_sha256": _hash_texts(prompt),
                 "candidate_scores": [
                     ballot.score
                     for ballot in ballots
@@ -96,13 +98,30 @@ def derive_report(
     return rounded
 
 
+def _hash_texts(prompt: JudgedPrompt) -> str:
+    texts = [prompt.messages, prompt.candidate, prompt.champion]
+    return hashlib.sha256(json.dumps(texts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def split_texts(report: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Split a report: (what is hashed and approved, the texts of its prompts). An erasure changes the texts alone."""
+    texts = [{name: prompt[name] for name in ("prompt_hash", *TEXTS) if name in prompt} for prompt in report["prompts"]]
+    prompts = [{name: value for name, value in prompt.items() if name not in TEXTS} for prompt in report["prompts"]]
+    return report | {"prompts": prompts}, texts
+
+
 def encode_report(report: dict[str, Any]) -> bytes:
-    """Encode as canonical JSON: sorted keys, no spaces, UTF-8."""
-    return json.dumps(report, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    """Encode what is hashed of a report as canonical JSON: sorted keys, no spaces, UTF-8, no words of users."""
+    return encode_json(split_texts(report)[0])
+
+
+def encode_json(value: object) -> bytes:
+    """Encode as canonical JSON."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def calculate_report_hash(report: dict[str, Any]) -> str:
-    """Return the SHA-256 (hex) of the canonical JSON."""
+    """Return the SHA-256 (hex) of a report without its texts, each of which it names by hash."""
     return hashlib.sha256(encode_report(report)).hexdigest()
 
 

@@ -19,7 +19,9 @@ from services.evaluator.domain.report import (
     calculate_report_hash,
     derive_report,
     derive_verdict,
+    encode_json,
     encode_report,
+    split_texts,
 )
 from services.evaluator.domain.report_page import render_page
 from services.evaluator.domain.win_rate import Ballot, Vote
@@ -85,7 +87,7 @@ class CompletionHandler:
 
     def _publish(self, evaluation: Evaluation, report: dict[str, Any]) -> str | None:
         try:
-            return _log_report(self.registry, self.artifacts, evaluation, report)
+            return log_report(self.registry, self.artifacts, evaluation, report)
         except Exception as error:
             if self.clock() < evaluation.deadline_at + REGISTRY_GRACE:
                 raise
@@ -190,8 +192,11 @@ def _derive_subject(evaluation: Evaluation) -> Subject:
     )
 
 
-def _log_report(registry: ModelRegistry, artifacts: Artifacts, evaluation: Evaluation, report: dict[str, Any]) -> str:
-    """Store `report.json` (the bytes that are hashed) and `report.html` with the evaluation's run; the folder's URI."""
+def log_report(registry: ModelRegistry, artifacts: Artifacts, evaluation: Evaluation, report: dict[str, Any]) -> str:
+    """Store the report with the evaluation's run, in place of an earlier one, and return the folder's URI.
+
+    `report.json` holds the bytes that are hashed, `texts.json` and `report.html` what people wrote and models answered.
+    """
     tags = {
         "evaluation_id": str(evaluation.evaluation_id),
         "request_id": str(evaluation.request_id),
@@ -204,6 +209,7 @@ def _log_report(registry: ModelRegistry, artifacts: Artifacts, evaluation: Evalu
         registry.log_metrics(run_id, effects, step=0)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "report.json").write_bytes(encode_report(report))
+        Path(folder, "texts.json").write_bytes(encode_json(split_texts(report)[1]))
         Path(folder, "report.html").write_text(render_page(report), encoding="utf-8")
         uri = registry.log_folder(run_id, Path(folder), "report")
         if artifacts.is_shared:

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -19,12 +20,23 @@ GROUP = 500
 CHECK_DEADLINE_SECONDS = 2.0
 WIPING_SECONDS = 1.0
 """Of quiet, after which nothing of what was deleted is left in the files."""
-SCHEMA = """
+RECORDS = """
 CREATE TABLE IF NOT EXISTS records (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
     headers TEXT NOT NULL
 )
 """
+REFUSED = """
+CREATE TABLE IF NOT EXISTS refused (
+    sequence INTEGER PRIMARY KEY, topic TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, headers TEXT NOT NULL,
+    reason TEXT NOT NULL, refused_at TEXT NOT NULL
+)
+"""
+"""What the bus will never take as it is; `heliotrope dead-letters` lists it and hands it back."""
+SET_ASIDE = """
+INSERT INTO refused SELECT sequence, topic, key, value, headers, ?, ? FROM records WHERE sequence = ?
+"""
+DELETE = "DELETE FROM records WHERE sequence = ?"
 
 
 class SpoolFull(Exception):
@@ -56,6 +68,7 @@ class Spool:
         self._path = path
         self._max_rows, self._max_bytes = max_rows, max_bytes
         self._rows = self._bytes = 0
+        self._aside_rows = self._aside_bytes = 0  # refused: it takes up room until it was handed back
         self._failed = False
         self._counting = threading.Lock()
         self._writes: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
@@ -73,8 +86,11 @@ class Spool:
         self._path.touch(mode=0o600)
         connection = self._connect()
         with connection:
-            connection.execute(SCHEMA)
-        rows, size = connection.execute("SELECT count(*), coalesce(sum(length(value)), 0) FROM records").fetchone()
+            connection.execute(RECORDS)
+            connection.execute(REFUSED)
+        count = "SELECT count(*), coalesce(sum(length(value)), 0) FROM "
+        rows, size = connection.execute(f"{count} records").fetchone()
+        self._aside_rows, self._aside_bytes = connection.execute(f"{count} refused").fetchone()
         connection.close()
         self._count(rows, size)
         self.arrived.set()
@@ -89,7 +105,8 @@ class Spool:
         rows = [(record.topic, record.key, record.value, json.dumps(record.headers)) for record in records]
         size = sum(len(record.value) for record in records)
         with self._counting:
-            if self._rows + len(rows) > self._max_rows or self._bytes + size > self._max_bytes:
+            held_rows, held_bytes = self._rows + self._aside_rows, self._bytes + self._aside_bytes
+            if held_rows + len(rows) > self._max_rows or held_bytes + size > self._max_bytes:
                 raise SpoolFull
         insert = "INSERT INTO records (topic, key, value, headers) VALUES (?, ?, ?, ?)"
         return self._queue(Write(len(rows), size, lambda connection: connection.executemany(insert, rows)))
@@ -98,17 +115,35 @@ class Spool:
         """Forget what `read` gave and the bus has stored."""
         sequences = [(sequence,) for sequence, _ in rows]
         size = sum(len(record.value) for _, record in rows)
-        delete = "DELETE FROM records WHERE sequence = ?"
-        return self._queue(Write(-len(rows), -size, lambda connection: connection.executemany(delete, sequences)))
+        return self._queue(Write(-len(rows), -size, lambda connection: connection.executemany(DELETE, sequences)))
 
-    def read(self, limit: int) -> list[tuple[int, Record]]:
+    def put_aside(self, rows: Sequence[tuple[int, Record]], reasons: Sequence[str]) -> "Future[None]":
+        """Keep apart what `read` gave and the bus will never take; it is not read again."""
+        at = datetime.now(UTC).isoformat()
+        moves = [(reason, at, sequence) for (sequence, _), reason in zip(rows, reasons, strict=True)]
+        size = sum(len(record.value) for _, record in rows)
+
+        def apply(connection: sqlite3.Connection) -> None:
+            connection.executemany(SET_ASIDE, moves)
+            connection.executemany(DELETE, [(sequence,) for sequence, _ in rows])
+
+        with self._counting:
+            self._aside_rows += len(rows)
+            self._aside_bytes += size
+        return self._queue(Write(-len(rows), -size, apply))
+
+    def read(self, limit: int, without_topics: Sequence[str] = ()) -> list[tuple[int, Record]]:
         """The oldest records with their sequence numbers."""
         connection = self._connect()
+        marks = ",".join("?" * len(without_topics))
+        query = (
+            f"SELECT sequence, topic, key, value, headers FROM records WHERE topic NOT IN ({marks}) "
+            "ORDER BY sequence LIMIT ?"
+        )
         try:
-            query = "SELECT sequence, topic, key, value, headers FROM records ORDER BY sequence LIMIT ?"
             return [
                 (sequence, Record(topic, key, value, json.loads(headers)))
-                for sequence, topic, key, value, headers in connection.execute(query, (limit,))
+                for sequence, topic, key, value, headers in connection.execute(query, (*without_topics, limit))
             ]
         finally:
             connection.close()

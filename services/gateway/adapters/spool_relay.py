@@ -8,13 +8,13 @@ import structlog
 
 from services.gateway.adapters.spool import Spool
 from shared.bus import Producer
+from shared.bus.relaying import RelayTopics
 
 logger = structlog.get_logger(__name__)
 
 BATCH = 200
 LINGER_SECONDS = 0.05
 """Records that come within it go together: fewer writes to the disk that answers wait for."""
-ACK_DEADLINE_SECONDS = 15.0
 WRITE_DEADLINE_SECONDS = 15.0
 DRAIN_SECONDS = 5.0
 MAX_BACKOFF_SECONDS = 10.0
@@ -23,41 +23,39 @@ MAX_BACKOFF_SECONDS = 10.0
 class SpoolRelay:
     """Publishes the oldest records first; one leaves the spool when the broker has stored it.
 
-    It makes its producer when it first needs it, and again after a failure to: the gateway starts, and answers, while
-    the broker is away.
+    A record that the broker will never take is put aside in the spool's file; those of a topic that takes nothing wait
+    alone. It makes its producer when it first needs it, and again after a failure to: the gateway starts, and answers,
+    while the broker is away.
     """
 
     def __init__(self, spool: Spool, open_producer: Callable[[], Producer]) -> None:
         self._spool = spool
         self._open_producer = open_producer
         self._producer: Producer | None = None
+        self._topics = RelayTopics("gateway")
 
     def relay_batch(self) -> int:
-        """Publish up to 200 records and return how many. Raises what the bus or the spool raised; nothing is lost."""
-        rows = self._spool.read(BATCH)
+        """Publish up to 200 records; return how many left the spool's queue.
+
+        Raises what the bus raised if none did, and what the spool raised; nothing is lost.
+        """
+        rows = self._spool.read(BATCH, self._topics.list_waiting())
         if not rows:
             return 0
         producer = self._producer = self._producer or self._open_producer()
-        failure: Exception | None = None
-        pending = []
-        for sequence, record in rows:
-            try:
-                pending.append((sequence, record, producer.send(record)))
-            except Exception as error:
-                failure = error
-                break
-        stored = []
-        for sequence, record, sent in pending:
-            try:
-                sent.result(ACK_DEADLINE_SECONDS)
-                stored.append((sequence, record))
-            except Exception as error:
-                failure = error
-        if stored:
-            self._spool.remove(stored).result(WRITE_DEADLINE_SECONDS)
-        if failure is not None:
-            raise failure
-        return len(stored)
+        published = self._topics.publish(producer, [(row, row[1]) for row in rows])
+        refused = [row for row, _ in published.refused]
+        if refused:
+            reasons = [str(refusal) for _, refusal in published.refused]
+            self._spool.put_aside(refused, reasons).result(WRITE_DEADLINE_SECONDS)
+        if published.stored:
+            self._spool.remove(published.stored).result(WRITE_DEADLINE_SECONDS)
+        moved = len(published.stored) + len(refused)
+        if published.failure is not None:
+            if not moved:
+                raise published.failure
+            logger.warning("spool_relay_failed", error=repr(published.failure), moved=moved)
+        return moved
 
     def run(self, stop: threading.Event) -> None:
         """Relay until told to stop, and then until the spool is empty, for five seconds at most."""

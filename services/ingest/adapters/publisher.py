@@ -8,7 +8,14 @@ from functools import partial
 
 from services.ingest.metrics import IN_FLIGHT
 from shared.bus import Producer, Record
-from shared.errors import HeliotropeError, TooManyRequests, Unavailable
+from shared.errors import (
+    HeliotropeError,
+    InvalidRequest,
+    RecordRefused,
+    TooLarge,
+    TooManyRequests,
+    Unavailable,
+)
 
 _SILENCE = TimeoutError("the broker did not answer in time")
 
@@ -126,6 +133,15 @@ class Publisher:
 def _describe(failure: BaseException | None) -> HeliotropeError | None:
     if failure is None:
         return None
+    if isinstance(failure, RecordRefused):
+        return _refuse(failure)
     return Unavailable(
         f"the broker did not store the event ({type(failure).__name__}); send it again with its event_id"
     )
+
+
+def _refuse(refusal: RecordRefused) -> HeliotropeError:
+    """What is refused for good is not worth another try."""
+    if refusal.too_large:
+        return TooLarge("the event is larger than its topic takes")
+    return InvalidRequest("the broker takes no such event")

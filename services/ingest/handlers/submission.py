@@ -12,6 +12,7 @@ import msgspec
 from services.ingest.adapters.authentication import Principal
 from services.ingest.adapters.content_hashes import RecentContentHashes, StoredContentHashes
 from services.ingest.adapters.publisher import Publisher
+from services.ingest.adapters.topic_limits import TopicLimits
 from services.ingest.domain.validation import (
     TimeLimits,
     assess_feedback,
@@ -24,17 +25,12 @@ from services.ingest.domain.validation import (
 )
 from services.ingest.metrics import CLOCKS_CORRECTED, EVENTS
 from shared.bus import Record, encode
-from shared.errors import Conflict, HeliotropeError, TooManyRequests, Unavailable
+from shared.errors import Conflict, HeliotropeError, TooLarge, TooManyRequests, Unavailable
 from shared.events import AnyFeedback, FeedbackReceived, InteractionRecorded
 from shared.feedback import calculate_content_hash
 from shared.ids import calculate_conversation_hash, new_id
 
 Raw = bytes | msgspec.Raw
-
-
-class EventTooLarge(HeliotropeError):
-    status = 413
-    title = "Event too large"
 
 
 class IdTaken(Conflict):
@@ -182,14 +178,22 @@ def _shift(at: datetime | None, offset: timedelta) -> datetime | None:
 class SubmissionReader:
     """Turns the bytes of one event into a submission, or into an error that names the field."""
 
-    def __init__(self, limits: Limits, user_hash_secret: str, topic_prefix: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        user_hash_secret: str,
+        topic_prefix: str,
+        now: Callable[[], datetime],
+        topic_limits: TopicLimits | None = None,
+    ) -> None:
         self._limits = limits
+        self._topic_limits = topic_limits
         self._secret = user_hash_secret
         self._topic_prefix = topic_prefix
         self._now = now
 
     def read_feedback(self, raw: Raw, principal: Principal) -> Submission:
-        """Raises: MalformedBody, InvalidRequest, Forbidden, EventTooLarge."""
+        """Raises: MalformedBody, InvalidRequest, Forbidden, TooLarge."""
         body, now = decode_feedback(raw), self._now()
         feedback = body.feedback()
         principal.check_feedback(feedback, body.interaction_id)
@@ -214,7 +218,7 @@ class SubmissionReader:
         return self._prepare(event, event.event_id, kind, now, chosen=body.event_id is not None)
 
     def read_interaction(self, raw: Raw, principal: Principal) -> Submission:
-        """Raises: MalformedBody, InvalidRequest, EventTooLarge."""
+        """Raises: MalformedBody, InvalidRequest, TooLarge."""
         body, now = decode_interaction(raw), self._now()
         errors = assess_messages(body.messages)
         if errors := errors + assess_time("served_at", body.served_at, now, self._limits.future):
@@ -238,6 +242,8 @@ class SubmissionReader:
     ) -> Submission:
         record = encode(event, source="ingest", topic_prefix=self._topic_prefix, at=now)
         if len(record.value) > self._limits.max_event_bytes:
-            raise EventTooLarge(f"an event may have at most {self._limits.max_event_bytes} bytes")
+            raise TooLarge(f"an event may have at most {self._limits.max_event_bytes} bytes")
+        if self._topic_limits is not None:
+            self._topic_limits.check(record)
         content_hash = calculate_content_hash(event) if chosen else None
         return Submission(event_id, event.key_id, kind, record, content_hash)

@@ -11,13 +11,12 @@ from services.trainer.handlers.sweeper import Sweeper
 from services.trainer.settings import TrainerSettings
 from services.trainer.tasks import make_enqueue
 from shared.auth import open_key_ring
-from shared.bus.kafka import KafkaBusProducer
-from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
+from shared.bus.access import list_read_topics
+from shared.bus.opening import open_consumer, open_producer
 from shared.celery_app import create_celery
 from shared.consumer import ConsumerLoop
 from shared.db import check_database, connect, make_session_factory
 from shared.dead_letters import DeadLetters
-from shared.events import RetrainRequested
 from shared.http import create_app
 from shared.logging import configure_logging
 from shared.outbox import Relay
@@ -34,19 +33,8 @@ def run_trainer() -> None:
     check_database(engine)
     sessions = make_session_factory(engine)
     keys = open_key_ring(sessions)
-    producer = KafkaBusProducer(
-        settings.kafka_bootstrap_servers, client_id="heliotrope-trainer", security=settings.kafka_security
-    )
-    group = f"{settings.topic_prefix}heliotrope-trainer"
-    topics = [settings.topic_prefix + RetrainRequested.topic]
-    consumer = LibrdkafkaBusConsumer(
-        settings.kafka_bootstrap_servers,
-        topics,
-        group,
-        client_id="heliotrope-trainer",
-        security=settings.kafka_security,
-        session_timeout_seconds=settings.consumer_session_timeout_seconds,
-    )
+    producer, consumer = open_producer(settings, "trainer"), open_consumer(settings, "trainer")
+    topics = list_read_topics("trainer", settings.topic_prefix)
     handler = RetrainHandler(partial(load_recipe, trainer.recipes_dir), trainer.recipe, settings.topic_prefix)
     loop = ConsumerLoop("trainer", consumer, handler, sessions, DeadLetters(producer, "trainer"), topics=topics)
     sweeper = Sweeper(

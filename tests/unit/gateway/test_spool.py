@@ -13,7 +13,7 @@ from services.gateway.adapters.spool import Spool, SpoolFull
 from services.gateway.adapters.spool_relay import SpoolRelay
 from shared.bus import Record, Settle
 from shared.bus.memory import MemoryBroker, MemoryProducer
-from shared.errors import Unavailable
+from shared.errors import RecordRefused, TopicRefused, Unavailable
 
 
 def record(number: int, size: int = 10) -> Record:
@@ -36,14 +36,15 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 class FailingProducer:
     """Stores all but some keys."""
 
-    def __init__(self, broker: MemoryBroker, failing: set[bytes]) -> None:
+    def __init__(self, broker: MemoryBroker, failing: set[bytes], failure: Exception | None = None) -> None:
         self.inner, self.failing = MemoryProducer(broker), failing
+        self.failure = failure or Unavailable("no leader")
 
     def send(self, record: Record) -> "Future[None]":
         if record.key not in self.failing:
             return self.inner.send(record)
         failed: Future[None] = Future()
-        failed.set_exception(Unavailable("no leader"))
+        failed.set_exception(self.failure)
         return failed
 
     def deliver(self, records: Sequence[Record], settle: Settle) -> None:
@@ -157,9 +158,42 @@ def test_what_the_bus_refuses_stays_and_its_neighbours_go(spool: Spool):
     broker = MemoryBroker()
     relay = SpoolRelay(spool, lambda: FailingProducer(broker, {b"key 1"}))
     spool.put([record(number) for number in range(3)]).result(5)
+    assert relay.relay_batch() == 2
+    assert [row.key for _, row in spool.read(10)] == [b"key 1"]
     with pytest.raises(Unavailable):
         relay.relay_batch()
-    assert [row.key for _, row in spool.read(10)] == [b"key 1"]
+
+
+def test_what_the_bus_will_never_take_is_put_aside_at_once_and_takes_up_room(tmp_path: Path):
+    spool = open_spool(tmp_path, max_rows=3)
+    broker = MemoryBroker()
+    refusal = RecordRefused("interaction.recorded: too large", too_large=True)
+    relay = SpoolRelay(spool, lambda: FailingProducer(broker, {b"key 1"}, refusal))
+    spool.put([record(number) for number in range(3)]).result(5)
+    assert relay.relay_batch() == 3
+    assert spool.read(10) == []
+    assert spool.count() == 0
+    with sqlite3.connect(tmp_path / "gateway" / "spool.sqlite") as connection:
+        aside = connection.execute("SELECT key, value, reason FROM refused").fetchall()
+    connection.close()
+    assert aside == [(b"key 1", b"x" * 10, str(refusal))]
+    with pytest.raises(SpoolFull):
+        spool.put([record(number) for number in range(3)])
+    spool.close()
+    again = open_spool(tmp_path, max_rows=3)
+    with pytest.raises(SpoolFull):
+        again.put([record(number) for number in range(3)])
+    again.close()
+
+
+def test_a_topic_that_takes_nothing_stops_its_own_rows_alone(spool: Spool):
+    broker = MemoryBroker()
+    relay = SpoolRelay(spool, lambda: FailingProducer(broker, {b"key 1", b"key 2"}, TopicRefused("not authorised")))
+    others = Record("another.happened", b"other", b"1", {})
+    spool.put([record(1), record(2), others]).result(5)
+    assert relay.relay_batch() == 1
+    assert [row.key for _, row in spool.read(10)] == [b"key 1", b"key 2"]
+    assert relay.relay_batch() == 0  # it is not asked again at once
 
 
 def test_the_relay_waits_for_a_broker_that_comes_later_and_drains_when_it_stops(spool: Spool):

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 
+import pytest
+
 from services.ingest.adapters.publisher import Publisher
-from shared.bus import Record, Settle
-from shared.errors import HeliotropeError, TooManyRequests, Unavailable
+from services.ingest.adapters.topic_limits import TopicLimits
+from shared.bus import Record, Settle, measure_batch_bytes
+from shared.errors import HeliotropeError, InvalidRequest, RecordRefused, TooLarge, TooManyRequests, Unavailable
 
 
 class HeldProducer:
@@ -123,3 +126,28 @@ def test_a_producer_that_refuses_or_fails_is_unavailable():
         assert isinstance(await publish_one(publisher), Unavailable)
 
     asyncio.run(scenario())
+
+
+def test_what_the_broker_will_never_take_is_not_worth_another_try():
+    async def scenario() -> None:
+        producer = HeldProducer()
+        publishing = asyncio.create_task(make_publisher(producer).publish([record(), record()]))
+        await until_sent(producer, 2)
+        producer.pending[0].set_exception(RecordRefused("feedback.received: too large", too_large=True))
+        producer.pending[1].set_exception(RecordRefused("feedback.received: invalid"))
+        assert kinds(await publishing) == [TooLarge, InvalidRequest]
+
+    asyncio.run(scenario())
+
+
+def test_a_topic_that_takes_less_than_we_do_is_said_with_its_own_limit():
+    limits = TopicLimits(["feedback.received"], lambda topics: dict.fromkeys(topics, 1_000))
+    large = record(2_000)
+    limits.check(large)  # not asked yet: unknown is not limited
+    limits.refresh()
+    with pytest.raises(TooLarge) as refusal:
+        limits.check(large)
+    most = 1_000 - (measure_batch_bytes(large) - 2_000)
+    assert refusal.value.detail == f"an event may have at most {most} bytes here; this one has 2000"
+    limits.check(record(most))
+    limits.check(Record("another.topic", b"", b"x" * 5_000))

@@ -1,14 +1,16 @@
 """Which servers a stack starts, and what it tells its processes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from local.connections import EXISTING, build_environment, choose_connections
+from local.connections import EXISTING, build_environment, choose_connections, leave_out_secrets, select_secrets
 from local.credentials import Secrets
 from local.layout import Layout
+from shared.service_access import PROCESSES
 
-SECRETS = Secrets("pg", "vk", "sv", "user-hash", "feedback-token", "audit")
+SECRETS = Secrets("pg", "vk", "sv", "user-hash", "feedback-token", "audit", "hk_internal")
 LAYOUT = Layout(Path("/srv/sun flower"), 9000)
 
 
@@ -56,3 +58,34 @@ def test_no_process_asks_a_model_hub_or_sends_telemetry():
     environment = build_environment(LAYOUT, SECRETS, choose_connections(LAYOUT, SECRETS, {}), {})
     assert environment["HF_HUB_OFFLINE"] == environment["HF_DATASETS_OFFLINE"] == "1"
     assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def select(process: str, given: Mapping[str, str]) -> dict[str, str]:
+    connections = choose_connections(LAYOUT, SECRETS, given)
+    environment = build_environment(LAYOUT, SECRETS, connections, given)
+    return leave_out_secrets(environment) | select_secrets(process, environment, connections)
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_a_process_is_given_its_own_secrets_and_its_own_role_of_the_database(process: str):
+    environment = select(process, {})
+    values = {"vk": "redis_url", "user-hash": "user_hash_secret", "feedback-token": "feedback_token_secret"}
+    values |= {"audit": "deployer_audit_key", "hk_internal": "gateway_internal_key"}
+    seen = {name for value, name in values.items() if any(value in each for each in environment.values())}
+    assert seen == set(PROCESSES[process].secrets) & set(values.values())
+    role = PROCESSES[process].role
+    assert environment["HELIOTROPE_DATABASE_URL"].startswith(f"postgresql+psycopg://heliotrope_{role}:")
+    assert not any(":pg@" in each for each in environment.values())
+
+
+def test_servers_hold_no_secret_of_ours_and_mlflow_its_own_database_alone():
+    assert "HELIOTROPE_DATABASE_URL" not in select("model-server", {})
+    environment = select("mlflow", {})
+    assert "HELIOTROPE_DATABASE_URL" not in environment
+    assert environment["MLFLOW_BACKEND_STORE_URI"].startswith("postgresql+psycopg://heliotrope_mlflow:")
+
+
+def test_an_existing_database_is_reached_by_all_with_the_url_that_names_it():
+    url = "postgresql+psycopg://me:secret@db:5433/sun"
+    for process in PROCESSES:
+        assert select(process, {"HELIOTROPE_DATABASE_URL": url})["HELIOTROPE_DATABASE_URL"] == url

@@ -10,6 +10,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 OURS = {"shared", "services", "local", "cli", "tests", "clients", "heliotrope_client", "bench", "recipes"}
+RUNTIME_LOCKS = ("requirements.lock", "requirements-torch.lock", "requirements-dev.lock")
+HASHED_LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-ops.lock")
+LOCK_LINE = re.compile(r"([A-Za-z0-9._-]+==[0-9][0-9a-z.!]*|    --hash=sha256:[0-9a-f]{64})( \\)?")
+PIN = re.compile(r"^([\w.-]+)==([\w.!]+)", re.MULTILINE)
 COME_WITH = {"billiard": "celery", "tokenizers": "transformers"}
 """Modules of packages that exist to serve another, which is declared in their place."""
 
@@ -46,10 +50,8 @@ def list_declared() -> set[str]:
 
 
 def list_locked() -> dict[str, str]:
-    lines = [
-        line for name in ("requirements.lock", "requirements-dev.lock") for line in (ROOT / name).read_text().split()
-    ]
-    return {normalize(name): version for name, _, version in (line.partition("==") for line in lines)}
+    locks = "\n".join((ROOT / name).read_text() for name in RUNTIME_LOCKS)
+    return {normalize(name): version for name, version in PIN.findall(locks)}
 
 
 def test_every_import_is_declared_and_locked():
@@ -61,10 +63,26 @@ def test_every_import_is_declared_and_locked():
         assert owners & set(locked), f"{path} imports {module}: run make lock"
 
 
-def test_the_lock_holds_versions_and_nothing_that_names_a_machine_or_an_index():
-    for name, version in list_locked().items():
-        assert re.fullmatch(r"[a-z0-9-]+", name), name
-        assert re.fullmatch(r"[0-9][0-9a-z.]*", version), (name, version)
+def test_the_lock_holds_versions_and_hashes_and_nothing_that_names_a_machine_or_an_index():
+    for path in ROOT.glob("requirements*.lock"):
+        for line in path.read_text().splitlines():
+            assert re.fullmatch(
+                r"[A-Za-z0-9._-]+==[0-9][0-9a-z.!]*( \\)?|    --hash=sha256:[0-9a-f]{64}( \\)?", line
+            ), line
+
+
+def test_every_package_but_torch_is_locked_with_hashes():
+    for name in HASHED_LOCKS:
+        for pin in re.split(r"^(?=\S)", (ROOT / name).read_text(), flags=re.MULTILINE):
+            assert not pin or "--hash=sha256:" in pin, f"{name}: {pin.strip()} has no hash: run make lock-hashes"
+
+
+def test_the_images_hold_the_versions_that_the_tests_ran_with():
+    locked = list_locked()
+    for image in ("slim", "gpu"):
+        pins = PIN.findall((ROOT / f"requirements-{image}.lock").read_text())
+        differing = {name for name, version in pins if locked.get(normalize(name)) != version}
+        assert not differing, f"requirements-{image}.lock: run make lock-hashes"
 
 
 def test_the_lock_pins_what_only_works_at_one_version():

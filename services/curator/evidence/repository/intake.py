@@ -18,9 +18,6 @@ from shared.feedback import effective_time, list_interactions, scope_id
 
 _encoder = msgspec.json.Encoder()
 
-EVIDENCE_LOCK = "curator:evidence"
-"""Held shared by every transaction that stores evidence: see `shared.db.wait_for_holders`."""
-
 Row = dict[str, object]
 """Of a table, by column."""
 

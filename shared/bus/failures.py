@@ -1,0 +1,21 @@
+"""Why a record was not stored: its own fault, its topic's, or something that passes.
+
+Both client libraries answer with Kafka's own error codes; librdkafka has some of its own below zero.
+"""
+
+from shared.errors import RecordRefused, TopicRefused, Unavailable
+
+TOO_LARGE = frozenset({10, 18})
+RECORD = TOO_LARGE | {32, 87, -138}
+"""Message or record list too large, invalid timestamp, invalid record; and of librdkafka: a neighbour is invalid."""
+TOPIC = frozenset({3, 17, 29, 44, -188, -190})
+"""Unknown topic or partition, invalid topic, topic not authorised, a policy; librdkafka: unknown topic, partition."""
+
+
+def describe_failure(code: int, topic: str, words: str) -> Exception:
+    """The failure of a record of `topic` whose client reports `code`: RecordRefused, TopicRefused, Unavailable."""
+    if code in RECORD:
+        return RecordRefused(f"{topic}: {words}", too_large=code in TOO_LARGE)
+    if code in TOPIC:
+        return TopicRefused(f"{topic}: {words}")
+    return Unavailable(words)

@@ -1,0 +1,83 @@
+"""Which parts of the database each service may touch, and which secrets it holds: written once, granted from here.
+
+`heliotrope roles` makes the Postgres roles; the local stack, docker-compose.yml and the chart give each process the
+secrets that stand here and no other (tests compare them).
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DatabaseRole:
+    """A Postgres role. Tables are named `schema` (all of them) or `schema.table`.
+
+    `reads_only` and `appends` take back from `writes`: what may be read alone, and what may be read and added to.
+    """
+
+    writes: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    reads_only: tuple[str, ...] = ()
+    appends: tuple[str, ...] = ()
+
+
+EVIDENCE = (
+    "curator.interactions",
+    "curator.feedback",
+    "curator.conflicting_events",
+    "curator.erasures",
+    "curator.tombstones",
+    "curator.quarantine_decisions",
+)
+"""What only the curator's consumer and its API write; the monitor, which freezes datasets, reads it."""
+
+DATABASE_ROLES = {
+    "ingest": DatabaseRole(reads=("access", "curator.feedback", "curator.interactions")),
+    "gateway": DatabaseRole(reads=("access",)),
+    "curator": DatabaseRole(writes=("curator",), reads=("access", "trainer", "evaluator", "deployer")),
+    "monitor": DatabaseRole(
+        writes=("curator",), reads=("access", "trainer", "evaluator", "deployer"), reads_only=EVIDENCE
+    ),
+    "trainer": DatabaseRole(writes=("trainer",), reads=("access", "curator", "evaluator")),
+    "evaluator": DatabaseRole(writes=("evaluator",), reads=("access", "curator", "deployer", "trainer")),
+    "deployer": DatabaseRole(
+        writes=("deployer",), reads=("access", "curator", "evaluator", "trainer"), appends=("deployer.audit",)
+    ),
+    "console": DatabaseRole(reads=("curator", "trainer", "evaluator", "deployer")),
+}
+"""Beside these there are `migrator`, which owns every table, and `mlflow`, which owns a database of its own."""
+
+OWNERS = ("migrator", "mlflow")
+
+
+@dataclass(frozen=True)
+class ProcessAccess:
+    """What one process is given: a database role, and settings that hold secrets, the database URL beside them."""
+
+    role: str
+    secrets: tuple[str, ...] = ()
+
+
+INGEST_SECRETS = ("redis_url", "user_hash_secret", "feedback_token_secret", "feedback_token_previous_secrets")
+GATEWAY_SECRETS = ("user_hash_secret", "feedback_token_secret", "gateway_internal_key", "gateway_model_server_key")
+
+PROCESSES = {
+    "ingest": ProcessAccess("ingest", INGEST_SECRETS),
+    "gateway": ProcessAccess("gateway", GATEWAY_SECRETS),
+    "curator": ProcessAccess("curator", ("user_hash_secret",)),
+    "drift-monitor": ProcessAccess("monitor"),
+    "trainer": ProcessAccess("trainer", ("redis_url",)),
+    "trainer-worker": ProcessAccess("trainer", ("redis_url",)),
+    "evaluator": ProcessAccess("evaluator", ("user_hash_secret",)),
+    "deployer": ProcessAccess("deployer", ("deployer_audit_key",)),
+}
+"""Process -> what it may do. A secret `x` is the setting `HELIOTROPE_X`."""
+
+
+def list_secrets() -> list[str]:
+    """List the settings that hold a secret, the database URL among them: a process is given its own alone."""
+    return sorted({"database_url"}.union(*(access.secrets for access in PROCESSES.values())))
+
+
+def name_role(database: str, role: str) -> str:
+    """Name the Postgres role: roles belong to the whole server, so the database's name goes first."""
+    return f"{database}_{role}"
