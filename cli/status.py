@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +17,9 @@ from sqlalchemy.orm import Session
 
 from cli.loop import read_loop
 from local.stack.lag import measure_lag
+from local.stack.losses import measure_losses
 from local.stack.stack import Stack
+from shared.bus.access import SERVICES, name_group
 from shared.summaries import read_summary
 
 SCARCE_BYTES = 200e6
@@ -38,6 +40,7 @@ def read_status(stack: Stack) -> dict[str, Any]:
         "ready": bool(processes) and not problems,
         "processes": [asdict(health) | {"log": str(stack.layout.log(health.name))} for health in processes],
         "consumer_lag": None,
+        "records_lost": None,
         "loop": None,
         "problems": problems,
     }
@@ -46,7 +49,8 @@ def read_status(stack: Stack) -> dict[str, Any]:
     connections = stack.connections
     try:
         servers, prefix = connections.kafka_bootstrap_servers, connections.topic_prefix
-        status["consumer_lag"] = measure_lag(servers, prefix, connections.kafka_security)
+        status["consumer_lag"] = _add_unknown(measure_lag(servers, prefix, connections.kafka_security), prefix)
+        status["records_lost"] = measure_losses(servers, prefix, connections.kafka_security)
     except (KafkaError, OSError) as error:
         problems.append(f"consumer lag: {error!r}")
     engine = create_engine(connections.database_url, connect_args={"connect_timeout": 5})
@@ -58,6 +62,12 @@ def read_status(stack: Stack) -> dict[str, Any]:
     finally:
         engine.dispose()
     return status
+
+
+def _add_unknown(lag: Mapping[str, int], topic_prefix: str) -> dict[str, int | None]:
+    """The lag of each group that there should be; None for those that have committed nothing yet."""
+    groups = [name_group(service, topic_prefix) for service, access in SERVICES.items() if access.reads]
+    return dict.fromkeys(groups) | dict(lag)
 
 
 def render_status(status: dict[str, Any]) -> RenderableType:
@@ -72,8 +82,12 @@ def render_status(status: dict[str, Any]) -> RenderableType:
         )
     lines = [Text(f"problem: {problem}", style="red") for problem in status["problems"]]
     if status["consumer_lag"]:
-        behind = ", ".join(f"{group} {lag}" for group, lag in sorted(status["consumer_lag"].items()))
+        lags = sorted(status["consumer_lag"].items())
+        behind = ", ".join(f"{group} {'unknown' if lag is None else lag}" for group, lag in lags)
         lines.append(Text(f"behind: {behind}"))
+    if status["records_lost"]:
+        lost = ", ".join(f"{consumer} {count}" for consumer, count in sorted(status["records_lost"].items()))
+        lines.append(Text(f"lost to retention, unread: {lost} (heliotrope dead-letters list)", style="red"))
     lines += [Text(line) for line in describe_loop(status["loop"])] if status["loop"] else []
     return Group(table, *lines)
 

@@ -1,26 +1,40 @@
 """The consumer loop: at least once, one transaction per polled batch, each event isolated, offsets after it."""
 
+import math
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
 import structlog
 from sqlalchemy.orm import Session
 
-from shared.bus import Consumer, Record, decode
+from shared.bus import Consumer, Gap, Record, decode
 from shared.db import SessionFactory, is_full, is_transient
 from shared.dead_letters import DeadLetters
 from shared.errors import UndecodableEvent
 from shared.events import AnyEvent
 from shared.logging import event_context
-from shared.metrics import CONSUMED, CONSUMER_LAG, CONSUMER_SECONDS, start_at_zero
+from shared.metrics import (
+    CONSUMED,
+    CONSUMER_ERRORS,
+    CONSUMER_LAG,
+    CONSUMER_LOST,
+    CONSUMER_PROBLEMS,
+    CONSUMER_SECONDS,
+    start_at_zero,
+)
 
 logger = structlog.get_logger(__name__)
 
 MAX_BACKOFF_SECONDS = 10.0
 POLL_PATIENCE_SECONDS = 60.0
+
+
+class CannotRead(Exception):
+    """The consumer is not given what it subscribed to."""
 
 
 class Handler(Protocol):
@@ -58,6 +72,10 @@ class ConsumerLoop:
         """Without `savepoints`, `handle` must leave the transaction usable whatever it raises. `topics`, those that
         the consumer reads, are counted from zero on."""
         start_at_zero(CONSUMED, [name], topics, ["handled", "dead_letter"])
+        start_at_zero(CONSUMER_LOST, [name], topics)
+        start_at_zero(CONSUMER_ERRORS, [name])
+        self._errors: dict[str, bool] = {}
+        self._gaps: list[Gap] = []
         self._name = name
         self._consumer = consumer
         self._handler = handler
@@ -70,13 +88,41 @@ class ConsumerLoop:
         try:
             while not stop.is_set():
                 records = self._poll(stop)
-                if records and not self._handle_until_done(records, stop):
+                self._tell_errors()
+                self._gaps += self._consumer.take_gaps()
+                if (records or self._gaps) and not self._handle_until_done(records, stop):
                     return
                 if time.monotonic() >= lag_at:
-                    CONSUMER_LAG.labels(self._name).set(self._consumer.lag())
+                    lag = self._consumer.lag()
+                    CONSUMER_LAG.labels(self._name).set(math.nan if lag is None else lag)
                     lag_at = time.monotonic() + 5.0
         finally:
             self._consumer.close()
+
+    def check(self) -> None:
+        """Raises: CannotRead: something of this reader's own keeps it from reading."""
+        if wrong := [words for words, is_own in self._errors.items() if is_own]:
+            raise CannotRead("; ".join(wrong))
+
+    def _tell_errors(self) -> None:
+        """Log and count each error once, when it begins."""
+        errors = self._consumer.read_errors()
+        for words in errors.keys() - self._errors.keys():
+            CONSUMER_ERRORS.labels(self._name).inc()
+            logger.error("consumer_problem", consumer=self._name, problem=words)
+        for words in self._errors.keys() - errors.keys():
+            logger.info("consumer_problem_passed", consumer=self._name, problem=words)
+        self._errors = errors
+        CONSUMER_PROBLEMS.labels(self._name).set(len(errors))
+
+    def _tell_gaps(self) -> None:
+        """Count what retention took, and note it where dead letters are, before the offsets move past it."""
+        while self._gaps:
+            gap = self._gaps[0]
+            self._dead_letters.put_gap(gap)
+            CONSUMER_LOST.labels(self._name, gap.topic).inc(gap.end - gap.start)
+            logger.error("records_lost_to_retention", consumer=self._name, **msgspec.structs.asdict(gap))
+            self._gaps.pop(0)
 
     def _poll(self, stop: threading.Event) -> list[Record]:
         """The next records. A bus that fails is asked again; past a minute, it is for a new process to try."""
@@ -97,6 +143,7 @@ class ConsumerLoop:
         delay = 0.2
         while True:
             try:
+                self._tell_gaps()
                 with CONSUMER_SECONDS.labels(self._name).time():
                     self.handle_batch(records)
                 self._consumer.commit()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from kafka import KafkaAdminClient
 
-from shared.bus import Consumer, Producer, Record
+from shared.bus import Consumer, Gap, Producer, Record
 from shared.bus.security import PLAINTEXT, KafkaSecurity
 
 ACK_DEADLINE_SECONDS = 15.0
@@ -38,6 +38,24 @@ class DeadLetters:
         }
         letter = Record(dead_letter_topic(record.topic, self._consumer), record.key, record.value, headers)
         self._producer.send(letter).result(timeout=ACK_DEADLINE_SECONDS)
+
+    def put_gap(self, gap: Gap) -> None:
+        """Leave a note of what retention took unread, beside what was put aside; returns when the broker has it.
+
+        Raises:
+            Exception: the broker did not take it.
+        """
+        count = gap.end - gap.start
+        headers = {
+            "dlq_reason": f"retention took {count} records unread: offsets {gap.start} to {gap.end - 1}",
+            "dlq_lost": str(count),
+            "dlq_topic": gap.topic,
+            "dlq_partition": str(gap.partition),
+            "dlq_offset": str(gap.start),
+            "dlq_at": datetime.now(UTC).isoformat(),
+        }
+        note = Record(dead_letter_topic(gap.topic, self._consumer), b"", b"", headers)
+        self._producer.send(note).result(timeout=ACK_DEADLINE_SECONDS)
 
 
 def list_dead_letter_topics(

@@ -15,7 +15,7 @@ import time
 from sqlalchemy import create_engine
 
 from services.curator.app.consumer import CONSUMED, CuratorConsumer
-from shared.bus import Consumer, Record
+from shared.bus import Consumer, Gap, Record
 from shared.bus.kafka import KafkaBusProducer
 from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
 from shared.consumer import ConsumerLoop
@@ -51,8 +51,14 @@ class Reporting:
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 
-    def lag(self) -> int:
+    def lag(self) -> int | None:
         return 0
+
+    def read_errors(self) -> dict[str, bool]:
+        return self._consumer.read_errors()
+
+    def take_gaps(self) -> list[Gap]:
+        return self._consumer.take_gaps()
 
     def close(self) -> None:
         self._consumer.close()

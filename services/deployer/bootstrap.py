@@ -74,6 +74,7 @@ def run() -> None:
     app = create_app(
         "deployer",
         checks={"database": lambda: check_database(engine), "keys": keys.check},
+        outages={"consumer": loop.check},  # a rollback must be possible all the same
         lifespan=run_workers(workers, close),
     )
     app.state.keys = keys

@@ -77,7 +77,7 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
     ]
     app = create_app(
         SERVICE,
-        checks={"database": lambda: check_database(engine), "registry": registry.check},
+        checks={"database": lambda: check_database(engine), "registry": registry.check, "consumer": loop.check},
         lifespan=run_workers(workers, close),
     )
     app.state.keys = keys

@@ -28,6 +28,15 @@ class Record(msgspec.Struct, frozen=True):
     offset: int = -1
 
 
+class Gap(msgspec.Struct, frozen=True):
+    """Offsets of a partition, from `start` to before `end`, that are gone though they were never read."""
+
+    topic: str
+    partition: int
+    start: int
+    end: int
+
+
 BATCH_OVERHEAD = 61
 RECORD_OVERHEAD = 30
 HEADER_OVERHEAD = 6
@@ -66,8 +75,14 @@ class Consumer(Protocol):
     def commit(self) -> None:
         """Every record returned so far is handled: a successor in the group starts after them."""
 
-    def lag(self) -> int:
-        """Records that wait to be polled, as far as known."""
+    def lag(self) -> int | None:
+        """Records that wait to be polled; None when that is not known."""
+
+    def read_errors(self) -> dict[str, bool]:
+        """What keeps it from reading now, in words; true for what is its own, not an outage that all readers share."""
+
+    def take_gaps(self) -> list[Gap]:
+        """What retention took before it was read, each once; the next commit is past them."""
 
     def close(self) -> None:
         """Leave the group without committing."""

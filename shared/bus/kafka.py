@@ -19,7 +19,7 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from shared.bus import Record, Settle
+from shared.bus import Gap, Record, Settle
 from shared.bus.failures import describe_failure
 from shared.bus.security import PLAINTEXT, KafkaSecurity
 from shared.errors import RecordRefused, TopicRefused, Unavailable
@@ -220,17 +220,23 @@ class KafkaBusConsumer:
             self._consumer.commit(offsets, timeout_ms=10_000)
         self._positions.clear()
 
-    def lag(self) -> int:
+    def lag(self) -> int | None:
         assigned = list(self._consumer.assignment())
         if not assigned:
-            return 0
+            return None
         try:
-            ends = self._consumer.end_offsets(assigned, timeout_ms=5_000)
-            return sum(
-                max(0, ends[partition] - self._consumer.position(partition, timeout_ms=5_000)) for partition in assigned
-            )
+            ends: dict[TopicPartition, int] = self._consumer.end_offsets(assigned, timeout_ms=5_000)
+            return sum(max(0, end - int(self._consumer.position(at, timeout_ms=5_000))) for at, end in ends.items())
         except KafkaError:
-            return 0
+            return None
+
+    def read_errors(self) -> dict[str, bool]:
+        """Never any: kafka-python raises what it meets from `poll`."""
+        return {}
+
+    def take_gaps(self) -> list[Gap]:
+        """Never any: it is not looked for without a group."""
+        return []
 
     def close(self) -> None:
         self._consumer.close(autocommit=False, timeout_ms=5_000)

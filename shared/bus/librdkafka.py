@@ -189,7 +189,10 @@ class _Client:
 
     def _poll(self) -> None:
         while not self._stopped or len(self._producer):
-            self._producer.poll(POLL_SECONDS)
+            try:
+                self._producer.poll(POLL_SECONDS)
+            except KafkaException as error:  # a fatal one, such as no right to write anywhere; what it holds has failed
+                self._hear(error.args[0])
         self._producer.close()
 
     def abandon(self) -> None:

@@ -1,15 +1,18 @@
 """The consumer of every service that reads in a group: librdkafka, some fifty times as fast as kafka-python."""
 
 import logging
-from contextlib import suppress
+import time
+from collections.abc import Iterable
 from typing import cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from shared.bus import Record
+from shared.bus import Gap, Record
+from shared.bus.read_errors import ReadErrors
 from shared.bus.security import PLAINTEXT, KafkaSecurity
 
 ASK_SECONDS = 5.0
+RECHECK_SECONDS = 5.0
 PASSING = frozenset(
     {
         KafkaError._NO_OFFSET,
@@ -22,9 +25,15 @@ PASSING = frozenset(
 )
 """Of a commit: the partition has another owner by now, who handles the records again."""
 
+Place = tuple[str, int]
+
 
 class LibrdkafkaBusConsumer:
-    """A member of `group`. Fetches ahead in the background, at most `queued_megabytes`."""
+    """A member of `group`. Fetches ahead in the background, at most `queued_megabytes`.
+
+    librdkafka hands errors out among the records. `read_errors` tells them until they have passed: a group's until
+    partitions are assigned, a topic's until something of that topic, or its end, was read.
+    """
 
     def __init__(
         self,
@@ -37,17 +46,27 @@ class LibrdkafkaBusConsumer:
         max_records: int = 1000,
         queued_megabytes: int = 32,
         security: KafkaSecurity = PLAINTEXT,
+        assignment: str = "range,roundrobin",
+        instance_id: str | None = None,
     ) -> None:
+        """`assignment` and `instance_id` are Kafka's own: `cooperative-sticky`, and the name of a static member."""
         self._max_records = max_records
-        self._positions: dict[tuple[str, int], int] = {}
+        self._positions: dict[Place, int] = {}
+        self._expected: dict[Place, int] = {}
+        self._gaps: list[Gap] = []
+        self._errors = ReadErrors()
+        self._recheck_at = 0.0
+        self._was_assigned = False
         self._consumer = Consumer(
             {
                 **security.for_librdkafka(),
                 "bootstrap.servers": bootstrap_servers,
                 "client.id": client_id,
                 "group.id": group,
+                "partition.assignment.strategy": assignment,
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
+                "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
                 "session.timeout.ms": int(session_timeout_seconds * 1000),
                 "heartbeat.interval.ms": int(session_timeout_seconds * 1000 / 6),
@@ -56,30 +75,71 @@ class LibrdkafkaBusConsumer:
                 "reconnect.backoff.max.ms": 1_000,
                 "topic.metadata.refresh.interval.ms": 5_000,
                 "log_level": 3,
+                **({"group.instance.id": instance_id} if instance_id else {}),
             },
             logger=logging.getLogger("librdkafka"),
         )
-        self._consumer.subscribe(topics, on_lost=self._forget, on_revoke=self._forget)
+        self._consumer.subscribe(topics, on_assign=self._begin, on_lost=self._forget, on_revoke=self._forget)
+
+    def _begin(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Where each partition starts; what retention has taken before that is a gap."""
+        self._was_assigned = True
+        self._errors.pass_for_group()
+        try:
+            committed = consumer.committed(partitions, ASK_SECONDS)
+        except KafkaException:
+            return
+        for at in committed:
+            if at.offset >= 0:
+                self._expected[at.topic, at.partition] = at.offset
+                self._look_for_gap((at.topic, at.partition))
+
+    def _look_for_gap(self, place: Place) -> None:
+        """Compare what comes next with the oldest record that there is."""
+        expected = self._expected[place]
+        try:
+            low, _ = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=ASK_SECONDS)
+        except KafkaException:
+            return  # the next record that is read tells it as well
+        if low > expected:
+            self._gaps.append(Gap(*place, expected, low))
+            self._expected[place] = self._positions[place] = low
 
     def _forget(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         for partition in partitions:
             self._positions.pop((partition.topic, partition.partition), None)
+            self._expected.pop((partition.topic, partition.partition), None)
 
     def poll(self, timeout_seconds: float) -> list[Record]:
         """The first records there are, without waiting for `max_records` of them."""
+        self._recheck()
         first = self._consumer.poll(timeout_seconds)
         if first is None:
             return []
-        messages = [first, *self._consumer.consume(self._max_records - 1, 0)]
-        return [self._read(message) for message in messages if message.error() is None]
+        return list(self._sort([first, *self._consumer.consume(self._max_records - 1, 0)]))
+
+    def _sort(self, messages: Iterable[Message]) -> Iterable[Record]:
+        """The records; errors are noted, and what was heard of a topic ends its problems."""
+        for message in messages:
+            error, topic = message.error(), message.topic() or ""
+            if error is None:
+                self._errors.pass_for(topic)
+                yield self._read(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._errors.pass_for(topic)
+            else:
+                self._errors.note(topic, error.code(), error.str())
 
     def _read(self, message: Message) -> Record:
         topic, partition, offset = message.topic(), message.partition(), message.offset()
         assert topic is not None
         assert partition is not None
         assert offset is not None
+        place = topic, partition
+        if offset > self._expected.get(place, offset):
+            self._look_for_gap(place)
         headers = cast("list[tuple[str, str | bytes | None]]", message.headers() or [])
-        self._positions[topic, partition] = offset + 1
+        self._positions[place] = self._expected[place] = offset + 1
         return Record(
             topic=topic,
             key=_bytes(message.key()),
@@ -88,6 +148,37 @@ class LibrdkafkaBusConsumer:
             partition=partition,
             offset=offset,
         )
+
+    def _recheck(self) -> None:
+        """Have what had a problem read again, now and then: librdkafka tells an error once, and its end not at all."""
+        if not self._errors or time.monotonic() < self._recheck_at:
+            return
+        self._recheck_at = time.monotonic() + RECHECK_SECONDS
+        for topic in self._errors.list_topics():
+            try:
+                self._recheck_topic(topic)
+            except KafkaException:
+                continue
+
+    def _recheck_topic(self, topic: str) -> None:
+        """Raises: KafkaException: it cannot be asked now."""
+        if self._consumer.list_topics(topic, ASK_SECONDS).topics[topic].error is not None:
+            return
+        assigned = [at for at in self._consumer.assignment() if at.topic == topic]
+        if not assigned:
+            self._errors.pass_for(topic)
+            return
+        committed = {at.partition: at.offset for at in self._consumer.committed(assigned, ASK_SECONDS)}
+        for at in self._consumer.position(assigned):
+            reached = at.offset if at.offset >= 0 else committed[at.partition]
+            self._consumer.seek(TopicPartition(topic, at.partition, reached if reached >= 0 else OFFSET_BEGINNING))
+
+    def read_errors(self) -> dict[str, bool]:
+        return self._errors.describe()
+
+    def take_gaps(self) -> list[Gap]:
+        gaps, self._gaps = self._gaps, []
+        return gaps
 
     def commit(self) -> None:
         """Losing the partition meanwhile is no error: its next owner handles the records again, idempotently."""
@@ -101,15 +192,19 @@ class LibrdkafkaBusConsumer:
                 raise
         self._positions.clear()
 
-    def lag(self) -> int:
+    def lag(self) -> int | None:
+        if not self._was_assigned:
+            return None
         waiting = 0
-        with suppress(KafkaException):
+        try:
             assigned = self._consumer.assignment()
             committed = {(at.topic, at.partition): at.offset for at in self._consumer.committed(assigned, ASK_SECONDS)}
             for at in self._consumer.position(assigned):
                 low, end = self._consumer.get_watermark_offsets(at, timeout=ASK_SECONDS)
                 reached = at.offset if at.offset >= 0 else committed[at.topic, at.partition]
                 waiting += max(0, end - max(low, reached))
+        except KafkaException:
+            return None
         return waiting
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 
 from msgspec import structs
 
-from shared.bus import Record, Settle
+from shared.bus import Gap, Record, Settle
 
 
 class MemoryBroker:
@@ -110,6 +110,12 @@ class MemoryConsumer:
 
     def lag(self) -> int:
         return self._broker.count_pending(self._positions, self._topics)
+
+    def read_errors(self) -> dict[str, bool]:
+        return {}
+
+    def take_gaps(self) -> list[Gap]:
+        return []
 
     def close(self) -> None:
         """Nothing to leave."""

@@ -62,7 +62,7 @@ def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
         every(ERASURES_SECONDS, "erasures", eraser.finish_running),
         every(curator.sweep_seconds, "sweep", Sweeper(sessions, curator, settings.topic_prefix, now).sweep),
     ]
-    checks: dict[str, Check] = {"database": partial(check_database, engine), "keys": keys.check}
+    checks: dict[str, Check] = {"database": partial(check_database, engine), "keys": keys.check, "consumer": loop.check}
     app = create_app(SERVICE, checks=checks, lifespan=run_workers(workers, close))
     app.state.keys = keys
     app.include_router(create_router(sessions))

@@ -17,7 +17,7 @@ from shared.celery_app import create_celery
 from shared.consumer import ConsumerLoop
 from shared.db import check_database, connect, make_session_factory
 from shared.dead_letters import DeadLetters
-from shared.http import create_app
+from shared.http import Check, create_app
 from shared.logging import configure_logging
 from shared.outbox import Relay
 from shared.process import Worker, every, run_workers, serve
@@ -57,9 +57,8 @@ def run_trainer() -> None:
         producer.close(5.0)
         engine.dispose()
 
-    app = create_app(
-        "trainer", checks={"database": partial(check_database, engine)}, lifespan=run_workers(workers, close)
-    )
+    checks: dict[str, Check] = {"database": partial(check_database, engine), "consumer": loop.check}
+    app = create_app("trainer", checks=checks, lifespan=run_workers(workers, close))
     app.state.keys = keys
     app.include_router(api.make_router(sessions, topic_prefix=settings.topic_prefix))
     serve(app, settings.bind_host, settings.choose_port("trainer"))

@@ -32,7 +32,8 @@ def describe(*, ready: bool, interactions: int = 3) -> dict[str, Any]:
         "ready": ready,
         "processes": [process],
         "problems": [] if ready else ["gateway: ConnectionError"],
-        "consumer_lag": {"heliotrope-curator": 7},
+        "consumer_lag": {"heliotrope-curator": 7, "heliotrope-trainer": None},
+        "records_lost": {"curator": 300},
         "loop": loop,
     }
 
@@ -52,7 +53,8 @@ def test_what_is_not_ready_is_named_with_its_problem(console: Console):
     text = read_text(console)
     assert "problem: gateway: ConnectionError" in text
     assert "1m15s" in text
-    assert "behind: heliotrope-curator 7" in text
+    assert "behind: heliotrope-curator 7, heliotrope-trainer unknown" in text
+    assert "lost to retention, unread: curator 300" in text
     assert "champion: version 4" in text
 
 
