@@ -14,7 +14,7 @@ from cli import audit, datasets, dead_letters, keys, recipes
 from cli.backup import backup, restore
 from cli.database import find_database_url
 from cli.errors import clear_errors
-from cli.imports import import_file
+from cli.exchange.commands import import_files
 from cli.roles import read_passwords, roles
 
 app = typer.Typer(
@@ -27,7 +27,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(dead_letters.app, name="dead-letters")
-app.command("import")(import_file)
+app.command("import")(import_files)
 app.command()(backup)
 app.command()(restore)
 app.command()(roles)

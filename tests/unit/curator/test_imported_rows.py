@@ -3,7 +3,9 @@
 import random
 from datetime import UTC, datetime
 
-from cli.imports import derive_events
+from cli.exchange.events import Import
+from cli.exchange.found import Options
+from cli.exchange.sources import pairs
 from services.curator.datasets.domain.snapshot import Caps, derive_snapshot
 from services.curator.weighing.domain.curation import curate
 from services.curator.weighing.domain.history import Decisions, FeedbackRecord, History
@@ -14,6 +16,7 @@ from tests.unit.curator.shop_votes import make_item
 from tests.unit.curator.small_store import SmallStore
 
 NOBODY = Decisions()
+OLD = Import("old", "pairs", datetime(2000, 1, 1, tzinfo=UTC), "a secret of sixteen")
 
 
 def import_rows(rows: int, annotators: int, overlap: int = 1) -> History:
@@ -29,8 +32,7 @@ def import_rows(rows: int, annotators: int, overlap: int = 1) -> History:
                 "rejected": worse if right else better,
                 "user_id": f"annotator{(number + annotator) % annotators}",
             }
-            at = datetime(2000, 1, 1, tzinfo=UTC)
-            for event in derive_events(row, number, source="old", at=at, secret="a secret of sixteen"):
+            for event in OLD.derive_events(pairs.read(row, Options())):
                 store.store(event)
     return store.read()[0]
 

@@ -1,0 +1,1 @@
+"""Data of other tools in, datasets out."""

@@ -1,0 +1,98 @@
+"""What an import would make, by the curator's own rules, before anything is sent."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from cli.exchange.events import AnyEvent
+from cli.exchange.tally import EXAMPLES
+from services.curator.pairs.domain.pairing import Derived, derive_group
+from services.curator.pairs.domain.rules import Answer, PreferencePair
+from shared.conversation import calculate_prompt_hash, canonicalize, explain_unrenderable
+from shared.events import FeedbackReceived, InteractionRecorded
+from shared.feedback import attribute, list_interactions
+
+MOST_ANSWERS = 200_000
+"""Of which pairs are derived: a dry run holds them in memory."""
+SHOWN = 60
+
+
+@dataclass
+class Preview:
+    """Pairs and labels by rule, and what the rules would refuse, of the first answers of an import."""
+
+    answers: dict[UUID, Answer] = field(default_factory=dict)
+    feedback: dict[UUID, FeedbackReceived] = field(default_factory=dict)
+    unrenderable: Counter[str] = field(default_factory=Counter)
+    is_cut: bool = False
+
+    def add(self, events: Iterable[AnyEvent]) -> None:
+        for event in events:
+            if isinstance(event, FeedbackReceived):
+                self.feedback[event.event_id] = event
+            elif len(self.answers) < MOST_ANSWERS:
+                self._add_answer(event)
+            else:
+                self.is_cut = True
+
+    def _add_answer(self, event: InteractionRecorded) -> None:
+        messages = canonicalize(event.messages)
+        if reason := explain_unrenderable(messages):
+            self.unrenderable[reason] += 1
+        self.answers[event.interaction_id] = Answer(
+            event.interaction_id,
+            calculate_prompt_hash(messages),
+            event.answer,
+            event.model_version,
+            event.user,
+            event.error,
+            event.finish_reason == "length",
+        )
+
+    def derive(self) -> dict[str, Any]:
+        """Derive what the rules make of it, described for people and programs."""
+        groups: dict[str, list[FeedbackReceived]] = defaultdict(list)
+        for event in self.feedback.values():
+            if all(key in self.answers for key in list_interactions(event)):
+                about = self.answers[event.interaction_id]
+                groups[about.prompt_hash].append(attribute(event, event.event_id, about.user))
+        orphans = len(self.feedback) - sum(map(len, groups.values()))
+        derived = [self._derive_group(events) for events in groups.values()]
+        pairs = [pair for one in derived for pair in one.pairs]
+        return {
+            "pairs": _count_by_rule(pairs),
+            "labels": dict(sorted(Counter(label.rule.name for one in derived for label in one.labels).items())),
+            "refused_by_rules": _describe_refusals(pairs),
+            "unrenderable": dict(sorted(self.unrenderable.items())),
+            "without_answer": orphans,
+            "only_the_first_answers": MOST_ANSWERS if self.is_cut else None,
+        }
+
+    def _derive_group(self, events: list[FeedbackReceived]) -> Derived:
+        needed = {key: self.answers[key] for event in events for key in list_interactions(event)}
+        return derive_group(needed, events)
+
+
+def _count_by_rule(pairs: list[PreferencePair]) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for pair in pairs:
+        counts[pair.draft.rule.name][pair.state] += 1
+    return {rule: dict(sorted(states.items())) for rule, states in sorted(counts.items())}
+
+
+def _describe_refusals(pairs: list[PreferencePair]) -> dict[str, Any]:
+    found: dict[str, list[PreferencePair]] = defaultdict(list)
+    for pair in pairs:
+        if pair.reason:
+            found[pair.reason].append(pair)
+    return {
+        reason: {"count": len(of_it), "examples": [_show(pair) for pair in of_it[:EXAMPLES]]}
+        for reason, of_it in sorted(found.items())
+    }
+
+
+def _show(pair: PreferencePair) -> str:
+    chosen, rejected = (side.text.strip()[:SHOWN] for side in (pair.draft.chosen, pair.draft.rejected))
+    return f"{pair.draft.rule.name}: {chosen!r} over {rejected!r}"

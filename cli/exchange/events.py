@@ -1,0 +1,117 @@
+"""What importers find, as events: under ids that follow from the import's name and the source's own ids."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from cli.exchange.found import Found, ImportedAnswer, ImportedFeedback, Preferred, Replaced
+from shared.events import (
+    IMPORT_KEY_ID,
+    AnyFeedback,
+    Choice,
+    FeedbackReceived,
+    InteractionRecorded,
+    Regenerate,
+)
+from shared.ids import calculate_conversation_hash, calculate_user_hash
+
+NAMESPACE = UUID("6f1b2a4e-4c1d-5b0a-9d3e-2f7c8a1e5b60")
+"""Of the ids that follow from content."""
+
+AnyEvent = InteractionRecorded | FeedbackReceived
+
+
+class SecretMissing(Exception):
+    """Users cannot be hashed."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: the unit that is repeated without effect, and taken back as a whole."""
+
+    name: str
+    tool: str
+    at: datetime
+    """Stands in for times that the source does not say."""
+    secret: str = ""
+    """Under which the deployment hashes users."""
+
+    def derive_id(self, kind: str, key: str) -> UUID:
+        return uuid5(NAMESPACE, "\0".join((self.name, self.tool, kind, key)))
+
+    def derive_events(self, found: Found) -> Iterator[AnyEvent]:
+        """Derive answers first, then what was said of them.
+
+        Raises: SecretMissing: there is a user, and no secret to hash it with.
+        """
+        yield from (self._derive_interaction(answer) for answer in found.answers)
+        yield from (self._derive_feedback(one) for one in found.feedback)
+
+    def _derive_interaction(self, answer: ImportedAnswer) -> InteractionRecorded:
+        conversation = answer.conversation
+        return InteractionRecorded(
+            interaction_id=self.derive_id("answer", answer.key),
+            messages=answer.messages,
+            answer=answer.text,
+            model_version=f"imported:{self.name}",
+            served_at=answer.at or self.at,
+            key_id=IMPORT_KEY_ID,
+            user=self._hash_user(answer.user, conversation),
+            conversation_id=self._hash_conversation(conversation),
+            error=answer.error,
+            finish_reason=answer.finish_reason,
+            tool_calls=answer.tool_calls,
+            metadata=self._describe(answer.key, answer.at, {"model": answer.model})
+            | ({"finish_reason": answer.finish_reason} if answer.finish_reason else {}),
+        )
+
+    def _derive_feedback(self, one: ImportedFeedback) -> FeedbackReceived:
+        at = one.at or self.at
+        return FeedbackReceived(
+            event_id=self.derive_id("feedback", one.key),
+            interaction_id=self.derive_id("answer", one.answer),
+            feedback=self._derive_body(one),
+            received_at=at,
+            occurred_at=at,
+            key_id=IMPORT_KEY_ID,
+            user=self._hash_user(one.user, None),
+            metadata=self._describe(one.key, one.at, {}),
+        )
+
+    def _derive_body(self, one: ImportedFeedback) -> AnyFeedback:
+        match one.says:
+            case Preferred(other=other, key=key, first=first):
+                one_id, other_id = (self.derive_id("answer", of) for of in (one.answer, other))
+                order = sorted([one_id, other_id])  # unknown, and so without a bias of its own
+                if first is not None:
+                    order = [one_id, other_id] if first == one.answer else [other_id, one_id]
+                preferred = None if key is None else self.derive_id("answer", key)
+                return Choice(
+                    other_interaction_id=other_id,
+                    presented_order=order,
+                    preferred_interaction_id=preferred,
+                    tie=preferred is None,
+                )
+            case Replaced(by=by):
+                return Regenerate(replacement_interaction_id=self.derive_id("answer", by))
+            case said:
+                return said
+
+    def _describe(self, key: str, at: datetime | None, more: dict[str, str | None]) -> dict[str, Any]:
+        """Where it comes from; `undated` where the time is not the source's."""
+        said = {name: value for name, value in more.items() if value is not None}
+        undated = {} if at is not None else {"undated": True}
+        return {"imported": {"source": self.name, "tool": self.tool, "record": key, **said, **undated}}
+
+    def _hash_user(self, user: str | None, conversation: str | None) -> str | None:
+        self._check_secret(user or conversation)
+        return calculate_user_hash(user, conversation, self.secret)
+
+    def _hash_conversation(self, conversation: str | None) -> str | None:
+        return calculate_conversation_hash(conversation, self.secret) if conversation else None
+
+    def _check_secret(self, subject: str | None) -> None:
+        if subject and not self.secret:
+            raise SecretMissing("there are users in it: set HELIOTROPE_USER_HASH_SECRET to the deployment's secret")

@@ -1,0 +1,90 @@
+"""Sends an import to the broker, a batch at a time, and remembers how far it came."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cli.exchange.events import AnyEvent
+from cli.exchange.found import Refused
+from cli.exchange.walking import Place
+from local.errors import StackFailed
+from shared.bus import Record, encode
+
+ACK_DEADLINE_SECONDS = 30.0
+IN_FLIGHT = 4_000
+LARGEST_RECORD = 1_000_000
+"""Bytes: what brokers take unless they are told otherwise."""
+
+
+class Producer(Protocol):
+    def send(self, record: Record) -> "Future[None]": ...
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """How far an import came: (file, record) of the last one that is stored for certain."""
+
+    path: Path
+
+    @classmethod
+    def find(cls, home: Path, name: str, source: str, files: Sequence[Path]) -> "Checkpoint":
+        """Find that of these very files: another size or time of change is another file."""
+        stats = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        digest = hashlib.sha256(json.dumps([name, source, stats]).encode()).hexdigest()[:32]
+        return cls(home / "imports" / f"{digest}.json")
+
+    def load(self) -> tuple[int, int]:
+        try:
+            found = json.loads(self.path.read_text())
+            return int(found["file"]), int(found["record"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0, 0
+
+    def save(self, place: Place) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        written = self.path.with_suffix(".new")
+        written.write_text(json.dumps({"file": place.file, "record": place.record}))
+        written.replace(self.path)
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+class Sender:
+    """Collects events, sends them in batches, and moves the checkpoint on once a batch is stored."""
+
+    def __init__(self, producer: Producer, topic_prefix: str, checkpoint: Checkpoint) -> None:
+        self._producer, self._topic_prefix, self._checkpoint = producer, topic_prefix, checkpoint
+        self._waiting: list[Record] = []
+
+    def add(self, events: Sequence[AnyEvent], place: Place) -> None:
+        """Add what came of one record.
+
+        Raises:
+            Refused: one of its events is too large for the broker; none of them is sent.
+            StackFailed: the broker does not store a batch in time.
+        """
+        records = [encode(event, source="import", topic_prefix=self._topic_prefix) for event in events]
+        largest = max((len(record.value) for record in records), default=0)
+        if largest > LARGEST_RECORD:
+            raise Refused("too_large", f"{largest:,} bytes; a broker takes {LARGEST_RECORD:,}")
+        self._waiting += records
+        if len(self._waiting) >= IN_FLIGHT:
+            self.flush(place)
+
+    def flush(self, place: Place) -> None:
+        """Send what waits. Raises: StackFailed: the broker does not store it in time."""
+        try:
+            for stored in [self._producer.send(record) for record in self._waiting]:
+                stored.result(ACK_DEADLINE_SECONDS)
+        except Exception as error:
+            raise StackFailed(
+                f"the broker stopped storing at record {place.record} ({type(error).__name__}: {error}); "
+                "run the same command again, and it goes on from the last batch that was stored"
+            ) from error
+        self._waiting = []
+        self._checkpoint.save(place)

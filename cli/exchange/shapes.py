@@ -1,0 +1,184 @@
+"""Shapes that several sources share: texts, times, messages, and the answer at their end."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from cli.exchange.found import ImportedAnswer, Refused
+from shared.events import Message
+
+ROLES = {
+    "human": "user",
+    "ai": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "observation": "tool",
+}
+"""Words for the roles of a conversation that are not OpenAI's."""
+MILLISECONDS, MICROSECONDS, NANOSECONDS = 1e11, 1e14, 1e17
+"""Numbers from here on count these since 1970, and smaller ones seconds: 1e11 seconds are the year 5138."""
+
+
+def calculate_key(*parts: object) -> str:
+    """Calculate a key for what has no id of its own: the hash of its content."""
+    content = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def dig(value: object, *path: str | int) -> Any:
+    """Return what stands at a path of members and indices; None if any of them is missing."""
+    for step in path:
+        if isinstance(step, str) and isinstance(value, Mapping):
+            value = value.get(step)
+        elif isinstance(step, int) and isinstance(value, list) and -len(value) <= step < len(value):
+            value = value[step]
+        else:
+            return None
+    return value
+
+
+def parse_json(value: Any) -> Any:
+    """Return a text that holds a JSON object or list parsed (tables hold them so), and anything else as it is."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "[", '"'):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def read_name(value: object) -> str | None:
+    """Return an id or a name: a text that is not empty, or a whole number as a text."""
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        return None
+    return str(value)
+
+
+def read_time(value: object) -> datetime | None:
+    """Return a time: ISO 8601 (without a zone: UTC), or a number since 1970 in s, ms, µs or ns; else None."""
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, str) and not value.replace(".", "", 1).isdigit():
+        return _read_iso(value)
+    try:
+        return _read_epoch(float(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
+
+
+def _read_iso(value: str) -> datetime | None:
+    try:
+        return read_time(datetime.fromisoformat(value.strip().removesuffix(" UTC")))
+    except ValueError:
+        return None
+
+
+def _read_epoch(number: float) -> datetime | None:
+    if isinstance(number, bool) or number <= 0:
+        return None
+    units = ((NANOSECONDS, 1e9), (MICROSECONDS, 1e6), (MILLISECONDS, 1e3))
+    return datetime.fromtimestamp(number / next((unit for least, unit in units if number >= least), 1), UTC)
+
+
+def read_text(value: object) -> str:
+    """Return the text of a message's content: a text, or the texts of its parts; "" if there is none."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        parts = [part if isinstance(part, str) else dig(part, "text") for part in value]
+        return "\n".join(part for part in parts if isinstance(part, str))
+    return ""
+
+
+def read_message(value: object) -> Message:
+    """Return one message in OpenAI's shape, from that shape, from `from` and `value`, or from LangChain's.
+
+    Raises: Refused: it is none.
+    """
+    if not isinstance(value, Mapping):
+        raise Refused("no_messages", f"a message is {type(value).__name__}, not an object")
+    inner = dig(value, "kwargs") or dig(value, "data") or dig(value, "message") or value
+    role = value.get("role") or value.get("from") or value.get("type") or dig(value, "id", -1)
+    role = str(inner.get("role") or inner.get("type") or role or "").removesuffix("MessageChunk")
+    role = role.removesuffix("Message").lower()
+    content = next((inner[name] for name in ("content", "value", "text") if inner.get(name) is not None), None)
+    kept = {name: inner[name] for name in ("tool_calls", "tool_call_id", "name", "refusal") if inner.get(name)}
+    if not role or (content is None and not kept):
+        raise Refused("no_messages", "a message without a role or a content")
+    return {"role": ROLES.get(role, role), "content": content, **kept}
+
+
+def read_messages(value: object) -> list[Message]:
+    """Return a conversation: a text is one question; messages, a list of one list of them, or an object around them.
+
+    Raises: Refused: it is none of these, or empty.
+    """
+    value = parse_json(value)
+    if isinstance(value, Mapping):
+        inner = next((value[name] for name in ("messages", "input", "prompt", "question") if value.get(name)), None)
+        value = inner if inner is not None else [value]
+    if isinstance(value, str) and value.strip():
+        return [{"role": "user", "content": value}]
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
+        value = value[0]
+    if isinstance(value, list) and value:
+        return [read_message(message) for message in value]
+    raise Refused("no_prompt", "no text and no messages that were answered")
+
+
+def read_answer(value: object) -> Message:
+    """Return an answer as a message: of a text, a message, a list that ends with one, or a chat completion.
+
+    Raises: Refused: there is no text and no tool call in it.
+    """
+    value = parse_json(value)
+    for path in (("choices", 0), ("generations", 0), ("messages",), ("output",), ("content",)):
+        inner = dig(value, *path)
+        if inner is not None and not (path == ("content",) and dig(value, "role")):
+            return read_answer(inner)
+    if isinstance(value, list) and value and isinstance(value[-1], Mapping | list):
+        if read_text(value):
+            return {"role": "assistant", "content": read_text(value)}
+        return read_answer(value[-1])
+    if isinstance(value, str) and value.strip():
+        return {"role": "assistant", "content": value}
+    if isinstance(value, Mapping):
+        return _read_answering_message(value)
+    raise Refused("no_answer", "no text that could be an answer")
+
+
+def _read_answering_message(value: Mapping[str, Any]) -> Message:
+    message = value.get("message")
+    if not isinstance(message, Mapping):
+        named = any(name in value for name in ("role", "from", "kwargs", "type"))
+        message = value if named else {"role": "assistant", "content": value.get("text") or value.get("value")}
+    try:
+        answer = read_message({"role": "assistant", **message})
+    except Refused:
+        raise Refused("no_answer", "no text that could be an answer") from None
+    if not read_text(answer["content"]).strip() and not answer.get("tool_calls"):
+        raise Refused("no_answer", "the answer has neither text nor tool calls")
+    return answer
+
+
+def build_answer(key: str, messages: Sequence[Message], answer: Message, **said: Any) -> ImportedAnswer:
+    """Build an answer of a conversation and the message that answered it."""
+    calls = answer.get("tool_calls")
+    text = read_text(answer["content"])
+    return ImportedAnswer(key, list(messages), text, tool_calls=calls if isinstance(calls, list) else None, **said)
+
+
+def split_last_answer(messages: Sequence[Message]) -> tuple[list[Message], Message]:
+    """Split a conversation into what was asked and the assistant's last word.
+
+    Raises: Refused: it does not end with an assistant's, or nothing was asked.
+    """
+    if len(messages) < 2 or messages[-1]["role"] != "assistant":
+        raise Refused("no_answer", "the conversation does not end with an assistant's answer")
+    return list(messages[:-1]), read_answer(messages[-1])

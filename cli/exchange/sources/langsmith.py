@@ -1,0 +1,118 @@
+"""LangSmith: runs and feedback, as the SDK, the API and bulk exports give them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cli.exchange.found import Found, ImportedFeedback, Options, Refused, Scale
+from cli.exchange.ports import Importer, Record
+from cli.exchange.scales import derive_comment, derive_edit, derive_feedback
+from cli.exchange.shapes import (
+    build_answer,
+    calculate_key,
+    dig,
+    parse_json,
+    read_answer,
+    read_messages,
+    read_name,
+    read_text,
+    read_time,
+)
+from shared.events import AnyFeedback
+
+MACHINES = ("model", "auto_eval")
+USERS = ("user_id", "user-id", "ls_user_id")
+THREADS = ("session_id", "thread_id", "conversation_id")
+
+
+def read(record: Record, options: Options) -> Found:
+    """A run (with its feedback, if it is in it) or feedback. Feedback by models is refused; so is half a comparison."""
+    if "run_id" in record and "key" in record:
+        return _read_all([record], options, None)
+    key = read_name(record.get("id"))
+    if key is None:
+        raise Refused("no_id", "a run without an id")
+    kind, outermost = str(record.get("run_type") or "llm"), read_name(record.get("parent_run_id")) is None
+    if kind != "llm" and not (kind == "chain" and outermost):
+        raise Refused("inner_run", f"an inner run of type {kind} is no answer to a user")
+    metadata = dig(parse_json(record.get("extra")), "metadata") or parse_json(record.get("metadata")) or {}
+    answer = build_answer(
+        key,
+        read_messages(parse_json(record.get("inputs"))),
+        _read_outputs(record),
+        user=_find(metadata, USERS),
+        conversation=_find(metadata, THREADS),
+        at=read_time(record.get("start_time")),
+        model=_find(metadata, ("ls_model_name", "model")),
+        error=str(record["error"])[:500] if record.get("error") else None,
+    )
+    feedback = parse_json(record.get("feedback"))
+    found = _read_all([one for one in feedback if isinstance(one, dict)] if feedback else [], options, key)
+    return Found([answer], found.feedback, found.refused)
+
+
+def _read_outputs(record: Record) -> Any:
+    if record.get("error") and not record.get("outputs"):
+        raise Refused("no_answer", "a run that failed without an answer")
+    outputs = parse_json(record.get("outputs"))
+    if isinstance(outputs, Mapping) and len(outputs) == 1 and not outputs.keys() & {"choices", "generations"}:
+        outputs = next(iter(outputs.values()))
+    return read_answer(outputs)
+
+
+def _find(metadata: Any, names: tuple[str, ...]) -> str | None:
+    return next((found for name in names if (found := read_name(dig(metadata, name)))), None)
+
+
+def _read_all(feedback: list[Record], options: Options, run: str | None) -> Found:
+    found = Found()
+    for one in feedback:
+        try:
+            found.feedback.extend(_read_feedback(one, options, run))
+        except Refused as refused:
+            found.refused.append(refused)
+    return found
+
+
+def _read_feedback(one: Record, options: Options, run: str | None) -> list[ImportedFeedback]:
+    name, source = str(one.get("key")), parse_json(one.get("feedback_source"))
+    if dig(source, "type") in MACHINES:
+        raise Refused("machine_score", f"{name} was given by a model, not by a person")
+    if one.get("comparative_experiment_id"):
+        raise Refused("half_a_comparison", f"{name} ranks a run among others that the record does not name")
+    about = read_name(one.get("run_id")) or run
+    if about is None:
+        raise Refused("no_answer_named", f"{name} is about a project: about which answer is not said")
+    key = read_name(one.get("id")) or calculate_key(one)
+    says = [*_read_value(name, one, options), _read_correction(one), derive_comment(one.get("comment"))]
+    user = read_name(dig(source, "user_id")) or _find(dig(source, "metadata"), USERS)
+    at = read_time(one.get("modified_at") or one.get("created_at"))
+    named = [(f"{key}:{place}", said) for place, said in enumerate(says) if said is not None]
+    return [ImportedFeedback(place, about, said, user, at) for place, said in named]
+
+
+def _read_value(name: str, one: Record, options: Options) -> list[AnyFeedback]:
+    value = one.get("score") if one.get("score") is not None else one.get("value")
+    if value is None or isinstance(value, Mapping):
+        return []
+    return [derive_feedback(name, value, options.scales, _read_scale(one))]
+
+
+def _read_scale(one: Record) -> Scale | None:
+    """Read the scale that the feedback's own configuration states."""
+    low, high = (dig(parse_json(one.get("feedback_config")), end) for end in ("min", "max"))
+    if isinstance(low, int | float) and isinstance(high, int | float) and low < high:
+        return Scale(float(low), float(high))
+    return None
+
+
+def _read_correction(one: Record) -> AnyFeedback | None:
+    """A corrected answer is an edit; a correction of a score is none."""
+    correction = parse_json(one.get("correction"))
+    if not correction or (isinstance(correction, Mapping) and "score" in correction):
+        return None
+    if isinstance(correction, Mapping) and len(correction) == 1:
+        correction = next(iter(correction.values()))
+    return derive_edit(read_text(read_answer(correction)["content"]))
+
+
+IMPORTER = Importer("LangSmith: runs, feedback", read, ("runs", "feedback", "data"))

@@ -1,0 +1,24 @@
+"""What the tests of importers share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cli.exchange.found import Found, Options
+from cli.exchange.registry import IMPORTERS
+from cli.exchange.tally import Tally
+from cli.exchange.walking import walk
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+def read_files(source: str, paths: Sequence[Path], options: Options | None = None) -> tuple[Found, Tally]:
+    """All that is found in these files, and its counts."""
+    tally, everything = Tally(), Found()
+    for _, found in walk(paths, IMPORTERS[source], options or Options(), tally):
+        everything.answers.extend(found.answers)
+        everything.feedback.extend(found.feedback)
+    return everything, tally
+
+
+def read_fixture(source: str, name: str, options: Options | None = None) -> tuple[Found, Tally]:
+    return read_files(source, [FIXTURES / name], options)
