@@ -15,6 +15,17 @@ FOLDER_MODULES = 20
 READING_PATHS = {"From a click to a pair": 25, "From a retrain request to a candidate": 28}
 """Sections of docs/architecture.md that list modules in reading order, and how many each may have."""
 
+PURE = re.compile(
+    r"bisect|collections|copy|dataclasses|datetime|decimal|difflib|enum|fractions|functools|hashlib|heapq|hmac|html"
+    r"|itertools|json|math|operator|pathlib|re|statistics|string|types|typing|unicodedata|uuid|zlib"
+    r"|datasketch|msgspec|numpy|scipy|services|shared"
+)
+"""What a module in `domain/` may import; of `services` and `shared` the contracts in pyproject.toml say which."""
+IMPURE = re.compile(
+    r"\b(?:datetime\.now|utcnow|date\.today|uuid[14]|default_rng\(\)|open\(|read_(?:text|bytes)|is_file\(|exists\()"
+)
+"""Calls by which a pure module's imports would still reach a clock, chance or a file."""
+
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 PATH = re.compile(
     r"`((?:shared|services|local|cli|bench|recipes|clients|observability|migrations|tests|docs|helm)/[\w./-]*)`"
@@ -48,6 +59,22 @@ def measure_functions(root: Path, folders: Iterable[str]) -> list[int]:
         for node in functions
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
+
+
+def find_impure(root: Path) -> list[str]:
+    """What modules in `domain/` (or a `domain.py`) import or call beyond values."""
+    modules = [path for path in list_modules(root, ["services"]) if "domain" in {*path.parts, path.stem}]
+    imported = [(path, name) for path in modules for name in list_imports(path) if not PURE.fullmatch(name)]
+    called = [(path, found[0]) for path in modules for found in IMPURE.finditer(path.read_text("utf-8"))]
+    return [f"{path.relative_to(root)}: {name}" for path, name in [*imported, *called]]
+
+
+def list_imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
 
 
 def find_dead_links(root: Path, page: Path) -> list[str]:
@@ -89,6 +116,10 @@ def test_no_folder_is_crowded() -> None:
     assert find_full(ROOT, [folder for folder in PRODUCT if folder != "shared"], FOLDER_MODULES) == []
 
 
+def test_domain_knows_values_only() -> None:
+    assert find_impure(ROOT) == []
+
+
 @pytest.mark.parametrize("title", READING_PATHS)
 def test_a_reading_path_is_short_and_leads_through_modules_that_exist(title: str) -> None:
     listed = list_reading_path((ROOT / "docs/architecture.md").read_text("utf-8"), title)
@@ -121,6 +152,10 @@ def test_each_rule_notices_a_breach(tmp_path: Path) -> None:
     assert find_long(tmp_path, ["shared"], 1) == ["shared/one.py: 2 lines"]
     assert find_full(tmp_path, ["shared"], 1) == ["shared: 2 modules"]
     assert measure_functions(tmp_path, ["shared"]) == [2]
+    (tmp_path / "services/new/domain").mkdir(parents=True)
+    (tmp_path / "services/new/domain/rule.py").write_text("import math\nimport boto3\nNOW = datetime.now(UTC)\n")
+    found = ["services/new/domain/rule.py: boto3", "services/new/domain/rule.py: datetime.now"]
+    assert find_impure(tmp_path) == found
     assert find_dead_links(tmp_path, page) == ["page.md: gone.md"]
     assert find_dead_paths(tmp_path, page) == ["page.md: shared/gone.py"]
     assert list_reading_path(page.read_text(), "Path") == ["shared/gone.py", "shared/one.py"]
