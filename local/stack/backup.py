@@ -1,16 +1,16 @@
 """A backup of what was decided and what it rests on: databases, datasets, artifacts, the gateway's spool, secrets."""
 
-import hashlib
-import json
 import os
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from sqlalchemy import make_url
@@ -19,16 +19,35 @@ from local.connections import Connections, derive_mlflow_url
 from local.errors import PostgresCannotRun, StackFailed
 from local.layout import Layout
 from local.servers.postgres import create_database, find_binary
+from local.stack.backup_folder import (
+    ENCRYPTED,
+    HOME_FILES,
+    HOME_FOLDERS,
+    Sealed,
+    copy_plain,
+    encrypt,
+    seal,
+    unseal,
+    walk,
+)
 from local.stack.stack import Stack
+from shared.signing import Signer, Verifier
 
-FOLDERS = ("datasets", "mlartifacts", "gateway")
-FILES = ("secrets.json", "credentials.json")
-MANIFEST = "manifest.json"
-"""Written last: a folder without it is no backup."""
+FORMAT = 2
 
 
-def make_backup(connections: Connections, layout: Layout, folder: Path) -> list[str]:
-    """Write a backup into a new folder while everything runs; what it holds.
+@dataclass(frozen=True)
+class BackupResult:
+    """Names of the files, and of those that went away while they were copied."""
+
+    files: list[str]
+    vanished: list[str]
+
+
+def make_backup(
+    connections: Connections, layout: Layout, folder: Path, signer: Signer, recipients: Sequence[str] = ()
+) -> BackupResult:
+    """Write a signed backup into a new folder while everything runs; for `recipients`, encrypted.
 
     The databases go first: each is one consistent state, and the files that it names are never changed afterwards.
 
@@ -38,65 +57,75 @@ def make_backup(connections: Connections, layout: Layout, folder: Path) -> list[
     if folder.exists() and any(folder.iterdir()):
         raise StackFailed(f"{folder} is not empty: a backup is written into a new folder")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name, url in _list_databases(connections).items():
-        _run_client("pg_dump", url, "--format=custom", "--no-owner", "--no-privileges", f"--file={folder / name}.dump")
-    for part in FOLDERS:
-        for path in _list_files(layout.home / part):
-            _copy(path, folder / "home" / path.relative_to(layout.home))
-    for name in FILES:
-        if (layout.home / name).exists():
-            _copy(layout.home / name, folder / "home" / name)
-    files = {str(path.relative_to(folder)): _hash(path) for path in _list_files(folder)}
-    manifest = {"format": 1, "at": datetime.now(UTC).isoformat(), "home": str(layout.home), "files": files}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-    return sorted(files)
+    at = datetime.now(UTC)
+    layout.home.mkdir(parents=True, exist_ok=True)
+    vanished = []
+    with tempfile.TemporaryDirectory(prefix=".backup-", dir=layout.home) as staging:
+        put = partial(_put, staging=Path(staging), recipients=recipients)
+        for name, url in _list_databases(connections).items():
+            put(folder / f"{name}.dump", partial(_dump, url))
+        for path in _list_home(layout.home):
+            target = folder / "home" / path.relative_to(layout.home)
+            try:
+                put(target, partial(_copy, path))
+            except FileNotFoundError:
+                vanished.append(str(path.relative_to(layout.home)))
+    seal(folder, {"format": FORMAT, "at": at.isoformat(), "home": str(layout.home)}, signer)
+    return BackupResult(sorted(path.relative_to(folder).as_posix() for path in walk(folder)), vanished)
 
 
-def restore_backup(folder: Path, layout: Layout) -> datetime:
+def _put(target: Path, write: Callable[[Path], None], *, staging: Path, recipients: Sequence[str]) -> None:
+    """Write a file of the backup; in clear it never stands where the backup does, if that is encrypted."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not recipients:
+        write(target)
+        return
+    clear = staging / "clear"
+    try:
+        write(clear)
+        encrypt(clear, target.with_name(target.name + ENCRYPTED), recipients)
+    finally:
+        clear.unlink(missing_ok=True)
+
+
+def _list_home(home: Path) -> Iterator[Path]:
+    """Not what SQLite keeps beside a database: its copy has that inside."""
+    for part in HOME_FOLDERS:
+        yield from (path for path in walk(home / part) if not path.name.endswith(("-wal", "-shm")))
+    yield from (home / name for name in HOME_FILES if (home / name).is_file())
+
+
+def restore_backup(folder: Path, layout: Layout, verifier: Verifier | None, identity: str | None = None) -> datetime:
     """Put a backup back, where nothing is; when it was made. The embedded Postgres runs meanwhile if it is used.
 
     Raises:
-        StackFailed: the backup is damaged, or there is something in its place.
+        StackFailed: the backup is damaged or not to be trusted, or there is something in its place.
     """
-    manifest = read_manifest(folder)
-    if manifest["home"] != str(layout.home):
-        raise StackFailed(f"its tables name files below {manifest['home']}: restore it with that as HELIOTROPE_HOME")
+    backup = unseal(folder, verifier)
+    if backup.manifest["home"] != str(layout.home):
+        home = backup.manifest["home"]
+        raise StackFailed(f"its tables name files below {home}: restore it with that as HELIOTROPE_HOME")
     if layout.home.exists() and any(layout.home.iterdir()):
         raise StackFailed(f"{layout.home} is not empty: move it away first (after heliotrope down)")
     try:
-        _fill(folder, layout)
+        _fill(backup, layout, identity)
     except BaseException:
         shutil.rmtree(layout.home, ignore_errors=True)
         raise
-    return datetime.fromisoformat(manifest["at"])
+    return datetime.fromisoformat(backup.manifest["at"])
 
 
-def _fill(folder: Path, layout: Layout) -> None:
-    for path in _list_files(folder / "home"):
-        _copy(path, layout.home / path.relative_to(folder / "home"))
+def _fill(backup: Sealed, layout: Layout, identity: str | None) -> None:
+    for name in backup.list_home_files():
+        backup.take(name, layout.home / name.removeprefix("home/").removesuffix(ENCRYPTED), identity)
+    layout.home.mkdir(parents=True, exist_ok=True)
     stack = Stack(layout.home, layout.port_base, only=("postgres",))
     stack.up()
     try:
-        _restore_databases(folder, stack.connections)
+        with tempfile.TemporaryDirectory(prefix=".restore-", dir=layout.home) as clear:
+            _restore_databases(backup, stack.connections, Path(clear), identity)
     finally:
         stack.down()
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest, once every file has been found to be what it says.
-
-    Raises:
-        StackFailed: naming the files that are missing or changed.
-    """
-    try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-        files = dict(manifest["files"])
-    except (OSError, ValueError, KeyError) as error:
-        raise StackFailed(f"{folder} holds no complete backup: {MANIFEST} cannot be read") from error
-    wrong = [name for name, digest in files.items() if not (folder / name).exists() or _hash(folder / name) != digest]
-    if wrong:
-        raise StackFailed(f"the backup is damaged: {', '.join(wrong[:5])}")
-    return manifest
 
 
 def _list_databases(connections: Connections) -> dict[str, str]:
@@ -117,19 +146,25 @@ def _exists(url: str, neighbour: str) -> bool:
         raise StackFailed(f"the database does not answer: {str(error).strip()}") from error
 
 
-def _restore_databases(folder: Path, connections: Connections) -> None:
+def _restore_databases(backup: Sealed, connections: Connections, clear: Path, identity: str | None) -> None:
     ours = connections.database_url
     for name, url in {"heliotrope": ours, "mlflow": derive_mlflow_url(ours)}.items():
-        dump = folder / f"{name}.dump"
-        if not dump.exists():
+        stored = next((file for file in backup.files if file.removesuffix(ENCRYPTED) == f"{name}.dump"), None)
+        if stored is None:
             continue
         if "postgres" in connections.embedded:
             create_database(connections.database_server_url, str(make_url(url).database))
         with psycopg.connect(_libpq_url(url), connect_timeout=5) as connection:
             if connection.execute("SELECT to_regclass('alembic_version')").fetchone() != (None,):
                 raise StackFailed(f"the database {make_url(url).database} has tables: restore into an empty one")
+        dump = clear / f"{name}.dump"
+        backup.take(stored, dump, identity)
         options = ("--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction")
         _run_client("pg_restore", url, *options, str(dump))
+
+
+def _dump(url: str, target: Path) -> None:
+    _run_client("pg_dump", url, "--format=custom", "--no-owner", "--no-privileges", f"--file={target}")
 
 
 def _run_client(name: str, url: str, *arguments: str) -> None:
@@ -155,27 +190,18 @@ def _find_client(name: str) -> str:
         return path
 
 
-def _list_files(folder: Path) -> Iterator[Path]:
-    """Not what SQLite keeps beside a database: its copy has that inside."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.name.endswith(("-wal", "-shm")):
-            yield path
-
-
 def _copy(source: Path, target: Path) -> None:
-    """A database of SQLite is copied as of one moment, whoever writes it. Nobody else may read the copy."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.suffix == ".sqlite":
+    """A database of SQLite is copied as of one moment, whoever writes it. Nobody else may read the copy.
+
+    Raises:
+        FileNotFoundError: it went away meanwhile.
+    """
+    if source.suffix == ".sqlite" and source.exists():
         with closing(sqlite3.connect(source)) as live, closing(sqlite3.connect(target)) as copy:
             live.backup(copy)
+        target.chmod(0o600)
     else:
-        shutil.copyfile(source, target)
-    target.chmod(0o600)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        copy_plain(source, target)
 
 
 def _libpq_url(url: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from uuid import UUID, uuid4
 
+import pyrage
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import sessionmaker
@@ -27,6 +28,7 @@ from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
 from shared.consumer import ConsumerLoop
 from shared.dead_letters import DeadLetters
 from shared.events import AnyEvent
+from shared.signing import Signer, generate_key
 from shared.tables.curator import Dataset
 from tests.builders import NOON, make_artifacts, make_choice, make_feedback, make_interaction
 
@@ -115,9 +117,27 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+def back_up(folder: Path, *options: object) -> str:
+    """Make a backup; the public key that restore asks for."""
+    said = run("backup", folder, *options)
+    assert said.exit_code == 0, said.output
+    return said.output.partition("HELIOTROPE_BACKUP_PUBLIC_KEYS=")[2].strip()
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True], ids=["clear", "encrypted"])
 def test_after_backup_wipe_and_restore_the_loop_goes_on_with_the_same_datasets(
-    make_stack: Callable[[], Stack], tmp_path: Path
+    make_stack: Callable[[], Stack], tmp_path: Path, is_encrypted: bool
 ):
+    identity, options = tmp_path / "age.key", []
+    if is_encrypted:
+        secret = pyrage.x25519.Identity.generate()
+        identity.write_text(f"# made by age-keygen\n{secret}\n")
+        options = ["--encrypt-to", str(secret.to_public())]
+
+    def hidden(folder: Path) -> list[bytes]:
+        """All that an encrypted backup shows."""
+        return [path.read_bytes() for path in (folder / "backup").rglob("*") if path.is_file() and is_encrypted]
+
     untouched = make_stack()
     with Curation(untouched) as curation:
         curation.hear(tell(range(1, 40)))
@@ -135,14 +155,14 @@ def test_after_backup_wipe_and_restore_the_loop_goes_on_with_the_same_datasets(
     spool = Spool(home / "gateway" / "spool.sqlite", max_rows=10, max_bytes=10_000)
     spool.start()
     spool.put([waiting]).result(5)
-    said = run("backup", tmp_path / "backup")
-    assert said.exit_code == 0, said.output
+    key = back_up(tmp_path / "backup", *options)
     spool.close()
     secrets = stack.secrets
+    assert all(word not in clear for word in (b"on its way", secrets.audit_key.encode()) for clear in hidden(tmp_path))
 
     stack.down()
     shutil.rmtree(home)
-    said = run("restore", tmp_path / "backup")
+    said = run("restore", tmp_path / "backup", "--public-keys", key, *(["--identity", identity] if options else []))
     assert said.exit_code == 0, said.output
 
     restored = Stack(home, stack.layout.port_base, only=("postgres",), throwaway=True)
@@ -169,19 +189,23 @@ def test_nothing_is_restored_over_what_is_there_or_from_a_damaged_backup(
     make_stack: Callable[[], Stack], tmp_path: Path
 ):
     stack = make_stack()
-    assert run("backup", tmp_path / "backup").exit_code == 0
+    key = back_up(tmp_path / "backup")
     said = run("backup", tmp_path / "backup")
     assert (said.exit_code, "is not empty" in said.stderr) == (1, True)
-    said = run("restore", tmp_path / "backup")
+    said = run("restore", tmp_path / "backup", "--public-keys", key)
     assert (said.exit_code, "is not empty" in said.stderr) == (1, True)
     stack.down()
     shutil.rmtree(stack.layout.home)
     (tmp_path / "backup" / "heliotrope.dump").write_bytes(b"not what it was")
-    said = run("restore", tmp_path / "backup")
+    said = run("restore", tmp_path / "backup", "--public-keys", key)
     assert (said.exit_code, "damaged: heliotrope.dump" in said.stderr) == (1, True)
     assert not stack.layout.home.exists()
-    said = run("restore", tmp_path)
+    said = run("restore", tmp_path, "--public-keys", key)
     assert (said.exit_code, "no complete backup" in said.stderr) == (1, True)
+    said = run("restore", tmp_path / "backup")
+    assert (said.exit_code, "who may have signed it" in said.stderr) == (1, True)
+    said = run("restore", tmp_path / "backup", "--public-keys", Signer(generate_key()).public_key)
+    assert (said.exit_code, "signature is wrong" in said.stderr) == (1, True)
 
 
 def test_an_existing_server_is_restored_into_an_empty_database(
@@ -197,8 +221,7 @@ def test_an_existing_server_is_restored_into_an_empty_database(
     monkeypatch.setenv("HELIOTROPE_MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     said = run("keys", "create", "desk", "--role", "ops")
     assert said.exit_code == 0, said.output
-    said = run("backup", tmp_path / "backup")
-    assert said.exit_code == 0, said.output
+    monkeypatch.setenv("HELIOTROPE_BACKUP_PUBLIC_KEYS", back_up(tmp_path / "backup"))
     shutil.rmtree(tmp_path / "home")
     said = run("restore", tmp_path / "backup")
     assert (said.exit_code, "restore into an empty one" in said.stderr) == (1, True)
