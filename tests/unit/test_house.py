@@ -143,6 +143,12 @@ def test_every_decision_record_is_in_the_index_under_its_title() -> None:
     assert [path.name for path, line in lines.items() if f"| {line}]({path.name})" not in index] == []
 
 
+@pytest.mark.parametrize("part", ["Context", "Decision", "Rejected", "Cost"])
+def test_every_decision_record_tells_its(part: str) -> None:
+    records = sorted((ROOT / "docs/decisions").glob("0*.md"))
+    assert [path.name for path in records if not re.search(rf"^\*\*{part}\b", path.read_text("utf-8"), re.M)] == []
+
+
 def test_each_rule_notices_a_breach(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("## Path\n\n1. `shared/gone.py`, `shared/one.py`\n\n## Next\n\n2. `shared/two.py` [to](gone.md)\n")
