@@ -10,12 +10,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli import audit, datasets, dead_letters, keys, recipes
+from cli import audit, datasets, dead_letters, keys, recipes, topics
 from cli.backup import backup, restore
+from cli.broker import find_broker
 from cli.database import find_database_url
 from cli.errors import clear_errors
 from cli.exchange.commands import import_files
 from cli.roles import read_passwords, roles
+from shared.bus.topics import BROKER_DEFAULT
 
 app = typer.Typer(
     help="Heliotrope keeps a chat model turned towards its users.",
@@ -27,6 +29,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(topics.app, name="topics")
 app.command("import")(import_files)
 app.command()(backup)
 app.command()(restore)
@@ -125,30 +128,9 @@ def migrate() -> None:
 
 
 @app.command()
-def topics(
-    partitions: Annotated[int, typer.Option(help="Of each topic that does not exist yet.")] = 6,
-    replicas: Annotated[int, typer.Option(help="Of each topic that does not exist yet.")] = 1,
-) -> None:
-    """Create the topics that do not exist yet on the Kafka that the environment names."""
-    from shared.bus.kafka import create_topics
-    from shared.settings import Settings, load_settings
-
-    settings = load_settings(Settings)
-    with clear_errors():
-        create_topics(
-            settings.kafka_bootstrap_servers,
-            topic_prefix=settings.topic_prefix,
-            partitions=partitions,
-            replicas=replicas,
-            security=settings.kafka_security,
-        )
-    console.print("Every topic exists.")
-
-
-@app.command()
 def prepare(
-    partitions: Annotated[int, typer.Option(help="Of each topic that does not exist yet.")] = 6,
-    replicas: Annotated[int, typer.Option(help="Of each topic that does not exist yet.")] = 1,
+    partitions: topics.Partitions = BROKER_DEFAULT,
+    replicas: topics.Replicas = BROKER_DEFAULT,
     keys: Annotated[bool, typer.Option(help="One API key for each role, in credentials.json of the home.")] = True,
 ) -> None:
     """All that services need before their first start: topics, the newest schema, database roles where
@@ -158,7 +140,8 @@ def prepare(
     from services.gateway.settings import GatewaySettings
     from shared.settings import Settings, load_settings
 
-    topics(partitions, replicas)
+    with clear_errors():
+        topics.make_topics(find_broker(), partitions, replicas)
     migrate()
     with clear_errors():
         if passwords := read_passwords():

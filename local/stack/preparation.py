@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 from alembic import command
 from alembic.config import Config
+from confluent_kafka import KafkaException
 from sqlalchemy import make_url
 
 from local.connections import Connections
@@ -17,7 +18,9 @@ from local.errors import PreparationFailed
 from local.layout import Layout, find_base_model, find_checkout
 from local.roles import grant_rights, make_roles
 from local.servers.postgres import create_database
-from shared.bus.kafka import create_topics
+from local.topics import load_plans
+from shared.bus.limits import open_admin
+from shared.bus.topics import ensure_topics
 
 
 def prepare_databases(connections: Connections, secrets: Secrets) -> None:
@@ -47,11 +50,11 @@ def migrate(database_url: str) -> None:
 def prepare_topics(connections: Connections) -> None:
     """Create the topics on an existing Kafka; the embedded broker makes its own."""
     if "broker" not in connections.embedded:
-        create_topics(
-            connections.kafka_bootstrap_servers,
-            topic_prefix=connections.topic_prefix,
-            security=connections.kafka_security,
-        )
+        try:
+            admin = open_admin(connections.kafka_bootstrap_servers, connections.kafka_security)
+            ensure_topics(admin, load_plans(connections.topic_prefix))
+        except KafkaException as error:
+            raise PreparationFailed(f"the topics cannot be made: {error.args[0].str()}") from error
 
 
 def adopt(model: str | Path, environment: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from local.connections import (
     Connections,
     build_environment,
+    check_settings,
     choose_connections,
     leave_out_secrets,
     select_secrets,
@@ -150,6 +151,7 @@ class Stack:
         Raises:
             StackFailed: a port is taken or a process did not become ready; nothing is left running.
         """
+        check_settings()
         with self._exclusive():
             self._refuse_second_port_base()
             programs.prepare(self.layout, self.secrets, self._servers)

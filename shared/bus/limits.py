@@ -29,6 +29,8 @@ def describe_topics(admin: AdminClient, topics: Sequence[str]) -> dict[str, dict
     Raises:
         KafkaException: no broker answered.
     """
+    if not topics:
+        return {}
     asked = admin.describe_configs(
         [ConfigResource(ResourceType.TOPIC, topic) for topic in topics], request_timeout=ASK_SECONDS
     )
