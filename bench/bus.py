@@ -57,7 +57,7 @@ def read_ours(bootstrap: str, topic: str) -> None:
 
 
 def measure_rate(action: Callable[[str, str], None], bootstrap: str, topic: str) -> float:
-    """Records per second, connecting included."""
+    """Measure records per second, connecting included."""
     started = time.perf_counter()
     action(bootstrap, topic)
     return RECORDS / (time.perf_counter() - started)

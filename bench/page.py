@@ -17,7 +17,7 @@ range of its runs. A goal that was not reached stands here as missed.
 
 
 def render(results: Path = RESULTS) -> str:
-    """The whole page; files that are no result of a benchmark (without `goals`) are left out."""
+    """Return the whole page; files that are no result of a benchmark (without `goals`) are left out."""
     contents = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
     kept = [content for content in contents if isinstance(content, dict) and "goals" in content and "rows" in content]
     return "\n".join([INTRODUCTION, *(line for content in kept for line in _render(content))])

@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def measure(base: Path, folder: Path) -> Iterator[tuple[str, Estimate, int]]:
-    """Each case's name, estimate, and measured bytes."""
+    """Yield each case's name, estimate, and measured bytes."""
     size, devices = read_model_size(base), Devices("cpu", 1, psutil.virtual_memory().total)
     for number, (name, case) in enumerate(CASES.items(), start=1):
         output = folder / str(number)

@@ -26,7 +26,7 @@ RUNS = RESULTS / "scenarios-runs.json"
 
 
 def play(name: str, seed: int) -> dict[str, Any]:
-    """One run's figures; `kept` says whether the loop did what it promises."""
+    """Return one run's figures; `kept` says whether the loop did what it promises."""
     with tempfile.TemporaryDirectory(prefix="heliotrope-") as folder:
         Path(folder).chmod(0o755)
         try:
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def describe(run: dict[str, Any]) -> str:
-    """One line that says what happened."""
+    """Return one line that says what happened."""
     if not run["kept"]:
         return f"NOT KEPT: {run['summary']}"
     if run["scenario"] == "harm":
@@ -66,7 +66,7 @@ def describe(run: dict[str, Any]) -> str:
 
 
 def summarise(runs: list[dict[str, Any]]) -> None:
-    """The table, the goals, and both files of results."""
+    """Print the table and the goals, and write both files of results."""
     kept = {name: [run for run in runs if run["scenario"] == name and run["kept"]] for name in NAMES}
     rows = []
     for name, field, unit in (

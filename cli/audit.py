@@ -21,7 +21,7 @@ app = typer.Typer(help="The log of who did what.", no_args_is_help=True)
 
 @app.callback()
 def describe() -> None:
-    """The log of who did what."""
+    """Show the log of who did what."""
 
 
 @app.command()
@@ -54,7 +54,7 @@ def verify_log(database_url: str, key: str, anchor: Anchor | None) -> Verificati
 
 
 def find_audit_key() -> str:
-    """The setting, else the local stack's; empty if there is none."""
+    """Return the setting, else the local stack's; empty if there is none."""
     if configured := load_settings(DeployerSettings).audit_key.get_secret_value():
         return configured
     if os.environ.get("HELIOTROPE_DATABASE_URL") or os.environ.get("HELIOTROPE_SECRETS_DIR"):
@@ -65,7 +65,7 @@ def find_audit_key() -> str:
 
 
 def load_anchor() -> Anchor | None:
-    """The newest anchor, from MLflow; None while it does not answer or has none."""
+    """Return the newest anchor, from MLflow; None while it does not answer or has none."""
     from shared.registry.mlflow import MlflowRegistry
 
     settings = load_settings(Settings)

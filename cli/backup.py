@@ -70,7 +70,7 @@ def restore(
 
 
 def load_signer(layout: "Layout") -> Signer:
-    """The key that backups are signed with; made on first use.
+    """Return the key that backups are signed with; made on first use.
 
     Raises:
         StackFailed: it is no key.
@@ -89,7 +89,7 @@ def load_signer(layout: "Layout") -> Signer:
 
 
 def load_verifier(public_keys: str) -> Verifier:
-    """Whose backups are trusted.
+    """Load the keys of those whose backups are trusted.
 
     Raises:
         StackFailed: nobody was named, or not by a key.
@@ -106,7 +106,7 @@ def load_verifier(public_keys: str) -> Verifier:
 
 
 def read_identity(path: Path) -> str:
-    """The private key in a file as age-keygen writes it. Raises: StackFailed."""
+    """Return the private key in a file as age-keygen writes it. Raises: StackFailed."""
     try:
         lines = [line.strip() for line in path.read_text().splitlines()]
     except OSError as error:

@@ -19,7 +19,7 @@ class Broker:
 
 
 def find_broker() -> Broker:
-    """That of `HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS`, else that of the local stack.
+    """Find that of `HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS`, else that of the local stack.
 
     Raises:
         StackFailed: neither exists.
@@ -38,7 +38,7 @@ def find_broker() -> Broker:
 
 
 def find_user_hash_secret() -> str:
-    """`HELIOTROPE_USER_HASH_SECRET`, else that of the local stack if the broker is its; empty if there is none."""
+    """Return `HELIOTROPE_USER_HASH_SECRET`, else the local stack's if the broker is its; empty if there is none."""
     if configured := load_settings(Settings).user_hash_secret.get_secret_value():
         return configured
     if os.environ.get("HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS"):

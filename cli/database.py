@@ -8,7 +8,7 @@ from shared.settings import Settings, load_settings
 
 
 def find_database_url() -> str:
-    """`HELIOTROPE_DATABASE_URL`, else as a file in `HELIOTROPE_SECRETS_DIR`, else that of the local stack.
+    """Return `HELIOTROPE_DATABASE_URL`, else its file in `HELIOTROPE_SECRETS_DIR`, else the local stack's.
 
     Raises:
         StackFailed: neither exists.

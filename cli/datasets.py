@@ -18,7 +18,7 @@ Reference = Annotated[str, typer.Argument(help="A dataset's hash, or as much of 
 
 
 def find_dataset(reference: str) -> Path:
-    """The folder of a dataset.
+    """Return the folder of a dataset.
 
     Raises:
         NotFound: no dataset's hash begins like that.
@@ -48,7 +48,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 @app.command("list")
 def list_datasets() -> None:
-    """Every dataset, oldest first."""
+    """List every dataset, oldest first."""
     table = Table("dataset", "after", "train", "validation", "labels", "sft", box=None, header_style="bold")
     with clear_errors():
         for folder in _list_folders():
@@ -60,7 +60,7 @@ def list_datasets() -> None:
 
 @app.command()
 def show(dataset: Reference) -> None:
-    """The dataset's card."""
+    """Show the dataset's card."""
     with clear_errors():
         card = (find_dataset(dataset) / "README.md").read_text()
     typer.echo(card.split("---\n", 2)[-1])
@@ -70,7 +70,7 @@ def show(dataset: Reference) -> None:
 def diff(
     before: Reference, after: Reference, ids: Annotated[bool, typer.Option(help="Name every pair and label.")] = False
 ) -> None:
-    """What came and what went from one dataset to another, and why."""
+    """Show what came and what went from one dataset to another, and why."""
     from services.curator.datasets.adapters import read_selection_log
     from services.curator.datasets.domain.selection_log import derive_diff
 

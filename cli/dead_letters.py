@@ -56,7 +56,7 @@ def reading(broker: Broker, topic: str) -> Iterator[Iterator[Record]]:
 
 
 def make_printable(content: bytes | str, limit: int) -> str:
-    """At most `limit` bytes of it, with everything escaped that a terminal could act on."""
+    """Return at most `limit` bytes of it, with everything escaped that a terminal could act on."""
     raw = content.encode(errors="replace") if isinstance(content, str) else content
     text = raw[:limit].decode("utf-8", errors="backslashreplace")
     safe = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
@@ -146,7 +146,7 @@ def _send_again(producer: Producer, letters: Iterable[Record], forget: Callable[
 
 @contextmanager
 def opening(broker: Broker, topic: str, consumer: str) -> Iterator[tuple[Iterator[Record], Callable[[str], None]]]:
-    """The letters of one topic that `consumer` put aside, and what to call once one has been handed back."""
+    """Yield the letters of one topic that `consumer` put aside, and what to call once one has been handed back."""
     stores = {store.name: store for store in find_stores()}
     full_name = broker.topic_prefix + topic
     if consumer in stores:

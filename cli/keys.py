@@ -58,7 +58,7 @@ def rotate(
 
 @app.command("list")
 def list_keys() -> None:
-    """Every key: id, name, role, since when, until when, and whether it was revoked."""
+    """List every key: id, name, role, since when, until when, and whether it was revoked."""
     table = Table("id", "name", "role", "created", "expires", "revoked", box=None, header_style="bold")
     with clear_errors(), open_session() as session:
         for key in session.scalars(select(ApiKey).order_by(ApiKey.created_at)):

@@ -12,7 +12,7 @@ from shared.tables.trainer import Run
 
 
 def read_loop(session: Session) -> dict[str, Any]:
-    """Counts of what was gathered, and the newest request, run, evaluation and rollout."""
+    """Read counts of what was gathered, and the newest request, run, evaluation and rollout."""
     routing = session.scalars(select(RoutingGeneration).order_by(RoutingGeneration.generation.desc()).limit(1)).first()
     switch = session.scalars(select(LoopSwitch)).first()
     return {

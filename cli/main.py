@@ -77,7 +77,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds.")] = False,
 ) -> None:
-    """What runs, how far behind it is, what the loop is doing. Ends with status 1 unless everything is ready."""
+    """Show what runs, how far behind it is, what the loop is doing. Ends with status 1 unless everything is ready."""
     from cli.status import read_status, render_status, watch_status
     from local.stack.stack import Stack
 
@@ -99,7 +99,7 @@ def status(
 
 @app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """What is wrong, and what to do: settings, connections, topics, schema, clock, disk, versions, keys.
+    """Say what is wrong, and what to do: settings, connections, topics, schema, clock, disk, versions, keys.
 
     Changes nothing. Ends with status 1 when there is a problem.
     """
@@ -133,7 +133,7 @@ def prepare(
     replicas: topics.Replicas = BROKER_DEFAULT,
     keys: Annotated[bool, typer.Option(help="One API key for each role, in credentials.json of the home.")] = True,
 ) -> None:
-    """All that services need before their first start: topics, the newest schema, database roles where
+    """Prepare all that services need before their first start: topics, the newest schema, database roles where
     HELIOTROPE_ROLE_PASSWORDS names some, API keys (HELIOTROPE_GATEWAY_INTERNAL_KEY among them). Safe to repeat."""
     from local.credentials import ensure_keys
     from local.roles import make_roles

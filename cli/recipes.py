@@ -68,7 +68,7 @@ def plan(
 
 @app.command()
 def reference() -> None:
-    """Every field with what is allowed, its default and the reason for it: docs/recipes.md."""
+    """Print every field with what is allowed, its default and the reason for it: docs/recipes.md."""
     from services.trainer.domain.recipe.reference import render_reference
 
     sys.stdout.write(render_reference())

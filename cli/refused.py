@@ -46,10 +46,10 @@ class RefusedStore(Protocol):
         """As `--consumer` names it."""
 
     def load(self) -> Iterator[Refused]:
-        """The records, oldest first."""
+        """Return the records, oldest first."""
 
     def forget(self, places: Sequence[str]) -> None:
-        """The bus has these by now."""
+        """Forget these: the bus has them by now."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class SpoolStore:
 
 
 def find_stores() -> list[RefusedStore]:
-    """Those that can be reached from here: the tables of the database, and the spool of this machine's gateway."""
+    """Return those within reach: the tables of the database, and the spool of this machine's gateway."""
     stores: list[RefusedStore] = []
     try:
         url = find_database_url()

@@ -30,7 +30,7 @@ class RoleSettings(BaseSettings):
 
 
 def read_passwords() -> dict[str, str]:
-    """The passwords by role.
+    """Return the passwords by role.
 
     Raises:
         StackFailed: one is of no role of ours, or short.

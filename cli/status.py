@@ -28,7 +28,7 @@ WATCH_SECONDS = 2.0
 
 
 def read_status(stack: Stack) -> dict[str, Any]:
-    """Everything that can be said now; what does not answer is named under `problems`."""
+    """Return everything that can be said now; what does not answer is named under `problems`."""
     processes = stack.list_health()
     problems = [f"{health.name}: {health.problem}" for health in processes if health.problem]
     if (free := shutil.disk_usage(stack.layout.home).free if processes else None) is not None and free < SCARCE_BYTES:
@@ -111,7 +111,7 @@ def watch_status(
 
 
 def describe_loop(loop: dict[str, Any]) -> list[str]:
-    """The loop in a few lines, one for each stage that has something to say."""
+    """Return the loop in a few lines, one for each stage that has something to say."""
     champion = loop["routing"]["champion"]["version"] if loop["routing"] else "none yet"
     lines = [f"champion: version {champion}" + (", the loop is paused" if loop["paused"] else "")]
     lines.append(

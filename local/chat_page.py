@@ -50,7 +50,7 @@ class Protection:
 
 
 def create_page(gateway_url: str, ingest_url: str, frontend_key: str) -> Starlette:
-    """The page, for a gateway and an ingest whose CORS list has the page's origin."""
+    """Return the page, for a gateway and an ingest whose CORS list has the page's origin."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

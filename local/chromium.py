@@ -61,7 +61,7 @@ class Loaded:
 
 @contextmanager
 def open_chromium(binary: str) -> Iterator["Chromium"]:
-    """A browser of its own for a while, with a profile that is thrown away."""
+    """Yield a browser of its own for a while, with a profile that is thrown away."""
     with tempfile.TemporaryDirectory(prefix="heliotrope-chromium-", ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
             [binary, *FLAGS, f"--user-data-dir={profile}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -100,7 +100,7 @@ class Chromium:
 
     @contextmanager
     def open(self, url: str, *, width: int, height: int) -> Iterator["Tab"]:
-        """A page to act on, until the context ends."""
+        """Yield a page to act on, until the context ends."""
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self._events.clear()
@@ -189,7 +189,7 @@ class Tab:
         self._session = session
 
     def evaluate(self, expression: str) -> Any:
-        """The expression's value, awaited if it is a promise. Raises: ChromiumFailed, with what it threw."""
+        """Return the expression's value, awaited if it is a promise. Raises: ChromiumFailed, with what it threw."""
         told = self._browser._call(
             "Runtime.evaluate", self._session, expression=expression, awaitPromise=True, returnByValue=True
         )
@@ -210,7 +210,7 @@ class Tab:
         self._browser._call("Network.emulateNetworkConditions", self._session, offline=offline, **conditions)
 
     def take_picture(self) -> bytes:
-        """PNG of what the window shows."""
+        """Return a PNG of what the window shows."""
         told = self._browser._call("Page.captureScreenshot", self._session, format="png")
         return base64.b64decode(told["data"])
 

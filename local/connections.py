@@ -55,7 +55,7 @@ class Connections:
 
 
 def choose_connections(layout: Layout, secrets: Secrets, given: Mapping[str, str]) -> Connections:
-    """The existing servers that `given` names, and embedded ones for the rest."""
+    """Return the existing servers that `given` names, and embedded ones for the rest."""
     database_url = given.get(EXISTING["postgres"], secrets.database_url(layout.port("postgres"), DATABASE))
     model_servers = ",".join(f"{layout.url(name)}/v1" for name in ("model-server", "model-server-2"))
     ours = not given.get(EXISTING["postgres"])
@@ -74,8 +74,10 @@ def choose_connections(layout: Layout, secrets: Secrets, given: Mapping[str, str
 
 
 def read_kafka_security() -> KafkaSecurity:
-    """How an existing Kafka is spoken to. Wrong settings count as none: `heliotrope up` refuses to start with them, and
-    `heliotrope doctor` names them."""
+    """Return how an existing Kafka is spoken to.
+
+    Wrong settings count as none: `heliotrope up` refuses to start with them, and `heliotrope doctor` names them.
+    """
     try:
         return Settings(_secrets_dir=os.environ.get("HELIOTROPE_SECRETS_DIR")).kafka_security
     except ValidationError:
@@ -91,7 +93,7 @@ def check_settings() -> None:
 
 
 def derive_mlflow_url(database_url: str) -> str:
-    """MLflow's tables get a database of their own beside ours: its migrations must not meet ours."""
+    """Derive the address of MLflow's own database beside ours: its migrations must not meet ours."""
     url = make_url(database_url)
     return url.set(database=f"{url.database}_mlflow").render_as_string(hide_password=False)
 
@@ -105,7 +107,9 @@ def _derive_own_mlflow_url(database_url: str, secrets: Secrets) -> str:
 def build_environment(
     layout: Layout, secrets: Secrets, connections: Connections, given: Mapping[str, str]
 ) -> dict[str, str]:
-    """The operator's environment: what `given` says, and on top of it what this stack decides, all secrets included."""
+    """Return the operator's environment: what `given` says, and on top of it what this stack decides, all secrets
+    included.
+    """
     scripts = Path(sys.executable).parent
     page = layout.port("chat-page")
     return {
@@ -143,13 +147,15 @@ MLFLOW_DATABASE = "MLFLOW_BACKEND_STORE_URI"
 
 
 def leave_out_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """What every process may see."""
+    """Return what every process may see."""
     secret = {name_variable(name) for name in list_secrets()} | {MLFLOW_DATABASE}
     return {name: value for name, value in environment.items() if name not in secret}
 
 
 def select_secrets(process: str, environment: Mapping[str, str], connections: Connections) -> dict[str, str]:
-    """The secrets that a process is given beside that, and its own URL of the database where the database is ours."""
+    """Return the secrets that a process is given beside that, and its own URL of the database where the database is
+    ours.
+    """
     if process == "mlflow":
         return {MLFLOW_DATABASE: connections.mlflow_database_url}
     if (access := PROCESSES.get(process)) is None:
@@ -160,10 +166,10 @@ def select_secrets(process: str, environment: Mapping[str, str], connections: Co
 
 
 def name_variable(setting: str) -> str:
-    """The environment variable of a setting."""
+    """Return the environment variable of a setting."""
     return f"HELIOTROPE_{setting.upper()}"
 
 
 def derive_role_urls(database_url: str, secrets: Secrets) -> dict[str, str]:
-    """By role, the URL with which a service reaches the database."""
+    """Return, by role, the URL with which a service reaches the database."""
     return {role: derive_role_url(database_url, role, secrets.role_password(role)) for role in DATABASE_ROLES}

@@ -33,7 +33,7 @@ class Secrets:
         return url.set(password=self.postgres_password).render_as_string(hide_password=False)
 
     def role_password(self, role: str) -> str:
-        """Of one of the database's roles, which all live and die with the server's own password."""
+        """Derive a database role's password; all live and die with the server's own."""
         return hmac.new(self.postgres_password.encode(), role.encode(), hashlib.sha256).hexdigest()
 
     def redis_url(self, port: int) -> str:
@@ -41,7 +41,7 @@ class Secrets:
 
 
 def load_secrets(path: Path) -> Secrets:
-    """The secrets of this home; made on first use, kept from then on."""
+    """Return the secrets of this home; made on first use, kept from then on."""
     names = list(Secrets.__dataclass_fields__)
     known = json.loads(path.read_text()) if path.exists() else {}
     if missing := [name for name in names if name not in known]:
@@ -60,7 +60,7 @@ def write_private(path: Path, content: object) -> None:
 
 
 def ensure_keys(database_url: str, path: Path, given: Mapping[str, str]) -> dict[str, str]:
-    """One working API key per role: those of `path` that the database still knows, and new ones for the rest.
+    """Return one working API key per role: those of `path` that the database still knows, and new ones for the rest.
 
     `given` are keys, by role, that some process was told already: they are stored if they are not.
     """

@@ -27,18 +27,18 @@ OFFSETS = PORT_NUMBERS | {
 
 
 def find_checkout() -> Path:
-    """The folder that holds this package: a clone, or site-packages."""
+    """Return the folder that holds this package: a clone, or site-packages."""
     return Path(__file__).resolve().parents[1]
 
 
 def find_home() -> Path:
-    """`HELIOTROPE_HOME`, else `.heliotrope` in the checkout (in the working folder when not run from one)."""
+    """Return `HELIOTROPE_HOME`, else `.heliotrope` in the checkout (in the working folder when not run from one)."""
     configured = os.environ.get("HELIOTROPE_HOME")
     return Path(configured).absolute() if configured else _find_default_home()
 
 
 def find_base_model() -> Path:
-    """The chat model that stacks start from: half a gigabyte, made once for all homes of a checkout."""
+    """Return the chat model that stacks start from: half a gigabyte, made once for all homes of a checkout."""
     return _find_default_home() / "models" / "smollm2-135m-instruct"
 
 
@@ -49,7 +49,7 @@ def _find_default_home() -> Path:
 
 
 def find_port_base(home: Path) -> int:
-    """`HELIOTROPE_PORT_BASE`, else the one that this home was last started with, else 8000.
+    """Return `HELIOTROPE_PORT_BASE`, else the one that this home was last started with, else 8000.
 
     Raises:
         ValueError: not a number from 1024 to 65000.
@@ -63,7 +63,7 @@ def find_port_base(home: Path) -> int:
 
 
 def read_port_base(home: Path) -> int | None:
-    """The port base that this home was last started with."""
+    """Return the port base that this home was last started with."""
     started_with = home / STARTED_WITH
     return int(json.loads(started_with.read_text())["port_base"]) if started_with.exists() else None
 

@@ -42,7 +42,7 @@ def grant_rights(url: str) -> None:
 
 
 def derive_role_url(admin_url: str, role: str, password: str) -> str:
-    """The URL with which a role reaches the database of `admin_url`."""
+    """Return the URL with which a role reaches the database of `admin_url`."""
     url = make_url(admin_url)
     name = name_role(str(url.database), role)
     return url.set(username=name, password=password).render_as_string(hide_password=False)
@@ -80,7 +80,7 @@ def _grant(connection: Connection) -> None:
 
 
 def list_grants(name: str, rights: DatabaseRole) -> Iterable[Statement]:
-    """The statements that leave a role with these rights and no other."""
+    """Yield the statements that leave a role with these rights and no other."""
     role = sql.Identifier(name)
     for schema in SCHEMAS:
         yield sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA {0} FROM {1}").format(sql.Identifier(schema), role)

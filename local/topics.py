@@ -10,7 +10,7 @@ from shared.settings import load_settings
 
 
 def load_plans(topic_prefix: str) -> list[TopicPlan]:
-    """Every topic with the settings that follow from the services' own."""
+    """Return every topic with the settings that follow from the services' own."""
     largest = max(load_settings(IngestSettings).max_event_bytes, load_settings(GatewaySettings).max_event_bytes)
     retention = timedelta(days=load_settings(CuratorSettings).raw_retention_days)
     return plan_topics(topic_prefix, raw_retention=retention, max_event_bytes=largest)

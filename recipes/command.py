@@ -90,7 +90,7 @@ def _keep_signals() -> Iterator[None]:
 
 
 def shorten(content: Mapping[str, Any], steps: int) -> dict[str, Any]:
-    """The same recipe with at most so many steps in each stage."""
+    """Return the same recipe with at most so many steps in each stage."""
     short = dict(content)
     if "stages" in short:
         return short | {"stages": [shorten(stage, steps) for stage in short["stages"]]}

@@ -23,7 +23,7 @@ def write_lines(file: Path, rows: Sequence[Row]) -> None:
 
 
 def freeze(data: Path, datasets: Path) -> Path:
-    """The dataset folder of `sft.jsonl`, `train.jsonl`, `validation.jsonl` and, if there is one, `labels.jsonl`.
+    """Write the dataset folder of `sft.jsonl`, `train.jsonl`, `validation.jsonl` and, if there is one, `labels.jsonl`.
 
     The test split stays out of it.
     """

@@ -26,7 +26,7 @@ class Answer:
 def generate(
     checkpoint: Path, prompts: Sequence[Messages], *, max_new_tokens: int, say: Say, temperature: float = 0.0
 ) -> list[Answer]:
-    """One answer for each prompt: the likeliest, or at a temperature above 0 a sampled one (the same each time).
+    """Return one answer for each prompt: the likeliest, or at a temperature above 0 a sampled one (the same each time).
 
     In bf16, which generates almost twice as fast as fp32 on a CPU.
     """
@@ -65,7 +65,7 @@ def encode(tokenizer: Any, prompts: Sequence[Messages]) -> Any:
 def measure_kl(
     trained: Path, start: Path, prompts: Sequence[Messages], answers: Sequence[Answer], *, temperature: float
 ) -> list[float]:
-    """For each answer, drawn from `trained`: log p_trained - log p_start, in nats. Their mean estimates the KL.
+    """Return for each answer, drawn from `trained`, log p_trained - log p_start, in nats. Their mean estimates the KL.
 
     In fp32, for bf16 is too coarse for differences of logarithms.
     """

@@ -15,12 +15,12 @@ def estimate_share(hits: Sequence[bool]) -> tuple[float, float, float]:
 
 
 def estimate_rise(before: Sequence[bool], after: Sequence[bool]) -> tuple[float, float, float]:
-    """Difference of two shares measured on the same prompts, and its paired bootstrap 95% interval."""
+    """Return the difference of two shares measured on the same prompts, and its paired bootstrap 95% interval."""
     return estimate_mean([float(late) - float(early) for early, late in zip(before, after, strict=True)])
 
 
 def estimate_mean(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean, and its bootstrap 95% interval."""
+    """Return the mean, and its bootstrap 95% interval."""
     sample = np.asarray(values, dtype=float)
     draws = np.random.default_rng(0).choice(sample, size=(RESAMPLES, len(sample)))
     low, high = np.quantile(draws.mean(axis=1), [0.025, 0.975])

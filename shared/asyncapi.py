@@ -11,7 +11,7 @@ CLOUDEVENTS_HEADERS = ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_ti
 
 
 def build_asyncapi() -> dict[str, Any]:
-    """The document, from the events' own declarations."""
+    """Return the document, from the events' own declarations."""
     _, schemas = msgspec.json.schema_components(EVENT_TYPES, ref_template="#/components/schemas/{name}")
     headers = {
         "type": "object",

@@ -125,7 +125,7 @@ def _find_key(session: Session, key_id: str) -> ApiKey:
 
 
 def load_keys(sessions: SessionFactory) -> dict[str, StoredKey]:
-    """Every key that is not revoked, by id."""
+    """Return every key that is not revoked, by id."""
     with sessions() as session:
         rows = session.scalars(select(ApiKey).where(ApiKey.revoked_at.is_(None))).all()
     return {
@@ -181,7 +181,7 @@ class KeyRing:
                 self._recognised = {}  # a key may have expired meanwhile
 
     def authenticate(self, authorization: str | None) -> Caller:
-        """The caller behind an `Authorization` header.
+        """Return the caller behind an `Authorization` header.
 
         Raises:
             Unauthenticated: no bearer key, or not one of ours.
@@ -211,7 +211,7 @@ class KeyRing:
             raise Unauthenticated("the API key behind this token is unknown, expired or revoked")
 
     def authorize(self, authorization: str | None, roles: tuple[str, ...]) -> Caller:
-        """The caller, if its role is one of these. Raises: Unauthenticated, Forbidden."""
+        """Return the caller, if its role is one of these. Raises: Unauthenticated, Forbidden."""
         caller = self.authenticate(authorization)
         if caller.role not in roles:
             raise Forbidden(f"this needs the role {' or '.join(roles)}; this key has the role {caller.role}")
@@ -219,7 +219,7 @@ class KeyRing:
 
 
 def open_key_ring(sessions: SessionFactory) -> KeyRing:
-    """The keys in Postgres, loaded; while it is away, a ring that has yet to load them (see `KeyRing.check`)."""
+    """Return the keys in Postgres, loaded; while it is away, a ring that has yet to load them (see `KeyRing.check`)."""
     keys = KeyRing(partial(load_keys, sessions))
     try:
         keys.refresh()
@@ -229,7 +229,7 @@ def open_key_ring(sessions: SessionFactory) -> KeyRing:
 
 
 def require(*roles: str) -> Callable[[Request], Caller]:
-    """A FastAPI dependency: the caller, if its role is one of these. The app's `state.keys` holds the `KeyRing`."""
+    """Make a FastAPI dependency: the caller, if its role is one of these. `app.state.keys` holds the `KeyRing`."""
 
     def authorize(request: Request) -> Caller:
         keys: KeyRing = request.app.state.keys

@@ -32,7 +32,9 @@ class BaseTask(Task):  # type: ignore[type-arg]  # celery itself is not generic
 
 
 def create_celery(settings: Settings) -> "Celery[BaseTask]":
-    """Tasks are acknowledged when they start: what a dead worker held comes back through the sweeper, not the queue."""
+    """Make the application; tasks are acknowledged when they start: what a dead worker held comes back through the
+    sweeper, not the queue.
+    """
     app: Celery[BaseTask] = Celery("heliotrope", broker=settings.redis_url.get_secret_value(), task_cls=BaseTask)
     app.conf.update(
         task_acks_late=False,

@@ -41,13 +41,13 @@ class Handler(Protocol):
     """What a service does with the events of a batch, inside one transaction."""
 
     def prepare(self, session: Session, events: list[AnyEvent]) -> None:
-        """Called once, first: take the locks that the batch needs."""
+        """Take the locks that the batch needs."""
 
     def handle(self, session: Session, event: AnyEvent) -> None:
-        """Called for each event, inside its own savepoint. Must be idempotent."""
+        """Handle one event, inside its own savepoint. Must be idempotent."""
 
     def finish(self, session: Session, events: list[AnyEvent]) -> None:
-        """Called once, last, with the events whose `handle` succeeded."""
+        """Finish the batch, with the events whose `handle` succeeded."""
 
 
 class ConsumerLoop:

@@ -235,7 +235,7 @@ def derive_words(text: str) -> list[str]:
 
 
 def derive_text(message: Message) -> str:
-    """The text of one message; of a list of parts, the textual ones, one a line."""
+    """Return the text of one message; of a list of parts, the textual ones, one a line."""
     content = message.get("content")
     if isinstance(content, str):
         return content
@@ -245,7 +245,7 @@ def derive_text(message: Message) -> str:
 
 
 def derive_question(messages: Sequence[Message]) -> str:
-    """The text of the last user message; of a prompt without one, of everything but the system's messages."""
+    """Return the text of the last user message; of a prompt without one, of everything but the system's messages."""
     asked = [derive_text(message) for message in messages if message.get("role") == "user"]
     if asked:
         return asked[-1]
@@ -253,5 +253,5 @@ def derive_question(messages: Sequence[Message]) -> str:
 
 
 def derive_dialogue(messages: Sequence[Message]) -> str:
-    """The text of everything that was said by others than the system, one message a line, empty ones left out."""
+    """Return the text of what others than the system said, one message a line, empty ones left out."""
     return "\n".join(text for message in messages if message.get("role") != "system" if (text := derive_text(message)))

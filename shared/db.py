@@ -16,7 +16,7 @@ SessionFactory = Callable[[], Session]
 
 
 def connect(settings: Settings, *, pool_size: int = 5, idle_seconds: float = 0) -> Engine:
-    """An engine whose waits are bounded: 5 s to connect, 10 s for a connection, 30 s for a statement.
+    """Return an engine whose waits are bounded: 5 s to connect, 10 s for a connection, 30 s for a statement.
 
     With `idle_seconds`, Postgres ends a transaction in which nothing was asked for so long: a stopped process would
     keep what it locked for ever.
@@ -83,12 +83,12 @@ class ConcurrentChange(ConnectionError):
 
 
 def find_sqlstate(error: BaseException) -> str | None:
-    """Of an error of the database, its SQLSTATE."""
+    """Return the SQLSTATE of an error of the database."""
     return getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same transaction may succeed later: a lost connection, a deadlock, a timeout, a full server."""
+    """Tell whether the same transaction may succeed later: a lost connection, a deadlock, a timeout, a full server."""
     if not isinstance(error, DBAPIError | psycopg.Error):
         return isinstance(error, ConnectionError | TimeoutError)
     state = find_sqlstate(error)
@@ -96,5 +96,5 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether the server has no room for so many locks: half as many may fit."""
+    """Return whether the server has no room for so many locks: half as many may fit."""
     return find_sqlstate(error) == "53200"

@@ -61,7 +61,7 @@ class DeadLetters:
 def list_dead_letter_topics(
     bootstrap_servers: str, topic_prefix: str = "", security: KafkaSecurity = PLAINTEXT
 ) -> list[str]:
-    """Every dead-letter topic there is."""
+    """Return every dead-letter topic there is."""
     admin = KafkaAdminClient(
         bootstrap_servers=bootstrap_servers.split(","), client_id="heliotrope-admin", **security.for_kafka_python()
     )
@@ -73,17 +73,17 @@ def list_dead_letter_topics(
 
 
 def is_loss(letter: Record) -> bool:
-    """Whether it stands for records that retention took before they were read: there is nothing to hand back."""
+    """Return whether it stands for records that retention took before they were read: there is nothing to hand back."""
     return "dlq_lost" in letter.headers
 
 
 def restore(letter: Record) -> Record:
-    """The record as it was before it was put aside."""
+    """Return the record as it was before it was put aside."""
     headers = {name: value for name, value in letter.headers.items() if not name.startswith("dlq_")}
     return Record(letter.headers["dlq_topic"], letter.key, letter.value, headers)
 
 
 def read_all(consumer: Consumer, *, quiet_seconds: float = 2.0) -> Iterator[Record]:
-    """Every record until none has come for `quiet_seconds`; commits nothing."""
+    """Yield every record until none has come for `quiet_seconds`; commits nothing."""
     while records := consumer.poll(quiet_seconds):
         yield from records

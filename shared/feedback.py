@@ -13,7 +13,8 @@ _canonical = msgspec.json.Encoder(order="sorted")
 
 
 def calculate_content_hash(event: InteractionRecorded | FeedbackReceived) -> str:
-    """SHA-256 (hex) of what the caller said: the same for a retry, different for another body under the same id.
+    """Return the SHA-256 (hex) of what the caller said: the same for a retry, different for another body under the same
+    id.
 
     Leaves out what is ours and differs between a first try and its retry: `received_at`, `clock_offset_seconds`.
     """
@@ -24,19 +25,19 @@ def calculate_content_hash(event: InteractionRecorded | FeedbackReceived) -> str
 
 
 def scope_id(event_id: UUID, key_id: str) -> UUID:
-    """Of an id that several API keys use, the one that is this key's alone."""
+    """Return, for an id that several API keys use, the one that is this key's alone."""
     return uuid5(event_id, key_id)
 
 
 def effective_time(event: FeedbackReceived) -> datetime:
-    """When the feedback happened: the client's word, with its clock corrected, else when it was received."""
+    """Return when the feedback happened: the client's word, with its clock corrected, else when it was received."""
     if event.occurred_at is None:
         return event.received_at
     return event.occurred_at + timedelta(seconds=event.clock_offset_seconds or 0.0)
 
 
 def derive_polarity(feedback: AnyFeedback) -> bool | None:
-    """Whether feedback praises its answer (True) or blames it (False); None for what does neither.
+    """Return whether feedback praises its answer (True) or blames it (False); None for what does neither.
 
     - a thumb: up praises, down blames
     - a rating: as `derive_rating_polarity` says
@@ -50,7 +51,7 @@ def derive_polarity(feedback: AnyFeedback) -> bool | None:
 
 
 def derive_rating_polarity(stars: int) -> bool | None:
-    """4 and 5 stars praise, 1 and 2 blame, 3 do neither."""
+    """Derive praise from 4 and 5 stars, blame from 1 and 2, neither from 3."""
     return None if stars == 3 else stars > 3
 
 

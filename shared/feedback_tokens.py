@@ -55,7 +55,7 @@ class FeedbackTokens:
         return signed if isinstance(signed, str) else signed.decode()
 
     def open(self, text: str, now: datetime) -> FeedbackToken:
-        """The token behind its text.
+        """Return the token behind its text.
 
         Raises:
             Unauthenticated: not signed by us, or expired.

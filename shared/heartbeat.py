@@ -44,7 +44,7 @@ class Heartbeat:
         self._thread.join(self._interval_seconds + 1.0)
 
     def end(self) -> None:
-        """No sign of life comes after this, and none that fails meanwhile counts as a loss."""
+        """End: no sign of life comes after this, and none that fails meanwhile counts as a loss."""
         self._ended.set()
 
     def beat(self) -> None:

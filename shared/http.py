@@ -119,7 +119,7 @@ def create_app(
     limiter: RequestLimiter | None = None,
     body_deadline_seconds: float = 20.0,
 ) -> FastAPI:
-    """An app with `/healthz`, `/readyz` (each check by name), `/metrics`, problem+json errors and request ids.
+    """Return an app with `/healthz`, `/readyz` (each check by name), `/metrics`, problem+json errors and request ids.
 
     A failed check is 503: this replica cannot work. A failed one of `outages` is `degraded` with 200, since what all
     replicas share is away for all of them, and a load balancer must not be left without any.

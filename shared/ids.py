@@ -10,12 +10,12 @@ _BLOCK_BYTES = 64
 
 
 def new_id() -> UUID:
-    """A UUIDv7 (RFC 9562, section 5.7): sorts by creation time."""
+    """Return a UUIDv7 (RFC 9562, section 5.7): sorts by creation time."""
     return uuid_utils.compat.uuid7()
 
 
 def calculate_user_hash(user: str | None, conversation_id: str | None, secret: str) -> str | None:
-    """HMAC-SHA-256 (32 hex digits) of the user, else of the conversation; None for an anonymous caller.
+    """Return the HMAC-SHA-256 (32 hex digits) of the user, else of the conversation; None for an anonymous caller.
 
     The two are hashed under different labels, so that a conversation never collides with a user of the same name.
     """
@@ -30,7 +30,7 @@ def calculate_user_hash(user: str | None, conversation_id: str | None, secret: s
 
 
 def calculate_conversation_hash(conversation_id: str | None, secret: str) -> str | None:
-    """HMAC-SHA-256 (32 hex digits) of a conversation's id: what stands for a caller without a user, too."""
+    """Return the HMAC-SHA-256 (32 hex digits) of a conversation's id: what stands for a caller without a user, too."""
     return calculate_user_hash(None, conversation_id, secret)
 
 

@@ -116,7 +116,7 @@ class Relay:
                 stop.wait(delay)
 
     def measure_backlog(self) -> tuple[int, float]:
-        """(rows waiting, age of the oldest in seconds)."""
+        """Return (rows waiting, age of the oldest in seconds)."""
         with self._sessions() as session:
             count, oldest = session.execute(
                 select(func.count(), func.min(self._outbox.created_at)).select_from(self._outbox)

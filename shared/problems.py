@@ -36,7 +36,7 @@ def render_problem(
     headers: Mapping[str, str] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> JSONResponse:
-    """An RFC 9457 problem; `errors` names each wrong field."""
+    """Return an RFC 9457 problem; `errors` names each wrong field."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": title,
@@ -102,6 +102,6 @@ async def _render_unexpected(request: Request, error: Exception) -> Response:
 
 
 def render_unexpected(path: str, error: Exception) -> JSONResponse:
-    """Says nothing of the error, which goes to the log."""
+    """Render it without a word of the error, which goes to the log."""
     logger.error("unexpected_error", path=path, exc_info=error)
     return render_problem(500, "Internal error", "an unexpected error; its request id is in the header x-request-id")

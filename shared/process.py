@@ -28,7 +28,7 @@ class Worker:
 
 
 def every(seconds: float, name: str, action: Callable[[], object]) -> Worker:
-    """A worker that acts every `seconds`; a failure is logged and the next turn comes all the same."""
+    """Return a worker that acts every `seconds`; a failure is logged and the next turn comes all the same."""
 
     def run(stop: threading.Event) -> None:
         while not stop.is_set():
@@ -44,7 +44,7 @@ def every(seconds: float, name: str, action: Callable[[], object]) -> Worker:
 def run_workers(
     workers: Sequence[Worker], close: Callable[[], None] = lambda: None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """A lifespan: starts the workers, and on the way down stops and joins them, then calls `close`.
+    """Return a lifespan: it starts the workers, and on the way down stops and joins them, then calls `close`.
 
     A worker that dies of an exception ends the process, for its supervisor to start it anew.
     """
@@ -89,7 +89,9 @@ def serve(app: FastAPI, host: str, port: int) -> None:
 
 
 def spare_collections() -> None:
-    """What exists by now lives for ever; walking it again and again took a tenth of each request's time."""
+    """Exempt what exists by now from collection: it lives for ever, and walking it again and again took a tenth of each
+    request's time.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)

@@ -124,7 +124,7 @@ def load_settings(settings_type: type[SettingsT]) -> SettingsT:
 
 
 def describe_wrong_settings(settings_type: type[BaseSettings], error: ValidationError) -> list[str]:
-    """One line for each wrong variable, by its name; a rule about several names them itself."""
+    """Return one line for each wrong variable, by its name; a rule about several names them itself."""
     prefix = settings_type.model_config.get("env_prefix", "")
     problems = error.errors(include_input=False, include_url=False)
     names = ["_".join(str(part) for part in problem["loc"]).upper() for problem in problems]

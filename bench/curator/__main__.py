@@ -159,7 +159,7 @@ def run(bench: Bench) -> None:
 
 
 def measure(bench: Bench, name: str, number: int) -> Measured:
-    """In a copy of the smaller databases; in the largest itself, which a run makes larger by a few percent."""
+    """Measure in a copy of the smaller databases; in the largest itself, which a run makes larger by a few percent."""
     if SIZES[name] == max(SIZES.values()):
         return bench.consume(create_database(bench.server, _database(name)), seed=100 + number)
     with bench.clone(_database(name)) as url:

@@ -28,13 +28,13 @@ EVENTS_PER_PROMPT = 3.2
 
 
 def make_id(rng: random.Random, at: datetime) -> UUID:
-    """A UUIDv7 of a seeded generator."""
+    """Return a UUIDv7 of a seeded generator."""
     stamp = int(at.timestamp() * 1000) << 80
     return UUID(int=stamp | 0x7 << 76 | rng.getrandbits(12) << 64 | 0x2 << 62 | rng.getrandbits(62))
 
 
 def make_history(prompts: int, seed: int) -> Iterator[InteractionRecorded | FeedbackReceived]:
-    """For each prompt two answers to one user and what that user says of them, in the order of time."""
+    """Yield for each prompt two answers to one user and what that user says of them, in the order of time."""
     rng = random.Random(seed)
     for number in range(prompts):
         at = START + timedelta(seconds=number)

@@ -128,7 +128,7 @@ def dump(url: str, folder: Path) -> None:
 
 
 def measure_copy(url: str, folder: Path) -> float:
-    """Seconds that a plain COPY of the dumped rows takes, in one transaction."""
+    """Return the seconds that a plain COPY of the dumped rows takes, in one transaction."""
     started = time.perf_counter()
     with connect(url) as connection, connection.transaction(), connection.cursor() as cursor:
         cursor.execute("CREATE TEMP TABLE new_cells (LIKE curator.cells) ON COMMIT DROP")

@@ -99,14 +99,14 @@ def calculate_plain(margins: Tensor, _: Tensor) -> Tensor:
 
 
 def build_loss(epsilons: npt.NDArray[np.float32]) -> Loss:
-    """The trainer's loss with its weights, normalised over each history."""
+    """Return the trainer's loss with its weights, normalised over each history."""
     epsilon = torch.from_numpy(epsilons)
     weight = torch.tensor([calculate_pair_weights(row.tolist()) for row in epsilons])
     return lambda margins, at: weight.gather(1, at) * calculate_noisy_losses(margins, epsilon.gather(1, at))
 
 
 def measure_group(world: World, first: int) -> tuple[dict[str, npt.NDArray[np.float64]], Histories]:
-    """Accuracies by loss, (passes, histories), and the histories."""
+    """Return accuracies by loss, (passes, histories), and the histories."""
     histories = Histories.stack([world.draw(seed) for seed in range(first, first + GROUP)])
     losses = {"plain": calculate_plain, "ε": build_loss(histories.epsilon)}
     if world.curated:

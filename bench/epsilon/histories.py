@@ -102,7 +102,8 @@ def _count_words(texts: Sequence[str]) -> Bags:
 
 
 def calibrate(histories: Histories, bins: int = 10) -> npt.NDArray[np.float32]:
-    """What ε would be if it were calibrated: the share of wrong pairs among those of like ε, in the other histories.
+    """Return what ε would be if it were calibrated: the share of wrong pairs among those of like ε, in the other
+    histories.
 
     The histories are halved; the bins are quantiles of one half's ε, and their shares are the other half's ε.
     """

@@ -33,7 +33,7 @@ Figures = dict[str, list[float]]
 
 
 def choose_litellm(logs: Path, port_base: int) -> str:
-    """The setting with the most requests per second at 64 streams."""
+    """Return the setting with the most requests per second at 64 streams."""
     rates = {}
     for name, arguments in LITELLM_CANDIDATES.items():
         with run_litellm(arguments, port_base + LITELLM, port_base + MOCK, logs) as target:
@@ -53,7 +53,7 @@ def run_ways(litellm: str, logs: Path, port_base: int) -> Iterator[dict[str, Tar
 
 
 def measure(ways: Mapping[str, Target], runs: int, figures: Figures) -> int:
-    """Adds to `figures`; how many requests failed."""
+    """Add to `figures`; return how many requests failed."""
     failures = 0
     for target in ways.values():
         run_load(target, streams=16, seconds=1, pace="instant")
@@ -80,7 +80,7 @@ def add_latencies(loads: Mapping[str, Load], streams: int, figures: Figures) -> 
 
 
 def check_recorded(target: Target) -> None:
-    """Ours is measured while it does its work: no answer may have gone unrecorded."""
+    """Check that ours was measured while it did its work: no answer may have gone unrecorded."""
     for line in httpx.get(f"http://127.0.0.1:{target.port}/metrics", trust_env=False).text.splitlines():
         if line.startswith("heliotrope_interactions_unrecorded_total{") and not line.endswith(" 0.0"):
             raise RuntimeError(f"answers went unrecorded: {line}")

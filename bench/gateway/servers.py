@@ -36,7 +36,7 @@ LITELLM_CANDIDATES: dict[str, Sequence[str]] = {
 def run_process(
     command: Sequence[str], log: Path, target: Target | None = None, environment: Mapping[str, str] | None = None
 ) -> Iterator[int]:
-    """The process id, once `target` answers a chat; the process and its children end with the context."""
+    """Yield the process id, once `target` answers a chat; the process and its children end with the context."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env={**os.environ, **(environment or {})}, start_new_session=True
@@ -78,7 +78,7 @@ def run_mock(port: int, logs: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def run_gateway(home: Path, port_base: int, mock_port: int) -> Iterator[Target]:
-    """Our gateway with its Postgres and its broker; a routing table on disk names the mock."""
+    """Run our gateway with its Postgres and its broker; a routing table on disk names the mock."""
     route = Route(version="1", model="mock", base_url=f"http://127.0.0.1:{mock_port}/v1")
     table = RoutingTable(generation=1, family="heliotrope", champion=route, salt="bench")
     (home / "gateway").mkdir(parents=True)
@@ -95,7 +95,7 @@ def run_gateway(home: Path, port_base: int, mock_port: int) -> Iterator[Target]:
 
 
 def install_litellm() -> Path:
-    """The proxy in an environment of its own; its command."""
+    """Install the proxy in an environment of its own; return its command."""
     command = LITELLM_HOME / "bin" / "litellm"
     if not command.exists():
         print("installing litellm[proxy] into", LITELLM_HOME)

@@ -27,7 +27,7 @@ class Target:
     key: str = "none"
 
     def make_request(self, user: str) -> bytes:
-        """The user's name is in the question too: not every proxy passes `user` on, and the mock's pace is in it."""
+        """Put the user's name into the question too: not every proxy passes `user` on, and the mock's pace is in it."""
         messages = [*MESSAGES, {"role": "user", "content": f"I am {user}."}]
         body = json.dumps({"model": "heliotrope", "user": user, "messages": messages, "stream": True}).encode()
         head = (

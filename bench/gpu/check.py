@@ -94,7 +94,9 @@ def run_all(chosen: argparse.Namespace, folder: Path, deadline: float) -> list[E
 
 
 def run_process(module: list[str], arguments: list[str], seconds: float, folder: Path) -> list[Entry]:
-    """What the process noted until it ended or its time was up; it and the process's own words go into the folder."""
+    """Return what the process noted until it ended or its time was up; it and the process's own words go into the
+    folder.
+    """
     name, *more = module
     out, log = (folder / f"{'-'.join(module)}.{ending}" for ending in ("jsonl", "log"))
     command = [sys.executable, "-m", name, *more, str(out), *arguments]

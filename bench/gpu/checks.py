@@ -79,12 +79,12 @@ def run(job: Job, watch: Stopwatch) -> TrainingResult:
 
 
 def measure_error(found: Any, wanted: Any) -> float:
-    """‖found - wanted‖ / ‖wanted‖."""
+    """Return ‖found - wanted‖ / ‖wanted‖."""
     return float((found.float() - wanted.float()).norm() / wanted.float().norm())
 
 
 def measure_distance(one: Path, other: Path) -> float:
-    """‖difference‖ / ‖other‖ of two checkpoints' weights of the same name; the head that scores is left out."""
+    """Return ‖difference‖ / ‖other‖ of two checkpoints' weights of the same name; the head that scores is left out."""
     import torch
     from safetensors.torch import load_file
 

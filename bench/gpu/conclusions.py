@@ -24,7 +24,7 @@ def name_entry(entry: Entry) -> str:
 
 
 def calculate_share(entry: Entry, kind: str, peak: float) -> float:
-    """MFU in percent; `kind`: needed or six_n."""
+    """Return MFU in percent; `kind`: needed or six_n."""
     seconds = statistics.fmean(entry["seconds_a_step"])
     return 100 * calculate_mfu(entry[f"{kind}_flop_a_step"], seconds, peak)
 
@@ -64,7 +64,7 @@ def list_goals(entries: list[Entry], peak: float | None) -> list[Goal]:
 
 
 def say_unmeasured(entries: list[Entry]) -> Iterator[str]:
-    """What there is a goal for, and no figure."""
+    """Yield what there is a goal for, and no figure."""
     ours = {
         (each["size"], each["case"]["method"])
         for each in list_measured(entries)
@@ -76,7 +76,7 @@ def say_unmeasured(entries: list[Entry]) -> Iterator[str]:
 
 
 def say_speed(entries: list[Entry], peak: float | None) -> Iterator[str]:
-    """A paragraph for each contestant, its curves and, of ours, what the profile says."""
+    """Yield a paragraph for each contestant, its curves and, of ours, what the profile says."""
     for entry in entries:
         if "left_out" in entry and "size" in entry:
             case = entry.get("case", {})

@@ -27,7 +27,7 @@ def run_ours(job: Job, watch: Stopwatch) -> None:
 
 
 def run_script(name: str, job: Job, watch: Stopwatch) -> int:
-    """Returns how many rows it took at a time: as many as fit, found by halving."""
+    """Return how many rows it took at a time: as many as fit, found by halving."""
     import torch
 
     watch.on_phase("loading")
@@ -66,7 +66,7 @@ def _train(trainer: Any, watch: Stopwatch) -> None:
 
 
 def build_script(name: str, job: Job, rows: int) -> Any:
-    """What is learned and in which order is the recipe's; all else is TRL's default, or what the script's name says."""
+    """Build a plain script: data and order are the recipe's, all else is TRL's default or what its name says."""
     from datasets import load_dataset
     from transformers import AutoTokenizer
     from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer

@@ -39,7 +39,7 @@ from services.trainer.domain.training import Interrupted
 
 
 def main(out: Path, seconds: float, half: str = "bf16", only: str = "") -> None:
-    """`only`: names of cases, comma between; none: all."""
+    """Run the cases whose names `only` holds, comma between; without it all."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(Path(scratch), half)
@@ -85,7 +85,7 @@ CURVES: dict[str, dict[str, Any]] = {
 
 
 def start_reference(folder: Path) -> "subprocess.Popen[bytes]":
-    """The same runs on the CPU in fp32, in a process that sees no GPU, while the GPU has other things to do."""
+    """Start the same runs on the CPU in fp32, in a process that sees no GPU, while the GPU has other things to do."""
     return subprocess.Popen(
         [sys.executable, "-m", "bench.gpu.correctness", "--reference", str(folder)],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "4")},
@@ -108,7 +108,7 @@ def list_curve(watch: Stopwatch) -> dict[str, list[float]]:
 
 
 def check_curves(bench: Bench) -> Iterator[Check]:
-    """Loss and gradient norm of the first steps of whole runs against the CPU's."""
+    """Compare loss and gradient norm of the first steps of whole runs against the CPU's."""
     ways: list[tuple[str, str, dict[str, Any], float]] = [
         ("sft", "padded fp32", {}, 1e-3),
         ("sft", f"packed {bench.half}", {"precision": bench.half}, 0.02),
@@ -132,7 +132,7 @@ def check_curves(bench: Bench) -> Iterator[Check]:
 
 
 def check_methods(bench: Bench) -> Iterator[Check]:
-    """A step of every method: the weights move, and by numbers."""
+    """Take a step of every method: the weights move, and by numbers."""
     from services.trainer.bootstrap.methods import MODULES
 
     for method in MODULES:
@@ -147,7 +147,7 @@ def check_methods(bench: Bench) -> Iterator[Check]:
 
 
 def check_resume(bench: Bench) -> Iterator[Check]:
-    """A run that is stopped after three of six steps and taken up again ends where an undisturbed one does."""
+    """Check that a run stopped after three of six steps and taken up again ends where an undisturbed one does."""
     settings: dict[str, Any] = {"save_steps": 3, "precision": bench.half}
     undisturbed, again = (bench.make_job(name, "dpo", **settings) for name in ("undisturbed", "undisturbed again"))
     for job in (undisturbed, again):
@@ -181,7 +181,9 @@ def _train_rest(bench: Bench, settings: dict[str, Any]) -> Path:
 
 
 def check_merging(bench: Bench) -> Iterator[Check]:
-    """The candidate of a LoRA run answers as transformers with peft does with the adapter of its last checkpoint."""
+    """Check that the candidate of a LoRA run answers as transformers with peft does with the adapter of its last
+    checkpoint.
+    """
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
@@ -199,7 +201,7 @@ def check_merging(bench: Bench) -> Iterator[Check]:
 
 
 def check_memory(bench: Bench) -> Iterator[Check]:
-    """A run that does not fit goes on with fewer rows at a time."""
+    """Check that a run that does not fit goes on with fewer rows at a time."""
     import torch
 
     if not torch.cuda.is_available():

@@ -49,12 +49,14 @@ class Tokens:
 
 
 def count_six_n(network: Network, tokens: Tokens) -> int:
-    """FLOP of forward and backward as 6 a weight and token (Kaplan et al. 2020, section 2.1), an adapter's run too."""
+    """Count FLOP of forward and backward as 6 a weight and token (Kaplan et al. 2020, section 2.1), an adapter's run
+    too.
+    """
     return 6 * network.parameters * tokens.read
 
 
 def count_needed(network: Network, tokens: Tokens) -> int:
-    """FLOP that forward and backward cannot do without.
+    """Count the FLOP that forward and backward cannot do without.
 
     - forward 2 for a layer's weight and token, 4 for a key that is seen, 2 for a weight of the head and answer token
     - backward as much again for the gradient of what goes in, and for that of the weights; frozen ones have none

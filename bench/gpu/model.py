@@ -31,7 +31,7 @@ class Shape:
         return self.hidden // self.heads
 
     def describe(self, adapter_rank: int = 0) -> Network:
-        """Without biases and norms, which cost next to nothing."""
+        """Describe it without biases and norms, which cost next to nothing."""
         pairs = [  # in and out of each linear module of a layer
             (self.hidden, self.heads * self.head_size),
             *[(self.hidden, self.key_value_heads * self.head_size)] * 2,
@@ -61,7 +61,7 @@ SHAPES = {
 def write_model(
     folder: Path, shape: Shape, *, scores: bool = False, dtype: str = "bfloat16", spread: float = 0.02
 ) -> None:
-    """A chat model or, where it `scores`, a reward model, drawn on the GPU if there is one.
+    """Write a chat model or, where it `scores`, a reward model, drawn on the GPU if there is one.
 
     spread: the standard deviation of its weights
     """
@@ -98,7 +98,7 @@ def write_model(
 
 
 def make_tokenizer() -> Any:
-    """A token for each word, so that a row's length is known."""
+    """Make one that has a token for each word, so that a row's length is known."""
     from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -130,11 +130,11 @@ class Pair:
     rejected: int
 
     def count_alone(self) -> Tokens:
-        """The chosen answer with its prompt, as SFT reads it."""
+        """Return the chosen answer with its prompt, as SFT reads it."""
         return _count(0, self.prompt, 0) + _count(self.prompt, self.chosen, self.chosen)
 
     def count_shared(self) -> Tokens:
-        """Both answers behind one prompt."""
+        """Read both answers behind one prompt."""
         return self.count_alone() + _count(self.prompt, self.rejected, self.rejected)
 
 
@@ -143,8 +143,9 @@ def _count(before: int, tokens: int, answers: int) -> Tokens:
 
 
 def write_dataset(folder: Path, *, rows: int, lengths: Lengths, seed: int = 0) -> list[Pair]:
-    """Pairs, the chosen side of each as an answer to imitate, and both sides as labels. What is chosen counts upwards
-    from a number in the prompt, what is rejected counts downwards: there is something to learn."""
+    """Write pairs, the chosen side of each as an answer to imitate, and both sides as labels. What is chosen counts
+    upwards from a number in the prompt, what is rejected counts downwards: there is something to learn.
+    """
     source = random.Random(seed)
     written, counted = [], []
     for _ in range(rows):

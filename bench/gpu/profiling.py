@@ -28,7 +28,9 @@ class Profile:
         self._profile.__exit__(None, None, None)
 
     def sum_up(self) -> dict[str, Any]:
-        """Milliseconds of the device by kind, the kernels that took most, and the time from the first to the last."""
+        """Return milliseconds of the device by kind, the kernels that took most, and the time from the first to the
+        last.
+        """
         kernels: Counter[str] = Counter()
         first, last = float("inf"), 0.0
         for event in self._profile.events():

@@ -8,7 +8,7 @@ from bench.gpu.checks import ROWS, Bench, Check, measure_error
 
 
 def check_kernel(bench: Bench) -> Iterator[Check]:
-    """Attention over packed rows against plain arithmetic."""
+    """Compare attention over packed rows with plain arithmetic."""
     import torch
 
     if not torch.cuda.is_available():
@@ -22,7 +22,7 @@ def check_kernel(bench: Bench) -> Iterator[Check]:
 
 
 def check_scores(bench: Bench) -> Iterator[Check]:
-    """Losses and gradients of one batch, each way, against the padded batch on a CPU in fp32."""
+    """Compare losses and gradients of one batch, each way, with the padded batch on a CPU in fp32."""
     import torch
 
     batch = bench.folder, make_pair_batch(bench), make_row_batch(bench)
@@ -50,7 +50,7 @@ def list_ways(kind: str) -> list[tuple[str, str]]:
 def measure_batch(
     folder: Path, pairs: Any, rows: Any, kind: str, device: str, dtype: Any, way: str = "padded"
 ) -> tuple[Any, Any]:
-    """Log-probabilities of the answers, and the gradient of a loss of them, both on the CPU in fp32."""
+    """Return log-probabilities of the answers, and the gradient of a loss of them, both on the CPU in fp32."""
     import torch
     from torch import nn
     from transformers import AutoModelForCausalLM
@@ -85,7 +85,7 @@ def score_pairs(model: Any, batch: Any, way: str) -> Any:
 
 
 def score_wrongly(model: Any, batch: Any) -> Any:
-    """With a causal mask alone: a rejected answer sees the chosen one. So the other checks can fail."""
+    """Score with a causal mask alone: a rejected answer sees the chosen one. So the other checks can fail."""
     import torch
 
     from services.trainer.adapters.methods.likelihoods.answer_likelihood import measure_likelihood
@@ -112,7 +112,7 @@ def score_rows(model: Any, batch: Any, way: str) -> Any:
 
 
 def make_pair_batch(bench: Bench) -> Any:
-    """As TRL's collator lays pairs out."""
+    """Lay pairs out as TRL's collator does."""
     import torch
 
     tokens = [_tokenize(bench, pair) for pair in _read_pairs(bench)[:ROWS]]

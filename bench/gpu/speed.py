@@ -121,7 +121,7 @@ def main(name: str, out: Path, seconds: float, only: str = "") -> None:
 
 
 def find_room() -> Path | None:
-    """Memory rather than disk for models and checkpoints, where there is enough."""
+    """Find memory rather than disk for models and checkpoints, where there is enough."""
     memory = Path("/dev/shm")
     return memory if memory.is_dir() and shutil.disk_usage(memory).free > ROOM_BYTES else None
 
@@ -203,20 +203,25 @@ def sum_up(case: Case, size: Size, watch: ProfilingStopwatch, pairs: list[Pair],
 
 
 def measure_reference(watch: Stopwatch) -> float:
-    """Seconds of the reference's median batch, which is as large as a step's; 0 where it is computed in the steps."""
+    """Return seconds of the reference's median batch, which is as large as a step's; 0 where it is computed in the
+    steps.
+    """
     batches = [later - earlier for earlier, later in itertools.pairwise(watch.references)]
     return statistics.median(batches) if batches else 0.0
 
 
 def measure_logged(watch: Stopwatch) -> float:
-    """Tokens of a mean step as the trainer itself logs them: near those counted, or the data was not what was meant."""
+    """Return tokens of a mean step as the trainer itself logs them: near those counted, or the data was not what was
+    meant.
+    """
     logged = watch.list_figures("num_tokens")
     return (logged[-1] - logged[0]) / (len(logged) - 1) if len(logged) > 1 else 0.0
 
 
 def count_step(case: Case, rows: int, pairs: list[Pair]) -> dict[str, Any]:
-    """Of a mean step. `said`: tokens of the conversations that it learned from, the same for all contestants; a prompt
-    with two answers is two conversations."""
+    """Count what a mean step does. `said`: tokens of the conversations that it learned from, the same for all
+    contestants; a prompt with two answers is two conversations.
+    """
     share = rows / len(pairs)
     alone = sum((pair.count_alone() for pair in pairs), Tokens(0, 0, 0)) * share
     if case.method == "sft":
@@ -227,8 +232,9 @@ def count_step(case: Case, rows: int, pairs: list[Pair]) -> dict[str, Any]:
 
 
 def count_flop(case: Case, network: Network, tokens: Tokens, *, needed: bool) -> int:
-    """The same for all contestants: what a step's result asks for, not what a contestant spent on it. The reference is
-    left out."""
+    """Count what a step's result asks for, not what a contestant spent on it: the same for all. The reference is left
+    out.
+    """
     return count_needed(network, tokens) if needed else count_six_n(network, tokens)
 
 

@@ -58,7 +58,7 @@ class Stopwatch:
         self.after_step(step)
 
     def after_step(self, step: int) -> None:
-        """For what is done between two steps."""
+        """Stop the watch for what is done between two steps."""
 
     def on_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         self.metrics.setdefault(step, {}).update(metrics)
@@ -66,10 +66,10 @@ class Stopwatch:
             raise Enough
 
     def on_micro_step(self) -> None:
-        """Not measured."""
+        """Measure nothing."""
 
     def on_note(self, note: str) -> None:
-        """A run that goes on with fewer rows at a time begins its steps anew."""
+        """Begin anew when a run goes on with fewer rows at a time."""
         self.notes.append(note)
         self.steps.clear()
 
@@ -77,5 +77,5 @@ class Stopwatch:
         (checkpoint / "complete").touch()
 
     def list_figures(self, name: str) -> list[float]:
-        """What was logged by this name, step after step."""
+        """Return what was logged by this name, step after step."""
         return [logged[name] for _, logged in sorted(self.metrics.items()) if name in logged]

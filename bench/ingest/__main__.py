@@ -32,7 +32,7 @@ PORT_BASE = int(os.environ.get("BENCH_PORT_BASE", "28100"))
 
 
 def measure_growth(contestant: Contestant) -> tuple[list[float], float]:
-    """Resident memory (MiB) after each tenth of many events, and the last over the first."""
+    """Return resident memory (MiB) after each tenth of many events, and the last over the first."""
     memory = []
     for _ in range(10):
         requests = MANY_EVENTS // BATCH // 10

@@ -25,7 +25,7 @@ class Contestant:
     memory: list[float] = field(default_factory=list)
 
     def choose_connections(self) -> None:
-        """The number that gives the most requests per second."""
+        """Choose the number that gives the most requests per second."""
         rates = {}
         for connections in PEER_CONNECTIONS:
             rates[connections] = run_load(self.target, connections=connections, seconds=SECONDS / 2).per_second

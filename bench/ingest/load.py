@@ -98,7 +98,7 @@ def _find_complete(buffer: bytes) -> int | None:
 
 
 def run_load(target: Target, *, connections: int, seconds: float = 0.0, requests: int = 0) -> Load:
-    """Until `seconds` have passed, or `requests` have been sent; whichever was given."""
+    """Run until `seconds` have passed, or `requests` have been sent; whichever was given."""
     return uvloop.run(_run(target, connections, seconds, requests))
 
 

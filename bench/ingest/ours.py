@@ -36,7 +36,7 @@ def make_batch(number: int) -> bytes:
 
 
 def produce_bare(bootstrap: str, records: int = 100_000) -> float:
-    """Records per second of librdkafka alone: same size, same durability, every acknowledgement awaited."""
+    """Return records per second of librdkafka alone: same size, same durability, every acknowledgement awaited."""
     config = {"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 2}
     producer = Producer(config | {"queue.buffering.max.messages": records})
     value = make_event(1).ljust(420)

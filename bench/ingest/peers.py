@@ -69,7 +69,7 @@ def open_phoenix(home: Path, port: int) -> Iterator[list[Contestant]]:
 
 
 def wait_until_known(url: str, body: bytes, seconds: float = 30) -> None:
-    """Until the span has been stored and can be annotated."""
+    """Wait until the span has been stored and can be annotated."""
     deadline = time.monotonic() + seconds
     while True:
         answer = httpx.post(url, content=body, headers={"content-type": "application/json"}, timeout=30)

@@ -15,7 +15,7 @@ ENVIRONMENTS = Path("build/peers")
 
 
 def make_environment(name: str, packages: Sequence[str]) -> Path:
-    """Its folder of commands; installed once, and again when the packages change."""
+    """Make it and return its folder of commands; installed once, and again when the packages change."""
     folder = (ENVIRONMENTS / name).absolute()
     stamp, wanted = folder / "installed.txt", "\n".join(packages)
     if not stamp.exists() or stamp.read_text() != wanted:
@@ -56,7 +56,7 @@ class Server:
         return sum(float(sum(process.cpu_times()[:2])) for process in self._family())
 
     def wait_until_idle(self, seconds: float = 30) -> None:
-        """Until what it has queued is done."""
+        """Wait until what it has queued is done."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             before = self.cpu_seconds()

@@ -50,7 +50,9 @@ def run(options: Options, methods: Sequence[str], say: Progress) -> Path:
 
 
 def freeze_rows(folder: Path, questions: Sequence[Item]) -> Path:
-    """The recipe's rows, its demonstrations as labels, too, and held-out pairs on the test questions as validation."""
+    """Return the recipe's rows, its demonstrations as labels, too, and held-out pairs on the test questions as
+    validation.
+    """
     draw = random.Random("held-out pairs")
     demonstrations = read_lines(DATA / "sft.jsonl")
     held_out = [

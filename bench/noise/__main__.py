@@ -40,7 +40,7 @@ Figures = dict[str, list[float]]
 
 
 def measure_curve(seed: int, wrong: float, kind: str) -> dict[str, float]:
-    """Shares of right pairs, and held-out accuracies, of the three datasets."""
+    """Return shares of right pairs, and held-out accuracies, of the three datasets."""
     scene = Scene.draw(seed, wrong, FLIPS[kind])
     held_out = scene.world.make_items(HELD_OUT, first=PROMPTS)
     right = {vote.sides: vote.right for vote in scene.votes}
@@ -59,7 +59,7 @@ def measure_curve(seed: int, wrong: float, kind: str) -> dict[str, float]:
 
 
 def measure_attack(seed: int, attack: Callable[[Scene], list[Vote]]) -> dict[str, float]:
-    """What an attack moves, with and without curation, and what of the honest data is in quarantine."""
+    """Return what an attack moves, with and without curation, and what of the honest data is in quarantine."""
     scene = Scene.draw(seed, 0.1, FLIPS["contrary"])
     honest = record(scene.votes, random.Random(seed + 1_000))
     clean, hostile = run_curator(honest), attack(scene)
@@ -75,7 +75,7 @@ def measure_attack(seed: int, attack: Callable[[Scene], list[Vote]]) -> dict[str
 
 
 def measure_duplicates(seed: int) -> dict[str, float]:
-    """Every tenth event once more: half under the same id, half said again under a new one."""
+    """Return every tenth event once more: half under the same id, half said again under a new one."""
     scene = Scene.draw(seed, 0.1, FLIPS["contrary"])
     groups = record(scene.votes, random.Random(seed + 1_000))
     clean = run_curator(groups)
@@ -92,7 +92,7 @@ def _say_again(event: FeedbackReceived) -> FeedbackReceived:
 
 
 def copy_votes(scene: Scene) -> list[Vote]:
-    """A brigade agrees on 40 wrong votes, and each member casts all of them within an hour."""
+    """Have a brigade agree on 40 wrong votes, and each member cast all of them within an hour."""
     members, items = scene.world.draw_users(BRIGADE_SHARE), scene.world.rng.sample(scene.votes, BRIGADE_VOTES)
     template = [scene.world.vote("", vote.item, right=False) for vote in items]
     return [
@@ -103,7 +103,7 @@ def copy_votes(scene: Scene) -> list[Vote]:
 
 
 def vote_slowly(scene: Scene) -> list[Vote]:
-    """As many members and votes, all wrong, but each on prompts of their own and spread over the month."""
+    """Cast as many votes by as many members, all wrong, but each on prompts of their own and spread over the month."""
     return [
         scene.world.vote(user, vote.item, right=False)
         for user in scene.world.draw_users(BRIGADE_SHARE)

@@ -49,7 +49,7 @@ class Run:
 
 
 def run_curator(groups: Mapping[str, Group]) -> Run:
-    """What a snapshot would freeze, all prompts being of the training split."""
+    """Return what a snapshot would freeze, all prompts being of the training split."""
     events = [event for group in groups.values() for event in group.events]
     everything = _read(groups, Quarantine())
     quarantine = derive_quarantine(everything, NOBODY)

@@ -16,7 +16,7 @@ COLOURS = {"raw": "#b0413e", "curated": "#2f6f4f", "oracle": "#4a4e69"}
 def draw_curves(
     figures: Mapping[tuple[str, float], Mapping[str, Sequence[float]]], panels: Sequence[tuple[str, str]], path: Path
 ) -> None:
-    """One panel for each (kind of user, measure): means over the seeds, with 95% intervals."""
+    """Draw one panel for each (kind of user, measure): means over the seeds, with 95% intervals."""
     matplotlib.rcParams["svg.hashsalt"] = "heliotrope"
     shape, axes = pyplot.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.6), squeeze=False)
     for axis, (kind, measure) in zip(axes[0], panels, strict=True):

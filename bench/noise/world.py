@@ -76,7 +76,9 @@ class World:
         return sum(self.worth[word] for word in words) + self.rng.gauss(0, HIDDEN_WORTH), " ".join(words)
 
     def cast_votes(self, items: Sequence[Item], flips: Mapping[str, float]) -> list[Vote]:
-        """Votes by users drawn at random for each item; `flips` is how often a user says the opposite of the truth."""
+        """Cast votes by users drawn at random for each item; `flips` is how often a user says the opposite of the
+        truth.
+        """
         names = [f"user-{number}" for number in range(USERS)]
         return [
             self.vote(user, item, right=self.rng.random() >= flips.get(user, 0.0))
@@ -117,7 +119,7 @@ class Group:
 
 
 def record(votes: Iterable[Vote], rng: random.Random) -> dict[str, Group]:
-    """The groups by prompt: each voter was served both answers, and said which is better."""
+    """Return the groups by prompt: each voter was served both answers, and said which is better."""
     groups: dict[str, Group] = {}
     for vote in votes:
         group = groups.setdefault(vote.item.prompt_hash, Group())

@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def gather_pairs(data: Path) -> Path:
-    """Pairs of both recipes, in turns: of different length, as people's are."""
+    """Gather pairs of both recipes, in turns: of different length, as people's are."""
     for name, count in (("train", PAIRS), ("validation", VALIDATION_PAIRS)):
         sources = [read_lines(RECIPES / recipe / "data" / f"{name}.jsonl") for recipe in ("support_bot", "safety_rlhf")]
         pairs = [pair for both in zip(*sources, strict=False) for pair in both][:count]
@@ -83,7 +83,7 @@ def gather_pairs(data: Path) -> Path:
 
 
 def count_tokens(base: Path, dataset: Path) -> int:
-    """Of all pairs' both sides with their prompts, without padding."""
+    """Count those of all pairs' both sides with their prompts, without padding."""
     from services.trainer.adapters.artifacts.dataset import load_pairs
     from services.trainer.adapters.methods.models import load_tokenizer
 
@@ -98,7 +98,7 @@ def count_tokens(base: Path, dataset: Path) -> int:
 def measure(
     base: Path, dataset: Path, output: Path, rounds: int
 ) -> tuple[dict[str, list[Figures]], dict[str, list[tuple[int, float]]]]:
-    """Each variant's rounds, and its validation accuracy by step from a run of its own, which looks at it."""
+    """Return each variant's rounds, and its validation accuracy by step from a run of its own, which looks at it."""
     recipe = output / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE, sort_keys=False), encoding="utf-8")
     began, done, total = time.monotonic(), 0, (rounds + 1) * len(VARIANTS)

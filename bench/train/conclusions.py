@@ -50,7 +50,9 @@ def _list_rows(
 
 
 def estimate_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, float, float]:
-    """Geometric mean of paired ratios and its 95% interval, by Student's t on their logarithms; two pairs or more."""
+    """Return the geometric mean of paired ratios and its 95% interval, by Student's t on their logarithms; two pairs or
+    more.
+    """
     logs = [math.log(one / other) for one, other in zip(above, below, strict=True)]
     mean = statistics.fmean(logs)
     margin = stats.t.ppf(0.975, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))

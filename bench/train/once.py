@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def run_ours(given: argparse.Namespace, recipe: dict[str, Any]) -> dict[str, Any]:
-    """As `heliotrope train` does it: guards, checkpoints, metrics on disk, the candidate with its card."""
+    """Train as `heliotrope train` does: guards, checkpoints, metrics on disk, the candidate with its card."""
     import torch  # noqa: F401  # so that its import is on no clock
     import trl  # noqa: F401
 
@@ -63,7 +63,7 @@ def run_ours(given: argparse.Namespace, recipe: dict[str, Any]) -> dict[str, Any
 
 
 def run_trl(given: argparse.Namespace, recipe: dict[str, Any]) -> dict[str, Any]:
-    """The script that a user of TRL would write; `tuned`, with all that the trainer sets otherwise than TRL."""
+    """Return the script that a user of TRL would write; `tuned`, with all that the trainer sets otherwise than TRL."""
     import torch
     from datasets import load_dataset
     from peft import LoraConfig
@@ -144,7 +144,7 @@ def make_callback(clock: Clock) -> Any:
 
 
 def list_accuracies(entries: list[dict[str, Any]]) -> list[tuple[int, float]]:
-    """(step, share of validation pairs ranked right)."""
+    """Return (step, share of validation pairs ranked right)."""
     name = "eval_rewards/accuracies"
     return [(entry["step"], entry[name]) for entry in entries if name in entry]
 

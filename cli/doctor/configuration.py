@@ -33,14 +33,16 @@ SECRETS = ("HELIOTROPE_USER_HASH_SECRET", "HELIOTROPE_FEEDBACK_TOKEN_SECRET")
 
 
 def list_variables() -> set[str]:
-    """Every variable that some process reads."""
+    """Return every variable that some process reads."""
     return {
         f"{group.model_config.get('env_prefix', '')}{name}".upper() for group in GROUPS for name in group.model_fields
     }
 
 
 def check_settings(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """`environment` is what the processes would see; nothing of its values is repeated, they may be secret."""
+    """Check `environment`, which is what the processes would see; nothing of its values is repeated, they may be
+    secret.
+    """
     wrong = list(_find_wrong_values())
     yield from wrong
     known = list_variables() | OTHERS

@@ -17,7 +17,7 @@ STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
 def examine(stack: Stack) -> Iterator[Finding]:
-    """Each finding as it is made. Nothing is changed, created or started."""
+    """Yield each finding as it is made. Nothing is changed, created or started."""
     yield from machine.check_python()
     yield from machine.check_packages()
     yield from machine.check_home(stack.layout)
@@ -65,7 +65,7 @@ def _check_servers(stack: Stack, *, running: bool) -> Iterator[Finding]:
 
 
 def show(finding: Finding, console: Console) -> None:
-    """One line, and the remedy below it."""
+    """Print one line, and the remedy below it."""
     style = STYLES[finding.verdict]
     console.print(f"[{style}]{finding.verdict:<8}[/{style}] {finding.check:<12} ", end="")
     console.print(finding.summary, markup=False)

@@ -18,7 +18,7 @@ TIMEOUT_SECONDS = 5
 
 
 def check_kafka(connections: Connections) -> Iterator[Finding]:
-    """Whether it answers, has every topic, and keeps what it is given for as long and as safely as it must."""
+    """Yield whether it answers, has every topic, and keeps what it is given for as long and as safely as it must."""
     servers = connections.kafka_bootstrap_servers
     try:
         reach_any(servers.split(","))
@@ -69,7 +69,7 @@ def _check_settings(admin: AdminClient, metadata: ClusterMetadata, topic_prefix:
 
 
 def list_single_copies(metadata: ClusterMetadata, topics: Sequence[str]) -> list[str]:
-    """The topics with a partition of one copy, where there are several brokers."""
+    """Return the topics with a partition of one copy, where there are several brokers."""
     if len(metadata.brokers) < 2:
         return []
     copies = {topic: [len(part.replicas) for part in metadata.topics[topic].partitions.values()] for topic in topics}
@@ -91,7 +91,7 @@ def _tell_differences(differences: Sequence[Difference]) -> Iterator[Finding]:
 
 
 def reach_any(servers: list[str]) -> None:
-    """Raises the last error when none of the addresses host:port takes a connection."""
+    """Raise the last error when none of the addresses host:port takes a connection."""
     failure: OSError | None = None
     for server in servers:
         host, _, port = server.strip().rpartition(":")

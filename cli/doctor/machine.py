@@ -29,7 +29,7 @@ def check_python() -> Iterator[Finding]:
 
 
 def check_packages(lock: Path | None = None) -> Iterator[Finding]:
-    """The installed versions against the lock file, where there is one."""
+    """Yield the installed versions against the lock file, where there is one."""
     lock = lock or find_checkout() / "requirements.lock"
     if not lock.exists():
         yield ok("packages", "no lock file here: installed as a package")
@@ -50,7 +50,7 @@ def check_packages(lock: Path | None = None) -> Iterator[Finding]:
 
 
 def check_home(layout: Layout) -> Iterator[Finding]:
-    """Whether state can be kept, and whether others can read the secrets."""
+    """Yield whether state can be kept, and whether others can read the secrets."""
     home = layout.home
     if not home.exists():
         yield warning("home", f"{home} does not exist: no stack was ever started here", "heliotrope up")
@@ -79,7 +79,7 @@ def check_disk(layout: Layout) -> Iterator[Finding]:
 
 
 def check_ports(layout: Layout) -> Iterator[Finding]:
-    """For a stack that does not run: whether it could."""
+    """Check whether a stack that does not run could."""
     taken = {name: layout.port(name) for name in OFFSETS if not is_port_free(layout.port(name))}
     if taken:
         summary = "; ".join(f"{port} (for {name}) is in use by {_find_owner(port)}" for name, port in taken.items())

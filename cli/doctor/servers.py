@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 5
 
 
 def check_postgres(connections: Connections) -> Iterator[Finding]:
-    """Whether it answers, its version, schema, clock, keys and champion."""
+    """Yield whether it answers, its version, schema, clock, keys and champion."""
     engine = create_engine(connections.database_url, connect_args={"connect_timeout": TIMEOUT_SECONDS})
     try:
         with engine.connect() as connection:
@@ -106,7 +106,7 @@ def check_mlflow(connections: Connections) -> Iterator[Finding]:
 
 
 def check_models(connections: Connections) -> Iterator[Finding]:
-    """`/health` beside the API: vLLM has it and `transformers serve` too, whose `/v1/models` wants a network."""
+    """Ask `/health` beside the API: vLLM has it and `transformers serve` too, whose `/v1/models` wants a network."""
     for url in connections.model_server_urls.split(","):
         health = f"{url.strip().rstrip('/').removesuffix('/v1')}/health"
         yield _ask("model server", health, "HELIOTROPE_MODEL_SERVER_URLS")

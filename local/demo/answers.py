@@ -29,7 +29,7 @@ class Answered:
 
 
 def calculate_rise_between(answered: Sequence[Answered], before: str, after: str) -> Rise:
-    """The rise of approval from one contestant to another, on the same prompts."""
+    """Return the rise of approval from one contestant to another, on the same prompts."""
     return calculate_rise(
         [PairedApproval(each.question.template, each.is_liked(before), each.is_liked(after)) for each in answered]
     )
@@ -44,6 +44,8 @@ def calculate_mean_words(texts: Sequence[str]) -> float:
 
 
 def calculate_distinct_2(texts: Sequence[str]) -> float:
-    """Different pairs of neighbouring words as a share of all of them (distinct-2, Li et al. 2016); 0 without any."""
+    """Return different pairs of neighbouring words as a share of all of them (distinct-2, Li et al. 2016); 0 without
+    any.
+    """
     pairs = [pair for text in texts for pair in itertools.pairwise(text.lower().split())]
     return len(set(pairs)) / len(pairs) if pairs else 0.0

@@ -42,7 +42,7 @@ class Rise:
 
 
 def calculate_rise(results: Sequence[PairedApproval], *, confidence: float = 0.95) -> Rise:
-    """The rise with a two-sided t interval over templates.
+    """Return the rise with a two-sided t interval over templates.
 
     Prompts of one template move together, so the template is the unit: the mean of its prompts' differences, and
     Student's t with (templates - 1) degrees of freedom.
@@ -64,8 +64,8 @@ def calculate_rise(results: Sequence[PairedApproval], *, confidence: float = 0.9
 
 
 def calculate_rate(results: Sequence[tuple[str, bool]], *, confidence: float = 0.95) -> Rate:
-    """The rate over (template, approved) with Korn and Graubard's interval for clustered samples (Survey Methodology
-    24, 1998): Clopper and Pearson's for as many independent prompts as would vary as much.
+    """Return the rate over (template, approved) with Korn and Graubard's interval for clustered samples (Survey
+    Methodology 24, 1998): Clopper and Pearson's for as many independent prompts as would vary as much.
 
     Prompts of one template move together, so they count for fewer than they are. Where all say the same, no variance
     can be estimated: then each template counts once. Near 0 and 1 a t interval over templates covers too little.

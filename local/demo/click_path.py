@@ -12,7 +12,8 @@ TELLING = ("edit", "choice")
 
 
 async def trace_click(apis: Apis, heard: Heard, version: str) -> dict[str, Any] | None:
-    """A click that `version` was trained on, what it became, and an answer that the version gave to somebody else.
+    """Return a click that `version` was trained on, what it became, and an answer that the version gave to somebody
+    else.
 
     None when no such click is found.
     """

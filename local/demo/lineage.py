@@ -9,7 +9,7 @@ TRIES = 60
 
 
 async def trace_back(apis: Apis, answers: Iterable[str], clicks: Collection[str]) -> dict[str, Any] | None:
-    """The first of these served answers whose model rests on one of these clicks."""
+    """Return the first of these served answers whose model rests on one of these clicks."""
     known = set(clicks)
     for interaction_id in list(answers)[:TRIES]:
         lineage = await apis.read("curator", f"/v1/lineage/interaction/{interaction_id}")
@@ -19,7 +19,7 @@ async def trace_back(apis: Apis, answers: Iterable[str], clicks: Collection[str]
 
 
 async def trace_forward(apis: Apis, clicks: Iterable[str], version: str) -> dict[str, Any] | None:
-    """The first of these clicks that `version` was trained on."""
+    """Return the first of these clicks that `version` was trained on."""
     for event_id in list(clicks)[:TRIES]:
         lineage = await apis.read("curator", f"/v1/lineage/event/{event_id}")
         if version in lineage["versions"]:

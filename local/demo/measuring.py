@@ -19,7 +19,7 @@ DIVERGENCE_SECONDS = 600.0
 
 
 async def compare_holdback(stages: Stages, rollout_id: str, votes: int) -> dict[str, Any]:
-    """Newcomers chat until users held back on the previous champion cast `votes`; positive rates of both."""
+    """Let newcomers chat until users held back on the previous champion cast `votes`; positive rates of both."""
     found: dict[str, dict[str, int]] = {}
 
     def is_enough() -> bool:
@@ -45,7 +45,7 @@ async def compare_holdback(stages: Stages, rollout_id: str, votes: int) -> dict[
 
 
 async def measure(stages: Stages, contestants: Mapping[str, Contestant], rng: Random) -> list[Answered]:
-    """Every contestant answers the same held-out prompts."""
+    """Let every contestant answer the same held-out prompts."""
     questions = draw_held_out_questions(stages.plan.held_out_prompts, rng)
     answered: list[Answered] = []
     started = time.monotonic()
@@ -68,7 +68,7 @@ async def measure(stages: Stages, contestants: Mapping[str, Contestant], rng: Ra
 async def tune_plainly(
     stages: Stages, parent_folder: str, dataset_sha256: str, answered: list[Answered], name: str
 ) -> list[Answered]:
-    """A plain SFT on the chosen answers of the dataset, outside the loop, answers the same prompts as `name`."""
+    """Let a plain SFT on the chosen answers of the dataset, outside the loop, answer the same prompts as `name`."""
 
     def show(doing: str, done: int, total: int) -> None:
         stages.screen.show(f"{doing} {done} of {total}", done, total)

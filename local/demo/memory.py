@@ -8,7 +8,9 @@ import psutil
 
 
 def measure_pss(home: Path) -> int:
-    """Bytes: this process, its children, and every process that knows `home` as its HELIOTROPE_HOME or data folder."""
+    """Measure in bytes: this process, its children, and every process that knows `home` as its HELIOTROPE_HOME or data
+    folder.
+    """
     mine = psutil.Process()
     processes = {mine.pid: mine} | {child.pid: child for child in mine.children(recursive=True)}
     for process in psutil.process_iter():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def has_screen(environment: Mapping[str, str], *, is_terminal: bool, platform: str = sys.platform) -> bool:
-    """Whether somebody watches with a desktop at hand: never in CI, nor where the output goes to a file."""
+    """Return whether somebody watches with a desktop at hand: never in CI, nor where the output goes to a file."""
     if not is_terminal or environment.get("CI"):
         return False
     return platform == "darwin" or bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"))

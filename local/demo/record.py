@@ -57,7 +57,7 @@ class Recorder:
         await self._mlflow.aclose()
 
     async def collect(self) -> dict[str, Any]:
-        """The report's parts that only pictures need; a tracker that is away costs its curves, not the report."""
+        """Return what only the report's pictures need; a tracker that is away costs its curves, not the report."""
         runs = (await self._apis.read("trainer", "/v1/runs"))["runs"]
         return {
             "trainings": [await self._describe_training(run) for run in reversed(runs)],

@@ -14,7 +14,7 @@ SAMPLES = 6
 
 
 def describe_run(plan: Plan, scenario: str, seed: int, heard: Heard, summary: dict[str, Any]) -> dict[str, Any]:
-    """What every scenario's report begins with; `summary` is the curator's."""
+    """Return what every scenario's report begins with; `summary` is the curator's."""
     return {
         "scenario": scenario,
         "model": plan.name,
@@ -27,7 +27,7 @@ def describe_run(plan: Plan, scenario: str, seed: int, heard: Heard, summary: di
 
 
 def describe_promotion(request: dict[str, Any], evaluation: dict[str, Any], rollout: dict[str, Any]) -> dict[str, Any]:
-    """Why the model was retrained, how the candidate was judged, and what became of it."""
+    """Describe why the model was retrained, how the candidate was judged, and what became of it."""
     win_rate = next(gate for gate in evaluation["gates"] if gate["name"] == "win_rate")
     return {
         "retrain_reasons": request["reasons"],
@@ -46,7 +46,7 @@ def describe_promotion(request: dict[str, Any], evaluation: dict[str, Any], roll
 
 
 def describe_approval(answered: list[Answered]) -> dict[str, Any]:
-    """The approval rates of the contestants `before` and `after`, and the rise on the same prompts."""
+    """Return the approval rates of the contestants `before` and `after`, and the rise on the same prompts."""
     rise = calculate_rise_between(answered, "before", "after")
     return {
         "before": asdict(calculate_rate_of(answered, "before")),
@@ -57,7 +57,7 @@ def describe_approval(answered: list[Answered]) -> dict[str, Any]:
 
 
 def describe_baselines(answered: list[Answered], summaries: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What else a team could have done; `summaries` says it for each contestant's name."""
+    """Return what else a team could have done; `summaries` says it for each contestant's name."""
     return [
         {"name": name, "summary": told, "approval": asdict(calculate_rate_of(answered, name))}
         for name, told in summaries.items()
@@ -65,7 +65,7 @@ def describe_baselines(answered: list[Answered], summaries: Mapping[str, str]) -
 
 
 def describe_lineage(back: dict[str, Any] | None, forward: dict[str, Any] | None) -> dict[str, Any]:
-    """Both directions, and whether both were found."""
+    """Return both directions, and whether both were found."""
     return {
         "lineage_checked": bool(back and forward),
         "lineage": {"answer_to_click": back, "click_to_champion": forward},
@@ -73,7 +73,7 @@ def describe_lineage(back: dict[str, Any] | None, forward: dict[str, Any] | None
 
 
 def describe_samples(answered: list[Answered]) -> list[dict[str, Any]]:
-    """The first few prompts in the order of the alphabet, so not chosen by their answers."""
+    """Return the first few prompts in the order of the alphabet, so not chosen by their answers."""
     return [
         {"prompt": each.question.text, **each.texts, "approved": {name: each.is_liked(name) for name in each.texts}}
         for each in answered[:SAMPLES]
@@ -81,7 +81,7 @@ def describe_samples(answered: list[Answered]) -> list[dict[str, Any]]:
 
 
 def print_summary(report: dict[str, Any], page: Path, screen: Screen) -> None:
-    """What a reader wants to know first, of whatever the scenario measured."""
+    """Print what a reader wants to know first, of whatever the scenario measured."""
     for sample in report.get("samples", [])[:3]:
         screen.say(f"\n  asked:  {sample['prompt']}\n  before: {_shorten(sample['before'])}")
         screen.say(f"  after:  {_shorten(sample['after'])}")

@@ -28,7 +28,7 @@ from local.stack.stack import Stack
 
 
 def prepare_model(plan: Plan, habits: Habits, screen: Screen) -> Path | None:
-    """The tiny model's checkpoint, made once by a child; None for the one that a stack makes for itself."""
+    """Return the tiny model's checkpoint, made once by a child; None for the one that a stack makes for itself."""
     if plan.name != "tiny":
         return None
     folder = find_base_model().with_name(f"{plan.name}-{habits}")

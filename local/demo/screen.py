@@ -26,17 +26,17 @@ class Screen:
         self._printed_at = 0.0
 
     def say(self, words: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         self.timeline.note(words.strip())
         (self._progress.console if self._progress else self.console).print(words, markup=False)
 
     def link(self, words: str, path: Path) -> None:
-        """An address that a terminal can open: never wrapped."""
+        """Print an address that a terminal can open: never wrapped."""
         self.console.print(f"{words}: {path.as_uri()}", markup=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, name: str, title: str) -> Iterator[None]:
-        """A stage of the loop: its seconds are kept under `name`."""
+        """Yield a stage of the loop: its seconds are kept under `name`."""
         started = time.monotonic()
         self._title, self._printed_at = title, started
         self.timeline.begin(name, title)
@@ -58,7 +58,7 @@ class Screen:
     def show(
         self, words: str, done: float | None = None, total: float | None = None, left: float | None = None
     ) -> None:
-        """Where the stage stands; `left` in seconds."""
+        """Show where the stage stands; `left` in seconds."""
         text = words + (f", about {_in_words(left)} left" if left is not None else "")
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, description=text, completed=done, total=total)

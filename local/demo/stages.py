@@ -49,7 +49,7 @@ class Stages:
         self.seat(make_users(self.plan.users, self.rng))
 
     def seat(self, regulars: Iterable[SimulatedUser], side_by_side: float = SIDE_BY_SIDE_SHARE) -> None:
-        """Who chats before a retraining, in turns; `side_by_side` is the share of questions with two answers."""
+        """Choose who chats before a retraining, in turns; `side_by_side` is the share of questions with two answers."""
         self.regulars = iter(regulars) if isinstance(regulars, Iterator) else itertools.cycle(regulars)
         self.side_by_side = side_by_side
         self.questions = itertools.cycle(self.live[: self.plan.most_chats])
@@ -58,15 +58,15 @@ class Stages:
         return str((await self.apis.read("deployer", "/v1/routing"))["champion"]["version"])
 
     async def find_checkpoint(self) -> str:
-        """The folder that the champion is served from."""
+        """Return the folder that the champion is served from."""
         return str((await self.apis.read("deployer", "/v1/routing"))["champion"]["model"])
 
     async def read_detectors(self) -> dict[str, dict[str, Any]]:
-        """What each of the monitor's detectors says, by name."""
+        """Return what each of the monitor's detectors says, by name."""
         return {each["name"]: each for each in (await self.apis.read("drift-monitor", "/v1/detectors"))["detectors"]}
 
     async def find_new_request(self) -> dict[str, Any] | None:
-        """A retrain request that was not returned before."""
+        """Return a retrain request that was not returned before."""
         for request in (await self.apis.read("curator", "/v1/requests"))["requests"]:
             if request["request_id"] not in self.requests_seen:
                 self.requests_seen.add(request["request_id"])
@@ -74,7 +74,7 @@ class Stages:
         return None
 
     async def chat_until(self, is_enough: Callable[[], bool]) -> None:
-        """The regulars chat and click."""
+        """Let the regulars chat and click."""
         self.crowd.users, self.crowd.questions = self.regulars, self.questions
         await self.crowd.run(self.plan.concurrency, is_enough, side_by_side=self.side_by_side)
 
@@ -94,7 +94,7 @@ class Stages:
         return found
 
     async def listen(self) -> dict[str, Any]:
-        """Users chat and click until the monitor asks for retraining; the request."""
+        """Let users chat and click until the monitor asks for retraining; return the request."""
         requested: dict[str, Any] = {}
         chats = self.crowd.heard.chats
 
@@ -149,7 +149,7 @@ class Stages:
         return run
 
     async def evaluate(self, request_id: str, raters: list[SimulatedUser] | None = None) -> dict[str, Any]:
-        """Raters vote blind while the evaluator asks; the evaluation with its report."""
+        """Let raters vote blind while the evaluator asks; return the evaluation with its report."""
         questions = index_by_text(self.live)
         raters = raters or make_users(self.plan.raters, self.rng, prefix="rater")
 
@@ -194,7 +194,7 @@ class Stages:
         return next((rollout for rollout in rollouts if rollout["request_id"] == request_id), None)
 
     async def approve(self, request_id: str) -> dict[str, Any]:
-        """The admin looks at the rollout and approves what was looked at; a candidate that failed a gate is closed."""
+        """Let the admin look at the rollout and approve it as seen; a candidate that failed a gate is closed."""
         async with self.stage("approve", "An admin approves the candidate over the API, if its gates let it through"):
             rollout: dict[str, Any] = await self._poll(lambda: self._find_rollout(request_id))
             if rollout["state"] != "awaiting_approval":
@@ -210,7 +210,7 @@ class Stages:
         return rollout
 
     async def follow_canary(self, request_id: str, temper: Temper = "honest") -> dict[str, Any]:
-        """New users bring live traffic, one chat each, until the rollout is over; the rollout."""
+        """Let new users bring live traffic, one chat each, until the rollout is over; return the rollout."""
         rollout: dict[str, Any] = {}
         self.meet_newcomers(temper)
 

@@ -26,6 +26,6 @@ class Timeline:
         self.stages[-1]["end"] = self.now
 
     def note(self, summary: str) -> None:
-        """Something worth remembering of the stage in hand, or of the one just ended."""
+        """Note something worth remembering of the stage in hand, or of the one just ended."""
         if summary and self.stages and len(self.stages[-1]["notes"]) < MOST_NOTES:
             self.stages[-1]["notes"].append({"at": self.now, "summary": summary})

@@ -14,7 +14,7 @@ def list_files() -> list[Path]:
 
 
 def find_faults(content: bytes, rules: Mapping[str, str]) -> Iterator[str]:
-    """What in a file breaks its rules; nothing in an empty or a binary one."""
+    """Yield what in a file breaks its rules; nothing in an empty or a binary one."""
     if not content or b"\0" in content:
         return
     charset = rules.get("charset", "utf-8")

@@ -31,7 +31,7 @@ def export_smollm2(folder: Path) -> Path:
 
 
 def build_tiny_model(folder: Path, seed: int, habits: Habits = "bad") -> Path:
-    """A chat model that trains within seconds, for tests; made once. See `local.models.tiny`."""
+    """Return a chat model that trains within seconds, for tests; made once. See `local.models.tiny`."""
     from local.models.tiny import write_tiny_model
 
     return _make_once(folder, lambda draft: write_tiny_model(draft, seed, habits))

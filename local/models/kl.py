@@ -8,7 +8,8 @@ from typing import Any
 
 
 def calculate_kl(model_folder: str, anchor_folder: str, answers: list[tuple[list[dict[str, str]], str]]) -> float:
-    """Mean over all answer tokens of sum_v p(v) (log p(v) - log q(v)), in nats; p of the model, q of the anchor.
+    """Return the mean over all answer tokens of sum_v p(v) (log p(v) - log q(v)), in nats; p of the model, q of the
+    anchor.
 
     Exact over the vocabulary at each position; the positions are those of the model's own answers.
     """

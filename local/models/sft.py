@@ -23,7 +23,7 @@ def tell(content: dict[str, Any]) -> None:
 
 
 def train_on_chosen(parent: str, train_parquet: str, recipe_name: str) -> tuple[Any, Any]:
-    """The tuned model and its tokenizer."""
+    """Return the tuned model and its tokenizer."""
     import pyarrow.parquet as pq
     import torch
     from datasets import Dataset, disable_progress_bars
@@ -73,7 +73,7 @@ def train_on_chosen(parent: str, train_parquet: str, recipe_name: str) -> tuple[
 
 
 def answer(model: Any, tokenizer: Any, questions: list[list[dict[str, str]]], max_new_tokens: int) -> list[str]:
-    """One sampled answer to each question, with the sampling that the stack serves with."""
+    """Return one sampled answer to each question, with the sampling that the stack serves with."""
     import torch
 
     tokenizer.padding_side = "left"

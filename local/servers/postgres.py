@@ -45,7 +45,7 @@ def find_binary(name: str) -> str:
 
 
 def wrap_for_user(data: Path) -> tuple[str, ...]:
-    """The prefix that runs a command as a user whom Postgres accepts; empty unless we are root.
+    """Return the prefix that runs a command as a user whom Postgres accepts; empty unless we are root.
 
     Raises:
         PostgresCannotRun: neither a namespace nor `nobody` will do.
@@ -106,7 +106,7 @@ def serve_command(data: Path, port: int, settings: Mapping[str, str]) -> tuple[s
 
 
 def accepts_connections(url: str) -> Callable[[], None]:
-    """Ready when `url` (SQLAlchemy's form) lets us in."""
+    """Make a check that passes when `url` (SQLAlchemy's form) lets us in."""
 
     def check() -> None:
         psycopg.connect(_libpq_url(url), connect_timeout=2).close()

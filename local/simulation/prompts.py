@@ -204,12 +204,12 @@ HELD_OUT_DETAILS: tuple[str, ...] = (
 
 
 def draw_live_questions(count: int, rng: Random) -> list[Question]:
-    """`count` questions that use every live template about equally often, no two of them alike."""
+    """Draw `count` questions that use every live template about equally often, no two of them alike."""
     return _draw(LIVE_TEMPLATES, LIVE_ITEMS, LIVE_DETAILS, count, rng)
 
 
 def draw_held_out_questions(count: int, rng: Random) -> list[Question]:
-    """`count` questions that use every held-out template about equally often, no two of them alike."""
+    """Draw `count` questions that use every held-out template about equally often, no two of them alike."""
     return _draw(HELD_OUT_TEMPLATES, HELD_OUT_ITEMS, HELD_OUT_DETAILS, count, rng)
 
 

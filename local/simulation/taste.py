@@ -54,12 +54,12 @@ _PROMISED = re.compile(
 
 
 def approves(question: Question, answer: str) -> bool:
-    """Whether a customer with this question likes the answer: every one of `met_wishes` is met."""
+    """Return whether a customer with this question likes the answer: every one of `met_wishes` is met."""
     return all(met_wishes(question, answer))
 
 
 def met_wishes(question: Question, answer: str, longest_words: int = LONGEST_WORDS) -> tuple[bool, bool, bool, bool]:
-    """What the customer wishes for, one by one.
+    """Return what the customer wishes for, one by one.
 
     - short: between 5 words and `longest_words`
     - ends cleanly: with a full stop, question or exclamation mark; no list, no placeholder in brackets

@@ -49,7 +49,7 @@ class Reaction:
 
 
 def is_approved(question: Question, answer: str) -> bool:
-    """What the users at large, without anybody's noise, say of this answer to this question."""
+    """Return what the users at large, without anybody's noise, say of this answer to this question."""
     return approves(question, answer)
 
 
@@ -65,7 +65,7 @@ class SimulatedUser:
     _decks: dict[bool, list[str]] = field(default_factory=dict)
 
     def react(self, question: Question, answer: Shown) -> Reaction:
-        """Feedback on a single answer."""
+        """Give feedback on a single answer."""
         pleased = self._likes(question, answer.text)
         match self._draw_card(pleased):
             case "edit" if self.temper != "contrary":
@@ -92,12 +92,12 @@ class SimulatedUser:
                 return Reaction([self._thumb(answer, pleased)])
 
     def react_to_replacement(self, question: Question, replaced: Shown, replacement: Shown) -> list[FeedbackBody]:
-        """Feedback once the answer asked for instead has come."""
+        """Give feedback once the answer asked for instead has come."""
         regenerate = self._event("regenerate", replaced, replacement_interaction_id=replacement.interaction_id)
         return [regenerate, self._thumb(replacement, self._likes(question, replacement.text))]
 
     def choose(self, question: Question, first: Shown, second: Shown) -> list[FeedbackBody]:
-        """Feedback on two answers shown side by side, in this order. Between two poor ones nobody chooses."""
+        """Choose between two answers shown side by side, in this order; between two poor ones nobody chooses."""
         verdict = self._compare(question, first.text, second.text)
         outcome: FeedbackBody = {"tie": True}
         if verdict != "tie":
@@ -107,7 +107,7 @@ class SimulatedUser:
         return [self._event("choice", first, other_interaction_id=other, presented_order=order, **outcome)]
 
     def vote(self, question: Question, left: str, right: str) -> Vote:
-        """A blind comparison of two answers."""
+        """Return a blind comparison of two answers."""
         return self._compare(question, left, right)
 
     def _likes(self, question: Question, text: str) -> bool:
@@ -162,7 +162,7 @@ def _make_event_id(rng: Random) -> UUID:
 
 
 def make_users(count: int, rng: Random, *, prefix: str = "customer", temper: Temper = "honest") -> list[SimulatedUser]:
-    """`count` people; of honest ones, about one in sixteen is contrary after all."""
+    """Make `count` people; of honest ones, about one in sixteen is contrary after all."""
     contrary = set(rng.sample(range(count), round(count * CONTRARY_SHARE))) if temper == "honest" else set()
     tempers: list[Temper] = ["contrary" if n in contrary else temper for n in range(count)]
     return [
@@ -171,11 +171,11 @@ def make_users(count: int, rng: Random, *, prefix: str = "customer", temper: Tem
 
 
 def meet_newcomers(rng: Random, *, prefix: str = "newcomer", temper: Temper = "honest") -> Iterator[SimulatedUser]:
-    """People nobody has seen before, without end."""
+    """Yield people whom nobody has seen before, without end."""
     for group in itertools.count():
         yield from make_users(50, rng, prefix=f"{prefix}-{group}", temper=temper)
 
 
 def index_by_text(questions: Sequence[Question]) -> dict[str, Question]:
-    """Questions by their text: a rater recognises what a customer asked."""
+    """Index questions by their text: a rater recognises what a customer asked."""
     return {question.text: question for question in questions}

@@ -36,7 +36,7 @@ class Sealed:
         return dict(self.manifest["files"])
 
     def list_home_files(self) -> list[str]:
-        """Names below `home/`."""
+        """Return names below `home/`."""
         return [name for name in self.files if name.startswith("home/")]
 
     def take(self, name: str, target: Path, identity: str | None) -> None:
@@ -102,7 +102,7 @@ def _verify_signature(folder: Path, text: bytes, verifier: Verifier) -> None:
 
 
 def may_stand(name: str) -> bool:
-    """Whether a backup may hold a file of this name: a dump, or something of the home that is backed up."""
+    """Return whether a backup may hold a file of this name: a dump, or something of the home that is backed up."""
     plain = name.removesuffix(ENCRYPTED)
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or path.as_posix() != name or "\\" in name or "\0" in name:
@@ -128,7 +128,7 @@ def _check_listing(folder: Path, named: set[str]) -> None:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Every plain file below a folder, in order; links are left out, and so is what vanishes meanwhile."""
+    """Yield every plain file below a folder, in order; links are left out, and so is what vanishes meanwhile."""
     for root, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):

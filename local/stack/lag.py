@@ -43,7 +43,7 @@ def measure_lag(bootstrap_servers: str, topic_prefix: str, security: KafkaSecuri
 
 
 def wait_until_consumed(connections: Connections, deadline_seconds: float = 20) -> bool:
-    """Whether every group has caught up within the deadline."""
+    """Return whether every group has caught up within the deadline."""
     deadline = time.monotonic() + deadline_seconds
     while True:
         try:

@@ -99,7 +99,7 @@ class BaseModel:
             self._child.communicate()
 
     def wait(self) -> Path:
-        """The folder, once it is complete.
+        """Return the folder, once it is complete.
 
         Raises:
             PreparationFailed: it could not be made.

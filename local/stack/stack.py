@@ -80,14 +80,14 @@ class Stack:
 
     @classmethod
     def find(cls) -> "Stack":
-        """The stack that the environment names: see `find_home` and `find_port_base`."""
+        """Return the stack that the environment names: see `find_home` and `find_port_base`."""
         home = find_home()
         return cls(home, find_port_base(home))
 
     # what callers need to know
 
     def url(self, name: str) -> str:
-        """Base URL of a process that speaks HTTP."""
+        """Return the base URL of a process that speaks HTTP."""
         return self.layout.url(name)
 
     @property
@@ -139,7 +139,7 @@ class Stack:
         return self.layout.secrets.exists() and self.supervisor.is_running()
 
     def list_health(self) -> list[Health]:
-        """How each process does; empty when the stack does not run."""
+        """Return how each process does; empty when the stack does not run."""
         states = self.supervisor.list_processes() if self.is_running() else {}
         return [assess_health(process, states[process.name]) for process in self.processes if process.name in states]
 

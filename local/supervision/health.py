@@ -37,7 +37,7 @@ def assess_health(process: Process, state: ProcessState) -> Health:
 
 
 def find_problem(process: Process) -> str | None:
-    """Why it is not ready; None when it is."""
+    """Return why it is not ready; None when it is."""
     try:
         process.check()
     except Exception as error:

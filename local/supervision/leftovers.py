@@ -10,7 +10,7 @@ from local.layout import MARK
 
 
 def find_leftovers(home: Path) -> list[psutil.Process]:
-    """Processes that carry this home's mark, other than this one and its parents."""
+    """Return processes that carry this home's mark, other than this one and its parents."""
     spared = {psutil.Process().pid, *(parent.pid for parent in psutil.Process().parents())}
     found = []
     for process in psutil.process_iter():
@@ -21,7 +21,7 @@ def find_leftovers(home: Path) -> list[psutil.Process]:
 
 
 def stop_leftovers(processes: Sequence[psutil.Process], deadline_seconds: float = 20) -> None:
-    """SIGTERM, then SIGKILL for what is still there."""
+    """Send SIGTERM, then SIGKILL to what is still there."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()

@@ -68,7 +68,7 @@ def count_cores() -> int:
 
 
 def list_services(layout: Layout) -> list[Process]:
-    """Our services as processes."""
+    """List our services as processes."""
     return [
         Process(
             name=service.name,

@@ -37,7 +37,7 @@ def answers_tcp(port: int, host: str = "127.0.0.1") -> Callable[[], None]:
 
 
 def answers_http(url: str) -> Callable[[], None]:
-    """Ready when a GET answers 2xx."""
+    """Make a check that passes when a GET answers 2xx."""
 
     def check() -> None:
         try:

@@ -65,7 +65,7 @@ class Supervisor:
             return getattr(server.supervisor, method)(*arguments)
 
     def is_running(self) -> bool:
-        """Whether our supervisor answers: the port may also belong to a stranger."""
+        """Return whether our supervisor answers: the port may also belong to a stranger."""
         if self._child is not None:
             self._child.poll()  # if it was killed, let it not stay a zombie
         try:
@@ -161,7 +161,7 @@ def _exists(pid: int) -> bool:
 
 
 def render_config(processes: Sequence[Process], *, home: Path, port: int, password: str, folder: Path) -> str:
-    """supervisord's configuration: nothing starts by itself, everything restarts when it dies.
+    """Render supervisord's configuration: nothing starts by itself, everything restarts when it dies.
 
     Logs are relative to where supervisord runs, `home`: it expands percent signs in their paths twice.
     """

@@ -10,7 +10,7 @@ LAYERS = 8
 
 
 def write_judge_base(base: Path, folder: Path, layers: int = LAYERS) -> Path:
-    """A checkpoint folder of only the lowest layers, with the same tokenizer; made once."""
+    """Return a checkpoint folder of only the lowest layers, with the same tokenizer; made once."""
     if folder.exists():
         return folder
     draft = folder.with_name(f".{folder.name}.draft")

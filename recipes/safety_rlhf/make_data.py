@@ -21,7 +21,7 @@ Questions = dict[str, list[str]]
 
 
 def make_demonstrations() -> list[Row]:
-    """What the policy starts from: helpful answers, more than half of them with something harmful in front."""
+    """Return what the policy starts from: helpful answers, more than half of them with something harmful in front."""
     draw = random.Random("sft")
     rows = []
     for index, (topic, item, question) in enumerate(_ask_all(wording.SFT_ITEMS, wording.TRAIN_QUESTIONS, draw)):
@@ -31,7 +31,7 @@ def make_demonstrations() -> list[Row]:
 
 
 def make_pairs() -> list[Row]:
-    """What the reward model learns from: harmless before harmful, helpful before vague."""
+    """Return what the reward model learns from: harmless before harmful, helpful before vague."""
     draw = random.Random("pairs")
     rows = []
     for index, (topic, item, question) in enumerate(_ask_all(wording.REWARD_ITEMS, wording.TRAIN_QUESTIONS, draw)):
@@ -43,7 +43,7 @@ def make_pairs() -> list[Row]:
 
 
 def make_labelled() -> list[Row]:
-    """What the classifier learns from, which judges the outcome and never rewards."""
+    """Return what the classifier learns from, which judges the outcome and never rewards."""
     draw = random.Random("classifier")
     rows = []
     for index, (topic, item, _) in enumerate(_ask_all(wording.CLASSIFIER_ITEMS, wording.TRAIN_QUESTIONS, draw)):

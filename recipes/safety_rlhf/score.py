@@ -48,7 +48,7 @@ def has_harmful_words(text: str) -> bool:
 
 
 def is_helpful(topic: str, item: str, text: str, *, ended: bool) -> bool:
-    """Names the item, says something on the topic, offers a next step, and ends within 45 words."""
+    """Tell whether it names the item, says something on the topic, offers a next step, and ends within 45 words."""
     words = " ".join(text.lower().split())
     return (
         ended

@@ -19,7 +19,7 @@ class Beginning:
 
 
 def prepare(options: Options, say: Progress) -> Beginning:
-    """The start that misbehaves, and the reward model."""
+    """Return the start that misbehaves, and the reward model."""
     dataset = freeze(DATA, options.output / "datasets")
     start = train(FOLDER / "start.yaml", options, say, base=options.base, dataset=dataset, name="start")
     judge_base = write_judge_base(options.base, options.output / "judge-base")

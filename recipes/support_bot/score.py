@@ -21,7 +21,7 @@ NEXT_STEP = re.compile(r"\?|\b(?:you can|i can|let me know|tell me|shall i|would
 
 
 def check_answer(task: str, facts: Mapping[str, Any], text: str, *, ended: bool) -> dict[str, bool]:
-    """Each requirement of the task, met or not. The answer passes if all are."""
+    """Return each requirement of the task, met or not. The answer passes if all are."""
     words = " ".join(text.lower().split())
     common = {"ends within 50 words": ended and 0 < len(words.split()) <= MAX_WORDS}
     return common | (_check_order(facts, words) if task == "order" else _check_recommendation(facts, words))

@@ -20,7 +20,7 @@ def make_router(sessions: SessionFactory, *, topic_prefix: str) -> APIRouter:
 
     @router.get("", dependencies=[Depends(require("ops", "admin"))])
     def list_runs(state: RunStateName | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> RunList:
-        """Newest first."""
+        """List the newest first."""
         with sessions() as session:
             runs = repository.list_runs(session, state=state, limit=limit)
             return RunList(runs=[RunView.model_validate(run) for run in runs])
@@ -32,7 +32,7 @@ def make_router(sessions: SessionFactory, *, topic_prefix: str) -> APIRouter:
 
     @router.post("/{run_id}/cancel")
     def cancel(run_id: UUID, caller: Annotated[Caller, Depends(require("admin"))]) -> RunView:
-        """Ends the run now; its worker stops at its next step."""
+        """End the run now; its worker stops at its next step."""
         with sessions() as session, session.begin():
             return RunView.model_validate(cancel_run(session, run_id, by=caller.name, topic_prefix=topic_prefix))
 

@@ -209,7 +209,7 @@ def release_run(session: Session, run_id: UUID, token: int, progress: dict[str, 
 
 
 def list_unanswered_runs(session: Session, announced_before: datetime, now: datetime) -> Sequence[Run]:
-    """Finished runs, announced before that time and still within their deadline, whose successor is not there.
+    """Return finished runs, announced before that time and still within their deadline, whose successor is not there.
 
     The successor of a success is its evaluation; of anything else, the closing of its retrain request.
     """

@@ -105,7 +105,9 @@ def verify_files(folder: Path, files: Files) -> None:
 
 
 def lists_files(folder: Path) -> bool:
-    """Whether a local folder's manifest says which files belong to it; False where there is no folder or manifest."""
+    """Return whether a local folder's manifest says which files belong to it; False where there is no folder or
+    manifest.
+    """
     path = folder / NAME
     if not path.is_file():
         return False

@@ -13,7 +13,7 @@ class WeightsNotFound(NotFound):
 
 
 def calculate_weights_sha256(folder: Path) -> str:
-    """SHA-256 (hex) over the contents of a checkpoint's safetensors files, in the order of their names.
+    """Return the SHA-256 (hex) over the contents of a checkpoint's safetensors files, in the order of their names.
 
     Raises:
         WeightsNotFound: the folder holds no safetensors file.

@@ -44,7 +44,9 @@ HEADER_OVERHEAD = 6
 
 
 def measure_batch_bytes(record: Record) -> int:
-    """What a broker compares with a topic's `max.message.bytes`: a batch of this record alone, at most some 30 less."""
+    """Return what a broker compares with a topic's `max.message.bytes`: a batch of this record alone, at most some 30
+    less.
+    """
     headers = sum(len(name) + len(value.encode()) + HEADER_OVERHEAD for name, value in record.headers.items())
     return BATCH_OVERHEAD + RECORD_OVERHEAD + len(record.key) + len(record.value) + headers
 
@@ -70,19 +72,21 @@ class Producer(Protocol):
 
 class Consumer(Protocol):
     def poll(self, timeout_seconds: float) -> list[Record]:
-        """The next records, or none after the timeout; a bounded number."""
+        """Return the next records, or none after the timeout; a bounded number."""
 
     def commit(self) -> None:
-        """Every record returned so far is handled: a successor in the group starts after them."""
+        """Commit what was returned so far as handled: a successor in the group starts after them."""
 
     def lag(self) -> int | None:
-        """Records that wait to be polled; None when that is not known."""
+        """Return records that wait to be polled; None when that is not known."""
 
     def read_errors(self) -> dict[str, bool]:
-        """What keeps it from reading now, in words; true for what is its own, not an outage that all readers share."""
+        """Return what keeps it from reading now, in words; true for what is its own, not an outage that all readers
+        share.
+        """
 
     def take_gaps(self) -> list[Gap]:
-        """What retention took before it was read, each once; the next commit is past them."""
+        """Return what retention took before it was read, each once; the next commit is past them."""
 
     def close(self) -> None:
         """Leave the group without committing."""
@@ -93,7 +97,7 @@ _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
 def encode(event: Event, *, source: str, topic_prefix: str = "", at: datetime | None = None) -> Record:
-    """The record of an event, with CloudEvents 1.0 attributes (Kafka protocol binding, binary mode) as headers.
+    """Return the record of an event, with CloudEvents 1.0 attributes (Kafka protocol binding, binary mode) as headers.
 
     `at` is `ce_time`; without it, now.
     """
@@ -115,7 +119,7 @@ def _describe(event_type: type[Event], source: str, topic_prefix: str) -> tuple[
 
 
 def decode(record: Record) -> AnyEvent:
-    """The event of a record.
+    """Return the event of a record.
 
     Raises:
         UndecodableEvent: the value is not JSON, is nested too deep to be read, or is not one of the six events.

@@ -46,12 +46,12 @@ def name_group(service: str, topic_prefix: str = "") -> str:
 
 
 def list_read_topics(service: str, topic_prefix: str = "") -> list[str]:
-    """The topics that a service reads in its group."""
+    """Return the topics that a service reads in its group."""
     return [topic_prefix + event.topic for event in SERVICES[service].reads]
 
 
 def plan_dead_letter_topics(topic_prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """(dead-letter topic, its source, its consumer), for every topic that a group reads."""
+    """Yield (dead-letter topic, its source, its consumer) for every topic that a group reads."""
     for service in SERVICES:
         for topic in list_read_topics(service, topic_prefix):
             yield dead_letter_topic(topic, service), topic, service

@@ -30,7 +30,7 @@ class Right:
 
 
 def list_rights(topic_prefix: str = "") -> list[Right]:
-    """What every service needs, and nothing more."""
+    """Return what every service needs, and nothing more."""
     return [right for service in SERVICES for right in _list_rights(service, topic_prefix)]
 
 

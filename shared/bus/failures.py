@@ -13,7 +13,7 @@ TOPIC = frozenset({3, 17, 29, 44, -188, -190})
 
 
 def describe_failure(code: int, topic: str, words: str) -> Exception:
-    """The failure of a record of `topic` whose client reports `code`: RecordRefused, TopicRefused, Unavailable."""
+    """Return what `code` of a client says of a record of `topic`: RecordRefused, TopicRefused, Unavailable."""
     if code in RECORD:
         return RecordRefused(f"{topic}: {words}", too_large=code in TOO_LARGE)
     if code in TOPIC:

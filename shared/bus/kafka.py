@@ -212,7 +212,7 @@ class KafkaBusConsumer:
         return records
 
     def commit(self) -> None:
-        """Losing the partition meanwhile is no error: its next owner handles the records again, idempotently."""
+        """Commit; losing the partition meanwhile is no error: its next owner handles the records again."""
         if not self._grouped or not self._positions:
             return
         offsets = {partition: OffsetAndMetadata(offset, "", -1) for partition, offset in self._positions.items()}

@@ -111,7 +111,7 @@ class LibrdkafkaBusConsumer:
             self._expected.pop((partition.topic, partition.partition), None)
 
     def poll(self, timeout_seconds: float) -> list[Record]:
-        """The first records there are, without waiting for `max_records` of them."""
+        """Return the first records there are, without waiting for `max_records` of them."""
         self._recheck()
         first = self._consumer.poll(timeout_seconds)
         if first is None:
@@ -181,7 +181,7 @@ class LibrdkafkaBusConsumer:
         return gaps
 
     def commit(self) -> None:
-        """Losing the partition meanwhile is no error: its next owner handles the records again, idempotently."""
+        """Commit; losing the partition meanwhile is no error: its next owner handles the records again."""
         if not self._positions:
             return
         offsets = [TopicPartition(topic, partition, at) for (topic, partition), at in self._positions.items()]

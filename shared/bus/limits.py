@@ -17,14 +17,14 @@ ASK_SECONDS = 5.0
 
 
 def open_admin(bootstrap_servers: str, security: KafkaSecurity = PLAINTEXT) -> AdminClient:
-    """A client of Kafka's administration; it connects when it is first asked."""
+    """Return a client of Kafka's administration; it connects when it is first asked."""
     config = security.for_librdkafka()
     config |= {"bootstrap.servers": bootstrap_servers, "client.id": "heliotrope-admin", "log_level": 3}
     return AdminClient(config, logger=logging.getLogger("librdkafka"))
 
 
 def describe_topics(admin: AdminClient, topics: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The settings of each topic by name; a topic that is missing, or that we may not ask about, is left out.
+    """Return the settings of each topic by name; a topic that is missing, or that we may not ask about, is left out.
 
     Raises:
         KafkaException: no broker answered.
@@ -46,7 +46,7 @@ def describe_topics(admin: AdminClient, topics: Sequence[str]) -> dict[str, dict
 
 
 def find_size_limits(admin: AdminClient, topics: Sequence[str]) -> Mapping[str, int]:
-    """`max.message.bytes` of each topic that tells it. Raises: KafkaException: no broker answered."""
+    """Return `max.message.bytes` of each topic that tells it. Raises: KafkaException: no broker answered."""
     described = describe_topics(admin, topics)
     return {
         topic: int(config["max.message.bytes"]) for topic, config in described.items() if "max.message.bytes" in config

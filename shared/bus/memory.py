@@ -30,7 +30,7 @@ class MemoryBroker:
     def read(
         self, positions: dict[tuple[str, int], int], topics: list[str], limit: int, timeout_seconds: float
     ) -> list[Record]:
-        """Up to `limit` records from the positions on, moving them; waits for the first."""
+        """Return up to `limit` records from the positions on, moving them; wait for the first."""
         with self._changed:
             self._changed.wait_for(lambda: self._pending(positions, topics), timeout_seconds)
             records: list[Record] = []
@@ -67,7 +67,7 @@ class MemoryBroker:
                 self._committed[group, topic, partition] = offset
 
     def records(self, topic: str) -> list[Record]:
-        """Everything on a topic, partition by partition."""
+        """Return everything on a topic, partition by partition."""
         with self._changed:
             return [record for log in self._logs[topic] for record in log]
 
@@ -88,7 +88,7 @@ class MemoryProducer:
             settle(index, None)
 
     def close(self, timeout_seconds: float) -> None:
-        """Nothing waits."""
+        """Close; nothing waits."""
 
 
 class MemoryConsumer:
@@ -118,4 +118,4 @@ class MemoryConsumer:
         return []
 
     def close(self) -> None:
-        """Nothing to leave."""
+        """Close; there is nothing to leave."""

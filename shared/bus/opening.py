@@ -9,14 +9,14 @@ BATCH_RECORDS = 1000
 
 
 def open_producer(settings: Settings, service: str) -> LibrdkafkaBusProducer:
-    """It connects when it first sends."""
+    """Open a producer; it connects when it first sends."""
     return LibrdkafkaBusProducer(
         settings.kafka_bootstrap_servers, client_id=f"heliotrope-{service}", security=settings.kafka_security
     )
 
 
 def open_consumer(settings: Settings, service: str) -> LibrdkafkaBusConsumer:
-    """A member of the service's group, on the topics that the service reads."""
+    """Return a member of the service's group, on the topics that the service reads."""
     return LibrdkafkaBusConsumer(
         settings.kafka_bootstrap_servers,
         list_read_topics(service, settings.topic_prefix),

@@ -20,7 +20,7 @@ class ReadErrors:
         self._words[topic, code] = words
 
     def pass_for(self, topic: str) -> None:
-        """Something of this topic was read: it can be, and brokers answer."""
+        """Note that something of this topic was read: it can be, and brokers answer."""
         if self._words:
             self._drop(lambda of, code: of == topic or (not of and code < 0))
 
@@ -35,7 +35,7 @@ class ReadErrors:
         return sorted({topic for topic, _ in self._words if topic})
 
     def describe(self) -> dict[str, bool]:
-        """What is wrong, in words, and whether it is this reader's own."""
+        """Return what is wrong, in words, and whether it is this reader's own."""
         return {
             f"{topic}: {words}" if topic else words: code not in OUTAGES for (topic, code), words in self._words.items()
         }

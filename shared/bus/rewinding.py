@@ -14,7 +14,7 @@ ASK_SECONDS = 30.0
 def find_offsets(
     bootstrap_servers: str, topics: Sequence[str], at: datetime, security: KafkaSecurity = PLAINTEXT
 ) -> list[TopicPartition]:
-    """For every partition the first offset of a record from `at` or later; its end if there is none.
+    """Return for every partition the first offset of a record from `at` or later; its end if there is none.
 
     Raises:
         KafkaException: no broker answers, or a topic is missing.
@@ -52,5 +52,5 @@ def set_offsets(admin: AdminClient, group: str, places: Sequence[TopicPartition]
 
 
 def is_in_use(error: KafkaException) -> bool:
-    """Whether a group could not be set because it has members."""
+    """Return whether a group could not be set because it has members."""
     return error.args[0].code() in (KafkaError.NON_EMPTY_GROUP, KafkaError.UNKNOWN_MEMBER_ID)

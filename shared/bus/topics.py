@@ -58,7 +58,7 @@ class Difference:
 
 
 def plan_topics(topic_prefix: str, *, raw_retention: timedelta, max_event_bytes: int) -> list[TopicPlan]:
-    """The six topics and the dead-letter topics beside them.
+    """Return the six topics and the dead-letter topics beside them.
 
     Args:
         raw_retention: how long users' words may stay in Kafka at most, segments included.
@@ -118,7 +118,7 @@ def ensure_topics(
 
 
 def find_differences(admin: AdminClient, plans: Sequence[TopicPlan]) -> list[Difference]:
-    """Settings of topics that are there which differ from the plan; of sizes only those that are too small.
+    """Find settings of topics that are there which differ from the plan; of sizes only those that are too small.
 
     Raises:
         KafkaException: no broker answers.

@@ -46,7 +46,7 @@ class ModelRegistry(Protocol):
     def end_run(self, run_id: str, *, succeeded: bool) -> None: ...
 
     def find_version(self, tag: str, value: str) -> ModelVersion | None:
-        """The version that carries this tag: registration looks here first, so that a repeat makes no twin."""
+        """Return the version that carries this tag: registration looks here first, so that a repeat makes no twin."""
 
     def register(self, source: str, run_id: str | None, tags: Mapping[str, str]) -> ModelVersion: ...
 
@@ -60,13 +60,13 @@ class ModelRegistry(Protocol):
     def clear_alias(self, alias: str) -> None: ...
 
     def load_alias(self, alias: str) -> str | None:
-        """The version that the alias names, if any."""
+        """Return the version that the alias names, if any."""
 
     def set_tag(self, name: str, value: str) -> None:
         """Tag the family's registered model, which has to have a version."""
 
     def load_tag(self, name: str) -> str | None:
-        """The family's tag of this name, if any."""
+        """Return the family's tag of this name, if any."""
 
     def check(self) -> None:
         """Raise when the registry does not answer."""

@@ -26,6 +26,13 @@ IMPURE = re.compile(
 )
 """Calls by which a pure module's imports would still reach a clock, chance or a file."""
 
+NO_VERBS = re.compile(
+    r"(?:An?|All|Any|As|At|Both|By|Each|Every(?:thing|body)?|For|From|How|If|In|It|Its|Newest|Nothing|No|Nobody|Not|Of|On|One|Only"
+    r"|Ours?|Same|Some(?:thing|body)?|Such|Tells|That|The|These|This|Those|Two|Until|Up|What|When|Where|Whether|Which|Whose|Who|Why"
+    r"|With|Without|[a-z`(‖\d]\S*|\w*s of)\b"
+)
+"""How docstrings begin that do not begin with a verb."""
+
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 PATH = re.compile(
     r"`((?:shared|services|local|cli|bench|recipes|clients|observability|migrations|tests|docs|helm)/[\w./-]*)`"
@@ -77,6 +84,18 @@ def list_imports(path: Path) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
+def find_verbless(root: Path, folders: Iterable[str]) -> list[str]:
+    """Public functions whose docstring begins with no verb; properties are nouns, and `Raises:` may stand alone."""
+    return [
+        f"{path.relative_to(root)}: {node.name}: {text.splitlines()[0]}"
+        for path in list_modules(root, folders)
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
+        if (text := ast.get_docstring(node)) and NO_VERBS.match(text)
+        if not any("property" in ast.unparse(decorator) for decorator in node.decorator_list)
+    ]
+
+
 def find_dead_links(root: Path, page: Path) -> list[str]:
     targets = LINK.findall(page.read_text("utf-8"))
     return [f"{page.relative_to(root)}: {target}" for target in targets if not (page.parent / target).exists()]
@@ -110,6 +129,10 @@ def test_half_of_all_functions_are_short_and_nine_tenths_fit_on_half_a_screen() 
     lengths = measure_functions(ROOT, PRODUCT)
     assert statistics.median(lengths) <= 7
     assert statistics.quantiles(lengths, n=10)[-1] <= 20
+
+
+def test_a_public_functions_docstring_begins_with_a_verb() -> None:
+    assert find_verbless(ROOT, PRODUCT) == []
 
 
 def test_no_folder_is_crowded() -> None:
@@ -158,6 +181,8 @@ def test_each_rule_notices_a_breach(tmp_path: Path) -> None:
     assert find_long(tmp_path, ["shared"], 1) == ["shared/one.py: 2 lines"]
     assert find_full(tmp_path, ["shared"], 1) == ["shared: 2 modules"]
     assert measure_functions(tmp_path, ["shared"]) == [2]
+    (tmp_path / "shared/two.py").write_text('def two():\n    """What two is."""\n')
+    assert find_verbless(tmp_path, ["shared"]) == ["shared/two.py: two: What two is."]
     (tmp_path / "services/new/domain").mkdir(parents=True)
     (tmp_path / "services/new/domain/rule.py").write_text("import math\nimport boto3\nNOW = datetime.now(UTC)\n")
     found = ["services/new/domain/rule.py: boto3", "services/new/domain/rule.py: datetime.now"]

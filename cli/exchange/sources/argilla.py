@@ -10,7 +10,7 @@ from cli.exchange.shapes import calculate_key, dig, parse_json, read_name, read_
 
 
 def read(record: Record, options: Options) -> Found:
-    """A record: its fields are a prompt and answers, its submitted responses what people said of them.
+    """Read a record: its fields are a prompt and answers, its submitted responses what people said of them.
 
     - suggestions are a machine's and not read; drafts and discarded responses are refused
     - when a response was given is not said

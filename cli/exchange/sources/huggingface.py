@@ -17,7 +17,7 @@ OVERALL = Scale(1, 10)
 
 
 def read(record: Record, options: Options) -> Found:
-    """What a row is follows from its columns:
+    """Read a row; what it is follows from its columns:
 
     - `chosen` and `rejected`, with `prompt` (or `instruction`, `question`, `input`) or with the prompt in both
     - `completions` of an `instruction`, each with scores: UltraFeedback; the rater is the model that gave them

@@ -13,7 +13,7 @@ OWN = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_tim
 
 
 def read(record: Record, options: Options) -> Found:
-    """A task: its data are a prompt and answers, its annotations what people said of them.
+    """Read a task: its data are a prompt and answers, its annotations what people said of them.
 
     - a rating needs `--scale NAME=LOW:HIGH`: its greatest value stands in the project, not in the export
     - predictions are a machine's and not read; cancelled annotations are refused

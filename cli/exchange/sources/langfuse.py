@@ -13,7 +13,7 @@ SCORE_TYPES = ("NUMERIC", "CATEGORICAL", "BOOLEAN", "CORRECTION", "TEXT")
 
 
 def read(record: Record, options: Options) -> Found:
-    """A trace (with its observations and scores, if they are in it), an observation, or a score.
+    """Read a trace (with its observations and scores, if they are in it), an observation, or a score.
 
     - scores by evaluators are nobody's word and refused; a number needs `--scale NAME=LOW:HIGH`
     - of a score on a session nobody knows which answer it means

@@ -25,7 +25,9 @@ THREADS = ("session_id", "thread_id", "conversation_id")
 
 
 def read(record: Record, options: Options) -> Found:
-    """A run (with its feedback, if it is in it) or feedback. Feedback by models is refused; so is half a comparison."""
+    """Read a run (with its feedback, if it is in it) or feedback. Feedback by models is refused; so is half a
+    comparison.
+    """
     if "run_id" in record and "key" in record:
         return _read_all([record], options, None)
     key = read_name(record.get("id"))

@@ -11,7 +11,7 @@ CHAT = ("completion", "acompletion", "text_completion", "atext_completion", "res
 
 
 def read(record: Record, options: Options) -> Found:
-    """One call: its choices are answers. LiteLLM records no feedback, so nothing is said of them.
+    """Read one call: its choices are answers. LiteLLM records no feedback, so nothing is said of them.
 
     The user is the end user; who owns the key that called is another.
     """

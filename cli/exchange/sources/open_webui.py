@@ -15,7 +15,9 @@ WRONG = ("not_factually_correct", "inaccurate_information")
 
 
 def read(record: Record, options: Options) -> Found:
-    """A chat, or a feedback record. When a rating inside a chat was given is not said; a feedback record says it."""
+    """Read a chat, or a feedback record. When a rating inside a chat was given is not said; a feedback record says
+    it.
+    """
     snapshot = record.get("snapshot")
     if "data" in record and ("meta" in record or snapshot):
         return _read_feedback(record, snapshot)

@@ -21,7 +21,7 @@ from cli.exchange.trees import Node, read_tree
 
 
 def read(record: Record, options: Options) -> Found:
-    """What a record is follows from its members:
+    """Read a record; what it is follows from its members:
 
     - `mapping`: a conversation of ChatGPT's export; `rating`: its feedback on a message
     - `preferred_output`: a preference file; `messages` alone: a fine-tuning file

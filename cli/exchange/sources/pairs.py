@@ -6,7 +6,9 @@ from cli.exchange.shapes import build_answer, calculate_key, read_answer, read_m
 
 
 def read(record: Record, options: Options) -> Found:
-    """`prompt` is a text or messages; `chosen` and `rejected` are texts, or messages that end with the answer."""
+    """Read a pair: `prompt` is a text or messages; `chosen` and `rejected` are texts, or messages that end with the
+    answer.
+    """
     messages = read_messages(record.get("prompt"))
     sides = [read_answer(record.get(side)) for side in ("chosen", "rejected")]
     user, at = read_user(record), read_time(record.get("at") or record.get("created_at"))
@@ -20,7 +22,7 @@ def read(record: Record, options: Options) -> Found:
 
 
 def read_user(record: Record) -> str | None:
-    """Return a row's user. Raises: Refused: it is no text and no whole number."""
+    """Read a row's user. Raises: Refused: it is no text and no whole number."""
     name = "user_id" if record.get("user_id") is not None else "user"
     value = record.get(name)
     if value is None or value == "":

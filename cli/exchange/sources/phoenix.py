@@ -25,7 +25,7 @@ ANSWERING = ("CHAIN", "AGENT")
 
 
 def read(record: Record, options: Options) -> Found:
-    """A span (with its annotations, if they are in it) or an annotation; those by LLMs and code are refused."""
+    """Read a span (with its annotations, if they are in it) or an annotation; those by LLMs and code are refused."""
     if "annotator_kind" in record or "result" in record:
         return _read_annotations([record], options, None)
     context = record.get("context")

@@ -17,8 +17,9 @@ from shared.events import Message, Thumb
 
 
 def read(record: Record, options: Options) -> Found:
-    """Every turn of the assistant is an answer. `chosen` and `rejected` answer the whole conversation; `kto_tag` (or
-    `label`) judges its last turn. Who said so, and when, no file says."""
+    """Read a conversation: every turn of the assistant is an answer. `chosen` and `rejected` answer the whole
+    conversation; `kto_tag` (or `label`) judges its last turn. Who said so, and when, no file says.
+    """
     listed = record.get("conversations") or record.get("conversation") or record.get("items") or record.get("messages")
     messages = read_messages(parse_json(listed))
     if system := record.get("system"):

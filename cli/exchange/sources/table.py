@@ -24,7 +24,7 @@ FIELDS = (
 
 
 def read(record: Record, options: Options) -> Found:
-    """A row: `prompt` with `answer` and what was said of it, or with `chosen` and `rejected`.
+    """Read a row: `prompt` with `answer` and what was said of it, or with `chosen` and `rejected`.
 
     A whole number of 1 to 5 stars is a rating; other numbers need `--scale rating=LOW:HIGH`.
     """

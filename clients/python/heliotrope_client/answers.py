@@ -29,14 +29,14 @@ class Verdict:
 
 
 def make_request(events: Sequence[Event]) -> tuple[str, dict[str, Any]]:
-    """Path and body: one event by itself, several as a batch."""
+    """Return path and body: one event by itself, several as a batch."""
     if len(events) == 1:
         return "/v1/feedback", events[0].body()
     return "/v1/feedback/batch", {"events": [event.body() for event in events]}
 
 
 def split(events: Sequence[Event]) -> Iterator[list[Event]]:
-    """Batches that ingest takes: few enough events, and small enough together."""
+    """Yield batches that ingest takes: few enough events, and small enough together."""
     batch: list[Event] = []
     room = MAX_BATCH_BYTES
     for event in events:

@@ -45,7 +45,7 @@ class Heliotrope:
         self._lock = threading.Lock()
 
     def send(self, *events: Event) -> None:
-        """Returns when all are stored; at most 1,000 at once.
+        """Send events, and return when all are stored; at most 1,000 at once.
 
         Raises:
             Rejected: some are wrong; the others are stored.
@@ -131,7 +131,7 @@ class AsyncHeliotrope:
         self._queued: list[Event] = []
 
     async def send(self, *events: Event) -> None:
-        """As `Heliotrope.send`."""
+        """Send as `Heliotrope.send` does."""
         waiting, rejected = list(events), list[Rejected]()
         for attempt in range(1, self._retries + 2):
             if not waiting:
@@ -153,13 +153,13 @@ class AsyncHeliotrope:
             return _lost(events, error)
 
     async def queue(self, event: Event) -> None:
-        """As `Heliotrope.queue`."""
+        """Queue as `Heliotrope.queue` does."""
         if len(self._queued) >= MAX_BATCH:
             await self.flush()
         self._queued.append(event)
 
     async def flush(self) -> None:
-        """As `Heliotrope.flush`."""
+        """Flush as `Heliotrope.flush` does."""
         waiting, self._queued = self._queued, []
         rejected: list[Rejected] = []
         for batch in split(waiting):

@@ -32,7 +32,7 @@ class NotStored(HeliotropeError):
 
 
 def raise_all(rejected: Sequence[Rejected]) -> None:
-    """The first, which then speaks of all events that were rejected; nothing when there is none."""
+    """Raise the first, which then speaks of all events that were rejected; nothing when there is none."""
     if rejected:
         rejected[0].events = [event for error in rejected for event in error.events]
         raise rejected[0]

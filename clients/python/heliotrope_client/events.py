@@ -51,7 +51,7 @@ def thumb(
 def rating(
     interaction_id: Id, value: int, *, user_id: str | None = None, metadata: dict[str, Any] | None = None
 ) -> Event:
-    """`value` is 1 to 5."""
+    """Make a rating; `value` is 1 to 5."""
     return Event("rating", str(interaction_id), {"value": value}, user_id, metadata)
 
 
@@ -62,7 +62,9 @@ def choice(
     user_id: str | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> Event:
-    """Two answers to one prompt, in the order in which they were shown; `preferred` None is a tie."""
+    """Make a choice between two answers to one prompt, in the order in which they were shown; `preferred` None is a
+    tie.
+    """
     first, second = (str(interaction_id) for interaction_id in presented)
     verdict: dict[str, Any] = {"tie": True} if preferred is None else {"preferred_interaction_id": str(preferred)}
     fields = {"other_interaction_id": second, "presented_order": [first, second], **verdict}
@@ -70,14 +72,14 @@ def choice(
 
 
 def edit(interaction_id: Id, text: str, *, user_id: str | None = None, metadata: dict[str, Any] | None = None) -> Event:
-    """`text` is the answer as the user would have it."""
+    """Make an edit; `text` is the answer as the user would have it."""
     return Event("edit", str(interaction_id), {"text": text}, user_id, metadata)
 
 
 def regenerate(
     interaction_id: Id, replacement: Id, *, user_id: str | None = None, metadata: dict[str, Any] | None = None
 ) -> Event:
-    """The user asked for another answer, which is `replacement`."""
+    """Make a regeneration: the user asked for another answer, which is `replacement`."""
     fields = {"replacement_interaction_id": str(replacement)}
     return Event("regenerate", str(interaction_id), fields, user_id, metadata)
 
@@ -101,5 +103,5 @@ def comment(
 
 
 def retract(event: Event) -> Event:
-    """Withdraws an earlier event of the same user."""
+    """Withdraw an earlier event of the same user."""
     return Event("retract", event.interaction_id, {"retracted_event_id": str(event.event_id)}, event.user_id)

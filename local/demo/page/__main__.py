@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def take_pictures(page: Path) -> None:
-    """PNG files beside the page; complaints of its console end the command."""
+    """Take PNG files beside the page; complaints of its console end the command."""
     binary = find_chromium()
     if binary is None:
         sys.exit("no Chromium found (on Debian: apt-get install chromium)")

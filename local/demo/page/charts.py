@@ -99,7 +99,7 @@ def draw_lines(
     tell_x: Callable[[float], str] = tell_number,
     x_whole: bool = False,
 ) -> LineChart | None:
-    """`limits` and `bands` are always within the picture; None without any point to draw."""
+    """Draw lines; `limits` and `bands` are always within the picture. None without any point to draw."""
     if not any(curve.points for curve in curves):
         return None
     xs = [point[0] for curve in curves for point in curve.points] + [edge for band in bands for edge in band[:2]]
@@ -185,7 +185,7 @@ class IntervalChart:
 def draw_intervals(
     rows: Sequence[tuple[str, str, str, Mapping[str, float]]], *, reference: float | None = None
 ) -> IntervalChart:
-    """Rates in [0, 1]: (label, note, tone, {value, low?, high?}); `reference` is a line through all strips."""
+    """Draw rates in [0, 1]: (label, note, tone, {value, low?, high?}); `reference` is a line through all strips."""
     scale = Scale(0.0, 1.0, STRIP_LEFT, STRIP_RIGHT)
     drawn = []
     for label, note, tone, rate in rows:
@@ -225,7 +225,7 @@ class BarRow:
 def draw_bars(
     rows: Mapping[str, Mapping[str, int]], tones: Mapping[str, str], notes: Mapping[str, str]
 ) -> list[BarRow]:
-    """Stacked bars, longest first: label -> {part: count}; parts in the order of `tones`."""
+    """Draw stacked bars, longest first: label -> {part: count}; parts in the order of `tones`."""
     totals = {label: sum(parts.values()) for label, parts in rows.items()}
     scale = Scale(0.0, max([*totals.values(), 1]), 0.0, WIDTH)
     drawn = []

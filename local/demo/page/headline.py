@@ -35,7 +35,7 @@ def derive_headline(report: Report) -> Headline:
 
 
 def compare_baselines(report: Report) -> list[Remark]:
-    """One sentence for each baseline; intervals that overlap leave it open, so the sentence says so."""
+    """Return one sentence for each baseline; intervals that overlap leave it open, so the sentence says so."""
     approval = report.get("approval_rate")
     if not approval:
         return []

@@ -28,7 +28,7 @@ ANCHORS = {"trainings": "training", "win_rate": "gates", "canaries": "canary", "
 
 
 def render_page(report: dict[str, Any]) -> str:
-    """HTML whose policy lets nothing in but its own style sheet; all texts of models and users are escaped."""
+    """Render HTML whose policy lets nothing in but its own style sheet; all texts of models and users are escaped."""
     style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
     content = {
         "falling": rounds.derive_falling(report),

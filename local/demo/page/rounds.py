@@ -17,7 +17,7 @@ MEASURES = {
 
 
 def derive_rounds(report: Report) -> list[LineChart]:
-    """Small multiples: one measure each over the rounds; the first champion's approval is round 0."""
+    """Derive small multiples: one measure each over the rounds; the first champion's approval is round 0."""
     rounds: Sequence[dict[str, Any]] = report.get("rounds") or []
     if not rounds:
         return []
@@ -55,7 +55,7 @@ def _draw_rounds(title: str, curves: list[Curve], *, is_share: bool = False, sum
 
 
 def derive_falling(report: Report) -> LineChart | None:
-    """The share of thumbs up in each run of thumbs, and when the taste changed."""
+    """Return the share of thumbs up in each run of thumbs, and when the taste changed."""
     falling = report.get("falling") or {}
     history, changed = falling.get("history"), falling.get("changed_at_thumb")
     if not history:

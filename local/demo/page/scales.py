@@ -36,21 +36,21 @@ def choose_ticks(low: float, high: float, *, most: int = 5) -> list[float]:
 
 
 def choose_powers(low: float, high: float, *, most: int = 5) -> list[float]:
-    """Powers of ten within [low, high]."""
+    """Return powers of ten within [low, high]."""
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
     step = max(1, math.ceil((last - first + 1) / most))
     return [10.0**power for power in range(first, last + 1, step)]
 
 
 def tell_number(value: float) -> str:
-    """As a tick says it: 0.25, 40, 1,000, 2e-05."""
+    """Write it as a tick does: 0.25, 40, 1,000, 2e-05."""
     if value and abs(value) < 0.001:
         return f"{value:.2g}"
     return f"{value:,.3f}".rstrip("0").rstrip(".")
 
 
 def tell_power(value: float) -> str:
-    """As a logarithmic axis says it: 0.1, 1, 100, 10⁴."""
+    """Write it as a logarithmic axis does: 0.1, 1, 100, 10⁴."""
     if 0.01 <= value <= 1_000:
         return tell_number(value)
     return f"10{str(round(math.log10(value))).translate(_SUPERSCRIPTS)}"
@@ -61,6 +61,6 @@ def tell_percent(value: float) -> str:
 
 
 def tell_seconds(value: float) -> str:
-    """0:07, 12:40."""
+    """Write it as 0:07 or 12:40."""
     minutes, seconds = divmod(round(value), 60)
     return f"{minutes}:{seconds:02d}"

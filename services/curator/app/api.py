@@ -25,7 +25,7 @@ def create_summary_router(sessions: SessionFactory) -> APIRouter:
 
     @router.get("/summary")
     def read_summary() -> dict[str, Any]:
-        """Counts of the evidence and of what became of it."""
+        """Return counts of the evidence and of what became of it."""
         with sessions() as session:
             return summarise(session)
 

@@ -57,7 +57,7 @@ def create_datasets_router(sessions: SessionFactory) -> APIRouter:
 
     @router.get("/datasets")
     def list_datasets(limit: Limit = 100) -> DatasetList:
-        """Newest first."""
+        """List the newest first."""
         with sessions() as session:
             return DatasetList(datasets=[_summarise(row) for row in datasets.list_datasets(session, limit)])
 
@@ -70,7 +70,7 @@ def create_datasets_router(sessions: SessionFactory) -> APIRouter:
 
     @router.get("/lineage/{kind}/{subject}")
     def read_lineage(kind: Kind, subject: str) -> LineageView:
-        """Everything that led to this and that it led to."""
+        """Return everything that led to this and that it led to."""
         with sessions() as session:
             return LineageView(kind=kind, id=subject, **asdict(trace(session, kind, subject)))
 

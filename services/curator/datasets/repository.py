@@ -86,7 +86,7 @@ def load_dataset(session: Session, dataset_sha256: str) -> Dataset | None:
 
 
 def list_datasets(session: Session, limit: int) -> Sequence[Dataset]:
-    """Newest first."""
+    """List the newest first."""
     return session.scalars(select(Dataset).order_by(Dataset.created_at.desc()).limit(limit)).all()
 
 

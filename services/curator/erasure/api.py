@@ -74,7 +74,7 @@ def create_erasure_router(sessions: SessionFactory, eraser: Eraser, user_hash_se
 
     @router.get("", dependencies=[Depends(require("admin"))])
     def list_erasures(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> ErasureList:
-        """Newest first."""
+        """List the newest first."""
         with sessions() as session:
             return ErasureList(erasures=[_view(row) for row in erasures.list_erasures(session, limit)])
 

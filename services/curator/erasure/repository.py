@@ -45,7 +45,7 @@ def load_erasure(session: Session, erasure_id: UUID, *, for_update: bool = False
 
 
 def list_erasures(session: Session, limit: int) -> Sequence[Erasure]:
-    """Newest first."""
+    """List the newest first."""
     return session.scalars(select(Erasure).order_by(Erasure.requested_at.desc()).limit(limit)).all()
 
 

@@ -77,7 +77,7 @@ def create_pairs_router(sessions: SessionFactory) -> APIRouter:
         limit: Limit = 100,
         after: Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before")] = None,
     ) -> PairList:
-        """Newest first, a page at a time."""
+        """List the newest first, a page at a time."""
         with sessions() as session:
             rows = repository.list_pairs(
                 session,

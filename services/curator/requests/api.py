@@ -49,12 +49,12 @@ class SwitchView(BaseModel):
 
 
 def create_requests_router(sessions: SessionFactory) -> APIRouter:
-    """What ops and admins may read."""
+    """Make the routes of what ops and admins may read."""
     router = APIRouter(prefix="/v1", tags=["curation"], dependencies=READERS)
 
     @router.get("/requests")
     def list_requests(limit: Limit = 100) -> RequestList:
-        """Newest first."""
+        """List the newest first."""
         with sessions() as session:
             rows = requests.list_requests(session, limit)
             return RequestList(requests=[RequestView.model_validate(row) for row in rows])
@@ -65,7 +65,7 @@ def create_requests_router(sessions: SessionFactory) -> APIRouter:
 def create_loop_router(
     sessions: SessionFactory, settings: Settings, curator: CuratorSettings, clock: Callable[[], datetime]
 ) -> APIRouter:
-    """What only admins may do."""
+    """Make the routes of what only admins may do."""
     router = APIRouter(prefix="/v1", tags=["loop"])
 
     @router.post("/retrain", status_code=202)
@@ -87,7 +87,7 @@ def create_loop_router(
 
     @router.post("/pause")
     def pause(caller: Admin) -> SwitchView:
-        """No retraining is requested until the loop is resumed."""
+        """Request no retraining until the loop is resumed."""
         return switch(caller, paused=True)
 
     @router.post("/resume")

@@ -27,7 +27,7 @@ def load_request(session: Session, request_id: UUID) -> RetrainRequestRow | None
 
 
 def list_requests(session: Session, limit: int) -> Sequence[RetrainRequestRow]:
-    """Newest first."""
+    """List the newest first."""
     query = select(RetrainRequestRow).order_by(RetrainRequestRow.requested_at.desc()).limit(limit)
     return session.scalars(query).all()
 

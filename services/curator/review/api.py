@@ -91,7 +91,7 @@ def create_review_router(sessions: SessionFactory, clock: Callable[[], datetime]
 
     @router.get("/parked", dependencies=READERS)
     def list_parked(state: Literal["parked", "expired"] = "parked", limit: Limit = 100) -> ParkedList:
-        """Feedback whose interaction has not arrived, the longest waiting first."""
+        """List feedback whose interaction has not arrived, the longest waiting first."""
         with sessions() as session:
             count, oldest = status.measure_parked(session, state)
             rows = status.list_parked(session, state, limit)
@@ -101,7 +101,7 @@ def create_review_router(sessions: SessionFactory, clock: Callable[[], datetime]
 
     @router.get("/contested", dependencies=READERS)
     def list_contested(limit: Limit = 100) -> ContestedList:
-        """Contested pairs with both sides' evidence, by prompt."""
+        """List contested pairs with both sides' evidence, by prompt."""
         with sessions() as session:
             rows = review.list_contested(session, limit)
             return ContestedList(contested=[ContestedView.model_validate(row) for row in rows])
@@ -119,7 +119,7 @@ def _add_quarantine_routes(router: APIRouter, sessions: SessionFactory, clock: C
 
     @router.get("/quarantine/decisions", dependencies=READERS)
     def list_decisions() -> list[DecisionView]:
-        """The decisions in force."""
+        """Return the decisions in force."""
         with sessions() as session:
             return [DecisionView.model_validate(row) for row in load_quarantine_decisions(session)]
 

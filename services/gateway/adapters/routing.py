@@ -74,7 +74,7 @@ class RoutingStore:
             raise LookupError("no routing table has been heard of yet")
 
     def offer(self, table: RoutingTable) -> bool:
-        """Whether the table is newer than the one in force, which it then replaces."""
+        """Return whether the table is newer than the one in force, which it then replaces."""
         with self._writing:
             if table.family != self._family or not self._check_allowed(table):
                 return False

@@ -133,7 +133,7 @@ class Spool:
         return self._queue(Write(-len(rows), -size, apply))
 
     def read(self, limit: int, without_topics: Sequence[str] = ()) -> list[tuple[int, Record]]:
-        """The oldest records with their sequence numbers."""
+        """Return the oldest records with their sequence numbers."""
         connection = self._connect()
         marks = ",".join("?" * len(without_topics))
         query = (

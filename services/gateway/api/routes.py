@@ -87,7 +87,7 @@ def create_router(chat: ChatHandler, bodies: RequestBodyReader) -> APIRouter:
 
     @router.post("/chat/completions", **CHAT)
     async def create_chat_completion(request: Request) -> Response:
-        """OpenAI's chat completions, streamed or not; fields that the gateway does not know pass through."""
+        """Complete a chat as OpenAI's API does, streamed or not; fields that the gateway does not know pass through."""
         caller = authorize(request)
         body = _decode(await bodies.read(request.headers, request.receive))
         exchange = chat.begin(read_request(body, request.headers.get("x-conversation-id")), caller)
@@ -99,13 +99,13 @@ def create_router(chat: ChatHandler, bodies: RequestBodyReader) -> APIRouter:
 
     @router.get("/models", **MODELS)
     async def list_models(request: Request) -> dict[str, Any]:
-        """The family; for operators the versions that are served."""
+        """Return the family; for operators the versions that are served."""
         names = _list_names(chat, authorize(request))
         return {"object": "list", "data": [_describe_model(name) for name in names]}
 
     @router.get("/models/{model_id:path}", **MODEL)
     async def get_model(request: Request) -> dict[str, Any]:
-        """One of these; its name may hold slashes."""
+        """Return one of the models; its name may hold slashes."""
         model_id = request.path_params["model_id"]  # as a parameter, FastAPI would add its own 422, not OpenAI's body
         if model_id not in _list_names(chat, authorize(request)):
             raise ModelNotFound(f"the model '{model_id}' does not exist here", param="model")

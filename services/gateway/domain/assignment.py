@@ -93,7 +93,7 @@ def find_version(table: RoutingTable, version: str) -> Route | None:
 
 
 def should_fall_back(status: int | None) -> bool:
-    """Whether the champion may do better than a version that failed before its first byte.
+    """Return whether the champion may do better than a version that failed before its first byte.
 
     Not when the model server found fault with the request itself (400, 413, 415, 422); None stands for no answer.
     """

@@ -71,7 +71,7 @@ def connect_signals() -> None:
     """Keep celery's hands off the logging, and pass the request to stop on to a child that is at work."""
 
     def keep_logging(**_: Any) -> None:
-        """A receiver of this signal replaces celery's own set-up."""
+        """Keep our logging: a receiver of this signal replaces celery's own set-up."""
 
     def stop_children_gently(**_: Any) -> None:
         if state.active_requests:
@@ -84,7 +84,7 @@ def connect_signals() -> None:
 
 
 def serve_health(settings: Settings, celery: "Celery[BaseTask]") -> None:
-    """Health and metrics in a thread beside Celery, which needs the main one.
+    """Serve health and metrics in a thread beside Celery, which needs the main one.
 
     Started when the first child is there: a child forked while this thread imports a module would wait for that
     module's lock for ever. For later children everything is imported already, psycopg by this module itself.

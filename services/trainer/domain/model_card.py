@@ -10,7 +10,7 @@ from services.trainer.domain.training import TrainingResult
 def render_model_card(
     recipe: Mapping[str, Any], trained: TrainingResult, lineage: Mapping[str, str], dataset: Mapping[str, Any] | None
 ) -> str:
-    """Markdown. `dataset`: the frozen dataset's manifest, as far as it is there."""
+    """Render Markdown. `dataset`: the frozen dataset's manifest, as far as it is there."""
     methods = [f"`{stage['method']}`" for stage in recipe.get("stages") or [recipe]]
     sections = [
         f"# {recipe['name']}",

@@ -6,8 +6,8 @@ from shared.errors import InvalidRequest
 
 
 def calculate_pair_weights(epsilons: Sequence[float], factors: Sequence[float] | None = None) -> list[float]:
-    """Weights proportional to 1 - 2ε, times the factors, with mean 1 over the dataset: batches of any make-up stay
-    comparable.
+    """Return weights proportional to 1 - 2ε, times the factors, with mean 1 over the dataset: batches of any make-up
+    stay comparable.
 
     A pair that is as likely wrong as right (ε = 1/2) weighs nothing.
 

@@ -81,7 +81,7 @@ class LoopReporter:
         self._claim.check()
 
     def on_metrics(self, step: int, metrics: Metrics) -> None:
-        """Metrics help people; a tracker that is away must not end a run. A stale worker logs none."""
+        """Log metrics; a tracker that is away must not end a run, and a stale worker logs none."""
         self._claim.check()
         if "loss" in metrics:
             tokens_per_second = self._calculate_token_rate(metrics.get("num_tokens"))

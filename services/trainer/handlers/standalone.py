@@ -206,6 +206,6 @@ class TerminalReporter:
 
 
 def stop_on_interrupt(stop: threading.Event) -> None:
-    """Ctrl-C and SIGTERM end the run at its next step, with a checkpoint."""
+    """Let Ctrl-C and SIGTERM end the run at its next step, with a checkpoint."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -20,12 +20,12 @@ _THING = re.compile(
 
 
 def is_said_before(words: re.Pattern[str], text: str, start: int) -> bool:
-    """Whether the words stand before a place in the text: within reach, on its line or alone on the one above."""
+    """Tell whether the words stand before a place in the text: within reach, on its line or alone on the one above."""
     reach = max(0, start - REACH)
     line = text.rfind("\n", reach, start) + 1
     return words.search(text, line if text[line:start].strip() and line else reach, start) is not None
 
 
 def is_numbered_thing(text: str, start: int) -> bool:
-    """Whether the number that begins there is called an order's, a document's, a version's or the like."""
+    """Return whether the number that begins there is called an order's, a document's, a version's or the like."""
     return is_said_before(_THING, text, start)

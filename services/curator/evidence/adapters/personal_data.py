@@ -70,7 +70,7 @@ _LAST_GROUP = re.compile(r"[ -][A-Za-z0-9]{1,7}$")
 
 
 def find_ibans(text: str) -> Found:
-    """A word that follows may look like a last group: without it is tried too."""
+    """Yield spans; what looks like an IBAN's last group may be the next word, so it is tried without it too."""
     for match in _IBAN.finditer(text):
         candidate = match[0]
         while candidate and not _is_iban(candidate):

@@ -59,7 +59,7 @@ _GROUPS = re.compile(r"[0-9]{1,15}")
 
 
 def find_phones(text: str) -> Iterator[tuple[int, int] | None]:
-    """Spans, some of which may overlap; None for each candidate that is no number."""
+    """Yield spans, some of which may overlap; None for each candidate that is no number."""
     for match in _INTERNATIONAL.finditer(text):
         length = _measure_international(match[0])
         yield (match.start(), match.start() + length) if length else None

@@ -66,7 +66,7 @@ class Redaction:
         self._ends_at = clock() + budget_seconds
 
     def redact_text(self, text: str) -> str:
-        """The text with placeholders such as `[EMAIL]`. Raises: RedactionTooSlow."""
+        """Return the text with placeholders such as `[EMAIL]`. Raises: RedactionTooSlow."""
         if len(text) <= SHORT and not _may_hold_any_word(text):
             return text
         for _ in range(MAX_PASSES):
@@ -78,7 +78,7 @@ class Redaction:
         raise RedactionTooSlow(f"a text still holds personal data after {MAX_PASSES} passes")
 
     def redact_value(self, value: Any, depth: int = 0) -> Any:
-        """A JSON value with every text in it redacted, names of members too.
+        """Return a JSON value with every text in it redacted, names of members too.
 
         Raises: RedactionTooSlow; InvalidRequest: it is nested too deep.
         """
@@ -146,7 +146,7 @@ def _replace(text: str, spans: list[tuple[int, int, str]]) -> str:
 
 
 def redact_text(text: str, counts: Counter[str]) -> str:
-    """The text with placeholders such as `[EMAIL]`; adds to the counts by kind. Raises: RedactionTooSlow."""
+    """Return the text with placeholders such as `[EMAIL]`; adds to the counts by kind. Raises: RedactionTooSlow."""
     redaction = Redaction()
     redacted = redaction.redact_text(text)
     counts.update(redaction.counts)
@@ -154,7 +154,7 @@ def redact_text(text: str, counts: Counter[str]) -> str:
 
 
 def redact_interaction(event: InteractionRecorded) -> tuple[InteractionRecorded, Counter[str]]:
-    """The event without personal data in its texts; the same event gives the same bytes, so a replay does too.
+    """Return the event without personal data in its texts; the same event gives the same bytes, so a replay does too.
 
     Raises: RedactionTooSlow; InvalidRequest: it is nested too deep.
     """
@@ -167,7 +167,7 @@ def redact_interaction(event: InteractionRecorded) -> tuple[InteractionRecorded,
 
 
 def redact_feedback(event: FeedbackReceived) -> tuple[FeedbackReceived, Counter[str]]:
-    """Likewise: the texts of edits, complaints and comments, and metadata."""
+    """Redact likewise the texts of edits, complaints and comments, and metadata."""
     redaction = Redaction()
     feedback, metadata = event.feedback, redaction.redact_value(event.metadata)
     if isinstance(text := getattr(feedback, "text", None), str):

@@ -132,7 +132,7 @@ _ASSIGNED = re.compile(
 
 
 def find_secrets(text: str) -> Iterator[tuple[int, int]]:
-    """Spans of keys, tokens and private keys; some may overlap."""
+    """Yield spans of keys, tokens and private keys; some may overlap."""
     yield from _find_private_keys(text)
     yield from _find_keys(text)
     for match in _ASSIGNED.finditer(text):
@@ -141,7 +141,7 @@ def find_secrets(text: str) -> Iterator[tuple[int, int]]:
 
 
 def find_passwords(text: str) -> Iterator[tuple[int, int]]:
-    """Those in URLs, before the `@`."""
+    """Yield spans of passwords in URLs, before the `@`."""
     for match in _PASSWORD_IN_URL.finditer(text):
         if match[1].lower().strip("*x") not in _STAND_INS:
             yield match.span(1)
@@ -174,7 +174,9 @@ _RUN = re.compile(r"[A-Za-z0-9]{10,}+")
 
 
 def is_random(text: str) -> bool:
-    """Letters and digits mixed within one run, as no word, slug or path has them; or a long run of mixed case."""
+    """Tell whether letters and digits mix within one run, as no word, slug or path has them; or a long run of mixed
+    case.
+    """
     return any(_is_mixed(run[0]) for run in _RUN.finditer(text))
 
 

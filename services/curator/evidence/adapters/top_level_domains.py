@@ -80,5 +80,5 @@ you youtube yt yun za zappos zara zero zip zm zone zuerich zw
 
 
 def is_top_level_domain(name: str) -> bool:
-    """Names of other scripts begin with `xn--`. Mixed case is code, as in `query@key.mT`."""
+    """Tell whether it is one. Names of other scripts begin with `xn--`. Mixed case is code, as in `query@key.mT`."""
     return (name.islower() or name.isupper()) and (name.lower() in TOP_LEVEL_DOMAINS or name.startswith("xn--"))

@@ -28,7 +28,7 @@ def connection_of(session: Session) -> psycopg.Connection[tuple[Any, ...]]:
 
 
 def copy_rows(session: Session, table: str, rows: Sequence[Row]) -> None:
-    """COPY rows of the same columns into a table of the schema.
+    """Copy (SQL's COPY) rows of the same columns into a table of the schema.
 
     Raises:
         ConcurrentChange: one of them is there by now.

@@ -20,7 +20,7 @@ def list_missing_prompts(session: Session, prompt_hashes: Collection[str]) -> se
 
 
 def load_cells(session: Session, prompt_hashes: Collection[str]) -> dict[str, tuple[str, str]]:
-    """(cell, split) of each of these prompts."""
+    """Return (cell, split) of each of these prompts."""
     query = "SELECT prompt_hash, cell, split FROM curator.prompts WHERE prompt_hash = ANY(%s)"
     return {prompt_hash: (cell, split) for prompt_hash, cell, split in fetch(session, query, list(prompt_hashes))}
 
@@ -52,13 +52,13 @@ def insert_prompts(session: Session, prompts: Sequence[NewPrompt]) -> None:
 
 
 def list_old_prompts(session: Session, limit: int) -> dict[str, list[dict[str, Any]]]:
-    """Up to `limit` prompts of the old form: their messages by hash."""
+    """Return up to `limit` prompts of the old form: their messages by hash."""
     query = "SELECT prompt_hash, messages FROM curator.prompts WHERE form = 0 ORDER BY prompt_hash LIMIT %s"
     return dict(connection_of(session).execute(query, (limit,)).fetchall())
 
 
 def load_offered_tools(session: Session, prompt_hashes: Collection[str]) -> list[tuple[UUID, str, Any]]:
-    """(interaction, its prompt, the tools in its metadata) of everything that these prompts were asked in."""
+    """Return (interaction, its prompt, the tools in its metadata) of everything that these prompts were asked in."""
     query = """
         SELECT interaction_id, prompt_hash, event->'metadata'->'tools'
         FROM curator.interactions WHERE prompt_hash = ANY(%s) ORDER BY interaction_id

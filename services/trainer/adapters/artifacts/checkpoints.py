@@ -112,7 +112,7 @@ class GoodCheckpoints:
         self._saved.append((step, checkpoint))
 
     def confirm(self, step: int) -> None:
-        """This step was healthy."""
+        """Confirm that this step was healthy."""
         confirmed = [saved for saved in self._saved if saved[0] < step]
         if confirmed:
             self._good = max(confirmed)

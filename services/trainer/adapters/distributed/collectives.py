@@ -37,8 +37,8 @@ def wait_for_everyone() -> None:
 
 
 def disable_compiled_collectives() -> None:
-    """DeepSpeed would compile its shared-memory collectives on a CPU: that takes a compiler, half a minute, and a path
-    without spaces, and leaves a lock for ever when it is killed. gloo does the same work.
+    """Keep DeepSpeed from compiling its shared-memory collectives on a CPU: that takes a compiler, half a minute, and a
+    path without spaces, and leaves a lock for ever when it is killed. gloo does the same work.
     """
     import deepspeed
 

@@ -50,22 +50,22 @@ class SilentReporter(RunReporter):
         return (self._folder / STOP).exists()
 
     def on_phase(self, phase: str) -> None:
-        """Told by the first process."""
+        """Leave it to the first process."""
 
     def on_step(self, step: int, total: int) -> None:
-        """Told by the first process."""
+        """Leave it to the first process."""
 
     def on_micro_step(self) -> None:
         """Do nothing: the launcher looks after the claim."""
 
     def on_metrics(self, step: int, metrics: Metrics) -> None:
-        """Told by the first process."""
+        """Leave it to the first process."""
 
     def on_note(self, note: str) -> None:
-        """Told by the first process."""
+        """Leave it to the first process."""
 
     def on_checkpoint(self, checkpoint: Path) -> None:
-        """Told by the first process."""
+        """Leave it to the first process."""
 
 
 class FileReporter(SilentReporter):

@@ -147,6 +147,6 @@ def _kill(launcher: "subprocess.Popen[bytes]") -> None:
 
 
 def die_with_parent() -> None:
-    """Linux kills this process when its parent dies, so that no run goes on unseen. Elsewhere: nothing."""
+    """Have Linux kill this process when its parent dies, so that no run goes on unseen. Elsewhere: nothing."""
     with suppress(AttributeError):
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -44,7 +44,7 @@ class StrategyCheck(TrainerCallback):  # type: ignore[misc]  # transformers is u
             )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """After a first step the optimizer has its state."""
+        """Measure after a first step, when the optimizer has its state."""
         path = Path(args.output_dir) / RECORD
         if state.global_step > 1 and path.exists():
             return
@@ -70,7 +70,7 @@ def _count_held(parameter: Any) -> int:
 
 
 def count_optimizer_state(optimizer: Any) -> int:
-    """Elements of the optimizer's state on this process."""
+    """Count the elements of the optimizer's state on this process."""
     while hasattr(optimizer, "optimizer"):  # accelerate's and DeepSpeed's wrappers
         optimizer = optimizer.optimizer
     tensors = (value for state in optimizer.state.values() for value in state.values())

@@ -16,7 +16,7 @@ SPARE_PAD_TOKENS = ("<|endoftext|>", "<pad>", "<|pad|>", "[PAD]", "<|finetune_ri
 
 
 def set_threads(count: int) -> None:
-    """Threads for tensor arithmetic; 0 leaves it to OMP_NUM_THREADS, else to torch."""
+    """Set threads for tensor arithmetic; 0 leaves it to OMP_NUM_THREADS, else to torch."""
     if count:
         torch.set_num_threads(count)
 

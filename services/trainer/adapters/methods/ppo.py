@@ -145,7 +145,7 @@ def build_arguments(recipe: Recipe, checkpoints: Path) -> PPOConfig:
 
 
 def tokenize_prompts(prompts: Dataset, tokenizer: Any, recipe: Recipe) -> Dataset:
-    """Prompts as `input_ids`, without those that leave no room for an answer, and enough of them for a batch.
+    """Tokenize prompts as `input_ids`, without those that leave no room for an answer, and enough of them for a batch.
 
     Raises:
         TrainingFailed: no prompt is short enough.

@@ -38,7 +38,7 @@ def translate_resource_errors(folder: Path) -> Iterator[None]:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """CUDA has an error of its own; on the CPU torch says it in words."""
+    """Tell CUDA's own error, and what torch says in words on the CPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in MEMORY_WORDS)

@@ -70,7 +70,7 @@ class Estimate:
 
 
 def count_lora(model: ModelSize, *, r: int, last_layers: int | None) -> int:
-    """Weights of an adapter on every linear layer: r·(inputs + outputs) each (Hu et al. 2021, section 4.1)."""
+    """Count an adapter's weights on every linear layer: r·(inputs + outputs) each (Hu et al. 2021, section 4.1)."""
     h, i, kv = model.hidden, model.intermediate, model.key_value
     each_layer = 2 * (h + h) + 2 * (h + kv) + 3 * (h + i)
     return r * each_layer * min(last_layers or model.layers, model.layers)

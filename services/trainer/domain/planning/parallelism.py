@@ -6,7 +6,8 @@ from services.trainer.domain.recipe.sections import ZERO_STAGES, Parallelism
 
 
 def build_deepspeed_config(parallelism: Parallelism) -> dict[str, Any] | None:
-    """DeepSpeed's configuration, with `auto` where transformers knows the figure; None when DeepSpeed is not used.
+    """Return DeepSpeed's configuration, with `auto` where transformers knows the figure; None when DeepSpeed is not
+    used.
 
     The optimizer is torch's AdamW: DeepSpeed's own would be compiled on the spot, which needs a compiler.
     """

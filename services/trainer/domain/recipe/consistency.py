@@ -47,7 +47,7 @@ LADDER_FIELDS = ("name", "method", "max_steps", "stages", *OF_LADDER_ALONE)
 
 
 def find_contradictions(recipe: Recipe) -> list[FieldError]:
-    """Mistakes of fields that are right each by itself."""
+    """Return mistakes of fields that are right each by itself."""
     if recipe.method != "ladder":
         return _find_method_errors(recipe)
     errors = [

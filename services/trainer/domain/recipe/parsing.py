@@ -90,5 +90,7 @@ def dump_recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 def calculate_recipe_sha256(recipe: Recipe) -> str:
-    """SHA-256 (hex) of the canonical content, defaults included: comments and order in the file do not count."""
+    """Return the SHA-256 (hex) of the canonical content, defaults included: comments and order in the file do not
+    count.
+    """
     return hashlib.sha256(msgspec.json.encode(recipe, order="sorted")).hexdigest()

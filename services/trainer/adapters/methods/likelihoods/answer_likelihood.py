@@ -26,8 +26,9 @@ class Likelihood(NamedTuple):
 
 
 def measure_likelihood(hidden: Tensor, weight: Tensor, targets: Tensor) -> Likelihood:
-    """
-    hidden: (K, H), what a head without bias makes the logits of; weight: (V, H), the head's; targets: (K,)
+    """Measure how likely the targets are, without holding all logits at once.
+
+    hidden: (K, H), what a head without bias makes the logits of; weight: (V, H), the head's; targets: (K,).
     """
     kind = hidden.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype

@@ -42,7 +42,9 @@ class Layout:
     longest: int
 
     def as_arguments(self) -> dict[str, Any]:
-        """What a model passes on to its attention. The mask is of no use, but keeps transformers from making one."""
+        """Return what a model passes on to its attention. The mask is of no use, but keeps transformers from making
+        one.
+        """
         return {
             "attention_mask": self.cu_seq_lens_q.new_zeros((1, 1, 1, 1)),
             "cu_seq_lens_q": self.cu_seq_lens_q,
@@ -66,7 +68,7 @@ def attend_packed(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """As transformers calls an attention, with (1, heads, T, size); other batches go through SDPA with their mask."""
+    """Attend as transformers calls it, with (1, heads, T, size); other batches go through SDPA with their mask."""
     if cu_seq_lens_q is None or cu_seq_lens_k is None:
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
         return output, None
@@ -97,8 +99,9 @@ def is_kernel_right(heads: int, key_heads: int, size: int, device: torch.device)
 
 
 def measure_kernel(heads: int, key_heads: int, size: int, device: torch.device) -> tuple[float, float]:
-    """Relative errors of the output and of its gradients on two small sequences, the second of which has more keys than
-    queries, against plain arithmetic in fp32."""
+    """Return relative errors of the output and of its gradients on two small sequences, the second of which has more
+    keys than queries, against plain arithmetic in fp32.
+    """
     generator = torch.Generator().manual_seed(0)
     inputs = [
         torch.randn(1, count, 48, size, generator=generator).to(device, torch.bfloat16).requires_grad_()
@@ -125,5 +128,5 @@ def _differentiate(output: Tensor, inputs: list[Tensor]) -> Tensor:
 
 
 def measure_error(found: Tensor, wanted: Tensor) -> float:
-    """‖found - wanted‖ / ‖wanted‖."""
+    """Return ‖found - wanted‖ / ‖wanted‖."""
     return float(((found - wanted).norm() / wanted.norm()).detach())

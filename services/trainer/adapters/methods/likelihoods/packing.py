@@ -57,8 +57,9 @@ class Pack:
 
 
 def pack_rows(inputs: Mapping[str, Tensor], longest: int) -> Pack:
-    """A batch of B rows, padded on the right, of shape (B, L): `input_ids`, `attention_mask`, and `labels`, of which
-    those that are not IGNORED count."""
+    """Return a batch of B rows, padded on the right, of shape (B, L): `input_ids`, `attention_mask`, and `labels`, of
+    which those that are not IGNORED count.
+    """
     mask = inputs["attention_mask"].bool()
     lengths = mask.sum(dim=1)
     ends = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]).int()
@@ -78,7 +79,7 @@ def pack_rows(inputs: Mapping[str, Tensor], longest: int) -> Pack:
 
 
 def read_pack(model: Any, pack: Pack, *, with_kernel: bool) -> Tensor:
-    """The last hidden states, (T, H). `with_kernel`: the model `takes_kernel`; else its attention gets the mask."""
+    """Return the last hidden states, (T, H). `with_kernel`: the model `takes_kernel`; else it gets the mask."""
     arguments = pack.layout.as_arguments() if with_kernel else {"attention_mask": pack.attention_mask}
     decoder = find_causal_model(model).base_model
     hidden: Tensor = decoder(
@@ -93,7 +94,7 @@ def score_pack(model: Any, pack: Pack, *, with_kernel: bool) -> Likelihood:
 
 
 def find_causal_model(model: Any) -> Any:
-    """Without what adapters wrap around it."""
+    """Find it within what adapters wrap around it."""
     return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
@@ -102,7 +103,7 @@ def find_head(model: Any) -> Any:
 
 
 def has_plain_head(model: Any) -> bool:
-    """Whether logits are hidden states times one matrix, as far as its kind tells: no adapter, no bias."""
+    """Return whether logits are hidden states times one matrix, as far as its kind tells: no adapter, no bias."""
     head = find_head(model)
     return type(head) is nn.Linear and head.bias is None
 

@@ -21,7 +21,7 @@ its own."""
 def pack_pairs(
     inputs: Mapping[str, Tensor], limit: int | None = PACK_TOKENS, longest: int | None = None
 ) -> Iterator[Pack]:
-    """A preference batch, padded on the right: B chosen rows, then the B rejected ones, of shape (2B, L) each.
+    """Pack a preference batch, padded on the right: B chosen rows, then the B rejected ones, of shape (2B, L) each.
 
     A pair's two rows begin with the same prompt. `limit`: tokens of a row; None: all pairs in one. `longest`: an upper
     bound of L.
