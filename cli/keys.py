@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from cli.database import find_database_url
 from cli.errors import clear_errors
 from shared.auth import create_key, revoke_key, rotate_key
+from shared.signing import derive_public_key, generate_key
 from shared.tables.access import ROLES, ApiKey
 
 app = typer.Typer(help="API keys: create, list, rotate, revoke.", no_args_is_help=True)
@@ -54,6 +55,13 @@ def rotate(
     with clear_errors(), open_session() as session:
         key = rotate_key(session, key_id, timedelta(minutes=grace_minutes), datetime.now(UTC))
     sys.stdout.write(f"{key}\n")
+
+
+@app.command()
+def draw() -> None:
+    """Draw an Ed25519 key and print its halves: the private one for who signs, the public one for who verifies."""
+    private = generate_key()
+    sys.stdout.write(f"private {private}\npublic  {derive_public_key(private)}\n")
 
 
 @app.command("list")

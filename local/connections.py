@@ -16,6 +16,7 @@ from local.roles import derive_role_url
 from shared.bus.security import PLAINTEXT, KafkaSecurity
 from shared.service_access import DATABASE_ROLES, PROCESSES, list_secrets, name_role
 from shared.settings import Settings, describe_wrong_settings
+from shared.signing import derive_public_key
 
 EXISTING = {
     "postgres": "HELIOTROPE_DATABASE_URL",
@@ -118,6 +119,9 @@ def build_environment(
         "HELIOTROPE_FEEDBACK_TOKEN_SECRET": secrets.feedback_token_secret,
         "HELIOTROPE_DEPLOYER_AUDIT_KEY": secrets.audit_key,
         "HELIOTROPE_GATEWAY_INTERNAL_KEY": secrets.internal_key,
+        "HELIOTROPE_TRAINER_MANIFEST_KEY": secrets.trainer_manifest_key,
+        "HELIOTROPE_DEPLOYER_MANIFEST_KEY": secrets.deployer_manifest_key,
+        "HELIOTROPE_MANIFEST_PUBLIC_KEYS": _list_public_keys(secrets),
         **given,
         "HELIOTROPE_HOME": str(layout.home),
         "HELIOTROPE_PORT_BASE": str(layout.port_base),
@@ -141,6 +145,12 @@ def build_environment(
         "PATH": os.pathsep.join([str(scripts), given.get("PATH", os.defpath)]),
         MARK: str(layout.home),
     }
+
+
+def _list_public_keys(secrets: Secrets) -> str:
+    """Whose candidates and adopted models the services trust."""
+    keys = (secrets.trainer_manifest_key, secrets.deployer_manifest_key)
+    return ",".join(derive_public_key(key) for key in keys if key)
 
 
 MLFLOW_DATABASE = "MLFLOW_BACKEND_STORE_URI"

@@ -14,6 +14,7 @@ from sqlalchemy import create_engine, make_url
 from shared.auth import KeyRing, create_key, draw_key, load_keys, store_key
 from shared.db import make_session_factory
 from shared.errors import Unauthenticated
+from shared.signing import generate_key
 from shared.tables.access import ROLES
 
 
@@ -27,6 +28,8 @@ class Secrets:
     audit_key: str
     internal_key: str
     """The gateway's API key: made here, so that it is known before the database is."""
+    trainer_manifest_key: str = ""
+    deployer_manifest_key: str = ""
 
     def database_url(self, port: int, database: str) -> str:
         url = make_url(f"postgresql+psycopg://heliotrope@127.0.0.1:{port}/{database}")
@@ -45,9 +48,15 @@ def load_secrets(path: Path) -> Secrets:
     names = list(Secrets.__dataclass_fields__)
     known = json.loads(path.read_text()) if path.exists() else {}
     if missing := [name for name in names if name not in known]:
-        known |= {name: draw_key() if name == "internal_key" else secrets.token_urlsafe(24) for name in missing}
+        known |= {name: _draw(name) for name in missing}
         write_private(path, {name: known[name] for name in names})
     return Secrets(**{name: known[name] for name in names})
+
+
+def _draw(name: str) -> str:
+    if name == "internal_key":
+        return draw_key()
+    return generate_key() if name.endswith("_manifest_key") else secrets.token_urlsafe(24)
 
 
 def write_private(path: Path, content: object) -> None:

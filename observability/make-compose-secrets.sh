@@ -13,6 +13,22 @@ done
 keep heliotrope_gateway_internal_key "hk_$(random 6)_$(random 22 | cut -c1-43)"
 keep heliotrope_database_url "postgresql+psycopg://heliotrope:$(cat secrets/postgres_password)@postgres:5432/heliotrope"
 keep heliotrope_redis_url "redis://:$(cat secrets/redis_password)@redis:6379/0"
+# Ed25519 keys: the worker signs candidates, the deployer what is adopted; whoever loads a model holds the public halves.
+# Without openssl they stay empty, and nothing is signed: `heliotrope keys draw` makes them elsewhere.
+if [ ! -e secrets/heliotrope_manifest_public_keys ]; then
+    public=
+    for signer in trainer deployer; do
+        private=
+        if openssl genpkey -algorithm ed25519 -outform DER -out secrets/.draft 2>/dev/null; then
+            private=$(tail -c 32 secrets/.draft | base64)
+            half=$(openssl pkey -inform DER -in secrets/.draft -pubout -outform DER | tail -c 32 | base64)
+            public="$public${public:+,}$half"
+        fi
+        rm -f secrets/.draft
+        keep "heliotrope_${signer}_manifest_key" "$private"
+    done
+    keep heliotrope_manifest_public_keys "$public"
+fi
 # A Postgres role for each service, which `prepare` makes with these passwords.
 passwords=
 for role in ingest gateway curator monitor trainer evaluator deployer mlflow; do

@@ -66,9 +66,9 @@ PROCESSES = {
     "curator": ProcessAccess("curator", ("user_hash_secret",)),
     "drift-monitor": ProcessAccess("monitor"),
     "trainer": ProcessAccess("trainer", ("redis_url",)),
-    "trainer-worker": ProcessAccess("trainer", ("redis_url",)),
+    "trainer-worker": ProcessAccess("trainer", ("redis_url", "trainer_manifest_key")),
     "evaluator": ProcessAccess("evaluator", ("user_hash_secret",)),
-    "deployer": ProcessAccess("deployer", ("deployer_audit_key",)),
+    "deployer": ProcessAccess("deployer", ("deployer_audit_key", "deployer_manifest_key")),
 }
 """Process -> what it may do. A secret `x` is the setting `HELIOTROPE_X`."""
 

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.bus.security import KafkaSecurity
+from shared.signing import Verifier
 
 PORT_NUMBERS = {
     "ingest": 1,
@@ -56,6 +57,9 @@ class Settings(BaseSettings):
     )
     user_hash_secret: SecretStr = Field(SecretStr(""), description="key of the hash that replaces user ids")
     feedback_token_secret: SecretStr = Field(SecretStr(""), description="signs feedback tokens for browsers")
+    manifest_public_keys: Annotated[list[str], NoDecode] = Field(
+        [], description="whose candidates are trusted: Ed25519 public keys, comma separated; empty: anybody's"
+    )
     datasets_dir: Path | None = Field(None, description="frozen datasets; default: datasets/ in home")
     artifacts_uri: str | None = Field(
         None,
@@ -75,6 +79,17 @@ class Settings(BaseSettings):
     def _split_urls(cls, value: object) -> object:
         if isinstance(value, str):
             return [url.strip().rstrip("/") for url in value.split(",") if url.strip()]
+        return value
+
+    @field_validator("manifest_public_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        return [key.strip() for key in value.split(",") if key.strip()] if isinstance(value, str) else value
+
+    @field_validator("manifest_public_keys")
+    @classmethod
+    def _check_keys(cls, value: list[str]) -> list[str]:
+        Verifier(value)
         return value
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import SecretStr
 
 from shared.errors import HeliotropeError
 
@@ -59,6 +60,12 @@ class Signer:
         """Sign a payload as what it is."""
         signature = self._key.sign(_encode(kind, payload))
         return Signature(calculate_key_id(self.public_key), base64.b64encode(signature).decode())
+
+
+def load_signer(key: SecretStr) -> Signer | None:
+    """Load the signer of a setting; None where it is empty. Raises: ValueError."""
+    text = key.get_secret_value()
+    return Signer(text) if text else None
 
 
 class Verifier:

@@ -4,10 +4,12 @@ import sys
 from datetime import UTC, datetime
 from typing import get_args
 
+from services.deployer.adapters.candidate_files import CandidateFiles
 from services.deployer.adapters.model_server import ModelServer
 from services.deployer.api import create_router
 from services.deployer.domain.rollout import Command
 from services.deployer.handlers.adoption import Adoption
+from services.deployer.handlers.binding import Binding
 from services.deployer.handlers.change import Rollouts
 from services.deployer.handlers.commands import Commands
 from services.deployer.handlers.events import EventHandler
@@ -16,7 +18,7 @@ from services.deployer.handlers.reconciler import Reconciler
 from services.deployer.metrics import CHANGES
 from services.deployer.settings import DeployerSettings
 from services.deployer.tasks import list_workers
-from shared.artifacts import calculate_weights_sha256
+from shared.artifacts import calculate_weights_sha256, open_artifacts
 from shared.auth import open_key_ring
 from shared.bus.access import list_read_topics
 from shared.bus.opening import open_consumer, open_producer
@@ -30,6 +32,7 @@ from shared.outbox import Relay
 from shared.process import Worker, run_workers, serve
 from shared.registry.mlflow import MlflowRegistry
 from shared.settings import Settings, load_settings
+from shared.signing import Verifier, load_signer
 from shared.tables.deployer import Outbox
 
 
@@ -43,6 +46,12 @@ def make_rollouts(settings: Settings) -> Rollouts:
     )
 
 
+def make_binding(settings: Settings) -> Binding:
+    """Open the registry and the artifacts, and trust the keys that the settings name."""
+    registry = MlflowRegistry(settings.mlflow_tracking_uri, settings.family)
+    return Binding(registry, CandidateFiles(open_artifacts(settings), Verifier(settings.manifest_public_keys)))
+
+
 def run() -> None:
     """Serve until told to stop."""
     settings = load_settings(Settings)
@@ -51,11 +60,11 @@ def run() -> None:
     start_at_zero(CHANGES, get_args(Command))
     engine = connect(settings)
     sessions = make_session_factory(engine)
-    registry = MlflowRegistry(settings.mlflow_tracking_uri, settings.family)
+    binding = make_binding(settings)
     producer, consumer = open_producer(settings, "deployer"), open_consumer(settings, "deployer")
     keys = open_key_ring(sessions)
     loader = ModelServer()
-    reconciler = Reconciler(sessions, rollouts, registry, loader, now)
+    reconciler = Reconciler(sessions, rollouts, binding, loader, now)
     letters = DeadLetters(producer, "deployer")
     topics = list_read_topics("deployer", settings.topic_prefix)
     loop = ConsumerLoop("deployer", consumer, EventHandler(rollouts, now), sessions, letters, topics=topics)
@@ -69,7 +78,7 @@ def run() -> None:
         Worker("keys", keys.run),
         Worker("consumer", loop.run),
         Worker("relay", Relay(sessions, Outbox, producer).run),
-        *list_workers(reconciler, Maintenance(sessions, rollouts, registry, now)),
+        *list_workers(reconciler, Maintenance(sessions, rollouts, binding.registry, now)),
     ]
     app = create_app(
         "deployer",
@@ -78,7 +87,7 @@ def run() -> None:
         lifespan=run_workers(workers, close),
     )
     app.state.keys = keys
-    app.include_router(create_router(Commands(sessions, rollouts, registry, now), sessions))
+    app.include_router(create_router(Commands(sessions, rollouts, binding, now), sessions))
     serve(app, settings.bind_host, settings.choose_port("deployer"))
 
 
@@ -87,10 +96,12 @@ def run_adopt(model: str, name: str | None) -> None:
     settings = load_settings(Settings)
     configure_logging("deployer", settings.log_level)
     engine = connect(settings)
-    registry = MlflowRegistry(settings.mlflow_tracking_uri, settings.family)
-    commands = Commands(make_session_factory(engine), make_rollouts(settings), registry, now)
+    rollouts = make_rollouts(settings)
+    commands = Commands(make_session_factory(engine), rollouts, make_binding(settings), now)
+    signer = load_signer(rollouts.settings.manifest_key)
     try:
-        summary = Adoption(commands, calculate_weights_sha256, settings.model_server_urls[0]).adopt(model, name)
+        adoption = Adoption(commands, calculate_weights_sha256, settings.model_server_urls[0], signer)
+        summary = adoption.adopt(model, name)
         sys.stdout.write(summary + "\n")
     finally:
         engine.dispose()

@@ -3,6 +3,17 @@
 from typing import Protocol
 
 from shared.events import Route
+from shared.registry import ModelVersion
+
+
+class VersionFiles(Protocol):
+    def check(self, version: ModelVersion) -> None:
+        """Check who registered a version, and that its files are those that were registered.
+
+        Raises:
+            HeliotropeError: they are not.
+            ArtifactStoreUnavailable: trying again may help.
+        """
 
 
 class ModelLoader(Protocol):

@@ -26,6 +26,9 @@ class DeployerSettings(BaseSettings):
     audit_key: SecretStr = Field(
         default=SecretStr(""), description="seals the audit log, so that nobody without it can write it anew"
     )
+    manifest_key: SecretStr = Field(
+        default=SecretStr(""), description="Ed25519 key that signs what is adopted (`heliotrope keys draw`)"
+    )
     votes_wait_seconds: float = Field(
         default=7 * 86_400, gt=0, description="how long a thumb and its answer wait for each other"
     )

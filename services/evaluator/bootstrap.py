@@ -28,6 +28,7 @@ from shared.outbox import Relay
 from shared.process import Worker, run_workers, serve
 from shared.registry.mlflow import MlflowRegistry
 from shared.settings import Settings, load_settings
+from shared.signing import Verifier
 from shared.tables.evaluator import Outbox
 
 SERVICE = "evaluator"
@@ -57,7 +58,7 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
         registry,
         SubprocessGenerator(),
         partial(load_training_questions, artifacts),
-        partial(fetch_model, artifacts),
+        partial(fetch_model, artifacts, Verifier(settings.manifest_public_keys)),
         settings.datasets,
         own,
         now,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -32,4 +32,7 @@ class TrainerSettings(BaseSettings):
         "off", description="show runs in Weights & Biases too; offline: write files for `wandb sync`"
     )
     wandb_project: str = Field("heliotrope", min_length=1, description="the W&B project")
+    manifest_key: SecretStr = Field(
+        SecretStr(""), description="Ed25519 key that signs candidates (`heliotrope keys draw`); empty: unsigned"
+    )
     threads: int = Field(0, ge=0, description="threads for tensor arithmetic; 0: OMP_NUM_THREADS, else every core")

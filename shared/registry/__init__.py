@@ -13,7 +13,7 @@ class ModelVersion:
     Tags: `served_model` (the name its model server knows it by), `artifact_uri` (where its files are; without it,
     at `served_model`), `weights_sha256`, `dataset_sha256`, `recipe_sha256`,
     `parent_version`, `anchor_version` (the first champion of its line; an adopted one carries none), `training_run_id`,
-    `request_id`, `code_version`.
+    `request_id`, `code_version`, `content_sha256` (of the files in its manifest), `signature` (`provenance`).
     """
 
     version: str
@@ -54,6 +54,9 @@ class ModelRegistry(Protocol):
         """Raises: NotFound."""
 
     def list_versions(self) -> list[ModelVersion]: ...
+
+    def tag_version(self, version: str, name: str, value: str) -> None:
+        """Tag a registered version. Raises: NotFound."""
 
     def set_alias(self, alias: str, version: str) -> None: ...
 

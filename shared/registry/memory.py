@@ -67,6 +67,10 @@ class MemoryRegistry:
     def list_versions(self) -> list[ModelVersion]:
         return list(self._versions)
 
+    def tag_version(self, version: str, name: str, value: str) -> None:
+        known = self.load_version(version)
+        self._versions[int(version) - 1] = ModelVersion(version, {**known.tags, name: value})
+
     def set_alias(self, alias: str, version: str) -> None:
         self._aliases[alias] = self.load_version(version).version
 

@@ -104,6 +104,10 @@ class MlflowRegistry:
         versions = [ModelVersion(str(version.version), dict(version.tags)) for version in found]
         return sorted(versions, key=lambda version: int(version.version))
 
+    def tag_version(self, version: str, name: str, value: str) -> None:
+        self.load_version(version)
+        self._client.set_model_version_tag(self._family, version, name, value)
+
     def set_alias(self, alias: str, version: str) -> None:
         self._client.set_registered_model_alias(self._family, alias, version)
 

@@ -38,6 +38,10 @@ class Run(Base):
     reason: Mapped[str | None]
     candidate_version: Mapped[str | None]
     weights_sha256: Mapped[str | None]
+    content_sha256: Mapped[str | None]
+    """Of the candidate's files, as its manifest lists them."""
+    served_model: Mapped[str | None]
+    """Where they are, as registered; the registry's tag may be written by others."""
     mlflow_run_id: Mapped[str | None]
     deadline_at: Mapped[datetime]
     created_at: Mapped[CreatedAt]

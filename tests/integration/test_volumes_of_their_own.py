@@ -23,6 +23,7 @@ from services.trainer.ports import RunReporter
 from shared.artifacts import ArtifactNotFound, Artifacts, open_artifacts
 from shared.registry import ModelRegistry
 from shared.settings import Settings
+from shared.signing import Verifier
 from shared.tables.curator import Dataset
 from tests.integration.curator_scene import WORDS, Curator, adopted, hashed, live, open_curator
 from tests.integration.trainer.scene import Sessions, load_run, make_context, make_request, request
@@ -127,7 +128,9 @@ def test_a_dataset_a_run_moved_between_machines_and_its_candidate_travel_by_addr
 
     evaluator = open_own(tmp_path / "evaluator")
     assert len(load_training_questions(evaluator, dataset)) > 10
-    folders = [fetch_model(evaluator, version) for version in (second.registry.load_version("1"), candidate)]
+    folders = [
+        fetch_model(evaluator, Verifier([]), version) for version in (second.registry.load_version("1"), candidate)
+    ]
     assert all(folder.is_relative_to(tmp_path / "evaluator") for folder in folders)
     job = GenerationJob(
         models=[JobModel(str(number), str(folder)) for number, folder in enumerate(folders)],

@@ -1,5 +1,6 @@
 """The compose file, as the real Docker Compose reads it, and what it promises."""
 
+import base64
 import json
 import re
 import shutil
@@ -91,6 +92,7 @@ def test_each_service_holds_its_own_secrets_and_its_own_database_role(services: 
     for name, access in PROCESSES.items():
         targets = read_targets(services[name])
         assert targets.pop("heliotrope_database_url") == f"database_url_{access.role}"
+        targets.pop("heliotrope_manifest_public_keys", None)  # no secret, but made with them
         assert set(targets) == {f"heliotrope_{secret}" for secret in set(access.secrets) - OPTIONAL}, name
 
 
@@ -120,4 +122,7 @@ def test_the_secrets_that_are_made_fit_together(tmp_path: Path):
     for role, password in passwords.items():
         assert f"://heliotrope_{role}:{password}@postgres:5432/heliotrope" in made[0][f"database_url_{role}"]
     assert len(set(passwords.values())) == len(passwords)
+    for signer in ("trainer", "deployer"):
+        assert len(base64.b64decode(made[0][f"heliotrope_{signer}_manifest_key"])) == 32
+    assert len(made[0]["heliotrope_manifest_public_keys"].split(",")) == 2
     assert re.fullmatch(r"hk_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", made[0]["heliotrope_gateway_internal_key"])

@@ -17,6 +17,7 @@ from local.servers.postgres import create_database
 from local.stack.stack import STORES, Stack
 from shared.auth import draw_key
 from shared.service_access import DATABASE_ROLES, PROCESSES
+from shared.signing import generate_key
 from tests.production.containers import Container, copy_app, make_venv, read_chart, read_compose, substitute
 
 pytestmark = [pytest.mark.ops, pytest.mark.timeout(1200)]
@@ -69,6 +70,9 @@ def here(app: Path, find_port_base: Callable[[], int]) -> Iterator[dict[str, str
             "HELIOTROPE_FEEDBACK_TOKEN_SECRET": "sixteen letters for this test",
             "HELIOTROPE_GATEWAY_INTERNAL_KEY": draw_key(),
             "HELIOTROPE_DEPLOYER_AUDIT_KEY": "sixteen letters that seal",
+            "HELIOTROPE_TRAINER_MANIFEST_KEY": generate_key(),
+            "HELIOTROPE_DEPLOYER_MANIFEST_KEY": generate_key(),
+            "HELIOTROPE_MANIFEST_PUBLIC_KEYS": "",
             "HELIOTROPE_ROLE_PASSWORDS": json.dumps(dict.fromkeys(DATABASE_ROLES, PASSWORD)),
             "HELIOTROPE_PORT": str(find_port_base()),
         }

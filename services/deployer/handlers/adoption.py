@@ -11,6 +11,8 @@ from services.deployer.repository.rollouts import lock_adoption
 from shared.artifacts import WeightsNotFound
 from shared.events import Route
 from shared.registry import ModelVersion
+from shared.registry.provenance import TAG, sign_tags
+from shared.signing import Signer
 
 logger = structlog.get_logger(__name__)
 
@@ -24,6 +26,7 @@ class Adoption:
     commands: Commands
     calculate_weights: Callable[[Path], str]
     base_url: str
+    signer: Signer | None = None
 
     def adopt(self, model: str, name: str | None) -> str:
         """Adopt a model and return what happened, for people to read.
@@ -34,6 +37,7 @@ class Adoption:
             lock_adoption(session)
             table = self.commands.rollouts.find_table(session)
             if table is not None:
+                self._vouch(table.champion)
                 return f"version {table.champion.version} is champion already; nothing changed"
             version = self._register(model, name)
             route = Route(version=version.version, model=version.served_model, base_url=self.base_url)
@@ -51,7 +55,14 @@ class Adoption:
         if (known := registry.find_version(tag, value)) is not None:
             return known
         tags = {"served_model": served, "name": name or folder.name, "adopted": "true"}
-        return registry.register(served, None, tags | ({"weights_sha256": weights} if weights else {}))
+        tags |= {"weights_sha256": weights} if weights else {}
+        return registry.register(served, None, sign_tags(tags, self.signer) if self.signer else tags)
+
+    def _vouch(self, champion: Route) -> None:
+        """Sign the champion, if it was registered before there were keys and is what our own table says."""
+        version = self.commands.registry.load_version(champion.version)
+        if self.signer and TAG not in version.tags and version.served_model == champion.model:
+            self.commands.registry.tag_version(version.version, TAG, sign_tags(version.tags, self.signer)[TAG])
 
     def _find_weights(self, folder: Path) -> str | None:
         try:

@@ -9,16 +9,16 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from services.deployer.domain.approval import calculate_approval_hash
 from services.deployer.domain.rollout import Command, next_status
 from services.deployer.domain.routing import first_table, restored_table
+from services.deployer.handlers.binding import ApprovalVoid, Binding
 from services.deployer.handlers.change import Change, Rollouts, derive_status
 from services.deployer.repository.lineage import has_judged
 from services.deployer.repository.rollouts import list_open_rollouts, load_latest_promotion, load_rollout, lock_rollouts
 from services.deployer.repository.routing import load_route, save_routing
 from shared.auth import Caller
 from shared.db import SessionFactory
-from shared.errors import Conflict, Forbidden, HeliotropeError, NotFound, Unavailable
+from shared.errors import Conflict, Forbidden, NotFound
 from shared.events import Route, RoutingTable
 from shared.ids import new_id
 from shared.registry import ModelRegistry
@@ -31,10 +31,6 @@ class RolloutNotFound(NotFound):
     title = "Rollout not found"
 
 
-class ApprovalVoid(Conflict):
-    title = "Approval void"
-
-
 class ApproverJudged(Forbidden):
     title = "Not allowed for who judged the candidate"
 
@@ -45,8 +41,12 @@ class Commands:
 
     sessions: SessionFactory
     rollouts: Rollouts
-    registry: ModelRegistry
+    binding: Binding
     clock: Callable[[], datetime]
+
+    @property
+    def registry(self) -> ModelRegistry:
+        return self.binding.registry
 
     @property
     def audit_key(self) -> str:
@@ -67,7 +67,8 @@ class Commands:
         """Let a rollout begin, if what the admin saw is what there is.
 
         - the hash that the admin sends is the rollout's
-        - and still that of weights, dataset and recipe in the registry, and of the report
+        - and still that of weights, dataset, recipe and files in the registry, and of the report
+        - its files are those of its manifest, which a trusted key signed
         - the candidate was judged against today's champion
         - no other rollout has a canary
         - the admin cast no vote in the evaluation, under this key or another one of the same name
@@ -76,15 +77,12 @@ class Commands:
             RolloutNotFound, ApprovalVoid, ApproverJudged, InvalidCommand, Conflict, Unavailable
         """
         with self.sessions() as session:
-            rollout = self._find(session, rollout_id)
-        current = self._calculate_current_hash(rollout)
+            self.binding.check(session, self._find(session, rollout_id))
         now = self.clock()
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
             if not hmac.compare_digest(approval_hash.encode(), rollout.approval_hash.encode()):
                 raise ApprovalVoid("approval_hash is not this rollout's: look at the rollout and its report again")
-            if current != rollout.approval_hash:
-                raise ApprovalVoid("weights, dataset, recipe or report changed since the rollout was opened")
             champion = self.rollouts.load_table(session).champion.version
             if rollout.champion_version != champion:
                 raise Conflict(
@@ -153,21 +151,6 @@ class Commands:
         if rollout is None:
             raise RolloutNotFound(f"no rollout {rollout_id}")
         return rollout
-
-    def _calculate_current_hash(self, rollout: Rollout) -> str:
-        try:
-            tags = self.registry.load_version(rollout.candidate_version).tags
-        except HeliotropeError:
-            raise
-        except Exception as error:
-            logger.warning("registry_away", error=repr(error))
-            raise Unavailable("the model registry does not answer, and an approval needs its hashes") from error
-        return calculate_approval_hash(
-            weights=tags.get("weights_sha256", ""),
-            dataset=tags.get("dataset_sha256", ""),
-            recipe=tags.get("recipe_sha256", ""),
-            report=rollout.evaluation["report_sha256"],
-        )
 
     def _check_alone(self, session: Session, rollout: Rollout) -> None:
         for other in list_open_rollouts(session):

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from services.deployer.domain.evidence import Evidence, extend_evidence
 from services.deployer.domain.routing import list_voting_arms
 from services.deployer.domain.stages import Decision, StageFacts, StageThresholds, assess_stage
+from services.deployer.handlers.binding import ApprovalVoid, Binding
 from services.deployer.handlers.change import Change, Rollouts, derive_status
 from services.deployer.ports import ModelLoader
 from services.deployer.repository.lineage import find_erased_dataset
@@ -21,7 +22,6 @@ from services.deployer.repository.votes import count_canary_answers, count_stage
 from services.deployer.settings import DeployerSettings
 from shared.db import SessionFactory
 from shared.errors import NotFound
-from shared.registry import ModelRegistry
 from shared.tables.deployer import Rollout
 
 logger = structlog.get_logger(__name__)
@@ -46,7 +46,7 @@ class Reconciler:
 
     sessions: SessionFactory
     rollouts: Rollouts
-    registry: ModelRegistry
+    binding: Binding
     loader: ModelLoader
     clock: Callable[[], datetime]
     cache: dict[UUID, CachedEvidence] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Reconciler:
     def _reconcile_one(self, rollout: Rollout) -> None:
         status = derive_status(rollout)
         if self._is_tainted(rollout):
-            self._abort_tainted(rollout.rollout_id)
+            self._abort(rollout.rollout_id, "a user whose words it was trained on has been erased")
         elif status.state == "awaiting_approval" and self._waits_too_long(rollout):
             self._reject_unapproved(rollout.rollout_id)
         elif status.state == "canary" and status.stage is None:
@@ -84,8 +84,7 @@ class Reconciler:
         with self.sessions() as session:
             return find_erased_dataset(session, rollout.request_id) is not None
 
-    def _abort_tainted(self, rollout_id: UUID) -> None:
-        summary = "a user whose words it was trained on has been erased"
+    def _abort(self, rollout_id: UUID, summary: str) -> None:
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
             if not derive_status(rollout).is_closed:
@@ -104,14 +103,17 @@ class Reconciler:
                 self.rollouts.apply(session, rollout, change)
 
     def _start(self, rollout_id: UUID) -> None:
-        """Load the model, outside of any transaction; then the first stage."""
-        with self.sessions() as session:
-            rollout = self._load(session, rollout_id, for_update=False)
-            table = self.rollouts.load_table(session)
+        """Load the model, if it is still what was approved, outside of any transaction; then the first stage."""
         try:
-            model = self.registry.load_version(rollout.candidate_version).served_model
+            with self.sessions() as session:
+                rollout = self._load(session, rollout_id, for_update=False)
+                table = self.rollouts.load_table(session)
+                model = self.binding.check(session, rollout).served_model
             route = self.rollouts.choose_route(table, rollout, model)
             self.loader.load(route)
+        except ApprovalVoid as error:
+            self._abort(rollout_id, f"changed after it was approved: {error.detail}")
+            return
         except Exception as error:
             logger.warning("canary_not_loaded", error=repr(error))
             self._retry_loading(rollout_id, type(error).__name__)

@@ -14,12 +14,17 @@ from shared.tables.trainer import Run
 
 
 def load_run_hashes(session: Session, run_id: UUID) -> dict[str, str]:
-    """Return the hashes of weights, dataset and recipe of a training run; empty strings for what is unknown."""
+    """Return the hashes of weights, dataset, recipe and files of a training run, and where its files are.
+
+    Empty strings stand for what is unknown.
+    """
     run = session.get(Run, run_id)
     return {
         "weights": (run and run.weights_sha256) or "",
         "dataset": (run and run.dataset_sha256) or "",
         "recipe": (run and run.recipe_sha256) or "",
+        "content": (run and run.content_sha256) or "",
+        "model": (run and run.served_model) or "",
     }
 
 

@@ -34,6 +34,7 @@ from shared.errors import InvalidRequest
 from shared.http import create_app
 from shared.logging import configure_logging
 from shared.settings import Settings, load_settings
+from shared.signing import load_signer
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -143,6 +144,7 @@ def execute_in_child(settings: Settings, trainer: TrainerSettings, device: str |
         storage=RunStorage(artifacts, runs_folder),
         fetch_dataset=fetch,
         mirror=make_mirror(trainer, settings.home.absolute()),
+        signer=load_signer(trainer.manifest_key),
     )
     try:
         execute_next_run(device, context)

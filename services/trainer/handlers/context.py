@@ -13,6 +13,7 @@ from services.trainer.ports import MeasureKL, Mirror, NoMirror, TrainingMethod
 from shared.artifacts import locate_folder
 from shared.db import SessionFactory
 from shared.registry import ModelRegistry, ModelVersion
+from shared.signing import Signer
 from shared.tables.trainer import Run
 
 
@@ -39,6 +40,8 @@ class WorkerContext:
     fetch_dataset: Callable[[str], Path] = locate_folder
     """From a dataset's address to a local folder."""
     mirror: Mirror = field(default_factory=NoMirror)
+    signer: Signer | None = None
+    """Signs what is registered; without one, versions stay unsigned."""
     registry_patience: timedelta = timedelta(seconds=60)
     """How long calls to the registry are repeated before the run is handed back."""
 

@@ -13,6 +13,7 @@ from services.trainer.handlers.drift import find_anchor
 from services.trainer.handlers.reporter import LoopReporter
 from shared.artifacts.manifest import calculate_content_sha256, write_manifest
 from shared.registry import ModelVersion
+from shared.registry.provenance import sign_tags
 from shared.tables.trainer import Run
 
 logger = structlog.get_logger(__name__)
@@ -36,6 +37,7 @@ def register_candidate(
     with attempt.claim.ending() as (session, held):
         version = _find_or_register(held, lineage | content | {"served_model": source}, mlflow_run_id, context)
         held.candidate_version = version.version
+        held.content_sha256, held.served_model = version.tags.get("content_sha256"), version.served_model
         held.weights_sha256 = version.tags.get("weights_sha256", result.weights_sha256)
         held.progress = reporter.progress | {
             "phase": "done",
@@ -68,7 +70,8 @@ def _find_or_register(run: Run, tags: dict[str, str], mlflow_run_id: str, contex
     found = context.registry.find_version("training_run_id", str(run.run_id))
     if found is not None:
         return found
-    return context.registry.register(tags["served_model"], mlflow_run_id, tags)
+    signed = sign_tags(tags, context.signer) if context.signer else tags
+    return context.registry.register(tags["served_model"], mlflow_run_id, signed)
 
 
 def _list_lineage(run: Run, result: TrainingResult, context: WorkerContext) -> dict[str, str]:

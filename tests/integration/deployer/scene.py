@@ -10,14 +10,18 @@ from fastapi.testclient import TestClient
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from services.deployer.adapters.candidate_files import CandidateFiles
 from services.deployer.adapters.model_server import ModelServer
 from services.deployer.api import create_router
+from services.deployer.handlers.binding import Binding
 from services.deployer.handlers.change import Rollouts
 from services.deployer.handlers.commands import Commands
 from services.deployer.handlers.events import EventHandler
 from services.deployer.handlers.maintenance import Maintenance
 from services.deployer.handlers.reconciler import Reconciler
 from services.deployer.settings import DeployerSettings
+from shared.artifacts import Artifacts
+from shared.artifacts.manifest import calculate_content_sha256, write_manifest
 from shared.auth import KeyRing, create_key, load_keys
 from shared.bus import decode, encode
 from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
@@ -36,6 +40,8 @@ from shared.http import create_app
 from shared.ids import new_id
 from shared.outbox import Relay
 from shared.registry.memory import MemoryRegistry
+from shared.registry.provenance import sign_tags
+from shared.signing import Signer, Verifier, generate_key
 from shared.tables.deployer import Outbox
 from shared.tables.trainer import Run
 
@@ -61,16 +67,19 @@ class Setup:
         self.sessions: sessionmaker[Session] = sessionmaker(self.engine, expire_on_commit=False)
         self.clock = Clock()
         self.registry = MemoryRegistry(artifacts)
+        self.signer, self.candidates = Signer(generate_key()), artifacts / "candidates"
         self.registry.register("base", None, {"served_model": "/models/1"})
-        self.registry.register("candidate", None, {"served_model": "/models/2", **HASHES})
+        self.register_candidate("2")
         settings = DeployerSettings(
             stages=[25, 50, 100], minimum_stage_seconds=10, minimum_stage_votes=3, holdback_percent=10
         )
         self.rollouts = Rollouts(settings, "heliotrope", "", ["http://127.0.0.1:1/v1", server])
+        artifact_files = Artifacts(artifacts / "cache", max_cache_bytes=1_000_000)
+        self.binding = Binding(self.registry, CandidateFiles(artifact_files, Verifier([self.signer.public_key])))
         self.loader = ModelServer(deadline_seconds=10)
-        self.reconciler = Reconciler(self.sessions, self.rollouts, self.registry, self.loader, self.clock)
+        self.reconciler = Reconciler(self.sessions, self.rollouts, self.binding, self.loader, self.clock)
         self.maintenance = Maintenance(self.sessions, self.rollouts, self.registry, self.clock)
-        self.commands = Commands(self.sessions, self.rollouts, self.registry, self.clock)
+        self.commands = Commands(self.sessions, self.rollouts, self.binding, self.clock)
         self.broker = MemoryBroker()
         self.loop = ConsumerLoop(
             "deployer",
@@ -102,10 +111,21 @@ class Setup:
     def call(self, method: str, path: str, *, role: str = "admin", body: Any = None) -> Any:
         return self.client.request(method, path, json=body, headers={"authorization": f"Bearer {self.keys[role]}"})
 
+    def register_candidate(self, version: str, signer: Signer | None = None) -> Path:
+        """Train a candidate, as the worker would: its files, listed and signed for."""
+        folder = self.candidates / version
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(f"the weights of {version}".encode())
+        content = calculate_content_sha256(write_manifest(folder))
+        tags = {"served_model": str(folder), "content_sha256": content, **HASHES}
+        self.registry.register("candidate", None, sign_tags(tags, signer or self.signer))
+        return folder
+
     def open_rollout(
         self, verdict: str = "pass", *, candidate_version: str = "2", champion_version: str = "1"
     ) -> dict[str, Any]:
         run_id = new_id()
+        tags = self.registry.load_version(candidate_version).tags
         with self.sessions() as session, session.begin():
             session.add(
                 Run(
@@ -116,6 +136,8 @@ class Setup:
                     recipe={},
                     state="succeeded",
                     deadline_at=self.clock(),
+                    content_sha256=tags.get("content_sha256"),
+                    served_model=tags["served_model"],
                     **HASHES,
                 )
             )

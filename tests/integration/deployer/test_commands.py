@@ -21,7 +21,7 @@ from tests.integration.deployer.scene import HASHES, Setup
 def test_a_passed_candidate_becomes_champion_through_approval_and_stages(setup: Setup, model_server: Any):
     rollout = setup.start_canary()
     assert (rollout["state"], rollout["stage"]) == ("canary", 0)
-    assert model_server[1][-1] == "/models/2"
+    assert model_server[1][-1] == str(setup.candidates / "2")
     for stage in range(3):
         for number in range(40):
             user = f"{stage}-{number}"
@@ -91,7 +91,7 @@ def test_a_promoted_candidate_can_be_taken_back(setup: Setup):
 def test_a_rollout_that_was_approved_before_a_rollback_does_not_start_after_it(setup: Setup):
     promoted = setup.start_canary()
     setup.call("POST", f"/v1/rollouts/{promoted['rollout_id']}/promote", body={"reason": "sure"})
-    setup.registry.register("third", None, {"served_model": "/models/3", **HASHES})
+    setup.register_candidate("3")
     waiting = setup.open_rollout(candidate_version="3", champion_version="2")
     assert setup.approve(waiting).status_code == 200
     assert setup.call("POST", "/v1/rollback", body={"reason": "odd answers"}).status_code == 200
@@ -122,12 +122,12 @@ def test_adopting_once_registers_once_and_again_changes_nothing(setup: Setup, tm
     folder = tmp_path / "base model"
     folder.mkdir()
     rollouts = Rollouts(setup.rollouts.settings, "another", "", setup.rollouts.servers)
-    commands = Commands(setup.sessions, rollouts, setup.registry, setup.clock)
+    commands = Commands(setup.sessions, rollouts, setup.binding, setup.clock)
     adoption = Adoption(commands, lambda folder: "a" * 64, "http://127.0.0.1:1/v1")
     assert adoption.adopt(str(folder), "base") == "version 3 (base) is the champion"
     assert setup.registry.load_alias("champion") == "3"
     assert adoption.adopt(str(folder), "base") == "version 3 is champion already; nothing changed"
-    elsewhere = Commands(setup.sessions, Rollouts(rollouts.settings, "third", "", []), setup.registry, setup.clock)
+    elsewhere = Commands(setup.sessions, Rollouts(rollouts.settings, "third", "", []), setup.binding, setup.clock)
     assert "version 3" in Adoption(elsewhere, lambda folder: "a" * 64, "http://127.0.0.1:1/v1").adopt(str(folder), None)
     assert len(setup.registry.list_versions()) == 3
     with setup.sessions() as session:

@@ -127,6 +127,9 @@ def test_the_champion_that_learned_from_an_erased_user_still_verifies_and_rolls_
     with setup.sessions() as session:
         stored = session.scalars(select(Rollout)).one()
     hashes = {name.removesuffix("_sha256"): value for name, value in HASHES.items()}
+    version = setup.registry.load_version("2")
+    hashes |= {"content": version.tags["content_sha256"], "model": version.served_model}
     assert stored.approval_hash == calculate_approval_hash(**hashes, report="p" * 64)
+    setup.binding.files.check(version)
     assert setup.call("POST", "/v1/rollback", body={"reason": "back"}).status_code == 200
     assert setup.call("GET", "/v1/routing", role="ops").json()["champion"]["version"] == "1"

@@ -20,6 +20,7 @@ from shared.auth import KeyRing, create_key, load_keys
 from shared.bus.memory import MemoryBroker
 from shared.http import create_app
 from shared.registry.memory import MemoryRegistry
+from shared.signing import Verifier
 from tests.builders import make_artifacts
 from tests.integration.evaluator.scene import Clock, Room, ScriptedGenerator
 
@@ -51,7 +52,7 @@ def room(database_url: str, tmp_path: Path) -> Iterator[Room]:
         registry,
         generator,
         partial(load_training_questions, artifacts),
-        partial(fetch_model, artifacts),
+        partial(fetch_model, artifacts, Verifier([])),
         tmp_path / "datasets",
         settings,
         clock,

@@ -16,6 +16,8 @@ from services.trainer.handlers.context import WorkerContext
 from services.trainer.handlers.execution import execute_next_run
 from services.trainer.ports import Mirror, RunReporter
 from shared.registry.memory import MemoryRegistry
+from shared.registry.provenance import check_signed
+from shared.signing import SignatureInvalid, Signer, Verifier, generate_key
 from shared.tables.trainer import Run
 from tests.integration.trainer.scene import (
     Sessions,
@@ -60,6 +62,20 @@ def test_a_run_ends_as_a_version_with_its_lineage_and_one_event(sessions: Sessio
     assert (announced.outcome, announced.candidate_version, announced.weights_sha256) == ("succeeded", "2", "w" * 64)
     assert announced.mlflow_run_id == done.mlflow_run_id
     assert not (tmp_path / "runs" / str(run.run_id)).exists()
+
+
+def test_a_worker_with_a_key_signs_what_it_registers_and_the_run_knows_its_content(sessions: Sessions, tmp_path: Path):
+    run, signer = request(sessions, make_request()), Signer(generate_key())
+    context = make_context(sessions, tmp_path, train_quickly)
+    execute_next_run(None, WorkerContext(**vars(context) | {"signer": signer}))
+    version, done = context.registry.load_version("2"), load_run(sessions, run.run_id)
+    check_signed(version, Verifier([signer.public_key]))
+    assert (done.content_sha256, done.served_model) == (version.tags["content_sha256"], version.served_model)
+    with pytest.raises(SignatureInvalid):
+        check_signed(version, Verifier([Signer(generate_key()).public_key]))
+    context.registry.tag_version("2", "parent_version", "7")
+    with pytest.raises(SignatureInvalid, match="changed after it was signed"):
+        check_signed(context.registry.load_version("2"), Verifier([signer.public_key]))
 
 
 def test_a_failure_is_announced_with_its_reason(sessions: Sessions, tmp_path: Path):

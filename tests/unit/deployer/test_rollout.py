@@ -151,9 +151,9 @@ def test_a_withdrawn_canary_leaves_no_trace_in_the_table():
     )
 
 
-@pytest.mark.parametrize("part", ["weights", "dataset", "recipe", "report"])
+@pytest.mark.parametrize("part", ["weights", "dataset", "recipe", "report", "content", "model"])
 def test_a_change_of_any_part_voids_an_approval(part):
-    hashes = {"weights": "w", "dataset": "d", "recipe": "r", "report": "p"}
+    hashes = {"weights": "w", "dataset": "d", "recipe": "r", "report": "p", "content": "c", "model": "m"}
     assert calculate_approval_hash(**hashes) != calculate_approval_hash(**hashes | {part: "other"})
 
 
