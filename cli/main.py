@@ -15,6 +15,7 @@ from cli.backup import backup, restore
 from cli.broker import find_broker
 from cli.database import find_database_url
 from cli.errors import clear_errors
+from cli.exchange import withdrawals
 from cli.exchange.commands import import_files
 from cli.roles import read_passwords, roles
 from shared.bus.topics import BROKER_DEFAULT
@@ -31,6 +32,7 @@ app.add_typer(datasets.app, name="dataset")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(topics.app, name="topics")
 app.command("import")(import_files)
+app.add_typer(withdrawals.app, name="imports")
 app.command()(backup)
 app.command()(restore)
 app.command()(roles)

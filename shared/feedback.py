@@ -7,7 +7,17 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from shared.events import AnyFeedback, Choice, FeedbackReceived, InteractionRecorded, Rating, Regenerate, Retract, Thumb
+from shared.events import (
+    IMPORT_KEY_ID,
+    AnyFeedback,
+    Choice,
+    FeedbackReceived,
+    InteractionRecorded,
+    Rating,
+    Regenerate,
+    Retract,
+    Thumb,
+)
 
 _canonical = msgspec.json.Encoder(order="sorted")
 
@@ -61,6 +71,15 @@ def attribute(event: FeedbackReceived, event_id: UUID, owner: str | None) -> Fee
     if event.event_id == event_id and (event.user is not None or owner is None):
         return event
     return msgspec.structs.replace(event, event_id=event_id, user=event.user or owner)
+
+
+def read_import_name(event: InteractionRecorded | FeedbackReceived) -> str | None:
+    """Return the name of the import that brought an event; None of one that came otherwise."""
+    if event.key_id != IMPORT_KEY_ID:
+        return None
+    said = (event.metadata or {}).get("imported")
+    name = said.get("source") if isinstance(said, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def list_interactions(event: FeedbackReceived) -> tuple[UUID, ...]:

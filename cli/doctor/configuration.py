@@ -27,7 +27,13 @@ GROUPS: tuple[type[BaseSettings], ...] = (
     DeployerSettings,
     RoleSettings,
 )
-OTHERS = {"HELIOTROPE_STACK", "HELIOTROPE_SECRETS_DIR", "HELIOTROPE_BACKUP_KEY", "HELIOTROPE_BACKUP_PUBLIC_KEYS"}
+OTHERS = {
+    "HELIOTROPE_STACK",
+    "HELIOTROPE_SECRETS_DIR",
+    "HELIOTROPE_BACKUP_KEY",
+    "HELIOTROPE_BACKUP_PUBLIC_KEYS",
+    "HELIOTROPE_API_KEY",
+}
 """Variables that are no settings: what the local stack marks its processes with, and what commands read."""
 SECRETS = ("HELIOTROPE_USER_HASH_SECRET", "HELIOTROPE_FEEDBACK_TOKEN_SECRET")
 

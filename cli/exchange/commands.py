@@ -24,6 +24,7 @@ from cli.exchange.reports import render
 from cli.exchange.sending import ACK_DEADLINE_SECONDS, Checkpoint, Sender
 from cli.exchange.tally import Tally
 from cli.exchange.walking import Place, walk
+from cli.exchange.withdrawals import refuse_withdrawn
 from local.errors import StackFailed
 from local.layout import find_home
 from shared.bus.kafka import KafkaBusProducer
@@ -107,9 +108,10 @@ def run_dry(job: Job) -> dict[str, Any]:
 def run_import(job: Job) -> dict[str, Any]:
     """Send everything that is not refused; the report.
 
-    Raises: StackFailed: no broker, one that does not store, or users and no secret.
+    Raises: StackFailed: no broker, one that does not store, users and no secret, or a name that was taken back.
     """
     about = replace(job.about, secret=find_user_hash_secret())
+    refuse_withdrawn(about.name)
     checkpoint = Checkpoint.find(find_home(), about.name, about.tool, job.files)
     begun = checkpoint.load()
     with _open_sender(checkpoint) as sender:

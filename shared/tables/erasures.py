@@ -29,8 +29,27 @@ class Erasure(Base):
     """Set when done: ids and counts only, nothing of the user's."""
 
 
+class ImportWithdrawal(Base):
+    """An import that was taken back, for ever: what bears its name is dropped wherever it comes from."""
+
+    __tablename__ = "import_withdrawals"
+    __table_args__ = (CheckConstraint("state IN ('running', 'done')", name="state"), SCHEMA)
+
+    withdrawal_id: Mapped[UuidKey]
+    name: Mapped[str] = mapped_column(unique=True)
+    state: Mapped[str]
+    requested_by: Mapped[str]
+    requested_at: Mapped[CreatedAt]
+    completed_at: Mapped[datetime | None]
+    certificate: Mapped[dict[str, Any] | None]
+    """As of an erasure: what was deleted, which datasets were replaced, which models were trained on them."""
+
+
 class Tombstone(Base):
-    """An id that was erased: of an `event`, `interaction`, `pair` or `label`. What bears it is never stored again."""
+    """An id that was erased: of an `event`, `interaction`, `pair` or `label`. What bears it is never stored again.
+
+    `erasure_id` is that of the erasure, or of the import's withdrawal.
+    """
 
     __tablename__ = "tombstones"
     __table_args__ = (Index("ix_tombstones_erasure_id", "erasure_id"), SCHEMA)

@@ -18,6 +18,8 @@ from services.curator.app.consumer import CuratorConsumer
 from services.curator.config.settings import CuratorSettings
 from services.curator.erasure.api import create_erasure_router
 from services.curator.erasure.handlers import Eraser
+from services.curator.imports.api import create_imports_router
+from services.curator.imports.handlers import Withdrawer
 from services.curator.requests.handlers import request_retrain
 from services.curator.review.api import create_review_router
 from shared.artifacts import open_artifacts
@@ -120,6 +122,7 @@ def open_curator(database_url: str, home: Path, **changes: Any) -> Iterator[Cura
     eraser = Eraser(sessions, settings.datasets, open_artifacts(settings), timedelta(days=7), lambda: NOON)
     app.include_router(create_router(sessions))
     app.include_router(create_review_router(sessions, lambda: NOON))
+    app.include_router(create_imports_router(sessions, Withdrawer(eraser)))
     app.include_router(create_erasure_router(sessions, eraser, SECRET))
     with TestClient(app) as client:
         yield Curator(sessions, settings, client, keys, loop)

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from services.curator.app.api import create_router
 from services.curator.config.settings import CuratorSettings
 from services.curator.erasure.api import create_erasure_router
+from services.curator.imports.api import create_imports_router
 from services.curator.monitor.api import create_detectors_router
 from services.curator.requests.api import create_loop_router
 from services.curator.review.api import create_review_router
@@ -68,6 +69,8 @@ ALLOWED: dict[tuple[str, str, str], frozenset[str]] = {
     ("curator", "POST", "/v1/erasures"): ADMIN,
     ("curator", "GET", "/v1/erasures"): ADMIN,
     ("curator", "GET", "/v1/erasures/{erasure_id}"): ADMIN,
+    ("curator", "GET", "/v1/imports"): OPERATORS,
+    ("curator", "POST", "/v1/imports/withdrawals"): ADMIN,
     ("curator", "POST", "/v1/retrain"): ADMIN,
     ("curator", "POST", "/v1/pause"): ADMIN,
     ("curator", "POST", "/v1/resume"): ADMIN,
@@ -141,6 +144,7 @@ def make_apps(ring: KeyRing) -> dict[str, FastAPI]:
             create_loop_router(away, Settings(), CuratorSettings(), now),
             create_review_router(away, now),
             create_erasure_router(away, missing, "a hash secret of tests"),
+            create_imports_router(away, missing),
         ],
         "monitor": [create_detectors_router(away)],
         "trainer": [trainer_api.make_router(away, topic_prefix="")],

@@ -11,6 +11,8 @@ from services.curator.app.handlers import Sweeper
 from services.curator.config.settings import CuratorSettings
 from services.curator.erasure.api import create_erasure_router
 from services.curator.erasure.handlers import Eraser
+from services.curator.imports.api import create_imports_router
+from services.curator.imports.handlers import Withdrawer
 from services.curator.requests.api import create_loop_router
 from services.curator.review.api import create_review_router
 from shared.artifacts import open_artifacts
@@ -55,11 +57,13 @@ def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
 
     retention = timedelta(days=curator.raw_retention_days)
     eraser = Eraser(sessions, settings.datasets, open_artifacts(settings), retention, now)
+    withdrawer = Withdrawer(eraser)
     workers = [
         Worker("consumer", loop.run),
         Worker("relay", Relay(sessions, Outbox, producer).run),
         Worker("keys", keys.run),
         every(ERASURES_SECONDS, "erasures", eraser.finish_running),
+        every(ERASURES_SECONDS, "withdrawals", withdrawer.finish_running),
         every(curator.sweep_seconds, "sweep", Sweeper(sessions, curator, settings.topic_prefix, now).sweep),
     ]
     checks: dict[str, Check] = {"database": partial(check_database, engine), "keys": keys.check, "consumer": loop.check}
@@ -68,6 +72,7 @@ def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
     app.include_router(create_router(sessions))
     app.include_router(create_loop_router(sessions, settings, curator, now))
     app.include_router(create_review_router(sessions, now))
+    app.include_router(create_imports_router(sessions, withdrawer))
     app.include_router(create_erasure_router(sessions, eraser, settings.user_hash_secret.get_secret_value()))
     return app
 

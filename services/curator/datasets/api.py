@@ -50,6 +50,7 @@ class LineageView(View):
     events: list[UUID]
     served: list[UUID]
     served_count: int
+    imports: list[str]
 
 
 def create_datasets_router(sessions: SessionFactory) -> APIRouter:

@@ -1,7 +1,7 @@
 """Freeze a dataset, and trace what led to something and what it led to."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -145,6 +145,8 @@ class Lineage:
     events: list[UUID] = field(default_factory=list)
     served: list[UUID] = field(default_factory=list)
     served_count: int = 0
+    imports: list[str] = field(default_factory=list)
+    """Names of the imports that brought any of the interactions and events."""
 
 
 def trace(session: Session, kind: Kind, subject: str) -> Lineage:
@@ -157,7 +159,8 @@ def trace(session: Session, kind: Kind, subject: str) -> Lineage:
         NotFound: no such thing.
         InvalidRequest: the id is not a UUID where it has to be one.
     """
-    return TRACES[kind](session, subject)
+    found = TRACES[kind](session, subject)
+    return replace(found, imports=datasets.list_imports_of(session, found.interactions, found.events))
 
 
 def trace_event(session: Session, subject: str) -> Lineage:

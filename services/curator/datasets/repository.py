@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import array, insert
 from sqlalchemy.orm import Session
 
 from services.curator.weighing.domain.history import Evidence, PairEvidence
+from shared.events import IMPORT_KEY_ID
 from shared.feedback import scope_id
 from shared.tables import trainer
 from shared.tables.access import ApiKey
@@ -239,3 +240,16 @@ def _gather(session: Session, pair_ids: Collection[str], of_pair: Any, of_label:
         select(of_frozen).where(FrozenItem.item_id.in_(pair_ids)),
     )
     return {key for query in queries for keys in session.scalars(query) for key in keys}
+
+
+def list_imports_of(session: Session, interactions: Collection[UUID], events: Collection[UUID]) -> list[str]:
+    """List the names of the imports that brought any of these."""
+    found: set[str] = set()
+    for table, key, wanted in (
+        (Interaction, Interaction.interaction_id, interactions),
+        (Feedback, Feedback.event_id, events),
+    ):
+        name = table.event["metadata"]["imported"]["source"].astext
+        query = select(name).distinct().where(key == func.any(list(wanted)), table.key_id == IMPORT_KEY_ID)
+        found |= {one for one in session.scalars(query) if one}
+    return sorted(found)

@@ -7,25 +7,26 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-NAME = "erasures.jsonl"
+ERASURES, WITHDRAWALS = "erasures.jsonl", "withdrawals.jsonl"
 
 
 @dataclass(frozen=True)
 class JournalEntry:
     user: str
-    """The keyed hash, as in the erasure ledger."""
+    """The keyed hash, as in the erasure ledger; among withdrawals, the import's name."""
     requested_by: str
 
 
 @dataclass(frozen=True)
 class ErasureJournal:
-    """A line for each erased user, only ever appended to."""
+    """A line for each erased user (or withdrawn import), only ever appended to."""
 
     folder: Path
+    name: str = ERASURES
 
     @property
     def path(self) -> Path:
-        return self.folder / NAME
+        return self.folder / self.name
 
     def append(self, entry: JournalEntry) -> None:
         """Append a user, once; the line is on disk when this returns.

@@ -78,7 +78,7 @@ class Eraser:
                 return erasure
             if erasure.certificate is None:
                 erasure.certificate = self._erase_rows(session, erasure)
-        self._delete_files()
+        self.delete_files()
         self.journal.append(JournalEntry(erasure.user, erasure.requested_by))
         with self.sessions() as session, session.begin():
             done = erasures.load_erasure(session, erasure_id, for_update=True)
@@ -112,20 +112,25 @@ class Eraser:
 
     def _erase_rows(self, session: Session, erasure: Erasure) -> dict[str, Any]:
         """Erase the user's rows and replace the datasets; the certificate."""
-        found = erasures.find_user_data(session, erasure.user)
-        items, held = erasures.find_frozen_items(session, found)
-        self._delete_rows(session, erasure.erasure_id, found, items)
+        certificate = self.remove(session, erasure.erasure_id, erasures.find_user_data(session, erasure.user))
         erasures.delete_quarantine_cases(session, erasure.user)
+        return certificate
+
+    def remove(self, session: Session, cause: UUID, found: UserData) -> dict[str, Any]:
+        """Delete evidence for ever because of an erasure or a withdrawal, replace the datasets that held it, and derive
+        what is left anew; the certificate. The files follow with `delete_files`."""
+        items, held = erasures.find_frozen_items(session, found)
+        self._delete_rows(session, cause, found, items)
         replaced = [self._replace(session, key, set(held[key])) for key in sorted(held)]
         erasures.delete_frozen_items(session, items)
         derive_groups(session, found.groups)
-        return self._certify(session, erasure, replaced)
+        return self._certify(session, cause, replaced)
 
-    def _delete_rows(self, session: Session, erasure_id: UUID, found: UserData, items: dict[str, str]) -> None:
-        intake.save_tombstones(session, erasure_id, "interaction", found.interactions)
-        intake.save_tombstones(session, erasure_id, "event", found.events)
-        intake.save_tombstones(session, erasure_id, "pair", found.pairs | (items.keys() - found.labels))
-        intake.save_tombstones(session, erasure_id, "label", found.labels)
+    def _delete_rows(self, session: Session, cause: UUID, found: UserData, items: dict[str, str]) -> None:
+        intake.save_tombstones(session, cause, "interaction", found.interactions)
+        intake.save_tombstones(session, cause, "event", found.events)
+        intake.save_tombstones(session, cause, "pair", found.pairs | (items.keys() - found.labels))
+        intake.save_tombstones(session, cause, "label", found.labels)
         erasures.delete_user_data(session, found)
 
     def _replace(self, session: Session, dataset_sha256: str, erased: set[str]) -> dict[str, Any]:
@@ -159,11 +164,11 @@ class Eraser:
         datasets.inherit_items(session, dataset_sha256, old.dataset_sha256)
         return dataset_sha256
 
-    def _certify(self, session: Session, erasure: Erasure, replaced: list[dict[str, Any]]) -> dict[str, Any]:
+    def _certify(self, session: Session, cause: UUID, replaced: list[dict[str, Any]]) -> dict[str, Any]:
         """Write the certificate: ids and counts, and until when raw copies may still be found."""
         trained = datasets.list_models_trained_on(session, [item["dataset_sha256"] for item in replaced])
         return {
-            "erased": erasures.count_tombstones(session, erasure.erasure_id),
+            "erased": erasures.count_tombstones(session, cause),
             "datasets": replaced,
             "models": trained,
             "promotion_blocked": sorted(item["version"] for item in trained if item["directly"]),
@@ -174,7 +179,7 @@ class Eraser:
             },
         }
 
-    def _delete_files(self) -> None:
+    def delete_files(self) -> None:
         """Delete the files of every dataset that was replaced, also those that a crash left behind."""
         with self.sessions() as session:
             replaced = datasets.list_erased_uris(session)

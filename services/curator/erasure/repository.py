@@ -57,14 +57,19 @@ def find_user_data(session: Session, user: str) -> UserData:
     """Find a user's interactions and events, also conflicting bodies; all feedback on those interactions, whoever gave
     it, since it speaks of them; and the pairs and labels that rest on any of these or have one as a side."""
     conflicting = "SELECT event_id FROM curator.conflicting_events WHERE event->>'user' = %s AND "
-    interactions = _select(session, 'SELECT interaction_id FROM curator.interactions WHERE "user" = %s', user)
-    interactions |= _select(session, conflicting + "event ? 'messages'", user)
-    events = _select(session, 'SELECT event_id FROM curator.feedback WHERE "user" = %s', user)
-    events |= _select(session, conflicting + "event ? 'feedback'", user)
+    interactions = select_column(session, 'SELECT interaction_id FROM curator.interactions WHERE "user" = %s', user)
+    interactions |= select_column(session, conflicting + "event ? 'messages'", user)
+    events = select_column(session, 'SELECT event_id FROM curator.feedback WHERE "user" = %s', user)
+    events |= select_column(session, conflicting + "event ? 'feedback'", user)
+    return complete_data(session, interactions, events)
+
+
+def complete_data(session: Session, interactions: set[UUID], events: set[UUID]) -> UserData:
+    """Find what rests on these interactions and events or speaks of them, whoever said it."""
     for column in ("interaction_id", "other_interaction_id"):
         on_them = f"SELECT event_id FROM curator.feedback WHERE {column} = ANY(%s)"
-        events |= _select(session, on_them, array_of(interactions))
-    groups = _select(
+        events |= select_column(session, on_them, array_of(interactions))
+    groups = select_column(
         session,
         """
         SELECT prompt_hash FROM curator.interactions WHERE interaction_id = ANY(%s) OR interaction_id IN
@@ -83,7 +88,7 @@ def _find_pairs(session: Session, groups: str, events: str, interactions: str) -
         SELECT pair_id FROM curator.pairs WHERE prompt_hash = ANY(%s) AND
             (evidence && %s::uuid[] OR chosen_interaction_id = ANY(%s) OR rejected_interaction_id = ANY(%s))
     """
-    return _select(session, query, groups, events, interactions, interactions)
+    return select_column(session, query, groups, events, interactions, interactions)
 
 
 def _find_labels(session: Session, groups: str, events: str, interactions: str) -> set[str]:
@@ -91,10 +96,10 @@ def _find_labels(session: Session, groups: str, events: str, interactions: str) 
         SELECT label_id FROM curator.labels
         WHERE prompt_hash = ANY(%s) AND (evidence && %s::uuid[] OR interaction_id = ANY(%s))
     """
-    return _select(session, query, groups, events, interactions)
+    return select_column(session, query, groups, events, interactions)
 
 
-def _select(session: Session, query: str, *parameters: object) -> set[Any]:
+def select_column(session: Session, query: str, *parameters: object) -> set[Any]:
     """Load the first column of a query's rows."""
     return {row[0] for row in connection_of(session).execute(cast("Any", query), parameters)}
 
@@ -157,7 +162,7 @@ def delete_frozen_items(session: Session, items: Collection[str]) -> None:
         connection_of(session).execute(f"DELETE FROM curator.{table} WHERE item_id = ANY(%s)", (array_of(items),))
 
 
-def count_tombstones(session: Session, erasure_id: UUID) -> dict[str, int]:
-    """Count by kind."""
-    query = select(Tombstone.kind, func.count()).where(Tombstone.erasure_id == erasure_id).group_by(Tombstone.kind)
+def count_tombstones(session: Session, cause: UUID) -> dict[str, int]:
+    """Count those of one erasure or withdrawal, by kind."""
+    query = select(Tombstone.kind, func.count()).where(Tombstone.erasure_id == cause).group_by(Tombstone.kind)
     return {kind: count for kind, count in session.execute(query.order_by(Tombstone.kind))}  # noqa: C416

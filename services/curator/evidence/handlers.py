@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -24,7 +25,7 @@ from shared.conversation import Conversation, calculate_prompt_hash, canonicaliz
 from shared.db import exclude_holders
 from shared.errors import InvalidRequest
 from shared.events import FeedbackReceived, InteractionRecorded
-from shared.feedback import effective_time, list_interactions
+from shared.feedback import effective_time, list_interactions, read_import_name
 from shared.user_stores import EVIDENCE_LOCK
 
 
@@ -56,21 +57,20 @@ def drop_erased(
 ) -> tuple[list[ReceivedInteraction], list[ReceivedFeedback]]:
     """Keep what may be stored. Dropped, with a tombstone for its id:
 
-    - an interaction of an erased user, and what waits for it
-    - feedback of an erased user, or that speaks of an erased interaction
+    - an interaction of an erased user or a withdrawn import, and what waits for it
+    - feedback of such a user or import, or that speaks of an erased interaction
     - whatever bears an id that was erased
     """
-    users = {item.event.user for item in interactions} | {item.event.user for item in feedback}
     keys = {item.key for item in interactions} | {item.key for item in feedback}
     keys |= {key for item in feedback for key in list_interactions(item.event)}
-    by_user = intake.find_erased_users(session, {user for user in users if user is not None})
+    causes = Causes.find(session, [*interactions, *feedback])
     tombstones = intake.find_tombstones(session, keys)
-    if not by_user and not tombstones:
+    if not causes.any and not tombstones:
         return list(interactions), list(feedback)
     dropped = {
-        item.key: by_user[item.event.user]
+        item.key: cause
         for item in interactions
-        if item.event.user in by_user and item.key not in tombstones
+        if item.key not in tombstones and (cause := causes.of(item)) is not None
     }
     _save_tombstones(session, "interaction", dropped)
     if dropped:
@@ -78,7 +78,7 @@ def drop_erased(
         _save_tombstones(session, "event", dict.fromkeys(waiting, next(iter(dropped.values()))))
     tombstones |= dropped
     dropped_feedback = {
-        item.key: erasure for item in feedback if (erasure := _find_erasure(item, by_user, tombstones)) is not None
+        item.key: erasure for item in feedback if (erasure := _find_erasure(item, causes, tombstones)) is not None
     }
     _save_tombstones(
         session, "event", {key: erasure for key, erasure in dropped_feedback.items() if key not in tombstones}
@@ -89,9 +89,31 @@ def drop_erased(
     return kept, [item for item in feedback if item.key not in dropped_feedback]
 
 
-def _find_erasure(item: ReceivedFeedback, by_user: dict[str, UUID], tombstones: dict[UUID, UUID]) -> UUID | None:
-    if item.event.user in by_user:
-        return by_user[item.event.user]
+@dataclass(frozen=True)
+class Causes:
+    """Why evidence is dropped on arrival: the erasure of its user, the withdrawal of its import."""
+
+    by_user: Mapping[str, UUID]
+    by_import: Mapping[str, UUID]
+
+    @classmethod
+    def find(cls, session: Session, items: Sequence[ReceivedInteraction | ReceivedFeedback]) -> "Causes":
+        users = {user for item in items if (user := item.event.user) is not None}
+        names = {name for item in items if (name := read_import_name(item.event)) is not None}
+        return cls(intake.find_erased_users(session, users), intake.find_withdrawn_imports(session, names))
+
+    @property
+    def any(self) -> bool:
+        return bool(self.by_user or self.by_import)
+
+    def of(self, item: ReceivedInteraction | ReceivedFeedback) -> UUID | None:
+        withdrawn = self.by_import.get(read_import_name(item.event) or "") if self.by_import else None
+        return self.by_user.get(item.event.user or "") or withdrawn
+
+
+def _find_erasure(item: ReceivedFeedback, causes: Causes, tombstones: dict[UUID, UUID]) -> UUID | None:
+    if (cause := causes.of(item)) is not None:
+        return cause
     return next((tombstones[key] for key in (item.key, *list_interactions(item.event)) if key in tombstones), None)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, aliased
 from services.curator.weighing.domain.history import Decisions, FeedbackRecord, LabelEvidence, PairEvidence
 from services.curator.weighing.domain.near_duplicates import PromptText
 from shared.conversation import Conversation, canonicalize, derive_question
+from shared.events import IMPORT_KEY_ID
 from shared.tables import trainer
 from shared.tables.curator import Feedback, Interaction, Label, Pair, Prompt
 from shared.tables.quarantine import Quarantined, QuarantineDecision
@@ -101,6 +102,7 @@ def load_feedback(session: Session, wanted: Collection[UUID]) -> dict[UUID, Feed
             feedback["text"].astext,
             func.coalesce(both, False),
             Feedback.key_id,
+            Feedback.event["metadata"]["imported"]["source"].astext,
         )
         .join(Interaction, Interaction.interaction_id == Feedback.interaction_id)
         .outerjoin(other, other.interaction_id == Feedback.other_interaction_id)
@@ -108,12 +110,13 @@ def load_feedback(session: Session, wanted: Collection[UUID]) -> dict[UUID, Feed
         .where(Feedback.state == "attached", Prompt.split != "gate")
     )
     found = {}
-    for event_id, user, at, kind, value, first, written, asked, key_id in _stream(session, query):
+    for event_id, user, at, kind, value, first, written, asked, key_id, named in _stream(session, query):
         if event_id in wanted:
             text_of = written if kind == "edit" else None
             shown = UUID(first) if first else None
             read = _read_value(kind, value)
-            found[event_id] = FeedbackRecord(event_id, user, at, read, shown, text_of, asked, key_id)
+            source = named if key_id == IMPORT_KEY_ID else None
+            found[event_id] = FeedbackRecord(event_id, user, at, read, shown, text_of, asked, key_id, source)
     return found
 
 

@@ -1,7 +1,9 @@
 """Rows that an operator imported, from the file to the dataset."""
 
 import random
-from datetime import UTC, datetime
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from cli.exchange.events import Import
 from cli.exchange.found import Options
@@ -59,3 +61,55 @@ def test_copied_text_is_looked_for_in_imports_too() -> None:
     said = [FeedbackRecord(new_id(), user, MORNING, text=text, key_id="import") for user in "abcdefghijkl"]
     history = History([], [], {one.event_id: one for one in said}, {})
     assert set(derive_quarantine(history, NOBODY).waiting.values()) == {"copied_text"}
+
+
+def flood(users: int, script_at: datetime | None) -> History:
+    """On 60 prompts three people chose the better answer, each at their own time; the rows of a script, each with an
+    invented user of its own, say the opposite. Without `script_at` each row has a time of its own."""
+    store = SmallStore()
+    people = Import("people", "pairs", MORNING, "a secret of sixteen")
+    script = Import("script", "pairs", script_at or MORNING, "a secret of sixteen")
+    for number in range(60):
+        _, better, worse = make_item(number)
+        prompt = f"question {number} about order {number * 7}"
+        row = {"prompt": prompt, "chosen": better, "rejected": worse}
+        for person in range(3):
+            at = (MORNING + timedelta(minutes=3 * number + person)).isoformat()
+            for event in people.derive_events(pairs.read(row | {"user_id": f"person{person}", "at": at}, Options())):
+                store.store(event)
+        for copy in range(users // 60):
+            invented = {"prompt": prompt, "chosen": worse, "rejected": better, "user_id": f"invented{number}-{copy}"}
+            each_at = "" if script_at else (MORNING + timedelta(seconds=60 * number + copy)).isoformat()
+            for event in script.derive_events(pairs.read(invented | {"at": each_at}, Options())):
+                store.store(event)
+    return store.read()[0]
+
+
+def count_standing(history: History) -> Counter[bool]:
+    """Of the pairs that stand: whether they are right."""
+    standing = [pair.item for pair in curate(history, NOBODY).pairs if pair.reason is None]
+    better = {make_item(number)[1] for number in range(60)}
+    return Counter(pair.chosen in better for pair in standing)
+
+
+def test_10000_rows_of_a_script_with_one_time_stamp_are_no_crowd() -> None:
+    history = flood(10_000 // 60 * 60, datetime(2000, 1, 1, tzinfo=UTC))
+    assert len({one.user for one in history.feedback.values()}) > 9_900
+    standing = count_standing(history)
+    assert standing[True] >= 3 * 60
+    assert standing[False] == 0
+
+
+def test_without_that_rule_the_same_rows_would_outvote_the_people() -> None:
+    """The same invented users with a time each: nothing tells them from a crowd."""
+    standing = count_standing(flood(1_200, None))
+    assert standing[False] > standing[True]
+
+
+def test_a_script_without_users_is_one_anonymous_caller() -> None:
+    history = import_rows(40, 5)
+    nameless = {key: replace(one, user=None) for key, one in history.feedback.items()}
+    assert {tuple(history.list_users((key,))) for key in nameless} != {(None,)}
+    anonymous = replace(history, feedback=nameless)
+    assert {tuple(anonymous.list_users((key,))) for key in nameless} == {(None,)}
+    assert curate(anonymous, NOBODY).reliability.raters == {}

@@ -243,6 +243,12 @@ def find_erased_users(session: Session, users: Collection[str]) -> dict[str, UUI
     return {user: erasure_id for user, erasure_id in fetch(session, query, users)}  # noqa: C416
 
 
+def find_withdrawn_imports(session: Session, names: Collection[str]) -> dict[str, UUID]:
+    """Find the withdrawal of each of these imports that was taken back."""
+    query = "SELECT name, withdrawal_id FROM curator.import_withdrawals WHERE name = ANY(%s)"
+    return dict(connection_of(session).execute(query, (list(names),)).fetchall()) if names else {}
+
+
 def find_tombstones(session: Session, keys: Collection[UUID]) -> dict[UUID, UUID]:
     """Find the erasure of each of these events or interactions that was erased."""
     query = "SELECT subject, erasure_id FROM curator.tombstones WHERE subject = ANY(%s) AND kind <> 'pair'"

@@ -28,6 +28,7 @@ from services.curator.weighing.domain.position_bias import (
 )
 from services.curator.weighing.domain.preference_clusters import PreferenceCluster, cluster_contrary_users
 from services.curator.weighing.domain.reliability import Reliability, estimate_reliability
+from services.curator.weighing.domain.scripted_crowds import count_scripts_as_one
 from services.curator.weighing.domain.user_means import assess_user_centred, calculate_user_means
 from services.curator.weighing.domain.votes import derive_votes
 
@@ -61,6 +62,7 @@ class Curated:
 
 def curate(history: History, decisions: Decisions) -> Curated:
     """Weigh every pair and label of the history, in the order of content, users and id."""
+    history = count_scripts_as_one(history)
     pairs = sorted(history.pairs, key=lambda pair: _order(pair, history))
     labels = sorted(history.labels, key=lambda label: _order(label, history))
     position = fit_position_bias(pairs, history)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.curator.pairs.domain.rules import Answer, PreferencePair, UnpairedLabel
 from shared.events import IMPORT_KEY_ID, Choice, Edit, FeedbackReceived, Rating, Thumb
-from shared.feedback import effective_time
+from shared.feedback import effective_time, read_import_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class FeedbackRecord:
     """About an answer that we asked to have judged."""
     key_id: str = ""
     """The API key that sent it."""
+    source: str | None = None
+    """The name of the import that brought it."""
 
     @property
     def holder(self) -> str:
@@ -182,7 +184,9 @@ def describe_label(prompt_hash: str, split: str, label: UnpairedLabel) -> LabelE
 
 def describe_feedback(event: FeedbackReceived, *, solicited: bool) -> FeedbackRecord:
     at = effective_time(event)
-    record = FeedbackRecord(event.event_id, event.user, at, solicited=solicited, key_id=event.key_id)
+    record = FeedbackRecord(
+        event.event_id, event.user, at, solicited=solicited, key_id=event.key_id, source=read_import_name(event)
+    )
     match event.feedback:
         case Thumb(value=value):
             return replace(record, value=float(value == "up"))

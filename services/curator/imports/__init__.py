@@ -1,0 +1,1 @@
+"""Imports: what there is, and taking one back as a whole."""
