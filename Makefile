@@ -76,6 +76,10 @@ test-ops-files: .venv-ops/stamp ## Compose file, chart, rules, alerts and dashbo
 test-ops-runs: .venv-ops/stamp .venv/dev.stamp ## Prometheus on a whole loop, each service in its container's way, an old release on this schema
 	@PATH="$$PWD/.venv-ops/prometheus/usr/bin:$$PATH" $(RUN) pytest -m ops tests/production $(ARGS)
 
+.PHONY: test-hostile
+test-hostile: .venv/dev.stamp ## A fuzzer at each door for HELIOTROPE_HOSTILE_SECONDS (600), ten of them
+	@$(RUN) pytest -m hostile --timeout 0 tests/hostile $(ARGS)
+
 .PHONY: dashboards
 dashboards: .venv-ops/stamp ## Write Grafana's dashboards from observability/dashboards.py, and the chart's copy of the rules
 	@.venv-ops/bin/python observability/dashboards.py

@@ -20,6 +20,7 @@ from shared.events import RolloutAdvanced, RoutingTable
 logger = structlog.get_logger(__name__)
 
 MAX_BACKOFF_SECONDS = 10.0
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class RoutingStore:
@@ -61,7 +62,7 @@ class RoutingStore:
             saved_at = self._path.stat().st_mtime
         except FileNotFoundError:
             return
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, *UNREADABLE) as error:
             logger.warning("routing_file_unreadable", error=repr(error))
             return
         if table.family == self._family and are_allowed(table, self._allowed_base_urls):
@@ -182,5 +183,5 @@ class RoutingPoll:
                 self._store.offer(msgspec.json.decode(response.content, type=RoutingTable))
             elif response.status_code != 404:
                 logger.warning("routing_poll_refused", status=response.status_code)
-        except (httpx.HTTPError, msgspec.DecodeError) as error:
+        except (httpx.HTTPError, *UNREADABLE) as error:
             logger.info("routing_poll_failed", error=repr(error))

@@ -111,9 +111,11 @@ def play(*scripts: Script) -> Iterator[ScriptedServer]:
     with ScriptedServer(*scripts) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield server
-        server.shutdown()
-        thread.join(10)
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join(10)
 
 
 class LightGateway:
