@@ -136,7 +136,7 @@ def test_whatever_a_model_server_answers_the_gateway_ends_its_reply_and_records_
 
         def check(reply: tuple[bool, list[bytes]]) -> None:
             streams, script = reply
-            server.scripts = [script]
+            server.scripts = [[*script]]
             started, spooled = time.monotonic(), gateway.spool.count()
             answer = gateway.post(stream=streams)
             assert time.monotonic() - started < ANSWER_SECONDS

@@ -1,15 +1,16 @@
 """Two consumers of the curator at once, against a real Postgres."""
 
 import threading
+from datetime import timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from services.curator.app.consumer import CuratorConsumer
-from shared.events import AnyEvent, InteractionRecorded
+from shared.events import AnyEvent, InteractionRecorded, Thumb
 from shared.ids import new_id
-from shared.tables.curator import Feedback, Pair
-from tests.builders import make_choice, make_feedback, make_interaction
+from shared.tables.curator import Feedback, Interaction, Label, Pair
+from tests.builders import NOON, make_choice, make_feedback, make_interaction
 
 HOLD_SECONDS = 10
 
@@ -53,3 +54,26 @@ def test_a_parked_choice_attaches_when_its_two_answers_are_stored_at_the_same_ti
     with sessions() as session:
         assert session.scalar(select(Feedback.state)) == "attached"
         assert session.scalar(select(func.count()).select_from(Pair)) == 1
+
+
+def test_evidence_moves_with_an_answer_whose_conversation_is_replaced(sessions: "sessionmaker[Session]"):
+    """One id with ten bodies: that with the smallest hash stands, and what was said of it stands under its prompt."""
+    interaction_id = new_id()
+
+    def consume(event: AnyEvent) -> None:
+        handler = CuratorConsumer()
+        with sessions() as session, session.begin():
+            handler.prepare(session, [event])
+            handler.handle(session, event)
+            handler.finish(session, [event])
+
+    for number in range(10):
+        consume(make_interaction(interaction_id, f"Where is order {number}?", user="ines"))
+        thumb = Thumb(value="down" if number % 2 else "up")
+        consume(
+            make_feedback(new_id(), interaction_id, thumb, user="ines", occurred_at=NOON + timedelta(minutes=number))
+        )
+    with sessions() as session:
+        (prompt_hash,) = session.scalars(select(Interaction.prompt_hash)).all()
+        (label,) = session.scalars(select(Label)).all()
+    assert (label.prompt_hash, label.desirable) == (prompt_hash, False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 from uuid import UUID
 
 import msgspec
@@ -50,32 +50,44 @@ def load_answers(session: Session, interaction_ids: Collection[UUID]) -> list[An
 
 
 def save_derived(session: Session, groups: Mapping[str, Derived]) -> None:
-    """Make these the pairs and labels of their prompts; rows that stay as they are are not touched."""
-    prompt_hashes = list(groups)
-    stored = _load_pair_states(session, prompt_hashes)
+    """Make these the pairs and labels of their prompts; rows that stay as they are are not touched.
+
+    A row that stands under another prompt, because its answer's conversation was replaced, moves.
+    """
     pairs = {pair.pair_id: (key, pair) for key in groups for pair in groups[key].pairs}
-    _delete_rows(session, "pairs", "pair_id", stored.keys() - pairs.keys())
-    changed = [pair for key, (_, pair) in pairs.items() if key in stored and stored[key] != (pair.state, pair.reason)]
+    stored = _load_pair_states(session, groups, pairs)
+    kept = {key for key, (prompt_hash, _) in stored.items() if key in pairs and pairs[key][0] == prompt_hash}
+    _delete_rows(session, "pairs", "pair_id", stored.keys() - kept)
+    changed = [pairs[key][1] for key in kept if stored[key][1] != (pairs[key][1].state, pairs[key][1].reason)]
     _update_states(session, changed)
-    new = [_pair_row(key, pair) for key, pair in pairs.values() if pair.pair_id not in stored]
-    copy_rows(session, "pairs", new)
-    labelled = set(_list_labels(session, prompt_hashes))
+    copy_rows(session, "pairs", [_pair_row(*pair) for key, pair in pairs.items() if key not in kept])
+    _save_labels(session, groups)
+
+
+def _save_labels(session: Session, groups: Mapping[str, Derived]) -> None:
     labels = {label.label_id: (key, label) for key in groups for label in groups[key].labels}
-    _delete_rows(session, "labels", "label_id", labelled - labels.keys())
-    copy_rows(
-        session, "labels", [_label_row(key, label) for key, label in labels.values() if label.label_id not in labelled]
-    )
+    stored = _load_label_prompts(session, groups, labels)
+    kept = {key for key, prompt_hash in stored.items() if key in labels and labels[key][0] == prompt_hash}
+    _delete_rows(session, "labels", "label_id", stored.keys() - kept)
+    copy_rows(session, "labels", [_label_row(*label) for key, label in labels.items() if key not in kept])
 
 
-def _load_pair_states(session: Session, prompt_hashes: list[str]) -> dict[str, tuple[str, str | None]]:
-    """Load (state, reason) of every pair of these groups."""
-    query = "SELECT pair_id, state, reason FROM curator.pairs WHERE prompt_hash = ANY(%s)"
-    return {pair_id: (state, reason) for pair_id, state, reason in fetch(session, query, prompt_hashes)}
+def _load_pair_states(
+    session: Session, prompt_hashes: Collection[str], pair_ids: Collection[str]
+) -> dict[str, tuple[str, tuple[str, str | None]]]:
+    """Load (prompt hash, (state, reason)) of every pair of these groups, and of these wherever they stand."""
+    query = "SELECT pair_id, prompt_hash, state, reason FROM curator.pairs WHERE"
+    rows = fetch(session, f"{query} prompt_hash = ANY(%s)", prompt_hashes)
+    rows += fetch(session, f"{query} pair_id = ANY(%s)", pair_ids)
+    return {pair_id: (prompt_hash, (state, reason)) for pair_id, prompt_hash, state, reason in rows}
 
 
-def _list_labels(session: Session, prompt_hashes: list[str]) -> list[str]:
-    query = "SELECT label_id FROM curator.labels WHERE prompt_hash = ANY(%s)"
-    return [label_id for (label_id,) in fetch(session, query, prompt_hashes)]
+def _load_label_prompts(session: Session, prompt_hashes: Collection[str], label_ids: Collection[str]) -> dict[str, str]:
+    """Load the prompt hash of every label of these groups, and of these wherever they stand."""
+    query = "SELECT label_id, prompt_hash FROM curator.labels WHERE"
+    rows = fetch(session, f"{query} prompt_hash = ANY(%s)", prompt_hashes)
+    rows += fetch(session, f"{query} label_id = ANY(%s)", label_ids)
+    return dict(cast("list[tuple[str, str]]", rows))
 
 
 def _delete_rows(session: Session, table: Literal["pairs", "labels"], column: str, keys: Collection[str]) -> None:

@@ -31,6 +31,10 @@ def decode_completion(data: bytes, version: str) -> dict[str, Any]:
     return body
 
 
+def _is_failed(finish_reason: object) -> bool:
+    return isinstance(finish_reason, str) and finish_reason in FAILED_FINISHES
+
+
 def check_error(body: dict[str, Any], data: bytes) -> None:
     """Raise UpstreamFailed for an error, in OpenAI's shape, vLLM's (`object`) or OpenRouter's (in the choice).
 
@@ -39,7 +43,7 @@ def check_error(body: dict[str, Any], data: bytes) -> None:
     error = body.get("error")
     choices = body.get("choices")
     for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and (choice.get("error") or choice.get("finish_reason") in FAILED_FINISHES):
+        if isinstance(choice, dict) and (choice.get("error") or _is_failed(choice.get("finish_reason"))):
             error = error or choice.get("error") or {"message": "generation broke off"}
             data = msgspec.json.encode({"error": error})
     if error or body.get("object") == "error":
