@@ -8,7 +8,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from local.chromium import Chromium, find_chromium, open_chromium
-from tests.integration.curator_scene import Curator, open_curator
+from tests.integration.curator.scene import Curator, open_curator
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from shared.registry import ModelRegistry
 from shared.settings import Settings
 from shared.signing import Verifier
 from shared.tables.curator import Dataset
-from tests.integration.curator_scene import WORDS, Curator, adopted, hashed, live, open_curator
+from tests.integration.curator.scene import WORDS, Curator, adopted, hashed, live, open_curator
 from tests.integration.trainer.scene import Sessions, load_run, make_context, make_request, request
 from tests.object_storage import BUCKET, serve_objects
 from tests.unit.trainer.tiny_model import save_tiny_model

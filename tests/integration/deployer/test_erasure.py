@@ -20,10 +20,10 @@ from shared.tables.evaluator import Comparison, Evaluation
 from shared.tables.quarantine import Quarantined, QuarantineDecision
 from shared.user_stores import OTHERS, TABLES
 from tests.builders import NOON, make_artifacts
-from tests.integration.curator_scene import WORDS, Curator, hashed, open_curator, read_text
+from tests.integration.curator.erasure_scene import judge, start
+from tests.integration.curator.scene import WORDS, Curator, hashed, open_curator, read_text
 from tests.integration.deployer.scene import HASHES, Setup
 from tests.integration.deployer.test_commands import erase_dataset
-from tests.integration.erasure_scene import judge, start
 
 USER = hashed("ines@shop")
 

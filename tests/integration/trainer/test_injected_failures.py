@@ -35,7 +35,7 @@ from shared.events import Reason, RetrainRequested, TrainingCompleted
 from shared.ids import new_id
 from shared.registry.mlflow import MlflowRegistry
 from shared.tables.trainer import Outbox, Run
-from tests.unit.trainer.test_methods import freeze
+from tests.unit.trainer.methods.runs import freeze
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model
 
 pytestmark = [

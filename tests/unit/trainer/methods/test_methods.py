@@ -7,28 +7,21 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from services.curator.datasets.adapters import DatasetContent, write_dataset  # noqa: E402
 from services.trainer.adapters.artifacts.dataset import load_pairs, make_dataset  # noqa: E402
-from services.trainer.adapters.methods.dpo import train_dpo  # noqa: E402
 from services.trainer.adapters.methods.epsilon import EpsilonRewardCollator  # noqa: E402
-from services.trainer.adapters.methods.kto import train_kto  # noqa: E402
 from services.trainer.adapters.methods.models import load_policy, load_tokenizer  # noqa: E402
-from services.trainer.adapters.methods.ppo import train_ppo  # noqa: E402
 from services.trainer.adapters.methods.reward import (  # noqa: E402
     EpsilonRewardTrainer,
     cut_behind_end,
     is_reward_model,
-    train_reward,
 )
 from services.trainer.adapters.methods.reward_model import build_scorer, keep_short_prompts, load_reward_model  # noqa: E402
-from services.trainer.adapters.methods.rloo import train_rloo  # noqa: E402
-from services.trainer.adapters.methods.sft import train_sft  # noqa: E402
 from services.trainer.adapters.methods.validation_preference import ValidationPreference  # noqa: E402
 from services.trainer.domain.recipe.parsing import parse_recipe  # noqa: E402
 from services.trainer.domain.training import Interrupted, Job, TrainingFailed  # noqa: E402
 from services.trainer.handlers.ladder import train_ladder  # noqa: E402
-from services.trainer.ports import TrainingMethod  # noqa: E402
-from tests.unit.trainer.test_dpo import QuietReporter  # noqa: E402
+from tests.unit.trainer.methods.runs import SAMPLED, TRAIN, freeze, make_job, train  # noqa: E402
+from tests.unit.trainer.quiet_reporter import QuietReporter  # noqa: E402
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset  # noqa: E402
 
 pytestmark = [
@@ -36,15 +29,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated:FutureWarning"),
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
 ]
-TRAIN: dict[str, TrainingMethod] = {
-    "sft": train_sft,
-    "dpo": train_dpo,
-    "kto": train_kto,
-    "reward": train_reward,
-    "rloo": train_rloo,
-    "ppo": train_ppo,
-}
-WEIGHING = {"epsilon": 0.1, "rule": "choice", "rule_version": 1}
 
 
 @pytest.fixture(scope="module")
@@ -52,37 +36,6 @@ def reward_model(tmp_path_factory: pytest.TempPathFactory, parent: Path) -> Path
     job = make_job(tmp_path_factory.mktemp("reward"), parent, method="reward", max_steps=8)
     train(job)
     return job.candidate
-
-
-def freeze(folder: Path, *, answers: int = 16, labels: int = 18) -> Path:
-    pairs = [pair | WEIGHING for pair in make_pairs(24)]
-    rows: dict[Any, Any] = {
-        "train": pairs[:16],
-        "validation": pairs[16:],
-        "labels": [
-            {"prompt": pair["prompt"], "completion": pair[side], "label": side == "chosen", "label_id": f"{row}"}
-            | WEIGHING
-            for row, pair in enumerate(pairs)
-            for side in ("chosen", "rejected")
-        ][:labels],
-        "sft": [
-            {"prompt": pair["prompt"], "completion": pair["chosen"], "pair_id": pair["pair_id"]} | WEIGHING
-            for pair in pairs[:answers]
-        ],
-        "safety": [],
-    }
-    return write_dataset(folder, DatasetContent("ab" * 32, rows, {}, "", []))
-
-
-def make_job(folder: Path, parent: Path, token: int = 1, resume_from: Path | None = None, **changes: Any) -> Job:
-    content = {"name": "tiny", "max_steps": 4, "learning_rate": 1e-2, "save_steps": 2, "max_length": 96}
-    recipe = parse_recipe(content | changes)
-    dataset = next((folder / "datasets").glob("ab*"), None) or freeze(folder / "datasets")
-    return Job(recipe, parent, dataset, folder / str(token), resume_from, folder / str(token) / "candidate")
-
-
-def train(job: Job, reporter: QuietReporter | None = None) -> Any:
-    return TRAIN[job.recipe.method](job, reporter or QuietReporter())
 
 
 def list_changed(candidate: Path, parent: Path) -> list[str]:
@@ -271,9 +224,6 @@ def test_a_dataset_without_the_methods_rows_is_refused(tmp_path: Path, parent: P
 def test_without_corrections_the_chosen_answers_can_be_imitated(tmp_path: Path, parent: Path):
     freeze(tmp_path / "datasets", answers=0)
     assert train(make_job(tmp_path, parent, method="sft", sft_rows="chosen", max_steps=1)).pairs == 16
-
-
-SAMPLED: dict[str, Any] = {"sampling": {"max_new_tokens": 12}, "batch_size": 4, "max_steps": 3, "learning_rate": 3e-3}
 
 
 @pytest.mark.parametrize("method", ["rloo", "ppo"])

@@ -16,6 +16,7 @@ from services.trainer.adapters.methods.models import build_lora_config  # noqa: 
 from services.trainer.domain.recipe.schema import Recipe  # noqa: E402
 from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult  # noqa: E402
 from tests import builders  # noqa: E402
+from tests.unit.trainer.quiet_reporter import QuietReporter  # noqa: E402
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset  # noqa: E402
 
 # peft and trl still ask transformers by the old name
@@ -23,38 +24,6 @@ pytestmark = [
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated:FutureWarning"),
 ]
-
-
-class QuietReporter:
-    """Remembers what happened; `stop_at` is the step after which the worker is told to stop."""
-
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.stop_at = stop_at
-        self.stopping = False
-        self.steps: list[int] = []
-        self.phases: list[str] = []
-        self.metrics: list[tuple[int, dict[str, float]]] = []
-        self.checkpoints: list[Path] = []
-        self.notes: list[str] = []
-
-    def on_phase(self, phase: str) -> None:
-        self.phases.append(phase)
-
-    def on_step(self, step: int, total: int) -> None:
-        self.steps.append(step)
-        self.stopping = step == self.stop_at
-
-    def on_micro_step(self) -> None:
-        """Nothing to check."""
-
-    def on_metrics(self, step: int, metrics: Any) -> None:
-        self.metrics.append((step, dict(metrics)))
-
-    def on_note(self, note: str) -> None:
-        self.notes.append(note)
-
-    def on_checkpoint(self, checkpoint: Path) -> None:
-        self.checkpoints.append(checkpoint)
 
 
 def make_recipe(**changes: Any) -> Recipe:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tests.unit.curator.personal_data_report as report
-import tests.unit.curator.personal_data_tuning as tuning
+import tests.unit.curator.redaction.personal_data_report as report
+import tests.unit.curator.redaction.personal_data_tuning as tuning
 from services.curator.evidence.adapters.redaction import Redaction, redact_text
-from tests.unit.curator.personal_data_texts import LabelledText, judge, write_texts
-from tests.unit.curator.personal_data_values import NBSP, ZERO_WIDTH
+from tests.unit.curator.redaction.personal_data_texts import LabelledText, judge, write_texts
+from tests.unit.curator.redaction.personal_data_values import NBSP, ZERO_WIDTH
 
 KINDS = ("secret", "email", "iban", "card", "ssn", "ip", "phone")
 TEXTS = write_texts(report.TEMPLATES, report.POSITIVES, report.NEGATIVES, seed=11, rounds=10)

@@ -16,8 +16,8 @@ from services.trainer.adapters.methods.guard_callback import GuardCallback, coun
 from services.trainer.adapters.methods.models import load_policy, load_tokenizer  # noqa: E402
 from services.trainer.adapters.methods.training_loop import run_training_loop  # noqa: E402
 from services.trainer.domain.training import TrainingFailed  # noqa: E402
-from tests.unit.trainer.test_dpo import QuietReporter  # noqa: E402
-from tests.unit.trainer.test_methods import SAMPLED, make_job, train  # noqa: E402
+from tests.unit.trainer.methods.runs import SAMPLED, make_job, train  # noqa: E402
+from tests.unit.trainer.quiet_reporter import QuietReporter  # noqa: E402
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

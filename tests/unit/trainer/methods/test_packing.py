@@ -14,7 +14,7 @@ from services.trainer.adapters.methods.likelihoods import answer_likelihood, pac
 from services.trainer.adapters.methods.likelihoods.answer_likelihood import measure_likelihood  # noqa: E402
 from services.trainer.adapters.methods.likelihoods.packing import pack_rows, score_pack, take_up_kernel  # noqa: E402
 from services.trainer.adapters.methods.likelihoods.pair_scores import score_shared  # noqa: E402
-from tests.unit.trainer.test_prefix_sharing import make_batch  # noqa: E402
+from tests.unit.trainer.methods.test_prefix_sharing import make_batch  # noqa: E402
 from tests.unit.trainer.tiny_model import save_tiny_model  # noqa: E402
 
 IDS = [[5, 6, 7, 8, 0, 0], [1, 2, 3, 4, 5, 6]]

@@ -22,7 +22,7 @@ from shared.tables import trainer
 from shared.tables.access import ApiKey
 from shared.tables.curator import RetrainRequestRow
 from tests.builders import MORNING
-from tests.integration.curator_shop import Curator, adopted, asked, chose, invent_history, open_curator
+from tests.integration.curator.shop import Curator, adopted, asked, chose, invent_history, open_curator
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from shared.events import EvaluationCompleted, RetrainRequested, Thumb, Training
 from shared.ids import new_id
 from shared.tables.curator import ConflictingEvent, Feedback, Label, Outbox, Pair, Prompt, RetrainRequestRow, RoutingRow
 from tests.builders import MORNING
-from tests.integration.curator_shop import (
+from tests.integration.curator.shop import (
     Curator,
     adopted,
     asked,

@@ -15,7 +15,7 @@ from shared.events import InteractionRecorded
 from shared.feedback import calculate_content_hash
 from shared.tables.curator import Interaction, Pair, Prompt
 from tests.builders import MORNING, make_choice, make_feedback, make_interaction
-from tests.integration.curator_shop import Curator, adopted, asked, chose, open_curator, read_files
+from tests.integration.curator.shop import Curator, adopted, asked, chose, open_curator, read_files
 
 TOOL = {"type": "function", "function": {"name": "order_lookup", "parameters": {"type": "object"}}}
 QUESTION = "Where is the lamp? It should be here."

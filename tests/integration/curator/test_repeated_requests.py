@@ -22,8 +22,8 @@ from shared.tables.curator import RetrainRequestRow
 from shared.tables.quarantine import Quarantined
 from shared.tables.trainer import Run
 from tests.builders import NOON, make_feedback
-from tests.integration.curator_scene import adopted, live
-from tests.integration.curator_shop import MANUAL, Curator, asked, open_curator
+from tests.integration.curator.scene import adopted, live
+from tests.integration.curator.shop import MANUAL, Curator, asked, open_curator
 
 RULES = MonitorRules(
     OpinionRules(run_length=500, warm_up=100, period=timedelta(days=1), margin=0.0),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.unit.curator.personal_data_values import Make
+from tests.unit.curator.redaction.personal_data_values import Make
 
 Span = tuple[int, int, str]
 Find = Callable[[str], Iterable[Span]]

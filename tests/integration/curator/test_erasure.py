@@ -19,8 +19,8 @@ from shared.tables.curator import Dataset, Feedback, Interaction, Pair, RetrainR
 from shared.tables.erasures import Erasure
 from shared.tables.evaluator import Comparison
 from tests.builders import NOON, make_artifacts
-from tests.integration.curator_scene import WORDS, Curator, asked, hashed, said
-from tests.integration.erasure_scene import judge, start
+from tests.integration.curator.erasure_scene import judge, start
+from tests.integration.curator.scene import WORDS, Curator, asked, hashed, said
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The half of the labelled texts that redaction may be tuned on. `<<name>>` stands for a value of that name."""
 
-from tests.unit.curator.personal_data_values import (
+from tests.unit.curator.redaction.personal_data_values import (
     ALNUM,
     HEX,
     NBSP,

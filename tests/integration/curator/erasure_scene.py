@@ -7,7 +7,7 @@ from shared.tables import trainer
 from shared.tables.curator import RetrainRequestRow
 from shared.tables.evaluator import Comparison, Evaluation
 from tests.builders import NOON
-from tests.integration.curator_scene import WORDS, Curator, adopted, hashed, live, said
+from tests.integration.curator.scene import WORDS, Curator, adopted, hashed, live, said
 
 
 def start(curator: Curator) -> tuple[list[Event], RetrainRequestRow]:

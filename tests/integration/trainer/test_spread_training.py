@@ -15,7 +15,7 @@ from services.trainer.bootstrap.methods import METHODS
 from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
 from shared.errors import StaleClaim
-from tests.unit.trainer.test_dpo import QuietReporter
+from tests.unit.trainer.quiet_reporter import QuietReporter
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model
 
 pytestmark = [

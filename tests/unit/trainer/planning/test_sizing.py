@@ -85,7 +85,7 @@ def make_long_pairs(count: int) -> list[dict[str, Any]]:
 def test_long_conversations_are_trained_on_whole_by_a_recipe_that_names_no_length(tmp_path: Path):
     pytest.importorskip("torch")
     from services.trainer.bootstrap.methods import METHODS
-    from tests.unit.trainer.test_dpo import QuietReporter
+    from tests.unit.trainer.quiet_reporter import QuietReporter
 
     parent, reporter = save_tiny_model(tmp_path / "parent"), QuietReporter()
     dataset = save_dataset(tmp_path / "data", make_long_pairs(8))
@@ -99,7 +99,7 @@ def test_long_conversations_are_trained_on_whole_by_a_recipe_that_names_no_lengt
 def test_a_length_that_refuses_more_than_a_fifth_of_the_rows_fails_the_run(tmp_path: Path):
     pytest.importorskip("torch")
     from services.trainer.bootstrap.methods import METHODS
-    from tests.unit.trainer.test_dpo import QuietReporter
+    from tests.unit.trainer.quiet_reporter import QuietReporter
 
     parent, reporter = save_tiny_model(tmp_path / "parent"), QuietReporter()
     dataset = save_dataset(tmp_path / "data", make_pairs(4) + make_long_pairs(8)[4:])

@@ -19,7 +19,7 @@ from services.curator.imports.handlers import Withdrawer
 from shared.events import Event, InteractionRecorded, Thumb
 from shared.tables.curator import Dataset
 from tests.builders import NOON, make_artifacts, make_feedback
-from tests.integration.curator_scene import SECRET, Curator, adopted, asked, hashed, live, said
+from tests.integration.curator.scene import SECRET, Curator, adopted, asked, hashed, live, said
 
 CAPS = Caps(per_user=200, per_prompt=20)
 ABOUT = Import("spring", "pairs", datetime(2026, 1, 1, tzinfo=UTC), SECRET)

@@ -16,7 +16,7 @@ from shared.events import (
 )
 from shared.tables.quarantine import QuarantineDecision
 from tests.builders import NOON, make_artifacts, make_choice
-from tests.integration.curator_scene import VOCABULARY, Curator, adopted, asked, hashed, live, said
+from tests.integration.curator.scene import VOCABULARY, Curator, adopted, asked, hashed, live, said
 
 
 @pytest.fixture

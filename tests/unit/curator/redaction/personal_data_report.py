@@ -1,6 +1,6 @@
 """The half of the labelled texts that redaction is judged on: other sentences, other values, other providers."""
 
-from tests.unit.curator.personal_data_values import (
+from tests.unit.curator.redaction.personal_data_values import (
     ALNUM,
     HEX,
     LOWER,

@@ -17,7 +17,7 @@ from services.trainer.handlers.memory_fallback import train_with_fitting_batch
 from services.trainer.ports import RunReporter
 from shared.errors import InvalidRequest
 from tests.builders import make_recipe
-from tests.unit.trainer.test_dpo import QuietReporter
+from tests.unit.trainer.quiet_reporter import QuietReporter
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model
 
 
@@ -85,7 +85,8 @@ import resource, sys, threading
 from pathlib import Path
 import psutil, torch
 from services.trainer.bootstrap.methods import METHODS
-from tests.unit.trainer.test_shortages import QuietReporter, make_job
+from tests.unit.trainer.methods.test_shortages import make_job
+from tests.unit.trainer.quiet_reporter import QuietReporter
 torch.set_num_threads(1)
 threading.stack_size(2**18)
 class Reporter(QuietReporter):
@@ -107,7 +108,7 @@ def test_a_process_that_is_really_out_of_memory_trains_on(tmp_path: Path):
     command = [sys.executable, "-c", STARVED, str(tmp_path), "200"]
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}  # an arena for each thread would take 64 MiB of addresses
     told = subprocess.run(
-        command, capture_output=True, text=True, timeout=280, cwd=Path(__file__).parents[3], env=environment
+        command, capture_output=True, text=True, timeout=280, cwd=Path(__file__).parents[4], env=environment
     )
     assert "all steps taken; memory ran out" in told.stdout, told.stderr[-2000:]
 

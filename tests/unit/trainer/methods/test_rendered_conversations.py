@@ -18,7 +18,7 @@ from services.trainer.adapters.artifacts.dataset import keep_renderable, load_pa
 from shared.conversation import Conversation, canonicalize, explain_unrenderable, normalize_text
 from tests.unit.trainer.tiny_model import save_tiny_model
 
-TEMPLATES = Path(__file__).parents[1] / "shared" / "chat_templates"
+TEMPLATES = Path(__file__).parents[2] / "shared" / "chat_templates"
 TOOL = {
     "type": "function",
     "function": {

@@ -12,7 +12,7 @@ import pytest
 from local.chromium import Chromium
 from local.demo.page.render import render_page
 
-KEPT = Path(__file__).parents[2] / "docs" / "demo" / "report.json"
+KEPT = Path(__file__).parents[3] / "docs" / "demo" / "report.json"
 WINDOWS = {"desktop": (1280, 900), "phone": (360, 780)}
 
 
