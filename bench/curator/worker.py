@@ -64,7 +64,15 @@ class Reporting:
         self._consumer.close()
 
 
-def main(database_url: str, bootstrap: str, prefix: str, batch: str = "1000", session_seconds: str = "6") -> None:
+def main(
+    database_url: str,
+    bootstrap: str,
+    prefix: str,
+    batch: str = "1000",
+    session_seconds: str = "6",
+    assignment: str = "range,roundrobin",
+    instance_id: str = "",
+) -> None:
     engine = create_engine(database_url)
     consumer = LibrdkafkaBusConsumer(
         bootstrap,
@@ -73,6 +81,8 @@ def main(database_url: str, bootstrap: str, prefix: str, batch: str = "1000", se
         client_id="bench",
         session_timeout_seconds=float(session_seconds),
         max_records=int(batch),
+        assignment=assignment,
+        instance_id=instance_id or None,
     )
     letters = DeadLetters(KafkaBusProducer(bootstrap, client_id="bench-letters"), "curator")
     stop = threading.Event()

@@ -25,6 +25,8 @@ PASSING = frozenset(
 )
 """Of a commit: the partition has another owner by now, who handles the records again."""
 
+UNREACHABLE = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL})
+
 Place = tuple[str, int]
 
 
@@ -51,6 +53,7 @@ class LibrdkafkaBusConsumer:
     ) -> None:
         """`assignment` and `instance_id` are Kafka's own: `cooperative-sticky`, and the name of a static member."""
         self._max_records = max_records
+        self._topics = topics
         self._positions: dict[Place, int] = {}
         self._expected: dict[Place, int] = {}
         self._gaps: list[Gap] = []
@@ -75,11 +78,17 @@ class LibrdkafkaBusConsumer:
                 "reconnect.backoff.max.ms": 1_000,
                 "topic.metadata.refresh.interval.ms": 5_000,
                 "log_level": 3,
+                "error_cb": self._hear,
                 **({"group.instance.id": instance_id} if instance_id else {}),
             },
             logger=logging.getLogger("librdkafka"),
         )
         self._consumer.subscribe(topics, on_assign=self._begin, on_lost=self._forget, on_revoke=self._forget)
+
+    def _hear(self, error: KafkaError) -> None:
+        """Of the way to the brokers. One connection that ends is none of our business: there are others."""
+        if error.code() in UNREACHABLE or error.fatal():
+            self._errors.note("", error.code(), error.str())
 
     def _begin(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Where each partition starts; what retention has taken before that is a gap."""
@@ -153,16 +162,18 @@ class LibrdkafkaBusConsumer:
         """Have what had a problem read again, now and then: librdkafka tells an error once, and its end not at all."""
         if not self._errors or time.monotonic() < self._recheck_at:
             return
-        self._recheck_at = time.monotonic() + RECHECK_SECONDS
-        for topic in self._errors.list_topics():
+        for topic in self._errors.list_topics() or self._topics[:1]:
             try:
                 self._recheck_topic(topic)
             except KafkaException:
                 continue
+        self._recheck_at = time.monotonic() + RECHECK_SECONDS
 
     def _recheck_topic(self, topic: str) -> None:
         """Raises: KafkaException: it cannot be asked now."""
-        if self._consumer.list_topics(topic, ASK_SECONDS).topics[topic].error is not None:
+        error = self._consumer.list_topics(topic, RECHECK_SECONDS).topics[topic].error
+        self._errors.pass_for_brokers()
+        if error is not None:
             return
         assigned = [at for at in self._consumer.assignment() if at.topic == topic]
         if not assigned:

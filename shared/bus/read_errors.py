@@ -24,6 +24,10 @@ class ReadErrors:
         if self._words:
             self._drop(lambda of, code: of == topic or (not of and code < 0))
 
+    def pass_for_brokers(self) -> None:
+        """Drop what a broker that answers disproves."""
+        self._drop(lambda of, code: not of and code < 0)
+
     def pass_for_group(self) -> None:
         """Partitions were assigned."""
         self._drop(lambda of, _: not of)

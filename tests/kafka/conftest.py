@@ -1,5 +1,6 @@
 """Apache Kafka for the tests of this folder, started once for each shape; `make test-kafka` runs them."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,10 +18,12 @@ Report = Callable[[str], None]
 
 
 @pytest.fixture
-def report(request: pytest.FixtureRequest) -> Report:
-    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
-    assert terminal is not None
-    return lambda words: terminal.write_line(f"\n  {request.node.name}: {words}")
+def report(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]) -> Report:
+    def write(words: str) -> None:
+        with capfd.disabled():
+            sys.stdout.write(f"\n  {request.node.name}: {words}\n")
+
+    return write
 
 
 @pytest.hookimpl(tryfirst=True)
