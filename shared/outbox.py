@@ -2,11 +2,10 @@
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import TypeVar
 
 import structlog
-from sqlalchemy import delete, func, inspect, select, text
+from sqlalchemy import delete, inspect, select, text
 from sqlalchemy.orm import Session
 
 from shared.bus import Producer, Record, encode
@@ -114,11 +113,3 @@ class Relay:
                 moved, delay = 0, min(delay * 2, 10.0)
             if not moved:
                 stop.wait(delay)
-
-    def measure_backlog(self) -> tuple[int, float]:
-        """Return (rows waiting, age of the oldest in seconds)."""
-        with self._sessions() as session:
-            count, oldest = session.execute(
-                select(func.count(), func.min(self._outbox.created_at)).select_from(self._outbox)
-            ).one()
-        return count, (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0

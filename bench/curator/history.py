@@ -23,8 +23,6 @@ PLACES = ("kitchen", "hall", "office", "garden", "attic", "cellar", "bedroom", "
 TROUBLES = ("stopped working", "came broken", "is the wrong colour", "never arrived", "is missing its screws", "hums")
 OFFERS = ("a new one today", "your money back", "the missing part", "a courier tomorrow", "a voucher", "a repair")
 SYSTEM = {"role": "system", "content": "You are the assistant of a household shop. Be brief, concrete and kind."}
-EVENTS_PER_PROMPT = 3.2
-"""Two answers, and 1.2 pieces of feedback on average."""
 
 
 def make_id(rng: random.Random, at: datetime) -> UUID:

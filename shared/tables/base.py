@@ -8,7 +8,6 @@ from sqlalchemy import BigInteger, DateTime, Identity, LargeBinary, MetaData, Te
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-Timestamp = Annotated[datetime, mapped_column(DateTime(timezone=True))]
 CreatedAt = Annotated[datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]
 UuidKey = Annotated[UUID, mapped_column(primary_key=True)]
 

@@ -135,7 +135,6 @@ def test_nothing_is_lost_while_the_bus_is_away(sessions: "sessionmaker[Session]"
     with pytest.raises(ConnectionError):
         relay.relay_batch()
     assert count_rows(sessions) == 1
-    assert relay.measure_backlog()[0] == 1
 
 
 def test_only_one_relay_works_an_outbox_at_a_time(sessions: "sessionmaker[Session]"):

@@ -8,11 +8,9 @@ from uuid import UUID
 import msgspec
 
 from services.deployer.domain.evidence import Arm
-from shared.events import Complaint, FeedbackReceived, Rating, Retract, Thumb
+from shared.events import Complaint, FeedbackReceived
 from shared.feedback import attribute, derive_current_feedback, derive_polarity, effective_time, scope_id
 
-VOTING_FEEDBACK = (Thumb, Rating, Complaint, Retract)
-"""Types that can make a vote, or take one back."""
 STOPPED = "client_disconnected"
 """The error of an answer that its user stopped half-way: they saw enough of it to judge."""
 
