@@ -33,7 +33,7 @@ def append_event(
 def announce_again(
     sessions: SessionFactory, load: Callable[[Session], Iterable[Row]], announce: Callable[[Session, Row], object]
 ) -> int:
-    """Announce once more what nobody has taken up, since a lost record must stall nothing; how many rows it was.
+    """Announce once more what nobody has taken up, since a lost record must stall nothing; return how many rows it was.
 
     Consumers are idempotent.
 
@@ -63,7 +63,7 @@ class Relay:
         self._topics = RelayTopics(str(outbox.__mapper__.local_table.schema))
 
     def relay_batch(self) -> int:
-        """Announce up to 100 rows; how many left the outbox.
+        """Announce up to 100 rows; return how many left the outbox.
 
         Raises what the bus raised if none did, and what the database raised; nothing is lost.
         """

@@ -76,7 +76,7 @@ def connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
 
 
 def store(url: str, prompts: int, seed: int) -> int:
-    """Store and derive a history through the curator's own code, without a broker; how many events."""
+    """Store and derive a history through the curator's own code, without a broker; return how many events."""
     engine = create_engine(url)
     sessions = sessionmaker(engine, expire_on_commit=False)
     consumer = CuratorConsumer()

@@ -96,7 +96,7 @@ def parse_column(text: str) -> tuple[str, str]:
 
 
 def run_dry(job: Job) -> dict[str, Any]:
-    """Read everything and send nothing; the report."""
+    """Read everything and send nothing; return the report."""
     about = replace(job.about, secret="of a dry run, which sends nothing")
     tally, preview, progress = Tally(), Preview(), Progress(_say)
     for place, found in walk(job.files, job.importer, job.options, tally):
@@ -106,7 +106,7 @@ def run_dry(job: Job) -> dict[str, Any]:
 
 
 def run_import(job: Job) -> dict[str, Any]:
-    """Send everything that is not refused; the report.
+    """Send everything that is not refused; return the report.
 
     Raises: StackFailed: no broker, one that does not store, users and no secret, or a name that was taken back.
     """

@@ -114,12 +114,12 @@ class Apis:
         )
 
     async def send_feedback(self, event: Mapping[str, Any]) -> str:
-        """Post one feedback event; its id, once it is accepted."""
+        """Post one feedback event; return its id, once it is accepted."""
         response = await self.request("ingest", "frontend", "POST", "/v1/feedback", body=dict(event))
         return str(response.json()["event_id"])
 
     async def send_feedback_batch(self, events: list[dict[str, Any]]) -> list[str]:
-        """Post several events at once, and those that were not stored again; the ids, once all are accepted.
+        """Post several events at once, and those that were not stored again; return the ids, once all are accepted.
 
         Raises:
             DemoFailed: one was rejected, or not stored for too long.

@@ -41,8 +41,9 @@ def prepare_model(plan: Plan, habits: Habits, screen: Screen) -> Path | None:
 async def run_demo(
     plan: Plan, home: Path, port_base: int, seed: int, screen: Screen, scenario: str = "turn"
 ) -> dict[str, Any]:
-    """Play the scenario once in `home`, which is made new; the report, which is also in `home/report.json` and, as a
-    page, in `home/report.html`.
+    """Play the scenario once in `home`, which is made new; return the report.
+
+    It is also in `home/report.json` and, as a page, in `home/report.html`.
 
     Raises:
         DemoFailed, StackFailed: what happened, in words.

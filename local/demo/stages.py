@@ -127,7 +127,7 @@ class Stages:
             await asyncio.sleep(POLL_SECONDS)
 
     async def train(self, request_id: str) -> dict[str, Any]:
-        """Wait for the run; the run."""
+        """Wait for the run; return it."""
 
         async def look() -> dict[str, Any] | None:
             runs = (await self.apis.read("trainer", "/v1/runs"))["runs"]

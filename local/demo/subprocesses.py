@@ -20,7 +20,7 @@ def _ignore(summary: str, done: int, total: int) -> None:
 
 
 async def run_child(module: str, *arguments: str, deadline: float, on_progress: Progress = _ignore) -> dict[str, Any]:
-    """Run `python -m module arguments`; what it prints last, as JSON. Lines before that tell its progress.
+    """Run `python -m module arguments`; return what it prints last, as JSON. Lines before that tell its progress.
 
     Raises:
         DemoFailed: it failed, or took more than `deadline` seconds.

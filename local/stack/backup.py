@@ -96,7 +96,7 @@ def _list_home(home: Path) -> Iterator[Path]:
 
 
 def restore_backup(folder: Path, layout: Layout, verifier: Verifier | None, identity: str | None = None) -> datetime:
-    """Put a backup back, where nothing is; when it was made. The embedded Postgres runs meanwhile if it is used.
+    """Put a backup back, where nothing is; return when it was made. The embedded Postgres runs meanwhile if it is used.
 
     Raises:
         StackFailed: the backup is damaged or not to be trusted, or there is something in its place.

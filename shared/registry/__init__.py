@@ -41,7 +41,7 @@ class ModelRegistry(Protocol):
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int) -> None: ...
 
     def log_folder(self, run_id: str, folder: Path, artifact_path: str) -> str:
-        """Store a folder with a run; its URI, a plain path when the artifact store is a local disk."""
+        """Store a folder with a run; return its URI, a plain path when the artifact store is a local disk."""
 
     def end_run(self, run_id: str, *, succeeded: bool) -> None: ...
 

@@ -32,7 +32,7 @@ async def play(stages: Stages) -> dict[str, Any]:
 
 
 async def _turn(stages: Stages) -> dict[str, Any]:
-    """From feedback to the rollout's end; the rollout."""
+    """Go from feedback to the rollout's end; return the rollout."""
     request = await stages.listen()
     await stages.train(request["request_id"])
     await stages.evaluate(request["request_id"])

@@ -42,7 +42,7 @@ class Eraser:
     clock: Callable[[], datetime]
 
     def erase(self, user: str, requested_by: str, *, even_unknown: bool = False) -> tuple[Erasure, bool]:
-        """Erase a user: (the erasure; whether it is new). A user erased before keeps the first certificate.
+        """Erase a user; return (the erasure, whether it is new). A user erased before keeps the first certificate.
 
         Raises:
             NotFound: nothing of such a user is stored, and they were not to be entered into the ledger all the same.
@@ -111,14 +111,16 @@ class Eraser:
             self.run(erasure_id)
 
     def _erase_rows(self, session: Session, erasure: Erasure) -> dict[str, Any]:
-        """Erase the user's rows and replace the datasets; the certificate."""
+        """Erase the user's rows and replace the datasets; return the certificate."""
         certificate = self.remove(session, erasure.erasure_id, erasures.find_user_data(session, erasure.user))
         erasures.delete_quarantine_cases(session, erasure.user)
         return certificate
 
     def remove(self, session: Session, cause: UUID, found: UserData) -> dict[str, Any]:
-        """Delete evidence for ever because of an erasure or a withdrawal, replace the datasets that held it, and derive
-        what is left anew; the certificate. The files follow with `delete_files`."""
+        """Delete evidence for ever because of an erasure or a withdrawal; return the certificate.
+
+        Replaces the datasets that held it and derives anew what is left. The files follow with `delete_files`.
+        """
         items, held = erasures.find_frozen_items(session, found)
         self._delete_rows(session, cause, found, items)
         replaced = [self._replace(session, key, set(held[key])) for key in sorted(held)]

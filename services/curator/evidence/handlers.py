@@ -124,7 +124,7 @@ def _save_tombstones(session: Session, kind: str, erased: dict[UUID, UUID]) -> N
 
 
 def store_interactions(session: Session, received: Sequence[ReceivedInteraction]) -> set[str]:
-    """Store interactions and attach what waited for them; the prompt groups to derive anew.
+    """Store interactions and attach what waited for them; return the prompt groups to derive anew.
 
     The same id with another body: the one with the smaller content hash stands, the other is kept aside. A new
     interaction that nobody spoke of yet changes nothing in its group.
@@ -176,7 +176,7 @@ def convert_old_prompts(session: Session, limit: int) -> tuple[int, set[str]]:
 
 
 def _replace_interactions(session: Session, replacing: Sequence[ReceivedInteraction]) -> set[str]:
-    """Put these in the place of what stands, which is kept aside; the groups of both."""
+    """Put these in the place of what stands, which is kept aside; return the groups of both."""
     if not replacing:
         return set()
     displaced = intake.load_interaction_bodies(session, [item.key for item in replacing])
@@ -197,7 +197,7 @@ def _save_conflicting(
 
 
 def _attach_parked(session: Session, deduplicated: Deduplicated[ReceivedInteraction]) -> set[str]:
-    """Attach feedback that has all it needs now, also what had expired; the groups it belongs to."""
+    """Attach feedback that has all it needs now, also what had expired; return the groups it belongs to."""
     waiting = intake.load_feedback_about(session, [item.key for item in (*deduplicated.new, *deduplicated.replacing)])
     if not waiting:
         return set()
@@ -213,7 +213,7 @@ def _attach_parked(session: Session, deduplicated: Deduplicated[ReceivedInteract
 
 
 def store_feedback(session: Session, received: Sequence[ReceivedFeedback]) -> set[str]:
-    """Store feedback, parked if an interaction that it needs is unknown; the prompt groups to derive anew.
+    """Store feedback, parked if an interaction that it needs is unknown; return the prompt groups to derive anew.
 
     A duplicate keeps the earliest `received_at`. The same id with another body: the smaller content hash stands.
     """

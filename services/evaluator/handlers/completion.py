@@ -125,7 +125,7 @@ class CompletionHandler:
         row.announced_at, row.announcements = now, row.announcements + 1
 
     def announce_again(self) -> int:
-        """Announce completed evaluations once more that had no rollout for a while; how many they were."""
+        """Announce completed evaluations once more that had no rollout for a while; return how many."""
         now = self.clock()
         before = now - timedelta(seconds=self.settings.announce_again_seconds)
         return announce_again(

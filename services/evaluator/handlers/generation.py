@@ -66,7 +66,7 @@ class GenerationHandler:
     clock: Callable[[], datetime]
 
     def run_next(self, stop: Event) -> bool:
-        """Answer the prompts of one evaluation, if one waits; whether it left `generating`."""
+        """Answer the prompts of one evaluation, if one waits; return whether it left `generating`."""
         evaluation = self._claim()
         if evaluation is None:
             return False

@@ -77,7 +77,7 @@ def load_stored_feedback(session: Session, keys: Collection[UUID]) -> dict[UUID,
 
 
 def move_feedback(session: Session, given_up: Mapping[UUID, str]) -> set[str]:
-    """Give the feedback of these (id: key id) the ids that are its key's alone; the prompt groups it belongs to."""
+    """Give the feedback of these (id: key id) the ids of its key alone; return the prompt groups it belongs to."""
     rows: list[tuple[Any, ...]] = []
     for event_id, key_id in sorted(given_up.items()):
         rows += connection_of(session).execute(
@@ -266,7 +266,7 @@ def save_tombstones(session: Session, erasure_id: UUID, kind: str, keys: Collect
 
 
 def delete_feedback_on(session: Session, keys: Collection[UUID]) -> set[UUID]:
-    """Delete feedback that waits for interactions which will never be stored; its ids."""
+    """Delete feedback that waits for interactions which will never be stored; return its ids."""
     deleted: set[UUID] = set()
     for column in ("interaction_id", "other_interaction_id"):
         query = f"DELETE FROM curator.feedback WHERE {column} = ANY(%s) RETURNING event_id"

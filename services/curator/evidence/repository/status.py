@@ -31,7 +31,7 @@ def count_prompts(session: Session) -> dict[str, int]:
 
 
 def expire_parked(session: Session, ttl_seconds: float) -> int:
-    """Mark feedback that is older, by the newest event's time, than this; how many there were."""
+    """Mark feedback that is older, by the newest event's time, than this; return how many there were."""
     watermark = select(func.max(Feedback.received_at)).scalar_subquery()
     expired = session.execute(
         update(Feedback)

@@ -144,7 +144,7 @@ def assess_opinion(votes: Sequence[ChampionVote], rules: OpinionRules, restarted
 
 
 def _watch(votes: Sequence[ChampionVote], floor: float, run_length: int) -> tuple[float, bool]:
-    """Run the detector: (mean of the M_j now, or its peak once it alarmed; whether it alarmed)."""
+    """Run the detector; return (mean of the M_j now, or its peak once it alarmed; whether it alarmed)."""
     values, mean, peak = np.zeros(len(SHARES)), 0.0, 0.0
     for vote in votes:
         values = advance(values, np.asarray(vote.up), floor)
