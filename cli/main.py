@@ -157,6 +157,16 @@ def prepare(
         console.print(f"There is an API key for each role in {settings.home / 'credentials.json'}.", markup=False)
 
 
+@app.command("begin-epoch")
+def begin_epoch(reason: Annotated[str, typer.Argument(help="Why, for the record.")]) -> None:
+    """After Postgres was set back by other means than `restore`: have gateways take the older routing tables again."""
+    from local.stack.backup import begin_epoch as begin
+
+    with clear_errors():
+        epoch = begin(find_database_url(), reason)
+    console.print("The schema knows no epochs: run heliotrope migrate first." if epoch is None else f"Epoch {epoch}.")
+
+
 @app.command()
 def adopt(model: Annotated[str, typer.Argument(help="A checkpoint folder, or the name of a served model.")]) -> None:
     """Make a model the first champion. When there is a champion already, nothing happens."""

@@ -121,7 +121,12 @@ def build_environment(
         "HELIOTROPE_GATEWAY_INTERNAL_KEY": secrets.internal_key,
         "HELIOTROPE_TRAINER_MANIFEST_KEY": secrets.trainer_manifest_key,
         "HELIOTROPE_DEPLOYER_MANIFEST_KEY": secrets.deployer_manifest_key,
-        "HELIOTROPE_MANIFEST_PUBLIC_KEYS": _list_public_keys(secrets),
+        "HELIOTROPE_MANIFEST_PUBLIC_KEYS": _list_public_keys(
+            secrets.trainer_manifest_key, secrets.deployer_manifest_key
+        ),
+        "HELIOTROPE_DEPLOYER_ROUTING_KEY": secrets.deployer_routing_key,
+        "HELIOTROPE_GATEWAY_ROUTING_PUBLIC_KEYS": _list_public_keys(secrets.deployer_routing_key),
+        "HELIOTROPE_GATEWAY_ALLOWED_BASE_URLS": connections.model_server_urls,
         **given,
         "HELIOTROPE_HOME": str(layout.home),
         "HELIOTROPE_PORT_BASE": str(layout.port_base),
@@ -147,9 +152,8 @@ def build_environment(
     }
 
 
-def _list_public_keys(secrets: Secrets) -> str:
-    """Whose candidates and adopted models the services trust."""
-    keys = (secrets.trainer_manifest_key, secrets.deployer_manifest_key)
+def _list_public_keys(*keys: str) -> str:
+    """Whom those trust who verify."""
     return ",".join(derive_public_key(key) for key in keys if key)
 
 

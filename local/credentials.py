@@ -30,6 +30,7 @@ class Secrets:
     """The gateway's API key: made here, so that it is known before the database is."""
     trainer_manifest_key: str = ""
     deployer_manifest_key: str = ""
+    deployer_routing_key: str = ""
 
     def database_url(self, port: int, database: str) -> str:
         url = make_url(f"postgresql+psycopg://heliotrope@127.0.0.1:{port}/{database}")
@@ -56,7 +57,7 @@ def load_secrets(path: Path) -> Secrets:
 def _draw(name: str) -> str:
     if name == "internal_key":
         return draw_key()
-    return generate_key() if name.endswith("_manifest_key") else secrets.token_urlsafe(24)
+    return generate_key() if name.endswith(("_manifest_key", "_routing_key")) else secrets.token_urlsafe(24)
 
 
 def write_private(path: Path, content: object) -> None:

@@ -42,6 +42,8 @@ BOARDS: dict[str, tuple[str, tuple[Graph, ...]]] = {
             Graph("Evaluations by verdict", "sum by (verdict) (heliotrope_evaluations_total)", "{{verdict}}"),
             Graph("Canary's share of users", "max(heliotrope_canary_percent)", "canary", "percent"),
             Graph("Generation of the routing table", "max(heliotrope_routing_generation)", "generation"),
+            Graph("Routing tables refused", "sum by (instance) (heliotrope_routing_refused_total)", "{{instance}}"),
+            Graph("Gateways that serve the champion only", "sum(heliotrope_routing_stale)", "stale"),
             Graph(
                 "From a click to the champion that learned from it",
                 "max by (quantile) (heliotrope_click_to_champion_seconds)",

@@ -17,15 +17,18 @@ keep heliotrope_redis_url "redis://:$(cat secrets/redis_password)@redis:6379/0"
 # Without openssl they stay empty, and nothing is signed: `heliotrope keys draw` makes them elsewhere.
 if [ ! -e secrets/heliotrope_manifest_public_keys ]; then
     public=
-    for signer in trainer deployer; do
-        private=
+    for signer in trainer_manifest deployer_manifest deployer_routing; do
+        private= half=
         if openssl genpkey -algorithm ed25519 -outform DER -out secrets/.draft 2>/dev/null; then
             private=$(tail -c 32 secrets/.draft | base64)
             half=$(openssl pkey -inform DER -in secrets/.draft -pubout -outform DER | tail -c 32 | base64)
-            public="$public${public:+,}$half"
         fi
         rm -f secrets/.draft
-        keep "heliotrope_${signer}_manifest_key" "$private"
+        keep "heliotrope_${signer}_key" "$private"
+        case $signer in
+            *_manifest) public="$public${public:+,}$half" ;;
+            *) keep heliotrope_gateway_routing_public_keys "$half" ;;
+        esac
     done
     keep heliotrope_manifest_public_keys "$public"
 fi

@@ -254,6 +254,8 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
     rollout_id: UUID | None = None
     collection: Collection | None = None
     epoch: int = 0
+    signature: str | None = None
+    """The deployer's, over all the rest (`shared.routing`)."""
 
 
 class RolloutAdvanced(Summarised, Event, frozen=True, kw_only=True, tag="RolloutAdvanced"):

@@ -60,6 +60,8 @@ class ProcessAccess:
 INGEST_SECRETS = ("redis_url", "user_hash_secret", "feedback_token_secret", "feedback_token_previous_secrets")
 GATEWAY_SECRETS = ("user_hash_secret", "feedback_token_secret", "gateway_internal_key", "gateway_model_server_key")
 
+DEPLOYER_SECRETS = ("deployer_audit_key", "deployer_manifest_key", "deployer_routing_key")
+
 PROCESSES = {
     "ingest": ProcessAccess("ingest", INGEST_SECRETS),
     "gateway": ProcessAccess("gateway", GATEWAY_SECRETS),
@@ -68,7 +70,7 @@ PROCESSES = {
     "trainer": ProcessAccess("trainer", ("redis_url",)),
     "trainer-worker": ProcessAccess("trainer", ("redis_url", "trainer_manifest_key")),
     "evaluator": ProcessAccess("evaluator", ("user_hash_secret",)),
-    "deployer": ProcessAccess("deployer", ("deployer_audit_key", "deployer_manifest_key")),
+    "deployer": ProcessAccess("deployer", DEPLOYER_SECRETS),
 }
 """Process -> what it may do. A secret `x` is the setting `HELIOTROPE_X`."""
 

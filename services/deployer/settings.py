@@ -29,6 +29,9 @@ class DeployerSettings(BaseSettings):
     manifest_key: SecretStr = Field(
         default=SecretStr(""), description="Ed25519 key that signs what is adopted (`heliotrope keys draw`)"
     )
+    routing_key: SecretStr = Field(
+        default=SecretStr(""), description="Ed25519 key that signs routing tables; empty: unsigned"
+    )
     votes_wait_seconds: float = Field(
         default=7 * 86_400, gt=0, description="how long a thumb and its answer wait for each other"
     )

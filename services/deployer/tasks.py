@@ -29,6 +29,7 @@ def list_workers(reconciler: Reconciler, maintenance: Maintenance) -> list[Worke
         every(MAINTENANCE_SECONDS, "timing_clicks", ClickTimes(reconciler.sessions).measure),
         every(settings.announce_again_seconds, "announcing_again", maintenance.announce_again),
         every(MAINTENANCE_SECONDS, "anchoring", maintenance.anchor_audit),
+        every(MAINTENANCE_SECONDS, "routing", maintenance.renew_routing),
         every(MAINTENANCE_SECONDS, "erasure", maintenance.erase_users),
         every(CLEANING_SECONDS, "cleaning", maintenance.delete_waiting),
     ]

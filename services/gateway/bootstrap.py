@@ -38,6 +38,7 @@ from shared.process import Worker, every, run_workers, serve, spare_collections
 from shared.rate_limits import RateLimit, RateLimiter
 from shared.request_body import RequestBodyReader
 from shared.settings import PORT_NUMBERS, load_settings
+from shared.signing import Verifier
 
 SERVICE = "gateway"
 
@@ -63,6 +64,7 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
         state_dir / "routing.json",
         settings.family,
         allowed_base_urls=own.allowed_base_urls,
+        verifier=Verifier(own.routing_public_keys),
         max_age_seconds=own.routing_max_age_seconds,
     )
     routing.load()

@@ -17,7 +17,7 @@ FIRST_BYTE_SECONDS = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 180),
 )
 ROUTING_GENERATION = Gauge("heliotrope_routing_generation", "Generation of the routing table in force")
-ROUTING_REFUSED = Counter("heliotrope_routing_refused_total", "Routing tables with model servers that are not allowed")
+ROUTING_REFUSED = Counter("heliotrope_routing_refused_total", "Routing tables unsigned, or with strange servers")
 ROUTING_STALE = Gauge("heliotrope_routing_stale", "1 while the table is too old and only its champion is served")
 BREAKER_OPEN = Gauge("heliotrope_upstream_breaker_open", "1 while a version is left alone", ["version"])
 

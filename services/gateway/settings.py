@@ -27,6 +27,9 @@ class GatewaySettings(BaseSettings):
     allowed_base_urls: Annotated[list[str], NoDecode] = Field(
         [], description="model servers that a routing table may name, comma separated; empty: any"
     )
+    routing_public_keys: Annotated[list[str], NoDecode] = Field(
+        [], description="whose routing tables are taken: Ed25519 public keys, comma separated; empty: anybody's"
+    )
     routing_max_age_seconds: float = Field(
         3_600.0, gt=0, description="a routing table not confirmed for so long serves its champion only"
     )
@@ -61,7 +64,7 @@ class GatewaySettings(BaseSettings):
     feedback_token_days: float = Field(7.0, gt=0, description="how long a browser may speak of an answer")
     cors_origins: Annotated[list[str], NoDecode] = Field([], description="origins of browsers, comma separated, or *")
 
-    @field_validator("cors_origins", "allowed_base_urls", mode="before")
+    @field_validator("cors_origins", "allowed_base_urls", "routing_public_keys", mode="before")
     @classmethod
     def _split_list(cls, value: object) -> object:
         if isinstance(value, str):

@@ -128,6 +128,17 @@ class RoutingGeneration(Base):
     created_at: Mapped[CreatedAt]
 
 
+class RoutingEpoch(Base):
+    """The highest counts before any generation: a restored backup begins a new one, numbered by the second."""
+
+    __tablename__ = "epochs"
+    __table_args__ = SCHEMA
+
+    epoch: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    began_at: Mapped[CreatedAt]
+    reason: Mapped[str]
+
+
 class AuditEntry(Base):
     """Who did what, each entry hashed over the one before it. A trigger refuses every change and removal."""
 

@@ -92,7 +92,8 @@ def test_each_service_holds_its_own_secrets_and_its_own_database_role(services: 
     for name, access in PROCESSES.items():
         targets = read_targets(services[name])
         assert targets.pop("heliotrope_database_url") == f"database_url_{access.role}"
-        targets.pop("heliotrope_manifest_public_keys", None)  # no secret, but made with them
+        for public in ("heliotrope_manifest_public_keys", "heliotrope_gateway_routing_public_keys"):
+            targets.pop(public, None)  # no secret, but made with them
         assert set(targets) == {f"heliotrope_{secret}" for secret in set(access.secrets) - OPTIONAL}, name
 
 
@@ -122,7 +123,8 @@ def test_the_secrets_that_are_made_fit_together(tmp_path: Path):
     for role, password in passwords.items():
         assert f"://heliotrope_{role}:{password}@postgres:5432/heliotrope" in made[0][f"database_url_{role}"]
     assert len(set(passwords.values())) == len(passwords)
-    for signer in ("trainer", "deployer"):
-        assert len(base64.b64decode(made[0][f"heliotrope_{signer}_manifest_key"])) == 32
+    for name in ("trainer_manifest", "deployer_manifest", "deployer_routing"):
+        assert len(base64.b64decode(made[0][f"heliotrope_{name}_key"])) == 32
+    assert len(base64.b64decode(made[0]["heliotrope_gateway_routing_public_keys"])) == 32
     assert len(made[0]["heliotrope_manifest_public_keys"].split(",")) == 2
     assert re.fullmatch(r"hk_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", made[0]["heliotrope_gateway_internal_key"])

@@ -12,6 +12,12 @@ app.kubernetes.io/component: {{ .name }}
 {{ .Values.state.existingClaim | default (printf "%s-state" .Release.Name) }}
 {{- end }}
 
+{{- define "heliotrope.modelServers" -}}
+{{- $own := ternary (list (printf "http://%s-vllm:8000/v1" .Release.Name)) (list) .Values.vllm.enabled }}
+{{- $urls := .Values.modelServerUrls | default $own }}
+{{- required "modelServerUrls: name a model server, or enable vllm" (join "," $urls) }}
+{{- end }}
+
 {{/* The database of a role, by reference: its own URL, or the one that all share. */}}
 {{- define "heliotrope.database" -}}
 {{- $key := ternary (printf "HELIOTROPE_DATABASE_URL_%s" (upper .role)) "HELIOTROPE_DATABASE_URL" .root.Values.databaseRoles }}
@@ -36,9 +42,7 @@ app.kubernetes.io/component: {{ .name }}
 - {name: HELIOTROPE_KAFKA_CA_FILE, value: /etc/kafka-ca/ca.crt}
 {{- end }}
 - {name: HELIOTROPE_MLFLOW_TRACKING_URI, value: {{ .Values.mlflow.trackingUri | quote }}}
-{{- $own := ternary (list (printf "http://%s-vllm:8000/v1" .Release.Name)) (list) .Values.vllm.enabled }}
-{{- $urls := .Values.modelServerUrls | default $own }}
-- {name: HELIOTROPE_MODEL_SERVER_URLS, value: {{ required "modelServerUrls: name a model server, or enable vllm" (join "," $urls) | quote }}}
+- {name: HELIOTROPE_MODEL_SERVER_URLS, value: {{ include "heliotrope.modelServers" . | quote }}}
 {{- range $name, $value := .Values.settings }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
 {{- end }}

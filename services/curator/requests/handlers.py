@@ -143,7 +143,7 @@ def close_request(session: Session, request_id: UUID, outcome: str, candidate_ve
 
 
 def follow_routing(session: Session, event: RolloutAdvanced) -> None:
-    """Keep the routing table of the highest generation; `champion_since` moves with the champion."""
+    """Keep the routing table of the highest (epoch, generation); `champion_since` moves with the champion."""
     table = event.routing
     values = {
         "generation": table.generation,
@@ -153,7 +153,7 @@ def follow_routing(session: Session, event: RolloutAdvanced) -> None:
     }
     requests.insert_routing(session, table.family, values)
     row = requests.load_routing_for_update(session, table.family)
-    if row is None or row.generation >= table.generation:
+    if row is None or (row.table.get("epoch", 0), row.generation) >= (table.epoch, table.generation):
         return
     if row.champion_version != table.champion.version:
         row.champion_version = table.champion.version

@@ -74,6 +74,11 @@ def restored_table(table: RoutingTable, previous: Route) -> RoutingTable:
     return replace(withdrawn_table(table), champion=previous)
 
 
+def renewed_table(table: RoutingTable) -> RoutingTable:
+    """Leave everyone where they are."""
+    return replace(table, generation=table.generation + 1)
+
+
 def list_voting_arms(percent: float, holdback_percent: float) -> list[Arm]:
     """Return the arms that have traffic at a stage: at 100% without a holdback, the canary alone."""
     return ["champion", "canary"] if min(percent, 100 - holdback_percent) < 100 else ["canary"]

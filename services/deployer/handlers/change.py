@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy.orm import Session
 
 from services.deployer.domain.rollout import Command, RolloutStatus, next_status
@@ -16,11 +17,13 @@ from services.deployer.domain.routing import (
 from services.deployer.metrics import CHANGES
 from services.deployer.repository.audit import append_audit
 from services.deployer.repository.lineage import find_erased_dataset
-from services.deployer.repository.routing import load_routing, save_routing
+from services.deployer.repository.routing import load_epoch, load_routing, save_routing
 from services.deployer.settings import DeployerSettings
 from shared.errors import Conflict
 from shared.events import RolloutAdvanced, Route, RoutingTable
 from shared.outbox import append_event
+from shared.routing import check_table, sign_table
+from shared.signing import SignatureInvalid, Signer, Verifier, load_signer
 from shared.tables.deployer import Outbox, Rollout
 
 FORWARD: frozenset[Command] = frozenset({"approve", "start", "advance", "promote", "resume"})
@@ -66,6 +69,27 @@ class Rollouts:
             raise Conflict("there is no champion yet: adopt one first")
         return table
 
+    def save_table(self, session: Session, table: RoutingTable) -> RoutingTable:
+        """Save the next generation, of the epoch that is in force, signed; returns it so."""
+        table = msgspec.structs.replace(table, epoch=load_epoch(session), signature=None)
+        signed = sign_table(table, self.signer) if self.signer else table
+        save_routing(session, signed)
+        return signed
+
+    def needs_renewal(self, session: Session, table: RoutingTable) -> bool:
+        """Tell whether a table is of an epoch that has ended, or not signed with today's key."""
+        if table.epoch < load_epoch(session):
+            return True
+        try:
+            check_table(table, Verifier([self.signer.public_key] if self.signer else []))
+        except SignatureInvalid:
+            return True
+        return False
+
+    @property
+    def signer(self) -> Signer | None:
+        return load_signer(self.settings.routing_key)
+
     def apply(self, session: Session, rollout: Rollout, change: Change, *, canary: Route | None = None) -> None:
         """Move the rollout; `canary` is its route, needed to start it.
 
@@ -81,7 +105,7 @@ class Rollouts:
         moved = self._derive_table(table, before, after, rollout, canary)
         self._save(rollout, before, after, change)
         if moved is not None:
-            save_routing(session, moved)
+            moved = self.save_table(session, moved)
         self.record(session, change, rollout, detail={"from": before.state, "to": after.state, "stage": after.stage})
         self.announce(session, moved or table, change.at, rollout)
         CHANGES.labels(change.command).inc()

@@ -15,7 +15,7 @@ from services.deployer.handlers.binding import ApprovalVoid, Binding
 from services.deployer.handlers.change import Change, Rollouts, derive_status
 from services.deployer.repository.lineage import has_judged
 from services.deployer.repository.rollouts import list_open_rollouts, load_latest_promotion, load_rollout, lock_rollouts
-from services.deployer.repository.routing import load_route, save_routing
+from services.deployer.repository.routing import load_route
 from shared.auth import Caller
 from shared.db import SessionFactory
 from shared.errors import Conflict, Forbidden, NotFound
@@ -114,8 +114,7 @@ class Commands:
             previous = load_route(session, table.family, promotion.champion_version) if promotion else None
             if promotion is None or previous is None:
                 raise Conflict(f"there is no champion before version {table.champion.version}")
-            restored = restored_table(table, previous)
-            save_routing(session, restored)
+            restored = self.rollouts.save_table(session, restored_table(table, previous))
             stages = len(self.rollouts.settings.stages)
             promotion.state = next_status(derive_status(promotion), "roll_back", stages=stages).state
             promotion.summary = summary
@@ -132,8 +131,7 @@ class Commands:
             lock_rollouts(session)
             if self.rollouts.find_table(session) is not None:
                 return None
-            table = first_table(self.rollouts.family, route, str(new_id()))
-            save_routing(session, table)
+            table = self.rollouts.save_table(session, first_table(self.rollouts.family, route, str(new_id())))
             detail = {"summary": f"version {route.version} is the first champion", "model": route.model}
             self.rollouts.audit(session, now, actor, "adopt", route.version, detail)
             self.rollouts.announce_adoption(session, table, now)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from services.deployer.domain.audit import ANCHOR_TAG, parse_anchor
 from services.deployer.domain.evidence import Counts
+from services.deployer.domain.routing import renewed_table
 from services.deployer.handlers.change import Rollouts, derive_status
 from services.deployer.repository.audit import load_audit_end
 from services.deployer.repository.erasure import erase_users
@@ -116,6 +117,24 @@ class Maintenance:
         elif end != anchor:
             self.registry.set_tag(ANCHOR_TAG, str(end))
             logger.info("audit_log_anchored", anchor=str(end))
+
+    def renew_routing(self) -> None:
+        """Say the table anew, under the next generation, when its epoch has ended or the key that signs has changed."""
+        with self.sessions() as session, session.begin():
+            lock_rollouts(session)
+            table = self.rollouts.find_table(session)
+            if table is None or not self.rollouts.needs_renewal(session, table):
+                return
+            renewed = self.rollouts.save_table(session, renewed_table(table))
+            now = self.clock()
+            summary = f"routing said anew: epoch {renewed.epoch}, generation {renewed.generation}"
+            self.rollouts.audit(session, now, "deployer", "renew_routing", table.family, {"summary": summary})
+            latest = load_latest_approved(session)
+            if latest is None:
+                self.rollouts.announce_adoption(session, renewed, now)
+            else:
+                self.rollouts.announce(session, renewed, now, latest)
+        logger.info("routing_renewed", epoch=renewed.epoch, generation=renewed.generation)
 
     def erase_users(self) -> None:
         """Forget whom the erasure ledger names: the curator's certificate waits for it."""

@@ -1,12 +1,12 @@
 """Generations of the routing table, and what the curator has heard of them."""
 
 import msgspec
-from sqlalchemy import exists, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from shared.events import Route, RoutingTable
 from shared.tables.curator import RoutingRow
-from shared.tables.deployer import Outbox, RoutingGeneration
+from shared.tables.deployer import Outbox, RoutingEpoch, RoutingGeneration
 
 
 def load_routing_row(session: Session, family: str) -> RoutingGeneration | None:
@@ -39,6 +39,11 @@ def save_routing(session: Session, table: RoutingTable) -> None:
     """Add a generation; the primary key refuses a second one of the same number."""
     session.add(RoutingGeneration(family=table.family, generation=table.generation, table=msgspec.to_builtins(table)))
     session.flush()
+
+
+def load_epoch(session: Session) -> int:
+    """Return the epoch that tables belong to now."""
+    return session.scalar(select(func.max(RoutingEpoch.epoch))) or 0
 
 
 def load_route(session: Session, family: str, version: str) -> Route | None:

@@ -16,18 +16,21 @@ from services.gateway.metrics import ROUTING_GENERATION, ROUTING_REFUSED, ROUTIN
 from shared.bus import Consumer, decode
 from shared.errors import UndecodableEvent
 from shared.events import RolloutAdvanced, RoutingTable
+from shared.routing import check_table
+from shared.signing import SignatureInvalid, Verifier
 
 logger = structlog.get_logger(__name__)
 
 MAX_BACKOFF_SECONDS = 10.0
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+ANYBODY = Verifier([])
 
 
 class RoutingStore:
     """Keeps the newest table that it was offered, in memory and on disk.
 
-    A table whose model servers are not on the list is refused. Once nobody has confirmed the table for
-    `max_age_seconds`, only its champion is served: a rollback may have been missed.
+    A table that no trusted key signed, or whose model servers are not on the list, is refused. Once nobody has
+    confirmed the table for `max_age_seconds`, only its champion is served: a rollback may have been missed.
     """
 
     def __init__(
@@ -36,12 +39,13 @@ class RoutingStore:
         family: str,
         *,
         allowed_base_urls: Sequence[str] = (),
+        verifier: Verifier = ANYBODY,
         max_age_seconds: float = math.inf,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
         self._family = family
-        self._allowed_base_urls = allowed_base_urls
+        self._allowed_base_urls, self._verifier = allowed_base_urls, verifier
         self._max_age_seconds = max_age_seconds
         self._clock = clock
         self._confirmed_at = -math.inf
@@ -65,7 +69,7 @@ class RoutingStore:
         except (OSError, *UNREADABLE) as error:
             logger.warning("routing_file_unreadable", error=repr(error))
             return
-        if table.family == self._family and are_allowed(table, self._allowed_base_urls):
+        if table.family == self._family and self._check(table):
             self._take(table)
             self._confirmed_at = saved_at
 
@@ -77,7 +81,7 @@ class RoutingStore:
     def offer(self, table: RoutingTable) -> bool:
         """Return whether the table is newer than the one in force, which it then replaces."""
         with self._writing:
-            if table.family != self._family or not self._check_allowed(table):
+            if table.family != self._family or not self._check(table):
                 return False
             if table == self.table:
                 self._confirmed_at = self._clock()
@@ -98,14 +102,17 @@ class RoutingStore:
         )
         return True
 
-    def _check_allowed(self, table: RoutingTable) -> bool:
-        allowed = are_allowed(table, self._allowed_base_urls)
-        if not allowed:
+    def _check(self, table: RoutingTable) -> bool:
+        """Whether the deployer signed it and its model servers are on the list."""
+        reason = None if are_allowed(table, self._allowed_base_urls) else "a model server that is not on the list"
+        try:
+            check_table(table, self._verifier)
+        except SignatureInvalid as error:
+            reason = error.detail
+        if reason is not None:
             ROUTING_REFUSED.inc()
-            logger.error(
-                "routing_refused", generation=table.generation, reason="a model server that is not on the list"
-            )
-        return allowed
+            logger.error("routing_refused", epoch=table.epoch, generation=table.generation, reason=reason)
+        return reason is None
 
     def _take(self, table: RoutingTable) -> None:
         self.table = table

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request
@@ -22,6 +21,7 @@ from shared.bus import decode
 from shared.bus.kafka import KafkaBusConsumer
 from shared.events import FeedbackReceived
 from tests.builders import make_route, make_routing
+from tests.integration.routing_files import write_routing
 
 HOSTILE = "<img src=x onerror='window.hacked = 1'><script>window.hacked = 1</script>"
 ANSWERS = (
@@ -115,10 +115,15 @@ def chat(
     home = tmp_path_factory.mktemp("browser") / "home"
     home.parent.chmod(0o755)
     with serve(ModelServer().app) as model_port:
-        table = make_routing(make_route(base_url=f"http://127.0.0.1:{model_port}/v1"))
-        (home / "gateway").mkdir(parents=True)
-        (home / "gateway" / "routing.json").write_bytes(msgspec.json.encode(table))
-        stack = Stack(home, find_port_base(), only=("postgres", "broker", "ingest", "gateway"), throwaway=True)
+        server = f"http://127.0.0.1:{model_port}/v1"
+        stack = Stack(
+            home,
+            find_port_base(),
+            only=("postgres", "broker", "ingest", "gateway"),
+            throwaway=True,
+            environment={"HELIOTROPE_GATEWAY_ALLOWED_BASE_URLS": server},
+        )
+        write_routing(stack, make_routing(make_route(base_url=server)))
         stack.up()
         try:
             page = create_page(stack.url("gateway"), stack.url("ingest"), stack.credentials["frontend"])

@@ -3,10 +3,16 @@
 from dataclasses import replace
 from uuid import UUID
 
+import msgspec
 import pytest
 from msgspec import to_builtins
+from pydantic import SecretStr
 from sqlalchemy import update
 
+from local.stack.backup import begin_epoch
+from shared.events import RoutingTable
+from shared.routing import check_table
+from shared.signing import Verifier, derive_public_key, generate_key
 from shared.tables.curator import RetrainRequestRow, RoutingRow
 from shared.tables.deployer import Rollout
 from tests.integration.deployer.scene import HASHES, Setup
@@ -122,3 +128,32 @@ def test_fewer_stages_in_the_settings_do_not_switch_the_rollback_off(setup: Setu
         setup.vote(rollout, canary=canary, up=not canary, user=f"harmed-{number}")
     assert reconciler.reconcile() == 0
     assert setup.load(rollout)["state"] == "rolled_back"
+
+
+def test_tables_are_signed_and_said_anew_when_the_key_or_the_epoch_changes(setup: Setup):
+    setup.maintenance.renew_routing()
+    before = setup.announced()
+    assert (before[-1].routing.generation, before[-1].routing.signature) == (1, None)
+    key = generate_key()
+    settings = setup.rollouts.settings.model_copy(update={"routing_key": SecretStr(key)})
+    rollouts = replace(setup.rollouts, settings=settings)
+    maintenance = replace(setup.maintenance, rollouts=rollouts)
+    verifier = Verifier([derive_public_key(key)])
+    for _ in range(2):
+        maintenance.renew_routing()
+    signed = setup.announced()[len(before) :]
+    assert [(event.routing.epoch, event.routing.generation) for event in signed] == [(0, 2)]
+    check_table(signed[0].routing, verifier)
+    served = setup.call("GET", "/v1/routing", role="internal").json()
+    check_table(msgspec.convert(served, RoutingTable), verifier)
+
+    url = setup.engine.url.render_as_string(hide_password=False)
+    epochs = [begin_epoch(url, "a backup was restored") for _ in range(2)]
+    assert epochs[0] is not None
+    assert epochs[1] == epochs[0] + 1
+    for _ in range(2):
+        maintenance.renew_routing()
+    renewed = setup.announced()[len(before) + 1 :]
+    assert [(event.routing.epoch, event.routing.generation) for event in renewed] == [(epochs[1], 3)]
+    check_table(renewed[0].routing, verifier)
+    assert renewed[0].routing.champion == signed[0].routing.champion

@@ -18,6 +18,7 @@ from shared.bus import decode
 from shared.bus.kafka import KafkaBusConsumer
 from shared.events import FeedbackReceived
 from tests.builders import make_route, make_routing
+from tests.integration.routing_files import write_routing
 
 ANSWER = "Send us your order number."
 
@@ -80,16 +81,15 @@ def edge(find_port_base: Callable[[], int], tmp_path_factory: pytest.TempPathFac
     home = tmp_path_factory.mktemp("edge") / "home"
     home.parent.chmod(0o755)  # as root, Postgres may have to run as a user who must reach its folder
     with serve_model() as port:
-        table = make_routing(make_route(base_url=f"http://127.0.0.1:{port}/v1"))
-        (home / "gateway").mkdir(parents=True)
-        (home / "gateway" / "routing.json").write_bytes(msgspec.json.encode(table))
+        server = f"http://127.0.0.1:{port}/v1"
         stack = Stack(
             home,
             find_port_base(),
             only=("postgres", "valkey", "broker", "ingest", "gateway"),
             throwaway=True,
-            environment={"HELIOTROPE_LOG_LEVEL": "DEBUG"},
+            environment={"HELIOTROPE_LOG_LEVEL": "DEBUG", "HELIOTROPE_GATEWAY_ALLOWED_BASE_URLS": server},
         )
+        write_routing(stack, make_routing(make_route(base_url=server)))
         stack.up()
         try:
             yield Edge(stack)

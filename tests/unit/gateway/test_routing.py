@@ -14,6 +14,8 @@ from services.gateway.adapters.routing import RoutingFollower, RoutingPoll, Rout
 from shared.bus import Record, encode
 from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
 from shared.events import RolloutAdvanced, RoutingTable
+from shared.routing import sign_table
+from shared.signing import Signer, Verifier, generate_key
 from tests.builders import make_route, make_routing
 
 
@@ -179,3 +181,39 @@ def test_a_table_that_nobody_confirms_serves_its_champion_only(tmp_path: Path):
     again = RoutingStore(tmp_path / "routing.json", "heliotrope", max_age_seconds=60, clock=lambda: time.time() + 61)
     again.load()
     assert again.in_force == in_force
+
+
+def test_a_table_that_the_deployer_did_not_sign_is_refused_wherever_it_comes_from(tmp_path: Path):
+    deployer, stranger = Signer(generate_key()), Signer(generate_key())
+    store = RoutingStore(tmp_path / "routing.json", "heliotrope", verifier=Verifier([deployer.public_key]))
+    good = sign_table(make_routing(make_route("1"), generation=1), deployer)
+    assert store.offer(good)
+    canary = {"canary": make_route("2"), "canary_percent": 100.0}
+    forged = make_routing(make_route("1"), generation=2**62, **canary)
+    for table in (
+        forged,
+        sign_table(forged, stranger),
+        msgspec.structs.replace(good, generation=2**62),
+        msgspec.structs.replace(good, epoch=1),
+        msgspec.structs.replace(good, champion=make_route("2")),
+        msgspec.structs.replace(good, canary=make_route("2"), canary_percent=100.0),
+        msgspec.structs.replace(forged, signature=good.signature),
+        msgspec.structs.replace(forged, signature="x:y"),
+    ):
+        assert not store.offer(table)
+        (tmp_path / "planted.json").write_bytes(msgspec.json.encode(table))
+        again = RoutingStore(tmp_path / "planted.json", "heliotrope", verifier=Verifier([deployer.public_key]))
+        again.load()
+        assert again.table is None
+    assert store.table == good
+    assert store.offer(sign_table(make_routing(make_route("3"), generation=2), deployer))
+
+
+def test_after_a_restore_older_generations_of_a_new_epoch_are_taken(tmp_path: Path):
+    store = RoutingStore(tmp_path / "routing.json", "heliotrope")
+    store.offer(make_routing(make_route("9"), generation=90))
+    assert not store.offer(make_routing(make_route("7"), generation=70))
+    restored = make_routing(make_route("7"), generation=71, epoch=1_790_000_000)
+    assert store.offer(restored)
+    assert not store.offer(make_routing(make_route("9"), generation=91))
+    assert store.table == restored
