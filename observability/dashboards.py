@@ -87,6 +87,11 @@ BOARDS: dict[str, tuple[str, tuple[Graph, ...]]] = {
             Graph("Topics that take nothing", "max by (relay) (heliotrope_relay_stopped_topics)", "{{relay}}"),
             Graph("Consumers that cannot read", "max by (consumer) (heliotrope_consumer_problems)", "{{consumer}}"),
             Graph(
+                "Times the batch at hand failed",
+                "max by (consumer) (heliotrope_consumer_batch_repeats)",
+                "{{consumer}}",
+            ),
+            Graph(
                 "Records that retention took unread",
                 "sum by (consumer, topic) (heliotrope_consumer_lost_records_total)",
                 "{{consumer}} {{topic}}",

@@ -23,6 +23,7 @@ from shared.metrics import (
     CONSUMER_LAG,
     CONSUMER_LOST,
     CONSUMER_PROBLEMS,
+    CONSUMER_REPEATS,
     CONSUMER_SECONDS,
     start_at_zero,
 )
@@ -31,6 +32,8 @@ logger = structlog.get_logger(__name__)
 
 MAX_BACKOFF_SECONDS = 10.0
 POLL_PATIENCE_SECONDS = 60.0
+REPEATS_ALLOWED = 5
+"""Failures of one batch, some six seconds of them, before its process says that it is not ready."""
 
 
 class CannotRead(Exception):
@@ -74,6 +77,7 @@ class ConsumerLoop:
         start_at_zero(CONSUMED, [name], topics, ["handled", "dead_letter"])
         start_at_zero(CONSUMER_LOST, [name], topics)
         start_at_zero(CONSUMER_ERRORS, [name])
+        self._repeats = 0
         self._errors: dict[str, bool] = {}
         self._gaps: list[Gap] = []
         self._name = name
@@ -100,9 +104,11 @@ class ConsumerLoop:
             self._consumer.close()
 
     def check(self) -> None:
-        """Raises: CannotRead: something of this reader's own keeps it from reading."""
+        """Raises: CannotRead: something of this reader's own keeps it from reading, or one batch fails on and on."""
         if wrong := [words for words, is_own in self._errors.items() if is_own]:
             raise CannotRead("; ".join(wrong))
+        if self._repeats >= REPEATS_ALLOWED:
+            raise CannotRead(f"the batch at hand has failed {self._repeats} times")
 
     def _tell_errors(self) -> None:
         """Log and count each error once, when it begins."""
@@ -147,12 +153,18 @@ class ConsumerLoop:
                 with CONSUMER_SECONDS.labels(self._name).time():
                     self.handle_batch(records)
                 self._consumer.commit()
+                self._count_repeats(0)
                 return True
             except Exception as error:
+                self._count_repeats(self._repeats + 1)
                 logger.warning("batch_failed", consumer=self._name, error=repr(error), retry_in_seconds=delay)
             if stop.wait(delay):
                 return False
             delay = min(delay * 2, MAX_BACKOFF_SECONDS)
+
+    def _count_repeats(self, repeats: int) -> None:
+        self._repeats = repeats
+        CONSUMER_REPEATS.labels(self._name).set(repeats)
 
     def handle_batch(self, records: list[Record]) -> None:
         """Handle the records in one transaction; if that fails as a whole, in halves, down to single records."""

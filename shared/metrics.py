@@ -16,6 +16,9 @@ DEGRADED = Gauge("heliotrope_degraded", "1 while what all replicas share is away
 CONSUMED = Counter("heliotrope_events_consumed_total", "Events taken from the bus", ["consumer", "topic", "outcome"])
 CONSUMER_LAG = Gauge("heliotrope_consumer_lag_records", "Records waiting to be consumed", ["consumer"])
 CONSUMER_PROBLEMS = Gauge("heliotrope_consumer_problems", "What keeps a consumer from reading, now", ["consumer"])
+CONSUMER_REPEATS = Gauge(
+    "heliotrope_consumer_batch_repeats", "Times that the batch at hand has failed as a whole", ["consumer"]
+)
 CONSUMER_ERRORS = Counter(
     "heliotrope_consumer_errors_total", "Errors that the bus gave in place of records", ["consumer"]
 )

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from shared.bus import Record, encode
 from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
-from shared.consumer import ConsumerLoop
+from shared.consumer import REPEATS_ALLOWED, CannotRead, ConsumerLoop
 from shared.dead_letters import DeadLetters, dead_letter_topic, restore
 from shared.events import AnyEvent, FeedbackReceived, Thumb
 from shared.ids import new_id
@@ -116,6 +117,40 @@ def test_a_failure_that_may_pass_repeats_the_batch_and_puts_nothing_aside():
     setup.loop.handle_batch(records)
     assert setup.handler.handled == [event.identity]
     assert setup.letters == []
+
+
+class Watch(threading.Event):
+    """Waits for nothing, and notes at each wait whether the loop says that it is not ready; set once all is handled."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__()
+        self.setup = setup
+        self.refusals: list[bool] = []
+
+    def is_set(self) -> bool:
+        return bool(self.setup.handler.handled)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.refusals.append(is_refused(self.setup.loop))
+        return False
+
+
+def is_refused(loop: ConsumerLoop) -> bool:
+    try:
+        loop.check()
+    except CannotRead:
+        return True
+    return False
+
+
+def test_a_process_whose_batch_fails_on_and_on_is_not_ready_until_it_is_handled():
+    setup = Setup(Recorder(away=REPEATS_ALLOWED + 1))
+    setup.broker.append(encode(thumb(), source="ingest"))
+    watch = Watch(setup)
+    setup.loop.run(watch)
+    assert watch.refusals == [False] * (REPEATS_ALLOWED - 1) + [True, True]
+    assert not is_refused(setup.loop)
+    assert REGISTRY.get_sample_value("heliotrope_consumer_batch_repeats", {"consumer": "curator"}) == 0
 
 
 def test_a_batch_that_fails_as_a_whole_is_halved_until_it_is_handled():
