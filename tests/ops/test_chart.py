@@ -124,3 +124,17 @@ def test_each_service_is_given_its_own_secrets_and_its_own_database_role(values:
         suffix = f"_{access.role.upper()}" if own else ""
         assert given.pop("HELIOTROPE_DATABASE_URL") == f"HELIOTROPE_DATABASE_URL{suffix}"
         assert set(given) == {f"HELIOTROPE_{secret.upper()}" for secret in access.secrets}, name
+
+
+def test_each_service_is_itself_to_kafka_and_the_migration_job_may_make_topics():
+    kinds = ("Deployment", "StatefulSet", "Job")
+    manifests = [each for each in render(CHART / "ci" / "production-values.yaml") if each["kind"] in kinds]
+    workloads = {each["metadata"]["name"]: each for each in manifests}
+    for name, access in PROCESSES.items():
+        (container,) = workloads[f"sun-{name}"]["spec"]["template"]["spec"]["containers"]
+        users = [each["value"] for each in container["env"] if each["name"] == "HELIOTROPE_KAFKA_SASL_USERNAME"]
+        assert users == [f"sun-{access.role}"]
+        password = list_references(workloads[f"sun-{name}"])["HELIOTROPE_KAFKA_SASL_PASSWORD"]
+        assert password == f"HELIOTROPE_KAFKA_SASL_PASSWORD_{access.role.upper()}"
+    (job,) = [each for each in manifests if each["kind"] == "Job"]
+    assert list_references(job)["HELIOTROPE_KAFKA_SASL_PASSWORD"] == "HELIOTROPE_KAFKA_SASL_PASSWORD"

@@ -25,7 +25,21 @@ app.kubernetes.io/component: {{ .name }}
   valueFrom: {secretKeyRef: {name: {{ .root.Values.existingSecret }}, key: {{ $key }}}}
 {{- end }}
 
-{{/* The environment of every process: settings as values, Kafka's password by reference. */}}
+{{/* Who a process is to Kafka: its own user with the password of its own, or the one that all share. */}}
+{{- define "heliotrope.kafkaUser" -}}
+{{- if hasPrefix "SASL" .root.Values.kafka.securityProtocol }}
+{{- $own := and .root.Values.kafka.userPerService (ne .role "migrator") }}
+{{- $shared := required "kafka.saslUsername is needed with SASL" .root.Values.kafka.saslUsername }}
+- {name: HELIOTROPE_KAFKA_SASL_USERNAME, value: {{ ternary (printf "%s%s" .root.Values.kafka.userPrefix .role) $shared $own | quote }}}
+- name: HELIOTROPE_KAFKA_SASL_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ .root.Values.existingSecret }}
+      key: {{ ternary (printf "HELIOTROPE_KAFKA_SASL_PASSWORD_%s" (upper .role)) "HELIOTROPE_KAFKA_SASL_PASSWORD" $own }}
+{{- end }}
+{{- end }}
+
+{{/* The environment of every process: settings as values. */}}
 {{- define "heliotrope.environment" -}}
 - {name: HELIOTROPE_FAMILY, value: {{ .Values.family | quote }}}
 - {name: HELIOTROPE_BIND_HOST, value: 0.0.0.0}
@@ -34,9 +48,6 @@ app.kubernetes.io/component: {{ .name }}
 - {name: HELIOTROPE_KAFKA_SECURITY_PROTOCOL, value: {{ .Values.kafka.securityProtocol }}}
 {{- if hasPrefix "SASL" .Values.kafka.securityProtocol }}
 - {name: HELIOTROPE_KAFKA_SASL_MECHANISM, value: {{ .Values.kafka.saslMechanism }}}
-- {name: HELIOTROPE_KAFKA_SASL_USERNAME, value: {{ required "kafka.saslUsername is needed with SASL" .Values.kafka.saslUsername | quote }}}
-- name: HELIOTROPE_KAFKA_SASL_PASSWORD
-  valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: HELIOTROPE_KAFKA_SASL_PASSWORD}}
 {{- end }}
 {{- if .Values.kafka.caSecret }}
 - {name: HELIOTROPE_KAFKA_CA_FILE, value: /etc/kafka-ca/ca.crt}
