@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+CLIENT_CLOSED_REQUEST = 499
+"""The status, for logs and metrics alone, of a request whose client left before its answer (nginx's number)."""
+
 
 @dataclass(frozen=True)
 class FieldError:

@@ -26,6 +26,8 @@ from shared.routing import check_table, sign_table
 from shared.signing import SignatureInvalid, Signer, Verifier, load_signer
 from shared.tables.deployer import Outbox, Rollout
 
+OWN_ACTOR = "deployer"
+"""Who acted, in the audit log, where no person did."""
 FORWARD: frozenset[Command] = frozenset({"approve", "start", "advance", "promote", "resume"})
 
 

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from services.deployer.domain.approval import calculate_approval_hash
-from services.deployer.handlers.change import Change, Rollouts
+from services.deployer.handlers.change import OWN_ACTOR, Change, Rollouts
 from services.deployer.handlers.voting import count_votes_on
 from services.deployer.repository.erasure import find_erased_users
 from services.deployer.repository.lineage import load_run_hashes
@@ -33,7 +33,6 @@ from shared.user_stores import EVIDENCE_LOCK
 
 logger = structlog.get_logger(__name__)
 
-ACTOR = "deployer"
 TOPICS = (EvaluationCompleted.topic, InteractionRecorded.topic, FeedbackReceived.topic)
 
 
@@ -100,7 +99,7 @@ class EventHandler:
             self.rollouts.announce(session, table, now, rollout)
             return
         summary = "; ".join(f"{gate.name}: {gate.summary}" for gate in event.gates if gate.verdict != "pass")
-        change = Change("reject", ACTOR, f"gates {event.verdict}: {summary}", now)
+        change = Change("reject", OWN_ACTOR, f"gates {event.verdict}: {summary}", now)
         self.rollouts.apply(session, rollout, change)
 
     def _record_opening(self, session: Session, rollout: Rollout, event: EvaluationCompleted, now: datetime) -> None:
@@ -112,7 +111,7 @@ class EventHandler:
             "summary": f"version {event.candidate_version} was judged: {event.verdict}",
         }
         subject = str(rollout.rollout_id)
-        self.rollouts.audit(session, now, ACTOR, "open", subject, detail)
+        self.rollouts.audit(session, now, OWN_ACTOR, "open", subject, detail)
 
     def _save_interaction(self, session: Session, event: InteractionRecorded) -> None:
         save_interaction(

@@ -14,7 +14,7 @@ from services.deployer.domain.evidence import Evidence, extend_evidence
 from services.deployer.domain.routing import list_voting_arms
 from services.deployer.domain.stages import Decision, StageFacts, StageThresholds, assess_stage
 from services.deployer.handlers.binding import ApprovalVoid, Binding
-from services.deployer.handlers.change import Change, Rollouts, derive_status
+from services.deployer.handlers.change import OWN_ACTOR, Change, Rollouts, derive_status
 from services.deployer.ports import ModelLoader
 from services.deployer.repository.lineage import find_erased_dataset
 from services.deployer.repository.rollouts import list_open_rollouts, load_rollout, lock_rollouts
@@ -26,7 +26,6 @@ from shared.tables.deployer import Rollout
 
 logger = structlog.get_logger(__name__)
 
-ACTOR = "deployer"
 GUARDRAILS = 1
 """Guardrails that share the rollback's alpha: thumbs."""
 LARGEST_LOG = 690.0  # e^690 is about 1e299: JSON has no infinity
@@ -88,7 +87,7 @@ class Reconciler:
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
             if not derive_status(rollout).is_closed:
-                self.rollouts.apply(session, rollout, Change("abort", ACTOR, summary, self.clock()))
+                self.rollouts.apply(session, rollout, Change("abort", OWN_ACTOR, summary, self.clock()))
 
     def _waits_too_long(self, rollout: Rollout) -> bool:
         seconds = self.rollouts.settings.approval_deadline_seconds
@@ -99,7 +98,7 @@ class Reconciler:
             rollout = self._load(session, rollout_id)
             if rollout.state == "awaiting_approval":
                 days = self.rollouts.settings.approval_deadline_seconds / 86_400
-                change = Change("reject", ACTOR, f"nobody approved it within {days:.1f} days", self.clock())
+                change = Change("reject", OWN_ACTOR, f"nobody approved it within {days:.1f} days", self.clock())
                 self.rollouts.apply(session, rollout, change)
 
     def _start(self, rollout_id: UUID) -> None:
@@ -121,7 +120,7 @@ class Reconciler:
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
             if rollout.state == "canary" and rollout.stage is None:
-                change = Change("start", ACTOR, "the model is loaded; the first stage begins", self.clock())
+                change = Change("start", OWN_ACTOR, "the model is loaded; the first stage begins", self.clock())
                 self.rollouts.apply(session, rollout, change, canary=route)
 
     def _retry_loading(self, rollout_id: UUID, reason: str) -> None:
@@ -134,7 +133,7 @@ class Reconciler:
             since = rollout.approved_at or rollout.created_at
             if now - since > timedelta(seconds=self.rollouts.settings.loading_deadline_seconds):
                 summary = f"its model could not be loaded: {reason}"
-                self.rollouts.apply(session, rollout, Change("abort", ACTOR, summary, now))
+                self.rollouts.apply(session, rollout, Change("abort", OWN_ACTOR, summary, now))
             else:
                 rollout.summary = f"loading the model failed ({reason}) and is tried again"
 
@@ -152,7 +151,7 @@ class Reconciler:
             if decision.action == "hold" or (decision.action == "advance" and rollout.state == "paused"):
                 return
             logger.info("rollout_decided", action=decision.action, summary=decision.summary)
-            self.rollouts.apply(session, rollout, Change(decision.action, ACTOR, decision.summary, now))
+            self.rollouts.apply(session, rollout, Change(decision.action, OWN_ACTOR, decision.summary, now))
 
     def _load(self, session: Session, rollout_id: UUID, *, for_update: bool = True) -> Rollout:
         if for_update:

@@ -10,9 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from services.gateway.domain.errors import UpstreamFailed, describe_error, find_status, make_error
-from shared.errors import HeliotropeError
-
-CLIENT_CLOSED_REQUEST = 499
+from shared.errors import CLIENT_CLOSED_REQUEST, HeliotropeError
 
 
 def render_errors_as_openai(app: FastAPI) -> None:

@@ -17,7 +17,7 @@ from services.ingest.adapters.authentication import Authenticator, Principal
 from services.ingest.domain.validation import decode_batch
 from services.ingest.handlers.submission import Intake, Submission, describe_outcome
 from services.ingest.schemas import Accepted, Outcome, Outcomes, Problem
-from shared.errors import HeliotropeError
+from shared.errors import CLIENT_CLOSED_REQUEST, HeliotropeError
 from shared.http import RequestLimiter, observe_request
 from shared.problems import render_error, render_unexpected
 from shared.rate_limits import RateLimiter
@@ -25,8 +25,6 @@ from shared.request_body import RequestBodyReader
 
 Reply = tuple[int, bytes]
 Endpoint = Callable[[Mapping[str, str], Receive], Awaitable[Reply]]
-
-CLIENT_CLOSED_REQUEST = 499
 
 _encode = msgspec.json.Encoder().encode
 
