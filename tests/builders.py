@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from services.curator.cells.adapters.universal_sentence_encoder import UniversalSentenceEncoder
+from services.curator.cells.domain.near_gate import NearGate
+from services.curator.datasets.domain.manifest import Splitting
 from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.recipe.schema import Recipe
 from shared.artifacts import Artifacts
 from shared.events import AnyFeedback, Choice, FeedbackReceived, InteractionRecorded, Route, RoutingTable
 
+EMBEDDER = UniversalSentenceEncoder()
+"""Loads its weights once for a test process, at the first text."""
 MORNING = datetime(2026, 11, 22, 9, tzinfo=UTC)
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -61,6 +66,11 @@ def make_choice(one: int | UUID, other: int | UUID, preferred: int | UUID | None
         presented_order=order,
         preferred_interaction_id=order[0] if preferred is None else make_id(preferred),
     )
+
+
+def make_splitting(gate_prompts: int = 0) -> Splitting:
+    """What a manifest says of the cells where none were renewed and nothing was near to the gate."""
+    return Splitting("use-m3-cells-1", {}, NearGate(frozenset(), {"other": 0.6}, {"other": 1}, gate_prompts))
 
 
 def make_route(version: str = "1", base_url: str = "http://127.0.0.1:8006/v1", model: str | None = None) -> Route:

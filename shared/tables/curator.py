@@ -8,8 +8,10 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     CheckConstraint,
+    Float,
     ForeignKeyConstraint,
     Index,
+    LargeBinary,
     Sequence,
     SmallInteger,
     UniqueConstraint,
@@ -24,7 +26,9 @@ from shared.tables.base import Base, CreatedAt, OutboxRow, RefusedRow, UuidKey
 SCHEMA = {"schema": "curator"}
 DERIVED = Sequence("derived_sequence", schema="curator", metadata=Base.metadata)
 CANONICAL_FORM = 1
-SPLIT_CHECK = "split IN ('train', 'validation', 'gate')"
+UNPLACED = "unplaced"
+"""Cell and split of a prompt until the next dataset is frozen."""
+SPLIT_CHECK = "split IN ('train', 'validation', 'gate', 'unplaced')"
 
 Redacted = Annotated[bool, mapped_column(server_default=false())]
 """Personal data was taken out: `content_hash` is not that of what the client sent."""
@@ -32,7 +36,7 @@ DerivedSequence = Annotated[int, mapped_column(BigInteger, server_default=DERIVE
 
 
 class Cell(Base):
-    """A region of prompt space, assigned to its split once and for ever."""
+    """A region of prompt space, assigned to its split once and for ever: what is near enough to its anchor."""
 
     __tablename__ = "cells"
     __table_args__ = (
@@ -43,16 +47,23 @@ class Cell(Base):
 
     cell: Mapped[str] = mapped_column(primary_key=True)
     split: Mapped[str]
+    anchor: Mapped[str | None]
+    """Hash of the prompt that the others gather around; none where every prompt of the cell was erased."""
+    cut: Mapped[float | None] = mapped_column(Float)
+    """Cosine with the anchor from which a prompt belongs here; none of cells without anchors, as they were before."""
 
 
 class Prompt(Base):
-    """One prompt group. The composite key to `cells` keeps a prompt in its cell's split."""
+    """One prompt group. The composite key to `cells` keeps a prompt in its cell's split; a trigger keeps what was in
+    train or validation out of the gate."""
 
     __tablename__ = "prompts"
     __table_args__ = (
         ForeignKeyConstraint(["cell", "split"], ["curator.cells.cell", "curator.cells.split"]),
         Index("ix_prompts_split", "split"),
         Index("ix_prompts_old_form", "prompt_hash", postgresql_where="form = 0"),
+        Index("ix_prompts_cell", "cell"),
+        Index("ix_prompts_embedder", "embedder"),
         SCHEMA,
     )
 
@@ -65,6 +76,11 @@ class Prompt(Base):
     split: Mapped[str]
     form: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     """0: as release 0.1.0 stored it; `CANONICAL_FORM`: in canonical form."""
+    embedding: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    """Half-precision vector of what is asked (`services.curator.cells`)."""
+    embedder: Mapped[str | None]
+    former_split: Mapped[str | None]
+    """Split before its cell was renewed."""
 
 
 class Interaction(Base):

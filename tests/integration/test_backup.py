@@ -30,7 +30,7 @@ from shared.dead_letters import DeadLetters
 from shared.events import AnyEvent
 from shared.signing import Signer, generate_key
 from shared.tables.curator import Dataset
-from tests.builders import NOON, make_artifacts, make_choice, make_feedback, make_interaction
+from tests.builders import EMBEDDER, NOON, make_artifacts, make_choice, make_feedback, make_interaction
 
 WORDS = "kettle lamp radio desk order broke late refund courier friday address shelf clock rug fan vase"
 CAPS = Caps(per_user=6, per_prompt=8)
@@ -78,7 +78,9 @@ class Curation:
     def freeze(self) -> str:
         with self._sessions() as session, session.begin():
             artifacts = make_artifacts(self._datasets)
-            frozen = freeze_dataset(session, self._datasets, artifacts, CAPS, parent_version="1", now=NOON)
+            frozen = freeze_dataset(
+                session, self._datasets, artifacts, CAPS, embedder=EMBEDDER, parent_version="1", now=NOON
+            )
             return frozen.dataset_sha256
 
     def read_files(self, sha256: str) -> dict[str, bytes]:

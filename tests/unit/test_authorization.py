@@ -31,6 +31,7 @@ from shared.feedback_tokens import FeedbackToken, FeedbackTokens
 from shared.http import create_app
 from shared.settings import Settings
 from shared.tables.access import ROLES
+from tests.builders import EMBEDDER
 from tests.unit.ingest.app import database_is_away, make_ingest_app
 
 SECRET = "a token secret of tests"
@@ -141,7 +142,7 @@ def make_apps(ring: KeyRing) -> dict[str, FastAPI]:
         "gateway": [gateway_api.create_router(missing, missing)],
         "curator": [
             create_router(away),
-            create_loop_router(away, Settings(), CuratorSettings(), now),
+            create_loop_router(away, Settings(), CuratorSettings(), EMBEDDER, now),
             create_review_router(away, now),
             create_erasure_router(away, missing, "a hash secret of tests"),
             create_imports_router(away, missing),

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from services.curator.app.api import create_router
 from services.curator.app.consumer import CuratorConsumer
 from services.curator.app.handlers import Sweeper
+from services.curator.cells.adapters.choice import open_embedder
 from services.curator.config.settings import CuratorSettings
 from services.curator.erasure.api import create_erasure_router
 from services.curator.erasure.handlers import Eraser
@@ -70,7 +71,7 @@ def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
     app = create_app(SERVICE, checks=checks, lifespan=run_workers(workers, close))
     app.state.keys = keys
     app.include_router(create_router(sessions))
-    app.include_router(create_loop_router(sessions, settings, curator, now))
+    app.include_router(create_loop_router(sessions, settings, curator, open_embedder(curator), now))
     app.include_router(create_review_router(sessions, now))
     app.include_router(create_imports_router(sessions, withdrawer))
     app.include_router(create_erasure_router(sessions, eraser, settings.user_hash_secret.get_secret_value()))

@@ -5,6 +5,8 @@ from functools import partial
 
 from fastapi import FastAPI
 
+from services.curator.cells.adapters.choice import open_embedder
+from services.curator.cells.handlers import CellKeeper
 from services.curator.config.settings import CuratorSettings, MonitorSettings
 from services.curator.datasets.domain.snapshot import Caps
 from services.curator.datasets.handlers import preview_dataset
@@ -36,16 +38,18 @@ def create(settings: Settings, curator: CuratorSettings, own: MonitorSettings) -
     check_database(engine)
     sessions = make_session_factory(engine)
     keys = open_key_ring(sessions)
+    embedder = open_embedder(curator)
     monitor = Monitor(
         sessions,
         settings.family,
         derive_rules(curator, own),
-        partial(request_retrain, settings=settings, curator=curator),
-        partial(preview_dataset, caps=Caps(curator.pairs_per_user, curator.pairs_per_prompt)),
+        partial(request_retrain, settings=settings, curator=curator, embedder=embedder),
+        partial(preview_dataset, caps=Caps(curator.pairs_per_user, curator.pairs_per_prompt), embedder=embedder),
         lambda: datetime.now(UTC),
     )
     workers = [
         every(curator.monitor_seconds, "monitor", lambda: export_report(monitor.look())),
+        every(curator.sweep_seconds, "cells", CellKeeper(sessions, embedder).tend),
         Worker("keys", keys.run),
     ]
     app = create_app(

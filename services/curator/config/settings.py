@@ -1,6 +1,8 @@
 """Settings of the curator, `HELIOTROPE_CURATOR_*`, and of its drift monitor, `HELIOTROPE_MONITOR_*`."""
 
-from pydantic import Field
+from pathlib import Path
+
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -16,6 +18,14 @@ class CuratorSettings(BaseSettings):
     parked_ttl_days: float = Field(30.0, gt=0, description="feedback parked for longer, in event time, is expired")
     pairs_per_user: int = Field(200, ge=1, description="pairs, and labels, that one user may put into a dataset")
     pairs_per_prompt: int = Field(20, ge=1, description="pairs, and labels, of one prompt in a dataset")
+    embedder_folder: Path | None = Field(
+        None, description="a sentence-transformers model to embed prompts with (needs torch); unset: one without torch"
+    )
+    embedder_url: str | None = Field(
+        None, description="base URL of an OpenAI-compatible embeddings endpoint, in place of a model in the process"
+    )
+    embedder_model: str = Field("", description="the model to name to the embeddings endpoint")
+    embedder_api_key: SecretStr | None = Field(None, description="the embeddings endpoint's key")
     raw_retention_days: float = Field(
         7.0,
         gt=0,

@@ -9,10 +9,16 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from services.curator.cells import repository as cells
+from services.curator.cells.domain.near_gate import NearGate, find_near_gate
+from services.curator.cells.domain.placement import name_cells
+from services.curator.cells.handlers import place_new, renew_all_cells
+from services.curator.cells.ports import Embedder
+from services.curator.cells.repository import CELLS_LOCK
 from services.curator.datasets import repository as datasets
 from services.curator.datasets.adapters import DatasetContent, store_dataset
 from services.curator.datasets.domain.data_card import derive_card
-from services.curator.datasets.domain.manifest import SnapshotContext, derive_manifest
+from services.curator.datasets.domain.manifest import SnapshotContext, Splitting, derive_manifest
 from services.curator.datasets.domain.rows import calculate_dataset_sha256, derive_rows
 from services.curator.datasets.domain.selection_log import derive_selection_log
 from services.curator.datasets.domain.snapshot import (
@@ -24,15 +30,14 @@ from services.curator.datasets.domain.snapshot import (
     derive_snapshot,
     explain_unusable,
 )
+from services.curator.pairs.domain.wording import derive_language
 from services.curator.weighing.domain.curation import Curated, curate
 from services.curator.weighing.domain.history import Decisions, History
-from services.curator.weighing.domain.near_duplicates import PromptText, find_near_prompts
 from services.curator.weighing.domain.quarantine import derive_quarantine, describe_quarantined
 from services.curator.weighing.handlers import exclude_events, load_history
 from services.curator.weighing.repository import (
     count_refused,
     load_conversations,
-    load_gate_prompts,
     load_quarantine_decisions,
     open_snapshot,
     read_decisions,
@@ -40,7 +45,7 @@ from services.curator.weighing.repository import (
 )
 from shared.artifacts import Artifacts
 from shared.conversation import derive_question
-from shared.db import wait_for_holders
+from shared.db import exclude_holders, wait_for_holders
 from shared.errors import InvalidRequest, NotFound
 from shared.tables.curator import Dataset
 from shared.user_stores import EVIDENCE_LOCK
@@ -70,22 +75,32 @@ class Draft:
     snapshot: Snapshot
 
 
-def preview_dataset(session: Session, *, caps: Caps, parent_version: str, now: datetime) -> Preview:
-    """Find what would be frozen now, and save what was set aside for people; costs a freeze, less the files."""
-    draft = _draft_dataset(session, caps, parent_version)
+def preview_dataset(session: Session, *, caps: Caps, embedder: Embedder, parent_version: str, now: datetime) -> Preview:
+    """Find what would be frozen now, and save what was set aside for people; costs a freeze, less the files.
+
+    New prompts get their cells when a dataset is frozen: when somebody looks decides nothing.
+    """
+    draft = _draft_dataset(session, caps, embedder, parent_version, keep=False)
     _save_set_aside(session, draft, now)
     return derive_preview(draft.snapshot, draft.through_sequence)
 
 
 def freeze_dataset(
-    session: Session, datasets_dir: Path, artifacts: Artifacts, caps: Caps, *, parent_version: str, now: datetime
+    session: Session,
+    datasets_dir: Path,
+    artifacts: Artifacts,
+    caps: Caps,
+    *,
+    embedder: Embedder,
+    parent_version: str,
+    now: datetime,
 ) -> Dataset:
     """Write what stands now as a dataset, and what was set aside for people; the same evidence gives the same dataset.
 
     Raises:
         InvalidRequest: there is nothing to train on.
     """
-    draft = _draft_dataset(session, caps, parent_version)
+    draft = _draft_dataset(session, caps, embedder, parent_version, keep=True)
     loaded, curated, snapshot = draft.loaded, draft.curated, draft.snapshot
     if not snapshot.train:
         raise InvalidRequest("there is nothing to train on: no preference pair stands in the training split")
@@ -102,12 +117,15 @@ def freeze_dataset(
     return dataset
 
 
-def _draft_dataset(session: Session, caps: Caps, parent_version: str) -> Draft:
+def _draft_dataset(session: Session, caps: Caps, embedder: Embedder, parent_version: str, *, keep: bool) -> Draft:
+    renew_all_cells(session, embedder)
+    exclude_holders(session, CELLS_LOCK)
     parent = datasets.load_newest_sha256(session)
     through = datasets.load_last_sequence(session)
     wait_for_holders(session, EVIDENCE_LOCK)
-    with open_snapshot(session) as reader:
-        loaded = load_snapshot_input(reader, parent, parent_version)
+    with open_snapshot(session, keep=keep) as reader:
+        place_new(reader, embedder)
+        loaded = load_snapshot_input(reader, parent, parent_version, embedder.version)
     curated = curate(loaded.trusted, loaded.decisions)
     return Draft(through, loaded, curated, derive_snapshot(curated, loaded.trusted, loaded.unusable, caps))
 
@@ -117,17 +135,25 @@ def _save_set_aside(session: Session, draft: Draft, now: datetime) -> None:
     replace_quarantined(session, set_aside, now)
 
 
-def load_snapshot_input(session: Session, parent: str | None, parent_version: str) -> SnapshotInput:
+def load_snapshot_input(session: Session, parent: str | None, parent_version: str, embedder: str) -> SnapshotInput:
     everything = load_history(session, parent_version)
     decisions = read_decisions(load_quarantine_decisions(session))
     found = derive_quarantine(everything, decisions)
     trusted = exclude_events(session, everything, found.set_aside)
     conversations = load_conversations(session, {item.prompt_hash for item in trusted.items})
-    gate = load_gate_prompts(session)
-    prompts = [PromptText(key, derive_question(conversations[key].messages)) for key in sorted(conversations)]
-    unusable = explain_unusable(conversations, find_near_prompts(prompts, gate))
-    context = SnapshotContext(parent, parent_version, count_refused(session), len(gate), found)
+    near_gate = _find_near_gate(session, conversations)
+    splitting = Splitting(name_cells(embedder), cells.count_renewed(session), near_gate)
+    unusable = explain_unusable(conversations, near_gate.prompts)
+    context = SnapshotContext(parent, parent_version, count_refused(session), splitting, found)
     return SnapshotInput(decisions, everything, trusted, conversations, unusable, context)
+
+
+def _find_near_gate(session: Session, conversations: Conversations) -> NearGate:
+    hashes = sorted(conversations)
+    questions = [derive_question(conversations[key].messages) for key in hashes]
+    languages = [derive_language(question) or "unknown" for question in questions]
+    gate = cells.load_vectors(session, cells.list_gate_prompts(session))
+    return find_near_gate(hashes, cells.load_vectors(session, hashes), languages, gate)
 
 
 Kind = Literal["event", "interaction", "pair", "dataset", "version"]

@@ -105,7 +105,7 @@ def select_column(session: Session, query: str, *parameters: object) -> set[Any]
 
 
 def delete_user_data(session: Session, found: UserData) -> None:
-    """Delete the rows, and the prompts that nobody else ever asked."""
+    """Delete the rows, and the prompts that nobody else ever asked, with their vectors; their cells go on without."""
     connection = connection_of(session)
     for table, column, keys in (
         ("pairs", "pair_id", found.pairs),
@@ -119,6 +119,15 @@ def delete_user_data(session: Session, found: UserData) -> None:
         """
         DELETE FROM curator.prompts WHERE prompt_hash = ANY(%s) AND NOT EXISTS
             (SELECT FROM curator.interactions WHERE interactions.prompt_hash = prompts.prompt_hash)
+        """,
+        (array_of(found.groups),),
+    )
+    connection.execute(
+        """
+        UPDATE curator.cells
+        SET anchor = (SELECT min(prompt_hash) FROM curator.prompts WHERE prompts.cell = cells.cell)
+        WHERE anchor = ANY(%s)
+            AND NOT EXISTS (SELECT FROM curator.prompts WHERE prompts.prompt_hash = cells.anchor)
         """,
         (array_of(found.groups),),
     )

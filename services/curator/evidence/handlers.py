@@ -17,7 +17,6 @@ from services.curator.evidence.domain.deduplication import (
     deduplicate,
     find_earlier_receptions,
 )
-from services.curator.evidence.domain.splitting import derive_cell, derive_split
 from services.curator.evidence.repository import intake, prompts
 from services.curator.evidence.repository.intake import StoredFeedback
 from services.curator.evidence.repository.prompts import NewPrompt
@@ -143,13 +142,7 @@ def _store_prompts(session: Session, received: Sequence[ReceivedInteraction]) ->
     conversations = {item.prompt_hash: item.conversation for item in received}
     missing = prompts.list_missing_prompts(session, conversations) if conversations else set()
     if missing:
-        prompts.insert_prompts(session, [place_prompt(key, conversations[key]) for key in missing])
-
-
-def place_prompt(prompt_hash: str, conversation: Conversation) -> NewPrompt:
-    """Give a prompt its cell, and the split of that cell."""
-    cell = derive_cell(conversation.messages)
-    return NewPrompt(prompt_hash, conversation, cell, derive_split(cell))
+        prompts.insert_prompts(session, [NewPrompt(key, conversations[key]) for key in missing])
 
 
 def convert_old_prompts(session: Session, limit: int) -> tuple[int, set[str]]:

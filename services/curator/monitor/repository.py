@@ -17,7 +17,17 @@ from services.curator.requests.domain import ATTEMPTS
 from services.curator.requests.repository import Champion
 from services.curator.weighing.repository import STANDING
 from shared.feedback import derive_rating_polarity
-from shared.tables.curator import Dataset, DetectorState, Feedback, Interaction, Label, Pair, Prompt, RetrainRequestRow
+from shared.tables.curator import (
+    UNPLACED,
+    Dataset,
+    DetectorState,
+    Feedback,
+    Interaction,
+    Label,
+    Pair,
+    Prompt,
+    RetrainRequestRow,
+)
 from shared.tables.erasures import DatasetItem
 from shared.tables.quarantine import QuarantineDecision
 from shared.tables.trainer import Run
@@ -25,7 +35,7 @@ from shared.tables.trainer import Run
 FIRST_VOTES = 5_000
 LATEST_VOTES = 50_000
 VOTING_TYPES = ("thumb", "rating")
-TRAINED_ON = ("train", "validation")
+MAY_BE_TRAINED_ON = ("train", "validation", UNPLACED)
 
 
 @dataclass(frozen=True)
@@ -143,7 +153,9 @@ def load_held(session: Session, baseline: str | None) -> frozenset[str]:
 
 
 def _of_training(table: type[Pair] | type[Label]) -> Select[Any]:
-    return select(table).join(Prompt, Prompt.prompt_hash == table.prompt_hash).where(Prompt.split.in_(TRAINED_ON))
+    return (
+        select(table).join(Prompt, Prompt.prompt_hash == table.prompt_hash).where(Prompt.split.in_(MAY_BE_TRAINED_ON))
+    )
 
 
 def _count_new(item: Any, baseline: str | None) -> ColumnElement[int]:

@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.curator.cells.ports import Embedder
 from services.curator.config.http import READERS, Admin, Limit, View
 from services.curator.config.settings import CuratorSettings
 from services.curator.requests import repository as requests
@@ -63,7 +64,11 @@ def create_requests_router(sessions: SessionFactory) -> APIRouter:
 
 
 def create_loop_router(
-    sessions: SessionFactory, settings: Settings, curator: CuratorSettings, clock: Callable[[], datetime]
+    sessions: SessionFactory,
+    settings: Settings,
+    curator: CuratorSettings,
+    embedder: Embedder,
+    clock: Callable[[], datetime],
 ) -> APIRouter:
     """Make the routes of what only admins may do."""
     router = APIRouter(prefix="/v1", tags=["loop"])
@@ -78,6 +83,7 @@ def create_loop_router(
                 session,
                 settings=settings,
                 curator=curator,
+                embedder=embedder,
                 reasons=[reason],
                 now=clock(),
                 requested_by=f"key:{caller.name}",

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 from sqlalchemy.orm import Session
 
+from services.curator.cells.ports import Embedder
 from services.curator.config.settings import CuratorSettings
 from services.curator.datasets import repository as datasets
 from services.curator.datasets.domain.snapshot import Caps
@@ -42,6 +43,7 @@ def request_retrain(
     *,
     settings: Settings,
     curator: CuratorSettings,
+    embedder: Embedder,
     reasons: list[Reason],
     now: datetime,
     requested_by: str = MONITOR,
@@ -58,7 +60,9 @@ def request_retrain(
     champion = _find_parent(session, settings.family)
     caps = Caps(curator.pairs_per_user, curator.pairs_per_prompt)
     artifacts = open_artifacts(settings)
-    dataset = freeze_dataset(session, settings.datasets, artifacts, caps, parent_version=champion.version, now=now)
+    dataset = freeze_dataset(
+        session, settings.datasets, artifacts, caps, embedder=embedder, parent_version=champion.version, now=now
+    )
     if not force:
         _refuse_repetition(session, dataset.dataset_sha256)
     row = RetrainRequestRow(

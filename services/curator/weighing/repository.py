@@ -7,13 +7,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, insert, or_, select, text
+from sqlalchemy import delete, func, insert, or_, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, aliased
 
 from services.curator.weighing.domain.history import Decisions, FeedbackRecord, LabelEvidence, PairEvidence
-from services.curator.weighing.domain.near_duplicates import PromptText
-from shared.conversation import Conversation, canonicalize, derive_question
+from shared.conversation import Conversation, canonicalize
 from shared.events import IMPORT_KEY_ID
 from shared.tables import trainer
 from shared.tables.curator import Feedback, Interaction, Label, Pair, Prompt
@@ -25,12 +24,17 @@ STANDING = or_(Pair.state.in_(["active", "contested"]), Pair.reason == "contradi
 
 
 @contextmanager
-def open_snapshot(session: Session) -> Iterator[Session]:
-    """Open a read-only session of its own that sees one state of the database: that of its first query."""
+def open_snapshot(session: Session, *, keep: bool) -> Iterator[Session]:
+    """Open a session of its own that sees one state of the database: that of its first query.
+
+    What is written in it (cells of new prompts) is kept or, where somebody only looks, forgotten at its end.
+    """
     with Session(session.get_bind().engine) as reader:
-        reader.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
+        reader.connection(execution_options={"isolation_level": "REPEATABLE READ"})
         reader.execute(text(f"SET LOCAL statement_timeout = '{READING_SECONDS}s'"))
         yield reader
+        if keep:
+            reader.commit()
 
 
 def load_pair_evidence(session: Session) -> list[PairEvidence]:
@@ -139,14 +143,6 @@ def load_conversations(session: Session, prompt_hashes: Collection[str]) -> dict
         prompt_hash: Conversation(canonicalize(messages), tools or [])
         for prompt_hash, messages, tools in _stream(session, query)
     }
-
-
-def load_gate_prompts(session: Session) -> list[PromptText]:
-    """Load the gate prompts that somebody really asked."""
-    asked = exists().where(Interaction.prompt_hash == Prompt.prompt_hash)
-    query = select(Prompt.prompt_hash, Prompt.messages).where(Prompt.split == "gate", asked)
-    rows = session.execute(query.order_by(Prompt.prompt_hash))
-    return [PromptText(prompt_hash, derive_question(messages)) for prompt_hash, messages in rows]
 
 
 def count_refused(session: Session) -> dict[str, int]:

@@ -27,7 +27,7 @@ from services.curator.datasets.domain.snapshot import Caps
 from services.curator.datasets.handlers import freeze_dataset
 from shared.bus import encode
 from shared.bus.kafka import KafkaBusProducer, create_topics
-from tests.builders import make_artifacts
+from tests.builders import EMBEDDER, make_artifacts
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SEED = 3
@@ -136,7 +136,7 @@ def read_state(url: str, datasets: Path) -> tuple[str, list[tuple[object, ...]]]
     engine = create_engine(url)
     with Session(engine) as session, session.begin():
         dataset = freeze_dataset(
-            session, datasets, make_artifacts(datasets), Caps(200, 20), parent_version="7", now=NOON
+            session, datasets, make_artifacts(datasets), Caps(200, 20), embedder=EMBEDDER, parent_version="7", now=NOON
         )
         sha256 = dataset.dataset_sha256
     with engine.connect() as connection:

@@ -41,7 +41,7 @@ from shared.http import create_app
 from shared.ids import calculate_user_hash
 from shared.settings import Settings
 from shared.tables.curator import RetrainRequestRow
-from tests.builders import NOON, make_choice, make_feedback, make_interaction, make_routing
+from tests.builders import EMBEDDER, NOON, make_choice, make_feedback, make_interaction, make_routing
 
 SECRET = "a secret of sixteen"
 WORDS = "zanzibar"
@@ -75,7 +75,12 @@ class Curator:
         reasons = [Reason(kind="manual", summary="the test asks")]
         with self.sessions() as session, session.begin():
             return request_retrain(
-                session, settings=self.settings, curator=CuratorSettings(), reasons=reasons, now=NOON
+                session,
+                settings=self.settings,
+                curator=CuratorSettings(),
+                embedder=EMBEDDER,
+                reasons=reasons,
+                now=NOON,
             )
 
     def find_words(self) -> list[str]:

@@ -41,7 +41,7 @@ from shared.tables.curator import (
     Pair,
     RetrainRequestRow,
 )
-from tests.builders import MORNING, make_choice, make_feedback, make_interaction, make_route, make_routing
+from tests.builders import EMBEDDER, MORNING, make_choice, make_feedback, make_interaction, make_route, make_routing
 
 ITEMS = ("toaster", "kettle", "lamp", "rug", "desk", "chair", "mirror", "clock", "vase", "shelf", "radio", "fan")
 QUESTIONS = ("Where is my {}? It should be here.", "How do I return the {}?", "My {} broke after one day. What now?")
@@ -71,7 +71,9 @@ class Curator:
 
     def retrain(self, now: datetime = MORNING) -> RetrainRequestRow:
         with self.sessions() as session, session.begin():
-            return request_retrain(session, settings=self.settings, curator=self.own, reasons=MANUAL, now=now)
+            return request_retrain(
+                session, settings=self.settings, curator=self.own, embedder=EMBEDDER, reasons=MANUAL, now=now
+            )
 
     def forget(self) -> None:
         """Empty the tables that hold evidence and what was made of it."""

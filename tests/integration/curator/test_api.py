@@ -21,7 +21,7 @@ from shared.ids import new_id
 from shared.tables import trainer
 from shared.tables.access import ApiKey
 from shared.tables.curator import RetrainRequestRow
-from tests.builders import MORNING
+from tests.builders import EMBEDDER, MORNING
 from tests.integration.curator.shop import Curator, adopted, asked, chose, invent_history, open_curator
 
 
@@ -51,7 +51,7 @@ def caller(curator: Curator) -> Iterator[Caller]:
     app.state.keys = KeyRing(lambda: load_keys(curator.sessions))
     app.state.keys.refresh()
     app.include_router(create_router(curator.sessions))
-    app.include_router(create_loop_router(curator.sessions, curator.settings, curator.own, lambda: MORNING))
+    app.include_router(create_loop_router(curator.sessions, curator.settings, curator.own, EMBEDDER, lambda: MORNING))
     with TestClient(app) as client:
         yield Caller(client, keys)
 

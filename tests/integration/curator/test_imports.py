@@ -18,7 +18,7 @@ from services.curator.erasure.handlers import Eraser
 from services.curator.imports.handlers import Withdrawer
 from shared.events import Event, InteractionRecorded, Thumb
 from shared.tables.curator import Dataset
-from tests.builders import NOON, make_artifacts, make_feedback
+from tests.builders import EMBEDDER, NOON, make_artifacts, make_feedback
 from tests.integration.curator.scene import SECRET, Curator, adopted, asked, hashed, live, said
 
 CAPS = Caps(per_user=200, per_prompt=20)
@@ -59,7 +59,13 @@ def freeze(curator: Curator) -> str:
     with curator.sessions() as session, session.begin():
         artifacts = make_artifacts(curator.settings.datasets)
         row = freeze_dataset(
-            session, curator.settings.datasets, artifacts=artifacts, caps=CAPS, parent_version="1", now=NOON
+            session,
+            curator.settings.datasets,
+            artifacts=artifacts,
+            caps=CAPS,
+            embedder=EMBEDDER,
+            parent_version="1",
+            now=NOON,
         )
         return row.dataset_sha256
 

@@ -47,6 +47,7 @@ from shared.tables.curator import (
 )
 from shared.tables.deployer import RoutingGeneration
 from shared.tables.trainer import Run
+from tests.builders import EMBEDDER
 
 Sessions = sessionmaker[Session]
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -99,7 +100,7 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
 def monitor(sessions: Sessions, settings: Settings) -> Monitor:
     def ask(session: Session, *, reasons: list[Reason], now: datetime) -> RetrainRequestRow:
         curator = CuratorSettings(recipe="support_bot")
-        return request_retrain(session, settings=settings, curator=curator, reasons=reasons, now=now)
+        return request_retrain(session, settings=settings, curator=curator, embedder=EMBEDDER, reasons=reasons, now=now)
 
     return make_monitor(sessions, ask)
 
@@ -108,7 +109,7 @@ def make_monitor(sessions: Sessions, ask: RequestRetrain) -> Monitor:
     return Monitor(sessions, "heliotrope", RULES, ask, preview, lambda: NOW)
 
 
-preview = partial(preview_dataset, caps=Caps(200, 20))
+preview = partial(preview_dataset, caps=Caps(200, 20), embedder=EMBEDDER)
 
 
 def refuse(session: Session, *, reasons: list[Reason], now: datetime) -> RetrainRequestRow:

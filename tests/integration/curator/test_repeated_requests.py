@@ -21,7 +21,7 @@ from shared.ids import new_id
 from shared.tables.curator import RetrainRequestRow
 from shared.tables.quarantine import Quarantined
 from shared.tables.trainer import Run
-from tests.builders import NOON, make_feedback
+from tests.builders import EMBEDDER, NOON, make_feedback
 from tests.integration.curator.scene import adopted, live
 from tests.integration.curator.shop import MANUAL, Curator, asked, open_curator
 
@@ -46,7 +46,7 @@ class CountedPreview:
 
     def __init__(self) -> None:
         self.calls = 0
-        self._preview = partial(preview_dataset, caps=Caps(200, 20))
+        self._preview = partial(preview_dataset, caps=Caps(200, 20), embedder=EMBEDDER)
 
     def __call__(self, session: Session, *, parent_version: str, now: object) -> Preview:
         self.calls += 1
@@ -54,7 +54,7 @@ class CountedPreview:
 
 
 def make_monitor(curator: Curator, preview: CountedPreview) -> Monitor:
-    ask = partial(request_retrain, settings=curator.settings, curator=CuratorSettings())
+    ask = partial(request_retrain, settings=curator.settings, curator=CuratorSettings(), embedder=EMBEDDER)
     return Monitor(curator.sessions, "heliotrope", RULES, ask, preview, tick().__next__)
 
 
@@ -114,7 +114,13 @@ def test_the_same_rows_are_refused_unless_forced(curator: Curator) -> None:
     assert len(curator.read(RetrainRequestRow)) == 1
     with curator.sessions() as session, session.begin():
         again = request_retrain(
-            session, settings=curator.settings, curator=curator.own, reasons=MANUAL, now=NOON, force=True
+            session,
+            settings=curator.settings,
+            curator=curator.own,
+            embedder=EMBEDDER,
+            reasons=MANUAL,
+            now=NOON,
+            force=True,
         )
     assert again.state == "open"
 

@@ -15,7 +15,7 @@ from shared.events import (
     Thumb,
 )
 from shared.tables.quarantine import QuarantineDecision
-from tests.builders import NOON, make_artifacts, make_choice
+from tests.builders import EMBEDDER, NOON, make_artifacts, make_choice
 from tests.integration.curator.scene import VOCABULARY, Curator, adopted, asked, hashed, live, said
 
 
@@ -68,7 +68,9 @@ def count_rows(curator: Curator) -> int:
     """Pairs of a dataset frozen now."""
     with curator.sessions() as session, session.begin():
         folder = curator.settings.datasets
-        row = freeze_dataset(session, folder, make_artifacts(folder), Caps(200, 20), parent_version="1", now=NOON)
+        row = freeze_dataset(
+            session, folder, make_artifacts(folder), Caps(200, 20), embedder=EMBEDDER, parent_version="1", now=NOON
+        )
         return int(row.manifest["counts"]["train"]) + int(row.manifest["counts"]["validation"])
 
 

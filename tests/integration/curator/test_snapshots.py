@@ -23,7 +23,7 @@ from shared.dead_letters import DeadLetters
 from shared.errors import InvalidRequest
 from shared.events import AnyEvent, InteractionRecorded
 from shared.tables.curator import Dataset
-from tests.builders import NOON, make_artifacts, make_choice, make_feedback, make_interaction
+from tests.builders import EMBEDDER, NOON, make_artifacts, make_choice, make_feedback, make_interaction
 from tests.histories import Occurrence, histories
 
 WORDS = [
@@ -78,7 +78,9 @@ class Shop:
         """Every file of the dataset; None when there is nothing to train on."""
         with self.sessions() as session, session.begin():
             try:
-                row = freeze_dataset(session, folder, make_artifacts(folder), CAPS, parent_version="1", now=NOON)
+                row = freeze_dataset(
+                    session, folder, make_artifacts(folder), CAPS, embedder=EMBEDDER, parent_version="1", now=NOON
+                )
             except InvalidRequest:
                 return None
             made = Path(row.uri)
@@ -187,7 +189,9 @@ def count_rows(shop: Shop, folder: Path, decide: Callable[[Session], object] | N
         if decide:
             decide(session)
     with shop.sessions() as session, session.begin():
-        row = freeze_dataset(session, folder, make_artifacts(folder), Caps(200, 20), parent_version="1", now=NOON)
+        row = freeze_dataset(
+            session, folder, make_artifacts(folder), Caps(200, 20), embedder=EMBEDDER, parent_version="1", now=NOON
+        )
         return int(row.manifest["counts"]["train"]) + int(row.manifest["counts"]["validation"])
 
 

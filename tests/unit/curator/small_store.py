@@ -27,6 +27,7 @@ from services.curator.weighing.domain.quarantine import derive_quarantine
 from shared.conversation import Conversation, calculate_prompt_hash, derive_conversation
 from shared.events import FeedbackReceived, InteractionRecorded
 from shared.feedback import attribute, calculate_content_hash, list_interactions
+from tests.builders import make_splitting
 
 CAPS = Caps(per_user=4, per_prompt=5)
 """So low that they bite."""
@@ -81,7 +82,7 @@ class SmallStore:
         curated = curate(history, Decisions())
         snapshot = derive_snapshot(curated, history, {}, CAPS)
         rows = derive_rows(snapshot, conversations)
-        circumstances = SnapshotContext(None, "1", {}, 0, quarantine)
+        circumstances = SnapshotContext(None, "1", {}, make_splitting(), quarantine)
         manifest = derive_manifest(snapshot, curated, circumstances, calculate_dataset_sha256(rows))
         ledger = derive_selection_log(curated, snapshot)
         return rows, json.dumps([manifest, ledger]) + derive_card(manifest, rows)

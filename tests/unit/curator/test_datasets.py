@@ -19,7 +19,7 @@ from services.curator.weighing.domain.curation import curate
 from services.curator.weighing.domain.history import Decisions, FeedbackRecord, History, LabelEvidence
 from services.curator.weighing.domain.quarantine import Quarantine
 from shared.conversation import Conversation
-from tests.builders import MORNING
+from tests.builders import MORNING, make_splitting
 from tests.unit.curator.shop_votes import make_crowd, make_history, vote
 
 HOSTILE = "<script>alert(1)</script> | [click](javascript:x) `![x](http://e)` # \u202e"
@@ -31,7 +31,8 @@ def freeze(history: History, folder: Path, question: str = "Where is it?") -> Pa
     asked = Conversation([{"role": "user", "content": question}])
     rows = derive_rows(snapshot, {pair.prompt_hash: asked for pair in history.pairs})
     sha256 = calculate_dataset_sha256(rows)
-    manifest = derive_manifest(snapshot, curated, SnapshotContext(None, "1", {"empty": 2}, 3, Quarantine()), sha256)
+    context = SnapshotContext(None, "1", {"empty": 2}, make_splitting(gate_prompts=3), Quarantine())
+    manifest = derive_manifest(snapshot, curated, context, sha256)
     content = DatasetContent(
         sha256, rows, manifest, derive_card(manifest, rows), derive_selection_log(curated, snapshot)
     )

@@ -5,14 +5,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from services.curator.cells.domain.near_gate import MOST_UNRELATED, NearGate
+from services.curator.cells.domain.splits import GATE_SHARE, TRAIN_SHARE, VALIDATION_SHARE
 from services.curator.datasets.domain.rows import FORMAT
 from services.curator.datasets.domain.snapshot import Snapshot
-from services.curator.evidence.domain.splitting import SPLITTING_VERSION, TRAIN_SHARE, VALIDATION_SHARE
 from services.curator.pairs.domain.wording import derive_language, derive_units
 from services.curator.weighing.domain.curation import AnyWeighed, Curated
 from services.curator.weighing.domain.noise import round_figure
 from services.curator.weighing.domain.quarantine import Quarantine
 from services.curator.weighing.domain.reliability import FLOOR, PRIOR_MEAN
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """By which cells prompts were split, and how near to the gate was too near."""
+
+    cells: str
+    renewed: Mapping[str, int]
+    """Prompts that had a cell of another kind before, by the split that they came from and that they are in."""
+    near_gate: NearGate
 
 
 @dataclass(frozen=True)
@@ -23,7 +34,7 @@ class SnapshotContext:
     parent_version: str
     refused: Mapping[str, int]
     """Pairs of poor quality, by reason: refused when they were derived."""
-    gate_prompts: int
+    splitting: Splitting
     quarantine: Quarantine
 
 
@@ -67,14 +78,18 @@ def _count_rows(snapshot: Snapshot) -> dict[str, int]:
 
 
 def _describe_splits(snapshot: Snapshot, context: SnapshotContext) -> dict[str, Any]:
+    near_gate = context.splitting.near_gate
     return {
-        "cells": f"simhash-v{SPLITTING_VERSION}",
-        "quotas": {
-            "train": TRAIN_SHARE,
-            "validation": VALIDATION_SHARE,
-            "gate": round_figure(1 - TRAIN_SHARE - VALIDATION_SHARE),
+        "cells": context.splitting.cells,
+        "renewed": dict(context.splitting.renewed),
+        "quotas": {"train": TRAIN_SHARE, "validation": VALIDATION_SHARE, "gate": GATE_SHARE},
+        "prompts": _count_prompts(snapshot) | {"gate": near_gate.gate_prompts},
+        "near_gate": {
+            "most_unrelated": MOST_UNRELATED,
+            "thresholds": dict(near_gate.thresholds),
+            "measured_on": dict(near_gate.measured_on),
+            "prompts_left_out": len(near_gate.prompts),
         },
-        "prompts": _count_prompts(snapshot) | {"gate": context.gate_prompts},
     }
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from services.curator.evidence.repository.intake import connection_of, fetch
 from shared.conversation import Conversation
-from shared.tables.curator import CANONICAL_FORM
+from shared.tables.curator import CANONICAL_FORM, UNPLACED
 
 _encoder = msgspec.json.Encoder()
 
@@ -28,8 +28,8 @@ def load_cells(session: Session, prompt_hashes: Collection[str]) -> dict[str, tu
 class NewPrompt(NamedTuple):
     prompt_hash: str
     conversation: Conversation
-    cell: str
-    split: str
+    cell: str = UNPLACED
+    split: str = UNPLACED
 
 
 def insert_prompts(session: Session, prompts: Sequence[NewPrompt]) -> None:

@@ -1,8 +1,6 @@
-"""Texts that are nearly the same, and prompts that are nearly a gate prompt."""
+"""Texts that are nearly the same."""
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from datasketch import MinHash, MinHashLSH
 
@@ -58,30 +56,3 @@ def _sketch(shingles: Shingles) -> MinHash:
 
 def _calculate_jaccard(one: Shingles, other: Shingles) -> float:
     return len(one & other) / len(one | other)
-
-
-TOO_NEAR = 0.7
-
-
-@dataclass(frozen=True)
-class PromptText:
-    """A prompt's words, as near-copies are looked for."""
-
-    prompt_hash: str
-    question: str
-
-
-def find_near_prompts(prompts: Sequence[PromptText], gate: Sequence[PromptText]) -> frozenset[str]:
-    """Find prompts (as hashes) whose 3-shingles have a Jaccard similarity of at least 0.7 with a gate prompt's."""
-    gate_shingles = [derive_shingles(prompt.question) for prompt in gate]
-    holders: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for number, shingles in enumerate(gate_shingles):
-        for shingle in shingles:
-            holders[shingle].append(number)
-    near: set[str] = set()
-    for prompt in prompts:
-        shingles = derive_shingles(prompt.question)
-        shared = Counter(number for shingle in shingles for number in holders.get(shingle, ()))
-        if any(n >= TOO_NEAR * (len(shingles) + len(gate_shingles[at]) - n) for at, n in shared.items()):
-            near.add(prompt.prompt_hash)
-    return frozenset(near)
