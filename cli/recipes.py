@@ -67,6 +67,22 @@ def plan(
 
 
 @app.command()
+def suggest(
+    dataset: Annotated[Path, typer.Argument(help="The folder of a frozen dataset.")],
+    base: Annotated[
+        Path | None, typer.Option(help="The model to train; without it lengths are left to the run.")
+    ] = None,
+    devices: Annotated[int, typer.Option(min=0, help="GPUs to plan for; 0: what this machine has.")] = 0,
+    memory_gib: Annotated[float, typer.Option(min=0.1, help="Free memory of each of these GPUs.")] = 80.0,
+) -> None:
+    """Write a recipe for a dataset to the standard output, with the reason for each setting as a comment."""
+    from services.trainer.bootstrap.suggestion import suggest_recipe
+
+    with clear_errors():
+        sys.stdout.write(suggest_recipe(dataset, base=base, gpus=devices, memory_gib=memory_gib))
+
+
+@app.command()
 def reference() -> None:
     """Print every field with what is allowed, its default and the reason for it: docs/recipes.md."""
     from services.trainer.domain.recipe.reference import render_reference

@@ -97,7 +97,8 @@ def _escape(text: str) -> str:
 
 INTRODUCTION = """# Recipes
 
-A recipe is a YAML file that describes a training run. `heliotrope recipe check FILE` explains every mistake in one;
+A recipe is a YAML file that describes a training run. `heliotrope recipe check FILE` explains every mistake in one,
+`heliotrope recipe suggest DATASET` writes one for a dataset;
 `heliotrope train FILE` runs one without the rest of the system (see [training](training.md)). This page is what
 `heliotrope recipe reference` prints; a test keeps it so.
 """
