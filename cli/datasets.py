@@ -1,49 +1,20 @@
 """`heliotrope dataset`: what the frozen datasets hold, and how two of them differ. Reads the folders alone."""
 
-import json
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from cli.errors import clear_errors
-from shared.errors import InvalidRequest, NotFound
-from shared.settings import Settings, load_settings
+from cli.exchange.exports.commands import export_dataset, push_dataset
+from cli.frozen import find_dataset, list_folders, read_manifest
 
 app = typer.Typer(help="Frozen datasets: list, show, compare.", no_args_is_help=True)
+app.command("export")(export_dataset)
+app.command("push")(push_dataset)
 
 Reference = Annotated[str, typer.Argument(help="A dataset's hash, or as much of its beginning as is unique.")]
-
-
-def find_dataset(reference: str) -> Path:
-    """Return the folder of a dataset.
-
-    Raises:
-        NotFound: no dataset's hash begins like that.
-        InvalidRequest: several do.
-    """
-    found = [folder for folder in _list_folders() if reference and folder.name.startswith(reference)]
-    if not found:
-        raise NotFound(f"no dataset in {load_settings(Settings).datasets} begins with {reference!r}")
-    if len(found) > 1:
-        raise InvalidRequest(f"{len(found)} datasets begin with {reference!r}: say more of the hash")
-    return found[0]
-
-
-def _list_folders() -> list[Path]:
-    folders = [file.parent for file in load_settings(Settings).datasets.glob("*/manifest.json")]
-    return sorted((folder for folder in folders if not folder.name.startswith(".")), key=_find_age)
-
-
-def _find_age(folder: Path) -> float:
-    return (folder / "manifest.json").stat().st_mtime
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-    return manifest
 
 
 @app.command("list")
@@ -51,8 +22,8 @@ def list_datasets() -> None:
     """List every dataset, oldest first."""
     table = Table("dataset", "after", "train", "validation", "labels", "sft", box=None, header_style="bold")
     with clear_errors():
-        for folder in _list_folders():
-            manifest = _read_manifest(folder)
+        for folder in list_folders():
+            manifest = read_manifest(folder)
             counts = [str(manifest["counts"][name]) for name in ("train", "validation", "labels", "sft")]
             table.add_row(folder.name[:12], (manifest.get("parent_dataset") or "")[:12], *counts)
     Console().print(table)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli import audit, datasets, dead_letters, keys, recipes, topics
+from cli import audit, datasets, dead_letters, keys, models, recipes, topics
 from cli.backup import backup, restore
 from cli.broker import find_broker
 from cli.database import find_database_url
@@ -33,6 +33,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(topics.app, name="topics")
 app.command("import")(import_files)
 app.add_typer(withdrawals.app, name="imports")
+app.add_typer(models.app, name="model")
 app.command()(backup)
 app.command()(restore)
 app.command()(roles)

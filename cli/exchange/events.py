@@ -64,7 +64,8 @@ class Import:
             finish_reason=answer.finish_reason,
             tool_calls=answer.tool_calls,
             metadata=self._describe(answer.key, answer.at, {"model": answer.model})
-            | ({"finish_reason": answer.finish_reason} if answer.finish_reason else {}),
+            | ({"finish_reason": answer.finish_reason} if answer.finish_reason else {})
+            | ({"tools": answer.tools} if answer.tools else {}),
         )
 
     def _derive_feedback(self, one: ImportedFeedback) -> FeedbackReceived:

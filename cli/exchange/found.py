@@ -32,6 +32,8 @@ class ImportedAnswer:
     error: str | None = None
     finish_reason: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
+    tools: list[Any] | None = None
+    """That the model was offered."""
 
 
 @dataclass(frozen=True, slots=True)

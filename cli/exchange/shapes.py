@@ -108,7 +108,11 @@ def read_message(value: object) -> Message:
     role = str(inner.get("role") or inner.get("type") or role or "").removesuffix("MessageChunk")
     role = role.removesuffix("Message").lower()
     content = next((inner[name] for name in ("content", "value", "text") if inner.get(name) is not None), None)
-    kept = {name: inner[name] for name in ("tool_calls", "tool_call_id", "name", "refusal") if inner.get(name)}
+    kept = {
+        name: inner[name]
+        for name in ("tool_calls", "tool_call_id", "name", "refusal", "reasoning_content")
+        if inner.get(name)
+    }
     if not role or (content is None and not kept):
         raise Refused("no_messages", "a message without a role or a content")
     return {"role": ROLES.get(role, role), "content": content, **kept}
@@ -165,6 +169,12 @@ def _read_answering_message(value: Mapping[str, Any]) -> Message:
     if not read_text(answer["content"]).strip() and not answer.get("tool_calls"):
         raise Refused("no_answer", "the answer has neither text nor tool calls")
     return answer
+
+
+def read_tools(value: object) -> list[Any] | None:
+    """Return the tools that a model was offered; None if it was offered none."""
+    value = parse_json(value)
+    return value if isinstance(value, list) and value else None
 
 
 def build_answer(key: str, messages: Sequence[Message], answer: Message, **said: Any) -> ImportedAnswer:

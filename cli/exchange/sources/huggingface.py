@@ -7,7 +7,16 @@ from typing import Any
 from cli.exchange.found import Found, ImportedFeedback, Options, Preferred, Refused, Scale
 from cli.exchange.ports import Importer, Record
 from cli.exchange.scales import derive_feedback
-from cli.exchange.shapes import build_answer, calculate_key, dig, parse_json, read_answer, read_messages, read_name
+from cli.exchange.shapes import (
+    build_answer,
+    calculate_key,
+    dig,
+    parse_json,
+    read_answer,
+    read_messages,
+    read_name,
+    read_tools,
+)
 from cli.exchange.sources.pairs import read_user
 from shared.events import Message, Thumb
 
@@ -50,9 +59,11 @@ def _read_pair(record: Record) -> Found:
     else:
         messages, sides = read_messages(prompt), [read_answer(chosen), read_answer(rejected)]
     user = read_user(record)
-    key = calculate_key(messages, sides, user)
+    tools = read_tools(record.get("tools"))
+    key = calculate_key(messages, sides, user, tools)
+    models = {side: read_name(record.get(f"{side}_model")) for side in ("chosen", "rejected")}
     answers = [
-        build_answer(f"{key}:{side}", messages, answer, user=user, model=read_name(record.get(f"{side}_model")))
+        build_answer(f"{key}:{side}", messages, answer, user=user, model=models[side], tools=tools)
         for side, answer in zip(("chosen", "rejected"), sides, strict=True)
     ]
     said = Preferred(other=f"{key}:rejected", key=f"{key}:chosen")
@@ -117,9 +128,11 @@ def _read_label(record: Record) -> Found:
         raise Refused("unknown_value", f"a label of {record['label']!r}, which is neither true nor false")
     messages, answer = _read_completion(record)
     user = read_user(record)
-    key = calculate_key(messages, answer, user)
+    tools = read_tools(record.get("tools"))
+    key = calculate_key(messages, answer, user, tools)
     thumb = Thumb(value="up" if label else "down")
-    return Found([build_answer(key, messages, answer, user=user)], [ImportedFeedback(f"{key}:label", key, thumb, user)])
+    judged = build_answer(key, messages, answer, user=user, tools=tools)
+    return Found([judged], [ImportedFeedback(f"{key}:label", key, thumb, user)])
 
 
 def _read_completion(record: Record) -> tuple[list[Message], Message]:

@@ -4,7 +4,16 @@ from typing import Any
 
 from cli.exchange.found import Found, Options, Refused
 from cli.exchange.ports import Importer, Record
-from cli.exchange.shapes import build_answer, calculate_key, dig, parse_json, read_answer, read_messages, read_name
+from cli.exchange.shapes import (
+    build_answer,
+    calculate_key,
+    dig,
+    parse_json,
+    read_answer,
+    read_messages,
+    read_name,
+    read_tools,
+)
 from cli.exchange.shapes import read_time as time_of
 
 CHAT = ("completion", "acompletion", "text_completion", "atext_completion", "responses", "aresponses")
@@ -23,7 +32,7 @@ def read(record: Record, options: Options) -> Found:
     failed = str(record.get("status") or "success") != "success"
     if failed or not response:
         raise Refused("failed_call" if failed else "no_content", _explain(record, failed))
-    choices = dig(response, "choices")
+    choices, sent = dig(response, "choices"), parse_json(record.get("proxy_server_request"))
     metadata = parse_json(record.get("metadata"))
     key = read_name(record.get("request_id") or record.get("id")) or calculate_key(record)
     answers = [
@@ -36,6 +45,7 @@ def read(record: Record, options: Options) -> Found:
             at=time_of(record.get("startTime") or record.get("start_time")),
             model=read_name(record.get("model")),
             finish_reason=read_name(dig(choice, "finish_reason")),
+            tools=read_tools(dig(parse_json(record.get("model_parameters")), "tools") or dig(sent, "tools")),
         )
         for place, choice in enumerate(choices if isinstance(choices, list) else [response])
     ]

@@ -15,6 +15,7 @@ from cli.exchange.shapes import (
     read_name,
     read_text,
     read_time,
+    read_tools,
     split_last_answer,
 )
 from cli.exchange.trees import Node, read_tree
@@ -56,6 +57,7 @@ def _read_completion(record: Record, response: Any) -> Found:
             at=read_time(response.get("created")),
             model=read_name(response.get("model")),
             finish_reason=read_name(dig(choice, "finish_reason")),
+            tools=read_tools(dig(request, "tools")),
         )
         for place, choice in enumerate(response["choices"])
     ]

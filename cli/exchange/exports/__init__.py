@@ -1,0 +1,1 @@
+"""Datasets and models for other tools."""
