@@ -51,6 +51,7 @@ def drain(relay: Relay) -> float:
     return time.perf_counter() - started
 
 
+@pytest.mark.faults  # it measures: not in the short form, which may share its machine
 def test_one_refused_row_of_ten_thousand_costs_the_rest_next_to_nothing(
     one_broker: KafkaCluster, topic: str, sessions: "sessionmaker[Session]", report: Report
 ):

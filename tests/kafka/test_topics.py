@@ -163,7 +163,7 @@ def send(producer: LibrdkafkaBusProducer, topic: str) -> BaseException | None:
         return error
 
 
-def test_the_embedded_settings_name_what_is_missing_at_once(secured: KafkaCluster, monkeypatch, tmp_path):
+def test_a_login_without_a_user_is_refused_at_once_by_its_name(secured: KafkaCluster, monkeypatch, tmp_path):
     environment = secured.environment() | {"HELIOTROPE_KAFKA_SASL_USERNAME": "", "HELIOTROPE_HOME": str(tmp_path)}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -171,4 +171,4 @@ def test_the_embedded_settings_name_what_is_missing_at_once(secured: KafkaCluste
     refused = CliRunner().invoke(app, ["up"])
     assert refused.exit_code != 0
     assert "HELIOTROPE_KAFKA_SASL_USERNAME" in refused.output
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
