@@ -145,6 +145,10 @@ bench-bus: .venv/project.stamp ## What the bus port costs on top of the bare Kaf
 bench-noise: .venv/project.stamp ## What curation brings back of what wrong votes and brigades destroy, beside raw data and an oracle
 	@$(RUN) bench.noise $(ARGS)
 
+.PHONY: bench-data
+bench-data: .venv/project.stamp ## Worlds with a known truth: what curation wins back, sets aside and leaves to colluders, beside an older commit
+	@OMP_NUM_THREADS=1 $(RUN) bench.data $(ARGS)
+
 .PHONY: bench-epsilon
 bench-epsilon: .venv/project.stamp ## What DPO gains from each pair's probability of being wrong, on the noisy histories of bench-noise
 	@OMP_NUM_THREADS=1 $(RUN) bench.epsilon $(ARGS)

@@ -1,6 +1,6 @@
 """The curator's own functions over a made-up history: from prompt groups to the rows of a dataset."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -48,17 +48,20 @@ class Run:
         return {prompt_hash: total > 0 for prompt_hash, total in balance.items()}
 
 
-def run_curator(groups: Mapping[str, Group]) -> Run:
-    """Return what a snapshot would freeze, all prompts being of the training split."""
+def run_curator(groups: Mapping[str, Group], solicited: Collection[UUID] = frozenset()) -> Run:
+    """Return what a snapshot would freeze, all prompts being of the training split.
+
+    `solicited` are the events about what we asked to have judged.
+    """
     events = [event for group in groups.values() for event in group.events]
-    everything = _read(groups, Quarantine())
+    everything = _read(groups, Quarantine(), solicited)
     quarantine = derive_quarantine(everything, NOBODY)
-    standing = _read(groups, quarantine) if quarantine.waiting else everything
+    standing = _read(groups, quarantine, solicited) if quarantine.waiting else everything
     curated = curate(standing, NOBODY)
     return Run(events, quarantine, curated, derive_snapshot(curated, standing, {}, CAPS))
 
 
-def _read(groups: Mapping[str, Group], quarantine: Quarantine) -> History:
+def _read(groups: Mapping[str, Group], quarantine: Quarantine, solicited: Collection[UUID]) -> History:
     pairs: list[PairEvidence] = []
     labels: list[LabelEvidence] = []
     said: dict[UUID, FeedbackRecord] = {}
@@ -69,7 +72,7 @@ def _read(groups: Mapping[str, Group], quarantine: Quarantine) -> History:
         pairs += [describe_pair(prompt_hash, "train", pair) for pair in considered]
         labels += [describe_label(prompt_hash, "train", label) for label in derived.labels]
         said |= {
-            event.event_id: describe_feedback(event, solicited=False)
+            event.event_id: describe_feedback(event, solicited=event.event_id in solicited)
             for event in group.events
             if event.event_id not in gone
         }

@@ -10,11 +10,11 @@ from cli.exchange.found import Options
 from cli.exchange.sources import pairs
 from services.curator.datasets.domain.snapshot import Caps, derive_snapshot
 from services.curator.weighing.domain.curation import curate
-from services.curator.weighing.domain.history import Decisions, FeedbackRecord, History
+from services.curator.weighing.domain.history import Decisions, FeedbackRecord, History, PairEvidence
 from services.curator.weighing.domain.quarantine import derive_quarantine
 from shared.ids import new_id
 from tests.builders import MORNING
-from tests.unit.curator.shop_votes import make_item
+from tests.unit.curator.shop_votes import GOOD, make_item
 from tests.unit.curator.small_store import SmallStore
 
 NOBODY = Decisions()
@@ -43,7 +43,12 @@ def test_500_rows_of_5_annotators_are_trained_on() -> None:
     history = import_rows(500, 5)
     assert derive_quarantine(history, NOBODY).waiting == {}
     snapshot = derive_snapshot(curate(history, NOBODY), history, {}, Caps(per_user=200, per_prompt=20))
-    assert len(snapshot.train) == 500
+    assert set(snapshot.left_out.values()) <= {"too_uncertain"}
+    assert {pair.pair_id for pair in history.pairs if is_right(pair)} <= {one.item.pair_id for one in snapshot.train}
+
+
+def is_right(pair: PairEvidence) -> bool:
+    return set(pair.chosen.split()) <= set(GOOD)
 
 
 def test_annotators_who_were_given_the_same_rows_are_no_copies_of_each_other() -> None:

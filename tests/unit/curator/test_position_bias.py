@@ -7,6 +7,7 @@ import pytest
 from services.curator.weighing.domain.curation import curate
 from services.curator.weighing.domain.history import Decisions, FeedbackRecord, History, PairEvidence
 from services.curator.weighing.domain.position_bias import fit_position_bias
+from services.curator.weighing.domain.votes import name_judgement
 from tests.unit.curator.shop_votes import make_history, vote
 
 Vote = tuple[PairEvidence, FeedbackRecord]
@@ -56,9 +57,10 @@ def test_a_real_bias_of_people_is_measured_where_we_drew_the_order_and_taken_off
     bias = fit_position_bias(history.pairs, history)
     assert (bias.choices, bias.sorted_by) == (1_000, ())
     assert bias.strength == pytest.approx(0.4, abs=0.03)
-    weighed = {one.item.pair_id: one.epsilon for one in curate(history, Decisions()).pairs}
-    assert weighed["pair-005000"] > 0.25
-    assert weighed["pair-005099"] < 0.1
+    doubts = curate(history, Decisions()).reliability.doubts
+    alone = {pair.pair_id: doubts[name_judgement(pair, history)].alone for pair in history.pairs}
+    assert alone["pair-005000"] > 0.25
+    assert alone["pair-005099"] < 0.1
 
 
 def test_orders_of_a_front_end_are_no_evidence_of_bias() -> None:

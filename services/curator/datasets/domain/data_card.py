@@ -96,8 +96,8 @@ def _write_calibration(manifest: dict[str, Any]) -> str:
     ]
     bias = manifest["position_bias"]
     return (
-        "Each row carries `epsilon`, the probability that it is wrong: its rule's, raised by its users'"
-        " unreliability and by the age of the model that wrote it.\n\n"
+        "Each row carries `epsilon`, the probability that it is wrong, all evidence known. Below is what each rule adds"
+        " to its users' errors.\n\n"
         + _table(("rule", "prior", "audits", "disagreed", "epsilon"), lines)
         + f"\n\nPosition: {bias['first_preferred']} of {bias['choices']} choices that we asked for preferred what was"
         f" shown first; {bias['strength']:.1%} of choices are taken to follow the {bias['favoured']} position alone."

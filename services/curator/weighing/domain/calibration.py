@@ -1,30 +1,24 @@
-"""How often each rule is wrong, measured against audited choices.
+"""The table of rules: what each adds to its users' errors, and how its pairs fared against audited choices.
 
 A choice is audited when we asked for it and drew the order ourselves: both its answers were solicited. Where an
-audited choice of one user and a rule's pair of another speak of the same two texts, they agree or they do not. An audit
-errs too, with the epsilon c of a choice, so a rule with epsilon e disagrees with it in d = e(1 - c) + c(1 - e) of the
-cases.
+audited choice of one user and a rule's pair of another speak of the same two texts, they agree or they do not. A rule's
+error is estimated with everything else (`reliability.py`), where audits are votes among others.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.curator.pairs.domain.rules import CHOICE, LABEL_RULES, PAIR_RULES
 from services.curator.weighing.domain.history import History, PairEvidence
-from services.curator.weighing.domain.noise import combine_errors, remove_error, round_figure
-
-PRIOR_STRENGTH = 20.0
-"""The prior of a rule is worth this many comparisons."""
-SMALLEST, LARGEST = 0.01, 0.49
 
 Sides = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """One line of the calibration table. `audits` is how many comparisons there were, one per user and item."""
+    """One line of the table. `audits` is how many comparisons there were, one per user and item; `epsilon` the rule's
+    own error, beyond its users'."""
 
     rule: str
     version: int
@@ -34,40 +28,21 @@ class Calibrated:
     epsilon: float
 
 
-def calibrate(pairs: Sequence[PairEvidence], history: History, untrusted: frozenset[str]) -> list[Calibrated]:
-    """Derive the calibration table; labels keep their priors, since no audit judges one answer alone.
+def calibrate(
+    pairs: Sequence[PairEvidence], history: History, untrusted: frozenset[str], errors: Mapping[str, float]
+) -> list[Calibrated]:
+    """Derive the table of rules: the error of each, and how often its pairs met an audited choice and disagreed.
 
-    Users in `untrusted` neither audit nor are held against their rules: their unreliability is counted elsewhere.
+    Users in `untrusted` neither audit nor are held against their rules.
     """
     audits = _collect_audits(pairs, history, untrusted)
-    compared = {rule.name: _compare(pairs, history, audits, rule.name, untrusted) for rule in PAIR_RULES}
-    audit_epsilon = _calibrate_choice(*compared[CHOICE.name])
     table = []
     for rule in PAIR_RULES:
-        count, disagreed = compared[rule.name]
-        epsilon = audit_epsilon
-        if rule != CHOICE:
-            rate = _shrink(combine_errors(rule.epsilon, audit_epsilon), count, disagreed)
-            epsilon = _limit(remove_error(rate, audit_epsilon))
-        table.append(Calibrated(rule.name, rule.version, rule.epsilon, count, disagreed, epsilon))
+        count, disagreed = _compare(pairs, history, audits, rule.name, untrusted)
+        table.append(Calibrated(rule.name, rule.version, rule.epsilon, count, disagreed, errors[rule.name]))
     in_pairs = {rule.name for rule in PAIR_RULES}
     alone = [rule for rule in LABEL_RULES if rule.name not in in_pairs]
-    return table + [Calibrated(rule.name, rule.version, rule.epsilon, 0, 0, rule.epsilon) for rule in alone]
-
-
-def _calibrate_choice(count: int, disagreed: int) -> float:
-    """Solve d = 2e(1 - e) for e: two choices disagree when one of them is wrong."""
-    rate = min(_shrink(combine_errors(CHOICE.epsilon, CHOICE.epsilon), count, disagreed), 0.5)
-    return _limit((1 - math.sqrt(1 - 2 * rate)) / 2)
-
-
-def _shrink(prior_rate: float, count: int, disagreed: int) -> float:
-    """Calculate the mean of the Beta posterior."""
-    return (disagreed + PRIOR_STRENGTH * prior_rate) / (count + PRIOR_STRENGTH)
-
-
-def _limit(epsilon: float) -> float:
-    return round_figure(min(max(epsilon, SMALLEST), LARGEST))
+    return table + [Calibrated(rule.name, rule.version, rule.epsilon, 0, 0, errors[rule.name]) for rule in alone]
 
 
 def _collect_audits(

@@ -1,11 +1,10 @@
 """Weighing all evidence together: what stands, and how likely each piece of it is wrong.
 
-In order: position bias, reliability of the users (contrary ones are reported before anything is weighed down), rules
-against audits, each pair's epsilon, user means, contradictions. A pure function of the history.
+In order: position bias; users, rules and each pair's epsilon in one likelihood (contrary users are reported by
+cluster); rules against audits; user means; contradictions. A pure function of the history.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -20,17 +19,12 @@ from services.curator.weighing.domain.history import (
     PairEvidence,
 )
 from services.curator.weighing.domain.noise import calculate_staleness, combine_errors, round_figure
-from services.curator.weighing.domain.position_bias import (
-    PositionBias,
-    correct_for_position,
-    find_known_position,
-    fit_position_bias,
-)
+from services.curator.weighing.domain.position_bias import PositionBias, fit_position_bias
 from services.curator.weighing.domain.preference_clusters import PreferenceCluster, cluster_contrary_users
 from services.curator.weighing.domain.reliability import Reliability, estimate_reliability
 from services.curator.weighing.domain.scripted_crowds import count_scripts_as_one
 from services.curator.weighing.domain.user_means import assess_user_centred, calculate_user_means
-from services.curator.weighing.domain.votes import derive_votes
+from services.curator.weighing.domain.votes import derive_judgements, name_judgement
 
 TOO_UNCERTAIN = 0.4
 """A pair with this epsilon has a fifth of the weight of a certain one, and is worth less than the room it takes."""
@@ -40,11 +34,16 @@ Item = TypeVar("Item", PairEvidence, LabelEvidence)
 
 @dataclass(frozen=True, slots=True)
 class Weighed(Generic[Item]):
-    """`reason` says why it does not stand, else None."""
+    """`reason` says why it does not stand, else None.
+
+    `epsilon` is the probability that it is wrong, all evidence known; where it does not stand, by itself alone.
+    """
 
     item: Item
     epsilon: float
     reason: str | None = None
+    known: float = 0.5
+    """Probability that it is wrong, all evidence known."""
 
 
 AnyWeighed = Weighed[PairEvidence] | Weighed[LabelEvidence]
@@ -66,17 +65,13 @@ def curate(history: History, decisions: Decisions) -> Curated:
     pairs = sorted(history.pairs, key=lambda pair: _order(pair, history))
     labels = sorted(history.labels, key=lambda label: _order(label, history))
     position = fit_position_bias(pairs, history)
-    votes = derive_votes(pairs, labels, history)
-    reliability = estimate_reliability(votes)
-    clusters = cluster_contrary_users(votes, reliability)
+    judgements = derive_judgements([*pairs, *labels], history, position)
+    reliability = estimate_reliability(judgements)
+    clusters = cluster_contrary_users([one for one in judgements if one.is_vote], reliability)
     contrary = frozenset(name for name, rater in reliability.raters.items() if rater.contrary)
-    calibration = calibrate(pairs, history, contrary)
-    rules = {line.rule: line.epsilon for line in calibration}
-    weighing = Weighing(history, rules, position, reliability)
-    resolved_pairs = _resolve_pairs(
-        _compare_with_user_means([weighing.weigh_pair(pair) for pair in pairs], history), history
-    )
-    resolved_labels = _resolve_labels([weighing.weigh(label) for label in labels], history)
+    calibration = calibrate(pairs, history, contrary, reliability.rule_errors)
+    resolved_pairs = _resolve_pairs(_compare_with_user_means(_weigh(pairs, reliability, history), history), history)
+    resolved_labels = _resolve_labels(_weigh(labels, reliability, history), history)
     return Curated(
         _apply_decisions(resolved_pairs, decisions),
         _apply_decisions(resolved_labels, decisions),
@@ -103,26 +98,15 @@ def _apply_decision(one: Weighed[Item], decisions: Decisions) -> Weighed[Item]:
     return replace(one, reason=None) if released else one
 
 
-@dataclass(frozen=True)
-class Weighing:
-    """The epsilon of a rule, raised by where the chosen answer stood, by unreliable users, and by old writers."""
-
-    history: History
-    rules: Mapping[str, float]
-    position: PositionBias
-    reliability: Reliability
-
-    def weigh_pair(self, pair: PairEvidence) -> Weighed[PairEvidence]:
-        epsilon = self.rules.get(pair.rule, pair.epsilon)
-        first = find_known_position(pair, self.history, self.position)
-        return self.weigh(pair, correct_for_position(epsilon, first, self.position))
-
-    def weigh(self, item: Item, epsilon: float | None = None) -> Weighed[Item]:
-        raised = self.rules.get(item.rule, item.epsilon) if epsilon is None else epsilon
-        for user in self.history.list_users(item.evidence):
-            raised = combine_errors(raised, self.reliability.find_excess(user))
-        raised = combine_errors(raised, calculate_staleness(item.versions, self.history.ages))
-        return Weighed(item, round_figure(raised))
+def _weigh(items: Sequence[Item], reliability: Reliability, history: History) -> list[Weighed[Item]]:
+    """Give each its judgement's doubt, raised by old writers; `epsilon` is by itself alone, to weigh contradictions."""
+    weighed = []
+    for item in items:
+        doubt = reliability.doubts[name_judgement(item, history)]
+        stale = calculate_staleness(item.versions, history.ages)
+        known = round_figure(combine_errors(doubt.known, stale))
+        weighed.append(Weighed(item, round_figure(combine_errors(doubt.alone, stale)), known=known))
+    return weighed
 
 
 def _compare_with_user_means(weighed: list[Weighed[PairEvidence]], history: History) -> list[Weighed[PairEvidence]]:
@@ -159,7 +143,7 @@ def _resolve_labels(weighed: list[Weighed[LabelEvidence]], history: History) -> 
 
 
 def _resolve(weighed: list[Weighed[Item]], claims: list[Claim]) -> list[Weighed[Item]]:
-    """Refuse what is contradicted, contest near-ties, and raise epsilon to what the margin says."""
+    """Refuse what is contradicted, contest near-ties, and give the rest the epsilon that all evidence leaves it."""
     resolutions = iter(resolve_claims(claims))
     return [one if one.reason else _apply_resolution(one, next(resolutions)) for one in weighed]
 
@@ -167,10 +151,7 @@ def _resolve(weighed: list[Weighed[Item]], claims: list[Claim]) -> list[Weighed[
 def _apply_resolution(one: Weighed[Item], resolution: Resolution) -> Weighed[Item]:
     if resolution.verdict != "stands":
         return replace(one, reason="contested" if resolution.verdict == "near_tie" else "contradicted")
-    epsilon = one.epsilon
-    if resolution.margin is not None:
-        epsilon = max(epsilon, round_figure(1 / (1 + math.exp(resolution.margin))))
-    return replace(one, epsilon=epsilon, reason="too_uncertain" if epsilon >= TOO_UNCERTAIN else None)
+    return replace(one, epsilon=one.known, reason="too_uncertain" if one.known >= TOO_UNCERTAIN else None)
 
 
 def _name_voter(item: Evidence, history: History) -> str:

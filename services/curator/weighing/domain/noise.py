@@ -12,11 +12,6 @@ def combine_errors(one: float, other: float) -> float:
     return min(one * (1 - other) + other * (1 - one), LARGEST_EPSILON)
 
 
-def remove_error(combined: float, known: float) -> float:
-    """Find what combines with `known` (below 1/2) to `combined`; 0 if `combined` is smaller."""
-    return min(max((combined - known) / (1 - 2 * known), 0.0), LARGEST_EPSILON)
-
-
 def round_figure(value: float) -> float:
     return round(value, DECIMALS)
 

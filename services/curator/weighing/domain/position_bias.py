@@ -81,20 +81,13 @@ def _is_sorted(first_preferred: int, choices: int) -> bool:
     return bool(stats.binom.sf(most - 1, choices, LARGEST_SHARE) < FALSE_ALARM)
 
 
-def find_known_position(pair: PairEvidence, history: History, bias: PositionBias) -> bool | None:
-    """Say whether the answer shown first was preferred; None too for a choice whose API key sorts."""
+def find_favoured_strength(pair: PairEvidence, history: History, bias: PositionBias) -> float:
+    """Find how strongly position speaks for what a choice preferred: 0 if it stood in the other place, or nobody knows.
+
+    Nobody knows of a choice whose API key sorts. With either answer as likely the better one and an error e without the
+    bias, P(wrong | favoured position preferred) = (b + (1 - b) e) / (1 + b), and e for the other position.
+    """
     first = is_first_preferred(pair, history)
     if first is None or history.feedback[pair.evidence[0]].key_id in bias.sorted_by:
-        return None
-    return first
-
-
-def correct_for_position(epsilon: float, first_preferred: bool | None, bias: PositionBias) -> float:
-    """Correct the epsilon of a choice for where its preferred answer was shown.
-
-    By Bayes, with either answer as likely the better one: P(wrong | favoured position preferred) =
-    (b + (1 - b) e) / (1 + b), and e for the other position.
-    """
-    if first_preferred is None or first_preferred != (bias.favoured == "first"):
-        return epsilon
-    return (bias.strength + (1 - bias.strength) * epsilon) / (1 + bias.strength)
+        return 0.0
+    return bias.strength if first == (bias.favoured == "first") else 0.0

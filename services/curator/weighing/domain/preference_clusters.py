@@ -9,7 +9,7 @@ import numpy as np
 from services.curator.weighing.domain.noise import round_figure
 from services.curator.weighing.domain.preference_model import FEATURES, Floats, build_matrix
 from services.curator.weighing.domain.reliability import Reliability
-from services.curator.weighing.domain.votes import RaterVote
+from services.curator.weighing.domain.votes import Judgement
 
 LEAST_COSINE = 0.3
 """Two users belong to one cluster when the cosine of their directions is at least this."""
@@ -30,10 +30,10 @@ class PreferenceCluster:
     prompts: tuple[str, ...]
 
 
-def cluster_contrary_users(votes: Sequence[RaterVote], reliability: Reliability) -> list[PreferenceCluster]:
+def cluster_contrary_users(votes: Sequence[Judgement], reliability: Reliability) -> list[PreferenceCluster]:
     """Cluster contrary users, the largest cluster first; a user without neighbours is a cluster of one."""
     contrary = sorted(name for name, rater in reliability.raters.items() if rater.contrary)
-    theirs: dict[str, list[RaterVote]] = defaultdict(list)
+    theirs: dict[str, list[Judgement]] = defaultdict(list)
     for vote in votes:
         if vote.user in set(contrary):
             theirs[vote.user].append(vote)
@@ -49,7 +49,7 @@ def cluster_contrary_users(votes: Sequence[RaterVote], reliability: Reliability)
     return sorted(found, key=lambda cluster: (-len(cluster.users), cluster.users))
 
 
-def _calculate_direction(votes: Sequence[RaterVote]) -> Floats:
+def _calculate_direction(votes: Sequence[Judgement]) -> Floats:
     """Calculate the unit vector, shape (FEATURES,), of the features that a user's votes favour."""
     matrix = build_matrix([(vote.item[1], vote.item[2]) for vote in votes])
     signs = np.array([vote.sign for vote in votes], np.float64)
@@ -71,7 +71,7 @@ def _compare(user: str, cluster: Sequence[str], directions: dict[str, Floats]) -
 
 
 def _describe(
-    cluster: Sequence[str], votes: dict[str, list[RaterVote]], directions: dict[str, Floats], reliability: Reliability
+    cluster: Sequence[str], votes: dict[str, list[Judgement]], directions: dict[str, Floats], reliability: Reliability
 ) -> PreferenceCluster:
     pairs = [(one, other) for at, one in enumerate(cluster) for other in cluster[at + 1 :]]
     agreement = sum(_dot(directions[one], directions[other]) for one, other in pairs) / len(pairs) if pairs else 0.0

@@ -1,12 +1,12 @@
-"""Votes: what users said of items that others may have voted on too."""
+"""Judgements: what was said of items that others may have spoken of too, and which of them are votes."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
-from services.curator.pairs.domain.rules import CHOICE, RATING, REGENERATE, SAME_USER_CONTRAST, THUMB
-from services.curator.weighing.domain.history import History, LabelEvidence, PairEvidence
+from services.curator.pairs.domain.rules import CHOICE, EDIT, RATING, REGENERATE, SAME_USER_CONTRAST, THUMB
+from services.curator.weighing.domain.history import Evidence, History, PairEvidence
+from services.curator.weighing.domain.position_bias import PositionBias, find_favoured_strength
 from services.curator.weighing.domain.user_means import calculate_user_means
 
 COMPARING = (CHOICE.name, SAME_USER_CONTRAST.name, REGENERATE.name)
@@ -14,47 +14,78 @@ JUDGING = (THUMB.name, RATING.name)
 
 Item = tuple[str, str, str | None]
 """(prompt hash, one text, another text that it is compared with, or None where it is judged alone)."""
+Key = tuple[Item, int, tuple[str | None, ...]]
+"""(item, sign, who says so)."""
 
 
 @dataclass(frozen=True, slots=True)
-class RaterVote:
-    """`sign` is 1 if the user is for the item's first text, -1 if against it."""
+class Judgement:
+    """`sign` is 1 if it is for the item's first text, else -1. `rule` is the best of those that it rests on."""
 
-    user: str
+    users: tuple[str | None, ...]
     item: Item
     sign: int
+    rule: str
     offset: float = 0.0
     """Log-odds of the user's being for any item at all, above everyone's."""
+    by_position: float = 0.0
+    """Strength of the position bias, if what was preferred stood where people prefer; else 0."""
+    is_vote: bool = True
+    """One known user's, on an item on which others could vote, and the user did not say the opposite as well."""
+
+    @property
+    def user(self) -> str:
+        """Name the user of a vote."""
+        return self.users[0] or ""
+
+    @property
+    def key(self) -> Key:
+        return self.item, self.sign, self.users
 
 
-def derive_votes(pairs: Iterable[PairEvidence], labels: Iterable[LabelEvidence], history: History) -> list[RaterVote]:
-    """Derive one vote per user and item, in order; none of users who said both things, nor of anonymous ones.
+def name_judgement(evidence: Evidence, history: History) -> Key:
+    """Name the judgement that a pair or a label is."""
+    users = tuple(history.list_users(evidence.evidence))
+    if isinstance(evidence, PairEvidence):
+        return *_compare(evidence), users
+    return (evidence.prompt_hash, evidence.completion.strip(), None), 1 if evidence.desirable else -1, users
 
-    - Comparisons: choices, contrasts of one user, praised replacements. An edit is no vote: nobody else can cast it.
-    - Judgements: lone thumbs and ratings, from the user's own mean.
+
+def derive_judgements(evidence: Iterable[Evidence], history: History, bias: PositionBias) -> list[Judgement]:
+    """Derive one judgement for all that the same users say of the same item, in the order of items and users.
+
+    - Comparisons are votes: choices, contrasts of one user, praised replacements. Nobody else can cast an edit.
+    - So are judgements of one answer: lone thumbs and ratings, from the user's own mean.
     """
     means, everyone = calculate_user_means(history.feedback)
-    signs_of: dict[tuple[str, Item], set[int]] = {}
-    for pair in pairs:
-        user = _find_voter(pair.evidence, history)
-        if pair.rule in COMPARING and user is not None:
-            item, sign = _compare(pair)
-            signs_of.setdefault((user, item), set()).add(sign)
-    for label in labels:
-        user = _find_voter(label.evidence, history)
-        if label.rule in JUDGING and user is not None:
-            item = (label.prompt_hash, label.completion.strip(), None)
-            signs_of.setdefault((user, item), set()).add(1 if label.desirable else -1)
-    return [
-        RaterVote(user, item, signs.pop(), _calculate_offset(means, everyone, user) if item[2] is None else 0.0)
-        for (user, item), signs in sorted(signs_of.items(), key=_order)
-        if len(signs) == 1
-    ]
+    strongest: dict[Key, Evidence] = {}
+    for one in evidence:
+        key = name_judgement(one, history)
+        if key not in strongest or _rank(one) < _rank(strongest[key]):
+            strongest[key] = one
+    judgements = []
+    for key in sorted(strongest, key=_order):
+        item, sign, users = key
+        one = strongest[key]
+        offset = _calculate_offset(means, everyone, users) if item[2] is None else 0.0
+        by_position = find_favoured_strength(one, history, bias) if isinstance(one, PairEvidence) else 0.0
+        votes = _can_vote(one, users) and (item, -sign, users) not in strongest
+        judgements.append(Judgement(users, item, sign, one.rule, offset, by_position, votes))
+    return judgements
 
 
-def _order(entry: tuple[tuple[str, Item], set[int]]) -> tuple[str, str, str, str]:
-    (user, (prompt_hash, one, other)), _ = entry
-    return prompt_hash, one, other or "", user
+def _rank(one: Evidence) -> tuple[float, str, bytes]:
+    return one.epsilon, one.rule, one.content
+
+
+def _can_vote(one: Evidence, users: Sequence[str | None]) -> bool:
+    rules = COMPARING if isinstance(one, PairEvidence) else JUDGING
+    return one.rule in rules and len(users) == 1 and users[0] is not None
+
+
+def _order(key: Key) -> tuple[str, str, str, list[str], int]:
+    (prompt_hash, one, other), sign, users = key
+    return prompt_hash, one, other or "", [user or "" for user in users], sign
 
 
 def _compare(pair: PairEvidence) -> tuple[Item, int]:
@@ -64,15 +95,15 @@ def _compare(pair: PairEvidence) -> tuple[Item, int]:
     return (pair.prompt_hash, rejected, chosen), -1
 
 
-def _find_voter(evidence: Sequence[UUID], history: History) -> str | None:
-    users = history.list_users(evidence)
-    return users[0] if len(users) == 1 else None
-
-
-def _calculate_offset(means: dict[str, float], everyone: float, user: str) -> float:
-    return _logit(means.get(user, everyone)) - _logit(everyone)
+def _calculate_offset(means: Mapping[str, float], everyone: float, users: Sequence[str | None]) -> float:
+    return _logit(means.get(users[0] or "", everyone) if users else everyone) - _logit(everyone)
 
 
 def _logit(share: float) -> float:
     kept = min(max(share, 0.02), 0.98)
     return math.log(kept / (1 - kept))
+
+
+def is_modelled(judgement: Judgement) -> bool:
+    """Say whether the preference model may speak of it: it has seen answers, but no text of a user's own."""
+    return judgement.rule != EDIT.name
