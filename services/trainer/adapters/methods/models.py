@@ -1,5 +1,6 @@
 """The model that a run trains: loaded from the parent's folder, with an adapter or whole, and merged in the end."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +81,16 @@ def merge_adapter(model: Any, parent: Path) -> Any:
 
 
 def build_lora_config(lora: Lora, model: Any, task: str = "CAUSAL_LM") -> LoraConfig:
-    """Build a LoRA adapter on the named modules, or on every linear one but the head; of all or the last layers."""
+    """Build a LoRA adapter on the named modules, or on every linear one but the head; of all or the last layers.
+
+    Raises: TrainingFailed: a named module shares its weights with another.
+    """
     names = lora.target_modules
     head = getattr(model, "score", None) or model.get_output_embeddings()
     if names == "all-linear":
         linear = (name for name, module in model.named_modules() if _is_linear(module) and module is not head)
         names = tuple(sorted({name.rpartition(".")[2] for name in linear}))
+    check_untied(model, names)
     depth = model.config.num_hidden_layers
     layers = list(range(max(depth - lora.last_layers, 0), depth)) if lora.last_layers else None
     return LoraConfig(
@@ -96,6 +101,22 @@ def build_lora_config(lora: Lora, model: Any, task: str = "CAUSAL_LM") -> LoraCo
         layers_to_transform=layers,
         task_type=task,
     )
+
+
+def check_untied(model: Any, names: Sequence[str]) -> None:
+    """Check that no adapted module shares its weights with another: merging its adapter would change both.
+
+    Raises: TrainingFailed.
+    """
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if head is None or embedding.weight is not head.weight:
+        return
+    shared = [name for name, module in model.named_modules() if module is embedding or module is head]
+    if adapted := [name for name in shared if any(name == each or name.endswith(f".{each}") for each in names)]:
+        raise TrainingFailed(
+            f"lora.target_modules: {', '.join(adapted)} cannot have an adapter, for this model's embedding and its "
+            "head are one matrix (tie_word_embeddings), and merging would change both"
+        )
 
 
 def _is_linear(module: object) -> bool:
