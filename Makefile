@@ -60,6 +60,10 @@ test-faults: .venv/dev.stamp ## The long fault runs: kills, stops, restarts and 
 	@$(RUN) pytest -m "faults and not kafka" $(ARGS)
 
 # KAFKA_HOME names an unpacked release (its libs/ is enough). SHORT=1 leaves out the long fault runs.
+.PHONY: test-vllm
+test-vllm: .venv/dev.stamp ## Adapters on a real vLLM, whose command HELIOTROPE_TEST_VLLM names
+	@$(RUN) pytest -m vllm -s tests/vllm $(ARGS)
+
 .PHONY: test-kafka
 test-kafka: .venv/dev.stamp ## What only a real Apache Kafka shows, on brokers that it starts from KAFKA_HOME
 	@$(RUN) pytest -m "kafka$(if $(SHORT), and not faults)" tests/kafka $(ARGS)

@@ -169,13 +169,16 @@ def begin_epoch(reason: Annotated[str, typer.Argument(help="Why, for the record.
 
 
 @app.command()
-def adopt(model: Annotated[str, typer.Argument(help="A checkpoint folder, or the name of a served model.")]) -> None:
+def adopt(
+    model: Annotated[str, typer.Argument(help="A checkpoint's folder or address; with --files a served model's name.")],
+    files: Annotated[str | None, typer.Option(help="The address of a served model's files.")] = None,
+) -> None:
     """Make a model the first champion. When there is a champion already, nothing happens."""
     from local.stack.preparation import adopt as run_adoption
     from local.stack.stack import Stack
 
     with clear_errors():
-        console.print(run_adoption(model, Stack.find().environment), markup=False)
+        console.print(run_adoption(model, Stack.find().environment, files), markup=False)
 
 
 if __name__ == "__main__":

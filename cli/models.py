@@ -1,13 +1,34 @@
 """`heliotrope model`: candidates, outside the loop."""
 
-import typer
+from pathlib import Path
+from typing import Annotated
 
+import typer
+from rich.console import Console
+
+from cli.errors import clear_errors
 from cli.exchange.exports.commands import push_model
 
 app = typer.Typer(help="Candidates outside the loop.", no_args_is_help=True)
 app.command("push")(push_model)
+console = Console(soft_wrap=True, highlight=False)
 
 
-@app.callback()
-def _keep_as_a_group() -> None:
-    """Candidates outside the loop."""
+@app.command()
+def merge(
+    source: Annotated[str, typer.Argument(help="An adapter: its folder or its address, as the registry has it.")],
+    target: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
+) -> None:
+    """Write an adapter and its base as one checkpoint of whole weights, which anything loads."""
+    from shared.artifacts import open_artifacts
+    from shared.errors import Conflict
+    from shared.settings import Settings, load_settings
+
+    with clear_errors():
+        if target.exists():
+            raise Conflict(f"{str(target)!r} exists: give another folder")
+        folder = open_artifacts(load_settings(Settings)).fetch_model(source)
+        from services.trainer.adapters.methods.models import merge_model  # loads torch
+
+        weights_sha256 = merge_model(folder, target)
+    console.print(f"{target}: weights {weights_sha256}", markup=False)

@@ -1,6 +1,7 @@
 """Which servers this stack starts itself, and the environment that tells each process where all of them are."""
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -127,6 +128,8 @@ def build_environment(
         "HELIOTROPE_DEPLOYER_ROUTING_KEY": secrets.deployer_routing_key,
         "HELIOTROPE_GATEWAY_ROUTING_PUBLIC_KEYS": _list_public_keys(secrets.deployer_routing_key),
         "HELIOTROPE_GATEWAY_ALLOWED_BASE_URLS": connections.model_server_urls,
+        "HELIOTROPE_DEPLOYER_SERVING": "endpoints" if given.get(EXISTING["model-server"]) else "local",
+        "HELIOTROPE_DEPLOYER_MERGE_COMMAND": shlex.join([sys.executable, "-m", "cli.main", "model", "merge"]),
         **given,
         "HELIOTROPE_HOME": str(layout.home),
         "HELIOTROPE_PORT_BASE": str(layout.port_base),

@@ -57,10 +57,11 @@ def prepare_topics(connections: Connections) -> None:
             raise PreparationFailed(f"the topics cannot be made: {error.args[0].str()}") from error
 
 
-def adopt(model: str | Path, environment: Mapping[str, str]) -> str:
+def adopt(model: str | Path, environment: Mapping[str, str], files: str | None = None) -> str:
     """Make a checkpoint the first champion; does nothing when there is one. Returns what the command said."""
+    where = ("--files", files) if files else ()
     finished = subprocess.run(
-        [sys.executable, "-m", "services.deployer", "adopt", "--model", str(model)],
+        [sys.executable, "-m", "services.deployer", "adopt", "--model", str(model), *where],
         env=dict(environment),
         cwd=find_checkout(),
         capture_output=True,

@@ -2,10 +2,12 @@
 
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from typing import get_args
 
 from services.deployer.adapters.candidate_files import CandidateFiles
-from services.deployer.adapters.model_server import ModelServer
+from services.deployer.adapters.serving import open_serving
+from services.deployer.adapters.serving_agent import create_agent
 from services.deployer.api import create_router
 from services.deployer.domain.rollout import Command
 from services.deployer.handlers.adoption import Adoption
@@ -18,13 +20,14 @@ from services.deployer.handlers.reconciler import Reconciler
 from services.deployer.metrics import CHANGES
 from services.deployer.settings import DeployerSettings
 from services.deployer.tasks import list_workers
-from shared.artifacts import calculate_weights_sha256, open_artifacts
+from shared.artifacts import open_artifacts
 from shared.auth import open_key_ring
 from shared.bus.access import list_read_topics
 from shared.bus.opening import open_consumer, open_producer
 from shared.consumer import ConsumerLoop
-from shared.db import check_database, connect, make_session_factory
+from shared.db import SessionFactory, check_database, connect, make_session_factory
 from shared.dead_letters import DeadLetters
+from shared.errors import HeliotropeError
 from shared.http import create_app
 from shared.logging import configure_logging
 from shared.metrics import start_at_zero
@@ -41,15 +44,23 @@ def now() -> datetime:
 
 
 def make_rollouts(settings: Settings) -> Rollouts:
-    return Rollouts(
-        load_settings(DeployerSettings), settings.family, settings.topic_prefix, list(settings.model_server_urls)
-    )
+    return Rollouts(load_settings(DeployerSettings), settings.family, settings.topic_prefix)
+
+
+def load_generation(sessions: SessionFactory, rollouts: Rollouts) -> int:
+    with sessions() as session:
+        table = rollouts.find_table(session)
+    return table.generation if table else 0
 
 
 def make_binding(settings: Settings) -> Binding:
     """Open the registry and the artifacts, and trust the keys that the settings name."""
-    registry = MlflowRegistry(settings.mlflow_tracking_uri, settings.family)
-    return Binding(registry, CandidateFiles(open_artifacts(settings), Verifier(settings.manifest_public_keys)))
+    return Binding(MlflowRegistry(settings.mlflow_tracking_uri, settings.family), make_files(settings))
+
+
+def make_files(settings: Settings) -> CandidateFiles:
+    """Open the artifacts, and trust the keys that the settings name."""
+    return CandidateFiles(open_artifacts(settings), Verifier(settings.manifest_public_keys))
 
 
 def run() -> None:
@@ -63,22 +74,24 @@ def run() -> None:
     binding = make_binding(settings)
     producer, consumer = open_producer(settings, "deployer"), open_consumer(settings, "deployer")
     keys = open_key_ring(sessions)
-    loader = ModelServer()
-    reconciler = Reconciler(sessions, rollouts, binding, loader, now)
+    serving = open_serving(
+        settings, rollouts.settings, make_files(settings), partial(load_generation, sessions, rollouts)
+    )
+    reconciler = Reconciler(sessions, rollouts, binding, serving, now)
     letters = DeadLetters(producer, "deployer")
     topics = list_read_topics("deployer", settings.topic_prefix)
     loop = ConsumerLoop("deployer", consumer, EventHandler(rollouts, now), sessions, letters, topics=topics)
 
     def close() -> None:
         producer.close(5)
-        loader.close()
+        serving.close()
         engine.dispose()
 
     workers = [
         Worker("keys", keys.run),
         Worker("consumer", loop.run),
         Worker("relay", Relay(sessions, Outbox, producer).run),
-        *list_workers(reconciler, Maintenance(sessions, rollouts, binding.registry, now)),
+        *list_workers(reconciler, Maintenance(sessions, rollouts, binding.registry, now, serving)),
     ]
     app = create_app(
         "deployer",
@@ -91,7 +104,17 @@ def run() -> None:
     serve(app, settings.bind_host, settings.choose_port("deployer"))
 
 
-def run_adopt(model: str, name: str | None) -> None:
+def run_agent(vllm_url: str, port: int) -> None:
+    """Serve beside a vLLM until told to stop."""
+    import uvicorn
+
+    settings, own = load_settings(Settings), load_settings(DeployerSettings)
+    configure_logging("serving-agent", settings.log_level)
+    agent = create_agent(open_artifacts(settings), vllm_url, own.model_server_key.get_secret_value())
+    uvicorn.run(agent, host=settings.bind_host, port=port, log_config=None, access_log=False, server_header=False)
+
+
+def run_adopt(model: str, name: str | None, files: str | None) -> None:
     """Make a model the first champion, say what happened, and end."""
     settings = load_settings(Settings)
     configure_logging("deployer", settings.log_level)
@@ -100,8 +123,9 @@ def run_adopt(model: str, name: str | None) -> None:
     commands = Commands(make_session_factory(engine), rollouts, make_binding(settings), now)
     signer = load_signer(rollouts.settings.manifest_key)
     try:
-        adoption = Adoption(commands, calculate_weights_sha256, settings.model_server_urls[0], signer)
-        summary = adoption.adopt(model, name)
-        sys.stdout.write(summary + "\n")
+        adoption = Adoption(commands, open_artifacts(settings), settings.model_server_urls[0], signer)
+        sys.stdout.write(adoption.adopt(model, name, files) + "\n")
+    except HeliotropeError as error:
+        sys.exit(error.detail)
     finally:
         engine.dispose()

@@ -1,9 +1,13 @@
 """What the deployer needs of the world, for adapters to fulfil."""
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from shared.events import Route
+from shared.events import Route, RoutingTable
 from shared.registry import ModelVersion
+
+LoadGeneration = Callable[[], int]
+"""Loads the generation of the routing table in force; 0 before the first."""
 
 
 class VersionFiles(Protocol):
@@ -16,10 +20,22 @@ class VersionFiles(Protocol):
         """
 
 
-class ModelLoader(Protocol):
-    def load(self, route: Route) -> None:
-        """Make the route's model server load the route's model; returns once it answers.
+class ModelServing(Protocol):
+    """The model servers behind the gateways."""
+
+    def serve(self, version: ModelVersion, table: RoutingTable) -> Route:
+        """Make every server that may be asked serve the version; returns its route once each has answered a request.
+
+        Safe to repeat. `table`: what is in force.
 
         Raises:
-            Exception: the server did not answer, or not with success; which one depends on the adapter.
+            Exception: a server did not answer, or not with success; which one depends on the adapter.
+        """
+
+    def maintain(self, wanted: Sequence[tuple[ModelVersion, Route]]) -> int:
+        """Put back what a restarted server has forgotten, and drop what is not wanted any more; returns how many moved.
+
+        `wanted`: every version that a gateway may still route to.
+
+        Raises: as `serve`.
         """

@@ -1,7 +1,9 @@
 """Settings of the deployer, `HELIOTROPE_DEPLOYER_*`, beside the shared ones."""
 
+from typing import Annotated, Literal
+
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class DeployerSettings(BaseSettings):
@@ -32,9 +34,40 @@ class DeployerSettings(BaseSettings):
     routing_key: SecretStr = Field(
         default=SecretStr(""), description="Ed25519 key that signs routing tables; empty: unsigned"
     )
+    serving: Literal["endpoints", "local", "vllm"] = Field(
+        default="endpoints",
+        description="vllm: adapters are loaded on every replica under a name of their own; local: adapters are merged "
+        "for servers that load a folder; endpoints: servers that know every version themselves",
+    )
+    replica_urls: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="base URLs of vLLM's replicas, or of their agents, comma separated; dns+http://host:port/v1 stands "
+        "for every address of the host; empty: the model server URLs",
+    )
+    adapters_by_address: bool = Field(
+        default=False, description="whether replicas have an agent that fetches adapters; else they read this disk"
+    )
+    gateway_urls: Annotated[list[str], NoDecode] = Field(
+        default=[], description="gateways that must have answered by the table in force before an adapter is unloaded"
+    )
+    model_server_key: SecretStr = Field(default=SecretStr(""), description="API key that model servers ask for")
+    answer_seconds: float = Field(default=120, gt=0, description="time to a model server's answer, loading included")
+    drain_seconds: float = Field(
+        default=900, ge=0, description="an adapter that nobody is routed to any more is unloaded after this long"
+    )
+    merge_command: str = Field(
+        default="heliotrope model merge", description="given an address and a folder, merges an adapter with its base"
+    )
     votes_wait_seconds: float = Field(
         default=7 * 86_400, gt=0, description="how long a thumb and its answer wait for each other"
     )
+
+    @field_validator("replica_urls", "gateway_urls", mode="before")
+    @classmethod
+    def _split_urls(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [url.strip().rstrip("/") for url in value.split(",") if url.strip()]
+        return value
 
     @field_validator("stages")
     @classmethod

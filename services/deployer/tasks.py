@@ -24,6 +24,7 @@ def list_workers(reconciler: Reconciler, maintenance: Maintenance) -> list[Worke
     return [
         every(settings.tick_seconds, "reconciler", lambda: STUCK.set(reconciler.reconcile())),
         every(MAINTENANCE_SECONDS, "aliases", maintenance.project_aliases),
+        every(MAINTENANCE_SECONDS, "servers", maintenance.maintain_servers),
         every(MAINTENANCE_SECONDS, "holdback", maintenance.measure_holdback),
         every(MAINTENANCE_SECONDS, "measuring", lambda: measure(reconciler.sessions, reconciler.rollouts)),
         every(MAINTENANCE_SECONDS, "timing_clicks", ClickTimes(reconciler.sessions).measure),

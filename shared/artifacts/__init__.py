@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from shared.artifacts import hub
+from shared.artifacts import hub, models
 from shared.artifacts.cache import Cache
 from shared.artifacts.errors import (
     ArtifactCorrupt,
@@ -39,6 +39,7 @@ __all__ = [
     "Artifacts",
     "WeightsNotFound",
     "calculate_weights_sha256",
+    "find_local_folder",
     "locate_folder",
     "open_artifacts",
 ]
@@ -116,6 +117,13 @@ class Artifacts:
         storage = self._open(uri)
         files = _expect(storage.load_manifest(), uri, content_sha256)
         return self._cache.fetch(files, lambda folder: storage.download(files, folder))
+
+    def fetch_model(self, uri: str, content_sha256: str | None = None) -> Path:
+        """Fetch a model's files and, of an adapter, its base's; returns the folder to read it through (`models`).
+
+        Raises: as `fetch`.
+        """
+        return models.fetch_model(self.fetch, uri, content_sha256, self._folder / "views")
 
     def download(self, uri: str, folder: Path) -> None:
         """Copy an artifact into a folder that is not there yet, for those who go on writing in it; verified.

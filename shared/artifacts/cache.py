@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from shared.artifacts.manifest import Files, calculate_content_sha256, verify_fi
 
 DRAFT = ".draft-"
 LOCK = ".lock"
+KEY = re.compile(r"[0-9a-f]{64}")
+"""Of an artifact's folder; what else lies beside them is not ours to remove."""
 
 
 class Cache:
@@ -86,7 +89,7 @@ class Cache:
             del sizes[unused]
 
     def _list_folders(self) -> list[Path]:
-        return [path for path in self._folder.iterdir() if path.is_dir() and not path.name.startswith(DRAFT)]
+        return [path for path in self._folder.iterdir() if path.is_dir() and KEY.fullmatch(path.name)]
 
     def _remove(self, folder: Path) -> bool:
         """Whether nobody held it and it is gone."""

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from shared.artifacts.models import ADAPTER, is_adapter
 from shared.errors import NotFound
 
 CHUNK_BYTES = 1 << 20
@@ -13,12 +14,12 @@ class WeightsNotFound(NotFound):
 
 
 def calculate_weights_sha256(folder: Path) -> str:
-    """Return the SHA-256 (hex) over the contents of a checkpoint's safetensors files, in the order of their names.
+    """Return the SHA-256 (hex) over a model's safetensors files, or its adapter's, in the order of their names.
 
     Raises:
         WeightsNotFound: the folder holds no safetensors file.
     """
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted((folder / ADAPTER if is_adapter(folder) else folder).glob("*.safetensors"))
     if not files:
         raise WeightsNotFound(f"no safetensors file in {folder}")
     digest = hashlib.sha256()

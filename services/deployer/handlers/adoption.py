@@ -1,6 +1,7 @@
 """The first champion."""
 
-from collections.abc import Callable
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import structlog
 
 from services.deployer.handlers.commands import Commands
 from services.deployer.repository.rollouts import lock_adoption
-from shared.artifacts import WeightsNotFound
+from shared.artifacts import Artifacts, calculate_weights_sha256, find_local_folder
+from shared.artifacts.models import explain_unloadable
+from shared.errors import InvalidRequest
 from shared.events import Route
 from shared.registry import ModelVersion
 from shared.registry.provenance import TAG, sign_tags
@@ -24,14 +27,21 @@ class Adoption:
     """Registers a served model, unless its weights are registered already, and makes it the first champion."""
 
     commands: Commands
-    calculate_weights: Callable[[Path], str]
+    artifacts: Artifacts
     base_url: str
     signer: Signer | None = None
 
-    def adopt(self, model: str, name: str | None) -> str:
+    def adopt(self, model: str, name: str | None = None, files: str | None = None) -> str:
         """Adopt a model and return what happened, for people to read.
 
-        `model` is a checkpoint folder, or the name that its server knows it by.
+        Args:
+            model: its folder or address; with `files`, the name that its server knows it by.
+            name: what people call it.
+            files: the address of its files, which trainer and evaluator load.
+
+        Raises:
+            InvalidRequest: they could not load it.
+            ArtifactNotFound, ArtifactDenied, ArtifactCorrupt, ArtifactTooLarge, ArtifactStoreUnavailable
         """
         with self.commands.sessions() as session, session.begin():
             lock_adoption(session)
@@ -39,23 +49,25 @@ class Adoption:
             if table is not None:
                 self._vouch(table.champion)
                 return f"version {table.champion.version} is champion already; nothing changed"
-            version = self._register(model, name)
+            version = self._register(model, name, files)
             route = Route(version=version.version, model=version.served_model, base_url=self.base_url)
             self.commands.adopt(route, actor=ACTOR)
         self._set_alias(version)
         return f"version {version.version} ({version.tags.get('name', model)}) is the champion"
 
-    def _register(self, model: str, name: str | None) -> ModelVersion:
-        folder = Path(model)
-        local = folder.is_dir()
-        served = str(folder.resolve()) if local else model
-        weights = self._find_weights(folder) if local else None
-        tag, value = ("weights_sha256", weights) if weights else ("served_model", served)
+    def _register(self, model: str, name: str | None, files: str | None) -> ModelVersion:
+        folder = self.artifacts.fetch(files or model, unlisted=True)
+        if problem := explain_unloadable(folder):
+            hint = "" if files else "; of a model that a server knows by a name, give the address of its files too"
+            raise InvalidRequest(f"{files or model} cannot be adopted: {problem}{hint}")
+        weights = calculate_weights_sha256(folder)
         registry = self.commands.registry
-        if (known := registry.find_version(tag, value)) is not None:
+        if (known := registry.find_version("weights_sha256", weights)) is not None:
             return known
-        tags = {"served_model": served, "name": name or folder.name, "adopted": "true"}
-        tags |= {"weights_sha256": weights} if weights else {}
+        uri = self._share(folder, files or model, weights)
+        served = model if files else uri
+        tags = {"served_model": served, "name": name or Path(model).name, "adopted": "true", "weights_sha256": weights}
+        tags |= {"artifact_uri": uri} if uri != served else {}
         return registry.register(served, None, sign_tags(tags, self.signer) if self.signer else tags)
 
     def _vouch(self, champion: Route) -> None:
@@ -64,11 +76,17 @@ class Adoption:
         if self.signer and TAG not in version.tags and version.served_model == champion.model:
             self.commands.registry.tag_version(version.version, TAG, sign_tags(version.tags, self.signer)[TAG])
 
-    def _find_weights(self, folder: Path) -> str | None:
-        try:
-            return self.calculate_weights(folder)
-        except WeightsNotFound:
-            return None
+    def _share(self, folder: Path, source: str, weights_sha256: str) -> str:
+        """Return the address that other machines fetch the files by; a local folder is stored where they can."""
+        is_here = find_local_folder(source) is not None or source.startswith("hf://")
+        if not is_here:
+            return source
+        if not self.artifacts.is_shared:
+            return str(folder.resolve())
+        with tempfile.TemporaryDirectory() as draft:  # the hub's cache is made of links, and a manifest is written
+            copy = Path(draft, "model")
+            shutil.copytree(folder, copy)
+            return self.artifacts.store(copy, f"models/{weights_sha256}")
 
     def _set_alias(self, version: ModelVersion) -> None:
         """Set the alias now, so that nobody waits for the deployer, which sets it later if this fails."""

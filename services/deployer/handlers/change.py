@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from services.deployer.domain.rollout import Command, RolloutStatus, next_status
 from services.deployer.domain.routing import (
-    choose_server,
     next_stage_table,
     promoted_table,
     withdrawn_table,
@@ -54,7 +53,6 @@ class Rollouts:
     settings: DeployerSettings
     family: str
     topic_prefix: str
-    servers: list[str]
 
     def find_table(self, session: Session) -> RoutingTable | None:
         """Return the table in force, once there is a champion."""
@@ -141,10 +139,6 @@ class Rollouts:
             rollout.stages = [*rollout.stages, entry]
         if after.is_closed:
             rollout.closed_at = change.at
-
-    def choose_route(self, table: RoutingTable, rollout: Rollout, model: str) -> Route:
-        """Return where the candidate is going to be served."""
-        return Route(version=rollout.candidate_version, model=model, base_url=choose_server(table, self.servers))
 
     def record(self, session: Session, change: Change, rollout: Rollout, detail: dict[str, Any]) -> None:
         told = detail | {"summary": change.summary} | ({"key_id": change.key_id} if change.key_id else {})

@@ -11,16 +11,23 @@ from services.deployer.domain.audit import ANCHOR_TAG, parse_anchor
 from services.deployer.domain.evidence import Counts
 from services.deployer.domain.routing import renewed_table
 from services.deployer.handlers.change import Rollouts, derive_status
+from services.deployer.ports import ModelServing
 from services.deployer.repository.audit import load_audit_end
 from services.deployer.repository.erasure import erase_users
 from services.deployer.repository.rollouts import (
     list_open_rollouts,
     list_unacknowledged_ends,
     load_latest_approved,
+    load_latest_promotion,
     load_rollout,
     lock_rollouts,
 )
-from services.deployer.repository.routing import is_announcing, load_acknowledged_generation, load_routing_row
+from services.deployer.repository.routing import (
+    is_announcing,
+    load_acknowledged_generation,
+    load_route,
+    load_routing_row,
+)
 from services.deployer.repository.votes import count_stage_votes, delete_waiting
 from shared.db import SessionFactory
 from shared.outbox import announce_again
@@ -38,6 +45,22 @@ class Maintenance:
     rollouts: Rollouts
     registry: ModelRegistry
     clock: Callable[[], datetime]
+    serving: ModelServing
+
+    def maintain_servers(self) -> int:
+        """Have the model servers keep what gateways may route to; returns how many models were loaded or unloaded.
+
+        That is the table in force, and the champion before, which a rollback leads to.
+        """
+        with self.sessions() as session:
+            table = self.rollouts.find_table(session)
+            if table is None:
+                return 0
+            promotion = load_latest_promotion(session, table.champion.version)
+            previous = load_route(session, table.family, promotion.champion_version) if promotion else None
+        routes = [route for route in (table.champion, table.canary, table.holdback, previous) if route is not None]
+        known = {route.version: route for route in routes}
+        return self.serving.maintain([(self.registry.load_version(version), known[version]) for version in known])
 
     def project_aliases(self) -> None:
         """Make the registry's aliases say what our tables say; `challenger` is who has the canary, else who waits."""

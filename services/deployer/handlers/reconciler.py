@@ -15,7 +15,7 @@ from services.deployer.domain.routing import list_voting_arms
 from services.deployer.domain.stages import Decision, StageFacts, StageThresholds, assess_stage
 from services.deployer.handlers.binding import ApprovalVoid, Binding
 from services.deployer.handlers.change import OWN_ACTOR, Change, Rollouts, derive_status
-from services.deployer.ports import ModelLoader
+from services.deployer.ports import ModelServing
 from services.deployer.repository.lineage import find_erased_dataset
 from services.deployer.repository.rollouts import list_open_rollouts, load_rollout, lock_rollouts
 from services.deployer.repository.votes import count_canary_answers, count_stage_votes, count_votes, load_votes
@@ -46,7 +46,7 @@ class Reconciler:
     sessions: SessionFactory
     rollouts: Rollouts
     binding: Binding
-    loader: ModelLoader
+    serving: ModelServing
     clock: Callable[[], datetime]
     cache: dict[UUID, CachedEvidence] = field(default_factory=dict)
     """Evidence of each open rollout at the last reconciliation, so that the next one reads the new votes only."""
@@ -107,9 +107,8 @@ class Reconciler:
             with self.sessions() as session:
                 rollout = self._load(session, rollout_id, for_update=False)
                 table = self.rollouts.load_table(session)
-                model = self.binding.check(session, rollout).served_model
-            route = self.rollouts.choose_route(table, rollout, model)
-            self.loader.load(route)
+                version = self.binding.check(session, rollout)
+            route = self.serving.serve(version, table)
         except ApprovalVoid as error:
             self._abort(rollout_id, f"changed after it was approved: {error.detail}")
             return

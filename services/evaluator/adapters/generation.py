@@ -9,11 +9,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from services.evaluator.ports import GenerationJob, JobModel, Progress
+from shared.artifacts.models import ADAPTER, find_base, is_adapter
 from shared.conversation import derive_template_messages
 
 FAILURE_LIMIT = 300
@@ -96,12 +98,19 @@ def _load(job: GenerationJob, spec: JobModel) -> tuple[Any, Any]:
     tokenizer = AutoTokenizer.from_pretrained(
         spec.checkpoint, local_files_only=True, padding_side="left", truncation_side="left"
     )
-    model = AutoModelForCausalLM.from_pretrained(
-        spec.checkpoint, local_files_only=True, dtype=getattr(torch, job.dtype)
-    )
+    folder, dtype = Path(spec.checkpoint), getattr(torch, job.dtype)
+    model = AutoModelForCausalLM.from_pretrained(find_base(folder), local_files_only=True, dtype=dtype)
+    if is_adapter(folder):
+        model = _merge(model, folder)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def _merge(model: Any, folder: Path) -> Any:
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, folder / ADAPTER).merge_and_unload()
 
 
 def _render(job: GenerationJob, tokenizer: Any) -> dict[str, str]:

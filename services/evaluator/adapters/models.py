@@ -19,7 +19,7 @@ def fetch_model(artifacts: Artifacts, verifier: Verifier, version: ModelVersion)
     """
     try:
         check_signed(version, verifier)
-        return artifacts.fetch(version.artifact_uri, version.tags.get("content_sha256"), unlisted=True)
+        return artifacts.fetch_model(version.artifact_uri, version.tags.get("content_sha256"))
     except ArtifactStoreUnavailable:
         raise
     except HeliotropeError as error:

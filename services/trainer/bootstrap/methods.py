@@ -16,6 +16,7 @@ from services.trainer.domain.training import Job, TrainingResult
 from services.trainer.handlers.ladder import train_ladder
 from services.trainer.handlers.memory_fallback import train_with_fitting_batch
 from services.trainer.ports import RunReporter, TrainingMethod
+from shared.artifacts.models import compose_model, find_base
 
 logger = structlog.get_logger(__name__)
 
@@ -117,9 +118,10 @@ def measure_kl_here(threads: int, job: Job, points: Mapping[Point, Path]) -> dic
     from services.trainer.adapters.methods.models import set_threads
 
     set_threads(threads)
+    candidate = compose_model(job.candidate, find_base(job.parent), job.checkpoints / "views")
     lengths = [stage.length for stage in job.recipe.stages or (job.recipe,)]
     return measure_kl(
-        job.candidate,
+        candidate,
         points,
         job.dataset / "validation.parquet",
         examples=job.recipe.drift.examples,

@@ -54,7 +54,11 @@ class Job:
     """Where this attempt keeps its checkpoints."""
     resume_from: Path | None
     candidate: Path
-    """Where the trained model goes: a plain checkpoint folder."""
+    """Where the trained model goes: a plain checkpoint folder, or an adapter's."""
+    parent_uri: str | None = None
+    """The parent's address. Where it is given, a LoRA run saves its adapter alone; else merged into whole weights."""
+    parent_sha256: str | None = None
+    """The hash that the parent's files are known by, if they are."""
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,8 @@ def _prepare_job(run: Run, claim: Claim, parent: ModelVersion, mlflow_run_id: st
         checkpoints=attempt,
         resume_from=find_newest(folder, below_token=run.fencing_token),
         candidate=attempt / CANDIDATE,
+        parent_uri=parent.artifact_uri,
+        parent_sha256=parent.tags.get("content_sha256"),
     )
 
 

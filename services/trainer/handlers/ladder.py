@@ -17,6 +17,7 @@ from services.trainer.domain.guards.verdict import Metrics
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import Job, TrainingFailed, TrainingResult
 from services.trainer.ports import RunReporter, TrainingMethod
+from shared.artifacts.models import compose_model, find_base
 
 
 def train_ladder(job: Job, reporter: RunReporter, methods: Mapping[str, TrainingMethod]) -> TrainingResult:
@@ -38,7 +39,7 @@ def train_ladder(job: Job, reporter: RunReporter, methods: Mapping[str, Training
         results.append((stage.name, trained))
         steps += stage.max_steps or trained.steps
         if stage.trains_chat_model:
-            policy = outcome / "candidate"
+            policy = compose_model(outcome / "candidate", find_base(job.parent), job.checkpoints / "views")
         else:
             reward_model = outcome / "candidate"
     return _sum_up(results)
@@ -63,6 +64,8 @@ def _train_stage(
         checkpoints=folder,
         resume_from=find_newest(job.checkpoints.parent, below_token=token, stage=name),
         candidate=job.candidate if is_last else folder / "candidate",
+        parent_uri=job.parent_uri if find_base(policy) == find_base(job.parent) else None,
+        parent_sha256=job.parent_sha256,
     )
     try:
         trained = methods[stage.method](stage_job, reporter)

@@ -11,7 +11,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from services.deployer.adapters.candidate_files import CandidateFiles
-from services.deployer.adapters.model_server import ModelServer
+from services.deployer.adapters.openai_endpoints import OpenAIEndpoints
 from services.deployer.api import create_router
 from services.deployer.handlers.binding import Binding
 from services.deployer.handlers.change import Rollouts
@@ -73,12 +73,12 @@ class Setup:
         settings = DeployerSettings(
             stages=[25, 50, 100], minimum_stage_seconds=10, minimum_stage_votes=3, holdback_percent=10
         )
-        self.rollouts = Rollouts(settings, "heliotrope", "", ["http://127.0.0.1:1/v1", server])
+        self.rollouts = Rollouts(settings, "heliotrope", "")
         artifact_files = Artifacts(artifacts / "cache", max_cache_bytes=1_000_000)
         self.binding = Binding(self.registry, CandidateFiles(artifact_files, Verifier([self.signer.public_key])))
-        self.loader = ModelServer(deadline_seconds=10)
-        self.reconciler = Reconciler(self.sessions, self.rollouts, self.binding, self.loader, self.clock)
-        self.maintenance = Maintenance(self.sessions, self.rollouts, self.registry, self.clock)
+        self.serving = OpenAIEndpoints(["http://127.0.0.1:1/v1", server], deadline_seconds=10)
+        self.reconciler = Reconciler(self.sessions, self.rollouts, self.binding, self.serving, self.clock)
+        self.maintenance = Maintenance(self.sessions, self.rollouts, self.registry, self.clock, self.serving)
         self.commands = Commands(self.sessions, self.rollouts, self.binding, self.clock)
         self.broker = MemoryBroker()
         self.loop = ConsumerLoop(
@@ -102,7 +102,7 @@ class Setup:
         self.client = TestClient(app)
 
     def close(self) -> None:
-        self.loader.close()
+        self.serving.close()
         self.engine.dispose()
 
     def hear(self, *events: Any) -> None:

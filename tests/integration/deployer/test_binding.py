@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from shared.artifacts.manifest import calculate_content_sha256, write_manifest
 from shared.events import Route
 from shared.registry.provenance import TAG, sign_tags
 from shared.signing import Signer, generate_key
+from tests.builders import make_artifacts
 from tests.integration.deployer.scene import Setup
 
 
@@ -90,10 +92,10 @@ def test_a_candidate_that_nobody_signed_is_not_approved_where_keys_are_trusted(s
     assert setup.approve(setup.open_rollout(candidate_version="3")).status_code == 409
 
 
-def test_a_champion_from_before_there_were_keys_is_vouched_for_by_our_own_table(setup: Setup) -> None:
+def test_a_champion_from_before_there_were_keys_is_vouched_for_by_our_own_table(setup: Setup, tmp_path: Path) -> None:
     from services.deployer.handlers.adoption import Adoption
 
-    adoption = Adoption(setup.commands, lambda folder: "", "http://127.0.0.1:1/v1", setup.signer)
+    adoption = Adoption(setup.commands, make_artifacts(tmp_path), "http://127.0.0.1:1/v1", setup.signer)
     setup.registry.tag_version("1", "served_model", "/models/evil")
     adoption.adopt("/models/1", None)
     assert TAG not in setup.registry.load_version("1").tags

@@ -11,10 +11,13 @@ from sqlalchemy.orm import Session
 from services.deployer.handlers.adoption import Adoption
 from services.deployer.handlers.change import Rollouts
 from services.deployer.handlers.commands import Commands
+from shared.artifacts import Artifacts
 from shared.auth import create_key
+from shared.errors import InvalidRequest
 from shared.ids import new_id
 from shared.tables.curator import Dataset
 from shared.tables.evaluator import Comparison, Evaluation
+from tests.builders import make_artifacts
 from tests.integration.deployer.scene import HASHES, Setup
 
 
@@ -118,17 +121,25 @@ def test_a_candidate_judged_against_a_former_champion_cannot_be_approved(setup: 
     assert "2 is champion now" in response.json()["detail"]
 
 
+def save_base(folder: Path) -> Path:
+    """The files of a chat model, as far as adoption looks at them."""
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "config.json").write_text("{}")
+    (folder / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    return folder
+
+
 def test_adopting_once_registers_once_and_again_changes_nothing(setup: Setup, tmp_path: Path):
-    folder = tmp_path / "base model"
-    folder.mkdir()
-    rollouts = Rollouts(setup.rollouts.settings, "another", "", setup.rollouts.servers)
+    folder, artifacts = save_base(tmp_path / "base model"), make_artifacts(tmp_path / "models")
+    rollouts = Rollouts(setup.rollouts.settings, "another", "")
     commands = Commands(setup.sessions, rollouts, setup.binding, setup.clock)
-    adoption = Adoption(commands, lambda folder: "a" * 64, "http://127.0.0.1:1/v1")
+    adoption = Adoption(commands, artifacts, "http://127.0.0.1:1/v1")
     assert adoption.adopt(str(folder), "base") == "version 3 (base) is the champion"
     assert setup.registry.load_alias("champion") == "3"
     assert adoption.adopt(str(folder), "base") == "version 3 is champion already; nothing changed"
-    elsewhere = Commands(setup.sessions, Rollouts(rollouts.settings, "third", "", []), setup.binding, setup.clock)
-    assert "version 3" in Adoption(elsewhere, lambda folder: "a" * 64, "http://127.0.0.1:1/v1").adopt(str(folder), None)
+    elsewhere = Commands(setup.sessions, Rollouts(rollouts.settings, "third", ""), setup.binding, setup.clock)
+    assert "version 3" in Adoption(elsewhere, artifacts, "http://127.0.0.1:1/v1").adopt(str(folder))
     assert len(setup.registry.list_versions()) == 3
     with setup.sessions() as session:
         route = rollouts.load_table(session).champion
@@ -212,3 +223,42 @@ def add_vote(session: Session, request_id: UUID, key_id: str) -> None:
             voter_key=key_id,
         )
     )
+
+
+@pytest.mark.parametrize(
+    ("gone", "reason"),
+    [
+        ("config.json", "no config.json"),
+        ("model.safetensors", "no safetensors"),
+        ("tokenizer_config.json", "no tokenizer_config.json"),
+    ],
+)
+def test_what_trainer_and_evaluator_could_not_load_is_not_adopted(setup: Setup, tmp_path: Path, gone: str, reason: str):
+    adoption = Adoption(
+        Commands(setup.sessions, Rollouts(setup.rollouts.settings, "another", ""), setup.binding, setup.clock),
+        make_artifacts(tmp_path / "models"),
+        "http://vllm/v1",
+    )
+    folder = save_base(tmp_path / "base")
+    (folder / gone).unlink()
+    with pytest.raises(InvalidRequest, match=reason):
+        adoption.adopt(str(folder))
+    with pytest.raises(InvalidRequest, match="give the address of its files"):
+        adoption.adopt("Qwen/Qwen2.5-0.5B-Instruct")
+    with pytest.raises(InvalidRequest, match="commit"):
+        adoption.adopt("Qwen/Qwen2.5-0.5B-Instruct", files="hf://Qwen/Qwen2.5-0.5B-Instruct")
+    assert len(setup.registry.list_versions()) == 2
+
+
+def test_a_served_name_is_adopted_with_its_files_where_other_machines_find_them(setup: Setup, tmp_path: Path):
+    root = f"memory://models-{tmp_path.name}"
+    artifacts = Artifacts(tmp_path / "cache", max_cache_bytes=1 << 20, root=root)
+    commands = Commands(setup.sessions, Rollouts(setup.rollouts.settings, "another", ""), setup.binding, setup.clock)
+    folder = save_base(tmp_path / "base")
+    Adoption(commands, artifacts, "http://vllm/v1").adopt("Qwen/Qwen2.5", files=str(folder))
+    version = setup.registry.load_version("3")
+    assert version.served_model == "Qwen/Qwen2.5"
+    assert version.artifact_uri.startswith(f"{root}/models/")
+    elsewhere = Artifacts(tmp_path / "elsewhere", max_cache_bytes=1 << 20, root=root)
+    assert (elsewhere.fetch(version.artifact_uri) / "model.safetensors").read_bytes() == b"weights"
+    assert not (folder / "manifest.json").exists()

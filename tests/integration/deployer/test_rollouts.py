@@ -43,7 +43,7 @@ def test_a_candidate_that_did_not_pass_is_rejected_with_its_reasons(setup: Setup
 
 
 def test_a_model_that_cannot_be_loaded_ends_in_an_abort(setup: Setup):
-    setup.rollouts.servers[:] = ["http://127.0.0.1:1/v1"]
+    setup.serving.urls[:] = ["http://127.0.0.1:1/v1"]
     rollout = setup.open_rollout()
     assert setup.approve(rollout).status_code == 200
     setup.reconciler.reconcile()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from services.trainer.domain.planning.memory import ModelSize
+from shared.artifacts.models import find_base
 from shared.errors import InvalidRequest
 
 HEADER_BYTES = 8
@@ -24,7 +25,7 @@ def read_model_size(folder: Path) -> ModelSize:
         heads = config["num_attention_heads"]
         head = config.get("head_dim") or config["hidden_size"] // heads
         return ModelSize(
-            parameters=sum(_count_weights(path) for path in folder.glob("*.safetensors")),
+            parameters=sum(_count_weights(path) for path in find_base(folder).glob("*.safetensors")),
             layers=config["num_hidden_layers"],
             hidden=config["hidden_size"],
             intermediate=config["intermediate_size"],

@@ -43,7 +43,7 @@ class RunStorage:
     def fetch_model(self, version: ModelVersion) -> Path:
         """Fetch a version's files, verified; returns their folder. Raises: ConnectionError, TrainingFailed."""
         with translate_store_errors(f"version {version.version}"):
-            return self._artifacts.fetch(version.artifact_uri, version.tags.get("content_sha256"), unlisted=True)
+            return self._artifacts.fetch_model(version.artifact_uri, version.tags.get("content_sha256"))
 
     def restore(self, run_id: UUID) -> None:
         """Bring what earlier attempts stored onto this disk: of checkpoints the newest. Raises: as `fetch_model`."""

@@ -15,6 +15,7 @@ from services.trainer.ports import RunReporter
 ORDER, REPORTS, OUTCOME, STOP = "order.json", "reports.jsonl", "outcome.json", "stop"
 
 
+PARENT = ("parent_uri", "parent_sha256")
 ERROR, LOG = "error", "ranks.log"
 
 
@@ -29,16 +30,18 @@ def dump_order(job: Job, threads: int) -> dict[str, Any]:
     folders = {
         name: None if folder is None else str(folder.resolve())
         for name, folder in vars(job).items()
-        if name != "recipe"
+        if name not in ("recipe", *PARENT)
     }
-    return {"recipe": dump_recipe(job.recipe), "folders": folders, "threads": threads}
+    parent = {name: getattr(job, name) for name in PARENT}
+    return {"recipe": dump_recipe(job.recipe), "folders": folders, "parent": parent, "threads": threads}
 
 
 def read_order(path: Path) -> Order:
     """Read the order that the launcher wrote."""
     content = json.loads(path.read_bytes())
     folders: dict[str, Any] = {name: folder and Path(folder) for name, folder in content["folders"].items()}
-    return Order(Job(recipe=parse_recipe(content["recipe"]), **folders), content["threads"])
+    job = Job(recipe=parse_recipe(content["recipe"]), **folders, **content["parent"])
+    return Order(job, content["threads"])
 
 
 class SilentReporter(RunReporter):

@@ -16,8 +16,8 @@ from services.trainer.adapters.methods.likelihoods.pair_scores import can_share
 from services.trainer.adapters.methods.models import (
     choose_base_dtype,
     compile_layers,
-    load_policy,
     load_tokenizer,
+    load_trainable,
     make_adapter_config,
 )
 from services.trainer.adapters.methods.training_loop import (
@@ -41,7 +41,7 @@ def train_dpo(job: Job, reporter: RunReporter) -> TrainingResult:
         StaleClaim: from the reporter.
     """
     prepare_training(job, reporter)
-    model = load_policy(job.parent, choose_base_dtype(job.recipe, job.parent))
+    model = load_trainable(job.recipe, job.parent, choose_base_dtype(job.recipe, job.parent))
     shares = _shares_prefixes(job.recipe, model)
     compile_layers(job.recipe, model)
     callback = GuardCallback(job.recipe, reporter)

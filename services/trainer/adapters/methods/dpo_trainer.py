@@ -5,7 +5,7 @@ the chosen answers' values, then the rejected ones'. Comments above overrides sa
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from datasets import Dataset
 from peft import PeftModel
 from torch import Tensor
 from trl import DPOTrainer
+from trl.trainer.utils import use_adapter
 
 from services.trainer.adapters.artifacts.dataset import keep_trainable, weigh_pairs
 from services.trainer.adapters.methods.epsilon import average_losses, calculate_noisy_losses
@@ -22,6 +23,9 @@ from services.trainer.adapters.methods.likelihoods.packing import take_up_kernel
 from services.trainer.adapters.methods.likelihoods.pair_scores import Scores, score_padded, score_shared
 from services.trainer.domain.recipe.schema import LossType
 from shared.errors import InvalidRequest
+
+REFERENCE = "ref"
+"""What TRL calls the frozen copy of an adapter that is trained on."""
 
 
 class EpsilonDPOTrainer(LateMetrics, DPOTrainer):  # type: ignore[misc]  # trl is untyped
@@ -86,7 +90,7 @@ class EpsilonDPOTrainer(LateMetrics, DPOTrainer):  # type: ignore[misc]  # trl i
         if self.is_fsdp_enabled:  # on a GPU the model is moved there only as it is divided
             self.model.to(self.accelerator.device)
         policy = self.accelerator.unwrap_model(self.model)  # before the first step a whole model is its own reference
-        parent = policy.disable_adapter() if isinstance(policy, PeftModel) else nullcontext()
+        parent = _as_reference(policy) if isinstance(policy, PeftModel) else nullcontext()
         with torch.no_grad(), self.accelerator.autocast(), parent:
             chosen_b, rejected_b = self._score(model, inputs, with_entropy=False).logps_2b.chunk(2)
         return chosen_b, rejected_b
@@ -172,6 +176,13 @@ class EpsilonDPOTrainer(LateMetrics, DPOTrainer):  # type: ignore[misc]  # trl i
     # TRL writes a README for the Hugging Face hub into every checkpoint.
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write none: checkpoints are ours alone, and the candidate's lineage is in the registry."""
+
+
+def _as_reference(policy: PeftModel) -> AbstractContextManager[None]:
+    """Have the model answer as its parent: by the frozen copy of an adapter that is trained on, else by the base."""
+    name = REFERENCE if REFERENCE in policy.peft_config else None
+    answering: AbstractContextManager[None] = use_adapter(policy, name)
+    return answering
 
 
 def _differs(pair: dict[str, list[int]], limit: int) -> bool:

@@ -8,7 +8,7 @@ from services.trainer.adapters.artifacts.dataset import keep_trainable, load_lab
 from services.trainer.adapters.distributed.collectives import share_dataset
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
-from services.trainer.adapters.methods.models import load_policy, load_tokenizer, make_adapter_config
+from services.trainer.adapters.methods.models import load_tokenizer, load_trainable, make_adapter_config
 from services.trainer.adapters.methods.training_loop import (
     check_refused,
     prepare_training,
@@ -37,7 +37,7 @@ def train_kto(job: Job, reporter: RunReporter) -> TrainingResult:
         raise TrainingFailed(f"{len(labels)} labels do not fill a batch of {recipe.batch_size}")
     # The KL term rotates answers within a batch: a single row left over would be compared with itself.
     labels = labels.select(range(len(labels) - len(labels) % recipe.batch_size))
-    model = load_policy(job.parent)
+    model = load_trainable(recipe, job.parent)
     arguments = build_arguments(recipe, job.checkpoints)
     validation = split_pairs(job.dataset / "validation.parquet") if recipe.eval_steps else None
     trainer = KTOTrainer(

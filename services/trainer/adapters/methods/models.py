@@ -8,9 +8,11 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from services.trainer.adapters.artifacts.candidate import save_candidate
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.recipe.sections import Lora
 from services.trainer.domain.training import TrainingFailed
+from shared.artifacts.models import ADAPTER, find_base, is_adapter
 
 SPARE_PAD_TOKENS = ("<|endoftext|>", "<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<unk>")
 """Tokens that no answer ends with; the fifth is Llama 3's, whose own padding token is the end of an answer."""
@@ -23,8 +25,22 @@ def set_threads(count: int) -> None:
 
 
 def load_policy(parent: Path, dtype: torch.dtype = torch.float32) -> Any:
-    """Load the chat model."""
-    return AutoModelForCausalLM.from_pretrained(parent, dtype=dtype)
+    """Load the chat model, with its adapter, if it is one, merged."""
+    model = AutoModelForCausalLM.from_pretrained(find_base(parent), dtype=dtype)
+    if not is_adapter(parent):
+        return model
+    return PeftModel.from_pretrained(model, parent / ADAPTER).merge_and_unload().requires_grad_(True)
+
+
+def load_trainable(recipe: Recipe, parent: Path, dtype: torch.dtype = torch.float32) -> Any:
+    """Load the chat model to train: a LoRA run goes on with the parent's adapter, of which TRL keeps a frozen copy as
+    the reference; whole weights are trained from the parent's, merged."""
+    if recipe.tuning != "lora" or not is_adapter(parent):
+        return load_policy(parent, dtype)
+    model = AutoModelForCausalLM.from_pretrained(find_base(parent), dtype=dtype)
+    policy = PeftModel.from_pretrained(model, parent / ADAPTER, is_trainable=True)
+    policy.peft_config["default"].base_model_name_or_path = str(find_base(parent))  # where checkpoints look for it
+    return policy
 
 
 def choose_base_dtype(recipe: Recipe, parent: Path) -> torch.dtype:
@@ -70,14 +86,34 @@ def check_padding(tokenizer: Any) -> None:
 
 
 def make_adapter_config(recipe: Recipe, model: Any, task: str = "CAUSAL_LM") -> LoraConfig | None:
-    """Make the recipe's adapter; None when all weights are trained."""
-    return build_lora_config(recipe.lora, model, task) if recipe.tuning == "lora" else None
+    """Make the recipe's adapter; None when all weights are trained, or the parent's adapter is."""
+    if recipe.tuning != "lora" or isinstance(model, PeftModel):
+        return None
+    return build_lora_config(recipe.lora, model, task)
 
 
 def merge_adapter(model: Any, parent: Path) -> Any:
     """Merge the adapter into the model's weights, in the number format of the parent's."""
+    if isinstance(model, PeftModel):
+        model.set_adapter("default")  # not the frozen copy that was the reference
     merged = model.merge_and_unload() if isinstance(model, PeftModel) else model
     return merged.to(AutoConfig.from_pretrained(parent).dtype or torch.float32)
+
+
+def merge_model(folder: Path, target: Path) -> str:
+    """Write an adapter and its base as whole weights into a folder that is not there yet; returns the weights' hash.
+
+    Raises:
+        TrainingFailed: it is whole already.
+    """
+    if not is_adapter(folder):
+        raise TrainingFailed(f"{folder} holds whole weights: there is nothing to merge")
+    dtype = AutoConfig.from_pretrained(find_base(folder)).dtype or torch.float32
+    model = load_policy(folder, torch.float32).to(dtype)
+    draft = target.with_name(f".{target.name}.draft")
+    weights_sha256 = save_candidate(model, folder, draft)
+    draft.rename(target)
+    return weights_sha256
 
 
 def build_lora_config(lora: Lora, model: Any, task: str = "CAUSAL_LM") -> LoraConfig:

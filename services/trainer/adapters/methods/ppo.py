@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from peft import PeftModel
 from transformers import PrinterCallback
 from trl.experimental.ppo import PPOConfig, PPOTrainer
 
-from services.trainer.adapters.artifacts.candidate import save_candidate
 from services.trainer.adapters.artifacts.dataset import load_prompts, render_prompt
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
-from services.trainer.adapters.methods.models import load_policy, load_tokenizer, make_adapter_config, merge_adapter
+from services.trainer.adapters.methods.models import load_tokenizer, load_trainable, make_adapter_config
 from services.trainer.adapters.methods.reward_model import (
     calculate_answer_metrics,
     load_reward_model,
@@ -26,6 +26,7 @@ from services.trainer.adapters.methods.reward_model import (
 )
 from services.trainer.adapters.methods.training_loop import (
     prepare_training,
+    save_trained,
     summarise_result,
     translate_broken_sampling,
 )
@@ -33,6 +34,9 @@ from services.trainer.domain.guards.kl import next_kl_coefficient
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
 from services.trainer.ports import RunReporter
+
+REFERENCE = "ref"
+"""Name of the frozen adapter, as TRL's other trainers have it."""
 
 
 class Finished(Exception):
@@ -102,17 +106,17 @@ def train_ppo(job: Job, reporter: RunReporter) -> TrainingResult:
     with suppress(Finished), translate_broken_sampling():
         trainer.train()
     reporter.on_phase("saving")
-    merged = merge_adapter(trainer.accelerator.unwrap_model(trainer.model).policy, job.parent)
-    return summarise_result(trainer, callback, save_candidate(merged, job.parent, job.candidate))
+    policy = trainer.accelerator.unwrap_model(trainer.model).policy
+    return summarise_result(trainer, callback, save_trained(policy, job))
 
 
 def _build_trainer(job: Job, tokenizer: Any, callback: PPOCallback) -> PPOTrainer:
     recipe = job.recipe
     assert recipe.reward_model is not None  # the recipe's check
     reward_model = load_reward_model(Path(recipe.reward_model), tokenizer)
-    model = load_policy(job.parent)
+    model = load_trainable(recipe, job.parent)
     return PPOTrainer(
-        args=build_arguments(recipe, job.checkpoints),
+        args=build_arguments(recipe, job.checkpoints, keep_reference(model)),
         processing_class=tokenizer,
         model=model,
         ref_model=None,
@@ -124,8 +128,20 @@ def _build_trainer(job: Job, tokenizer: Any, callback: PPOCallback) -> PPOTraine
     )
 
 
-def build_arguments(recipe: Recipe, checkpoints: Path) -> PPOConfig:
-    """Build TRL's configuration."""
+def keep_reference(model: Any) -> str | None:
+    """Keep a frozen copy of a parent's adapter; returns its name, None where the parent is the base alone."""
+    if not isinstance(model, PeftModel):
+        return None
+    model.add_adapter(REFERENCE, copy.deepcopy(model.peft_config["default"]))
+    own = model.state_dict()
+    frozen = {name: own[name.replace(f".{REFERENCE}.", ".default.")] for name in own if f".{REFERENCE}." in name}
+    model.load_state_dict(frozen, strict=False)
+    model.set_adapter("default")
+    return REFERENCE
+
+
+def build_arguments(recipe: Recipe, checkpoints: Path, reference: str | None = None) -> PPOConfig:
+    """Build TRL's configuration. `reference`: the adapter that is the reference, if it is one."""
     sampling = recipe.sampling
     return build_config(
         PPOConfig,
@@ -139,6 +155,7 @@ def build_arguments(recipe: Recipe, checkpoints: Path) -> PPOConfig:
         stop_token="eos",
         missing_eos_penalty=sampling.cut_off_penalty,
         kl_coef=recipe.kl_coefficient,
+        ref_adapter_name=reference,
         num_sample_generations=0,
         local_rollout_forward_batch_size=recipe.batch_size,
     )

@@ -8,7 +8,7 @@ from trl import RLOOConfig, RLOOTrainer
 from services.trainer.adapters.artifacts.dataset import load_prompts
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
-from services.trainer.adapters.methods.models import load_policy, load_tokenizer, make_adapter_config
+from services.trainer.adapters.methods.models import load_tokenizer, load_trainable, make_adapter_config
 from services.trainer.adapters.methods.reward_model import (
     build_scorer,
     calculate_answer_metrics,
@@ -63,7 +63,7 @@ def train_rloo(job: Job, reporter: RunReporter) -> TrainingResult:
     tokenizer = load_tokenizer(job.parent, padding_side="left")
     callback = RLOOCallback(recipe, reporter, make_validation_preference(job, tokenizer))
     reward_model = load_reward_model(Path(recipe.reward_model), tokenizer)
-    model = load_policy(job.parent)
+    model = load_trainable(recipe, job.parent)
     sampling = recipe.sampling
     prompts = load_prompts(job.dataset / "train.parquet")
     short = keep_short_prompts(prompts, tokenizer, recipe)

@@ -8,8 +8,8 @@ from services.trainer.adapters.methods.guard_callback import GuardCallback
 from services.trainer.adapters.methods.models import (
     choose_base_dtype,
     compile_layers,
-    load_policy,
     load_tokenizer,
+    load_trainable,
     make_adapter_config,
 )
 from services.trainer.adapters.methods.packed_sft import PackedSFTTrainer
@@ -34,7 +34,7 @@ def train_sft(job: Job, reporter: RunReporter) -> TrainingResult:
     tokenizer = load_tokenizer(job.parent)
     kept = keep_trainable(answers, tokenizer, recipe.length)
     check_refused(len(kept), len(answers) - len(kept), recipe, reporter)
-    model = load_policy(job.parent, choose_base_dtype(recipe, job.parent))
+    model = load_trainable(recipe, job.parent, choose_base_dtype(recipe, job.parent))
     trainer = PackedSFTTrainer(
         packs=not recipe.parallelism.is_distributed,
         model=model,

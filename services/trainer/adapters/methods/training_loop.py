@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from peft import get_peft_model
+from peft import PeftModel, get_peft_model
 from transformers import PrinterCallback, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from services.trainer.adapters.artifacts.candidate import save_candidate
+from services.trainer.adapters.artifacts.candidate import save_adapter, save_candidate
 from services.trainer.adapters.artifacts.checkpoints import load_training_seconds
 from services.trainer.adapters.distributed.collectives import (
     enable_fsdp2,
@@ -20,12 +20,13 @@ from services.trainer.adapters.distributed.collectives import (
 )
 from services.trainer.adapters.distributed.strategy_check import StrategyCheck
 from services.trainer.adapters.methods.guard_callback import GuardCallback
-from services.trainer.adapters.methods.models import load_policy, make_adapter_config, merge_adapter
+from services.trainer.adapters.methods.models import load_trainable, make_adapter_config, merge_adapter
 from services.trainer.domain.planning.sizing import assess_refused
 from services.trainer.domain.progress import REFUSED_SHARE
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
 from services.trainer.ports import RunReporter
+from shared.artifacts.models import BaseReference
 
 
 def prepare_training(job: Job, reporter: RunReporter) -> None:
@@ -122,9 +123,20 @@ def save_policy(
         model = trainer.accelerator.unwrap_model(trainer.model)
     weights_sha256 = ""
     if is_main_process():
-        weights_sha256 = save_candidate(merge_adapter(model, job.parent), job.parent, job.candidate)
+        weights_sha256 = save_trained(model, job)
     wait_for_everyone()
     return summarise_result(trainer, callback, weights_sha256, refused=refused)
+
+
+def save_trained(model: Any, job: Job) -> str:
+    """Save the candidate: its adapter alone where others know the base by an address, else whole weights.
+
+    Returns the weights' hash.
+    """
+    if job.parent_uri is not None and isinstance(model, PeftModel):
+        base = BaseReference(job.parent_uri, job.parent_sha256)
+        return save_adapter(model, job.parent, base, job.candidate)
+    return save_candidate(merge_adapter(model, job.parent), job.parent, job.candidate)
 
 
 def gather_model(job: Job, trainer: Any) -> Any:
@@ -139,7 +151,7 @@ def gather_model(job: Job, trainer: Any) -> Any:
     if not is_main_process():
         return None
     unset_hf_deepspeed_config()  # or the empty model would be divided among the processes as it is made
-    model = load_policy(job.parent)
+    model = load_trainable(job.recipe, job.parent)
     adapter = make_adapter_config(job.recipe, model)
     model = model if adapter is None else get_peft_model(model, adapter)
     missing, unexpected = model.load_state_dict(weights, strict=False)

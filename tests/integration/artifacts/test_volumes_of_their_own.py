@@ -21,6 +21,7 @@ from services.trainer.handlers.context import WorkerContext
 from services.trainer.handlers.execution import execute_next_run
 from services.trainer.ports import RunReporter
 from shared.artifacts import ArtifactNotFound, Artifacts, open_artifacts
+from shared.artifacts.models import BaseReference, is_adapter, read_base
 from shared.registry import ModelRegistry
 from shared.settings import Settings
 from shared.signing import Verifier
@@ -125,6 +126,9 @@ def test_a_dataset_a_run_moved_between_machines_and_its_candidate_travel_by_addr
     assert candidate.artifact_uri.startswith(f"{store}/candidates/{run.run_id}/")
     assert open_own(tmp_path / "admin").list_below(f"{store}/checkpoints/{run.run_id}") == []
     shutil.rmtree(tmp_path / "trainer-2")
+    stored = open_own(tmp_path / "admin").fetch(candidate.artifact_uri)
+    assert is_adapter(stored)
+    assert read_base(stored) == BaseReference(base)
 
     evaluator = open_own(tmp_path / "evaluator")
     assert len(load_training_questions(evaluator, dataset)) > 10
