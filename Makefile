@@ -157,6 +157,10 @@ bench-data: .venv/project.stamp ## Worlds with a known truth: what curation wins
 bench-epsilon: .venv/project.stamp ## What DPO gains from each pair's probability of being wrong, on the noisy histories of bench-noise
 	@OMP_NUM_THREADS=1 $(RUN) bench.epsilon $(ARGS)
 
+.PHONY: bench-paraphrases
+bench-paraphrases: .venv/project.stamp ## Whether paraphrases come to one side of the gate, and what is left out for being near to it
+	@OPENBLAS_NUM_THREADS=1 $(RUN) bench.paraphrases $(ARGS)
+
 .PHONY: bench-planner
 bench-planner: .venv/project.stamp ## The memory that the planner estimates beside what training takes
 	@$(RUN) bench.planner $(ARGS)

@@ -32,7 +32,11 @@ Create a checklist for {}.
 What is the science behind {}?
 Who invented {}?
 Give me a metaphor for {}.
-Where in Europe is {} most popular?""",
+Where in Europe is {} most popular?
+What is a good gift for a fan of {}?
+Translate the word for {} into Latin.
+How do children learn about {} at school?
+Write a newspaper headline about {}.""",
     "es": """¿Cuál es la historia de {}?
 Escribe un cuento corto sobre {}.
 ¿Cómo empiezo con {}?
@@ -62,7 +66,11 @@ Crea una lista de comprobación para {}.
 ¿Qué ciencia hay detrás de {}?
 ¿Quién inventó {}?
 Dame una metáfora de {}.
-¿Dónde de Europa es más popular {}?""",
+¿Dónde de Europa es más popular {}?
+¿Qué regalo le hago a un aficionado a {}?
+Traduce {} al latín.
+¿Cómo aprenden los niños sobre {} en la escuela?
+Escribe un titular de periódico sobre {}.""",
     "zh": """{}的历史是怎样的?
 写一篇关于{}的小故事。
 怎么开始接触{}?
@@ -92,7 +100,11 @@ Dame una metáfora de {}.
 {}背后的科学是什么?
 {}是谁发明的?
 给{}打个比方。
-欧洲哪里最流行{}?""",
+欧洲哪里最流行{}?
+给喜欢{}的人送什么礼物好?
+{}用拉丁语怎么说?
+孩子们在学校怎么学习{}?
+写一条关于{}的新闻标题。""",
     "code": """Write a {} in Python.
 How would you implement a {} in Go?
 Design the database schema of a {}.
@@ -122,7 +134,11 @@ How do I mock a {} in unit tests?
 Make a {} configurable with YAML.
 How can a {} scale to a million users?
 Document the REST endpoints of a {}.
-Refactor a {} into smaller modules.""",
+Refactor a {} into smaller modules.
+Add a dark mode to my {}.
+Which licence suits an open source {}?
+Translate the user interface of a {} into Spanish.
+How do I monitor a {} with Prometheus?""",
 }
 TOPICS = {
     "en": """chess; beekeeping; jazz; volcanoes; sourdough bread; electric bicycles; tattoos; origami; whales;
@@ -168,7 +184,7 @@ multiplayer lobby; podcast host; timesheet; warehouse robot; virtual machine; au
 
 
 def make_prompts(language: str, random: Random) -> list[str]:
-    """Ask every intent of every topic, shuffled: 2,220 prompts, no two of which ask the same."""
+    """Ask every intent of every topic, shuffled: 2,516 prompts, no two of which ask the same."""
     topics = [" ".join(topic.split()) for topic in TOPICS[language].split(";")]
     prompts = [intent.format(topic) for intent in INTENTS[language].splitlines() for topic in topics]
     random.shuffle(prompts)

@@ -1,8 +1,8 @@
 """Settings of the curator, `HELIOTROPE_CURATOR_*`, and of its drift monitor, `HELIOTROPE_MONITOR_*`."""
 
-from pathlib import Path
+from typing import Self
 
-from pydantic import Field, SecretStr
+from pydantic import DirectoryPath, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -18,7 +18,7 @@ class CuratorSettings(BaseSettings):
     parked_ttl_days: float = Field(30.0, gt=0, description="feedback parked for longer, in event time, is expired")
     pairs_per_user: int = Field(200, ge=1, description="pairs, and labels, that one user may put into a dataset")
     pairs_per_prompt: int = Field(20, ge=1, description="pairs, and labels, of one prompt in a dataset")
-    embedder_folder: Path | None = Field(
+    embedder_folder: DirectoryPath | None = Field(
         None, description="a sentence-transformers model to embed prompts with (needs torch); unset: one without torch"
     )
     embedder_url: str | None = Field(
@@ -31,6 +31,12 @@ class CuratorSettings(BaseSettings):
         gt=0,
         description="how long Kafka, dead letters and spools keep raw events; certificates say it",
     )
+
+    @model_validator(mode="after")
+    def _name_the_endpoints_model(self) -> Self:
+        if self.embedder_url and not self.embedder_model:
+            raise ValueError("embedder_model is needed with embedder_url: cells are named for it")
+        return self
 
 
 class MonitorSettings(BaseSettings):

@@ -143,7 +143,7 @@ def test_what_a_live_user_said_of_an_imported_answer_goes_with_it(curator: Curat
 
 def test_importing_twice_changes_nothing(curator: Curator) -> None:
     curator.hear(*import_rows())
-    before, dataset = dump(curator), freeze(curator)
+    dataset, before = freeze(curator), dump(curator)
     curator.hear(*import_rows())
     curator.hear(*reversed(import_rows()))
     assert dump(curator) == before

@@ -9,7 +9,9 @@ from services.curator.cells.domain.placement import CUT
 from services.curator.cells.domain.vectors import DIGITS, Vectors, find_nearest
 
 MOST_UNRELATED = 0.05
-"""Share of the prompts of a language that may be left out because some gate prompt or other is always rather near."""
+"""Share of the unrelated prompts of a language that may be left out: some gate prompt or other is always near."""
+MOST_RELATED = 0.1
+"""Share of the prompts that may be related to one in the gate without more of the unrelated being left out."""
 LEAST_PROMPTS = 40
 """Languages with fewer share one threshold."""
 FEW = "other"
@@ -33,7 +35,7 @@ def find_near_gate(prompt_hashes: Sequence[str], vectors: Vectors, languages: Se
     """Find the prompts too near to the gate's: each a row of `vectors` and a language.
 
     Related prompts share a cell, so that nearly all of those outside the gate are related to none in it. The threshold
-    is the similarity that at most 5% of them reach, but no lower than that from which two questions are taken for one.
+    is the similarity that at most 5% of these reach, but no lower than that from which two questions are taken for one.
     """
     nearest = [round(float(value), DIGITS) for value in find_nearest(vectors, gate)]
     count = Counter(languages)
@@ -47,8 +49,8 @@ def find_near_gate(prompt_hashes: Sequence[str], vectors: Vectors, languages: Se
 
 
 def _calculate_threshold(nearest: list[float]) -> float:
-    """Calculate the least similarity that at most 5% of these reach."""
-    allowed = math.floor(MOST_UNRELATED * len(nearest))
+    """Calculate the least similarity that at most 5% of those of these reach that are related to none in the gate."""
+    allowed = math.floor(MOST_UNRELATED * (1 - MOST_RELATED) * len(nearest))
     highest = sorted(nearest, reverse=True)
     beyond = next((value for value in highest[:allowed][::-1] if value > highest[allowed]), math.inf)
     return round(min(max(beyond, CUT), SURELY_NEAR), DIGITS)
