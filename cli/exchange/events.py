@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -19,6 +20,9 @@ from shared.ids import calculate_conversation_hash, calculate_user_hash
 
 NAMESPACE = UUID("6f1b2a4e-4c1d-5b0a-9d3e-2f7c8a1e5b60")
 """Of the ids that follow from content."""
+
+REMEMBERED_IDS = 1_000
+"""An answer's id is needed again by what is said of it, which mostly follows at once."""
 
 AnyEvent = InteractionRecorded | FeedbackReceived
 
@@ -39,7 +43,7 @@ class Import:
     """Under which the deployment hashes users."""
 
     def derive_id(self, kind: str, key: str) -> UUID:
-        return uuid5(NAMESPACE, "\0".join((self.name, self.tool, kind, key)))
+        return _derive_id(self.name, self.tool, kind, key)
 
     def derive_events(self, found: Found) -> Iterator[AnyEvent]:
         """Derive answers first, then what was said of them.
@@ -116,3 +120,8 @@ class Import:
     def _check_secret(self, subject: str | None) -> None:
         if subject and not self.secret:
             raise SecretMissing("there are users in it: set HELIOTROPE_USER_HASH_SECRET to the deployment's secret")
+
+
+@lru_cache(REMEMBERED_IDS)
+def _derive_id(*parts: str) -> UUID:
+    return uuid5(NAMESPACE, "\0".join(parts))

@@ -33,12 +33,16 @@ class RecordFile:
     wrappers: tuple[str, ...] = ()
     _raw: IO[bytes] | None = field(default=None, repr=False)
     _share: float = 0.0
+    _size: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._size = max(1, self.path.stat().st_size)
 
     @property
     def progress(self) -> float:
         if self._raw is None or self._raw.closed:
             return self._share
-        return self._raw.tell() / max(1, self.path.stat().st_size)
+        return self._raw.tell() / self._size
 
     def __iter__(self) -> Iterator[Record | Refused]:
         """Read the records in order; what is none comes as the reason why.

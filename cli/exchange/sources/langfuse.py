@@ -1,5 +1,6 @@
 """Langfuse: traces, observations and scores, from the UI's JSON and CSV exports and from the API (v1, v2, v3)."""
 
+from functools import cache
 from typing import Any
 
 from cli.exchange.found import Found, ImportedAnswer, ImportedFeedback, Options, Refused
@@ -39,8 +40,12 @@ def _is_score(record: Record) -> bool:
 
 def _get(record: Record, name: str) -> Any:
     """Get a member by its name in the API, or in exports that write it with underscores."""
-    snake = "".join(f"_{sign.lower()}" if sign.isupper() else sign for sign in name)
-    return record.get(name, record.get(snake))
+    return record[name] if name in record else record.get(_write_with_underscores(name))
+
+
+@cache
+def _write_with_underscores(name: str) -> str:
+    return "".join(f"_{sign.lower()}" if sign.isupper() else sign for sign in name)
 
 
 def _list_objects(value: object) -> list[Record]:

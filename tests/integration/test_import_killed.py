@@ -1,0 +1,105 @@
+"""Imports through a real broker: killed in the middle and gone on with, and refused once taken back."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from shared.bus import decode
+from shared.bus.kafka import KafkaBusConsumer, create_topics
+from shared.dead_letters import read_all
+
+ROOT = Path(__file__).parents[2]
+ROWS = 3_000
+"""Two batches of events, and a little."""
+ENOUGH_SECONDS = 200.0
+
+
+@pytest.fixture
+def environment(kafka_bootstrap: str, topic_prefix: str, database_url: str, tmp_path: Path) -> dict[str, str]:
+    create_topics(kafka_bootstrap, topic_prefix=topic_prefix)
+    return os.environ | {
+        "HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
+        "HELIOTROPE_TOPIC_PREFIX": topic_prefix,
+        "HELIOTROPE_DATABASE_URL": database_url,
+        "HELIOTROPE_USER_HASH_SECRET": "a secret of sixteen",
+        "HELIOTROPE_HOME": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    rows = (
+        {"prompt": f"Where is lamp {n}?", "chosen": f"On its way {n}.", "rejected": "No.", "user": f"u{n % 7}"}
+        for n in range(ROWS)
+    )
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def start(environment: dict[str, str], file: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "cli.main", "import", "pairs", str(file), "--name", "spring", "--json"]
+    return subprocess.Popen(
+        command, env=environment, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def wait_for_checkpoint(home: Path) -> None:
+    give_up_at = time.monotonic() + ENOUGH_SECONDS
+    while not list(home.glob("imports/*.json")):
+        assert time.monotonic() < give_up_at, "nothing was stored"
+        time.sleep(0.02)
+
+
+def count_events(bootstrap: str, prefix: str) -> Counter[str]:
+    topics = [f"{prefix}interaction.recorded", f"{prefix}feedback.received"]
+    consumer = KafkaBusConsumer(bootstrap, topics, None, client_id="test")
+    counts = Counter(decode(record).identity for record in read_all(consumer))
+    consumer.close()
+    return counts
+
+
+def test_a_killed_import_goes_on_and_nothing_is_missing(
+    environment: dict[str, str], file: Path, tmp_path: Path, kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    first = start(environment, file)
+    wait_for_checkpoint(tmp_path)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    [checkpoint] = tmp_path.glob("imports/*.json")
+    assert 0 < json.loads(checkpoint.read_text())["record"] < ROWS
+
+    said, errors = start(environment, file).communicate(timeout=ENOUGH_SECONDS)
+    report = json.loads(said)
+    assert report["resumed_after_record"] >= 1, errors
+    assert report["records"] < ROWS
+    assert not checkpoint.exists()
+    assert len(count_events(kafka_bootstrap, topic_prefix)) == 3 * ROWS
+
+
+def test_a_name_that_was_taken_back_is_refused_before_anything_is_sent(
+    environment: dict[str, str], file: Path, kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    engine = create_engine(environment["HELIOTROPE_DATABASE_URL"])
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO curator.import_withdrawals (withdrawal_id, name, state, requested_by)"
+                " VALUES (gen_random_uuid(), 'spring', 'done', 'admin')"
+            )
+        )
+    engine.dispose()
+    refused = start(environment, file)
+    _, errors = refused.communicate(timeout=ENOUGH_SECONDS)
+    assert refused.returncode == 1
+    assert "was taken back" in errors
+    assert count_events(kafka_bootstrap, topic_prefix) == {}
