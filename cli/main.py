@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli import audit, datasets, dead_letters, keys, models, recipes, topics
+from cli import accounts, audit, datasets, dead_letters, keys, models, recipes, topics
 from cli.backup import backup, restore
 from cli.broker import find_broker
 from cli.database import find_database_url
@@ -27,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(accounts.app, name="accounts")
 app.add_typer(audit.app, name="audit")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(dead_letters.app, name="dead-letters")

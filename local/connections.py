@@ -126,6 +126,8 @@ def build_environment(
             secrets.trainer_manifest_key, secrets.deployer_manifest_key
         ),
         "HELIOTROPE_DEPLOYER_ROUTING_KEY": secrets.deployer_routing_key,
+        "HELIOTROPE_DEPLOYER_ASSERTION_KEY": secrets.deployer_assertion_key,
+        "HELIOTROPE_ASSERTION_PUBLIC_KEYS": _list_public_keys(secrets.deployer_assertion_key),
         "HELIOTROPE_GATEWAY_ROUTING_PUBLIC_KEYS": _list_public_keys(secrets.deployer_routing_key),
         "HELIOTROPE_GATEWAY_ALLOWED_BASE_URLS": connections.model_server_urls,
         "HELIOTROPE_DEPLOYER_SERVING": "endpoints" if given.get(EXISTING["model-server"]) else "local",

@@ -31,6 +31,7 @@ class Secrets:
     trainer_manifest_key: str = ""
     deployer_manifest_key: str = ""
     deployer_routing_key: str = ""
+    deployer_assertion_key: str = ""
 
     def database_url(self, port: int, database: str) -> str:
         url = make_url(f"postgresql+psycopg://heliotrope@127.0.0.1:{port}/{database}")
@@ -57,7 +58,11 @@ def load_secrets(path: Path) -> Secrets:
 def _draw(name: str) -> str:
     if name == "internal_key":
         return draw_key()
-    return generate_key() if name.endswith(("_manifest_key", "_routing_key")) else secrets.token_urlsafe(24)
+    return (
+        generate_key()
+        if name.endswith(("_manifest_key", "_routing_key", "_assertion_key"))
+        else secrets.token_urlsafe(24)
+    )
 
 
 def write_private(path: Path, content: object) -> None:

@@ -17,7 +17,7 @@ keep heliotrope_redis_url "redis://:$(cat secrets/redis_password)@redis:6379/0"
 # Without openssl they stay empty, and nothing is signed: `heliotrope keys draw` makes them elsewhere.
 if [ ! -e secrets/heliotrope_manifest_public_keys ]; then
     public=
-    for signer in trainer_manifest deployer_manifest deployer_routing; do
+    for signer in trainer_manifest deployer_manifest deployer_routing deployer_assertion; do
         private= half=
         if openssl genpkey -algorithm ed25519 -outform DER -out secrets/.draft 2>/dev/null; then
             private=$(tail -c 32 secrets/.draft | base64)
@@ -27,6 +27,7 @@ if [ ! -e secrets/heliotrope_manifest_public_keys ]; then
         keep "heliotrope_${signer}_key" "$private"
         case $signer in
             *_manifest) public="$public${public:+,}$half" ;;
+            *_assertion) keep heliotrope_assertion_public_keys "$half" ;;
             *) keep heliotrope_gateway_routing_public_keys "$half" ;;
         esac
     done

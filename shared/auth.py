@@ -4,12 +4,11 @@ A key reads `hk_<12 hex digits: its id>_<43 characters: 256 random bits>`. The s
 SHA-256 is enough; ids are looked up, secrets compared in constant time.
 """
 
-import hashlib
 import hmac
 import re
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,8 +18,12 @@ from fastapi import Request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from shared.accounts import SIGN_IN_PATTERN, StoredAccount, load_accounts
+from shared.assertions import PREFIX, read_assertion
 from shared.db import SessionFactory
 from shared.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated
+from shared.secret_hashes import calculate_secret_hash
+from shared.signing import Verifier
 from shared.tables.access import ROLES, ApiKey
 
 logger = structlog.get_logger(__name__)
@@ -30,11 +33,13 @@ KEY_PATTERN = re.compile(r"hk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sent a request."""
+    """Who sent a request: a key, or a person whom the deployer asserts."""
 
     key_id: str
+    """Of the key, or of the account."""
     name: str
     role: str
+    is_person: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,10 +59,6 @@ class StoredKey:
             return True
         is_previous = hmac.compare_digest(secret_hash, self.previous_secret_hash or bytes(32))
         return is_previous and self.previous_expires_at is not None and now < self.previous_expires_at
-
-
-def calculate_secret_hash(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
 
 
 def draw_key() -> str:
@@ -153,7 +154,15 @@ class KeyRing:
         *,
         refresh_seconds: float = 2.0,
         now: Callable[[], datetime] = _now,
+        load_accounts: Callable[[], Mapping[str, StoredAccount]] = dict,
+        assertion_keys: Sequence[str] = (),
     ) -> None:
+        """Prepare to load keys and accounts.
+
+        `assertion_keys` are the deployer's public ones; without any nobody signs in.
+        """
+        self._load_accounts, self._verifier = load_accounts, Verifier(assertion_keys)
+        self._accounts: Mapping[str, StoredAccount] = {}
         self._load = load
         self._now = now
         self._refresh_seconds = refresh_seconds
@@ -163,7 +172,7 @@ class KeyRing:
         self._loaded = False
 
     def refresh(self) -> None:
-        self._keys = self._load()
+        self._keys, self._accounts = self._load(), self._load_accounts()
         self._recognised = {}
         self._loaded = True
 
@@ -181,11 +190,13 @@ class KeyRing:
                 self._recognised = {}  # a key may have expired meanwhile
 
     def authenticate(self, authorization: str | None) -> Caller:
-        """Return the caller behind an `Authorization` header.
+        """Return the caller behind an `Authorization` header: a key, or an assertion about a person.
 
         Raises:
             Unauthenticated: no bearer key, or not one of ours.
         """
+        if authorization and (token := _read_bearer(authorization)).startswith(PREFIX):
+            return self._find_person(token)
         recognised = self._recognised
         if authorization and (caller := recognised.get(authorization)):
             return caller
@@ -193,6 +204,24 @@ class KeyRing:
         if authorization and len(recognised) < len(self._keys):
             recognised[authorization] = stored.caller
         return stored.caller
+
+    def _find_person(self, token: str) -> Caller:
+        """Of an account that still stands, and has the role that was asserted."""
+        assertion = read_assertion(token, self._verifier, self._now())
+        account = self._accounts.get(assertion.account_id)
+        if account is None or account.role != assertion.role:
+            raise Unauthenticated("the account is unknown, disabled, or has another role now")
+        return Caller(account.account_id, account.name, account.role, is_person=True)
+
+    def sign_in(self, authorization: str | None) -> StoredAccount:
+        """Return the account behind a sign-in key. Raises: Unauthenticated."""
+        match = SIGN_IN_PATTERN.fullmatch(_read_bearer(authorization or ""))
+        account = self._accounts.get(match[1]) if match else None
+        if match is None or account is None:
+            raise Unauthenticated("unknown or disabled account")
+        if not hmac.compare_digest(account.secret_hash, calculate_secret_hash(match[2])):
+            raise Unauthenticated("unknown or disabled account")
+        return account
 
     def _find(self, authorization: str | None) -> StoredKey:
         scheme, _, key = (authorization or "").partition(" ")
@@ -218,9 +247,19 @@ class KeyRing:
         return caller
 
 
-def open_key_ring(sessions: SessionFactory) -> KeyRing:
-    """Return the keys in Postgres, loaded; while it is away, a ring that has yet to load them (see `KeyRing.check`)."""
-    keys = KeyRing(partial(load_keys, sessions))
+def _read_bearer(authorization: str) -> str:
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def open_key_ring(sessions: SessionFactory, assertion_keys: Sequence[str] = ()) -> KeyRing:
+    """Return the keys and accounts in Postgres, loaded; while it is away, a ring that has yet to load them.
+
+    See `KeyRing.check`. `assertion_keys` are the deployer's public ones.
+    """
+    keys = KeyRing(
+        partial(load_keys, sessions), load_accounts=partial(load_accounts, sessions), assertion_keys=assertion_keys
+    )
     try:
         keys.refresh()
     except Exception as error:

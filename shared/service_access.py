@@ -60,7 +60,7 @@ class ProcessAccess:
 INGEST_SECRETS = ("redis_url", "user_hash_secret", "feedback_token_secret", "feedback_token_previous_secrets")
 GATEWAY_SECRETS = ("user_hash_secret", "feedback_token_secret", "gateway_internal_key", "gateway_model_server_key")
 
-DEPLOYER_SECRETS = ("deployer_audit_key", "deployer_manifest_key", "deployer_routing_key")
+DEPLOYER_SECRETS = ("deployer_audit_key", "deployer_manifest_key", "deployer_routing_key", "deployer_assertion_key")
 
 PROCESSES = {
     "ingest": ProcessAccess("ingest", INGEST_SECRETS),

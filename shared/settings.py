@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     )
     user_hash_secret: SecretStr = Field(SecretStr(""), description="key of the hash that replaces user ids")
     feedback_token_secret: SecretStr = Field(SecretStr(""), description="signs feedback tokens for browsers")
+    assertion_public_keys: Annotated[list[str], NoDecode] = Field(
+        [], description="who may say who signed in: the deployer's Ed25519 public keys; empty: nobody signs in"
+    )
     manifest_public_keys: Annotated[list[str], NoDecode] = Field(
         [], description="whose candidates are trusted: Ed25519 public keys, comma separated; empty: anybody's"
     )
@@ -81,12 +84,12 @@ class Settings(BaseSettings):
             return [url.strip().rstrip("/") for url in value.split(",") if url.strip()]
         return value
 
-    @field_validator("manifest_public_keys", mode="before")
+    @field_validator("manifest_public_keys", "assertion_public_keys", mode="before")
     @classmethod
     def _split_keys(cls, value: object) -> object:
         return [key.strip() for key in value.split(",") if key.strip()] if isinstance(value, str) else value
 
-    @field_validator("manifest_public_keys")
+    @field_validator("manifest_public_keys", "assertion_public_keys")
     @classmethod
     def _check_keys(cls, value: list[str]) -> list[str]:
         Verifier(value)

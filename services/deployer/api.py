@@ -2,21 +2,37 @@
 
 import base64
 import hashlib
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Depends, Query
+import structlog
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
 
 from services.deployer.domain.audit import verify_chain
 from services.deployer.handlers.commands import Commands, RolloutNotFound
 from services.deployer.repository.audit import load_audit_page
 from services.deployer.repository.rollouts import list_rollouts, load_rollout
-from services.deployer.schemas import ApproveBody, AuditLine, AuditLog, CommandBody, RolloutList, RolloutView
-from shared.auth import Caller, require
+from services.deployer.schemas import (
+    ApproveBody,
+    AssertionView,
+    AuditLine,
+    AuditLog,
+    CommandBody,
+    RolloutList,
+    RolloutView,
+)
+from shared.assertions import LIFETIME, issue_assertion
+from shared.auth import Caller, KeyRing, require
 from shared.db import SessionFactory
+from shared.errors import Unavailable
+from shared.signing import Signer
+
+logger = structlog.get_logger(__name__)
 
 Admin = Annotated[Caller, Depends(require("admin"))]
 Operator = Annotated[Caller, Depends(require("ops", "admin"))]
@@ -34,6 +50,30 @@ def create_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
         create_audit_router(commands, sessions),
     ):
         router.include_router(part)
+    return router
+
+
+def create_sign_in_router(signer: Signer | None, clock: Callable[[], datetime]) -> APIRouter:
+    """Make the route by which people who sign in obtain what every service takes for a minute."""
+    router = APIRouter(prefix="/v1")
+
+    @router.post("/assertions", status_code=201)
+    def assert_person(request: Request) -> AssertionView:
+        """Give a person, by their sign-in key, an assertion that all services take as they take a key."""
+        keys: KeyRing = request.app.state.keys
+        account = keys.sign_in(request.headers.get("authorization"))
+        if signer is None:
+            raise Unavailable("this deployment has no key to sign assertions with")
+        token = issue_assertion(account.account_id, account.role, signer, clock())
+        logger.info("person_asserted", account_id=account.account_id, role=account.role)
+        return AssertionView(
+            assertion=token,
+            account_id=account.account_id,
+            name=account.name,
+            role=account.role,
+            expires_in_seconds=LIFETIME.total_seconds(),
+        )
+
     return router
 
 

@@ -8,7 +8,7 @@ from typing import get_args
 from services.deployer.adapters.candidate_files import CandidateFiles
 from services.deployer.adapters.serving import open_serving
 from services.deployer.adapters.serving_agent import create_agent
-from services.deployer.api import create_router
+from services.deployer.api import create_router, create_sign_in_router
 from services.deployer.domain.rollout import Command
 from services.deployer.handlers.adoption import Adoption
 from services.deployer.handlers.binding import Binding
@@ -73,7 +73,7 @@ def run() -> None:
     sessions = make_session_factory(engine)
     binding = make_binding(settings)
     producer, consumer = open_producer(settings, "deployer"), open_consumer(settings, "deployer")
-    keys = open_key_ring(sessions)
+    keys = open_key_ring(sessions, settings.assertion_public_keys)
     serving = open_serving(
         settings, rollouts.settings, make_files(settings), partial(load_generation, sessions, rollouts)
     )
@@ -101,6 +101,7 @@ def run() -> None:
     )
     app.state.keys = keys
     app.include_router(create_router(Commands(sessions, rollouts, binding, now), sessions))
+    app.include_router(create_sign_in_router(load_signer(rollouts.settings.assertion_key), now))
     serve(app, settings.bind_host, settings.choose_port("deployer"))
 
 

@@ -15,6 +15,14 @@ class ApproveBody(BaseModel):
     approval_hash: str = Field(pattern="^[0-9a-f]{64}$", description="the rollout's `approval_hash`, as you saw it")
 
 
+class AssertionView(BaseModel):
+    assertion: str
+    account_id: str
+    name: str
+    role: str
+    expires_in_seconds: float
+
+
 class CommandBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

@@ -31,6 +31,9 @@ class DeployerSettings(BaseSettings):
     manifest_key: SecretStr = Field(
         default=SecretStr(""), description="Ed25519 key that signs what is adopted (`heliotrope keys draw`)"
     )
+    assertion_key: SecretStr = Field(
+        default=SecretStr(""), description="Ed25519 key that signs who has signed in; empty: nobody signs in"
+    )
     routing_key: SecretStr = Field(
         default=SecretStr(""), description="Ed25519 key that signs routing tables; empty: unsigned"
     )

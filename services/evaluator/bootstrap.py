@@ -64,7 +64,7 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
         now,
     )
     completion = CompletionHandler(sessions, registry, artifacts, own, settings.topic_prefix, now)
-    keys = open_key_ring(sessions)
+    keys = open_key_ring(sessions, settings.assertion_public_keys)
 
     def close() -> None:
         producer.close(10.0)

@@ -59,7 +59,7 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
     state_dir = own.state_dir or settings.home / SERVICE
     engine = connect(settings)
     sessions = make_session_factory(engine)
-    keys = open_key_ring(sessions)
+    keys = open_key_ring(sessions, settings.assertion_public_keys)
     routing = RoutingStore(
         state_dir / "routing.json",
         settings.family,

@@ -73,7 +73,7 @@ def open_producer(settings: SharedSettings, own: IngestSettings) -> Producer:
 def create(settings: SharedSettings, own: IngestSettings, producer: Producer) -> FastAPI:
     engine = connect(settings)
     sessions = make_session_factory(engine)
-    keys = open_key_ring(sessions)
+    keys = open_key_ring(sessions, settings.assertion_public_keys)
     rate_limiter = RateLimiter(
         _make_rate_limit(own.key_events_per_second, own.key_burst_events),
         time.monotonic,

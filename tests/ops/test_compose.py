@@ -92,8 +92,7 @@ def test_each_service_holds_its_own_secrets_and_its_own_database_role(services: 
     for name, access in PROCESSES.items():
         targets = read_targets(services[name])
         assert targets.pop("heliotrope_database_url") == f"database_url_{access.role}"
-        for public in ("heliotrope_manifest_public_keys", "heliotrope_gateway_routing_public_keys"):
-            targets.pop(public, None)  # no secret, but made with them
+        targets = {name: source for name, source in targets.items() if not name.endswith("_public_keys")}
         assert set(targets) == {f"heliotrope_{secret}" for secret in set(access.secrets) - OPTIONAL}, name
 
 
@@ -123,8 +122,9 @@ def test_the_secrets_that_are_made_fit_together(tmp_path: Path):
     for role, password in passwords.items():
         assert f"://heliotrope_{role}:{password}@postgres:5432/heliotrope" in made[0][f"database_url_{role}"]
     assert len(set(passwords.values())) == len(passwords)
-    for name in ("trainer_manifest", "deployer_manifest", "deployer_routing"):
+    for name in ("trainer_manifest", "deployer_manifest", "deployer_routing", "deployer_assertion"):
         assert len(base64.b64decode(made[0][f"heliotrope_{name}_key"])) == 32
-    assert len(base64.b64decode(made[0]["heliotrope_gateway_routing_public_keys"])) == 32
+    for name in ("gateway_routing", "assertion"):
+        assert len(base64.b64decode(made[0][f"heliotrope_{name}_public_keys"])) == 32
     assert len(made[0]["heliotrope_manifest_public_keys"].split(",")) == 2
     assert re.fullmatch(r"hk_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", made[0]["heliotrope_gateway_internal_key"])

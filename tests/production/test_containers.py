@@ -75,6 +75,8 @@ def here(app: Path, find_port_base: Callable[[], int]) -> Iterator[dict[str, str
             "HELIOTROPE_MANIFEST_PUBLIC_KEYS": "",
             "HELIOTROPE_DEPLOYER_ROUTING_KEY": generate_key(),
             "HELIOTROPE_GATEWAY_ROUTING_PUBLIC_KEYS": "",
+            "HELIOTROPE_DEPLOYER_ASSERTION_KEY": generate_key(),
+            "HELIOTROPE_ASSERTION_PUBLIC_KEYS": "",
             "HELIOTROPE_ROLE_PASSWORDS": json.dumps(dict.fromkeys(DATABASE_ROLES, PASSWORD)),
             "HELIOTROPE_PORT": str(find_port_base()),
         }

@@ -25,15 +25,20 @@ from services.evaluator import api as evaluator_api
 from services.gateway.api import routes as gateway_api
 from services.gateway.api.errors import render_errors_as_openai
 from services.trainer import api as trainer_api
-from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash
+from shared.accounts import StoredAccount
+from shared.assertions import issue_assertion
+from shared.auth import Caller, KeyRing, StoredKey
 from shared.bus.memory import MemoryBroker
 from shared.feedback_tokens import FeedbackToken, FeedbackTokens
 from shared.http import create_app
+from shared.secret_hashes import calculate_secret_hash
 from shared.settings import Settings
-from shared.tables.access import ROLES
+from shared.signing import Signer, generate_key
+from shared.tables.access import ACCOUNT_ROLES, ROLES
 from tests.builders import EMBEDDER
 from tests.unit.ingest.app import database_is_away, make_ingest_app
 
+DEPLOYER = Signer(generate_key())
 SECRET = "a token secret of tests"
 ANSWER = UUID("0199c2f0-7a3e-7c54-9d7b-1f2e3a4b5c6d")
 USER = "f" * 32
@@ -41,6 +46,7 @@ USER = "f" * 32
 FRONTEND, TOKEN = frozenset({"frontend"}), frozenset({"frontend", "token"})
 OPERATORS, ADMIN = frozenset({"ops", "admin"}), frozenset({"admin"})
 RATERS, INTERNAL = OPERATORS | {"rater"}, OPERATORS | {"internal"}
+PERSON: frozenset[str] = frozenset({"a person's sign-in key"})
 ANYBODY = frozenset({*ROLES, "token", "nobody"})
 
 ROUTER_OR_ROUTE = re.compile(
@@ -91,6 +97,7 @@ ALLOWED: dict[tuple[str, str, str], frozenset[str]] = {
     ("deployer", "POST", "/v1/rollouts/{rollout_id}/approve"): ADMIN,
     ("deployer", "POST", "/v1/rollouts/{rollout_id}/{command}"): ADMIN,
     ("deployer", "POST", "/v1/rollback"): ADMIN,
+    ("deployer", "POST", "/v1/assertions"): PERSON,
 }
 OPERATIONS = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}
 PLACES = {"rollout_id": str(ANSWER), "command": "pause", "kind": "pair", "decision": "release"}
@@ -150,7 +157,7 @@ def make_apps(ring: KeyRing) -> dict[str, FastAPI]:
         "monitor": [create_detectors_router(away)],
         "trainer": [trainer_api.make_router(away, topic_prefix="")],
         "evaluator": [evaluator_api.create_router(missing, away)],
-        "deployer": [deployer_api.create_router(missing, away)],
+        "deployer": [deployer_api.create_router(missing, away), deployer_api.create_sign_in_router(None, now)],
     }
     apps = {"ingest": make_ingest_app(ring, FeedbackTokens(SECRET), MemoryBroker())}
     for service, its_routers in routers.items():
@@ -176,7 +183,12 @@ def house() -> House:
     hour_ago = now() - timedelta(hours=1)
     rotated = calculate_secret_hash("z" * 43)
     made["rotated"] = make_key("admin", 11, previous_secret_hash=rotated, previous_expires_at=hour_ago)
-    ring = KeyRing(lambda: {stored.caller.key_id: stored for _, stored in made.values()})
+    people = {f"id-{role}": StoredAccount(f"id-{role}", role, role, b"") for role in ACCOUNT_ROLES}
+    ring = KeyRing(
+        lambda: {stored.caller.key_id: stored for _, stored in made.values()},
+        load_accounts=lambda: people,
+        assertion_keys=[DEPLOYER.public_key],
+    )
     ring.refresh()
     keys = {name: key for name, (key, _) in made.items()}
     keys["rotated"] = keys["rotated"][:16] + "z" * 43
@@ -230,7 +242,8 @@ def test_only_the_roles_of_the_table_are_let_in(house: House, service: str, meth
     allowed = ALLOWED[service, method, path]
     for role in ROLES:
         status = house.call(service, method, path, bearer(house.keys[role])).status_code
-        assert (status not in (401, 403)) if role in allowed else (status == 403), (role, status)
+        refused = 401 if allowed is PERSON else 403
+        assert (status not in (401, 403)) if role in allowed else (status == refused), (role, status)
     if "nobody" in allowed:
         return
     answers = {name: house.call(service, method, path, bearer(house.keys[name])) for name in WRONG_KEYS}
@@ -238,6 +251,29 @@ def test_only_the_roles_of_the_table_are_let_in(house: House, service: str, meth
     answers["another scheme"] = house.call(service, method, path, {"authorization": f"Basic {house.keys['admin']}"})
     assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(answers, 401)
     assert all(answer.headers["www-authenticate"] == "Bearer" for answer in answers.values())
+
+
+@pytest.mark.parametrize(("service", "method", "path"), sorted(ALLOWED))
+def test_an_assertion_opens_what_the_persons_role_opens(house: House, service: str, method: str, path: str):
+    allowed = ALLOWED[service, method, path]
+    if allowed is PERSON or "nobody" in allowed:
+        return
+    for role in ACCOUNT_ROLES:
+        token = issue_assertion(f"id-{role}", role, DEPLOYER, now())
+        status = house.call(service, method, path, bearer(token)).status_code
+        assert (status not in (401, 403)) is (role in allowed), (role, status)  # ingest takes no people at all
+    wrong = {
+        "expired": issue_assertion("id-admin", "admin", DEPLOYER, now() - timedelta(seconds=61)),
+        "of a time to come": issue_assertion("id-admin", "admin", DEPLOYER, now() + timedelta(hours=1)),
+        "signed by a stranger": issue_assertion("id-admin", "admin", Signer(generate_key()), now()),
+        "of another role": issue_assertion("id-rater", "admin", DEPLOYER, now()),
+        "of an unknown account": issue_assertion("id-nobody", "admin", DEPLOYER, now()),
+        "cut": issue_assertion("id-admin", "admin", DEPLOYER, now())[:-4],
+        "nothing in it": "as_.",
+        "long": "as_" + "A" * 5_000,
+    }
+    statuses = {name: house.call(service, method, path, bearer(token)).status_code for name, token in wrong.items()}
+    assert statuses == dict.fromkeys(wrong, 401)
 
 
 WRONG_KEYS = ("unknown", "foreign secret", "nonsense", "expired", "rotated")

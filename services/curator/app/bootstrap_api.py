@@ -50,7 +50,7 @@ def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
     sessions = make_session_factory(engine)
     producer = open_producer(settings, SERVICE)
     loop = create_consumer_loop(settings, sessions, producer)
-    keys = open_key_ring(sessions)
+    keys = open_key_ring(sessions, settings.assertion_public_keys)
 
     def close() -> None:
         producer.close(10.0)

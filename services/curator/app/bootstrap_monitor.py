@@ -37,7 +37,7 @@ def create(settings: Settings, curator: CuratorSettings, own: MonitorSettings) -
     engine = connect(settings)
     check_database(engine)
     sessions = make_session_factory(engine)
-    keys = open_key_ring(sessions)
+    keys = open_key_ring(sessions, settings.assertion_public_keys)
     embedder = open_embedder(curator)
     monitor = Monitor(
         sessions,

@@ -49,7 +49,7 @@ class VoteHandler:
         now = self.clock()
         leased_after = now - timedelta(seconds=self.lease_seconds)
         with self.sessions() as session, session.begin():
-            again = load_leased(session, person, leased_after) if rater else None
+            again = load_leased(session, person, leased_after) if rater or caller.is_person else None
             return again or lease_comparison(session, person, now, leased_after)
 
     def vote(self, caller: Caller, rater: str | None, comparison_id: UUID, vote: Vote) -> Comparison:
@@ -85,4 +85,7 @@ class VoteHandler:
             raise OtherRater("this key has voted under another name in this evaluation; each rater needs a key")
 
     def _derive_person(self, caller: Caller, rater: str | None) -> str:
+        """A person who signed in is that person; a key speaks for whom it names, else for itself."""
+        if caller.is_person:
+            return f"account:{caller.key_id}"
         return calculate_user_hash(rater, None, self.user_hash_secret) or f"key:{caller.key_id}"

@@ -32,7 +32,7 @@ def run_trainer() -> None:
     engine = connect(settings)
     check_database(engine)
     sessions = make_session_factory(engine)
-    keys = open_key_ring(sessions)
+    keys = open_key_ring(sessions, settings.assertion_public_keys)
     producer, consumer = open_producer(settings, "trainer"), open_consumer(settings, "trainer")
     topics = list_read_topics("trainer", settings.topic_prefix)
     handler = RetrainHandler(partial(load_recipe, trainer.recipes_dir), trainer.recipe, settings.topic_prefix)

@@ -21,10 +21,11 @@ from services.gateway.bootstrap import create_http, make_admission
 from services.gateway.handlers.chat import ChatHandler
 from services.gateway.handlers.recording import Recorder
 from services.gateway.settings import GatewaySettings
-from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash
+from shared.auth import Caller, KeyRing, StoredKey
 from shared.bus import decode
 from shared.events import InteractionRecorded
 from shared.feedback_tokens import FeedbackTokens
+from shared.secret_hashes import calculate_secret_hash
 from tests.builders import make_route, make_routing
 from tests.integration.gateway.model_server import serve, wait_until
 

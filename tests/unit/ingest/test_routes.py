@@ -13,7 +13,7 @@ import pytest
 
 from services.ingest.api.endpoints import HotPath
 from services.ingest.api.openapi import FEEDBACK_EXAMPLES, INTERACTION_EXAMPLE
-from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash
+from shared.auth import Caller, KeyRing, StoredKey
 from shared.bus import decode
 from shared.bus.memory import MemoryBroker
 from shared.events import FeedbackReceived, InteractionRecorded
@@ -21,6 +21,7 @@ from shared.feedback_tokens import FeedbackToken, FeedbackTokens
 from shared.http import RequestLimiter
 from shared.ids import calculate_user_hash, new_id
 from shared.rate_limits import RateLimit
+from shared.secret_hashes import calculate_secret_hash
 from tests.unit.ingest.app import HASH_SECRET, make_ingest_app
 
 ANSWER = UUID("0199c2f0-7a3e-7c54-9d7b-1f2e3a4b5c6d")

@@ -11,7 +11,7 @@ from local.layout import Layout
 from shared.service_access import PROCESSES
 from shared.signing import generate_key
 
-KEYS = (generate_key(), generate_key(), generate_key())
+KEYS = tuple(generate_key() for _ in range(4))
 SECRETS = Secrets("pg", "vk", "sv", "user-hash", "feedback-token", "audit", "hk_internal", *KEYS)
 LAYOUT = Layout(Path("/srv/sun flower"), 9000)
 
@@ -74,6 +74,7 @@ def test_a_process_is_given_its_own_secrets_and_its_own_role_of_the_database(pro
     values = {"vk": "redis_url", "user-hash": "user_hash_secret", "feedback-token": "feedback_token_secret"}
     values |= {"audit": "deployer_audit_key", "hk_internal": "gateway_internal_key"}
     values |= {KEYS[0]: "trainer_manifest_key", KEYS[1]: "deployer_manifest_key", KEYS[2]: "deployer_routing_key"}
+    values |= {KEYS[3]: "deployer_assertion_key"}
     seen = {name for value, name in values.items() if any(value in each for each in environment.values())}
     assert seen == set(PROCESSES[process].secrets) & set(values.values())
     role = PROCESSES[process].role

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import pytest
 from sqlalchemy import create_engine
 
-from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash, open_key_ring
+from shared.auth import Caller, KeyRing, StoredKey, open_key_ring
 from shared.db import make_session_factory
 from shared.errors import Unauthenticated
+from shared.secret_hashes import calculate_secret_hash
 
 SECRET = "s" * 43
 KEY = f"hk_0123456789ab_{SECRET}"

@@ -11,9 +11,10 @@ from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from structlog.testing import capture_logs
 
-from shared.auth import Caller, KeyRing, StoredKey, calculate_secret_hash, require
+from shared.auth import Caller, KeyRing, StoredKey, require
 from shared.errors import FieldError, InvalidRequest, Unavailable
 from shared.http import Cors, FirstContact, RequestLimiter, create_app
+from shared.secret_hashes import calculate_secret_hash
 
 SECRET = "s" * 43
 OPS_KEY = f"hk_0123456789ab_{SECRET}"
