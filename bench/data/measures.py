@@ -11,6 +11,8 @@ from bench.data.worlds import ADVERT, FILLERS
 from bench.noise.model import Rows, measure_accuracy
 
 BINS = 10
+COIN = 0.5
+"""A dataset without rows teaches nothing."""
 CAPPED = frozenset({"user_cap", "prompt_cap", "copy_cap", "group_cap"})
 
 
@@ -53,15 +55,16 @@ def measure(story: Story, outcome: Outcome) -> Measured:
         held = {event_id for *_, evidence in outcome.rows for event_id in evidence}
         figures["colluding kept"] = len(story.colluding & held) / len(story.colluding)
         weights = [(1 - 2 * epsilon, not story.colluding.isdisjoint(evidence)) for _, epsilon, evidence in outcome.rows]
-        figures["colluding weight"] = sum(weight for weight, theirs in weights if theirs) / sum(
-            weight for weight, _ in weights
-        )
+        total = sum(weight for weight, _ in weights)
+        figures["colluding weight"] = sum(weight for weight, theirs in weights if theirs) / total if total else 0.0
     epsilon = [epsilon for _, epsilon, _ in outcome.rows]
     wrong = [not story.truth[sides] for sides, *_ in outcome.rows]
     return Measured(figures | {"calibration error": calculate_ece(epsilon, wrong)}, epsilon, wrong)
 
 
 def _judge(story: Story, rows: Sequence[tuple[Sides, float]]) -> dict[str, float]:
+    if not rows:
+        return {"correct pairs": COIN, "accuracy": COIN}
     weights = np.array([weight for _, weight in rows])
     right = np.array([story.truth[sides] for sides, _ in rows])
     texts: Rows = [(sides[1], sides[2], weight) for sides, weight in rows]
@@ -75,6 +78,8 @@ def calculate_ece(epsilon: Sequence[float], wrong: Sequence[bool]) -> float:
 
     It is the mean distance of a bin's mean epsilon from its share of wrong pairs, each bin counting for its pairs.
     """
+    if not epsilon:
+        return 0.0
     values, truths = np.array(epsilon), np.array(wrong, np.float64)
     place = np.minimum((values * 2 * BINS).astype(int), BINS - 1)
     gaps = [abs(values[place == at].sum() - truths[place == at].sum()) for at in range(BINS)]

@@ -139,6 +139,7 @@ def tell_apart(seed: int, share: float, *, honest: bool) -> Story:
     known, story.writer = story.writer, Writer(rng, ENGLISH[len(ENGLISH) // 2 :], " ", ANSWER_WORDS, shop.hidden_worth)
     collude(story, shop, group, votes, [], 0.0, honest=honest)
     known.words |= story.writer.words
+    known.vocabulary = ENGLISH
     story.writer = known
     return story
 
