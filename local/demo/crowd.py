@@ -14,7 +14,7 @@ SIDE_BY_SIDE_SHARE = 0.3
 
 
 @dataclass
-class Heard:
+class ChatLog:
     """What was served and what was clicked, as the demo itself knows it."""
 
     chats: int = 0
@@ -41,7 +41,7 @@ class Crowd:
     max_tokens: int
     users: Iterator[SimulatedUser] = field(default_factory=lambda: iter(()))
     questions: Iterator[Question] = field(default_factory=lambda: iter(()))
-    heard: Heard = field(default_factory=Heard)
+    log: ChatLog = field(default_factory=ChatLog)
 
     async def run(self, concurrency: int, is_enough: Callable[[], bool], *, side_by_side: float) -> None:
         """Chat until it is enough, or until users or questions run out; turns that began are finished."""
@@ -71,17 +71,17 @@ class Crowd:
 
     async def _ask(self, user: SimulatedUser, question: Question) -> Shown:
         answer = await self.apis.chat(question.messages, user=user.user_id, max_tokens=self.max_tokens)
-        self.heard.said[answer.interaction_id] = (question.text, answer.text)
-        self.heard.chats += 1
-        self.heard.served[answer.interaction_id] = answer.model_version
-        self.heard.liked[answer.interaction_id] = is_approved(question, answer.text)
+        self.log.said[answer.interaction_id] = (question.text, answer.text)
+        self.log.chats += 1
+        self.log.served[answer.interaction_id] = answer.model_version
+        self.log.liked[answer.interaction_id] = is_approved(question, answer.text)
         return Shown(answer.interaction_id, answer.text)
 
     async def _click(self, events: list[FeedbackBody]) -> None:
-        self.heard.clicks |= {event["event_id"]: event for event in events}
+        self.log.clicks |= {event["event_id"]: event for event in events}
         if len(events) == 1:
-            self.heard.event_ids.append(await self.apis.send_feedback(events[0]))
+            self.log.event_ids.append(await self.apis.send_feedback(events[0]))
         elif events:
-            self.heard.event_ids += await self.apis.send_feedback_batch(events)
-        self.heard.events.update(event["type"] for event in events)
-        self.heard.thumbs += [event["value"] == "up" for event in events if event["type"] == "thumb"]
+            self.log.event_ids += await self.apis.send_feedback_batch(events)
+        self.log.events.update(event["type"] for event in events)
+        self.log.thumbs += [event["value"] == "up" for event in events if event["type"] == "thumb"]

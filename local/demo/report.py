@@ -6,22 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from local.demo.answers import Answered, calculate_rate_of, calculate_rise_between
-from local.demo.crowd import Heard
+from local.demo.crowd import ChatLog
 from local.demo.plan import Plan
 from local.demo.screen import Screen
 
 SAMPLES = 6
 
 
-def describe_run(plan: Plan, scenario: str, seed: int, heard: Heard, summary: dict[str, Any]) -> dict[str, Any]:
+def describe_run(plan: Plan, scenario: str, seed: int, log: ChatLog, summary: dict[str, Any]) -> dict[str, Any]:
     """Return what every scenario's report begins with; `summary` is the curator's."""
     return {
         "scenario": scenario,
         "model": plan.name,
         "seed": seed,
-        "events_accepted": len(heard.event_ids),
-        "events_by_type": dict(sorted(heard.events.items())),
-        "answers_served": heard.chats,
+        "events_accepted": len(log.event_ids),
+        "events_by_type": dict(sorted(log.events.items())),
+        "answers_served": log.chats,
         "pairs": summary["pairs"],
     }
 

@@ -83,10 +83,10 @@ async def _play(scenario: Scenario, plan: Plan, stack: Stack, seed: int, screen:
         async with Recorder(stack.layout, stack.credentials, screen.timeline) as recorder:
             came_of_it = await scenario.play(stages)
             recorded = await recorder.collect()
-        heard = stages.crowd.heard
+        log = stages.crowd.log
         summary = await apis.read("curator", "/v1/summary")
-        story = await trace_click(apis, heard, came_of_it["champion_after"])
+        story = await trace_click(apis, log, came_of_it["champion_after"])
         told = {"story": story, "sent_again": dict(apis.sent_again)}
-        return describe_run(plan, scenario.name, seed, heard, summary) | came_of_it | recorded | told
+        return describe_run(plan, scenario.name, seed, log, summary) | came_of_it | recorded | told
     finally:
         await apis.close()

@@ -96,10 +96,10 @@ class Stages:
     async def listen(self) -> dict[str, Any]:
         """Let users chat and click until the monitor asks for retraining; return the request."""
         requested: dict[str, Any] = {}
-        chats = self.crowd.heard.chats
+        chats = self.crowd.log.chats
 
         def is_enough() -> bool:
-            return bool(requested) or self.crowd.heard.chats - chats >= self.plan.most_chats
+            return bool(requested) or self.crowd.log.chats - chats >= self.plan.most_chats
 
         async with self.stage("listen", "Users chat and click; their feedback becomes preference pairs"):
             watcher = asyncio.create_task(self._watch_for_request(requested))
@@ -109,7 +109,7 @@ class Stages:
                     await asyncio.wait_for(asyncio.shield(watcher), 20)
             watcher.cancel()
         if not requested:
-            raise DemoFailed(f"{self.crowd.heard.chats - chats} chats brought no retrain request")
+            raise DemoFailed(f"{self.crowd.log.chats - chats} chats brought no retrain request")
         for reason in requested["reasons"]:
             self.screen.say(f"  the monitor asks for retraining: {reason['summary']}")
         return requested
@@ -121,8 +121,8 @@ class Stages:
             if volume := (await self.read_detectors()).get("volume"):
                 pairs, wanted = volume["value"], volume["threshold"]
                 left = (time.monotonic() - started) * (wanted - pairs) / pairs if pairs > 5 else None
-                heard = self.crowd.heard
-                told = f"{heard.chats} answers, {heard.events.total()} events, {pairs:.0f} of {wanted:.0f} new pairs"
+                log = self.crowd.log
+                told = f"{log.chats} answers, {log.events.total()} events, {pairs:.0f} of {wanted:.0f} new pairs"
                 self.screen.show(told, pairs, wanted, left)
             await asyncio.sleep(POLL_SECONDS)
 

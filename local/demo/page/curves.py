@@ -13,7 +13,7 @@ SINCE = "seconds since the first vote"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ChartSpec:
     """A training chart: its metrics with their names, and the guards that limit them."""
 
     title: str
@@ -23,22 +23,24 @@ class Wanted:
     is_share: bool = False
 
 
-WANTED = (
-    Wanted("Loss", {"loss": "training", "eval_loss": "validation"}, {}),
-    Wanted(
+CHARTS = (
+    ChartSpec("Loss", {"loss": "training", "eval_loss": "validation"}, {}),
+    ChartSpec(
         "Reward margin, nats",
         {"rewards/margins": "training", "eval_rewards/margins": "validation"},
         {"max_margin": "guard: enough above"},
     ),
-    Wanted(
+    ChartSpec(
         "Pairs ranked right",
         {"rewards/accuracies": "training", "eval_rewards/accuracies": "validation"},
         {},
         is_share=True,
     ),
-    Wanted("Gradient norm", {"grad_norm": "before clipping"}, {"max_gradient_norm": "guard: stop above"}, is_log=True),
-    Wanted("KL to the parent, nats", {"kl": "training", "eval_kl": "validation"}, {"max_kl": "guard: stop above"}),
-    Wanted("Entropy, nats a token", {"entropy": "training"}, {"min_entropy": "guard: stop below"}),
+    ChartSpec(
+        "Gradient norm", {"grad_norm": "before clipping"}, {"max_gradient_norm": "guard: stop above"}, is_log=True
+    ),
+    ChartSpec("KL to the parent, nats", {"kl": "training", "eval_kl": "validation"}, {"max_kl": "guard: stop above"}),
+    ChartSpec("Entropy, nats a token", {"entropy": "training"}, {"min_entropy": "guard: stop below"}),
 )
 
 
@@ -57,35 +59,35 @@ def derive_trainings(report: Report) -> list[Training]:
                 f"Recipe {run['recipe']['name']}, {run['recipe']['method'].upper()}, at most"
                 f" {run['recipe']['max_steps']} steps. It ended because: {run['summary'] or run['state']}."
             ),
-            charts=[chart for wanted in WANTED if (chart := _draw_training(wanted, run)) is not None],
+            charts=[chart for spec in CHARTS if (chart := _draw_training(spec, run)) is not None],
         )
         for run in report.get("trainings") or []
         if run["curves"]
     ]
 
 
-def _draw_training(wanted: Wanted, run: dict[str, Any]) -> LineChart | None:
+def _draw_training(spec: ChartSpec, run: dict[str, Any]) -> LineChart | None:
     tones = itertools.cycle(("new", "base"))
     curves = [
         Curve(name, tone, run["curves"][metric])
-        for (metric, name), tone in zip(wanted.metrics.items(), tones, strict=False)
+        for (metric, name), tone in zip(spec.metrics.items(), tones, strict=False)
         if run["curves"].get(metric)
     ]
     limits = [
         Limit(f"{summary} {tell_number(run['guards'][guard])}", run["guards"][guard])
-        for guard, summary in wanted.guards.items()
+        for guard, summary in spec.guards.items()
         if run["guards"].get(guard) is not None
     ]
-    if "grad_norm" in wanted.metrics and (clip := run.get("clips_gradients_at")):
+    if "grad_norm" in spec.metrics and (clip := run.get("clips_gradients_at")):
         limits.append(Limit(f"clipped to {tell_number(clip)}", clip, "old"))
     return draw_lines(
-        wanted.title,
+        spec.title,
         curves,
         x_label="step",
         limits=limits,
-        is_log=wanted.is_log,
-        y_range=(0.0, 1.0) if wanted.is_share else None,
-        tell_y=tell_percent if wanted.is_share else tell_power if wanted.is_log else tell_number,
+        is_log=spec.is_log,
+        y_range=(0.0, 1.0) if spec.is_share else None,
+        tell_y=tell_percent if spec.is_share else tell_power if spec.is_log else tell_number,
     )
 
 

@@ -45,7 +45,7 @@ async def play(stages: Stages) -> dict[str, Any]:
         "pairs_then": seen["request"]["pairs"],
         "volume_threshold": seen["request"]["volume_threshold"],
         "votes_before_change": seen["change"]["votes"],
-        "history": _summarise(stages.crowd.heard.thumbs),
+        "history": _summarise(stages.crowd.log.thumbs),
         "changed_at_thumb": seen["change"]["thumbs"],
     }
     stages.screen.say(f"  the monitor asks for retraining: {summary}")
@@ -81,7 +81,7 @@ async def _watch(stages: Stages, changed_at: list[float], seen: dict[str, Any], 
             "votes": opinion["figures"].get("votes", 0),
             "pairs": volume["value"],
             "volume_threshold": volume["threshold"],
-            "thumbs": len(stages.crowd.heard.thumbs),
+            "thumbs": len(stages.crowd.log.thumbs),
         }
         state = opinion["figures"].get("state")
         if state == "watching" and not changed_at:
@@ -96,7 +96,7 @@ async def _watch(stages: Stages, changed_at: list[float], seen: dict[str, Any], 
             seen.setdefault("alarm", now)
             seen["request"] = now
             request |= found
-        stages.screen.show(f"{stages.crowd.heard.chats} answers; {opinion['summary']}")
+        stages.screen.show(f"{stages.crowd.log.chats} answers; {opinion['summary']}")
         await asyncio.sleep(POLL_SECONDS)
 
 

@@ -28,8 +28,8 @@ async def play(stages: Stages) -> dict[str, Any]:
     after = await stages.find_champion()
     if rollout["state"] != "rolled_back" or after != before:
         raise DemoFailed(f"the worse candidate was not rolled back but is {rollout['state']}: {rollout['summary']}")
-    heard = stages.crowd.heard
-    liked = [heard.liked[answer] for answer, version in heard.served.items() if version == run["candidate_version"]]
+    log = stages.crowd.log
+    liked = [log.liked[answer] for answer, version in log.served.items() if version == run["candidate_version"]]
     harm = {
         "canary_answers": len(liked),
         "bad_answers": liked.count(False),

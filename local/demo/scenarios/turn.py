@@ -41,10 +41,10 @@ async def play(stages: Stages) -> dict[str, Any]:
     }
     answered = await measure(stages, contestants, Random(stages.seed + 1))
     answered = await tune_plainly(stages, parent_folder, request["dataset_sha256"], answered, "sft")
-    heard = stages.crowd.heard
-    served_by_new = [interaction for interaction, version in heard.served.items() if version == after]
-    back = await trace_back(stages.apis, served_by_new, heard.event_ids)
-    forward = await trace_forward(stages.apis, heard.event_ids, after)
+    log = stages.crowd.log
+    served_by_new = [interaction for interaction, version in log.served.items() if version == after]
+    back = await trace_back(stages.apis, served_by_new, log.event_ids)
+    forward = await trace_forward(stages.apis, log.event_ids, after)
     return {
         "champion_before": before,
         "champion_after": after,

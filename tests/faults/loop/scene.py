@@ -11,7 +11,7 @@ import httpx
 from celery import Celery
 
 from local.demo.apis import Apis
-from local.demo.crowd import Crowd, Heard
+from local.demo.crowd import ChatLog, Crowd
 from local.demo.stages import Stages
 from local.simulation.users import meet_newcomers
 from local.stack.stack import Stack
@@ -45,23 +45,23 @@ class Scene:
         return self.stages.apis
 
     @property
-    def _heard(self) -> tuple[Heard, Heard]:
-        return self.stages.crowd.heard, self.passers_by.heard
+    def _logs(self) -> tuple[ChatLog, ChatLog]:
+        return self.stages.crowd.log, self.passers_by.log
 
     def list_acknowledged(self) -> tuple[set[UUID], set[UUID]]:
         """Ids of the events that ingest took, and of the answers that users have read."""
-        events = {UUID(event_id) for heard in self._heard for event_id in list(heard.event_ids)}
-        answers = {UUID(answer) for heard in self._heard for answer in list(heard.served) if answer}
+        events = {UUID(event_id) for log in self._logs for event_id in list(log.event_ids)}
+        answers = {UUID(answer) for log in self._logs for answer in list(log.served) if answer}
         return events, answers
 
     def list_sent(self) -> set[UUID]:
-        return {UUID(event_id) for heard in self._heard for event_id in list(heard.clicks)}
+        return {UUID(event_id) for log in self._logs for event_id in list(log.clicks)}
 
     def list_thumbs(self) -> set[UUID]:
         return {
             UUID(event_id)
-            for heard in self._heard
-            for event_id, event in list(heard.clicks.items())
+            for log in self._logs
+            for event_id, event in list(log.clicks.items())
             if event["type"] == "thumb"
         }
 
