@@ -1,8 +1,9 @@
-"""A sentence-transformers model from a folder; needs torch, so it is imported when it is asked for."""
+"""A sentence-transformers model from a folder; needs that library and torch, which the images do not hold."""
 
 from collections.abc import Sequence
 from functools import cached_property
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,6 @@ class SentenceTransformerEmbedder:
 
     @cached_property
     def _model(self) -> Any:
-        from sentence_transformers import SentenceTransformer
-
-        return SentenceTransformer(str(self._folder), device="cpu")
+        # No dependency of ours: whoever sets a folder installs it beside.
+        library = import_module("sentence_transformers")
+        return library.SentenceTransformer(str(self._folder), device="cpu")
