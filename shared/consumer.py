@@ -40,6 +40,17 @@ class CannotRead(Exception):
     """The consumer is not given what it subscribed to."""
 
 
+def tell_errors(name: str, before: dict[str, bool], errors: dict[str, bool]) -> dict[str, bool]:
+    """Log and count what is new among a consumer's errors, and say what has passed; return those of now."""
+    for words in errors.keys() - before.keys():
+        CONSUMER_ERRORS.labels(name).inc()
+        logger.error("consumer_problem", consumer=name, problem=words)
+    for words in before.keys() - errors.keys():
+        logger.info("consumer_problem_passed", consumer=name, problem=words)
+    CONSUMER_PROBLEMS.labels(name).set(len(errors))
+    return errors
+
+
 class Handler(Protocol):
     """What a service does with the events of a batch, inside one transaction."""
 
@@ -111,15 +122,7 @@ class ConsumerLoop:
             raise CannotRead(f"the batch at hand has failed {self._repeats} times")
 
     def _tell_errors(self) -> None:
-        """Log and count each error once, when it begins."""
-        errors = self._consumer.read_errors()
-        for words in errors.keys() - self._errors.keys():
-            CONSUMER_ERRORS.labels(self._name).inc()
-            logger.error("consumer_problem", consumer=self._name, problem=words)
-        for words in self._errors.keys() - errors.keys():
-            logger.info("consumer_problem_passed", consumer=self._name, problem=words)
-        self._errors = errors
-        CONSUMER_PROBLEMS.labels(self._name).set(len(errors))
+        self._errors = tell_errors(self._name, self._errors, self._consumer.read_errors())
 
     def _tell_gaps(self) -> None:
         """Count what retention took, and note it where dead letters are, before the offsets move past it."""

@@ -26,8 +26,8 @@ from services.gateway.metrics import REFUSED
 from services.gateway.settings import GatewaySettings, SharedSettings
 from shared.auth import KeyRing, open_key_ring
 from shared.bus import Consumer, Producer
-from shared.bus.kafka import KafkaBusConsumer
 from shared.bus.librdkafka import LibrdkafkaBusProducer
+from shared.bus.librdkafka_reader import LibrdkafkaBusReader
 from shared.bus.reachability import check_broker
 from shared.db import connect, make_session_factory
 from shared.events import RolloutAdvanced
@@ -79,10 +79,11 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
         api_key=own.model_server_key.get_secret_value(),
     )
     deployer_client = httpx.Client(timeout=5.0, trust_env=False)
+    follower = RoutingFollower(routing, _open_consumer(settings))
     workers = [
         Worker("keys", keys.run),
         Worker("relay", SpoolRelay(spool, _open_producer(settings)).run),
-        Worker("routing", RoutingFollower(routing, _open_consumer(settings)).run),
+        Worker("routing", follower.run),
         every(
             own.routing_poll_seconds,
             "routing-poll",
@@ -105,7 +106,10 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
             yield
 
     checks = {"keys": keys.check, "spool": spool.check, "routing": routing.check}
-    outages = {"broker": partial(check_broker, settings.kafka_bootstrap_servers)}
+    outages: dict[str, Check] = {
+        "broker": partial(check_broker, settings.kafka_bootstrap_servers),
+        "routing-bus": follower.check,
+    }
     chat = _make_chat_handler(settings, own, routing, spool, upstream)
     return create_http(chat, keys, own, checks, lifespan, outages)
 
@@ -193,8 +197,8 @@ def _open_consumer(settings: SharedSettings) -> Callable[[], Consumer]:
 
     def open_consumer() -> Consumer:
         check_broker(settings.kafka_bootstrap_servers)
-        return KafkaBusConsumer(
-            settings.kafka_bootstrap_servers, [topic], None, client_id=SERVICE, security=settings.kafka_security
+        return LibrdkafkaBusReader(
+            settings.kafka_bootstrap_servers, [topic], client_id=SERVICE, security=settings.kafka_security
         )
 
     return open_consumer

@@ -140,23 +140,12 @@ class LibrdkafkaBusConsumer:
                 self._errors.note(topic, error.code(), error.str())
 
     def _read(self, message: Message) -> Record:
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        assert topic is not None
-        assert partition is not None
-        assert offset is not None
-        place = topic, partition
-        if offset > self._expected.get(place, offset):
+        record = read_message(message)
+        place = record.topic, record.partition
+        if record.offset > self._expected.get(place, record.offset):
             self._look_for_gap(place)
-        headers = cast("list[tuple[str, str | bytes | None]]", message.headers() or [])
-        self._positions[place] = self._expected[place] = offset + 1
-        return Record(
-            topic=topic,
-            key=_bytes(message.key()),
-            value=_bytes(message.value()),
-            headers={name: _bytes(value).decode(errors="replace") for name, value in headers},
-            partition=partition,
-            offset=offset,
-        )
+        self._positions[place] = self._expected[place] = record.offset + 1
+        return record
 
     def _recheck(self) -> None:
         """Have what had a problem read again, now and then: librdkafka tells an error once, and its end not at all."""
@@ -220,6 +209,23 @@ class LibrdkafkaBusConsumer:
 
     def close(self) -> None:
         self._consumer.close()
+
+
+def read_message(message: Message) -> Record:
+    """Return the record of a message that is no error."""
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None
+    assert partition is not None
+    assert offset is not None
+    headers = cast("list[tuple[str, str | bytes | None]]", message.headers() or [])
+    return Record(
+        topic=topic,
+        key=_bytes(message.key()),
+        value=_bytes(message.value()),
+        headers={name: _bytes(value).decode(errors="replace") for name, value in headers},
+        partition=partition,
+        offset=offset,
+    )
 
 
 def _bytes(content: str | bytes | None) -> bytes:

@@ -9,6 +9,8 @@ import pytest
 from shared.bus import Consumer, Producer, Record
 from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer, create_topics
 from shared.bus.librdkafka import LibrdkafkaBusProducer
+from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
+from shared.bus.librdkafka_reader import LibrdkafkaBusReader
 from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
 from shared.events import FeedbackReceived
 
@@ -38,6 +40,11 @@ class KafkaBus:
 class LibrdkafkaBus(KafkaBus):
     def producer(self) -> Producer:
         return LibrdkafkaBusProducer(self.bootstrap, client_id="test")
+
+    def consumer(self, topic: str, group: str | None) -> Consumer:
+        if group is None:
+            return LibrdkafkaBusReader(self.bootstrap, [topic], client_id="test")
+        return LibrdkafkaBusConsumer(self.bootstrap, [topic], group, client_id="test")
 
 
 @pytest.fixture(params=["memory", "kafka", "librdkafka"])

@@ -217,6 +217,9 @@ def _render(lines: Mapping[str, object]) -> str:
 
 
 def _find_ports(count: int) -> list[int]:
-    first = 33_000 + os.getpid() % 500 * 20
-    free = (port for port in range(first, 60_000) if is_port_free(port))
+    """Below those that the system gives to clients, and those of the tests' stacks; each is found once."""
+    free = (port for port in _PORTS if is_port_free(port))
     return [next(free) for _ in range(count)]
+
+
+_PORTS = iter(range(10_000 + os.getpid() % 450 * 20, 20_000))

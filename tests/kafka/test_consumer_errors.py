@@ -18,6 +18,7 @@ from shared.bus import Record, encode
 from shared.bus.access import name_group
 from shared.bus.librdkafka import LibrdkafkaBusProducer
 from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
+from shared.bus.librdkafka_reader import LibrdkafkaBusReader
 from shared.bus.limits import open_admin
 from shared.consumer import CannotRead, ConsumerLoop
 from shared.dead_letters import DeadLetters, dead_letter_topic
@@ -165,3 +166,22 @@ def test_what_retention_took_from_a_stopped_consumer_is_counted_noted_and_listed
     send(one_broker, topic, 1)
     with consuming(one_broker, topic_prefix, handler):
         wait_for(lambda: len(handler.handled) == 3)
+
+
+def test_a_gateway_that_may_not_read_routing_tables_says_so_until_it_may(secured: KafkaCluster, topic_prefix: str):
+    topic = make_topic(secured, f"{topic_prefix}rollout.advanced", partitions=2)
+    send(secured, topic, 3)
+    security = secured.security("gateway")
+    reader = LibrdkafkaBusReader(secured.bootstrap_servers, [topic], client_id="gateway", security=security)
+    records = reader.poll(2)
+    wait_for(lambda: bool(reader.poll(0.2) or any(reader.read_errors().values())))
+    assert records == []
+    assert [topic in words for words in reader.read_errors()] == [True]
+    allow(secured, "gateway", "topic", topic, "read")
+    deadline = time.monotonic() + 40
+    while len(records) < 3 and time.monotonic() < deadline:
+        records += reader.poll(0.5)
+    assert len(records) == 3
+    assert reader.read_errors() == {}
+    reader.close()
+    revoke_all(secured, "gateway")

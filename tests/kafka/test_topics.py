@@ -113,6 +113,7 @@ def test_one_user_for_each_service_with_the_printed_rights_and_nothing_else(
     rights = list_rights(topic_prefix)
     assert all(right.name in shown for right in rights)
     assert as_admin.invoke(app, ["topics", "--acls", "--apply"]).exit_code == 0
+    time.sleep(2)  # until every broker has heard of them
     producers = {
         service: LibrdkafkaBusProducer(
             secured.bootstrap_servers, client_id=service, security=secured.security(service), deadline_seconds=8

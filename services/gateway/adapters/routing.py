@@ -14,6 +14,7 @@ import structlog
 from services.gateway.domain.assignment import are_allowed, is_newer, keep_champion
 from services.gateway.metrics import ROUTING_GENERATION, ROUTING_REFUSED, ROUTING_STALE
 from shared.bus import Consumer, decode
+from shared.consumer import CannotRead, tell_errors
 from shared.errors import UndecodableEvent
 from shared.events import RolloutAdvanced, RoutingTable
 from shared.routing import check_table
@@ -136,6 +137,12 @@ class RoutingFollower:
     def __init__(self, store: RoutingStore, open_consumer: Callable[[], Consumer]) -> None:
         self._store = store
         self._open_consumer = open_consumer
+        self._errors: dict[str, bool] = {}
+
+    def check(self) -> None:
+        """Raises: CannotRead: something of this reader's own, such as a missing right, keeps it from the tables."""
+        if wrong := [words for words, is_own in self._errors.items() if is_own]:
+            raise CannotRead("; ".join(wrong))
 
     def run(self, stop: threading.Event) -> None:
         """Follow until told to stop; starts again from the beginning when the bus fails."""
@@ -168,6 +175,7 @@ class RoutingFollower:
                 continue
             if isinstance(event, RolloutAdvanced):
                 self._store.offer(event.routing)
+        self._errors = tell_errors("gateway", self._errors, consumer.read_errors())
 
 
 class RoutingPoll:
