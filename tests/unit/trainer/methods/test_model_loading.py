@@ -6,13 +6,20 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from peft import get_peft_model  # noqa: E402
+
+from services.trainer.adapters.artifacts.candidate import save_candidate  # noqa: E402
 from services.trainer.adapters.methods.models import (  # noqa: E402
+    build_lora_config,
     choose_base_dtype,
     compile_layers,
     load_policy,
+    merge_adapter,
 )
 from services.trainer.domain.recipe.parsing import parse_recipe  # noqa: E402
 from services.trainer.domain.recipe.schema import Recipe  # noqa: E402
+from services.trainer.domain.recipe.sections import Lora  # noqa: E402
+from services.trainer.domain.training import TrainingFailed  # noqa: E402
 from tests.unit.trainer.tiny_model import save_tiny_model  # noqa: E402
 
 
@@ -37,3 +44,34 @@ def test_layers_with_the_same_code_are_compiled_where_the_recipe_says_so(
     model = load_policy(save_tiny_model(tmp_path))
     compile_layers(make_recipe(**settings), model)
     assert [layer._compiled_call_impl is not None for layer in model.model.layers] == compiled
+
+
+@pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated:FutureWarning")  # peft's own call
+def test_a_tied_embedding_is_unchanged_by_merging_and_the_merged_model_says_what_the_adapter_said(tmp_path: Path):
+    parent = save_tiny_model(tmp_path / "parent")
+    model, ids = load_policy(parent), torch.arange(3, 15).reshape(2, 6)
+    assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    embedding = model.get_input_embeddings().weight.detach().clone()
+    adapted = get_peft_model(model, build_lora_config(Lora(), model)).eval()
+    torch.manual_seed(1)
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    with torch.no_grad():
+        plain, expected = load_policy(parent).eval()(ids).logits, adapted(ids).logits
+        assert (plain - expected).abs().max() > 0.01
+        save_candidate(merge_adapter(adapted, parent), parent, tmp_path / "candidate")
+        merged = load_policy(tmp_path / "candidate").eval()
+        assert torch.allclose(merged(ids).logits, expected, atol=1e-5)
+    assert torch.equal(merged.get_input_embeddings().weight, embedding)
+    assert torch.equal(merged.get_output_embeddings().weight, embedding)
+
+
+@pytest.mark.parametrize("module", ["embed_tokens", "model.embed_tokens", "lm_head"])
+def test_a_matrix_that_is_embedding_and_head_at_once_gets_no_adapter(tmp_path: Path, module: str):
+    model = load_policy(save_tiny_model(tmp_path))
+    lora = Lora(target_modules=("q_proj", module))
+    with pytest.raises(TrainingFailed, match=r"lora\.target_modules: (model\.)?(embed_tokens|lm_head) cannot"):
+        build_lora_config(lora, model)
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+    assert build_lora_config(lora, model).target_modules == {"q_proj", module}
