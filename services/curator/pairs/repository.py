@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 from psycopg import sql
-from sqlalchemy import false, func, or_, select, tuple_
+from sqlalchemy import func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from services.curator.evidence.repository.intake import Row, array_of, connection_of, copy_rows, fetch
@@ -36,6 +36,10 @@ _decoder: msgspec.json.Decoder[FeedbackReceived] = msgspec.json.Decoder(Feedback
 
 
 def load_answers(session: Session, interaction_ids: Collection[UUID]) -> list[Answer]:
+    """Load these answers. Release 0.1.0 and front ends without the gateway said in the metadata why an answer ended."""
+    finish_reason = func.coalesce(
+        Interaction.event["finish_reason"].astext, Interaction.event["metadata"]["finish_reason"].astext, ""
+    )
     query = select(
         Interaction.interaction_id,
         Interaction.prompt_hash,
@@ -43,7 +47,7 @@ def load_answers(session: Session, interaction_ids: Collection[UUID]) -> list[An
         Interaction.model_version,
         Interaction.user,
         Interaction.error,
-        func.coalesce(Interaction.event["metadata"]["finish_reason"].astext == "length", false()),
+        finish_reason == "length",
     )
     condition = Interaction.interaction_id == func.any(list(interaction_ids))
     return [Answer(*row) for row in session.execute(query.where(condition).order_by(Interaction.interaction_id))]
