@@ -45,7 +45,8 @@ STEPS = 120
 HEARTBEAT_TIMEOUT_SECONDS = 4
 RECIPE = f"""
 name: tiny
-method: dpo
+method: sft
+sft_rows: chosen
 max_steps: {STEPS}
 learning_rate: 1.0e-3
 batch_size: 4
