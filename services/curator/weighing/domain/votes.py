@@ -35,8 +35,8 @@ class Judgement:
 
     @property
     def user(self) -> str:
-        """Name the user of a vote."""
-        return self.users[0] or ""
+        """Name the user of a vote; nobody, where the events that it rests on are gone."""
+        return next(iter(self.users), None) or ""
 
     @property
     def key(self) -> Key:
