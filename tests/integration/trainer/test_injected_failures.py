@@ -22,6 +22,7 @@ from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from services.trainer.adapters.artifacts.recipe_files import load_recipe
+from services.trainer.adapters.artifacts.run_storage import RunStorage
 from services.trainer.bootstrap.methods import METHODS
 from services.trainer.consumer import RetrainHandler
 from services.trainer.domain.planning.scheduling import Patience
@@ -35,6 +36,7 @@ from shared.events import Reason, RetrainRequested, TrainingCompleted
 from shared.ids import new_id
 from shared.registry.mlflow import MlflowRegistry
 from shared.tables.trainer import Outbox, Run
+from tests.builders import make_artifacts
 from tests.unit.trainer.methods.runs import freeze
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model
 
@@ -125,6 +127,7 @@ class Loop:
             "heartbeat_seconds": 1.0,
             "heartbeat_timeout": timedelta(seconds=30),
             "stop": threading.Event(),
+            "storage": RunStorage(make_artifacts(self.folder / "models"), self.folder / "runs"),
         }
         return WorkerContext(**settings | changes)
 
