@@ -193,6 +193,10 @@ bench-gateway: .venv/project.stamp ## Our gateway beside the LiteLLM proxy and n
 bench-ingest: .venv/project.stamp ## Feedback over HTTP beside a bare ASGI app, Phoenix and MLflow: requests/s, p50, p99, memory
 	@$(RUN) bench.ingest
 
+.PHONY: bench-imports
+bench-imports: .venv/project.stamp ## Rows per second and memory of importing files of up to a million rows
+	@$(RUN) bench.imports
+
 .PHONY: bench-page
 bench-page: .venv/project.stamp ## Write docs/benchmarks.md from the kept results
 	@$(RUN) bench.page
