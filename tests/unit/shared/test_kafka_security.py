@@ -50,7 +50,7 @@ def test_a_login_without_a_password_is_refused(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("HELIOTROPE_KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
     with pytest.raises(SystemExit):
         load_settings(Settings)
-    assert "kafka_sasl_password" in capsys.readouterr().err
+    assert "HELIOTROPE_KAFKA_SASL_PASSWORD" in capsys.readouterr().err
 
 
 def test_the_password_is_never_shown(settings: Settings):
