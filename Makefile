@@ -19,6 +19,8 @@ MODEL ?=
 ARGS ?=
 # With COVERAGE=1, make test measures branch coverage and holds it above its floor (pyproject.toml)
 COVERAGE ?=
+# Processes that share the tests out, a file to one of them; with servers of its own for each. 0: all in pytest's own process
+PROCESSES ?= logical
 
 # Relative on purpose: the folder's name may hold spaces.
 BIN := .venv/bin
@@ -52,8 +54,8 @@ demo-pictures: .venv/project.stamp ## Keep the last demo's report, its page and 
 .PHONY: test
 test: .venv/dev.stamp ## All tests: import contracts, unit, contract, integration, short faults, end to end
 	@$(BIN)/lint-imports
-	@$(if $(COVERAGE),$(BIN)/coverage run -m pytest,$(RUN) pytest) $(ARGS)
-	@$(if $(COVERAGE),$(BIN)/coverage report --skip-covered --sort=cover)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(RUN) pytest --numprocesses "$(PROCESSES)" --maxprocesses 4 --dist loadfile \
+		$(if $(COVERAGE),--cov) $(ARGS)
 
 .PHONY: test-faults
 test-faults: .venv/dev.stamp ## The long fault runs: kills, stops, restarts and full disks while the loop turns

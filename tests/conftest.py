@@ -4,6 +4,7 @@ The environment's servers are used in their place when `HELIOTROPE_DATABASE_URL`
 `HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS` names one; tests then still make databases and topics of their own.
 """
 
+import os
 import random
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from local.connections import Connections
 from local.servers.postgres import create_database, drop_database
@@ -35,11 +37,19 @@ structlog.configure(
     ]
 )
 
+# How fast a machine is tells nothing about a rule: no deadline for an example, none for drawing it
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
 
 @pytest.fixture(scope="session")
 def find_port_base() -> Callable[[], int]:
-    """Finds a base above which no port of a stack is taken, a new one each time and away from the default one."""
-    bases = list(range(20_000, 32_000, 60))
+    """Finds a base above which no port of a stack is taken, a new one each time and away from the default one.
+
+    Processes that share the tests out (pytest-xdist) draw from bases of their own.
+    """
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    bases = list(range(20_000, 32_000, 60))[int(worker.removeprefix("gw")) :: int(workers)]
     random.shuffle(bases)
 
     def find() -> int:

@@ -100,11 +100,7 @@ def shop(database_url: str) -> Iterator[Shop]:
     engine.dispose()
 
 
-@settings(
-    max_examples=8,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.data_too_large])
 @given(histories(most=40), st.data())
 def test_any_order_batching_and_crash_gives_the_same_bytes(
     shop: Shop, tmp_path_factory: pytest.TempPathFactory, history: list[Occurrence], data: st.DataObject

@@ -52,7 +52,7 @@ def histories(draw: st.DrawFn) -> list[FeedbackReceived]:
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(histories(), st.data())
 def test_order_and_repetition_of_events_do_not_matter(history: list[FeedbackReceived], data: st.DataObject) -> None:
     again = data.draw(st.lists(st.sampled_from(history), max_size=5)) if history else []
@@ -61,7 +61,6 @@ def test_order_and_repetition_of_events_do_not_matter(history: list[FeedbackRece
     assert derive_group(answers, shuffled) == derive_group(ANSWERS, history)
 
 
-@settings(max_examples=100, deadline=None)
 @given(histories())
 def test_no_two_active_pairs_contradict_each_other(history: list[FeedbackReceived]) -> None:
     active = [pair.draft for pair in derive_group(ANSWERS, history).pairs if pair.state == "active"]

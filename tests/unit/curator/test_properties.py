@@ -4,15 +4,13 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.events import FeedbackReceived, Retract
 from tests.builders import MORNING, make_feedback
 from tests.histories import Occurrence, histories
 from tests.unit.curator.small_store import SmallStore
-
-MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def freeze(events: list[Occurrence]) -> tuple[Any, str]:
@@ -22,14 +20,12 @@ def freeze(events: list[Occurrence]) -> tuple[Any, str]:
     return store.freeze()
 
 
-@MANY
 @given(histories(), st.data())
 def test_order_and_repetition_do_not_change_a_byte(history: list[Occurrence], data: st.DataObject) -> None:
     repeated = data.draw(st.lists(st.sampled_from(history), max_size=8)) if history else []
     assert freeze(data.draw(st.permutations(history + repeated))) == freeze(history)
 
 
-@MANY
 @given(histories(), st.data())
 def test_two_bodies_under_one_id_end_the_same_in_any_order(history: list[Occurrence], data: st.DataObject) -> None:
     rivals = [_change(event) for event in history if data.draw(st.booleans())]
@@ -42,7 +38,6 @@ def _change(event: Occurrence) -> Occurrence:
     return msgspec.structs.replace(event, answer=event.answer + " And a good day to you.")
 
 
-@MANY
 @given(histories(), st.data())
 def test_an_event_retracted_and_sent_anew_gives_the_same_rows_but_for_ids(
     history: list[Occurrence], data: st.DataObject

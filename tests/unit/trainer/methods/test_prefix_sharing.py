@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
@@ -68,7 +68,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return AutoModelForCausalLM.from_pretrained(save_tiny_model(tmp_path_factory.mktemp("tiny")), dtype=torch.float32)
 
 
-@settings(deadline=None)  # a busy machine takes a quarter of a second for a backward pass
 @given(pairs=st.lists(st.tuples(TOKENS, TOKENS, TOKENS), min_size=1, max_size=4))
 def test_scores_and_gradients_are_those_of_the_padded_batch(model: Any, pairs: list[Any]):
     found = []
