@@ -122,7 +122,8 @@ class Stages:
                 pairs, wanted = volume["value"], volume["threshold"]
                 left = (time.monotonic() - started) * (wanted - pairs) / pairs if pairs > 5 else None
                 log = self.crowd.log
-                told = f"{log.chats} answers, {log.events.total()} events, {pairs:.0f} of {wanted:.0f} new pairs"
+                bound = "" if volume["figures"]["counted"] else "at most "
+                told = f"{log.chats} answers, {log.events.total()} events, {bound}{pairs:.0f} of {wanted:.0f} new pairs"
                 self.screen.show(told, pairs, wanted, left)
             await asyncio.sleep(POLL_SECONDS)
 
