@@ -32,6 +32,8 @@ TOLD = (
 """Worlds in which the truth can be told and there is a gap to win back."""
 CALIBRATED = [f"{kind}{audits}" for kind in ("careless", "contrary", "mixed") for audits in ("", ", audited")]
 HIDDEN = {f"colluding, nobody else's words, {share:.0%} of users": share for share in APART}
+TEAM = "honest team, nobody else's words, 20% of users"
+"""What the cap costs such a team is shown; it is not held against the goal, since nothing tells it from colluders."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class World:
 
 
 def list_worlds() -> dict[str, Callable[[int], Story]]:
-    return WORLDS | {name: _hide(share) for name, share in HIDDEN.items()}
+    hidden = {name: _hide(share) for name, share in HIDDEN.items()}
+    return WORLDS | hidden | {TEAM: lambda seed: tell_apart(seed, 0.2, honest=True)}
 
 
 def _hide(share: float) -> Callable[[int], Story]:
@@ -108,7 +111,7 @@ def derive_goals(worlds: Mapping[str, World]) -> list[Goal]:
     for name in CALIBRATED:
         before, after = pool_error(worlds[name].before), pool_error(worlds[name].after)
         goals.append(Goal(f"{name}: calibration error of epsilon (before: {before:.3f})", after, 0.03, "at_most"))
-    honest = {name: _average(world.after, "honest set aside") for name, world in worlds.items()}
+    honest = {name: _average(world.after, "honest set aside") for name, world in worlds.items() if name != TEAM}
     worst = max(honest, key=lambda name: honest[name])
     goals.append(Goal(f"honest evidence set aside, worst world ({worst})", honest[worst], 0.01, "at_most"))
     for name, figure, most in _list_collusion():

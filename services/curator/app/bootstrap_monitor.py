@@ -39,12 +39,13 @@ def create(settings: Settings, curator: CuratorSettings, own: MonitorSettings) -
     sessions = make_session_factory(engine)
     keys = open_key_ring(sessions, settings.assertion_public_keys)
     embedder = open_embedder(curator)
+    caps = Caps(curator.pairs_per_user, curator.pairs_per_prompt, curator.group_weight_share)
     monitor = Monitor(
         sessions,
         settings.family,
         derive_rules(curator, own),
         partial(request_retrain, settings=settings, curator=curator, embedder=embedder),
-        partial(preview_dataset, caps=Caps(curator.pairs_per_user, curator.pairs_per_prompt), embedder=embedder),
+        partial(preview_dataset, caps=caps, embedder=embedder),
         lambda: datetime.now(UTC),
     )
     workers = [

@@ -18,6 +18,9 @@ class CuratorSettings(BaseSettings):
     parked_ttl_days: float = Field(30.0, gt=0, description="feedback parked for longer, in event time, is expired")
     pairs_per_user: int = Field(200, ge=1, description="pairs, and labels, that one user may put into a dataset")
     pairs_per_prompt: int = Field(20, ge=1, description="pairs, and labels, of one prompt in a dataset")
+    group_weight_share: float = Field(
+        0.05, ge=0, le=1, description="share of the weight for each group whom nobody else can vouch for; 1: no limit"
+    )
     embedder_folder: DirectoryPath | None = Field(
         None, description="a sentence-transformers model to embed prompts with (needs torch); unset: one without torch"
     )

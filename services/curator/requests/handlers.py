@@ -58,7 +58,7 @@ def request_retrain(
     """
     lock_all(session, ["retrain"])
     champion = _find_parent(session, settings.family)
-    caps = Caps(curator.pairs_per_user, curator.pairs_per_prompt)
+    caps = Caps(curator.pairs_per_user, curator.pairs_per_prompt, curator.group_weight_share)
     artifacts = open_artifacts(settings)
     dataset = freeze_dataset(
         session, settings.datasets, artifacts, caps, embedder=embedder, parent_version=champion.version, now=now

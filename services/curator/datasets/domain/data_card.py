@@ -18,6 +18,8 @@ REASONS = {
     "near_gate": "the prompt is too near to one that models are judged by",
     "prompt_cap": "the prompt has its share already",
     "user_cap": "the user has their share already",
+    "copy_cap": "a text that several people paste has its share already",
+    "group_cap": "users who judge what nobody else judges have their share already: a person may vouch for them",
     "own_yardsticks": "two users of different strictness: nothing is left once each one's mean is taken off",
     "contradicted": "stronger evidence says the opposite",
     "contested": "about as strong evidence says the opposite: set aside for people",

@@ -126,6 +126,7 @@ def _describe_raters(curated: Curated) -> dict[str, Any]:
         "below_floor": sum(rater.reliability < FLOOR for rater in raters),
         "contrary": sum(rater.contrary for rater in raters),
         "reliability": _count(f"{max(int(rater.reliability * 10), 0) / 10:.1f}" for rater in raters),
+        "closed_groups": [len(group) for group in curated.reliability.closed_groups],
         "model_temperature": curated.reliability.temperature,
         "tastes": [asdict(cluster) for cluster in curated.preference_clusters],
     }

@@ -1,6 +1,7 @@
 """What goes into a dataset: a pure function of weighed evidence, in one order."""
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -26,6 +27,8 @@ Conversations = Mapping[str, Conversation]
 class Caps:
     per_user: int
     per_prompt: int
+    per_group: float = 0.05
+    """Share of the weight that a group may hold whom nobody else can vouch for."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +84,19 @@ def derive_snapshot(curated: Curated, history: History, unusable: Mapping[str, s
     - of one prompt, then of one user, no more than the caps allow, but for imports, which have no cap per user;
       contents are hashed, so the first are a fair draw
     - of near-identical edits of several users, no more than a small share of all pairs
+    - of a closed group, no more than a small share of the weight
     """
     left_out: dict[str, str] = {}
     pairs = _cap(_keep(curated.pairs, unusable, left_out), history, caps, left_out)
     pairs = _cap_copies(pairs, history, left_out)
+    groups = curated.reliability.closed_groups
+    pairs = _cap_groups(pairs, groups, history, caps, left_out)
     training = [label for label in curated.labels if label.item.split == "train"]
+    labels = _cap(_keep(training, unusable, left_out), history, caps, left_out)
     return Snapshot(
         train=[pair for pair in pairs if pair.item.split == "train"],
         validation=[pair for pair in pairs if pair.item.split == "validation"],
-        labels=_cap(_keep(training, unusable, left_out), history, caps, left_out),
+        labels=_cap_groups(labels, groups, history, caps, left_out),
         left_out=dict(sorted(left_out.items())),
     )
 
@@ -138,6 +145,34 @@ def _cap_copies(
             beyond.update(edits[at].item.item_id for at in group[most:])
     left_out.update(dict.fromkeys(beyond, "copy_cap"))
     return [pair for pair in pairs if pair.item.item_id not in beyond]
+
+
+def _cap_groups(
+    weighed: list[Weighed[Item]],
+    groups: Sequence[Collection[str]],
+    history: History,
+    caps: Caps,
+    left_out: dict[str, str],
+) -> list[Weighed[Item]]:
+    """Leave out what a closed group holds beyond its share of the weight: it may be honest, or it may not."""
+    group_of = {user: number for number, group in enumerate(groups) for user in group}
+    places = [
+        min((group_of[user] for user in history.list_holders(one.item.evidence) if user in group_of), default=None)
+        for one in weighed
+    ]
+    known = sum(1 - 2 * one.epsilon for one, place in zip(weighed, places, strict=True) if place is None)
+    most = known * caps.per_group / (1 - caps.per_group) if caps.per_group < 1 else math.inf
+    held: dict[int, float] = defaultdict(float)
+    kept = []
+    for one, place in zip(weighed, places, strict=True):
+        weight = 1 - 2 * one.epsilon
+        if place is not None and held[place] + weight > most:
+            left_out[one.item.item_id] = "group_cap"
+            continue
+        if place is not None:
+            held[place] += weight
+        kept.append(one)
+    return kept
 
 
 @dataclass(frozen=True)

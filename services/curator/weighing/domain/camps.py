@@ -6,7 +6,8 @@ preference model that was fitted on everybody else's.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
@@ -24,6 +25,8 @@ FEWEST_ITEMS = 20
 DOUBTED = -3.5
 """Standard deviations below even chances, from which a camp as a whole is taken to contradict the others."""
 
+Link = tuple[int, int]
+
 
 def find_doubted(rows: JudgementArrays) -> Mask:
     """Find the users, shape (users + 1,), whose camp contradicts what the others' votes teach.
@@ -31,44 +34,67 @@ def find_doubted(rows: JudgementArrays) -> Mask:
     A camp that holds half of the votes or more is nobody's to doubt.
     """
     doubted = np.zeros(rows.nobody + 1, np.bool_)
-    if rows.vote.sum() < FEWEST_VOTES:
-        return doubted
     for camp in find_camps(rows):
-        members = np.zeros(rows.nobody + 1, np.bool_)
-        members[camp] = True
-        theirs = members[rows.users] & rows.vote
-        if LEAST_SHARE * rows.vote.sum() <= theirs.sum() < rows.vote.sum() / 2 and _compare(rows, theirs) < DOUBTED:
-            doubted |= members
+        if compare_camp(rows, camp) < DOUBTED:
+            doubted[camp] = True
     return doubted
 
 
 def find_camps(rows: JudgementArrays) -> list[list[int]]:
     """Find camps of three users or more, as numbers."""
-    graph = nx.Graph()
-    for (one, other), agreed in sorted(_count_agreements(rows).items()):
-        if agreed > 0:
-            graph.add_edge(one, other, weight=agreed)
-    if not graph:
-        return []
-    modules = nx.community.louvain_communities(graph, seed=SEED)
-    return sorted(sorted(camp) for camp in modules if len(camp) >= CAMP_USERS)
+    return [camp for camp in find_modules(count_meetings(rows).agreed) if len(camp) >= CAMP_USERS]
 
 
-def _count_agreements(rows: JudgementArrays) -> Mapping[tuple[int, int], int]:
-    """Count, for users who met, how much more often they agreed than not."""
-    met: dict[int, list[tuple[int, int]]] = defaultdict(list)
+@dataclass(frozen=True)
+class Meetings:
+    """Of users (two numbers, the lower first) who judged the same items."""
+
+    met: Mapping[Link, int]
+    """How often."""
+    agreed: Mapping[Link, int]
+    """How much more often they agreed than not."""
+
+
+def count_meetings(rows: JudgementArrays) -> Meetings:
+    voters: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for row in np.flatnonzero(rows.vote):
-        met[int(rows.items[row])].append((int(rows.users[row]), int(rows.signs[row])))
-    agreements: dict[tuple[int, int], int] = defaultdict(int)
-    for voters in met.values():
-        for at, (user, sign) in enumerate(voters):
-            for other, their_sign in voters[at + 1 : at + 1 + NEIGHBOURS]:
-                agreements[min(user, other), max(user, other)] += sign * their_sign
-    return agreements
+        voters[int(rows.items[row])].append((int(rows.users[row]), int(rows.signs[row])))
+    met: dict[Link, int] = defaultdict(int)
+    agreed: dict[Link, int] = defaultdict(int)
+    for on_item in voters.values():
+        for at, (user, sign) in enumerate(on_item):
+            for other, their_sign in on_item[at + 1 : at + 1 + NEIGHBOURS]:
+                link = min(user, other), max(user, other)
+                met[link] += 1
+                agreed[link] += sign * their_sign
+    return Meetings(met, agreed)
+
+
+def find_modules(links: Mapping[Link, int]) -> list[list[int]]:
+    """Find the modules (Louvain) of the graph of all links with weights above zero."""
+    graph = nx.Graph()
+    for (one, other), weight in sorted(links.items()):
+        if weight > 0:
+            graph.add_edge(one, other, weight=weight)
+    modules = nx.community.louvain_communities(graph, seed=SEED) if graph else []
+    return sorted(sorted(module) for module in modules)
+
+
+def compare_camp(rows: JudgementArrays, camp: Sequence[int]) -> float:
+    """Compare a camp's votes with a model of everybody else's: standard deviations above even chances, over items.
+
+    0 where nothing can be said: of a camp with a small share of the votes, or with half of them, and of few items.
+    """
+    members = np.zeros(rows.nobody + 1, np.bool_)
+    members[list(camp)] = True
+    theirs = members[rows.users] & rows.vote
+    votes = rows.vote.sum()
+    if votes < FEWEST_VOTES or not LEAST_SHARE * votes <= theirs.sum() < votes / 2:
+        return 0.0
+    return _compare(rows, theirs)
 
 
 def _compare(rows: JudgementArrays, theirs: Mask) -> float:
-    """Compare a camp's votes with a model of the others': standard deviations above even chances, over items."""
     others = rows.drawn & ~theirs
     if others.sum() < FEWEST_VOTES:
         return 0.0

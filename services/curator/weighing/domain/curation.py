@@ -66,7 +66,7 @@ def curate(history: History, decisions: Decisions) -> Curated:
     labels = sorted(history.labels, key=lambda label: _order(label, history))
     position = fit_position_bias(pairs, history)
     judgements = derive_judgements([*pairs, *labels], history, position)
-    reliability = estimate_reliability(judgements)
+    reliability = estimate_reliability(judgements, decisions.users_released)
     clusters = cluster_contrary_users([one for one in judgements if one.is_vote], reliability)
     contrary = frozenset(name for name, rater in reliability.raters.items() if rater.contrary)
     calibration = calibrate(pairs, history, contrary, reliability.rule_errors)

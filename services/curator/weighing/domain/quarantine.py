@@ -182,12 +182,14 @@ def _describe_claim(item: Evidence) -> ClaimKey:
 def describe_quarantined(history: History, quarantine: Quarantine, curated: Curated) -> list[dict[str, Any]]:
     """Describe each user with events in quarantine, and each contested pair and label with both sides' evidence.
 
-    `history` is the one from which nothing was set aside yet.
+    The users of closed groups are among them: nothing of theirs is set aside, but what they weigh is capped until a
+    person vouches for them. `history` is the one from which nothing was set aside yet.
     """
     of_user: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for event_id, reason in sorted(quarantine.waiting.items()):
         of_user[history.feedback[event_id].holder][reason].append(str(event_id))
     users = [_describe_user(user, reasons) for user, reasons in sorted(of_user.items())]
+    users += _describe_closed(curated, known=of_user)
     return users + _describe_contested("pair", curated.pairs) + _describe_contested("label", curated.labels)
 
 
@@ -198,6 +200,20 @@ def _describe_user(user: str, reasons: dict[str, list[str]]) -> dict[str, Any]:
         "reason": max(sorted(reasons), key=lambda reason: len(reasons[reason])),
         "detail": {"events": dict(reasons)},
     }
+
+
+def _describe_closed(curated: Curated, known: Collection[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "subject_kind": "user",
+            "subject_id": user,
+            "reason": "closed_group",
+            "detail": {"events": {}, "group": number},
+        }
+        for number, group in enumerate(curated.reliability.closed_groups, 1)
+        for user in sorted(group)
+        if user not in known
+    ]
 
 
 def _describe_contested(kind: str, weighed: Sequence[AnyWeighed]) -> list[dict[str, Any]]:

@@ -21,13 +21,13 @@ other and with nobody else cannot vouch for each other before it has spoken.
 A judgement's epsilon is its posterior probability of being wrong, all of that being known, itself included.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from services.curator.weighing.domain.camps import find_doubted
+from services.curator.weighing.domain.closed_groups import Standing, find_standing
 from services.curator.weighing.domain.judgement_arrays import (
     JudgementArrays,
     Mask,
@@ -90,6 +90,8 @@ class Reliability:
     rule_errors: Mapping[str, float]
     """By rule: what it adds to its users' errors."""
     doubts: Mapping[Key, Doubt]
+    closed_groups: Sequence[frozenset[str]] = ()
+    """Users who judge what nobody else judges, and for whom nobody vouches."""
 
 
 @dataclass(frozen=True)
@@ -109,27 +111,31 @@ class Crowd:
         return np.round(_add([of for g, of in zip(GRID, self.of_users, strict=True) if g < FLOOR]), 6)
 
 
-def estimate_reliability(judgements: Sequence[Judgement]) -> Reliability:
-    """Estimate users, rules and judgements together; the order of the judgements is that of `derive_judgements`."""
+def estimate_reliability(judgements: Sequence[Judgement], trusted: Collection[str] = frozenset()) -> Reliability:
+    """Estimate users, rules and judgements together; the order of the judgements is that of `derive_judgements`.
+
+    A person vouches for the users in `trusted`, also where nobody else judges what they judge.
+    """
     if not judgements:
         return Reliability({}, 0.0, dict(PRIOR_ERRORS), {})
     names = sorted({one.user for one in judgements if one.is_vote})
     rows = count_judgements(judgements, {name: number for number, name in enumerate(names)})
-    doubted = find_doubted(rows)
-    prior = np.where(doubted, MIRRORED[:, None], PRIOR[:, None])
-    population, right = prior, _compare_users(rows, doubted)
+    standing = find_standing(rows, [number for number, name in enumerate(names) if name in trusted])
+    prior = np.where(standing.doubted, MIRRORED[:, None], PRIOR[:, None])
+    population, right = prior, _compare_users(rows, standing.doubted)
     crowd = Crowd(prior)
     errors = np.array(list(PRIOR_ERRORS.values()))
     temperature, logits, p = 0.0, np.zeros(len(judgements)), np.zeros(len(judgements))
     for _ in range(MODEL_ROUNDS):
-        logits = predict(rows, np.maximum(2 * right[rows.users] - 1, 0.0))
-        temperature = _choose_temperature(rows, logits, errors, population)
+        vouched = np.where(standing.closed, 0.0, np.maximum(2 * right - 1, 0.0))
+        logits = predict(rows, vouched[rows.users])
+        temperature = _choose_temperature(rows, logits, errors, population, ~standing.closed)
         for _ in range(ROUNDS):
-            p = _judge_items(rows, temperature * logits, _calculate_error(rows, right, errors))
+            p = _judge_items(rows, temperature * logits, _calculate_error(rows, right, errors), standing.closed)
             crowd = _judge_users(rows, p, errors, population)
-            population, right = _update_population(crowd.of_users, prior, doubted), crowd.right
+            population, right = _update_population(crowd.of_users, prior, standing), crowd.right
             errors = estimate_rule_errors(rows, p, 1 - _find_right(rows, right))
-    p = _judge_items(rows, temperature * logits, _calculate_error(rows, right, errors))
+    p = _judge_items(rows, temperature * logits, _calculate_error(rows, right, errors), standing.closed)
     alone = _calculate_error(rows, crowd.right, errors)
     known = _judge_judgements(rows, p, errors, crowd)
     doubts = {
@@ -137,7 +143,8 @@ def estimate_reliability(judgements: Sequence[Judgement]) -> Reliability:
         for at, one in enumerate(judgements)
     }
     rules = {name: round_figure(float(error)) for name, error in zip(PRIOR_ERRORS, errors, strict=True)}
-    return Reliability(_describe(names, rows.users[rows.vote], crowd), temperature, rules, doubts)
+    groups = [frozenset(names[user] for user in group) for group in standing.groups]
+    return Reliability(_describe(names, rows.users[rows.vote], crowd), temperature, rules, doubts, groups)
 
 
 def _compare_users(rows: JudgementArrays, doubted: Mask) -> Floats:
@@ -166,9 +173,13 @@ def _calculate_error(rows: JudgementArrays, right: Floats, errors: Floats) -> Fl
     return add_rule_error(rows, 1 - _find_right(rows, right), errors[rows.rules])
 
 
-def _judge_items(rows: JudgementArrays, logits: Floats, wrong: Floats) -> Floats:
-    """Calculate p: the probability that each judgement's item is as it says, given everything but itself."""
-    says = np.where(rows.vote, rows.signs * np.maximum(np.log((1 - wrong) / wrong), 0.0), 0.0)
+def _judge_items(rows: JudgementArrays, logits: Floats, wrong: Floats, closed: Mask) -> Floats:
+    """Calculate p: the probability that each judgement's item is as it says, given everything but itself.
+
+    The users of a closed group are no witnesses.
+    """
+    heard = rows.vote & ~closed[rows.users]
+    says = np.where(heard, rows.signs * np.maximum(np.log((1 - wrong) / wrong), 0.0), 0.0)
     others = np.bincount(rows.items, says)[rows.items] - says
     known = np.clip(logits, -MOST_SAID, MOST_SAID)
     return sigmoid(rows.signs * (known + others + rows.offsets))
@@ -190,10 +201,16 @@ def _judge_users(rows: JudgementArrays, p: Floats, errors: Floats, population: F
     return Crowd(unscaled / _add(list(unscaled)))
 
 
-def _update_population(posterior: Floats, prior: Floats, doubted: Mask) -> Floats:
-    """Update what is believed of a user before their own votes: shape (points, users + 1), alike within each camp."""
+def _update_population(posterior: Floats, prior: Floats, standing: Standing) -> Floats:
+    """Update what is believed of a user before their own votes: shape (points, users + 1).
+
+    It is alike for all whose camps are doubted, for all in closed groups, and for everybody else.
+    """
     population = np.empty_like(prior)
-    for members in (doubted, ~doubted):
+    closed = standing.closed & ~standing.doubted
+    for members in (standing.doubted, closed, ~(standing.doubted | closed)):
+        if not members.any():
+            continue
         users = int(members[:-1].sum())
         seen = np.array([np.bincount(np.zeros(users, np.int64), of, 1)[0] for of in posterior[:, :-1][:, members[:-1]]])
         shares = (PRIOR_USERS * prior[:, members][:, :1] + seen[:, None]) / (PRIOR_USERS + users)
@@ -201,12 +218,14 @@ def _update_population(posterior: Floats, prior: Floats, doubted: Mask) -> Float
     return population
 
 
-def _choose_temperature(rows: JudgementArrays, logits: Floats, errors: Floats, population: Floats) -> float:
-    """Choose the temperature of greatest likelihood, each user being drawn from the population."""
+def _choose_temperature(
+    rows: JudgementArrays, logits: Floats, errors: Floats, population: Floats, heard: Mask
+) -> float:
+    """Choose the temperature of greatest likelihood for the users who are heard, each drawn from the population."""
 
     def score(temperature: float) -> float:
         p = sigmoid(rows.signs * (temperature * logits + rows.offsets))
-        scores = np.array(_score_users(rows, p, errors))[:, :-1] + np.log(population)[:, :-1]
+        scores = (np.array(_score_users(rows, p, errors)) + np.log(population))[:, :-1][:, heard[:-1]]
         highest = scores.max(axis=0)
         of_users = highest + np.log(_add(list(np.exp(scores - highest))))
         return round(float(np.bincount(np.zeros(len(of_users), np.int64), of_users, 1)[0]), 6)
