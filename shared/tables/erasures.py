@@ -12,7 +12,18 @@ from shared.tables.base import Base, CreatedAt, UuidKey
 SCHEMA = {"schema": "curator"}
 
 
-class Erasure(Base):
+class Removal:
+    """Columns of a ledger of what is deleted for ever: who asked, how far it is, what was deleted."""
+
+    state: Mapped[str]
+    requested_by: Mapped[str]
+    requested_at: Mapped[CreatedAt]
+    completed_at: Mapped[datetime | None]
+    certificate: Mapped[dict[str, Any] | None]
+    """Set when done: ids and counts of what was deleted, which datasets were replaced, which models trained on it."""
+
+
+class Erasure(Removal, Base):
     """The erasure ledger: one row for each erased user, for ever. Everything that stores evidence looks here first."""
 
     __tablename__ = "erasures"
@@ -21,15 +32,9 @@ class Erasure(Base):
     erasure_id: Mapped[UuidKey]
     user: Mapped[str] = mapped_column(unique=True)
     """The keyed hash, as on every event."""
-    state: Mapped[str]
-    requested_by: Mapped[str]
-    requested_at: Mapped[CreatedAt]
-    completed_at: Mapped[datetime | None]
-    certificate: Mapped[dict[str, Any] | None]
-    """Set when done: ids and counts only, nothing of the user's."""
 
 
-class ImportWithdrawal(Base):
+class ImportWithdrawal(Removal, Base):
     """An import that was taken back, for ever: what bears its name is dropped wherever it comes from."""
 
     __tablename__ = "import_withdrawals"
@@ -37,12 +42,6 @@ class ImportWithdrawal(Base):
 
     withdrawal_id: Mapped[UuidKey]
     name: Mapped[str] = mapped_column(unique=True)
-    state: Mapped[str]
-    requested_by: Mapped[str]
-    requested_at: Mapped[CreatedAt]
-    completed_at: Mapped[datetime | None]
-    certificate: Mapped[dict[str, Any] | None]
-    """As of an erasure: what was deleted, which datasets were replaced, which models were trained on them."""
 
 
 class Tombstone(Base):
