@@ -23,6 +23,7 @@ from cli.exchange.found import Options
 from cli.exchange.progress import Progress
 from cli.exchange.registry import IMPORTERS
 from cli.exchange.sending import Checkpoint, Sender
+from cli.exchange.walking import Place
 from local.results import RESULTS, Goal, Row, write_result
 from shared.bus import Record
 
@@ -79,7 +80,7 @@ def measure_here(source: str, path: Path) -> None:
     job = Job(IMPORTERS[source], [path], about, Options())
     sender = Sender(NullProducer(), "", Checkpoint.find(path.parent, "bench", source, [path]))
     began = time.process_time()
-    tally = send_all(job, sender, (0, 0), Progress(lambda line: None))
+    tally = send_all(job, sender, Place(0, 0), Progress(lambda line: None))
     seconds = time.process_time() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"records": tally.records, "seconds": seconds, "peak_mib": peak}))

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,14 +16,15 @@ from cli.broker import find_broker, find_user_hash_secret
 from cli.errors import clear_errors
 from cli.exchange.dry_run import Preview
 from cli.exchange.events import Import, SecretMissing
-from cli.exchange.found import Options, Refused, Scale
+from cli.exchange.fetching import Client, Credentials
+from cli.exchange.found import Found, Options, Refused, Scale
 from cli.exchange.ports import Importer
 from cli.exchange.progress import Progress
 from cli.exchange.registry import IMPORTERS, find_importer
 from cli.exchange.reports import render
 from cli.exchange.sending import ACK_DEADLINE_SECONDS, Checkpoint, Sender
 from cli.exchange.tally import Tally
-from cli.exchange.walking import Place, walk
+from cli.exchange.walking import Place, walk, walk_pages
 from cli.exchange.withdrawals import refuse_withdrawn
 from local.errors import StackFailed
 from local.layout import find_home
@@ -33,7 +34,11 @@ console = Console(soft_wrap=True, highlight=False)
 NOTHING_SAID = datetime(2000, 1, 1, tzinfo=UTC)
 
 SourceName = Annotated[str, typer.Argument(help=f"Where it comes from: {', '.join(IMPORTERS)}.")]
-Files = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help=".json, .jsonl, .csv, .parquet; .gz.")]
+Files = Annotated[
+    list[Path] | None, typer.Argument(exists=True, dir_okay=False, help=".json, .jsonl, .csv, .parquet; .gz.")
+]
+Url = Annotated[str, typer.Option(help="Of the tool's API, in place of files.")]
+Since = Annotated[datetime | None, typer.Option(help="The earliest time that the API is asked for.")]
 Name = Annotated[str, typer.Option(help="Of the import, kept with every row. Default: the source.")]
 At = Annotated[datetime | None, typer.Option(help="When what has no time was said. Default: 1 January 2000.")]
 Scales = Annotated[list[str] | None, typer.Option("--scale", help="NAME=LOW:HIGH, of a score without a stated scale.")]
@@ -44,15 +49,25 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @dataclass(frozen=True)
 class Job:
+    """What is imported: files, or what the API at `url` lists, since a time or from the beginning."""
+
     importer: Importer
     files: Sequence[Path]
     about: Import
     options: Options
+    url: str = ""
+    since: datetime | None = None
+
+    @property
+    def origin(self) -> Sequence[str]:
+        return [self.url, str(self.since)] if self.url else []
 
 
 def import_files(
     source: SourceName,
-    files: Files,
+    files: Files = None,
+    url: Url = "",
+    since: Since = None,
     name: Name = "",
     at: At = None,
     scale: Scales = None,
@@ -60,18 +75,34 @@ def import_files(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Import answers and feedback from another tool's files. Importing the same again changes nothing; an import that
-    was interrupted goes on where it was."""
+    """Import answers and feedback from another tool's files, or from its API. Importing the same again changes nothing;
+    an import that was interrupted goes on where it was."""
     with clear_errors():
         when = at.replace(tzinfo=at.tzinfo or UTC) if at else NOTHING_SAID
         options = Options(dict(map(parse_scale, scale or [])), dict(map(parse_column, column or [])))
         about = Import(name or source, source, when)
-        job = Job(find_importer(source), files, about, options)
+        begun = since.replace(tzinfo=since.tzinfo or UTC) if since else None
+        job = Job(find_importer(source), files or [], about, options, url, begun)
+        check_origin(job)
         report = run_dry(job) if dry_run else run_import(job)
     if as_json:
         sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     else:
         render(report, console)
+
+
+def check_origin(job: Job) -> None:
+    """Refuse what is neither files nor an API that can be read. Raises: StackFailed: says what to say instead."""
+    if bool(job.files) == bool(job.url):
+        raise StackFailed("say which files to import, or the address of the tool's API with --url, and not both")
+    if job.url and job.importer.api is None:
+        known = ", ".join(name for name, one in IMPORTERS.items() if one.api)
+        raise StackFailed(f"the API of {job.about.tool} is not read, only that of {known}: export files from it")
+    if job.url and not job.url.startswith(("http://", "https://")):
+        raise StackFailed(f"--url {job.url!r} is no address, such as https://cloud.langfuse.com")
+    timed = job.importer.api and any(one.times for stage in job.importer.api.stages for one in stage)
+    if job.since and not (job.url and timed):
+        raise StackFailed("--since is for an API that lists by time: here everything is read")
 
 
 def parse_scale(text: str) -> tuple[str, Scale]:
@@ -99,7 +130,7 @@ def run_dry(job: Job) -> dict[str, Any]:
     """Read everything and send nothing; return the report."""
     about = replace(job.about, secret="of a dry run, which sends nothing")
     tally, preview, progress = Tally(), Preview(), Progress(_say)
-    for place, found in walk(job.files, job.importer, job.options, tally):
+    for place, found in _walk(job, tally, Place(0, 0)):
         preview.add(about.derive_events(found))
         progress.report(tally.records, place.share)
     return {"import": about.name, "sent": False, **tally.as_dict(), **preview.derive()}
@@ -112,27 +143,36 @@ def run_import(job: Job) -> dict[str, Any]:
     """
     about = replace(job.about, secret=find_user_hash_secret())
     refuse_withdrawn(about.name)
-    checkpoint = Checkpoint.find(find_home(), about.name, about.tool, job.files)
+    checkpoint = Checkpoint.find(find_home(), about.name, about.tool, job.files, job.origin)
     begun = checkpoint.load()
     with _open_sender(checkpoint) as sender:
         tally = send_all(replace(job, about=about), sender, begun, Progress(_say))
     checkpoint.remove()
-    return {"import": about.name, "sent": True, "resumed_after_record": begun[1] or None, **tally.as_dict()}
+    return {"import": about.name, "sent": True, "resumed_after_record": begun.record or None, **tally.as_dict()}
 
 
-def send_all(job: Job, sender: Sender, begun: tuple[int, int], progress: Progress) -> Tally:
-    """Send what follows after `begun`, a (file, record). Raises: StackFailed: see `run_import`."""
-    tally, place = Tally(), Place(0, 0, 0.0)
-    for place, found in walk(job.files, job.importer, job.options, tally, begun):
+def send_all(job: Job, sender: Sender, begun: Place, progress: Progress) -> Tally:
+    """Send what follows after `begun`. Raises: StackFailed: see `run_import`."""
+    tally, place = Tally(), begun
+    for place, found in _walk(job, tally, begun):
         try:
             sender.add(list(job.about.derive_events(found)), place)
         except SecretMissing as error:
             raise StackFailed(str(error)) from None
         except Refused as refused:
-            tally.count_refused(refused, f"{job.files[place.file].name}, record {place.record}")
+            tally.count_refused(refused, f"{place.source}, record {place.record}")
         progress.report(tally.records, place.share)
     sender.flush(place)
     return tally
+
+
+def _walk(job: Job, tally: Tally, begun: Place) -> Iterator[tuple[Place, Found]]:
+    if job.importer.api is None or not job.url:
+        yield from walk(job.files, job.importer, job.options, tally, begun)
+        return
+    api = job.importer.api
+    with closing(Client(api, job.url, Credentials.find(api), job.since, say=_say)) as client:
+        yield from walk_pages(client, job.importer, job.options, tally, begun)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ EVERY_SECONDS = 10.0
 
 @dataclass
 class Progress:
-    """Says a line every ten seconds; `share` is 0 to 1, of which `begun_at` was done before."""
+    """Says a line every ten seconds; `share` is 0 to 1, of which `begun_at` was done before; always 0: not known."""
 
     say: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
@@ -29,7 +29,8 @@ class Progress:
         done = share - self._begun_at
         left = (now - self._started) * (1 - share) / done if done > 0 else None
         rate = records / (now - self._started)
-        self.say(f"{records:,} records, {share:.0%}, {rate:,.0f} records/s{_describe_left(left)}")
+        known = f"{share:.0%}, " if share else ""
+        self.say(f"{records:,} records, {known}{rate:,.0f} records/s{_describe_left(left)}")
 
 
 def _describe_left(seconds: float | None) -> str:

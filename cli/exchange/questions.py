@@ -11,9 +11,9 @@ from itertools import pairwise
 from typing import Any
 
 from cli.exchange.found import ImportedAnswer, ImportedFeedback, Options, Preferred, Refused
-from cli.exchange.scales import derive_comment, derive_edit, derive_feedback
+from cli.exchange.scales import check_length, derive_edit, derive_feedback
 from cli.exchange.shapes import build_answer, read_answer, read_messages, read_name
-from shared.events import AnyFeedback
+from shared.events import AnyFeedback, Comment
 
 PROMPTS = ("prompt", "instruction", "question", "input", "messages", "conversation", "chat", "dialogue")
 ANSWER = re.compile(
@@ -49,15 +49,18 @@ class Reply:
     """The field that the question was asked about, if that is said."""
 
 
-def read_task(key: str, fields: Mapping[str, Any], options: Options, **said: Any) -> Task:
-    """Read a task from its fields. Raises: Refused: no prompt, or no answer, is among them."""
+def read_task(key: str, fields: Mapping[str, Any], options: Options, listed: Sequence[str] = (), **said: Any) -> Task:
+    """Read a task from its fields; those that are `listed` are its answers, if there are such.
+
+    Raises: Refused: no prompt, or no answer, is among them.
+    """
     columns = options.columns
     prompt = columns.get("prompt") or next((name for name in PROMPTS if fields.get(name)), None)
     if prompt is None or not fields.get(prompt):
         raise Refused("no_prompt", f"which of {', '.join(fields)[:120]} is the prompt? Say --column prompt=FIELD")
     messages = read_messages(fields[prompt])
     chosen = [columns[name] for name in ("answer", "answer_2", "answer_3", "answer_4") if name in columns]
-    names = chosen or [name for name in fields if name != prompt and ANSWER.fullmatch(name.casefold())]
+    names = chosen or listed or [name for name in fields if name != prompt and ANSWER.fullmatch(name.casefold())]
     filled = [name for name in names if fields.get(name)]
     if not filled:
         raise Refused("no_answer", f"which of {', '.join(fields)[:120]} is the answer? Say --column answer=FIELD")
@@ -79,7 +82,7 @@ def read_replies(
 
 
 def _read_reply(task: Task, reply: Reply, options: Options) -> Iterator[ImportedFeedback]:
-    if reply.value is None or reply.value == "" or reply.value == []:
+    if reply.value in (None, "", [], [""]):
         return
     if (preferred := _read_preference(task, reply.value)) is not None:
         yield from _prefer(task, reply, preferred)
@@ -104,9 +107,7 @@ def _read_words(reply: Reply, options: Options) -> AnyFeedback:
     if isinstance(value, str) and any(word in name for word in EDITS):
         return derive_edit(value)
     if isinstance(value, str) and any(word in name for word in COMMENTS):
-        comment = derive_comment(value)
-        assert comment is not None
-        return comment
+        return Comment(text=check_length(value, "comment"))
     if not isinstance(value, str | int | float):
         raise Refused("unknown_value", f"{reply.question} has a value of a kind that says nothing of one answer")
     return derive_feedback(reply.question, value, options.scales)

@@ -67,17 +67,18 @@ def derive_comment(text: object) -> Comment | None:
     """
     if not isinstance(text, str) or not text.strip():
         return None
-    return Comment(text=_check_length(text, "comment"))
+    return Comment(text=check_length(text, "comment"))
 
 
 def derive_edit(text: str) -> Edit:
     """Derive an edit. Raises: Refused: it is empty or too long."""
     if not text.strip():
         raise Refused("empty_edit", "a correction without text")
-    return Edit(text=_check_length(text, "correction"))
+    return Edit(text=check_length(text, "correction"))
 
 
-def _check_length(text: str, what: str) -> str:
+def check_length(text: str, what: str) -> str:
+    """Return a text that is not too long for feedback. Raises: Refused: it is."""
     if len(text) > LONGEST_TEXT:
         raise Refused("too_long", f"a {what} of {len(text):,} characters; {LONGEST_TEXT:,} are allowed")
     return text

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cli.exchange.events import AnyEvent
+from cli.exchange.fetching import Page
 from cli.exchange.found import Refused
 from cli.exchange.walking import Place
 from local.errors import StackFailed
@@ -26,28 +27,30 @@ class Producer(Protocol):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """How far an import came: (file, record) of the last one that is stored for certain."""
+    """How far an import came: the place of the last record that is stored for certain."""
 
     path: Path
 
     @classmethod
-    def find(cls, home: Path, name: str, source: str, files: Sequence[Path]) -> "Checkpoint":
-        """Find that of these very files: another size or time of change is another file."""
-        stats = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    def find(cls, home: Path, name: str, source: str, files: Sequence[Path], api: Sequence[str] = ()) -> "Checkpoint":
+        """Find that of these very files (another size or time of change is another file), or of this API, asked so."""
+        stats = [*api, *((str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in files)]
         digest = hashlib.sha256(json.dumps([name, source, stats]).encode()).hexdigest()[:32]
         return cls(home / "imports" / f"{digest}.json")
 
-    def load(self) -> tuple[int, int]:
+    def load(self) -> Place:
         try:
             found = json.loads(self.path.read_text())
-            return int(found["file"]), int(found["record"])
+            page = Page(**found["page"]) if found.get("page") else None
+            return Place(int(found["file"]), int(found["record"]), page=page)
         except (OSError, ValueError, KeyError, TypeError):
-            return 0, 0
+            return Place(0, 0)
 
     def save(self, place: Place) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         written = self.path.with_suffix(".new")
-        written.write_text(json.dumps({"file": place.file, "record": place.record}))
+        page = place.page.as_dict() if place.page else None
+        written.write_text(json.dumps({"file": place.file, "record": place.record, "page": page}))
         written.replace(self.path)
 
     def remove(self) -> None:

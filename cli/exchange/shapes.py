@@ -53,6 +53,12 @@ def parse_json(value: Any) -> Any:
     return value
 
 
+def list_objects(value: object) -> list[dict[str, Any]]:
+    """Return the objects of a list, or of a text that holds one as JSON; none of anything else."""
+    value = parse_json(value)
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
 def read_name(value: object) -> str | None:
     """Return an id or a name: a text that is not empty, or a whole number as a text."""
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
@@ -103,19 +109,32 @@ def read_message(value: object) -> Message:
     """
     if not isinstance(value, Mapping):
         raise Refused("no_messages", f"a message is {type(value).__name__}, not an object")
-    inner = dig(value, "kwargs") or dig(value, "data") or dig(value, "message") or value
+    wrapped = (value.get(name) for name in ("kwargs", "data", "message"))
+    inner = next((one for one in wrapped if one and isinstance(one, Mapping)), value)
     role = value.get("role") or value.get("from") or value.get("type") or dig(value, "id", -1)
     role = str(inner.get("role") or inner.get("type") or role or "").removesuffix("MessageChunk")
     role = role.removesuffix("Message").lower()
-    content = next((inner[name] for name in ("content", "value", "text") if inner.get(name) is not None), None)
+    content = next(
+        (inner[name] for name in ("content", "content_parts", "value", "text") if inner.get(name) is not None), None
+    )
     kept = {
         name: inner[name]
         for name in ("tool_calls", "tool_call_id", "name", "refusal", "reasoning_content")
         if inner.get(name)
     }
+    if isinstance(kept.get("tool_calls"), list):
+        kept["tool_calls"] = [_read_call(call) for call in kept["tool_calls"]]
     if not role or (content is None and not kept):
         raise Refused("no_messages", "a message without a role or a content")
     return {"role": ROLES.get(role, role), "content": content, **kept}
+
+
+def _read_call(call: Any) -> Any:
+    """Return a tool's call in OpenAI's shape; LangChain has its name and arguments beside its id."""
+    if not isinstance(call, Mapping) or "function" in call or "name" not in call:
+        return call
+    function = {"name": call["name"], "arguments": json.dumps(call.get("args") or {})}
+    return {"id": call.get("id"), "type": "function", "function": function}
 
 
 def read_messages(value: object) -> list[Message]:
@@ -126,6 +145,9 @@ def read_messages(value: object) -> list[Message]:
     value = parse_json(value)
     if isinstance(value, Mapping):
         inner = next((value[name] for name in ("messages", "input", "prompt", "question") if value.get(name)), None)
+        earlier = next((value[name] for name in ("chat_history", "history") if value.get(name)), None)
+        if inner is not None and isinstance(earlier, list) and not value.get("messages"):
+            return [*(read_message(message) for message in earlier), *read_messages(inner)]
         value = inner if inner is not None else [value]
     if isinstance(value, str) and value.strip():
         return [{"role": "user", "content": value}]
@@ -144,10 +166,10 @@ def read_answer(value: object) -> Message:
     value = parse_json(value)
     for path in (("choices", 0), ("generations", 0), ("messages",), ("output",), ("content",)):
         inner = dig(value, *path)
-        if inner is not None and not (path == ("content",) and dig(value, "role")):
+        if inner is not None and not (path == ("content",) and _says_who(value)):
             return read_answer(inner)
     if isinstance(value, list) and value and isinstance(value[-1], Mapping | list):
-        if read_text(value):
+        if dig(value, -1, "message") is None and read_text(value):
             return {"role": "assistant", "content": read_text(value)}
         return read_answer(value[-1])
     if isinstance(value, str) and value.strip():
@@ -157,15 +179,23 @@ def read_answer(value: object) -> Message:
     raise Refused("no_answer", "no text that could be an answer")
 
 
+def _says_who(value: object) -> bool:
+    """Whether a message says whose it is: by its role, or as LangChain does by its type."""
+    return bool(dig(value, "role")) or str(dig(value, "type")) in (*ROLES, "user", "system", "assistant", "tool")
+
+
 def _read_answering_message(value: Mapping[str, Any]) -> Message:
     message = value.get("message")
     if not isinstance(message, Mapping):
         named = any(name in value for name in ("role", "from", "kwargs", "type"))
         message = value if named else {"role": "assistant", "content": value.get("text") or value.get("value")}
     try:
-        answer = read_message({"role": "assistant", **message})
+        nameless = {} if any(name in message for name in ("role", "from", "type", "id")) else {"role": "assistant"}
+        answer = read_message({**nameless, **message})
     except Refused:
         raise Refused("no_answer", "no text that could be an answer") from None
+    if answer["role"] in ("user", "system", "developer", "tool"):
+        raise Refused("no_answer", f"what ends it is not an assistant's, but said by {answer['role'][:40]!r}")
     if not read_text(answer["content"]).strip() and not answer.get("tool_calls"):
         raise Refused("no_answer", "the answer has neither text nor tool calls")
     return answer
@@ -179,9 +209,8 @@ def read_tools(value: object) -> list[Any] | None:
 
 def build_answer(key: str, messages: Sequence[Message], answer: Message, **said: Any) -> ImportedAnswer:
     """Build an answer of a conversation and the message that answered it."""
-    calls = answer.get("tool_calls")
     text = read_text(answer["content"])
-    return ImportedAnswer(key, list(messages), text, tool_calls=calls if isinstance(calls, list) else None, **said)
+    return ImportedAnswer(key, list(messages), text, tool_calls=list_objects(answer.get("tool_calls")) or None, **said)
 
 
 def split_last_answer(messages: Sequence[Message]) -> tuple[list[Message], Message]:

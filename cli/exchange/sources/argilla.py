@@ -6,7 +6,7 @@ from typing import Any
 from cli.exchange.found import Found, Options, Refused
 from cli.exchange.ports import Importer, Record
 from cli.exchange.questions import Reply, read_replies, read_task
-from cli.exchange.shapes import calculate_key, dig, parse_json, read_name, read_time
+from cli.exchange.shapes import calculate_key, dig, list_objects, parse_json, read_name, read_time
 
 
 def read(record: Record, options: Options) -> Found:
@@ -33,7 +33,7 @@ def _select_fields(record: Record) -> dict[str, Any]:
 def _list_replies(key: str, record: Record, refused: list[Refused]) -> Iterator[Reply]:
     responses = parse_json(record.get("responses"))
     if isinstance(responses, Mapping):
-        listed = [(name, one) for name, each in responses.items() for one in each or []]
+        listed = [(name, one) for name, each in responses.items() for one in list_objects(each)]
         yield from _keep_submitted(key, listed, refused)
     elif isinstance(responses, list):
         yield from _keep_submitted(key, _list_version_1(responses), refused)
@@ -46,25 +46,35 @@ def _list_version_1(responses: list[Any]) -> list[tuple[str, Any]]:
     return [
         (name, {"value": dig(value, "value"), "user_id": dig(one, "user_id"), "status": dig(one, "status")})
         for one in responses
-        for name, value in (dig(one, "values") or {}).items()
+        if isinstance(dig(one, "values") or {}, Mapping)
+        for name, value in dict(dig(one, "values") or {}).items()
     ]
 
 
 def _list_flat(record: Record) -> list[tuple[str, Any]]:
-    """Columns of the Hub: `question.responses` with `.users` and `.status`; of version 1 a list of objects."""
-    listed = []
+    """Columns of the Hub: `question.responses` with `.users` and `.status`; of version 1 a list of objects, or in
+    Parquet an object of lists.
+    """
+    listed: list[tuple[str, Any]] = []
     for name, values in record.items():
         question = name.removesuffix(".responses")
         values = parse_json(values)
         if name.endswith(".responses") and isinstance(values, list):
-            users, states = (record.get(f"{name}.{part}") or [] for part in ("users", "status"))
+            users, states = (parse_json(record.get(f"{name}.{part}")) for part in ("users", "status"))
             listed += [
                 (question, {"value": value, "user_id": dig(users, place), "status": dig(states, place)})
                 for place, value in enumerate(values)
             ]
-        elif isinstance(values, list) and values and all(isinstance(one, dict) and "status" in one for one in values):
-            listed += [(name, one) for one in values]
+        elif (each := _list_rows(values)) and all("status" in one for one in each):
+            listed += [(name, one) for one in each]
     return listed
+
+
+def _list_rows(values: Any) -> list[dict[str, Any]]:
+    """List the objects of a list, or of an object of lists that are as long as each other."""
+    if isinstance(values, Mapping) and values and all(isinstance(one, list) for one in values.values()):
+        return [dict(zip(values, row, strict=False)) for row in zip(*values.values(), strict=False)]
+    return list_objects(values)
 
 
 def _keep_submitted(key: str, listed: list[tuple[str, Any]], refused: list[Refused]) -> Iterator[Reply]:
@@ -74,7 +84,8 @@ def _keep_submitted(key: str, listed: list[tuple[str, Any]], refused: list[Refus
         if status != "submitted":
             refused.append(Refused("not_submitted", f"a response to {question} is {status}"))
             continue
-        yield Reply(f"{key}:{question}:{user}", question, dig(one, "value"), user)
+        value = dig(one, "value")
+        yield Reply(f"{key}:{question}:{user}", question, _list_rows(value) if dig(value, "rank") else value, user)
 
 
 IMPORTER = Importer("Argilla: records with responses (versions 1 and 2)", read, ("data", "records", "items"))

@@ -15,6 +15,7 @@ from cli.exchange.shapes import (
     read_answer,
     read_messages,
     read_name,
+    read_time,
     read_tools,
 )
 from cli.exchange.sources.pairs import read_user
@@ -29,17 +30,20 @@ def read(record: Record, options: Options) -> Found:
     """Read a row; what it is follows from its columns:
 
     - `chosen` and `rejected`, with `prompt` (or `instruction`, `question`, `input`) or with the prompt in both
+    - `winner` (or `winner_model_a` and so on) of two answers or conversations, as chat arenas publish people's votes
     - `completions` of an `instruction`, each with scores: UltraFeedback; the rater is the model that gave them
     - `completion` (or `response`) and `label`
     """
     if isinstance(completions := parse_json(record.get("completions")), list):
         return _read_ultrafeedback(record, completions)
+    if "winner" in record or "winner_model_a" in record:
+        return _read_vote(record)
     if "chosen" in record and "rejected" in record:
         return _read_pair(record)
     if "label" in record:
         return _read_label(record)
     raise Refused(
-        "unknown_columns", f"neither chosen and rejected, nor completions, nor label: {', '.join(record)[:120]}"
+        "unknown_columns", f"neither chosen and rejected, nor winner, completions or label: {', '.join(record)[:120]}"
     )
 
 
@@ -61,13 +65,56 @@ def _read_pair(record: Record) -> Found:
     user = read_user(record)
     tools = read_tools(record.get("tools"))
     key = calculate_key(messages, sides, user, tools)
-    models = {side: read_name(record.get(f"{side}_model")) for side in ("chosen", "rejected")}
+    models = {
+        side: read_name(record.get(f"{side}_model") or record.get(f"{side}-model")) for side in ("chosen", "rejected")
+    }
     answers = [
         build_answer(f"{key}:{side}", messages, answer, user=user, model=models[side], tools=tools)
         for side, answer in zip(("chosen", "rejected"), sides, strict=True)
     ]
     said = Preferred(other=f"{key}:rejected", key=f"{key}:chosen")
     return Found(answers, [ImportedFeedback(key, f"{key}:chosen", said, user)])
+
+
+def _read_vote(record: Record) -> Found:
+    sides = [_read_side(record, side) for side in ("a", "b")]
+    messages, answers = _split_common(*sides)
+    user = read_name(record.get("judge")) or read_user(record)
+    at = read_time(record.get("tstamp") or record.get("timestamp"))
+    key = read_name(record.get("question_id") or record.get("id")) or calculate_key(messages, answers, user, at)
+    found = [
+        build_answer(f"{key}:{side}", messages, answer, model=read_name(record.get(f"model_{side}")), at=at)
+        for side, answer in zip("ab", answers, strict=True)
+    ]
+    said = Preferred(other=f"{key}:b", key=_find_winner(key, record), first=f"{key}:a")
+    return Found(found, [ImportedFeedback(key, f"{key}:a", said, user, at)])
+
+
+def _read_side(record: Record, side: str) -> list[Message]:
+    """Read one side's conversation, or its answer to a prompt; texts may stand in lists, one for each turn."""
+    if f"conversation_{side}" in record:
+        return read_messages(record[f"conversation_{side}"])
+    prompts, replies = (parse_json(one) for one in (_find_prompt(record), record.get(f"response_{side}")))
+    if not isinstance(prompts, list) or not all(isinstance(one, str) for one in prompts):
+        return [*read_messages(prompts), read_answer(replies)]
+    turns = zip(prompts, replies if isinstance(replies, list) else [], strict=False)
+    return [
+        {"role": role, "content": text}
+        for turn in turns
+        for role, text in zip(("user", "assistant"), turn, strict=True)
+    ]
+
+
+def _find_winner(key: str, record: Record) -> str | None:
+    """Find the key of the answer that won; None: neither. Raises: Refused: nobody knows."""
+    words = {"model_a": "a", "a": "a", "model_b": "b", "b": "b"}
+    word = str(record.get("winner")).casefold()
+    flagged = next((side for side in "ab" if str(record.get(f"winner_model_{side}")) in ("1", "True")), None)
+    if word in words or flagged:
+        return f"{key}:{words.get(word) or flagged}"
+    if "tie" in word or "both" in word or str(record.get("winner_tie")) in ("1", "True"):
+        return None
+    raise Refused("unknown_value", f"a winner of {word[:40]!r}")
 
 
 def _read_whole(side: Any) -> list[Message]:
@@ -103,7 +150,7 @@ def _read_ultrafeedback(record: Record, completions: Sequence[Any]) -> Found:
     for place, one in enumerate(completions):
         try:
             answer = build_answer(
-                f"{key}:{place}", messages, read_answer(dig(one, "response")), model=dig(one, "model")
+                f"{key}:{place}", messages, read_answer(dig(one, "response")), model=read_name(dig(one, "model"))
             )
             found.answers.append(answer)
             found.feedback.append(_read_score(answer.key, one))

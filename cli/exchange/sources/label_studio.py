@@ -6,7 +6,7 @@ from typing import Any
 from cli.exchange.found import Found, Options, Refused
 from cli.exchange.ports import Importer, Record
 from cli.exchange.questions import ANSWER, PROMPTS, Reply, read_replies, read_task
-from cli.exchange.shapes import calculate_key, dig, read_name, read_time
+from cli.exchange.shapes import calculate_key, dig, list_objects, read_name, read_time
 
 OWN = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
 """Members of the short form that are neither data nor labels."""
@@ -20,7 +20,8 @@ def read(record: Record, options: Options) -> Found:
     """
     if isinstance(data := record.get("data"), dict):
         key = read_name(record.get("id")) or calculate_key(data)
-        task = read_task(key, data, options, at=read_time(record.get("created_at")))
+        items = _list_items(data)
+        task = read_task(key, data | items, options, list(items), at=read_time(record.get("created_at")))
         refused: list[Refused] = []
         replies = list(_list_replies(record, refused))
     else:
@@ -30,8 +31,14 @@ def read(record: Record, options: Options) -> Found:
     return Found(list(task.answers.values()), read_replies(task, replies, options, refused), refused)
 
 
+def _list_items(data: dict[str, Any]) -> dict[str, Any]:
+    """List the answers that a Ranker orders: items with an id and a body in one field."""
+    listed = (one for value in data.values() for one in list_objects(value))
+    return {str(one["id"]): one["body"] for one in listed if "body" in one and read_name(one.get("id"))}
+
+
 def _list_replies(record: Record, refused: list[Refused]) -> Iterator[Reply]:
-    annotations = record.get("annotations") or record.get("completions") or []
+    annotations = list_objects(record.get("annotations") or record.get("completions"))
     for place, annotation in enumerate(annotations):
         if dig(annotation, "was_cancelled") or dig(annotation, "skipped"):
             refused.append(Refused("cancelled", "an annotation that was skipped"))
@@ -40,9 +47,12 @@ def _list_replies(record: Record, refused: list[Refused]) -> Iterator[Reply]:
         by = dig(annotation, "completed_by")
         user = read_name(dig(by, "id") or dig(by, "email") or by)
         at = read_time(dig(annotation, "updated_at") or dig(annotation, "created_at"))
-        for number, one in enumerate(dig(annotation, "result") or []):
+        for number, one in enumerate(list_objects(annotation.get("result"))):
             name, about = str(dig(one, "from_name")), read_name(dig(one, "to_name"))
-            yield Reply(f"{key}:{number}", name, _read_value(one), user, at, about)
+            try:
+                yield Reply(f"{key}:{number}", name, _read_value(one), user, at, about)
+            except Refused as error:
+                refused.append(error)
 
 
 def _read_value(one: Any) -> Any:
@@ -52,9 +62,16 @@ def _read_value(one: Any) -> Any:
         if dig(value, name) is not None:
             return dig(value, name)
     if isinstance(ranks := dig(value, "ranker"), dict):
-        listed: list[Any] = next(iter(ranks.values()), [])
-        return [{"value": str(name), "rank": place} for place, name in enumerate(listed, 1)]
+        return _read_ranks(ranks)
     return None
+
+
+def _read_ranks(ranks: dict[str, Any]) -> list[Any]:
+    """Read an order from the best on. Raises: Refused: the items were put into several groups, of no order."""
+    filled = [listed for name, listed in ranks.items() if name != "_" and isinstance(listed, list) and listed]
+    if len(filled) != 1:
+        raise Refused("unknown_value", "items in several groups: which group is better is not said")
+    return [{"value": str(name), "rank": place} for place, name in enumerate(filled[0], 1)]
 
 
 def _list_short(record: Record, options: Options) -> Iterator[Reply]:

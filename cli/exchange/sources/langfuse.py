@@ -1,40 +1,65 @@
-"""Langfuse: traces, observations and scores, from the UI's JSON and CSV exports and from the API (v1, v2, v3)."""
+"""Langfuse: traces, observations, scores and comments, of the UI's exports, blob storage, and the API (v1 to v4)."""
 
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
+from cli.exchange.feedback import collect_feedback, number_feedback
 from cli.exchange.found import Found, ImportedAnswer, ImportedFeedback, Options, Refused
 from cli.exchange.ports import Importer, Record
 from cli.exchange.scales import derive_comment, derive_edit, derive_feedback
-from cli.exchange.shapes import build_answer, calculate_key, dig, parse_json, read_answer, read_messages, read_name
+from cli.exchange.shapes import (
+    build_answer,
+    calculate_key,
+    dig,
+    list_objects,
+    parse_json,
+    read_answer,
+    read_messages,
+    read_name,
+)
 from cli.exchange.shapes import read_time as time_of
+from cli.exchange.sources.langfuse_api import API
 from shared.events import AnyFeedback
 
 SCORE_TYPES = ("NUMERIC", "CATEGORICAL", "BOOLEAN", "CORRECTION", "TEXT")
+LISTED = ("tags", "traceTags", "observations", "scores", "comments", "input", "output")
+"""Members that may be lists, and are no scores."""
+TRACE_CONTEXT = ("userId", "sessionId", "traceName")
+"""What only an observation of version 4 says itself, in which there are no traces."""
 
 
 def read(record: Record, options: Options) -> Found:
-    """Read a trace (with its observations and scores, if they are in it), an observation, or a score.
+    """Read a trace (with its observations, scores and comments, if they are in it), an observation, a score, a comment.
 
     - scores by evaluators are nobody's word and refused; a number needs `--scale NAME=LOW:HIGH`
     - of a score on a session nobody knows which answer it means
+    - an observation is an answer if it is a GENERATION; in version 4 the outermost one stands for its trace
     """
     if _is_score(record):
-        return _read_scores([record], options, {})
-    observations = [one for one in _list_objects(record.get("observations")) if one.get("type") == "GENERATION"]
-    scores = _list_objects(record.get("scores"))
-    judged = {_get(score, "observationId") for score in scores}
-    answers = [_read_answer_of(record)]
-    answers += [_read_answer_of(one, record) for one in observations if one.get("id") in judged]
-    found = _read_scores(scores, options, record)
-    return Found(answers, found.feedback, found.refused)
+        return collect_feedback([record], lambda score: _read_score(score, options, {}))
+    if "objectType" in record:
+        return _read_comments([record], None)
+    if "parentObservationId" in record or "parent_observation_id" in record or "type" in record:
+        return _read_observation(record)
+    observations = [one for one in list_objects(record.get("observations")) if one.get("type") == "GENERATION"]
+    scores = list_objects(record.get("scores"))
+    judged = {read_name(_get(score, "observationId")) for score in scores}
+    answers = [_read_answer_of(record, read_name(record.get("id")))]
+    answers += [
+        _read_answer_of(one, about, record) for one in observations if (about := read_name(one.get("id"))) in judged
+    ]
+    found = collect_feedback(scores, lambda score: _read_score(score, options, record))
+    said = _read_comments(list_objects(record.get("comments")), read_name(record.get("id")))
+    refused = [*found.refused, *said.refused, *_refuse_columns(record)]
+    return Found(answers, found.feedback + said.feedback, refused)
 
 
 def _is_score(record: Record) -> bool:
     about = (
         _get(record, "traceId") or _get(record, "observationId") or record.get("subject") or _get(record, "sessionId")
     )
-    named = record.get("dataType") in SCORE_TYPES or ("value" in record or "stringValue" in record)
+    named = _get(record, "dataType") in SCORE_TYPES or ("value" in record or "stringValue" in record)
     return bool(about and named and "output" not in record)
 
 
@@ -48,14 +73,21 @@ def _write_with_underscores(name: str) -> str:
     return "".join(f"_{sign.lower()}" if sign.isupper() else sign for sign in name)
 
 
-def _list_objects(value: object) -> list[Record]:
-    value = parse_json(value)
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+def _read_observation(record: Record) -> Found:
+    key, trace = read_name(record.get("id")), read_name(_get(record, "traceId"))
+    kind, outermost = str(record.get("type")), not _get(record, "parentObservationId")
+    keys = [key] if kind == "GENERATION" else []
+    if outermost and trace and any(_get(record, name) is not None for name in TRACE_CONTEXT):
+        keys.append(trace)
+    if not keys:
+        raise Refused("inner_observation", f"an observation of type {kind[:40]} is no answer to a user")
+    said = _read_comments(list_objects(record.get("comments")), keys[0])
+    answers = [_read_answer_of(record, one) for one in keys]
+    return Found(answers, said.feedback, [*said.refused, *_refuse_columns(record)])
 
 
-def _read_answer_of(record: Record, trace: Record | None = None) -> ImportedAnswer:
+def _read_answer_of(record: Record, key: str | None, trace: Record | None = None) -> ImportedAnswer:
     trace = trace or record
-    key = read_name(record.get("id"))
     if key is None:
         raise Refused("no_id", "a trace without an id: its scores could not be told from others'")
     failed = record.get("level") == "ERROR"
@@ -71,35 +103,35 @@ def _read_answer_of(record: Record, trace: Record | None = None) -> ImportedAnsw
     )
 
 
-def _read_scores(scores: list[Record], options: Options, trace: Record) -> Found:
-    found = Found()
-    for score in scores:
-        try:
-            found.feedback.extend(_read_score(score, options, trace))
-        except Refused as refused:
-            found.refused.append(refused)
-    return found
+def _refuse_columns(record: Record) -> Iterator[Refused]:
+    """Refuse the scores that an export of traces or observations from the UI has as columns, averaged: a person's and
+    an evaluator's look alike there.
+    """
+    for name, value in record.items():
+        listed = None if name in LISTED or name.startswith("tool") else parse_json(value)
+        if isinstance(listed, list) and listed and all(isinstance(one, int | float | str) for one in listed):
+            yield Refused("no_score_source", f"column {name} does not say who gave it: export the scores' table too")
 
 
 def _read_score(score: Record, options: Options, trace: Record) -> list[ImportedFeedback]:
     if score.get("source") == "EVAL":
         raise Refused("machine_score", f"{score.get('name')} was given by an evaluator, not by a person")
-    subject = score.get("subject") or {}
-    kind = dig(subject, "kind")
-    about = read_name(_get(score, "observationId") or (subject.get("id") if kind != "session" else None))
+    subject = parse_json(score.get("subject"))
+    about = read_name(_get(score, "observationId"))
+    if about is None and dig(subject, "kind") in (None, "trace", "observation"):
+        about = read_name(dig(subject, "id"))
     about = about or read_name(_get(score, "traceId") or trace.get("id"))
     if about is None:
         raise Refused("no_answer_named", f"{score.get('name')} is about a session: about which answer is not said")
     key = read_name(score.get("id")) or calculate_key(score)
-    user = read_name(_get(score, "authorUserId") or dig(score, "author", "id"))
+    user = _get(score, "authorUserId") or dig(score, "author", "id") or _get(score, "authorUserName")
     at = time_of(score.get("timestamp") or _get(score, "createdAt"))
     says = [_read_value(score, options), derive_comment(score.get("comment"))]
-    named = [(f"{key}:{place}", one) for place, one in enumerate(says) if one is not None]
-    return [ImportedFeedback(name, about, one, user, at) for name, one in named]
+    return number_feedback(key, about, says, read_name(user), at)
 
 
 def _read_value(score: Record, options: Options) -> AnyFeedback | None:
-    name, kind = str(score.get("name")), score.get("dataType") or score.get("data_type")
+    name, kind = str(score.get("name")), _get(score, "dataType")
     text = next((one for one in (_get(score, "stringValue"), score.get("value")) if one not in (None, "")), None)
     if kind == "CORRECTION":
         return derive_edit(read_answer(text)["content"])
@@ -110,4 +142,24 @@ def _read_value(score: Record, options: Options) -> AnyFeedback | None:
     return derive_feedback(name, score.get("value") if kind == "NUMERIC" else text, options.scales)
 
 
-IMPORTER = Importer("Langfuse: traces, observations, scores", read, ("data", "traces", "scores", "observations"))
+def _read_comments(comments: Sequence[Record], about: str | None) -> Found:
+    """Read comments: those inside what they are about, or of the API, which name it."""
+
+    def read_one(comment: Record) -> list[ImportedFeedback]:
+        named = comment.get("objectType") in ("TRACE", "OBSERVATION")
+        answer = about or (read_name(comment.get("objectId")) if named else None)
+        if answer is None:
+            raise Refused("no_answer_named", "a comment on a session or a prompt: about which answer is not said")
+        key = read_name(comment.get("id")) or calculate_key(comment)
+        user, at = read_name(_get(comment, "authorUserId")), time_of(_get(comment, "createdAt"))
+        return number_feedback(f"comment:{key}", answer, [derive_comment(comment.get("content"))], user, at)
+
+    return collect_feedback(comments, read_one)
+
+
+IMPORTER = Importer(
+    "Langfuse: traces, observations, scores, comments",
+    read,
+    ("data", "traces", "scores", "observations"),
+    API,
+)

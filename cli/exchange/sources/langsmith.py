@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cli.exchange.feedback import collect_feedback, number_feedback
 from cli.exchange.found import Found, ImportedFeedback, Options, Refused, Scale
 from cli.exchange.ports import Importer, Record
 from cli.exchange.scales import derive_comment, derive_edit, derive_feedback
@@ -10,6 +11,7 @@ from cli.exchange.shapes import (
     build_answer,
     calculate_key,
     dig,
+    list_objects,
     parse_json,
     read_answer,
     read_messages,
@@ -29,7 +31,7 @@ def read(record: Record, options: Options) -> Found:
     comparison.
     """
     if "run_id" in record and "key" in record:
-        return _read_all([record], options, None)
+        return collect_feedback([record], lambda one: _read_feedback(one, options, None))
     key = read_name(record.get("id"))
     if key is None:
         raise Refused("no_id", "a run without an id")
@@ -47,8 +49,7 @@ def read(record: Record, options: Options) -> Found:
         model=_find(metadata, ("ls_model_name", "model")),
         error=str(record["error"])[:500] if record.get("error") else None,
     )
-    feedback = parse_json(record.get("feedback"))
-    found = _read_all([one for one in feedback if isinstance(one, dict)] if feedback else [], options, key)
+    found = collect_feedback(list_objects(record.get("feedback")), lambda one: _read_feedback(one, options, key))
     return Found([answer], found.feedback, found.refused)
 
 
@@ -65,16 +66,6 @@ def _find(metadata: Any, names: tuple[str, ...]) -> str | None:
     return next((found for name in names if (found := read_name(dig(metadata, name)))), None)
 
 
-def _read_all(feedback: list[Record], options: Options, run: str | None) -> Found:
-    found = Found()
-    for one in feedback:
-        try:
-            found.feedback.extend(_read_feedback(one, options, run))
-        except Refused as refused:
-            found.refused.append(refused)
-    return found
-
-
 def _read_feedback(one: Record, options: Options, run: str | None) -> list[ImportedFeedback]:
     name, source = str(one.get("key")), parse_json(one.get("feedback_source"))
     if dig(source, "type") in MACHINES:
@@ -85,18 +76,18 @@ def _read_feedback(one: Record, options: Options, run: str | None) -> list[Impor
     if about is None:
         raise Refused("no_answer_named", f"{name} is about a project: about which answer is not said")
     key = read_name(one.get("id")) or calculate_key(one)
-    says = [*_read_value(name, one, options), _read_correction(one), derive_comment(one.get("comment"))]
+    says = [_read_value(name, one, options), _read_correction(one), derive_comment(one.get("comment"))]
     user = read_name(dig(source, "user_id")) or _find(dig(source, "metadata"), USERS)
+    user = user or read_name(dig(source, "user_name"))
     at = read_time(one.get("modified_at") or one.get("created_at"))
-    named = [(f"{key}:{place}", said) for place, said in enumerate(says) if said is not None]
-    return [ImportedFeedback(place, about, said, user, at) for place, said in named]
+    return number_feedback(key, about, says, user, at)
 
 
-def _read_value(name: str, one: Record, options: Options) -> list[AnyFeedback]:
+def _read_value(name: str, one: Record, options: Options) -> AnyFeedback | None:
     value = one.get("score") if one.get("score") is not None else one.get("value")
     if value is None or isinstance(value, Mapping):
-        return []
-    return [derive_feedback(name, value, options.scales, _read_scale(one))]
+        return None
+    return derive_feedback(name, value, options.scales, _read_scale(one))
 
 
 def _read_scale(one: Record) -> Scale | None:

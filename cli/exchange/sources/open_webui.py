@@ -1,17 +1,31 @@
-"""Open WebUI: exported chats with their ratings, and exported feedback with its snapshot of the chat."""
+"""Open WebUI: exported chats with their ratings and edits, and exported feedback with its snapshot of the chat."""
 
+from dataclasses import dataclass
 from typing import Any
 
+from cli.exchange.feedback import number_feedback
 from cli.exchange.found import Found, ImportedAnswer, ImportedFeedback, Options, Preferred, Refused, Replaced, Scale
 from cli.exchange.ports import Importer, Record
-from cli.exchange.scales import derive_comment, derive_feedback
-from cli.exchange.shapes import dig, read_name, read_text, read_time
+from cli.exchange.scales import derive_comment, derive_edit, derive_feedback
+from cli.exchange.shapes import dig, list_objects, read_name, read_text, read_time
 from cli.exchange.trees import Node, read_tree
 from shared.events import AnyFeedback, Complaint
 
 STARS = Scale(1, 10)
 """Of the detailed rating."""
 WRONG = ("not_factually_correct", "inaccurate_information")
+HIDDEN = tuple(f'<details type="{kind}"' for kind in ("reasoning", "code_interpreter", "tool_calls"))
+"""Blocks of an answer's text that Open WebUI folds away, and does not send to a model as its words."""
+HIDDEN_END = "</details>"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An answer of a chat, its place in the tree, and the message as it was exported."""
+
+    answer: ImportedAnswer
+    node: Node
+    message: Any
 
 
 def read(record: Record, options: Options) -> Found:
@@ -23,43 +37,81 @@ def read(record: Record, options: Options) -> Found:
         return _read_feedback(record, snapshot)
     chat = record.get("chat") if isinstance(record.get("chat"), dict) else record
     user = read_name(record.get("user_id"))
-    answers = _read_chat(chat, user, read_name(record.get("id")))
-    if not answers:
+    seen = _read_chat(chat, user, read_name(record.get("id")))
+    if not seen:
         raise Refused("no_answer", "a chat without an answer")
-    found = Found([answer for answer, _, _ in answers])
-    for answer, node, message in answers:
-        if node.replaced_by:
-            found.feedback.append(
-                ImportedFeedback(f"{answer.key}:replaced", answer.key, Replaced(node.replaced_by), user)
-            )
-        if isinstance(annotation := message.get("annotation"), dict):
-            _add(found, f"annotation:{answer.key}", answer.key, annotation, user, None)
+    found = _read_traces(seen, user)
+    for one in seen:
+        rated = dig(one.message, "annotation") or {"rating": dig(one.message, "rating")}
+        _add(found, f"annotation:{one.answer.key}", one.answer.key, rated, user, None)
     return found
 
 
-def _read_chat(chat: Any, user: str | None, chat_id: str | None) -> list[tuple[ImportedAnswer, Node, Any]]:
-    """Read each answer of a chat: (answer, node, message)."""
+def _read_traces(seen: list[Seen], user: str | None) -> Found:
+    """Read what a chat's own shape says: that an answer was asked for again, or was edited."""
+    found = Found([one.answer for one in seen])
+    for one in seen:
+        key = one.answer.key
+        if one.node.replaced_by:
+            found.feedback.append(ImportedFeedback(f"{key}:replaced", key, Replaced(one.node.replaced_by), user))
+        if one.answer.text != (now := _read_shown(one.message)):
+            try:
+                found.feedback.append(ImportedFeedback(f"{key}:edit", key, derive_edit(now), user))
+            except Refused as refused:
+                found.refused.append(refused)
+    return found
+
+
+def _read_chat(chat: Any, user: str | None, chat_id: str | None) -> list[Seen]:
     listed = dig(chat, "history", "messages") or dig(chat, "messages") or []
-    messages = dict(listed) if isinstance(listed, dict) else {str(dig(one, "id")): one for one in listed}
+    messages = listed if isinstance(listed, dict) else {str(one.get("id")): one for one in list_objects(listed)}
     nodes = [node for key, one in messages.items() if (node := _read_node(key, one, messages))]
     return [
-        (
-            ImportedAnswer(key, before, read_text(node.message["content"]), user, chat_id, node.at, node.model),
-            node,
-            messages[key],
-        )
+        Seen(_read_answer(key, before, node, messages[key], user, chat_id), node, messages[key])
         for key, before, node in read_tree(nodes)
-        if node.message
     ]
 
 
+def _read_answer(key: str, before: Any, node: Node, one: Any, user: str | None, chat: str | None) -> ImportedAnswer:
+    """Read an answer as the model gave it: an edited message keeps that in `originalContent`."""
+    failed = dig(one, "error")
+    original = _drop_hidden(read_text(dig(one, "originalContent"))) or _read_shown(one)
+    error = (read_text(dig(failed, "content") or failed) or "failed") if failed else None
+    return ImportedAnswer(key, before, original, user, chat, node.at, node.model, error=error)
+
+
 def _read_node(key: str, one: Any, messages: dict[str, Any]) -> Node | None:
-    role, text, parent = dig(one, "role"), read_text(dig(one, "content")), read_name(dig(one, "parentId"))
+    role, text, parent = dig(one, "role"), _read_shown(one), read_name(dig(one, "parentId"))
     if not isinstance(role, str) or not text.strip() or dig(one, "done") is False:
         return Node(key, parent, None) if isinstance(one, dict) else None
     asked = dig(messages.get(parent or ""), "models")
-    said, model = {"role": role, "content": text}, read_name(dig(one, "model"))
-    return Node(key, parent, said, read_time(dig(one, "timestamp")), model, not asked or len(asked) == 1)
+    said, model = {"role": role, "content": text}, read_name(dig(one, "selectedModelId") or dig(one, "model"))
+    beside = isinstance(asked, list) and len(asked) > 1
+    return Node(key, parent, said, read_time(dig(one, "timestamp")), model, is_alone=not beside)
+
+
+def _read_shown(one: Any) -> str:
+    """Read a message's text; where that is empty, the texts of its `output`, as newer versions keep them."""
+    if (text := read_text(dig(one, "content"))).strip():
+        return _drop_hidden(text)
+    said = [item for item in list_objects(dig(one, "output")) if item.get("type") == "message"]
+    return "\n".join(read_text(item.get("content")) for item in said)
+
+
+def _drop_hidden(text: str) -> str:
+    """Drop the folded blocks. What is not closed stays."""
+    kept, at = [], 0
+    while (begin := text.find("<details type=", at)) >= 0:
+        if not text.startswith(HIDDEN, begin):
+            end = begin + 1
+            kept.append(text[at:end])
+        elif (closed := text.find(HIDDEN_END, begin)) >= 0:
+            end = closed + len(HIDDEN_END)
+            kept.append(text[at:begin])
+        else:
+            break
+        at = end
+    return "".join([*kept, text[at:]]).strip() if kept else text
 
 
 def _read_feedback(record: Record, snapshot: Any) -> Found:
@@ -70,23 +122,20 @@ def _read_feedback(record: Record, snapshot: Any) -> Found:
     chat = dig(snapshot, "chat", "chat") or dig(snapshot, "chat")
     owner = read_name(dig(snapshot, "chat", "user_id"))
     seen = _read_chat(chat, owner, read_name(dig(record, "meta", "chat_id")))
-    found = Found([answer for answer, _, _ in seen])
+    found = _read_traces(seen, owner)
     at = read_time(record.get("updated_at") or record.get("created_at"))
     user = read_name(record.get("user_id"))
-    _add(found, f"feedback:{key}", about, record["data"], user, at)
-    if dig(record, "meta", "arena") is True:
-        found.feedback.extend(_read_arena(key, about, record["data"], seen, user, at))
+    rated = {"details": record.get("details"), **record["data"]} if isinstance(record["data"], dict) else {}
+    _add(found, f"feedback:{key}", about, rated, user, at)
+    found.feedback.extend(_read_comparison(key, about, record, seen, user, at))
     return found
 
 
 def _add(found: Found, key: str, about: str, rated: Any, user: str | None, at: Any) -> None:
     try:
-        says = _read_rated(rated)
+        found.feedback.extend(number_feedback(key, about, _read_rated(rated), user, at))
     except Refused as refused:
         found.refused.append(refused)
-        return
-    named = [(f"{key}:{place}", one) for place, one in enumerate(says) if one is not None]
-    found.feedback.extend(ImportedFeedback(name, about, one, user, at) for name, one in named)
 
 
 def _read_rated(rated: Any) -> list[AnyFeedback | None]:
@@ -98,16 +147,29 @@ def _read_rated(rated: Any) -> list[AnyFeedback | None]:
     return [thumb, detailed, derive_comment(dig(rated, "comment")), complaint]
 
 
-def _read_arena(key: str, about: str, data: Any, seen: list[Any], user: str | None, at: Any) -> list[ImportedFeedback]:
-    """In the arena, answers of several models stood side by side: a thumb up prefers its answer to the others."""
-    if str(dig(data, "rating")) != "1":
+def _read_comparison(
+    key: str, about: str, record: Record, seen: list[Seen], user: str | None, at: Any
+) -> list[ImportedFeedback]:
+    """Where answers of several models stood side by side, a thumb up prefers its answer to the others, and a thumb
+    down the others to it, as Open WebUI's own leaderboard counts it.
+    """
+    rated = next((one for one in seen if one.answer.key == about), None)
+    rating, rivals = str(dig(record["data"], "rating")), dig(record["data"], "sibling_model_ids")
+    if (
+        rated is None
+        or rating not in ("1", "-1")
+        or not isinstance(rivals, list)
+        or not (dig(record, "meta", "arena") or not rated.node.is_alone)
+    ):
         return []
-    parents = {answer.key: node.parent for answer, node, _ in seen}
-    rivals = dig(data, "sibling_model_ids") or []
+    others = [
+        one.answer.key
+        for one in seen
+        if one is not rated and one.node.parent == rated.node.parent and one.answer.model in rivals
+    ]
     return [
-        ImportedFeedback(f"{key}:{answer.key}", about, Preferred(answer.key, about), user, at)
-        for answer, node, _ in seen
-        if answer.key != about and node.parent == parents.get(about) and answer.model in rivals
+        ImportedFeedback(f"{key}:{other}", about, Preferred(other, about if rating == "1" else other), user, at)
+        for other in others
     ]
 
 

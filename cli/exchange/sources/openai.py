@@ -2,41 +2,45 @@
 
 from typing import Any
 
-from cli.exchange.found import Found, ImportedAnswer, ImportedFeedback, Options, Preferred, Refused, Replaced
-from cli.exchange.ports import Importer, Record
-from cli.exchange.scales import derive_comment, derive_feedback
+from cli.exchange.found import Found, ImportedFeedback, Options, Preferred, Refused
+from cli.exchange.ports import Api, Importer, Listing, Record
 from cli.exchange.shapes import (
     build_answer,
     calculate_key,
     dig,
-    parse_json,
     read_answer,
     read_messages,
     read_name,
-    read_text,
     read_time,
     read_tools,
     split_last_answer,
 )
-from cli.exchange.trees import Node, read_tree
+from cli.exchange.sources.chatgpt import is_comparison, read_comparison, read_conversation, read_rating
+from cli.exchange.sources.openai_responses import read_asked, read_offered, read_replied
+
+MESSAGES = "/v1/chat/completions/{id}/messages"
+"""Where the messages of a stored completion are listed: it does not hold them."""
 
 
 def read(record: Record, options: Options) -> Found:
     """Read a record; what it is follows from its members:
 
-    - `mapping`: a conversation of ChatGPT's export; `rating`: its feedback on a message
+    - `mapping`: a conversation of ChatGPT's export; `rating`: its feedback on a message; or a comparison of two answers
     - `preferred_output`: a preference file; `messages` alone: a fine-tuning file
-    - `choices`: a completion with its `messages` or `input`; `request` and `response`: a log of both
+    - `choices`: a completion with its `messages` or `input`; `output`: the same of the Responses API; `request` and
+      `response`: a log of both
     """
     if isinstance(record.get("mapping"), dict):
-        return _read_chatgpt(record)
+        return read_conversation(record)
+    if is_comparison(record):
+        return read_comparison(record)
     if "rating" in record:
-        return _read_rating(record, options)
+        return read_rating(record, options)
     if "preferred_output" in record:
         return _read_preference(record)
     response = record.get("response") or record
     response = dig(response, "body") or response
-    if isinstance(dig(response, "choices"), list):
+    if isinstance(dig(response, "choices") or dig(response, "output"), list):
         return _read_completion(record, response)
     messages, answer = split_last_answer(read_messages(record.get("messages")))
     return Found([build_answer(read_name(record.get("id")) or calculate_key(messages, answer), messages, answer)])
@@ -45,8 +49,18 @@ def read(record: Record, options: Options) -> Found:
 def _read_completion(record: Record, response: Any) -> Found:
     request = record.get("request") or record
     request = dig(request, "body") or request
-    messages = read_messages(dig(request, "messages") or dig(response, "messages") or dig(response, "input"))
-    key = read_name(response.get("id")) or calculate_key(messages, response["choices"])
+    choices = response.get("choices")
+    if choices is None:
+        messages, choices = read_asked(request, response), [read_replied(response)]
+        tools = read_offered(request)
+    else:
+        asked = dig(request, "messages") or dig(response, "messages") or dig(response, "input")
+        if not asked:
+            raise Refused(
+                "no_prompt", f"a completion without messages: put what {MESSAGES} lists beside it, or say --url"
+            )
+        messages, tools = read_messages(asked), read_tools(dig(request, "tools"))
+    key = read_name(response.get("id")) or calculate_key(messages, choices)
     who = dig(request, "safety_identifier") or dig(request, "user") or dig(response, "user")
     answers = [
         build_answer(
@@ -54,12 +68,12 @@ def _read_completion(record: Record, response: Any) -> Found:
             messages,
             read_answer(choice),
             user=read_name(who),
-            at=read_time(response.get("created")),
+            at=read_time(response.get("created") or response.get("created_at")),
             model=read_name(response.get("model")),
             finish_reason=read_name(dig(choice, "finish_reason")),
-            tools=read_tools(dig(request, "tools")),
+            tools=tools,
         )
-        for place, choice in enumerate(response["choices"])
+        for place, choice in enumerate(choices)
     ]
     return Found(answers)
 
@@ -75,47 +89,8 @@ def _read_preference(record: Record) -> Found:
     return Found(answers, [ImportedFeedback(key, f"{key}:preferred", said)])
 
 
-def _read_chatgpt(record: Record) -> Found:
-    nodes = [node for key, one in record["mapping"].items() if (node := _read_node(key, one)) is not None]
-    answers, replaced = [], []
-    conversation = read_name(record.get("conversation_id") or record.get("id"))
-    for key, messages, node in read_tree(nodes):
-        text = read_text(node.message["content"]) if node.message else ""
-        answers.append(ImportedAnswer(key, messages, text, conversation=conversation, at=node.at, model=node.model))
-        if node.replaced_by:
-            replaced.append(ImportedFeedback(f"{key}:replaced", key, Replaced(node.replaced_by)))
-    if not answers:
-        raise Refused("no_answer", "a conversation without an answer")
-    return Found(answers, replaced)
-
-
-def _read_node(key: str, one: Any) -> Node | None:
-    message = dig(one, "message")
-    role = dig(message, "author", "role")
-    parts = dig(message, "content", "parts")
-    text = read_text(parts) or read_text(dig(message, "content", "text"))
-    parent = read_name(dig(one, "parent"))
-    if (
-        role not in ("system", "user", "assistant")
-        or not text.strip()
-        or dig(message, "recipient") not in (None, "all")
-    ):
-        return Node(key, parent, None)
-    model = read_name(dig(message, "metadata", "model_slug"))
-    said = {"role": role, "content": text}
-    return Node(key, parent, said, read_time(dig(message, "create_time")), model, is_alone=True)
-
-
-def _read_rating(record: Record, options: Options) -> Found:
-    about = read_name(record.get("message_id") or record.get("id"))
-    if about is None:
-        raise Refused("no_answer_named", "feedback without a message's id")
-    user, at = read_name(record.get("user_id")), read_time(record.get("create_time") or record.get("update_time"))
-    content = parse_json(record.get("content"))
-    comment = derive_comment(dig(content, "text") or (content if isinstance(content, str) else None))
-    says = [derive_feedback("rating", record["rating"], options.scales), comment]
-    named = [(f"{about}:{place}", one) for place, one in enumerate(says) if one is not None]
-    return Found(feedback=[ImportedFeedback(key, about, one, user, at) for key, one in named])
-
-
-IMPORTER = Importer("OpenAI: completions, logs, fine-tuning files, ChatGPT's export", read, ("data",))
+API = Api(
+    "OPENAI_API_KEY",
+    ((Listing("/v1/chat/completions", {"limit": "100", "order": "asc"}, None, "after", ("messages", MESSAGES)),),),
+)
+IMPORTER = Importer("OpenAI: completions, logs, fine-tuning files, ChatGPT's export", read, ("data",), API)

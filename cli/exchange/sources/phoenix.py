@@ -1,9 +1,9 @@
 """Arize Phoenix: spans and annotations, from the API, the UI's JSON lines, and data frames in Parquet."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from cli.exchange.feedback import collect_feedback, number_feedback
 from cli.exchange.found import Found, ImportedFeedback, Options, Refused
 from cli.exchange.ports import Importer, Record
 from cli.exchange.scales import derive_comment, derive_feedback
@@ -11,6 +11,7 @@ from cli.exchange.shapes import (
     build_answer,
     calculate_key,
     dig,
+    list_objects,
     parse_json,
     read_answer,
     read_messages,
@@ -19,17 +20,17 @@ from cli.exchange.shapes import (
 )
 from shared.events import AnyFeedback, Message
 
-NUMBERED = re.compile(r"(\d+)\.message\.(role|content)")
 ANSWERING = ("CHAIN", "AGENT")
 """Kinds of spans beside LLM whose input and output are the user's question and the answer, if they are outermost."""
+DEEPEST = 12
+"""Parts of an attribute's name that are nested; what lies deeper is left as it is."""
 
 
 def read(record: Record, options: Options) -> Found:
     """Read a span (with its annotations, if they are in it) or an annotation; those by LLMs and code are refused."""
     if "annotator_kind" in record or "result" in record:
-        return _read_annotations([record], options, None)
-    context = record.get("context")
-    span = read_name(dig(context, "span_id") or record.get("context.span_id") or record.get("span_id"))
+        return collect_feedback([record], lambda one: _read_annotation(one, options, None))
+    span = read_name(_find(record, "context", "span_id") or record.get("span_id"))
     if span is None:
         raise Refused("no_id", "a span without a span_id")
     kind = str(record.get("span_kind") or record.get("openinference.span.kind") or "LLM").upper()
@@ -40,67 +41,93 @@ def read(record: Record, options: Options) -> Found:
     failed = str(record.get("status_code", "")).upper() == "ERROR"
     answer = build_answer(
         span,
-        _read_side(attributes, "input") or read_messages(_find(attributes, "input.value")),
-        read_answer(_read_side(attributes, "output") or _find(attributes, "output.value")),
-        user=read_name(_find(attributes, "user.id")),
-        conversation=read_name(_find(attributes, "session.id")),
+        _read_side(attributes, "input") or read_messages(_find(attributes, "input", "value")),
+        read_answer(_read_side(attributes, "output") or _find(attributes, "output", "value")),
+        user=read_name(_find(attributes, "user", "id")),
+        conversation=read_name(_find(attributes, "session", "id")),
         at=read_time(record.get("start_time")),
-        model=read_name(_find(attributes, "llm.model_name")),
+        model=read_name(_find(attributes, "llm", "model_name")),
         error=str(record.get("status_message") or "failed") if failed else None,
     )
-    annotations = parse_json(record.get("annotations") or record.get("span_annotations") or [])
-    found = _read_annotations([one for one in annotations if isinstance(one, Mapping)], options, span)
+    annotations = list_objects(record.get("annotations") or record.get("span_annotations"))
+    found = collect_feedback(annotations, lambda one: _read_annotation(one, options, span))
     return Found([answer], found.feedback, found.refused)
 
 
 def _read_attributes(record: Record) -> dict[str, Any]:
+    """Read the attributes nested, whether their names are dotted, nested, or half of each; or OTLP's list of them."""
     attributes = parse_json(record.get("attributes"))
-    if isinstance(attributes, Mapping):
-        return dict(attributes)
-    prefix = "attributes."
-    return {name.removeprefix(prefix): value for name, value in record.items() if name.startswith(prefix)}
+    if isinstance(attributes, list):
+        attributes = {str(one.get("key")): _read_typed(one.get("value")) for one in list_objects(attributes)}
+    if not isinstance(attributes, Mapping):
+        prefix = "attributes."
+        attributes = {name.removeprefix(prefix): value for name, value in record.items() if name.startswith(prefix)}
+    nested: Any = _nest(attributes)
+    return nested if isinstance(nested, dict) else {}
 
 
-def _find(attributes: Mapping[str, Any], path: str) -> Any:
-    """Find an attribute whose name is written with dots, nested, or half of each."""
-    if path in attributes:
-        return parse_json(attributes[path])
-    head, _, rest = path.partition(".")
-    while rest:
-        if isinstance(inner := parse_json(attributes.get(head)), Mapping) and (found := _find(inner, rest)) is not None:
-            return found
-        more, _, rest = rest.partition(".")
-        head = f"{head}.{more}"
-    return None
+def _read_typed(value: Any) -> Any:
+    """Read a value of OTLP, which stands under its type's name."""
+    return next(iter(value.values()), None) if isinstance(value, Mapping) else value
+
+
+def _nest(value: Any) -> Any:
+    """Nest members whose names are written with dots; those that are numbers make a list."""
+    if isinstance(value, list):
+        return [_nest(one) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    nested: dict[str, Any] = {}
+    for name, one in value.items():
+        *path, last = str(name).split(".", DEEPEST)
+        place = nested
+        for part in path:
+            inner = place.setdefault(part, {})
+            place = inner if isinstance(inner, dict) else {}
+        held, new = place.get(last), _nest(parse_json(one) if last not in ("content", "text", "arguments") else one)
+        place[last] = {**held, **new} if isinstance(held, dict) and isinstance(new, dict) else new
+    return _list_numbered(nested)
+
+
+def _list_numbered(nested: dict[str, Any]) -> Any:
+    inner = {name: _list_numbered(one) if isinstance(one, dict) else one for name, one in nested.items()}
+    if inner and all(name.isdecimal() for name in inner):
+        return [inner[name] for name in sorted(inner, key=int)]
+    return inner
+
+
+def _find(value: Any, *path: str) -> Any:
+    """Find what stands at a path, or under its dotted name."""
+    found = dig(value, *path)
+    return found if found is not None else dig(value, ".".join(path))
 
 
 def _read_side(attributes: Mapping[str, Any], side: str) -> list[Message]:
     """Read the messages of a side; none if the span has only its value."""
-    listed = _find(attributes, f"llm.{side}_messages")
-    if isinstance(listed, list):
-        return read_messages([_unfold(one) for one in listed]) if listed else []
-    numbered: dict[int, Message] = {}
-    prefix = f"llm.{side}_messages."
-    for name, value in attributes.items():
-        if name.startswith(prefix) and (part := NUMBERED.fullmatch(name.removeprefix(prefix))):
-            numbered.setdefault(int(part[1]), {})[part[2]] = value
-    return read_messages([numbered[place] for place in sorted(numbered)]) if numbered else []
+    listed = dig(attributes, "llm", f"{side}_messages")
+    named = list_objects(listed)
+    return read_messages([_read_message(dig(one, "message") or one) for one in named]) if named else []
 
 
-def _unfold(message: object) -> object:
-    if not isinstance(message, Mapping) or "message" in message:
-        return dig(message, "message") or message
-    return {name.removeprefix("message."): value for name, value in message.items() if value is not None}
+def _read_message(message: Any) -> Any:
+    """Read a message in OpenAI's shape: its texts are `contents` where there are several, its calls have a shape of
+    their own.
+    """
+    if not isinstance(message, Mapping):
+        return message
+    said = {name: message[name] for name in ("role", "content", "tool_call_id", "name") if message.get(name)}
+    if contents := list_objects(message.get("contents")):
+        parts = [dig(one, "message_content") or one for one in contents]
+        said["content"] = [{"type": dig(part, "type") or "text", **dict(part)} for part in parts]
+    if calls := list_objects(message.get("tool_calls")):
+        said["tool_calls"] = [_read_call(dig(one, "tool_call") or one) for one in calls]
+        said.setdefault("content", "")
+    return said
 
 
-def _read_annotations(annotations: list[Record], options: Options, span: str | None) -> Found:
-    found = Found()
-    for one in annotations:
-        try:
-            found.feedback.extend(_read_annotation(one, options, span))
-        except Refused as refused:
-            found.refused.append(refused)
-    return found
+def _read_call(call: Any) -> dict[str, Any]:
+    function = {name: dig(call, "function", name) for name in ("name", "arguments")}
+    return {"id": dig(call, "id"), "type": "function", "function": function}
 
 
 def _read_annotation(one: Record, options: Options, span: str | None) -> list[ImportedFeedback]:
@@ -111,24 +138,25 @@ def _read_annotation(one: Record, options: Options, span: str | None) -> list[Im
     if about is None:
         raise Refused("no_answer_named", f"{name} is about a trace or session: about which answer is not said")
     key = read_name(one.get("id")) or calculate_key(one)
-    result = one.get("result") or one
-    says = [*_read_result(name, result, options), derive_comment(dig(result, "explanation"))]
+    label, score, text = (
+        next((found for place in (("result", part), (part,)) if (found := _find(one, *place)) is not None), None)
+        for part in ("label", "score", "explanation")
+    )
+    says = [_read_result(name, label, score, options), derive_comment(text)]
     user, at = read_name(one.get("user_id")), read_time(one.get("updated_at") or one.get("created_at"))
-    named = [(f"{key}:{place}", said) for place, said in enumerate(says) if said is not None]
-    return [ImportedFeedback(place, about, said, user, at) for place, said in named]
+    return number_feedback(key, about, says, user, at)
 
 
-def _read_result(name: str, result: Any, options: Options) -> list[AnyFeedback]:
+def _read_result(name: str, label: Any, score: Any, options: Options) -> AnyFeedback | None:
     """The label, if it is a vote; else the score. An annotation may be a note alone."""
-    label, score = dig(result, "label"), dig(result, "score")
     if label is None and score is None:
-        return []
+        return None
     try:
-        return [derive_feedback(name, label if label is not None else score, options.scales)]
+        return derive_feedback(name, label if label is not None else score, options.scales)
     except Refused:
         if label is None or score is None:
             raise
-        return [derive_feedback(name, score, options.scales)]
+        return derive_feedback(name, score, options.scales)
 
 
 IMPORTER = Importer("Arize Phoenix: spans, annotations", read, ("data", "spans", "annotations"))

@@ -16,7 +16,7 @@ from shared.bus import decode
 from shared.bus.kafka import KafkaBusConsumer, create_topics
 from shared.dead_letters import read_all
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ROWS = 3_000
 """Two batches of events, and a little."""
 ENOUGH_SECONDS = 200.0

@@ -15,6 +15,7 @@ from cli.exchange.progress import Progress
 from cli.exchange.registry import IMPORTERS
 from cli.exchange.reports import describe
 from cli.exchange.sending import Checkpoint, Sender
+from cli.exchange.walking import Place
 from local.errors import StackFailed
 from shared.bus import Record
 from tests.unit.exchange.reading_files import FIXTURES
@@ -54,7 +55,7 @@ def run(job: Job, producer: RecordingProducer, home: Path) -> tuple[int, Checkpo
     checkpoint = Checkpoint.find(home, job.about.name, job.about.tool, job.files)
     begun = checkpoint.load()
     send_all(job, Sender(producer, "", checkpoint), begun, Progress(lambda line: None))
-    return begun[1], checkpoint
+    return begun.record, checkpoint
 
 
 def test_an_import_that_was_stopped_in_the_middle_goes_on_and_sends_what_an_undisturbed_one_does(job, tmp_path):
@@ -81,10 +82,10 @@ def test_a_second_import_sends_the_same_events_under_the_same_ids(job, tmp_path)
 
 def test_a_changed_file_is_not_gone_on_with(job, tmp_path):
     _, checkpoint = run(job, RecordingProducer(), tmp_path)
-    assert checkpoint.load() == (0, ROWS + 1)
+    assert checkpoint.load() == Place(0, ROWS + 1)
     with job.files[0].open("a") as file:
         file.write("\n")
-    assert Checkpoint.find(tmp_path, "rows", "pairs", job.files).load() == (0, 0)
+    assert Checkpoint.find(tmp_path, "rows", "pairs", job.files).load() == Place(0, 0)
 
 
 def test_a_record_too_large_for_the_broker_is_refused_alone(tmp_path):
@@ -94,7 +95,7 @@ def test_a_record_too_large_for_the_broker_is_refused_alone(tmp_path):
     file.write_text("\n".join(map(json.dumps, rows)))
     job = Job(IMPORTERS["pairs"], [file], Import("rows", "pairs", datetime(2000, 1, 1, tzinfo=UTC)), Options())
     producer, checkpoint = RecordingProducer(), Checkpoint(tmp_path / "checkpoint.json")
-    tally = send_all(job, Sender(producer, "", checkpoint), (0, 0), Progress(lambda line: None))
+    tally = send_all(job, Sender(producer, "", checkpoint), Place(0, 0), Progress(lambda line: None))
     assert dict(tally.refused) == {"too_large": 1}
     assert len(producer.stored) == 3
 

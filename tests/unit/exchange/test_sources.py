@@ -26,11 +26,14 @@ FIXTURE_COUNTS: list[tuple[str, str, int, dict[str, int], dict[str, int]]] = [
      {"not_submitted": 1, "no_answer_named": 1, "unknown_scale": 1, "no_answer": 1}),
     ("argilla", "argilla-hub.jsonl", 3, {"thumb": 1, "comment": 1},
      {"not_submitted": 1, "unknown_scale": 2, "no_prompt": 1}),
+    ("argilla", "argilla-parquet.jsonl", 3, {"choice": 1, "thumb": 1}, {"not_submitted": 1}),
     ("csv", "csv.csv", 3, {"thumb": 2, "rating": 2, "edit": 1, "comment": 1, "complaint": 1},
      {"unknown_value": 1, "no_answer": 1, "no_time": 1, "ragged_row": 1}),
     ("csv", "csv-pairs.csv", 2, {"choice": 1}, {}),
     ("huggingface", "huggingface.jsonl", 8, {"choice": 3, "thumb": 2}, {"no_common_prompt": 1, "unknown_columns": 1}),
     ("huggingface", "huggingface-ultrafeedback.json", 3, {"rating": 2}, {"unknown_value": 1}),
+    ("huggingface", "huggingface-arena.json", 4, {"choice": 2}, {"no_common_prompt": 1, "unknown_value": 1}),
+    ("label-studio", "label-studio-ranker.json", 2, {"choice": 1}, {"unknown_value": 1}),
     ("label-studio", "label-studio.json", 3, {"choice": 2, "comment": 1, "edit": 1, "complaint": 1, "thumb": 1},
      {"cancelled": 1, "no_prompt": 1}),
     ("label-studio", "label-studio-min.json", 2, {"thumb": 1, "comment": 1}, {"unknown_scale": 1}),
@@ -39,19 +42,28 @@ FIXTURE_COUNTS: list[tuple[str, str, int, dict[str, int], dict[str, int]]] = [
     ("langfuse", "langfuse-scores-v3.jsonl", 0, {"edit": 1, "comment": 1, "complaint": 1},
      {"no_answer_named": 1, "unknown_scale": 1, "not_json": 1}),
     ("langfuse", "langfuse.csv", 2, {}, {"ragged_row": 1}),
+    ("langfuse", "langfuse-v4.jsonl", 3, {"thumb": 2, "comment": 2},
+     {"inner_observation": 1, "no_score_source": 2, "no_answer_named": 1}),
     ("langsmith", "langsmith.jsonl", 2, {"thumb": 1, "comment": 1, "rating": 1, "edit": 1, "complaint": 1},
      {"inner_run": 1, "no_answer": 1, "machine_score": 1, "half_a_comparison": 1, "unknown_scale": 1,
       "no_answer_named": 1}),
+    ("langsmith", "langsmith-langgraph.jsonl", 2, {"thumb": 1}, {"no_answer": 2}),
     ("litellm", "litellm.jsonl", 2, {}, {"no_chat": 1, "no_content": 1, "failed_call": 1, "no_object": 1}),
     ("open-webui", "open-webui.json", 2, {"regenerate": 1, "thumb": 2, "comment": 1, "complaint": 1, "rating": 1},
      {"no_answer": 1}),
     ("open-webui", "open-webui-feedback.json", 2, {"thumb": 1, "comment": 1, "choice": 1},
      {"no_answer_named": 1, "outside_scale": 1}),
+    ("open-webui", "open-webui-edits.json", 5,
+     {"edit": 1, "thumb": 2, "rating": 1, "complaint": 1, "choice": 1}, {}),
+    ("openai", "openai-comparisons.json", 2, {"choice": 2, "thumb": 1, "comment": 1, "complaint": 1},
+     {"unfinished": 1, "no_choice": 1, "no_answer_named": 1}),
+    ("openai", "openai-responses.jsonl", 3, {}, {"no_prompt": 3}),
     ("openai", "openai.jsonl", 6, {"choice": 1}, {"no_prompt": 1, "no_answer": 1}),
     ("openai", "openai-chatgpt.json", 2, {"regenerate": 1, "thumb": 1, "comment": 1}, {"no_answer_named": 1}),
     ("pairs", "pairs.jsonl", 4, {"choice": 2}, {"no_answer": 1, "no_user": 1}),
     ("phoenix", "phoenix.jsonl", 2, {"thumb": 1, "comment": 2, "complaint": 1},
      {"inner_span": 1, "machine_score": 1, "unknown_scale": 1, "no_answer_named": 1, "no_id": 1}),
+    ("phoenix", "phoenix-flat.json", 2, {"thumb": 1, "comment": 1}, {"no_messages": 1}),
     ("sharegpt", "sharegpt.json", 5, {"choice": 1, "thumb": 1}, {"no_answer": 2}),
     ("sharegpt", "sharegpt-messages.jsonl", 2, {"thumb": 1}, {}),
 ]  # fmt: skip
@@ -131,6 +143,53 @@ def test_another_answer_to_the_same_message_replaces_the_one_before():
     assert say("openai", "openai-chatgpt.json", "regenerate").says == Replaced("m3")
     replaced = say("open-webui", "open-webui.json", "regenerate")
     assert (replaced.answer, replaced.says) == ("a1", Replaced("a2"))
+
+
+def test_an_edited_message_is_the_models_words_and_the_users_edit_of_them():
+    found, _ = read_fixture("open-webui", "open-webui-edits.json")
+    [edited, failed, newer, *_] = found.answers
+    assert (edited.text, edited.model) == ("It left.", "small-1")
+    assert say("open-webui", "open-webui-edits.json", "edit").says == Edit(text="It left our store on Monday morning.")
+    assert [failed.error, newer.text] == ["The model went away.", "Two kilograms."]
+    assert [one["content"] for one in failed.messages][1] == "It left our store on Monday morning."
+
+
+def test_a_thumb_down_beside_another_model_prefers_the_other():
+    said = say("open-webui", "open-webui-edits.json", "choice")
+    assert (said.answer, said.says) == ("c1", Preferred("c2", "c2"))
+
+
+def test_a_comparison_in_chatgpt_says_which_answer_stood_on_the_left():
+    said = say("openai", "openai-comparisons.json", "choice")
+    new = "comparison:k1:new"
+    assert (said.answer, said.says) == ("comparison:k1:original", Preferred(new, new, new))
+    assert {len(answer.messages) for answer in read_fixture("openai", "openai-comparisons.json")[0].answers} == {1}
+
+
+def test_calls_of_tools_are_in_the_shape_of_openai_whoever_wrote_them_down():
+    [found, *_] = read_fixture("phoenix", "phoenix-flat.json")[0].answers
+    [texts, called, result] = found.messages
+    assert [part["text"] for part in texts["content"]] == ["Where is", "my lamp?"]
+    assert called["tool_calls"] == [{"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}]
+    assert result == {"role": "tool", "content": "on its way", "tool_call_id": "c1"}
+    [_, lang_chain] = read_fixture("langsmith", "langsmith-langgraph.jsonl")[0].answers
+    function = {"name": "find", "arguments": '{"what": "lamp"}'}
+    assert lang_chain.tool_calls == [{"id": "c1", "type": "function", "function": function}]
+    [logged, cut, _] = read_fixture("openai", "openai-responses.jsonl")[0].answers
+    assert [one["role"] for one in logged.messages] == ["system", "user", "assistant", "tool"]
+    assert (logged.tools, cut.finish_reason) == (
+        [{"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}],
+        "length",
+    )
+
+
+def test_the_outermost_observation_stands_for_its_trace_where_there_are_no_traces():
+    found, _ = read_fixture("langfuse", "langfuse-v4.jsonl")
+    assert [(one.key, one.user) for one in found.answers] == [("t-4", "ines"), ("o-gen", "ines"), ("t-ui", "ines")]
+    assert [(one.answer, one.user) for one in found.feedback if isinstance(one.says, Thumb)] == [
+        ("t-4", None),
+        ("t-4", "Tomas"),
+    ]
 
 
 def test_a_transcript_without_a_prompt_column_is_split_where_the_two_sides_part():
