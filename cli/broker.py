@@ -24,8 +24,9 @@ def find_broker() -> Broker:
     Raises:
         StackFailed: neither exists.
     """
-    if configured := os.environ.get("HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS"):
-        return Broker(configured, os.environ.get("HELIOTROPE_TOPIC_PREFIX", ""), load_settings(Settings).kafka_security)
+    if os.environ.get("HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS"):
+        settings = load_settings(Settings)
+        return Broker(settings.kafka_bootstrap_servers, settings.topic_prefix, settings.kafka_security)
     from local.stack.stack import Stack
 
     stack = Stack.find()

@@ -1,6 +1,7 @@
 """Settings that every process shares, read from `HELIOTROPE_*` and validated at start."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -10,6 +11,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.bus.security import KafkaSecurity
 from shared.signing import Verifier
+
+ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@]+):[0-9]{1,5}")
+"""Of a server: host:port, IPv6 in brackets."""
 
 PORT_NUMBERS = {
     "ingest": 1,
@@ -95,6 +99,15 @@ class Settings(BaseSettings):
         Verifier(value)
         return value
 
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _check_brokers(cls, value: str) -> str:
+        servers = [server.strip() for server in value.split(",") if server.strip()]
+        wrong = [server for server in servers if not ADDRESS.fullmatch(server)]
+        if wrong or not servers:
+            raise ValueError(f"{wrong[0] if wrong else 'nothing'!r} is no host:port")
+        return ",".join(servers)
+
     @model_validator(mode="after")
     def _check_kafka_login(self) -> Self:
         asks = self.kafka_security_protocol.startswith("SASL_")
@@ -103,6 +116,17 @@ class Settings(BaseSettings):
                 "HELIOTROPE_KAFKA_SECURITY_PROTOCOL asks for a login: set HELIOTROPE_KAFKA_SASL_USERNAME and "
                 "HELIOTROPE_KAFKA_SASL_PASSWORD"
             )
+        if self.kafka_sasl_username and not asks:
+            raise ValueError(
+                f"HELIOTROPE_KAFKA_SASL_USERNAME is set, but HELIOTROPE_KAFKA_SECURITY_PROTOCOL is "
+                f"{self.kafka_security_protocol}, which logs nobody in: SASL_SSL does"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_kafka_files(self) -> Self:
+        if problem := self.kafka_security.find_problem():
+            raise ValueError(problem)
         return self
 
     @property

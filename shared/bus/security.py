@@ -1,5 +1,6 @@
 """How a Kafka client proves who it is and whom it trusts, said once for both client libraries."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,15 @@ class KafkaSecurity:
     def _files(self) -> dict[str, str]:
         files = {"ca": self.ca_file, "certificate": self.certificate_file, "key": self.key_file}
         return {name: str(path) for name, path in files.items() if path and self.protocol.endswith("SSL")}
+
+    def find_problem(self) -> str:
+        """Return what is wrong with the files, by the name of the setting; nothing where all can be read."""
+        for name, path in self._files.items():
+            if not os.access(path, os.R_OK) or not Path(path).is_file():
+                return f"HELIOTROPE_KAFKA_{name.upper()}_FILE: {path} is no file that can be read"
+        if ("certificate" in self._files) != ("key" in self._files):
+            return "HELIOTROPE_KAFKA_CERTIFICATE_FILE and HELIOTROPE_KAFKA_KEY_FILE go together: one of them is missing"
+        return ""
 
     def for_kafka_python(self) -> dict[str, Any]:
         names = {"ca": "ssl_cafile", "certificate": "ssl_certfile", "key": "ssl_keyfile"}

@@ -25,8 +25,8 @@ def make_stacks(find_port_base: Callable[[], int]) -> Iterator[MakeStack]:
     root.chmod(0o755)  # as root, Postgres may have to run as a user who must reach its folder
     made: list[Stack] = []
 
-    def make(home: Path | None = None, **options: Any) -> Stack:
-        stack = Stack(home or root / str(len(made)), find_port_base(), **{"throwaway": True, **options})
+    def make(home: Path | None = None, *, kind: type[Stack] = Stack, **options: Any) -> Stack:
+        stack = kind(home or root / str(len(made)), find_port_base(), **{"throwaway": True, **options})
         made.append(stack)
         return stack
 

@@ -9,8 +9,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
+from local.servers.kafka_cluster import KafkaCluster
 from shared.bus.limits import open_admin
-from tests.kafka.cluster import KafkaCluster
 
 SECONDS = 20
 

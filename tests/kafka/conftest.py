@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from local.servers.kafka_cluster import KafkaCluster, KafkaMissing, find_libraries
 from shared.bus.access import SERVICES
 from tests.integration.conftest import sessions
-from tests.kafka.cluster import KafkaCluster, KafkaMissing, find_libraries
 
 __all__ = ["sessions"]
 

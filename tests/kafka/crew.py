@@ -12,11 +12,11 @@ from typing import IO
 import psycopg
 from sqlalchemy import make_url
 
+from local.servers.kafka_cluster import KafkaCluster
 from shared.bus import Record, encode
 from shared.bus.librdkafka import LibrdkafkaBusProducer
 from shared.errors import Unavailable
 from shared.events import Event
-from tests.kafka.cluster import KafkaCluster
 
 BATCH, SESSION_SECONDS = "40", "6"
 COUNT = "SELECT (SELECT count(*) FROM curator.interactions) + (SELECT count(*) FROM curator.feedback)"

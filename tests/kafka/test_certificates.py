@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from local.servers.kafka_cluster import KafkaCluster
 from shared.bus import Record
 from shared.bus.librdkafka import LibrdkafkaBusProducer
 from shared.bus.librdkafka_consumer import LibrdkafkaBusConsumer
 from shared.errors import Unavailable
 from tests.kafka.acls import allow
-from tests.kafka.cluster import KafkaCluster
 from tests.kafka.topics import make_topic
 
 LIFETIME = timedelta(seconds=25)

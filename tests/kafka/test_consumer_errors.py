@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 from typer.testing import CliRunner
 
 from cli.main import app
+from local.servers.kafka_cluster import KafkaCluster
 from local.stack.losses import measure_losses
 from shared.bus import Record, encode
 from shared.bus.access import name_group
@@ -26,7 +27,6 @@ from shared.events import FeedbackReceived, Thumb
 from shared.ids import new_id
 from tests.builders import make_feedback
 from tests.kafka.acls import allow, revoke_all
-from tests.kafka.cluster import KafkaCluster
 from tests.kafka.topics import count_records, find_ends, make_topic
 from tests.unit.shared.test_consumer import FakeSession, Recorder
 

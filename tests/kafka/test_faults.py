@@ -11,12 +11,12 @@ import pytest
 from bench.curator.history import make_history
 from bench.curator.tables import store
 from local.connections import Connections
+from local.servers.kafka_cluster import KafkaCluster
 from local.servers.postgres import create_database, drop_database
 from local.topics import load_plans
 from shared.bus.limits import open_admin
 from shared.bus.topics import ensure_topics
 from tests.faults.curator.test_killed_curator import read_ids, read_state
-from tests.kafka.cluster import KafkaCluster
 from tests.kafka.conftest import Report
 from tests.kafka.crew import Crew, Writers, wait_until_stored
 

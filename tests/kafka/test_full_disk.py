@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from local.servers.kafka_cluster import KafkaCluster
 from shared.bus import Record
 from shared.bus.librdkafka import LibrdkafkaBusProducer
 from shared.errors import Unavailable
-from tests.kafka.cluster import KafkaCluster
 from tests.kafka.conftest import Report
 from tests.kafka.topics import count_records, make_topic
 

@@ -1,10 +1,16 @@
-"""The whole loop over three secured brokers, one of which is killed in each of its stages."""
+"""The whole loop over three secured brokers, one of which is killed in each of its stages.
+
+Each service is a user of its own in Kafka, with the rights that `heliotrope topics --acls` grants and no other.
+"""
 
 import asyncio
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -13,17 +19,40 @@ from local.demo.plan import PLANS
 from local.demo.run import prepare_model
 from local.demo.screen import Screen
 from local.demo.stages import Stages
+from local.servers.kafka_cluster import KafkaCluster
+from local.stack.stack import Stack
+from local.supervision.processes import Process
+from shared.bus.access import SERVICES
+from shared.bus.acls import grant, list_rights
+from shared.bus.limits import open_admin
 from tests.faults.conftest import make_stacks
 from tests.faults.loop.scene import Scene
 from tests.faults.loop.victims import CANARY, CHATTING, EVALUATING, TRAINING
 from tests.faults.saboteur import NotInTime, wait_until
 from tests.faults.tables import Reconciliation, list_heard_feedback, reconcile
-from tests.kafka.cluster import KafkaCluster
 from tests.kafka.conftest import Report
 
 STAGES = {"users chat": CHATTING, "training": TRAINING, "evaluating": EVALUATING, "the canary serves": CANARY}
 DOWN_SECONDS = 12.0
 """Longer than it takes the others to take over its partitions."""
+
+
+class StackOfUsers(Stack):
+    """Its services speak to Kafka as themselves; what is no service has a user whom no broker knows."""
+
+    users: ClassVar[Mapping[str, Mapping[str, str]]]
+
+    def _give_secrets(self, process: Process) -> Process:
+        given = super()._give_secrets(process)
+        nobody = {"HELIOTROPE_KAFKA_SASL_USERNAME": "nobody", "HELIOTROPE_KAFKA_SASL_PASSWORD": "none"}
+        return replace(given, environment={**given.environment, **self.users.get(process.name, nobody)})
+
+
+def give_users(cluster: KafkaCluster, topic_prefix: str) -> type[Stack]:
+    """Grant each service its rights; a stack of such services."""
+    grant(open_admin(cluster.bootstrap_servers, cluster.security()), list_rights(topic_prefix))
+    StackOfUsers.users = {service: cluster.environment(service) for service in SERVICES}
+    return StackOfUsers
 
 
 def kill_in_each_stage(scene: Scene, cluster: KafkaCluster) -> list[str]:
@@ -32,6 +61,7 @@ def kill_in_each_stage(scene: Scene, cluster: KafkaCluster) -> list[str]:
     for number, (stage, begins) in enumerate(STAGES.items()):
         wait_until(lambda begins=begins: scene.tables.holds(begins), stage, 600)  # type: ignore[misc]
         node = number % len(cluster.nodes) + 1
+        scene.stages.screen.say(f"  broker {node} is killed: {stage}")
         cluster.kill(node)
         time.sleep(DOWN_SECONDS)
         cluster.start_node(node)
@@ -89,13 +119,18 @@ def test_the_loop_turns_while_a_broker_is_killed_in_each_of_its_stages(
         for name, value in kafka.items():
             monkeypatch.setenv(name, value)
         stack = make_stack(
-            environment={**plan.service_settings, **kafka}, base_model=prepare_model(plan, "bad", screen)
+            kind=give_users(secured, topic_prefix),
+            environment={**plan.service_settings, **kafka},
+            base_model=prepare_model(plan, "bad", screen),
         )
         stack.up(screen.say)
         apis = Apis(stack.layout, stack.credentials, patience_seconds=300)
         scene = Scene(stack, Stages(plan, apis, screen, 3, stack.layout.home / "datasets"))
-        state, harmed = asyncio.run(play(scene, secured))
-        found, unheard = settle(scene)
+        try:
+            state, harmed = asyncio.run(play(scene, secured))
+            found, unheard = settle(scene)
+        finally:
+            shutil.copytree(stack.layout.logs, tmp_path / "logs")
         refused = apis.sent_again.total()
     report(
         f"a broker killed while {', '.join(harmed)}; {found.events} events and {found.answers} answers acknowledged, "

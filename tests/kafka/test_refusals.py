@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from local.servers.kafka_cluster import KafkaCluster
 from services.gateway.adapters.spool import Spool
 from services.gateway.adapters.spool_relay import SpoolRelay
 from services.ingest.adapters.topic_limits import TopicLimits
@@ -17,7 +18,6 @@ from shared.bus.limits import find_size_limits, open_admin
 from shared.errors import RecordRefused, TooLarge
 from shared.outbox import Relay
 from shared.tables.trainer import Outbox, Refused
-from tests.kafka.cluster import KafkaCluster
 from tests.kafka.conftest import Report
 from tests.kafka.topics import count_records, make_topic
 

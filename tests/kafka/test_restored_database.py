@@ -14,11 +14,11 @@ from bench.curator.history import make_history
 from bench.curator.tables import store
 from cli.main import app
 from local.connections import Connections
+from local.servers.kafka_cluster import KafkaCluster
 from local.servers.postgres import create_database, drop_database
 from shared.bus import encode
 from shared.events import Event
 from tests.faults.curator.test_killed_curator import read_ids, read_state
-from tests.kafka.cluster import KafkaCluster
 from tests.kafka.conftest import Report
 from tests.kafka.crew import Crew, count_events, wait_until_stored
 

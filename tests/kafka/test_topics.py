@@ -12,6 +12,7 @@ from cli.main import app
 from local.connections import choose_connections
 from local.credentials import Secrets
 from local.layout import Layout
+from local.servers.kafka_cluster import KafkaCluster
 from services.ingest.settings import IngestSettings
 from shared.bus import Consumer, Record
 from shared.bus.access import SERVICES, list_read_topics, name_group
@@ -25,7 +26,6 @@ from shared.dead_letters import DeadLetters
 from shared.errors import TopicRefused, Unavailable
 from shared.events import TOPICS, RolloutAdvanced
 from tests.kafka.acls import revoke_all
-from tests.kafka.cluster import KafkaCluster
 from tests.kafka.topics import count_records
 
 WEEK = timedelta(days=7)

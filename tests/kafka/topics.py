@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
+from local.servers.kafka_cluster import KafkaCluster
 from shared.bus.limits import open_admin
-from tests.kafka.cluster import KafkaCluster
 
 SECONDS = 20
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
+import structlog
+
 from services.ingest.metrics import IN_FLIGHT
 from shared.bus import Producer, Record
 from shared.errors import (
@@ -14,8 +16,12 @@ from shared.errors import (
     RecordRefused,
     TooLarge,
     TooManyRequests,
+    TopicRefused,
     Unavailable,
 )
+from shared.metrics import RELAY_STOPPED_TOPICS
+
+logger = structlog.get_logger(__name__)
 
 _SILENCE = TimeoutError("the broker did not answer in time")
 
@@ -42,6 +48,26 @@ class Delivery:
             self.waiting.set_result(None)
 
 
+class StoppedTopics:
+    """The topics that took nothing when they were last sent to: missing, or not allowed."""
+
+    def __init__(self) -> None:
+        self._stopped: set[str] = set()
+        RELAY_STOPPED_TOPICS.labels("ingest").set(0)
+
+    def note(self, topic: str, failure: BaseException | None) -> None:
+        """Tell what changed, once."""
+        if isinstance(failure, TopicRefused) and topic not in self._stopped:
+            self._stopped.add(topic)
+            logger.error("topic_refused", relay="ingest", topic=topic, error=str(failure))
+        elif failure is None and topic in self._stopped:
+            self._stopped.remove(topic)
+            logger.info("topic_takes_records_again", relay="ingest", topic=topic)
+        else:
+            return
+        RELAY_STOPPED_TOPICS.labels("ingest").set(len(self._stopped))
+
+
 class Publisher:
     """Sends records and waits until the broker has stored them.
 
@@ -60,6 +86,7 @@ class Publisher:
         self._bytes_free = max_in_flight_bytes
         self._settled: deque[tuple[Delivery, int, BaseException | None]] = deque()
         self._waking = False
+        self._stopped = StoppedTopics()
         # in the order of their deadlines; one timer for all of them costs less than one for each
         self._deadlines: deque[tuple[float, asyncio.Future[None]]] = deque()
         self._expiring = False
@@ -124,7 +151,9 @@ class Publisher:
         while self._settled:
             delivery, index, failure = self._settled.popleft()
             self._records_free += 1
-            self._bytes_free += len(delivery.records[index].value)
+            record = delivery.records[index]
+            self._bytes_free += len(record.value)
+            self._stopped.note(record.topic, failure)
             delivery.settle(index, failure)
         while self._deadlines and self._deadlines[0][1].done():
             self._deadlines.popleft()

@@ -6,11 +6,20 @@ from concurrent.futures import Future
 from functools import partial
 
 import pytest
+from prometheus_client import REGISTRY
 
 from services.ingest.adapters.publisher import Publisher
 from services.ingest.adapters.topic_limits import TopicLimits
 from shared.bus import Record, Settle, measure_batch_bytes
-from shared.errors import HeliotropeError, InvalidRequest, RecordRefused, TooLarge, TooManyRequests, Unavailable
+from shared.errors import (
+    HeliotropeError,
+    InvalidRequest,
+    RecordRefused,
+    TooLarge,
+    TooManyRequests,
+    TopicRefused,
+    Unavailable,
+)
 
 
 class HeldProducer:
@@ -151,3 +160,21 @@ def test_a_topic_that_takes_less_than_we_do_is_said_with_its_own_limit():
     assert refusal.value.detail == f"an event may have at most {most} bytes here; this one has 2000"
     limits.check(record(most))
     limits.check(Record("another.topic", b"", b"x" * 5_000))
+
+
+@pytest.mark.anyio
+async def test_a_topic_that_takes_nothing_is_shown_until_it_takes_a_record():
+    producer = HeldProducer()
+    publisher = make_publisher(producer)
+
+    def stopped() -> float | None:
+        return REGISTRY.get_sample_value("heliotrope_relay_stopped_topics", {"relay": "ingest"})
+
+    assert stopped() == 0
+    for failure, shown in ((TopicRefused("not authorised"), 1), (Unavailable("away"), 1), (None, 0)):
+        sending = asyncio.create_task(publisher.publish([record()]))
+        await until_sent(producer, 1)
+        sent = producer.pending.pop()
+        sent.set_result(None) if failure is None else sent.set_exception(failure)
+        assert kinds(await sending) == ([type(None)] if failure is None else [Unavailable])
+        assert stopped() == shown

@@ -1,4 +1,7 @@
-"""Apache Kafka for tests, from an unpacked release: one broker or three, open or behind SASL_SSL with an authorizer."""
+"""Apache Kafka for tests and benchmarks, from an unpacked release.
+
+One broker or three, open or behind SASL_SSL with an authorizer.
+"""
 
 import os
 import secrets
@@ -10,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from local.servers.certificates import CertificateAuthority, make_authority
 from local.supervision.readiness import is_port_free
 from shared.bus.security import PLAINTEXT, KafkaSecurity
-from tests.kafka.certificates import CertificateAuthority, make_authority
 
-START_SECONDS = 90
+START_SECONDS = 180
 STOP_SECONDS = 30
 ADMIN = "admin"
 LOGGING = """
@@ -75,13 +78,13 @@ class KafkaCluster:
         return ",".join(f"127.0.0.1:{self._ports[node][0]}" for node in self.nodes)
 
     def security(self, user: str = ADMIN) -> KafkaSecurity:
-        """How `user` speaks to the brokers."""
+        """Return how `user` speaks to the brokers."""
         if self.authority is None:
             return PLAINTEXT
         return KafkaSecurity("SASL_SSL", username=user, password=self.passwords[user], ca_file=self.authority.ca_file)
 
     def environment(self, user: str = ADMIN) -> dict[str, str]:
-        """The variables of a process that is to use this Kafka as `user`."""
+        """Return the variables of a process that is to use this Kafka as `user`."""
         environment = {"HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers}
         if self.authority is None:
             return environment
@@ -104,10 +107,14 @@ class KafkaCluster:
             self.renew_certificate(node)
             (self.folder / f"{node}.properties").write_text(_render(self._describe(node)))
             self._format(node)
-        for node in self.nodes:
-            self.start_node(node, wait=False)
-        for node in self.nodes:
-            self._wait_until_up(node)
+        try:
+            for node in self.nodes:
+                self.start_node(node, wait=False)
+            for node in self.nodes:
+                self._wait_until_up(node)
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def renew_certificate(self, node: int, lifetime: timedelta = timedelta(days=1)) -> None:

@@ -1,4 +1,4 @@
-"""A certificate authority of the tests' own, and certificates for brokers that it signed."""
+"""A certificate authority made on the spot, and certificates for brokers that it signed."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -53,9 +53,9 @@ def _begin(
 def make_authority(folder: Path) -> CertificateAuthority:
     """Make an authority whose certificate is `folder/ca.pem`."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name("Kafka tests")
+    name = _name("Heliotrope brokers")
     certificate = (
-        _begin("Kafka tests", name, key, timedelta(days=2))
+        _begin("Heliotrope brokers", name, key, timedelta(days=2))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
