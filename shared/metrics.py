@@ -28,7 +28,9 @@ CONSUMER_LOST = Counter(
 RELAY_REFUSED = Counter(
     "heliotrope_relay_refused_records_total", "Records that the broker will never take, put aside", ["relay"]
 )
-RELAY_STOPPED_TOPICS = Gauge("heliotrope_relay_stopped_topics", "Topics that take nothing of a relay or of ingest", ["relay"])
+RELAY_STOPPED_TOPICS = Gauge(
+    "heliotrope_relay_stopped_topics", "Topics that take nothing of a relay or of ingest", ["relay"]
+)
 CONSUMER_SECONDS = Histogram("heliotrope_consumer_batch_seconds", "Time to handle one batch", ["consumer"])
 
 

@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from local.servers.kafka_cluster import KafkaCluster
+from shared.bus import Record
 from shared.bus.limits import describe_topics, find_size_limits, open_admin
 from shared.bus.rewinding import find_offsets, set_offsets
 from shared.bus.topics import apply_plans, ensure_topics, find_differences, plan_topics
@@ -71,7 +72,7 @@ def test_a_group_is_set_back_by_time(kafka_bootstrap: str, topic_prefix: str):
     bus = LibrdkafkaBus(kafka_bootstrap)
     sender, reader = bus.producer(), bus.consumer(topic, f"{topic_prefix}group")
     began = datetime.now(UTC)
-    sender.send(test_bus.Record(topic, b"key", b"value")).result(20)
+    sender.send(Record(topic, b"key", b"value")).result(20)
     assert [record.value for record in test_bus.read(reader, 1)] == [b"value"]
     reader.commit()
     reader.close()
