@@ -66,6 +66,11 @@ test-faults: .venv/dev.stamp ## The long fault runs: kills, stops, restarts and 
 test-vllm: .venv/dev.stamp ## Adapters on a real vLLM, whose command HELIOTROPE_TEST_VLLM names
 	@$(RUN) pytest -m vllm -s tests/vllm $(ARGS)
 
+# Needs Docker and, where images cannot be pulled, debootstrap and KAFKA_HOME; HELIOTROPE_TEST_WHEELS may hold torch for CPUs.
+.PHONY: test-containers
+test-containers: .venv-ops/stamp .venv/dev.stamp ## docker-compose.yml in a Docker engine: its images built, the loop turned through it
+	@$(RUN) pytest -m containers -s tests/containers $(ARGS)
+
 .PHONY: test-kafka
 test-kafka: .venv/dev.stamp ## What only a real Apache Kafka shows, on brokers that it starts from KAFKA_HOME
 	@$(RUN) pytest -m "kafka$(if $(SHORT), and not faults)" tests/kafka $(ARGS)
@@ -225,7 +230,7 @@ IN_LOCKING_ENV = rm -rf build/lock && "$(PYTHON)" -m venv build/lock && \
 .PHONY: sbom
 sbom: .venv-ops/stamp ## Write a bill of materials (CycloneDX) for each image into build/
 	@mkdir -p build
-	@for image in slim gpu mlflow; do \
+	@for image in edge slim gpu mlflow; do \
 		.venv-ops/bin/cyclonedx-py requirements requirements-$$image.lock --of JSON -o build/sbom-$$image.json; done
 	@ls build/sbom-*.json
 

@@ -10,6 +10,7 @@ for name in postgres_password redis_password objects_password grafana_password \
     heliotrope_user_hash_secret heliotrope_feedback_token_secret heliotrope_deployer_audit_key; do
     keep "$name" "$(random)"
 done
+keep objects_credentials "$(printf '[default]\naws_access_key_id = heliotrope\naws_secret_access_key = %s\n' "$(cat secrets/objects_password)")"
 keep heliotrope_gateway_internal_key "hk_$(random 6)_$(random 22 | cut -c1-43)"
 keep heliotrope_database_url "postgresql+psycopg://heliotrope:$(cat secrets/postgres_password)@postgres:5432/heliotrope"
 keep heliotrope_redis_url "redis://:$(cat secrets/redis_password)@redis:6379/0"

@@ -24,14 +24,17 @@ WITHOUT_HASHES = "torch"
 COMES_WITH_TORCH = ("torch", "triton", "nvidia-", "cuda-")
 # What each image holds (Dockerfile): these extras, and what the `heliotrope` command needs beside them.
 IMAGES = {
-    "slim": ("ingest", "gateway", "curator", "deployer", "s3"),
+    "edge": ("ingest", "gateway"),
+    "slim": ("curator", "deployer", "s3"),
     "gpu": ("trainer", "evaluator", "s3"),
 }
 BESIDE_THE_SERVICES = ("redis", "psutil")
+INSTALLER = "uv"
+"""Installs an image's packages while it is built, several at a time."""
 MLFLOW_SERVER = ("mlflow", "psycopg[binary]", "boto3")
 
 RUNTIME, TORCH, DEV = Path("requirements.lock"), Path("requirements-torch.lock"), Path("requirements-dev.lock")
-OPS = Path("requirements-ops.lock")
+OPS, BUILD = Path("requirements-ops.lock"), Path("requirements-build.lock")
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
@@ -80,13 +83,16 @@ def write_image_locks() -> None:
     """Write what each image installs: the part of the runtime lock that its extras need."""
     known = read_pins(RUNTIME) | read_pins(TORCH)
     project = tomllib.loads(Path("pyproject.toml").read_text())
-    beside = "\n".join((*project["build-system"]["requires"], *BESIDE_THE_SERVICES))
+    beside = "\n".join((*BESIDE_THE_SERVICES, FOR_OLDER_PYTHON))
     for image, extras in IMAGES.items():
         chosen = [part for extra in extras for part in ("--extra", extra)]
         write_lock(
             Path(f"requirements-{image}.lock"), compile_pins("pyproject.toml", *chosen, wanted=beside, known_pins=known)
         )
     write_lock(Path("requirements-mlflow.lock"), compile_pins(wanted="\n".join(MLFLOW_SERVER), known_pins=known))
+    wanted = "\n".join((*project["build-system"]["requires"], INSTALLER))
+    known |= read_pins(BUILD) if BUILD.exists() else set()
+    write_lock(BUILD, compile_pins(wanted=wanted, known_pins=known))
 
 
 def write_ops_lock(known: set[str]) -> None:

