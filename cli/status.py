@@ -135,6 +135,11 @@ def describe_loop(loop: dict[str, Any]) -> list[str]:
 
 def _join(counts: dict[str, Any]) -> str:
     """What is not measured (the KL of a method that logs none) is not named."""
-    known = sorted((name, value) for name, value in counts.items() if value is not None)
-    figures = (f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in known)
-    return ", ".join(figures) or "none"
+    known = sorted((name, value) for name, value in counts.items() if value not in (None, {}))
+    return ", ".join(f"{name} {_show(value)}" for name, value in known) or "none"
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"({_join(value)})"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -185,7 +185,9 @@ class TrainingCompleted(Event, frozen=True, kw_only=True, tag="TrainingCompleted
     weights_sha256: str | None = None
     mlflow_run_id: str | None = None
     refused_share: float | None = None
-    """Share of the dataset's rows that were too long to be trained on; missing from before it was counted."""
+    """Share of the dataset's rows that could not be trained on; missing from before it was counted."""
+    refused_rows: dict[str, int] | None = None
+    """Those rows by reason (unrenderable, no_room, no_answer, too_long, same_answers)."""
     unmeasured_kl: str | None = None
     """Why the candidate's KL could not be held against the recipe's ceiling; missing: it was, or there is none."""
 

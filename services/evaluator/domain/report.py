@@ -40,6 +40,8 @@ class Subject:
     recipe_sha256: str | None
     refused_share: float | None = None
     """Share of the dataset's rows that training left out; None: not counted."""
+    refused_rows: dict[str, int] | None = None
+    """Those rows by reason."""
 
 
 def derive_verdict(gates: Sequence[GateResult]) -> Verdict:

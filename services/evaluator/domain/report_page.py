@@ -23,6 +23,7 @@ def render_page(report: dict[str, Any]) -> str:
     ]
     if report.get("refused_share") is not None:
         facts.append(("refused_share", f"{report['refused_share']:.1%}"))
+    facts += [(f"refused: {reason}", f"{count} rows") for reason, count in (report.get("refused_rows") or {}).items()]
     gates = [_gate(gate) for gate in report["gates"]]
     prompts = [_prompt(prompt) for prompt in report["prompts"]]
     return "\n".join(

@@ -189,6 +189,7 @@ def _derive_subject(evaluation: Evaluation) -> Subject:
         weights_sha256=training.weights_sha256,
         recipe_sha256=training.recipe_sha256,
         refused_share=training.refused_share,
+        refused_rows=training.refused_rows,
     )
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from services.trainer.domain.refusals import describe_refusals
 from services.trainer.domain.training import TrainingResult
 
 
@@ -15,13 +16,18 @@ def render_model_card(
     sections = [
         f"# {recipe['name']}",
         f"Made by {', then '.join(methods)}: {trained.summary} after {trained.steps} steps on {trained.pairs} examples "
-        f"({trained.refused} refused). Whether it may answer users is for its evaluation and an admin to say.",
+        f"({_describe_refused(trained)}). Whether it may answer users is for its evaluation and an admin to say.",
         "## Lineage",
         "\n".join(f"- {name.replace('_', ' ')}: `{value}`" for name, value in lineage.items()),
     ]
     if dataset:
         sections += ["## Data", _render_block(dataset)]
     return "\n\n".join([*sections, "## Recipe", _render_block(recipe)]) + "\n"
+
+
+def _describe_refused(trained: TrainingResult) -> str:
+    reasons = describe_refusals(trained.refused_rows)
+    return f"{trained.refused} refused" + (f": {reasons}" if reasons else "")
 
 
 def _render_block(content: Mapping[str, Any]) -> str:

@@ -9,6 +9,8 @@ NOTES = 20
 NOTE_CHARACTERS = 300
 REFUSED_SHARE = "refused_share"
 """Metric: share of the dataset's rows that could not be trained on."""
+REFUSED_ROWS = "refused_rows"
+"""In a run's progress: those rows by reason."""
 
 UNMEASURED_KL = "unmeasured_kl"
 """In a finished run's progress: why a KL that the recipe has a ceiling for is not known; None: it is, or has none."""
@@ -39,6 +41,17 @@ def derive_figures(metrics: Metrics) -> dict[str, float | None]:
         "reward": _finite(reward),
         "peak_memory_gib": metrics.get("peak_memory_bytes", 0.0) / 2**30 or None,
     }
+
+
+def name_refusal(reason: str) -> str:
+    """Name the metric that counts the rows refused for this reason."""
+    return f"{REFUSED_ROWS}/{reason}"
+
+
+def read_refusals(metrics: Metrics) -> dict[str, int]:
+    """Read the metrics that `name_refusal` names, by reason."""
+    prefix = name_refusal("")
+    return {name.removeprefix(prefix): int(value) for name, value in metrics.items() if name.startswith(prefix)}
 
 
 def _finite(value: float | None) -> float | None:

@@ -1,6 +1,7 @@
 """What a training method is given and what it gives back."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -71,7 +72,9 @@ class TrainingResult:
     """Why it ended: all steps taken, or what a guard said."""
     pairs: int
     refused: int
-    """Rows left out because truncation makes a pair's sides identical, or leaves no answer."""
+    """Rows that could not be trained on."""
+    refused_rows: Mapping[str, int] = field(default_factory=dict)
+    """Those by reason; see `services.trainer.domain.refusals`."""
 
     @property
     def refused_share(self) -> float:

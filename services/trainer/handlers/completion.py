@@ -6,7 +6,7 @@ from typing import Literal, cast
 from sqlalchemy.orm import Session
 
 from services.trainer import repository
-from services.trainer.domain.progress import REFUSED_SHARE, UNMEASURED_KL
+from services.trainer.domain.progress import REFUSED_ROWS, REFUSED_SHARE, UNMEASURED_KL
 from shared.events import TrainingCompleted
 from shared.outbox import append_event
 from shared.tables.trainer import Outbox, Run
@@ -47,5 +47,6 @@ def derive_event(run: Run) -> TrainingCompleted:
         weights_sha256=run.weights_sha256,
         mlflow_run_id=run.mlflow_run_id,
         refused_share=run.progress.get(REFUSED_SHARE),
+        refused_rows=run.progress.get(REFUSED_ROWS),
         unmeasured_kl=run.progress.get(UNMEASURED_KL),
     )

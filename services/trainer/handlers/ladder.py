@@ -89,6 +89,7 @@ def _sum_up(results: list[tuple[str, TrainingResult]]) -> TrainingResult:
         summary="; ".join(f"{name}: {trained.summary}" for name, trained in results),
         pairs=outcome.pairs,
         refused=outcome.refused,
+        refused_rows=outcome.refused_rows,
     )
 
 

@@ -5,7 +5,7 @@ import structlog
 from services.trainer.adapters.artifacts.model_card import copy_card, save_model_card, save_signature
 from services.trainer.adapters.artifacts.provenance import save_environment
 from services.trainer.domain.guards.kl import Movement
-from services.trainer.domain.progress import REFUSED_SHARE, UNMEASURED_KL
+from services.trainer.domain.progress import REFUSED_ROWS, REFUSED_SHARE, UNMEASURED_KL
 from services.trainer.domain.training import TrainingResult
 from services.trainer.handlers.completion import finish_run
 from services.trainer.handlers.context import Attempt, WorkerContext
@@ -43,6 +43,7 @@ def register_candidate(
             "phase": "done",
             "seconds_left": 0.0,
             REFUSED_SHARE: result.refused_share,
+            REFUSED_ROWS: dict(result.refused_rows),
             UNMEASURED_KL: movement.unmeasured,
         }
         finish_run(session, held, "succeeded", result.summary, topic_prefix=context.topic_prefix)

@@ -10,7 +10,13 @@ import structlog
 
 from services.trainer.adapters.artifacts.checkpoints import mark_complete
 from services.trainer.domain.guards.verdict import Metrics
-from services.trainer.domain.progress import REFUSED_SHARE, add_note, calculate_seconds_left, derive_figures
+from services.trainer.domain.progress import (
+    REFUSED_SHARE,
+    add_note,
+    calculate_seconds_left,
+    derive_figures,
+    read_refusals,
+)
 from services.trainer.domain.training import Interrupted
 from services.trainer.handlers.claim import Claim
 from services.trainer.ports import Mirror, NoMirror
@@ -87,7 +93,7 @@ class LoopReporter:
             tokens_per_second = self._calculate_token_rate(metrics.get("num_tokens"))
             self._report(**derive_figures(metrics), tokens_per_second=tokens_per_second)
         if REFUSED_SHARE in metrics:
-            self._report(refused_share=metrics[REFUSED_SHARE])
+            self._report(refused_share=metrics[REFUSED_SHARE], refused_rows=read_refusals(metrics))
         for action in ("finish", "stop"):
             if f"guards/{action}" in metrics:
                 self._report(guard=action)

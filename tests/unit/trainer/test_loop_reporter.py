@@ -47,6 +47,12 @@ def test_notes_follow_those_of_earlier_attempts_and_the_newest_stay(tmp_path: Pa
     assert reporter.progress["notes"] == [f"adjust at step {step}: KL" for step in range(10, 30)]
 
 
+def test_refused_rows_are_shown_by_reason(tmp_path: Path):
+    reporter = make_watch(tmp_path, lambda: 0.0)
+    reporter.on_metrics(0, {"refused_share": 0.15, "refused_rows/no_room": 2.0, "refused_rows/no_answer": 1.0})
+    assert reporter.progress == {"refused_share": 0.15, "refused_rows": {"no_room": 2, "no_answer": 1}}
+
+
 def test_reward_kl_and_memory_reach_the_gauges(tmp_path: Path):
     reporter = make_watch(tmp_path, lambda: 0.0)
     reporter.on_metrics(1, {"loss": 1.0, "reward": 0.7, "kl": 0.02, "peak_memory_bytes": 3 * 2.0**30})

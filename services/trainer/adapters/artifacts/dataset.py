@@ -1,6 +1,8 @@
 """Rows of a frozen dataset, as each method needs them. Prompts and answers are lists of messages."""
 
 import json
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from services.trainer.adapters.artifacts.replay import FACTOR
 from services.trainer.adapters.artifacts.run_storage import translate_store_errors
 from services.trainer.domain.pair_weights import calculate_pair_weights
 from services.trainer.domain.recipe.schema import SftRows
+from services.trainer.domain.refusals import Refusal
 from services.trainer.domain.training import TrainingFailed
 from shared.artifacts import Artifacts, locate_folder
 from shared.artifacts.manifest import NAME
@@ -151,15 +154,37 @@ def keep_renderable(rows: Dataset, tokenizer: Any) -> Dataset:
     return rows.filter(lambda row: _is_renderable(row, tokenizer))
 
 
-def keep_trainable(rows: Dataset, tokenizer: Any, limit: int) -> Dataset:
-    """Keep the renderable rows that teach something.
+def keep_trainable(rows: Dataset, tokenizer: Any, limit: int) -> tuple[Dataset, Counter[str]]:
+    """Keep the renderable rows that teach something; returns them, and the others by the reason why not.
 
     - the prompt leaves room for a token of the answer within `limit` tokens: a loss over no token is no number
     - an answer that is imitated or preferred is not empty
     """
-    return keep_renderable(rows, tokenizer).filter(
-        lambda row: _is_answered(row) and len(render_prompt(row, tokenizer, tokenize=True, return_dict=False)) < limit
-    )
+    return _keep(rows, lambda row: _find_refusal(row, tokenizer, limit))
+
+
+def keep_answerable(prompts: Dataset, tokenizer: Any, room: int) -> tuple[Dataset, Counter[str]]:
+    """Keep the prompts of at most `room` tokens; returns them, and the others by the reason why not."""
+
+    def find(row: dict[str, Any]) -> Refusal | None:
+        return _find_refusal(row, tokenizer, room + 1)
+
+    return _keep(prompts, find)
+
+
+def _keep(rows: Dataset, find: Callable[[dict[str, Any]], Refusal | None]) -> tuple[Dataset, Counter[str]]:
+    found = [find(row) for row in rows]
+    kept = rows.select([index for index, refusal in enumerate(found) if refusal is None])
+    return kept, Counter(refusal for refusal in found if refusal)
+
+
+def _find_refusal(row: dict[str, Any], tokenizer: Any, limit: int) -> Refusal | None:
+    if not _is_renderable(row, tokenizer):
+        return "unrenderable"
+    if not _is_answered(row):
+        return "no_answer"
+    length = len(render_prompt(row, tokenizer, tokenize=True, return_dict=False))
+    return None if length < limit else "no_room"
 
 
 def _is_answered(row: dict[str, Any]) -> bool:

@@ -46,10 +46,10 @@ def train_dpo(job: Job, reporter: RunReporter) -> TrainingResult:
     compile_layers(job.recipe, model)
     callback = GuardCallback(job.recipe, reporter)
     trainer = _build_trainer(job, model, callback, shares, before_reference=lambda: reporter.on_phase("reference"))
-    refused = trainer.refused["train"]
-    check_refused(len(trainer.train_dataset), refused, job.recipe, reporter)
+    refusals = trainer.refusals["train"]
+    check_refused(len(trainer.train_dataset), refusals, job.recipe, reporter)
     run_training_loop(job, reporter, trainer, callback)
-    return save_policy(job, reporter, trainer, callback, refused=refused)
+    return save_policy(job, reporter, trainer, callback, refusals)
 
 
 def _build_trainer(

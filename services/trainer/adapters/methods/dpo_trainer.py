@@ -4,6 +4,7 @@ Shapes: B pairs in a micro-batch, L tokens in its longest sequence. A tensor nam
 the chosen answers' values, then the rejected ones'. Comments above overrides say what TRL 1.12.0 does.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -52,7 +53,7 @@ class EpsilonDPOTrainer(LateMetrics, DPOTrainer):  # type: ignore[misc]  # trl i
         self._losses = losses
         self._score = score_shared if shares_prefixes else score_padded
         self._before_reference = before_reference
-        self.refused: dict[str, int] = {}
+        self.refusals: dict[str, Counter[str]] = {}
         self._may_take_kernel = shares_prefixes
         super().__init__(*args, **kwargs)
         self.current_gradient_accumulation_steps: int = self.args.gradient_accumulation_steps  # per update, later
@@ -64,12 +65,12 @@ class EpsilonDPOTrainer(LateMetrics, DPOTrainer):  # type: ignore[misc]  # trl i
     def _prepare_dataset(self, dataset: Dataset, processing_class: Any, args: Any, dataset_name: str) -> Dataset:
         """Tokenize the pairs, keep those that still differ after truncation, and add their weights and lengths."""
         limit = args.max_length
-        trainable = keep_trainable(dataset, processing_class, limit)
+        trainable, refusals = keep_trainable(dataset, processing_class, limit)
         if not len(trainable):
             raise InvalidRequest(f"none of {len(dataset)} pairs leaves room for an answer in {limit} tokens")
         tokenized = super()._prepare_dataset(trainable, processing_class, args, dataset_name)
         prepared = tokenized.filter(lambda pair: _differs(pair, limit))
-        self.refused[dataset_name] = len(dataset) - len(prepared)
+        self.refusals[dataset_name] = +(refusals + Counter(same_answers=len(trainable) - len(prepared)))
         lengths = [_measure_length(pair, limit) for pair in prepared]
         prepared = prepared.add_column("length", lengths)  # what batches are grouped by
         return prepared.add_column("weight", weigh_pairs(prepared))

@@ -29,10 +29,9 @@ def train_kto(job: Job, reporter: RunReporter) -> TrainingResult:
     recipe, callback = job.recipe, GuardCallback(job.recipe, reporter)
     tokenizer = load_tokenizer(job.parent)
     found = load_labels(job.dataset / "labels.parquet")
-    labels = keep_trainable(found, tokenizer, recipe.length).shuffle(
-        seed=recipe.seed
-    )  # the trainer takes them in order
-    unrenderable = len(found) - len(labels)
+    labels, refusals = keep_trainable(found, tokenizer, recipe.length)
+    check_refused(len(labels), refusals, recipe, reporter)
+    labels = labels.shuffle(seed=recipe.seed)  # the trainer takes them in order
     if len(labels) < recipe.batch_size:
         raise TrainingFailed(f"{len(labels)} labels do not fill a batch of {recipe.batch_size}")
     # The KL term rotates answers within a batch: a single row left over would be compared with itself.
@@ -49,10 +48,8 @@ def train_kto(job: Job, reporter: RunReporter) -> TrainingResult:
         peft_config=make_adapter_config(recipe, model),
         callbacks=[callback],
     )
-    refused = unrenderable + len(labels) - len(trainer.train_dataset)
-    check_refused(len(trainer.train_dataset), refused, recipe, reporter)
     run_training_loop(job, reporter, trainer, callback)
-    return save_policy(job, reporter, trainer, callback, refused=refused)
+    return save_policy(job, reporter, trainer, callback, refusals)
 
 
 def build_arguments(recipe: Recipe, checkpoints: Path) -> KTOConfig:

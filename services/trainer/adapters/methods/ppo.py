@@ -21,10 +21,12 @@ from services.trainer.adapters.methods.guard_callback import GuardCallback
 from services.trainer.adapters.methods.models import load_tokenizer, load_trainable, make_adapter_config
 from services.trainer.adapters.methods.reward_model import (
     calculate_answer_metrics,
+    keep_short_prompts,
     load_reward_model,
     make_validation_preference,
 )
 from services.trainer.adapters.methods.training_loop import (
+    check_refused,
     prepare_training,
     save_trained,
     summarise_result,
@@ -99,7 +101,10 @@ def train_ppo(job: Job, reporter: RunReporter) -> TrainingResult:
     prepare_training(job, reporter)
     tokenizer = load_tokenizer(job.parent, padding_side="left")
     callback = PPOCallback(job, reporter, tokenizer)
-    trainer = _build_trainer(job, tokenizer, callback)
+    prompts = load_prompts(job.dataset / "train.parquet")
+    short, refusals = keep_short_prompts(prompts, tokenizer, job.recipe)
+    check_refused(len(short), refusals, job.recipe, reporter)
+    trainer = _build_trainer(job, tokenizer, short, callback)
     callback.record_answers(trainer.policy_model)
     trainer.remove_callback(PrinterCallback)
     reporter.on_phase("training")
@@ -107,10 +112,10 @@ def train_ppo(job: Job, reporter: RunReporter) -> TrainingResult:
         trainer.train()
     reporter.on_phase("saving")
     policy = trainer.accelerator.unwrap_model(trainer.model).policy
-    return summarise_result(trainer, callback, save_trained(policy, job))
+    return summarise_result(trainer, callback, save_trained(policy, job), refusals)
 
 
-def _build_trainer(job: Job, tokenizer: Any, callback: PPOCallback) -> PPOTrainer:
+def _build_trainer(job: Job, tokenizer: Any, prompts: Dataset, callback: PPOCallback) -> PPOTrainer:
     recipe = job.recipe
     assert recipe.reward_model is not None  # the recipe's check
     reward_model = load_reward_model(Path(recipe.reward_model), tokenizer)
@@ -122,7 +127,7 @@ def _build_trainer(job: Job, tokenizer: Any, callback: PPOCallback) -> PPOTraine
         ref_model=None,
         reward_model=reward_model,
         value_model=copy.deepcopy(reward_model),
-        train_dataset=tokenize_prompts(load_prompts(job.dataset / "train.parquet"), tokenizer, recipe),
+        train_dataset=tokenize_prompts(prompts, tokenizer, recipe),
         peft_config=make_adapter_config(recipe, model),
         callbacks=[callback],
     )
@@ -162,15 +167,7 @@ def build_arguments(recipe: Recipe, checkpoints: Path, reference: str | None = N
 
 
 def tokenize_prompts(prompts: Dataset, tokenizer: Any, recipe: Recipe) -> Dataset:
-    """Tokenize prompts as `input_ids`, without those that leave no room for an answer, and enough of them for a batch.
-
-    Raises:
-        TrainingFailed: no prompt is short enough.
-    """
-    room = recipe.length - recipe.sampling.max_new_tokens
+    """Tokenize prompts as `input_ids`, each so often that they fill a batch."""
     ids = [render_prompt(row, tokenizer, tokenize=True, return_dict=False) for row in prompts]
-    short = [prompt for prompt in ids if len(prompt) <= room]
-    if not short:
-        raise TrainingFailed(f"no prompt of the dataset fits into {room} tokens")
     batch = recipe.batch_size * recipe.gradient_accumulation_steps
-    return Dataset.from_dict({"input_ids": short * -(-batch // len(short))})
+    return Dataset.from_dict({"input_ids": ids * -(-batch // len(ids))})

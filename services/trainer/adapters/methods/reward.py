@@ -7,6 +7,7 @@ An answer is scored at the token that ends it, the last one that a policy sample
 """
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +50,20 @@ class EpsilonRewardTrainer(RewardTrainer):  # type: ignore[misc]  # trl is untyp
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.refusals: dict[str, Counter[str]] = {}
         super().__init__(*args, **kwargs)
         self.current_gradient_accumulation_steps: int = self.args.gradient_accumulation_steps  # per update, later
 
     # TRL scores a conversation at its last token, which a chat template writes behind the end of the answer. Ours cuts
     # there, and adds the weights that the loss needs.
-    def _prepare_dataset(self, dataset: Dataset, processing_class: Any, *args: Any) -> Dataset:
+    def _prepare_dataset(self, dataset: Dataset, processing_class: Any, args: Any, dataset_name: str) -> Dataset:
         """Tokenize the pairs up to the ends of their answers, and add their weights."""
-        prepared = super()._prepare_dataset(dataset, processing_class, *args)
+        short = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
         end = processing_class.eos_token_id
-        prepared = prepared.map(lambda pair: {side: cut_behind_end(pair[side], end) for side in SIDES})
+        prepared = short.map(lambda pair: {side: cut_behind_end(pair[side], end) for side in SIDES})
         prepared = prepared.filter(lambda pair: pair["chosen_ids"] != pair["rejected_ids"])
+        refusals = Counter(too_long=len(dataset) - len(short), same_answers=len(short) - len(prepared))
+        self.refusals[dataset_name] = +refusals
         return prepared.add_column("weight", weigh_pairs(prepared))
 
     # TRL lists the columns that its own loss reads; transformers drops all others before the collator sees them.
@@ -97,15 +101,15 @@ def train_reward(job: Job, reporter: RunReporter) -> TrainingResult:
         model = AutoModelForSequenceClassification.from_pretrained(job.parent, num_labels=1, dtype=torch.float32)
     check_padding(tokenizer)
     model.config.pad_token_id = tokenizer.pad_token_id
-    pairs = load_pairs(job.dataset / "train.parquet")
+    pairs, refused = keep_trainable(load_pairs(job.dataset / "train.parquet"), tokenizer, job.recipe.length)
     trainer = _build_trainer(job, model, tokenizer, pairs, callback)
-    refused = len(pairs) - len(trainer.train_dataset)
-    check_refused(len(trainer.train_dataset), refused, job.recipe, reporter)
+    refusals = refused + trainer.refusals["train"]
+    check_refused(len(trainer.train_dataset), refusals, job.recipe, reporter)
     run_training_loop(job, reporter, trainer, callback)
     reporter.on_phase("saving")
     merged = merge_adapter(trainer.accelerator.unwrap_model(trainer.model), job.parent)
     weights_sha256 = save_reward_model(merged, tokenizer, job.candidate)
-    return summarise_result(trainer, callback, weights_sha256, refused=refused)
+    return summarise_result(trainer, callback, weights_sha256, refusals)
 
 
 def _build_trainer(
@@ -117,7 +121,7 @@ def _build_trainer(
             model=model,
             args=build_config(RewardConfig, recipe, job.checkpoints, max_length=recipe.length),
             data_collator=EpsilonRewardCollator(pad_token_id=tokenizer.pad_token_id),
-            train_dataset=keep_trainable(pairs, tokenizer, recipe.length),
+            train_dataset=pairs,
             eval_dataset=load_pairs(job.dataset / "validation.parquet") if recipe.eval_steps else None,
             processing_class=tokenizer,
             peft_config=make_adapter_config(recipe, model, "SEQ_CLS"),

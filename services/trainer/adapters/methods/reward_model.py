@@ -1,5 +1,6 @@
 """What `rloo` and `ppo` share: the reward model that they climb, and what is told of their answers."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification
 
-from services.trainer.adapters.artifacts.dataset import render_prompt
+from services.trainer.adapters.artifacts.dataset import keep_answerable
 from services.trainer.adapters.methods.models import check_padding, load_tokenizer
 from services.trainer.adapters.methods.reward import cut_behind_end, is_reward_model
 from services.trainer.adapters.methods.validation_preference import ValidationPreference
@@ -58,17 +59,17 @@ def build_scorer(model: Any, tokenizer: Any, cut_off_penalty: float = 0.0) -> Ca
     return reward_model
 
 
-def keep_short_prompts(prompts: Dataset, tokenizer: Any, recipe: Recipe) -> Dataset:
-    """Keep the prompts that leave room for an answer within the recipe's length.
+def keep_short_prompts(prompts: Dataset, tokenizer: Any, recipe: Recipe) -> tuple[Dataset, Counter[str]]:
+    """Keep the prompts that leave room for an answer within the recipe's length; returns them and the others' reasons.
 
     Raises:
         TrainingFailed: no prompt is short enough.
     """
     room = recipe.length - recipe.sampling.max_new_tokens
-    short = prompts.filter(lambda row: len(render_prompt(row, tokenizer, tokenize=True, return_dict=False)) <= room)
+    short, refusals = keep_answerable(prompts, tokenizer, room)
     if not len(short):
         raise TrainingFailed(f"no prompt of the dataset fits into {room} tokens")
-    return short
+    return short, refusals
 
 
 def make_validation_preference(job: Job, tokenizer: Any) -> ValidationPreference | None:

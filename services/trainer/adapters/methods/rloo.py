@@ -66,8 +66,8 @@ def train_rloo(job: Job, reporter: RunReporter) -> TrainingResult:
     model = load_trainable(recipe, job.parent)
     sampling = recipe.sampling
     prompts = load_prompts(job.dataset / "train.parquet")
-    short = keep_short_prompts(prompts, tokenizer, recipe)
-    check_refused(len(short), len(prompts) - len(short), recipe, reporter)
+    short, refusals = keep_short_prompts(prompts, tokenizer, recipe)
+    check_refused(len(short), refusals, recipe, reporter)
     trainer = DescribingRLOOTrainer(
         model=model,
         reward_funcs=build_scorer(reward_model, load_tokenizer(Path(recipe.reward_model)), sampling.cut_off_penalty),
@@ -89,4 +89,4 @@ def train_rloo(job: Job, reporter: RunReporter) -> TrainingResult:
     callback.trainer = trainer
     reward_model.to(trainer.accelerator.device).eval()
     run_training_loop(job, reporter, trainer, callback)
-    return save_policy(job, reporter, trainer, callback, refused=len(prompts) - len(short))
+    return save_policy(job, reporter, trainer, callback, refusals)

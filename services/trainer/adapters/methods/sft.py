@@ -32,8 +32,8 @@ def train_sft(job: Job, reporter: RunReporter) -> TrainingResult:
     recipe, callback = job.recipe, GuardCallback(job.recipe, reporter)
     answers = load_answers(job.dataset, recipe.sft_rows)
     tokenizer = load_tokenizer(job.parent)
-    kept = keep_trainable(answers, tokenizer, recipe.length)
-    check_refused(len(kept), len(answers) - len(kept), recipe, reporter)
+    kept, refusals = keep_trainable(answers, tokenizer, recipe.length)
+    check_refused(len(kept), refusals, recipe, reporter)
     model = load_trainable(recipe, job.parent, choose_base_dtype(recipe, job.parent))
     trainer = PackedSFTTrainer(
         packs=not recipe.parallelism.is_distributed,
@@ -46,6 +46,5 @@ def train_sft(job: Job, reporter: RunReporter) -> TrainingResult:
         callbacks=[callback],
     )
     compile_layers(recipe, trainer.model)
-    refused = len(answers) - len(trainer.train_dataset)
     run_training_loop(job, reporter, trainer, callback)
-    return save_policy(job, reporter, trainer, callback, refused=refused)
+    return save_policy(job, reporter, trainer, callback, refusals)

@@ -21,9 +21,9 @@ from services.trainer.adapters.distributed.collectives import (
 from services.trainer.adapters.distributed.strategy_check import StrategyCheck
 from services.trainer.adapters.methods.guard_callback import GuardCallback
 from services.trainer.adapters.methods.models import load_trainable, make_adapter_config, merge_adapter
-from services.trainer.domain.planning.sizing import assess_refused
-from services.trainer.domain.progress import REFUSED_SHARE
+from services.trainer.domain.progress import REFUSED_SHARE, name_refusal
 from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.domain.refusals import Refusals, assess_refusals, count_refused, describe_refusals
 from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
 from services.trainer.ports import RunReporter
 from shared.artifacts.models import BaseReference
@@ -36,18 +36,19 @@ def prepare_training(job: Job, reporter: RunReporter) -> None:
     set_seed(job.recipe.seed)
 
 
-def check_refused(kept: int, refused: int, recipe: Recipe, reporter: RunReporter) -> None:
-    """Report the share of rows that were left out, if any.
+def check_refused(kept: int, refusals: Refusals, recipe: Recipe, reporter: RunReporter) -> None:
+    """Report the rows that were left out, if any, and why.
 
     Raises:
         TrainingFailed: above a fifth, with what to change.
     """
-    if refused:
+    if refused := count_refused(refusals):
         total = kept + refused
-        share = refused / total
-        reporter.on_metrics(0, {REFUSED_SHARE: share})
-        reporter.on_note(f"{refused} of {total} rows ({share:.1%}) were left out: too long, or not to be rendered")
-    if problem := assess_refused(kept, refused, recipe):
+        counts = {name_refusal(reason): float(count) for reason, count in refusals.items()}
+        reporter.on_metrics(0, {REFUSED_SHARE: refused / total} | counts)
+        within = f"within {recipe.length} tokens {describe_refusals(refusals)}"
+        reporter.on_note(f"{refused} of {total} rows ({refused / total:.1%}) were left out: {within}")
+    if problem := assess_refusals(kept, refusals, recipe.length):
         raise TrainingFailed(problem)
 
 
@@ -113,7 +114,7 @@ def translate_broken_sampling() -> Iterator[None]:
 
 
 def save_policy(
-    job: Job, reporter: RunReporter, trainer: Any, callback: GuardCallback, *, refused: int = 0
+    job: Job, reporter: RunReporter, trainer: Any, callback: GuardCallback, refusals: Refusals
 ) -> TrainingResult:
     """Save the trained chat model as the candidate."""
     reporter.on_phase("saving")
@@ -125,7 +126,7 @@ def save_policy(
     if is_main_process():
         weights_sha256 = save_trained(model, job)
     wait_for_everyone()
-    return summarise_result(trainer, callback, weights_sha256, refused=refused)
+    return summarise_result(trainer, callback, weights_sha256, refusals)
 
 
 def save_trained(model: Any, job: Job) -> str:
@@ -161,12 +162,13 @@ def gather_model(job: Job, trainer: Any) -> Any:
     return model
 
 
-def summarise_result(trainer: Any, callback: GuardCallback, weights_sha256: str, *, refused: int = 0) -> TrainingResult:
-    """Describe how the run ended. `refused`: rows that were left out."""
+def summarise_result(trainer: Any, callback: GuardCallback, weights_sha256: str, refusals: Refusals) -> TrainingResult:
+    """Describe how the run ended."""
     return TrainingResult(
         steps=trainer.state.global_step,
         weights_sha256=weights_sha256,
         summary=callback.outcome,
         pairs=len(trainer.train_dataset),
-        refused=refused,
+        refused=count_refused(refusals),
+        refused_rows=dict(refusals),
     )

@@ -16,7 +16,6 @@ LENGTH_QUANTILE = 0.99
 LENGTH_STEP = 8
 """Lengths are rounded up to this many tokens."""
 SHORTEST = 64
-MAX_REFUSED_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -100,15 +99,3 @@ def _choose_steps(recipe: Recipe, rows: int) -> tuple[Recipe, str]:
 
 def _round_up(tokens: int) -> int:
     return -(-tokens // LENGTH_STEP) * LENGTH_STEP
-
-
-def assess_refused(kept: int, refused: int, recipe: Recipe) -> str | None:
-    """Say what to change when more than a fifth of the rows cannot be trained on; None: so many are fine."""
-    total = kept + refused
-    if total == 0 or refused <= MAX_REFUSED_SHARE * total:
-        return None
-    return (
-        f"{refused} of {total} rows ({refused / total:.0%}) cannot be trained on: within max_length {recipe.length} "
-        "they hold no answer, or twice the same, or the chat template cannot render them; raise max_length, or leave "
-        "it out, and it follows from the data"
-    )

@@ -127,7 +127,7 @@ def test_pairs_that_truncation_makes_identical_are_refused(tmp_path: Path, paren
     }
     trainer = make_trainer(tmp_path, parent, [*make_pairs(3), same_start])
     assert len(trainer.train_dataset) == 3
-    assert trainer.refused == {"train": 1}
+    assert trainer.refusals == {"train": {"same_answers": 1}}
 
 
 def test_the_adapter_may_keep_to_the_last_layers(tmp_path: Path, parent: Path):

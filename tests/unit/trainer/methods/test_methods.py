@@ -139,7 +139,8 @@ def test_prompts_that_leave_no_room_for_an_answer_are_not_sampled_from(parent: P
     long = {"prompt": [{"role": "user", "content": "Where is it? " * 40}]}
     prompts = make_dataset([{"prompt": pair["prompt"]} for pair in short] + [long])
     recipe = parse_recipe({"name": "tiny", "method": "rloo", "reward_model": "r", "max_length": 96, "max_steps": 1})
-    assert len(keep_short_prompts(prompts, tokenizer, recipe)) == 3
+    short, refusals = keep_short_prompts(prompts, tokenizer, recipe)
+    assert (len(short), refusals) == (3, {"no_room": 1})
     with pytest.raises(TrainingFailed, match="no prompt of the dataset fits into 32 tokens"):
         keep_short_prompts(make_dataset([long]), tokenizer, recipe)
 

@@ -19,7 +19,9 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def count(rows: list[dict[str, Any]], tokenizer: Any, limit: int = 96) -> int:
-    return len(keep_trainable(make_dataset(rows), tokenizer, limit))
+    kept, refusals = keep_trainable(make_dataset(rows), tokenizer, limit)
+    assert len(kept) + refusals.total() == len(rows)
+    return len(kept)
 
 
 def test_a_prompt_that_fills_the_length_leaves_no_answer_to_learn(tokenizer: Any):
@@ -27,6 +29,27 @@ def test_a_prompt_that_fills_the_length_leaves_no_answer_to_learn(tokenizer: Any
     prompt = tokenizer.apply_chat_template(pair["prompt"], add_generation_prompt=True, return_dict=False)
     assert count([pair], tokenizer, len(prompt)) == 0
     assert count([pair], tokenizer, len(prompt) + 1) == 1
+
+
+def test_each_refused_row_is_counted_under_its_reason(tokenizer: Any):
+    pair = make_pairs(1)[0]
+    strange = pair | {"prompt": [{"role": "user"}]}
+    long = pair | {"prompt": [{"role": "user", "content": "Where is it? " * 40}]}
+    rows = make_dataset([pair, long, long, pair | {"chosen": EMPTY}])
+    assert keep_trainable(rows, tokenizer, 96)[1] == {"no_room": 2, "no_answer": 1}
+    assert keep_trainable(make_dataset([strange]), Unrenderable(tokenizer), 96)[1] == {"unrenderable": 1}
+
+
+class Unrenderable:
+    """A tokenizer whose template refuses a message without content."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def apply_chat_template(self, messages: Any, **options: Any) -> Any:
+        if any(message.get("content") is None for message in messages):
+            raise TypeError("no content")
+        return self._tokenizer.apply_chat_template(messages, **options)
 
 
 def test_an_empty_answer_is_not_preferred_or_imitated_but_may_be_rejected(tokenizer: Any):

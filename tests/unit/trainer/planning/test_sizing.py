@@ -7,9 +7,10 @@ import pytest
 
 from services.trainer.domain.planning.memory import ModelSize
 from services.trainer.domain.planning.planner import GIB, Devices, plan_run
-from services.trainer.domain.planning.sizing import Sizes, assess_refused, size_recipe
+from services.trainer.domain.planning.sizing import Sizes, size_recipe
 from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.domain.refusals import assess_refusals
 from services.trainer.domain.training import Job, TrainingFailed
 from tests.unit.trainer.tiny_model import make_pairs, save_dataset, save_tiny_model
 
@@ -64,12 +65,20 @@ def test_nothing_is_longer_than_the_model_reads():
 
 
 def test_above_a_fifth_of_refused_rows_a_run_says_what_to_change():
-    recipe = make_recipe(max_steps=40, max_length=96)
-    assert assess_refused(80, 20, recipe) is None
-    problem = assess_refused(45, 261, recipe)
+    assert assess_refusals(80, {"no_room": 12, "no_answer": 8}, 96) is None
+    problem = assess_refusals(45, {"same_answers": 1, "no_room": 260}, 96)
     assert problem is not None
-    assert problem.startswith("261 of 306 rows (85%) cannot be trained on: within max_length 96")
-    assert "leave it out" in problem
+    assert problem.startswith(
+        "261 of 306 rows (85%) cannot be trained on within max_length 96: 260 leave no room for an answer, "
+        "1 hold the same answer twice; raise max_length, or leave it out"
+    )
+
+
+def test_a_longer_length_is_not_advised_where_the_template_is_the_reason():
+    problem = assess_refusals(3, {"unrenderable": 5, "no_room": 1}, 96)
+    assert problem is not None
+    assert "max_length, or" not in problem
+    assert problem.endswith("take a base whose chat template renders them")
 
 
 def make_long_pairs(count: int) -> list[dict[str, Any]]:
@@ -105,6 +114,7 @@ def test_a_length_that_refuses_more_than_a_fifth_of_the_rows_fails_the_run(tmp_p
     dataset = save_dataset(tmp_path / "data", make_pairs(4) + make_long_pairs(8)[4:])
     recipe = make_recipe(max_steps=2, max_length=64)
     job = Job(recipe, parent, dataset, tmp_path / "1", None, tmp_path / "candidate")
-    with pytest.raises(TrainingFailed, match=r"4 of 8 rows \(50%\) cannot be trained on: within max_length 64"):
+    problem = r"4 of 8 rows \(50%\) cannot be trained on within max_length 64: 4 leave no room"
+    with pytest.raises(TrainingFailed, match=problem):
         METHODS["dpo"](1, job, reporter)
-    assert {"refused_share": 0.5} in [metrics for _, metrics in reporter.metrics]
+    assert {"refused_share": 0.5, "refused_rows/no_room": 4.0} in [metrics for _, metrics in reporter.metrics]
