@@ -8,6 +8,7 @@ from typing import Any
 from bench.gpu.model import Lengths, Shape
 from bench.gpu.stopwatch import Stopwatch
 from services.trainer.domain.recipe.parsing import parse_recipe
+from services.trainer.domain.recipe.sections import SAMPLING_METHODS
 from services.trainer.domain.training import Job, TrainingResult
 
 SHAPE = Shape(hidden=128, intermediate=256, layers=3, heads=4, key_value_heads=2, vocabulary=512)
@@ -59,7 +60,7 @@ class Bench:
         }
         if method == "sft":
             recipe["sft_rows"] = "chosen"
-        if method in ("rloo", "ppo"):
+        if method in SAMPLING_METHODS:
             recipe |= {"reward_model": str(self.folder / "judge"), "sampling": {"max_new_tokens": 8}, "max_length": 120}
         recipe |= settings
         run = self.folder / name

@@ -2,7 +2,9 @@
 
 All start from the same rude chat model (`recipes/safety_rlhf/start.yaml`), each with that part of the same curated rows
 which it learns from: chosen answers (`sft`), pairs (`dpo`, `reward`), unpaired labels (`kto`), prompts and this run's
-reward model (`rloo`, `ppo`). They are judged on questions about items and in phrasings that no training row has.
+reward model (`rloo`, `grpo`, `ppo`).
+
+They are judged on questions about items and in phrasings that no training row has.
 """
 
 import random
@@ -21,11 +23,11 @@ from recipes.safety_rlhf.judging import fit_classifier, judge
 from recipes.safety_rlhf.make_data import DATA, answer
 from recipes.safety_rlhf.starting_models import FOLDER
 from services.trainer.adapters.methods.models import load_policy, load_tokenizer
-from services.trainer.adapters.methods.reward_model import build_scorer, load_reward_model
+from services.trainer.adapters.methods.online.reward_model import build_scorer, load_reward_model
 from services.trainer.adapters.methods.validation_preference import ValidationPreference
 
 RECIPES: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("recipes.yaml").read_text("utf-8"))
-SAMPLED = ("rloo", "ppo")
+SAMPLED = ("rloo", "grpo", "ppo")
 QUESTIONS = 120
 Item = dict[str, Any]
 
@@ -39,7 +41,7 @@ def run(options: Options, methods: Sequence[str], say: Progress) -> Path:
     if unknown := set(methods) - RECIPES.keys():
         raise ValueError(f"--methods: no such method: {', '.join(sorted(unknown))}")
     if set(SAMPLED) & set(methods) and "reward" not in methods:
-        raise ValueError("--methods: rloo and ppo need reward, too")
+        raise ValueError("--methods: rloo, grpo and ppo need reward, too")
     questions = read_lines(DATA / "test.jsonl")[: options.questions or QUESTIONS]
     dataset = freeze_rows(options.output, questions)
     bench = Bench(options, say, dataset, questions)

@@ -9,6 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
+FUNCTION = r"[A-Za-z0-9][A-Za-z0-9._-]*:[A-Za-z0-9_][A-Za-z0-9._-]*"
+
+
 class TrainerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HELIOTROPE_TRAINER_", extra="ignore", frozen=True)
 
@@ -34,5 +37,14 @@ class TrainerSettings(BaseSettings):
     wandb_project: str = Field("heliotrope", min_length=1, description="the W&B project")
     manifest_key: SecretStr = Field(
         SecretStr(""), description="Ed25519 key that signs candidates (`heliotrope keys draw`); empty: unsigned"
+    )
+    reward_functions: str = Field(
+        "",
+        pattern=f"^({FUNCTION}(,{FUNCTION})*)?$",
+        description="reward functions that recipes may name, `package:entry point` each, separated by commas: their "
+        "code runs on the worker, without its secrets",
+    )
+    reward_timeout_seconds: float = Field(
+        60.0, gt=0, description="what a reward function may take to start, and for each batch of answers"
     )
     threads: int = Field(0, ge=0, description="threads for tensor arithmetic; 0: OMP_NUM_THREADS, else every core")

@@ -38,8 +38,9 @@ MODULES: Mapping[Method, str] = {
     "dpo": "services.trainer.adapters.methods.dpo",
     "kto": "services.trainer.adapters.methods.kto",
     "reward": "services.trainer.adapters.methods.reward",
-    "rloo": "services.trainer.adapters.methods.rloo",
-    "ppo": "services.trainer.adapters.methods.ppo",
+    "rloo": "services.trainer.adapters.methods.online.rloo",
+    "grpo": "services.trainer.adapters.methods.online.grpo",
+    "ppo": "services.trainer.adapters.methods.online.ppo",
 }
 """The module of each method; its function is `train_<method>`."""
 

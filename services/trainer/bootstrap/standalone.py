@@ -13,7 +13,9 @@ from services.trainer.adapters.artifacts.recipe_files import load_recipe_file
 from services.trainer.adapters.distributed.hardware import find_devices
 from services.trainer.adapters.wandb_mirror import make_mirror
 from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS
+from services.trainer.bootstrap.rewards import read_reward_rules
 from services.trainer.domain.planning.planner import GIB, Devices, count_trainable, describe_plan, plan_run
+from services.trainer.domain.recipe.reward_functions import check_listed
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import TrainingResult
 from services.trainer.handlers.standalone import Order, PrintLine, check_folders, run_standalone, stop_on_interrupt
@@ -40,17 +42,21 @@ def train_file(
 
     Raises: what `run_standalone` raises, and NotFound or InvalidRequest for the recipe.
     """
+    settings = load_settings(TrainerSettings)
+    rewards = read_reward_rules(settings)
     recipe = _place_folders(file, load_recipe_file(file), earlier)
+    check_listed(recipe, rewards.functions)
     order = Order(
         recipe,
         base or _resolve(file, recipe.base, "base"),
         dataset or _resolve(file, recipe.dataset, "dataset"),
         output,
+        rewards,
     )
     check_folders(order)  # before torch is loaded, which takes seconds
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    mirror = make_mirror(load_settings(TrainerSettings), output)
+    mirror = make_mirror(settings, output)
     stop = threading.Event()
     stop_on_interrupt(stop)
     return run_standalone(order, partial(METHODS[recipe.method], threads), print_line, stop, mirror)

@@ -5,6 +5,7 @@ from functools import partial
 
 from services.trainer import api
 from services.trainer.adapters.artifacts.recipe_files import load_recipe
+from services.trainer.bootstrap.rewards import read_reward_rules
 from services.trainer.consumer import RetrainHandler
 from services.trainer.domain.planning.scheduling import Patience
 from services.trainer.handlers.sweeper import Sweeper
@@ -35,7 +36,9 @@ def run_trainer() -> None:
     keys = open_key_ring(sessions, settings.assertion_public_keys)
     producer, consumer = open_producer(settings, "trainer"), open_consumer(settings, "trainer")
     topics = list_read_topics("trainer", settings.topic_prefix)
-    handler = RetrainHandler(partial(load_recipe, trainer.recipes_dir), trainer.recipe, settings.topic_prefix)
+    listed = read_reward_rules(trainer).functions
+    load = partial(load_recipe, trainer.recipes_dir, reward_functions=listed)
+    handler = RetrainHandler(load, trainer.recipe, settings.topic_prefix)
     loop = ConsumerLoop("trainer", consumer, handler, sessions, DeadLetters(producer, "trainer"), topics=topics)
     sweeper = Sweeper(
         sessions,

@@ -23,6 +23,7 @@ from celery.worker import state
 from services.trainer.adapters.artifacts.provenance import load_code_version
 from services.trainer.adapters.wandb_mirror import make_mirror
 from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS, measure_kl_here
+from services.trainer.bootstrap.rewards import read_reward_rules
 from services.trainer.handlers.context import WorkerContext
 from services.trainer.handlers.execution import execute_next_run
 from services.trainer.settings import TrainerSettings
@@ -145,6 +146,7 @@ def execute_in_child(settings: Settings, trainer: TrainerSettings, device: str |
         fetch_dataset=fetch,
         mirror=make_mirror(trainer, settings.home.absolute()),
         signer=load_signer(trainer.manifest_key),
+        rewards=read_reward_rules(trainer),
     )
     try:
         execute_next_run(device, context)

@@ -43,6 +43,19 @@ class CandidateNotRegistered(HeliotropeError):
 
 
 @dataclass(frozen=True)
+class RewardRules:
+    """What a deployment says of reward functions."""
+
+    functions: frozenset[str] = frozenset()
+    """Those that recipes may name, as `package:entry point`."""
+    seconds: float = 60.0
+    """What one may take to start, and for each batch of answers."""
+
+
+NO_FUNCTIONS = RewardRules()
+
+
+@dataclass(frozen=True)
 class Job:
     """One attempt at a run."""
 
@@ -60,6 +73,7 @@ class Job:
     """The parent's address. Where it is given, a LoRA run saves its adapter alone; else merged into whole weights."""
     parent_sha256: str | None = None
     """The hash that the parent's files are known by, if they are."""
+    rewards: RewardRules = NO_FUNCTIONS
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,8 @@ class TrainingResult:
     """Rows that could not be trained on."""
     refused_rows: Mapping[str, int] = field(default_factory=dict)
     """Those by reason; see `services.trainer.domain.refusals`."""
+    lineage: Mapping[str, str] = field(default_factory=dict)
+    """What the outcome came from besides parent, dataset and recipe: what scored its answers."""
 
     @property
     def refused_share(self) -> float:

@@ -147,6 +147,7 @@ def _prepare_job(run: Run, claim: Claim, parent: ModelVersion, mlflow_run_id: st
         candidate=attempt / CANDIDATE,
         parent_uri=parent.artifact_uri,
         parent_sha256=parent.tags.get("content_sha256"),
+        rewards=context.rewards,
     )
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from services.trainer.adapters.artifacts.run_storage import RunStorage
-from services.trainer.domain.training import Job
+from services.trainer.domain.training import NO_FUNCTIONS, Job, RewardRules
 from services.trainer.handlers.claim import Claim
 from services.trainer.ports import MeasureKL, Mirror, NoMirror, TrainingMethod
 from shared.artifacts import locate_folder
@@ -42,6 +42,7 @@ class WorkerContext:
     mirror: Mirror = field(default_factory=NoMirror)
     signer: Signer | None = None
     """Signs what is registered; without one, versions stay unsigned."""
+    rewards: RewardRules = NO_FUNCTIONS
     registry_patience: timedelta = timedelta(seconds=60)
     """How long calls to the registry are repeated before the run is handed back."""
 

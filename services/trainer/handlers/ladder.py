@@ -15,6 +15,7 @@ from services.trainer.adapters.artifacts.checkpoints import (
 )
 from services.trainer.domain.guards.verdict import Metrics
 from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.domain.recipe.sections import SAMPLING_METHODS
 from services.trainer.domain.training import Job, TrainingFailed, TrainingResult
 from services.trainer.ports import RunReporter, TrainingMethod
 from shared.artifacts.models import compose_model, find_base
@@ -28,7 +29,7 @@ def train_ladder(job: Job, reporter: RunReporter, methods: Mapping[str, Training
     policy, reward_model, results, steps = job.parent, None, list[tuple[str, TrainingResult]](), 0
     last = len(job.recipe.stages) - 1
     for index, stage in enumerate(job.recipe.stages):
-        if stage.reward_model is None and stage.method in ("rloo", "ppo"):
+        if stage.reward_model is None and stage.reward_function is None and stage.method in SAMPLING_METHODS:
             stage = msgspec.structs.replace(stage, reward_model=str(reward_model))
         name = f"stage-{index}"
         outcome = find_finished_stage(job.checkpoints.parent, name) if index < last else None
@@ -66,6 +67,7 @@ def _train_stage(
         candidate=job.candidate if is_last else folder / "candidate",
         parent_uri=job.parent_uri if find_base(policy) == find_base(job.parent) else None,
         parent_sha256=job.parent_sha256,
+        rewards=job.rewards,
     )
     try:
         trained = methods[stage.method](stage_job, reporter)
@@ -90,6 +92,7 @@ def _sum_up(results: list[tuple[str, TrainingResult]]) -> TrainingResult:
         pairs=outcome.pairs,
         refused=outcome.refused,
         refused_rows=outcome.refused_rows,
+        lineage={name: value for _, trained in results for name, value in trained.lineage.items()},
     )
 
 

@@ -84,4 +84,5 @@ def _list_lineage(run: Run, result: TrainingResult, context: WorkerContext) -> d
         "training_run_id": str(run.run_id),
         "request_id": str(run.request_id),
         "code_version": context.code_version,
+        **result.lineage,
     }

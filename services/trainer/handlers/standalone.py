@@ -15,7 +15,7 @@ from services.trainer.domain.guards.verdict import Metrics
 from services.trainer.domain.progress import calculate_seconds_left
 from services.trainer.domain.recipe.parsing import calculate_recipe_sha256, dump_recipe
 from services.trainer.domain.recipe.schema import Recipe
-from services.trainer.domain.training import Interrupted, Job, TrainingResult
+from services.trainer.domain.training import NO_FUNCTIONS, Interrupted, Job, RewardRules, TrainingResult
 from services.trainer.handlers.replay import mix_folders
 from services.trainer.ports import Mirror, NoMirror, TrainingMethod
 from shared.errors import Conflict, InvalidRequest
@@ -45,6 +45,7 @@ class Order:
     base: Path
     dataset: Path
     output: Path
+    rewards: RewardRules = NO_FUNCTIONS
 
 
 def run_standalone(
@@ -100,7 +101,8 @@ def _prepare_job(order: Order, print_line: PrintLine) -> tuple[Job, dict[str, An
         mixed = mix_folders(order.recipe, order.dataset, attempt)
         dataset, replay = mixed.dataset, {"replay": mixed.summary}
         print_line(f"replay: {json.dumps(mixed.summary)}")
-    return Job(order.recipe, order.base, dataset, attempt, resume_from, order.output / "candidate"), replay
+    candidate = order.output / "candidate"
+    return Job(order.recipe, order.base, dataset, attempt, resume_from, candidate, rewards=order.rewards), replay
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def options(tmp_path: Path) -> Options:
 def test_every_method_is_trained_and_judged_before_and_after(options: Options) -> None:
     result = json.loads(run(options, list(RECIPES), Progress()).read_text(encoding="utf-8"))
     goals = {goal["name"].partition(":")[0] for goal in result["goals"]}
-    assert goals == RECIPES.keys() == {"sft", "dpo", "kto", "reward", "rloo", "ppo"}
+    assert goals == RECIPES.keys() == {"sft", "dpo", "kto", "reward", "rloo", "grpo", "ppo"}
     rows = {row["name"]: row for row in result["rows"]}
     assert rows["harmful, before"]["runs"] == 6
     assert all(f"{method}: harmful, after" in rows for method in goals - {"reward"})
@@ -38,7 +38,7 @@ def test_every_method_is_trained_and_judged_before_and_after(options: Options) -
 
 
 @pytest.mark.parametrize(
-    ("methods", "message"), [(["dpo", "grpo"], "no such method: grpo"), (["ppo"], "need reward, too")]
+    ("methods", "message"), [(["dpo", "orpo"], "no such method: orpo"), (["ppo"], "need reward, too")]
 )
 def test_methods_that_cannot_be_run_are_named(options: Options, methods: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -62,7 +62,7 @@ def test_precision_clipping_and_dropout_are_refused_where_trl_ignores_them():
     assert set(find_mistakes(ppo)) == {"precision", "max_grad_norm"}
     for method in ("dpo", "kto", "reward"):
         mistakes = find_mistakes(MINIMAL | {"method": method, "lora": {"dropout": 0.1}})
-        assert mistakes == {"lora.dropout": f"not used by the method {method}, only by sft, rloo"}
+        assert mistakes == {"lora.dropout": f"not used by the method {method}, only by sft, rloo, grpo"}
     assert parse_recipe(MINIMAL | {"method": "sft", "lora": {"dropout": 0.1}}).lora.dropout == 0.1
 
 
@@ -79,13 +79,22 @@ def test_kto_needs_batches_to_compare_in():
 def test_a_sampling_method_needs_a_reward_model_and_whole_groups():
     mistakes = find_mistakes(MINIMAL | {"method": "rloo", "batch_size": 6, "max_length": 64, "target_kl": 6.0})
     assert mistakes == {
-        "reward_model": "required by the method rloo",
+        "reward_model": "required by the method rloo (or a reward_function)",
         "sampling.max_new_tokens": "leaves no room for a prompt in 64 tokens",
         "sampling.answers_per_prompt": "a step's 6 answers are no multiple of the 4 for each prompt",
         "target_kl": "not used by the method rloo, only by ppo",
     }
     ppo = MINIMAL | {"method": "ppo", "reward_model": "r", "sampling": {"answers_per_prompt": 8}}
     assert set(find_mistakes(ppo)) == {"sampling.answers_per_prompt"}
+
+
+def test_a_run_climbs_a_reward_model_or_a_function_and_not_both():
+    named = MINIMAL | {"method": "grpo", "reward_function": "my-rewards:brevity"}
+    assert parse_recipe(named).reward_function == "my-rewards:brevity"
+    assert set(find_mistakes(named | {"reward_model": "r"})) == {"reward_function"}
+    assert set(find_mistakes(named | {"method": "ppo", "reward_model": "r"})) == {"reward_function"}
+    assert set(find_mistakes(named | {"reward_function": "import os; os.system('id')"})) == {"reward_function"}
+    assert set(find_mistakes(named | {"method": "rloo", "grpo": {"loss": "dapo"}})) == {"grpo"}
 
 
 LADDER = {
@@ -111,7 +120,7 @@ def test_mistakes_in_a_ladder_are_named_with_their_stage():
     mistakes = find_mistakes(LADDER | {"stages": [climb, {"name": "judge", "method": "reward", "max_steps": 1}]})
     assert mistakes == {
         "stages": "the last stage must train a chat model",
-        "stages[0].reward_model": "required by the method rloo",
+        "stages[0].reward_model": "required by the method rloo (or a reward_function)",
     }
     typing = find_mistakes(LADDER | {"stages": [climb | {"lora": {"r": "four"}, "seeed": 1}]})
     assert set(typing) == {"stages[0].lora.r", "stages[0].seeed"}

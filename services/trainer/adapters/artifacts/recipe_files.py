@@ -1,16 +1,18 @@
 """Recipes on disk."""
 
+from collections.abc import Set
 from pathlib import Path
 
 import yaml
 
 from services.trainer.domain.recipe.parsing import parse_recipe
+from services.trainer.domain.recipe.reward_functions import check_listed
 from services.trainer.domain.recipe.schema import Recipe
 from shared.errors import InvalidRequest, NotFound
 
 
-def load_recipe(folder: Path, name: str) -> Recipe:
-    """Load the recipe `<folder>/<name>.yaml`.
+def load_recipe(folder: Path, name: str, *, reward_functions: Set[str] = frozenset()) -> Recipe:
+    """Load the recipe `<folder>/<name>.yaml`. `reward_functions`: those that it may name.
 
     Raises:
         NotFound: no such file; only plain names are looked up.
@@ -19,7 +21,9 @@ def load_recipe(folder: Path, name: str) -> Recipe:
     path = folder / f"{name}.yaml"
     if not name.replace("_", "").replace("-", "").isalnum() or not path.is_file():
         raise NotFound(f"no recipe {name!r}")
-    return load_recipe_file(path)
+    recipe = load_recipe_file(path)
+    check_listed(recipe, reward_functions)
+    return recipe
 
 
 def load_recipe_file(path: Path) -> Recipe:

@@ -30,7 +30,7 @@ def dump_order(job: Job, threads: int) -> dict[str, Any]:
     folders = {
         name: None if folder is None else str(folder.resolve())
         for name, folder in vars(job).items()
-        if name not in ("recipe", *PARENT)
+        if name not in ("recipe", "rewards", *PARENT)
     }
     parent = {name: getattr(job, name) for name in PARENT}
     return {"recipe": dump_recipe(job.recipe), "folders": folders, "parent": parent, "threads": threads}

@@ -90,7 +90,7 @@ def cut_behind_end(ids: list[int], end: int) -> list[int]:
 
 
 def train_reward(job: Job, reporter: RunReporter) -> TrainingResult:
-    """Train, and save the reward model where a candidate goes. It answers nobody: it is for `rloo` and `ppo`.
+    """Train, and save the reward model where a candidate goes. It answers nobody: it is for `rloo`, `grpo` and `ppo`.
 
     Raises: as `services.trainer.domain.training.Train`.
     """

@@ -18,6 +18,7 @@ from services.trainer.adapters.artifacts.model_size import read_context, read_mo
 from services.trainer.adapters.distributed.hardware import find_devices
 from services.trainer.adapters.methods.models import load_tokenizer
 from services.trainer.domain.planning.sizing import Sizes
+from services.trainer.domain.recipe.sections import SAMPLING_METHODS
 from services.trainer.domain.training import Job
 from shared.errors import InvalidRequest
 
@@ -39,7 +40,7 @@ def measure_lengths(job: Job) -> list[int]:
     Rows that the chat template cannot render are left out.
     """
     tokenizer, sampling = load_tokenizer(job.parent), job.recipe.sampling
-    is_sampled = job.recipe.method in ("rloo", "ppo")
+    is_sampled = job.recipe.method in SAMPLING_METHODS
     rows = keep_renderable(_load_rows(job), tokenizer)
     if is_sampled:
         return [len(render_prompt(row, tokenizer, **AS_TOKENS)) + sampling.max_new_tokens for row in rows]
@@ -52,7 +53,7 @@ def _load_rows(job: Job) -> Dataset:
             return load_answers(job.dataset, job.recipe.sft_rows)
         case "kto":
             return load_labels(job.dataset / "labels.parquet")
-        case "rloo" | "ppo":
+        case "rloo" | "grpo" | "ppo":
             return load_prompts(job.dataset / "train.parquet")
         case _:
             return load_pairs(job.dataset / "train.parquet")

@@ -1,6 +1,6 @@
 """The training loop that methods share: from a checkpoint or from the start, to the saved candidate."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -114,9 +114,14 @@ def translate_broken_sampling() -> Iterator[None]:
 
 
 def save_policy(
-    job: Job, reporter: RunReporter, trainer: Any, callback: GuardCallback, refusals: Refusals
+    job: Job,
+    reporter: RunReporter,
+    trainer: Any,
+    callback: GuardCallback,
+    refusals: Refusals,
+    lineage: Mapping[str, str] | None = None,
 ) -> TrainingResult:
-    """Save the trained chat model as the candidate."""
+    """Save the trained chat model as the candidate. `lineage`: as a `TrainingResult` has it."""
     reporter.on_phase("saving")
     if job.recipe.parallelism.is_distributed:
         model = gather_model(job, trainer)
@@ -126,7 +131,7 @@ def save_policy(
     if is_main_process():
         weights_sha256 = save_trained(model, job)
     wait_for_everyone()
-    return summarise_result(trainer, callback, weights_sha256, refusals)
+    return summarise_result(trainer, callback, weights_sha256, refusals, lineage)
 
 
 def save_trained(model: Any, job: Job) -> str:
@@ -162,7 +167,13 @@ def gather_model(job: Job, trainer: Any) -> Any:
     return model
 
 
-def summarise_result(trainer: Any, callback: GuardCallback, weights_sha256: str, refusals: Refusals) -> TrainingResult:
+def summarise_result(
+    trainer: Any,
+    callback: GuardCallback,
+    weights_sha256: str,
+    refusals: Refusals,
+    lineage: Mapping[str, str] | None = None,
+) -> TrainingResult:
     """Describe how the run ended."""
     return TrainingResult(
         steps=trainer.state.global_step,
@@ -171,4 +182,5 @@ def summarise_result(trainer: Any, callback: GuardCallback, weights_sha256: str,
         pairs=len(trainer.train_dataset),
         refused=count_refused(refusals),
         refused_rows=dict(refusals),
+        lineage=dict(lineage or {}),
     )

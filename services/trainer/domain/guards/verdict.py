@@ -10,7 +10,7 @@ from services.trainer.domain.recipe.sections import Guards
 Metrics = Mapping[str, float]
 
 REWARD = ("reward", "objective/scores")
-"""What a sampled answer's reward is called: by `rloo`, by `ppo`."""
+"""What a sampled answer's reward is called: by `rloo` and `grpo`, by `ppo`."""
 
 ADJUSTED = "guards/adjust"
 """Marks the logged step after which the run was adjusted."""

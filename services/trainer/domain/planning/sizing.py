@@ -9,6 +9,7 @@ import msgspec
 from services.trainer.domain.planning.memory import ModelSize
 from services.trainer.domain.planning.planner import Devices, plan_run, shrink_micro_batch
 from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.domain.recipe.sections import GROUP_METHODS, SAMPLING_METHODS
 
 PASSES = 2.0
 """When the recipe names neither passes nor steps."""
@@ -51,7 +52,7 @@ def size_recipe(recipe: Recipe, sizes: Sizes) -> tuple[Recipe, str | None]:
 def _choose_length(recipe: Recipe, sizes: Sizes) -> tuple[Recipe, str]:
     ordered = sorted(sizes.lengths) or [SHORTEST]
     wanted = _round_up(max(ordered[math.ceil(LENGTH_QUANTILE * len(ordered)) - 1], SHORTEST))
-    if recipe.method in ("rloo", "ppo"):
+    if recipe.method in SAMPLING_METHODS:
         wanted = max(wanted, _round_up(recipe.sampling.max_new_tokens + LENGTH_STEP))
     length = min(wanted, sizes.context)
     fitting = _find_fitting(recipe, length, sizes)
@@ -86,10 +87,10 @@ def _fits(recipe: Recipe, sizes: Sizes) -> bool:
 
 
 def _choose_steps(recipe: Recipe, rows: int) -> tuple[Recipe, str]:
-    """Count the steps: `sft` to `reward` take a row for each sequence, `rloo` several answers for each prompt."""
+    """Count the steps: a row is a sequence for `sft` to `reward`, a prompt with several for `rloo` and `grpo`."""
     passes = recipe.passes or PASSES
     a_step = recipe.batch_size * recipe.gradient_accumulation_steps * recipe.parallelism.processes
-    if recipe.method == "rloo":
+    if recipe.method in GROUP_METHODS:
         a_step = max(a_step // recipe.sampling.answers_per_prompt, 1)
     steps = max(math.ceil(passes * rows / a_step), 1)
     if recipe.max_steps is not None and recipe.max_steps < steps:

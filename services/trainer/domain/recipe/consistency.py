@@ -5,6 +5,8 @@ import msgspec
 from services.trainer.domain.recipe.schema import Method, Recipe
 from services.trainer.domain.recipe.sections import (
     DISTRIBUTED_METHODS,
+    GROUP_METHODS,
+    SAMPLING_METHODS,
     ZERO_STAGES,
     Budget,
     Drift,
@@ -21,23 +23,25 @@ METHOD_FIELDS: dict[str, tuple[Method, ...]] = {
     "sft_rows": ("sft",),
     "desirable_weight": ("kto",),
     "undesirable_weight": ("kto",),
-    "reward_model": ("rloo", "ppo"),
-    "kl_coefficient": ("rloo", "ppo"),
+    "reward_model": ("rloo", "grpo", "ppo"),
+    "reward_function": ("rloo", "grpo"),
+    "kl_coefficient": ("rloo", "grpo", "ppo"),
     "target_kl": ("ppo",),
-    "sampling": ("rloo", "ppo"),
-    "eval_steps": ("sft", "dpo", "kto", "reward", "rloo", "ppo"),
+    "sampling": ("rloo", "grpo", "ppo"),
+    "grpo": ("grpo",),
+    "eval_steps": ("sft", "dpo", "kto", "reward", "rloo", "grpo", "ppo"),
     "stages": ("ladder",),
-    "activation_checkpointing": ("sft", "dpo", "kto", "reward", "rloo"),
+    "activation_checkpointing": ("sft", "dpo", "kto", "reward", "rloo", "grpo"),
     "compile": ("sft", "dpo"),
     "length_grouped": ("sft", "dpo"),
     "prefix_sharing": ("dpo",),
-    "precision": ("sft", "dpo", "kto", "reward", "rloo"),
-    "max_grad_norm": ("sft", "dpo", "kto", "reward", "rloo"),
+    "precision": ("sft", "dpo", "kto", "reward", "rloo", "grpo"),
+    "max_grad_norm": ("sft", "dpo", "kto", "reward", "rloo", "grpo"),
 }
 """Fields that only some methods use. Another method's recipe may hold their defaults, as a stored one does."""
 
 
-DROPOUT_METHODS: tuple[Method, ...] = ("sft", "rloo")
+DROPOUT_METHODS: tuple[Method, ...] = ("sft", "rloo", "grpo")
 """Methods in which TRL leaves dropout on; the others compare log-probabilities or scores, and it turns it off there."""
 
 OF_LADDER_ALONE = ("base", "dataset", "device", "replay", "drift")
@@ -98,24 +102,27 @@ def _find_method_errors(recipe: Recipe, *, has_reward_model: bool = False) -> li
         errors.append(FieldError("replay.rule_weights", message))
     if recipe.method == "kto" and recipe.batch_size < 2:
         errors.append(FieldError("batch_size", "kto compares the answers of a batch, so it needs at least 2"))
-    return errors + (_find_sampling_errors(recipe, has_reward_model) if recipe.method in ("rloo", "ppo") else [])
+    return errors + (_find_sampling_errors(recipe, has_reward_model) if recipe.method in SAMPLING_METHODS else [])
 
 
 def _find_sampling_errors(recipe: Recipe, has_reward_model: bool) -> list[FieldError]:
     errors: list[FieldError] = []
-    if recipe.reward_model is None and not has_reward_model:
-        errors.append(FieldError("reward_model", f"required by the method {recipe.method}"))
+    if recipe.reward_function is not None and recipe.reward_model is not None:
+        errors.append(FieldError("reward_function", "not beside a reward_model: a run climbs one of them"))
+    if recipe.reward_function is None and recipe.reward_model is None and not has_reward_model:
+        other = " (or a reward_function)" if recipe.method in GROUP_METHODS else ""
+        errors.append(FieldError("reward_model", f"required by the method {recipe.method}{other}"))
     if recipe.max_length is not None and recipe.max_length <= recipe.sampling.max_new_tokens:
         errors.append(
             FieldError("sampling.max_new_tokens", f"leaves no room for a prompt in {recipe.max_length} tokens")
         )
-    if recipe.method == "rloo":
+    if recipe.method in GROUP_METHODS:
         step, answers = recipe.batch_size * recipe.gradient_accumulation_steps, recipe.sampling.answers_per_prompt
         if step % answers:
             message = f"a step's {step} answers are no multiple of the {answers} for each prompt"
             errors.append(FieldError("sampling.answers_per_prompt", message))
     elif recipe.sampling.answers_per_prompt != Sampling().answers_per_prompt:
-        errors.append(FieldError("sampling.answers_per_prompt", "not used by the method ppo, only by rloo"))
+        errors.append(FieldError("sampling.answers_per_prompt", "not used by the method ppo, only by rloo, grpo"))
     return errors
 
 

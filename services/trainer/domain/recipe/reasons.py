@@ -23,7 +23,14 @@ REASONS = {
     "paper's equation 8 has it",
     "undesirable_weight": "see desirable_weight",
     "reward_model": "there is no reward that suits everybody; relative to the recipe's file in `heliotrope train`",
-    "kl_coefficient": "the value of TRL",
+    "reward_function": "what can be computed needs no model; its code must be installed, and on the deployment's list",
+    "kl_coefficient": "the value of TRL's RLOO and PPO; its GRPO has none by default, which forgets the parent",
+    "grpo.loss": "a constant for all answers: divided by its own tokens, a long bad answer is punished less than a "
+    "short one (Liu et al. 2025)",
+    "grpo.scale_rewards": "in the rewards' own units, as `rloo` has them; divided by their deviation, prompts on which "
+    "all answers are nearly alike would weigh most",
+    "grpo.mask_cut_off": "an answer that does not end must be worth less, which `sampling.cut_off_penalty` sees to; "
+    "left out, nothing is learnt of ending",
     "target_kl": "a fixed coefficient is simpler to read; set a target when reward and KL run away together",
     "sampling.max_new_tokens": "short answers keep CPU runs short; as long as served answers are is better",
     "sampling.temperature": "learn from the answers as the policy gives them",
@@ -33,7 +40,7 @@ REASONS = {
     "loss_weights": "each loss counts once until there is a measurement that says otherwise",
     "lora.r": "enough for taste and tone; the demo was measured with it",
     "lora.alpha": "twice the rank, so the update is scaled by 2",
-    "lora.dropout": "for `sft` and `rloo` only; runs are short, and a run that resumes repeats exactly without it",
+    "lora.dropout": "for `sft`, `rloo` and `grpo` only; runs are short, and a resumed one repeats exactly without it",
     "lora.target_modules": "every linear layer, as QLoRA found necessary to match full training (Dettmers et al. 2023)",
     "lora.last_layers": "all layers; fewer from the top are faster, since nothing flows back below them",
     "precision": "not for `ppo`, whose TRL trainer works in fp32; bf16 is no faster in training on CPUs "
@@ -41,10 +48,10 @@ REASONS = {
     "seed": "a run repeats exactly unless another seed is asked for",
     "save_steps": "at most this many steps are lost with a worker",
     "logging_steps": "guards judge what is logged: every step",
-    "eval_steps": "measuring the validation split costs time that short runs rather spend on training; `rloo` and "
-    "`ppo` measure there how often people's choice is the likelier answer",
+    "eval_steps": "measuring the validation split costs time that short runs rather spend on training; `rloo`, "
+    "`grpo` and `ppo` measure there how often people's choice is the likelier answer",
     "device": "most deployments have one kind of worker; name a kind (`gpu`, `h100`) that some worker's settings name",
-    "stages": "one method is enough for most; RLOO and PPO need a reward model, and DPO may follow SFT",
+    "stages": "one method is enough for most; RLOO, GRPO and PPO need a reward, and DPO may follow SFT",
     "budget.max_minutes": "the number of steps bounds a run already; set it where slowness must not hold the queue",
     "budget.max_cost": "see max_minutes",
     "budget.cost_per_device_hour": "only you know what your devices cost",
@@ -61,7 +68,7 @@ REASONS = {
     "guards.max_gradient_ratio": "steps differ tenfold in healthy runs; most of `patience` steps at 30 times the usual "
     "are no noise",
     "guards.max_margin": "beyond 20 nats the sigmoid's gradient is gone, and language was seen to suffer",
-    "guards.max_kl": "too far depends on the model and on the length of answers; 0.5 a token is far in rloo",
+    "guards.max_kl": "too far depends on the model and on the length of answers; 0.5 a token is far in rloo and grpo",
     "guards.max_adjustments": "an eighth of the learning rate should do; a run that needs less has the wrong recipe",
     "guards.max_roll_backs": "a quarter of the learning rate should do; bad data explode at any",
     "guards.min_entropy_share": "a policy that climbs a reward grows surer of itself; at a tenth it says one thing",

@@ -11,6 +11,7 @@ from services.trainer.domain.recipe.sections import (
     Budget,
     DeviceKind,
     Drift,
+    Grpo,
     Guards,
     Lora,
     Parallelism,
@@ -23,9 +24,12 @@ from services.trainer.domain.recipe.sections import (
 )
 
 LossType = Literal["sigmoid", "ipo", "sft"]
-Method = Literal["sft", "dpo", "kto", "reward", "rloo", "ppo", "ladder"]
+Method = Literal["sft", "dpo", "kto", "reward", "rloo", "grpo", "ppo", "ladder"]
 SftRows = Literal["sft", "chosen", "both"]
 
+
+FUNCTION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*:[A-Za-z0-9_][A-Za-z0-9._-]*$"
+"""The name of an installed package, and of one of its entry points."""
 
 UNSIZED_LENGTH = 512
 """Tokens of the longest sequence where nothing is known of the data, as when a run is only planned."""
@@ -63,12 +67,15 @@ class Recipe(Part, frozen=True, kw_only=True):
     desirable_weight: PositiveFloat = 1.0
     undesirable_weight: PositiveFloat = 1.0
     reward_model: Annotated[str, Meta(min_length=1)] | None = None
-    """What `rloo` and `ppo` climb: the folder that a run of the method `reward` made."""
+    """What `rloo`, `grpo` and `ppo` climb: the folder that a run of the method `reward` made."""
+    reward_function: Annotated[str, Meta(pattern=FUNCTION_PATTERN)] | None = None
+    """What `rloo` and `grpo` may climb instead: `package:entry point`, on the deployment's list."""
     kl_coefficient: Annotated[float, Meta(ge=0)] = 0.05
     """What a nat of KL to the parent costs in units of reward; `ppo` starts with it."""
     target_kl: PositiveFloat | None = None
     """For `ppo`: adapt the coefficient until an answer's KL is about this many nats. None: leave it."""
     sampling: Sampling = Sampling()
+    grpo: Grpo = Grpo()
     tuning: Literal["lora", "full"] = "lora"
     """Train an adapter and merge it, or all weights."""
     lora: Lora = Lora()

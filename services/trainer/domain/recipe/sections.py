@@ -20,6 +20,12 @@ DISTRIBUTED_METHODS = ("sft", "dpo", "kto")
 """Methods that can be spread. The others hold models beside the policy that TRL places by itself."""
 
 
+SAMPLING_METHODS = ("rloo", "grpo", "ppo")
+"""Methods that have the policy answer, and learn from what its answers are worth."""
+GROUP_METHODS = ("rloo", "grpo")
+"""Those that compare several answers to the same prompt."""
+
+
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A group of settings; unknown names are mistakes."""
 
@@ -34,14 +40,26 @@ class Lora(Part, frozen=True, kw_only=True):
 
 
 class Sampling(Part, frozen=True, kw_only=True):
-    """How `rloo` and `ppo` have the policy answer."""
+    """How `rloo`, `grpo` and `ppo` have the policy answer."""
 
     max_new_tokens: PositiveInt = 64
     temperature: PositiveFloat = 1.0
     answers_per_prompt: Annotated[int, Meta(ge=2)] = 4
-    """For `rloo`: each answer's baseline is the mean reward of the others."""
+    """For `rloo`, each answer's baseline is the mean reward of the others; for `grpo`, that of all of them."""
     cut_off_penalty: Annotated[float, Meta(ge=0)] = 1.0
     """Taken off the reward of an answer that did not end by itself."""
+
+
+class Grpo(Part, frozen=True, kw_only=True):
+    """What `grpo` makes of the rewards."""
+
+    loss: Literal["dr_grpo", "dapo", "bnpo", "grpo"] = "dr_grpo"
+    """What the tokens' losses are divided by: a constant (Liu et al. 2025), the tokens of the step (Yu et al. 2025),
+    the tokens of the micro-batch, or each answer by its own tokens (Shao et al. 2024)."""
+    scale_rewards: Literal["none", "group", "batch"] = "none"
+    """Divide an answer's advantage by the standard deviation of the rewards to its prompt, or of the step's."""
+    mask_cut_off: bool = False
+    """Leave answers that did not end by themselves out of the loss; their rewards count in the mean of the others."""
 
 
 class Guards(Part, frozen=True, kw_only=True):
@@ -53,7 +71,7 @@ class Guards(Part, frozen=True, kw_only=True):
     max_margin: PositiveFloat = 20.0
     """Mean reward margin, in nats, above which the pairs have nothing left to teach."""
     max_kl: PositiveFloat | None = None
-    """Nats to the parent: of a token for `rloo`, of an answer for `ppo`, as each logs it. None: any."""
+    """Nats to the parent: of a token for `rloo` and `grpo`, of an answer for `ppo`, as each logs it. None: any."""
     max_adjustments: Annotated[int, Meta(ge=0)] = 3
     """How often learning rate and price of KL may be adjusted while the KL is between its ceiling and twice that."""
     max_roll_backs: Annotated[int, Meta(ge=0)] = 2

@@ -6,9 +6,10 @@ from typing import Any
 from services.curator.datasets.adapters import DatasetContent, write_dataset
 from services.trainer.adapters.methods.dpo import train_dpo
 from services.trainer.adapters.methods.kto import train_kto
-from services.trainer.adapters.methods.ppo import train_ppo
+from services.trainer.adapters.methods.online.grpo import train_grpo
+from services.trainer.adapters.methods.online.ppo import train_ppo
+from services.trainer.adapters.methods.online.rloo import train_rloo
 from services.trainer.adapters.methods.reward import train_reward
-from services.trainer.adapters.methods.rloo import train_rloo
 from services.trainer.adapters.methods.sft import train_sft
 from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.training import Job
@@ -22,6 +23,7 @@ TRAIN: dict[str, TrainingMethod] = {
     "kto": train_kto,
     "reward": train_reward,
     "rloo": train_rloo,
+    "grpo": train_grpo,
     "ppo": train_ppo,
 }
 WEIGHING = {"epsilon": 0.1, "rule": "choice", "rule_version": 1}

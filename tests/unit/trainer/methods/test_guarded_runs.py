@@ -105,7 +105,7 @@ RUNAWAY: dict[str, Any] = SAMPLED | {
 }
 
 
-@pytest.mark.parametrize("method", ["rloo", "ppo"])
+@pytest.mark.parametrize("method", ["rloo", "grpo", "ppo"])
 def test_a_kl_that_runs_away_at_no_price_fails_the_run(tmp_path: Path, parent: Path, reward_model: Path, method: str):
     guards = {"max_kl": 0.1, "patience": 2, "max_adjustments": 0}
     reporter = QuietReporter()

@@ -10,12 +10,12 @@ torch = pytest.importorskip("torch")
 from services.trainer.adapters.artifacts.dataset import load_pairs, make_dataset  # noqa: E402
 from services.trainer.adapters.methods.epsilon import EpsilonRewardCollator  # noqa: E402
 from services.trainer.adapters.methods.models import load_policy, load_tokenizer  # noqa: E402
+from services.trainer.adapters.methods.online.reward_model import build_scorer, keep_short_prompts, load_reward_model  # noqa: E402
 from services.trainer.adapters.methods.reward import (  # noqa: E402
     EpsilonRewardTrainer,
     cut_behind_end,
     is_reward_model,
 )
-from services.trainer.adapters.methods.reward_model import build_scorer, keep_short_prompts, load_reward_model  # noqa: E402
 from services.trainer.adapters.methods.validation_preference import ValidationPreference  # noqa: E402
 from services.trainer.domain.recipe.parsing import parse_recipe  # noqa: E402
 from services.trainer.domain.training import Interrupted, Job, TrainingFailed  # noqa: E402
@@ -227,7 +227,7 @@ def test_without_corrections_the_chosen_answers_can_be_imitated(tmp_path: Path, 
     assert train(make_job(tmp_path, parent, method="sft", sft_rows="chosen", max_steps=1)).pairs == 16
 
 
-@pytest.mark.parametrize("method", ["rloo", "ppo"])
+@pytest.mark.parametrize("method", ["rloo", "grpo", "ppo"])
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_a_policy_climbs_a_reward_model(tmp_path: Path, parent: Path, reward_model: Path, method: str, tuning: str):
     reporter = QuietReporter()
@@ -235,11 +235,11 @@ def test_a_policy_climbs_a_reward_model(tmp_path: Path, parent: Path, reward_mod
     trained = train(job, reporter)
     assert trained.steps == 3
     assert list_changed(job.candidate, parent)
-    names = {"rloo": {"kl", "reward", "entropy"}, "ppo": {"objective/kl", "objective/scores", "loss/value_avg"}}[method]
+    names = {"objective/kl", "objective/scores", "loss/value_avg"} if method == "ppo" else {"kl", "reward", "entropy"}
     assert all(names <= metrics.keys() for _, metrics in reporter.metrics)
 
 
-@pytest.mark.parametrize("method", ["rloo", "ppo"])
+@pytest.mark.parametrize("method", ["rloo", "grpo", "ppo"])
 def test_sampled_answers_are_described_and_peoples_preference_is_measured(
     tmp_path: Path, parent: Path, reward_model: Path, method: str
 ):
@@ -266,14 +266,35 @@ def test_pairs_too_long_to_be_trained_on_are_not_ranked(tmp_path: Path, parent: 
     assert preference.measure(load_policy(parent)) is None
 
 
-def test_a_resumed_rloo_run_ends_at_the_weights_of_an_undisturbed_one(tmp_path: Path, parent: Path, reward_model: Path):
-    changes: dict[str, Any] = SAMPLED | {"method": "rloo", "reward_model": str(reward_model)}
+@pytest.mark.parametrize("method", ["rloo", "grpo", "ppo"])
+def test_a_resumed_sampling_run_ends_at_the_weights_of_an_undisturbed_one(
+    tmp_path: Path, parent: Path, reward_model: Path, method: str
+):
+    changes: dict[str, Any] = SAMPLED | {"method": method, "reward_model": str(reward_model)}
     undisturbed = train(make_job(tmp_path / "a", parent, **changes))
     reporter = QuietReporter(stop_at=2)
     with pytest.raises(Interrupted):
         train(make_job(tmp_path / "b", parent, **changes), reporter)
     trained = train(make_job(tmp_path / "b", parent, 2, reporter.checkpoints[-1], **changes))
     assert trained.weights_sha256 == undisturbed.weights_sha256
+
+
+def test_a_resumed_ppo_run_keeps_its_value_model_price_of_kl_and_log(tmp_path: Path, parent: Path, reward_model: Path):
+    changes: dict[str, Any] = SAMPLED | {"method": "ppo", "reward_model": str(reward_model), "target_kl": 50.0}
+    changes |= {"tuning": "full", "max_steps": 5, "save_steps": 2}
+    undisturbed, whole = QuietReporter(), make_job(tmp_path / "a", parent, **changes)
+    expected = train(whole, undisturbed)
+    interrupted, resumed = QuietReporter(stop_at=3), QuietReporter()
+    with pytest.raises(Interrupted):
+        train(make_job(tmp_path / "b", parent, **changes), interrupted)
+    assert [checkpoint.name for checkpoint in interrupted.checkpoints] == ["checkpoint-2", "checkpoint-3"]
+    trained = train(make_job(tmp_path / "b", parent, 2, interrupted.checkpoints[-1], **changes), resumed)
+    assert (resumed.steps, trained.steps) == ([4, 5], 5)
+    assert trained.weights_sha256 == expected.weights_sha256
+    names = ("loss/value_avg", "kl_coefficient", "objective/kl")
+    figures = [[metrics[name] for name in names] for _, metrics in undisturbed.metrics]
+    assert [[metrics[name] for name in names] for _, metrics in resumed.metrics] == figures[3:]
+    assert sorted(folder.name for folder in whole.checkpoints.glob("checkpoint-*")) == ["checkpoint-4", "checkpoint-5"]
 
 
 def test_ppo_lowers_its_kl_coefficient_below_the_target_and_stops_when_told(
@@ -287,7 +308,7 @@ def test_ppo_lowers_its_kl_coefficient_below_the_target_and_stops_when_told(
     assert coefficients == pytest.approx([0.05, 0.05 * 0.98])
 
 
-@pytest.mark.parametrize("method", ["rloo", "ppo"])
+@pytest.mark.parametrize("method", ["rloo", "grpo", "ppo"])
 def test_a_guard_ends_a_sampling_run_with_its_reason(tmp_path: Path, parent: Path, reward_model: Path, method: str):
     changes: dict[str, Any] = SAMPLED | {"method": method, "reward_model": str(reward_model), "learning_rate": 1e30}
     with pytest.raises(TrainingFailed, match=r"is nan|are nan|is inf"):
@@ -304,9 +325,10 @@ def test_a_chat_model_is_no_reward_model(tmp_path: Path, parent: Path):
     [
         [{"method": "sft"}, {"method": "dpo"}],
         [{"method": "reward"}, {"method": "rloo"} | SAMPLED],
+        [{"method": "reward"}, {"method": "grpo"} | SAMPLED],
         [{"method": "reward"}, {"method": "ppo"} | SAMPLED],
     ],
-    ids=["sft-dpo", "reward-rloo", "reward-ppo"],
+    ids=["sft-dpo", "reward-rloo", "reward-grpo", "reward-ppo"],
 )
 def test_a_ladder_ends_in_one_chat_model(tmp_path: Path, parent: Path, stages: list[dict[str, Any]]):
     shared = {"max_steps": 2, "learning_rate": 1e-2, "max_length": 96}

@@ -1,4 +1,4 @@
-"""What `rloo` and `ppo` share: the reward model that they climb, and what is told of their answers."""
+"""What `rloo`, `grpo` and `ppo` share: the reward model that they climb, and what is told of their answers."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ def load_reward_model(folder: Path, tokenizer: Any) -> Any:
 
 
 def build_scorer(model: Any, tokenizer: Any, cut_off_penalty: float = 0.0) -> Callable[..., list[float]]:
-    """Build what `rloo` asks for the score of its answers, each at the token that ends it.
+    """Build what `rloo` and `grpo` ask for the score of its answers, each at the token that ends it.
 
     It takes `prompts` and `completions`, lists of conversations, and goes to the device of `model` as it is when asked.
     An answer whose `completion_ids` hold no end was cut off: it is scored at its last token, and pays the penalty. The

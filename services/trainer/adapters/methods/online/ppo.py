@@ -1,52 +1,46 @@
-"""The method `ppo`: sampled answers climb a reward model, with a value model of its own (Ziegler et al. 2019).
-
-TRL's PPO trainer neither resumes nor heeds a request to stop, so a run that loses its worker starts over, and what ends
-a run early comes out of its loop as an exception.
-"""
+"""The method `ppo`: sampled answers climb a reward model, with a value model of its own (Ziegler et al. 2019)."""
 
 import copy
-from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 from peft import PeftModel
-from transformers import PrinterCallback
-from trl.experimental.ppo import PPOConfig, PPOTrainer
+from trl.experimental.ppo import PPOConfig
 
 from services.trainer.adapters.artifacts.dataset import load_prompts, render_prompt
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
 from services.trainer.adapters.methods.models import load_tokenizer, load_trainable, make_adapter_config
-from services.trainer.adapters.methods.reward_model import (
+from services.trainer.adapters.methods.online.ppo_trainer import Finished, ResumablePPOTrainer
+from services.trainer.adapters.methods.online.reward_model import (
     calculate_answer_metrics,
     keep_short_prompts,
     load_reward_model,
     make_validation_preference,
 )
+from services.trainer.adapters.methods.online.scoring import describe_reward_model
 from services.trainer.adapters.methods.training_loop import (
     check_refused,
     prepare_training,
+    run_training_loop,
     save_trained,
     summarise_result,
-    translate_broken_sampling,
 )
 from services.trainer.domain.guards.kl import next_kl_coefficient
 from services.trainer.domain.recipe.schema import Recipe
-from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
+from services.trainer.domain.training import Job, TrainingResult
 from services.trainer.ports import RunReporter
 
 REFERENCE = "ref"
 """Name of the frozen adapter, as TRL's other trainers have it."""
 
 
-class Finished(Exception):
-    """A guard ended the run well."""
-
-
 class PPOCallback(GuardCallback):
     """Shows the guards a `loss` as other methods log it, and adapts the KL coefficient to its target."""
+
+    trainer: ResumablePPOTrainer
 
     def __init__(self, job: Job, reporter: RunReporter, tokenizer: Any) -> None:
         super().__init__(job.recipe, reporter, make_validation_preference(job, tokenizer))
@@ -66,13 +60,21 @@ class PPOCallback(GuardCallback):
 
         policy.generate = generate_and_remember
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Go on from where the checkpoint was, if there is one."""
+        self.trainer.resume(state)
+        super().on_train_begin(args, state, control, **kwargs)
+        self.trainer.restore_generators()
+
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Add a `loss` and the answers' figures to TRL's log, judge it, and adapt the KL coefficient."""
         logs = dict(logs or {})
         if "objective/kl" in logs:
-            logs |= {"loss": logs["loss/policy_avg"], "kl_coefficient": args.kl_coef}
-            logs |= calculate_answer_metrics(self._answers)
+            added = {"loss": logs["loss/policy_avg"], "kl_coefficient": args.kl_coef}
+            added |= calculate_answer_metrics(self._answers)
             self._answers.clear()
+            state.log_history[-1].update(added)  # for a run that resumes
+            logs |= added
         super().on_log(args, state, control, logs, **kwargs)
         if self._target is not None and "objective/kl" in logs:
             args.kl_coef = next_kl_coefficient(args.kl_coef, logs["objective/kl"], target=self._target)
@@ -82,15 +84,13 @@ class PPOCallback(GuardCallback):
         args.kl_coef *= factor
 
     def _end(self, control: Any) -> None:
-        if self.verdict.action == "stop":
-            raise TrainingFailed(self.verdict.reason, "guard")
         raise Finished
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """End the run by an exception: TRL's PPO loop does not heed a request to stop."""
-        super().on_step_end(args, state, control, **kwargs)
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Report the checkpoint, and end a run there that was told to stop."""
+        super().on_save(args, state, control, **kwargs)
         if self.interrupted:
-            raise Interrupted(f"at step {state.global_step}")
+            raise Finished
 
 
 def train_ppo(job: Job, reporter: RunReporter) -> TrainingResult:
@@ -105,22 +105,21 @@ def train_ppo(job: Job, reporter: RunReporter) -> TrainingResult:
     short, refusals = keep_short_prompts(prompts, tokenizer, job.recipe)
     check_refused(len(short), refusals, job.recipe, reporter)
     trainer = _build_trainer(job, tokenizer, short, callback)
+    callback.trainer = trainer
     callback.record_answers(trainer.policy_model)
-    trainer.remove_callback(PrinterCallback)
-    reporter.on_phase("training")
-    with suppress(Finished), translate_broken_sampling():
-        trainer.train()
+    run_training_loop(job, reporter, trainer, callback)
     reporter.on_phase("saving")
+    lineage = describe_reward_model(Path(job.recipe.reward_model or ""))
     policy = trainer.accelerator.unwrap_model(trainer.model).policy
-    return summarise_result(trainer, callback, save_trained(policy, job), refusals)
+    return summarise_result(trainer, callback, save_trained(policy, job), refusals, lineage)
 
 
-def _build_trainer(job: Job, tokenizer: Any, prompts: Dataset, callback: PPOCallback) -> PPOTrainer:
+def _build_trainer(job: Job, tokenizer: Any, prompts: Dataset, callback: PPOCallback) -> ResumablePPOTrainer:
     recipe = job.recipe
     assert recipe.reward_model is not None  # the recipe's check
     reward_model = load_reward_model(Path(recipe.reward_model), tokenizer)
     model = load_trainable(recipe, job.parent)
-    return PPOTrainer(
+    return ResumablePPOTrainer(
         args=build_arguments(recipe, job.checkpoints, keep_reference(model)),
         processing_class=tokenizer,
         model=model,
@@ -153,7 +152,6 @@ def build_arguments(recipe: Recipe, checkpoints: Path, reference: str | None = N
         recipe,
         checkpoints,
         eval_strategy="no",  # TRL's evaluation samples answers, and tells nothing about preferences
-        save_strategy="no",
         total_episodes=recipe.steps * recipe.batch_size * recipe.gradient_accumulation_steps,
         response_length=sampling.max_new_tokens,
         temperature=sampling.temperature,

@@ -1,0 +1,1 @@
+"""Methods whose policy answers while it is trained, and learns from what its answers are worth."""

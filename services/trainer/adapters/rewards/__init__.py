@@ -1,0 +1,1 @@
+"""Reward functions: Python code of installed packages that a recipe may name, run in a process of its own."""
