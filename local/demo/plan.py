@@ -48,14 +48,14 @@ DEADLINES = {
 
 SMOLLM2 = Plan(
     name="smollm2",
-    recipe="support_bot",
+    recipe="demo",
     max_tokens=48,
     concurrency=12,
     most_chats=600,
     held_out_prompts=100,
     service_settings=COMMON
     | {
-        "HELIOTROPE_CURATOR_RECIPE": "support_bot",
+        "HELIOTROPE_CURATOR_RECIPE": "demo",
         "HELIOTROPE_CURATOR_VOLUME_PAIRS": "90",
         "HELIOTROPE_EVALUATOR_GATE_PROMPTS": "40",
         "HELIOTROPE_EVALUATOR_MAX_NEW_TOKENS": "48",
@@ -65,14 +65,14 @@ SMOLLM2 = Plan(
 )
 TINY = Plan(
     name="tiny",
-    recipe="support_bot_tiny",
+    recipe="demo_tiny",
     max_tokens=48,
     concurrency=16,
     most_chats=1_000,
     held_out_prompts=120,
     service_settings=COMMON
     | {
-        "HELIOTROPE_CURATOR_RECIPE": "support_bot_tiny",
+        "HELIOTROPE_CURATOR_RECIPE": "demo_tiny",
         "HELIOTROPE_CURATOR_VOLUME_PAIRS": "140",
         "HELIOTROPE_EVALUATOR_GATE_PROMPTS": "60",
         "HELIOTROPE_EVALUATOR_MAX_NEW_TOKENS": "48",

@@ -41,7 +41,7 @@ SHORT_DEADLINES = {
 
 def write_slow_recipe(folder: Path) -> Path:
     """The tiny recipe in smaller and more steps, so that it still trains when the fourth is harmed meanwhile."""
-    recipe = yaml.safe_load((RECIPES / "support_bot_tiny.yaml").read_text())
+    recipe = yaml.safe_load((RECIPES / "demo_tiny.yaml").read_text())
     recipe |= {
         "max_steps": recipe["max_steps"] * SLOWER,
         "learning_rate": recipe["learning_rate"] / SLOWER,
@@ -49,7 +49,7 @@ def write_slow_recipe(folder: Path) -> Path:
     }
     folder.mkdir()
     folder.chmod(0o755)
-    (folder / "support_bot_tiny.yaml").write_text(yaml.safe_dump(recipe))
+    (folder / "demo_tiny.yaml").write_text(yaml.safe_dump(recipe))
     return folder
 
 

@@ -27,9 +27,9 @@ def test_the_page_says_what_the_code_does():
 
 
 def test_a_recipe_without_mistakes_is_summed_up():
-    result = CliRunner().invoke(app, ["recipe", "check", str(ROOT / "recipes" / "support_bot.yaml")])
+    result = CliRunner().invoke(app, ["recipe", "check", str(ROOT / "recipes" / "demo.yaml")])
     assert result.exit_code == 0
-    assert "support_bot: dpo, 40 steps, 160 examples" in result.output
+    assert "demo: dpo, 40 steps, 160 examples" in result.output
 
 
 def test_every_mistake_is_explained_those_of_one_group_too(tmp_path: Path):
