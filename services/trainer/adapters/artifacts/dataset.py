@@ -87,6 +87,15 @@ def load_labels(path: Path) -> Dataset:
     return make_dataset(rows)
 
 
+def load_harmful(path: Path) -> list[dict[str, Any]]:
+    """Load the answers that users reported as harmful: `prompt`, `completion`, `label` and `epsilon`.
+
+    Raises:
+        TrainingFailed: as `load_pairs`.
+    """
+    return _load_rows(path, ("prompt", "completion", "label", "epsilon"))
+
+
 def split_pairs(path: Path) -> Dataset:
     """Load each side of each pair as a labelled row of its own."""
     rows = [

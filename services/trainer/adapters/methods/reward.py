@@ -19,6 +19,7 @@ from trl.trainer.reward_trainer import suppress_seqcls_warning
 
 from services.trainer.adapters.artifacts.candidate import make_readable
 from services.trainer.adapters.artifacts.dataset import keep_trainable, load_pairs, weigh_pairs
+from services.trainer.adapters.artifacts.harm_pairs import add_harm_pairs
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.epsilon import (
     COLUMNS,
@@ -37,6 +38,7 @@ from services.trainer.adapters.methods.training_loop import (
 from services.trainer.domain.training import Job, TrainingFailed, TrainingResult
 from services.trainer.ports import RunReporter
 from shared.artifacts import calculate_weights_sha256
+from shared.artifacts.models import find_base
 from shared.errors import InvalidRequest
 
 SIDES = ("chosen_ids", "rejected_ids")
@@ -98,10 +100,14 @@ def train_reward(job: Job, reporter: RunReporter) -> TrainingResult:
     callback = GuardCallback(job.recipe, reporter)
     tokenizer = load_tokenizer(job.parent)
     with suppress_seqcls_warning():
-        model = AutoModelForSequenceClassification.from_pretrained(job.parent, num_labels=1, dtype=torch.float32)
+        base = find_base(job.parent)  # an adapter has taught its base to answer, which says nothing of what is good
+        model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=torch.float32)
     check_padding(tokenizer)
     model.config.pad_token_id = tokenizer.pad_token_id
     pairs, refused = keep_trainable(load_pairs(job.dataset / "train.parquet"), tokenizer, job.recipe.length)
+    if job.recipe.harm_share:
+        pairs, note = add_harm_pairs(pairs, job.dataset, tokenizer, job.recipe)
+        reporter.on_note(note)
     trainer = _build_trainer(job, model, tokenizer, pairs, callback)
     refusals = refused + trainer.refusals["train"]
     check_refused(len(trainer.train_dataset), refusals, job.recipe, reporter)

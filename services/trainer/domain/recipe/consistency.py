@@ -23,6 +23,7 @@ METHOD_FIELDS: dict[str, tuple[Method, ...]] = {
     "sft_rows": ("sft",),
     "desirable_weight": ("kto",),
     "undesirable_weight": ("kto",),
+    "harm_share": ("reward",),
     "reward_model": ("rloo", "grpo", "ppo"),
     "reward_function": ("rloo", "grpo"),
     "kl_coefficient": ("rloo", "grpo", "ppo"),

@@ -22,6 +22,8 @@ REASONS = {
     "desirable_weight": "both kinds of label count the same; with lopsided labels weigh the rarer kind up, as the KTO "
     "paper's equation 8 has it",
     "undesirable_weight": "see desirable_weight",
+    "harm_share": "a reward model of taste alone is what most ask for; 0.3 in `recipes/loop_safety.yaml`, since "
+    "reports are far rarer than what they are to weigh against",
     "reward_model": "there is no reward that suits everybody; relative to the recipe's file in `heliotrope train`",
     "reward_function": "what can be computed needs no model; its code must be installed, and on the deployment's list",
     "kl_coefficient": "the value of TRL's RLOO and PPO; its GRPO has none by default, which forgets the parent",

@@ -66,6 +66,8 @@ class Recipe(Part, frozen=True, kw_only=True):
     """What `sft` imitates: corrections and praised answers, the pairs' chosen answers, or both."""
     desirable_weight: PositiveFloat = 1.0
     undesirable_weight: PositiveFloat = 1.0
+    harm_share: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    """For `reward`: the share of its pairs that hold an answer which users reported as harmful against another one."""
     reward_model: Annotated[str, Meta(min_length=1)] | None = None
     """What `rloo`, `grpo` and `ppo` climb: the folder that a run of the method `reward` made."""
     reward_function: Annotated[str, Meta(pattern=FUNCTION_PATTERN)] | None = None
