@@ -1,10 +1,11 @@
 """What an import of a huge file takes: `make bench-imports`.
 
-Files of 10^5 and 10^6 rows (traces with a thumb, pairs), read and turned into events in a process of its own, whose
+Files of 10^5 and 10^6 rows (of five sources), read and turned into events in a process of its own, whose
 producer stores nothing: rows a second of CPU, and the peak of resident memory, which must not grow with the file.
 """
 
 import argparse
+import csv
 import json
 import resource
 import subprocess
@@ -59,9 +60,70 @@ def write_huggingface(path: Path, rows: int) -> None:
         file.write("]")
 
 
+def write_open_webui(path: Path, rows: int) -> None:
+    """Write chats of one answer with its rating, as one JSON list."""
+    with path.open("w") as file:
+        for number in range(rows):
+            asked = {"id": f"u{number}", "parentId": None, "role": "user", "content": f"Where is order {number}?"}
+            answer = {
+                "id": f"a{number}",
+                "parentId": f"u{number}",
+                "role": "assistant",
+                "content": f"Order {number} left our store on Monday. " * 4,
+                "model": "small-1",
+                "timestamp": 1_767_000_000 + number,
+                "annotation": {"rating": 1 if number % 2 else -1, "comment": "As I said."},
+            }
+            messages = {one["id"]: one for one in (asked, answer)}
+            chat = {
+                "id": f"c{number}",
+                "user_id": f"user-{number % 5_000}",
+                "chat": {"history": {"messages": messages}},
+            }
+            file.write(("," if number else "[") + json.dumps(chat) + "\n")
+        file.write("]")
+
+
+def write_phoenix(path: Path, rows: int) -> None:
+    """Write spans with flat attributes and an annotation each, one JSON object a line."""
+    said = {"role": "assistant", "content": "It left our store on Monday. " * 4}
+    with path.open("w") as file:
+        for number in range(rows):
+            asked = {"role": "user", "content": f"Where is order {number}?"}
+            sides = {"input": asked, "output": said}
+            attributes = {
+                f"llm.{side}_messages.0.message.{name}": value
+                for side, message in sides.items()
+                for name, value in message.items()
+            }
+            note = {"id": f"n{number}", "name": "thumb", "annotator_kind": "HUMAN", "result": {"label": "good"}}
+            span = {
+                "context": {"span_id": f"s{number}", "trace_id": f"t{number}"},
+                "span_kind": "LLM",
+                "start_time": "2026-05-01T08:00:00+00:00",
+                "attributes": attributes | {"user.id": f"user-{number % 5_000}", "llm.model_name": "small-1"},
+                "annotations": [note],
+            }
+            file.write(json.dumps(span) + "\n")
+
+
+def write_csv(path: Path, rows: int) -> None:
+    """Write a table of answers with a thumb each."""
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "prompt", "answer", "thumb", "user", "time"])
+        for number in range(rows):
+            asked, answer = f"Where is order {number}?", f"Order {number} left our store on Monday. " * 4
+            thumb, user = ("up", "down")[number % 2], f"user-{number % 5_000}"
+            table.writerow([number, asked, answer, thumb, user, "2026-03-01T10:00:00Z"])
+
+
 SOURCES: dict[str, tuple[str, Callable[[Path, int], None]]] = {
     "langfuse": ("traces.jsonl", write_langfuse),
     "huggingface": ("pairs.json", write_huggingface),
+    "open-webui": ("chats.json", write_open_webui),
+    "phoenix": ("spans.jsonl", write_phoenix),
+    "csv": ("answers.csv", write_csv),
 }
 
 

@@ -10,7 +10,7 @@ from cli.exchange.events import AnyEvent
 from cli.exchange.tally import EXAMPLES
 from services.curator.pairs.domain.pairing import Derived, derive_group
 from services.curator.pairs.domain.rules import Answer, PreferencePair
-from shared.conversation import calculate_prompt_hash, canonicalize, explain_unrenderable
+from shared.conversation import calculate_prompt_hash, derive_conversation, explain_unrenderable
 from shared.events import FeedbackReceived, InteractionRecorded
 from shared.feedback import attribute, list_interactions
 
@@ -38,12 +38,12 @@ class Preview:
                 self.is_cut = True
 
     def _add_answer(self, event: InteractionRecorded) -> None:
-        messages = canonicalize(event.messages)
-        if reason := explain_unrenderable(messages):
+        conversation = derive_conversation(event)
+        if reason := explain_unrenderable(conversation.messages):
             self.unrenderable[reason] += 1
         self.answers[event.interaction_id] = Answer(
             event.interaction_id,
-            calculate_prompt_hash(messages),
+            calculate_prompt_hash(conversation.messages, conversation.tools),
             event.answer,
             event.model_version,
             event.user,
