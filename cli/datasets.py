@@ -1,5 +1,6 @@
 """`heliotrope dataset`: what the frozen datasets hold, and how two of them differ. Reads the folders alone."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ from rich.table import Table
 from cli.errors import clear_errors
 from cli.exchange.exports.commands import export_dataset, push_dataset
 from cli.frozen import find_dataset, list_folders, read_manifest
+from cli.keys import open_session
 
 app = typer.Typer(help="Frozen datasets: list, show, compare.", no_args_is_help=True)
 app.command("export")(export_dataset)
@@ -35,6 +37,29 @@ def show(dataset: Reference) -> None:
     with clear_errors():
         card = (find_dataset(dataset) / "README.md").read_text()
     typer.echo(card.split("---\n", 2)[-1])
+
+
+@app.command()
+def report(
+    dataset: Reference,
+    to: Annotated[Path | None, typer.Option(help="Write the page there; else its figures are printed.")] = None,
+    texts: Annotated[bool, typer.Option(help="With what users wrote, from the database: for admins.")] = False,
+) -> None:
+    """Show what came in, what was kept, and what was not and why: a page, or JSON."""
+    with clear_errors():
+        folder = find_dataset(dataset)
+        if to is None:
+            typer.echo((folder / "meta" / "report.json").read_text())
+            return
+        to.write_text(_show_with_texts(folder.name) if texts else (folder / "meta" / "report.html").read_text())
+    typer.echo(f"written to {to}")
+
+
+def _show_with_texts(dataset_sha256: str) -> str:
+    from services.curator.datasets.handlers import show_report
+
+    with open_session() as session:
+        return show_report(session, dataset_sha256)
 
 
 @app.command()

@@ -60,6 +60,7 @@ OTHERS = (
     OtherStore(
         "files of datasets, with their reports and selection logs", "curator", "deleted; successors stand for them"
     ),
+    OtherStore("data reports beside datasets", "nobody", "hold figures and ids, no words and no users"),
     OtherStore("MLflow: report.html and texts.json of evaluations", "evaluator", "written anew without the texts"),
     OtherStore("MLflow: datasets and runs", "nobody", "hold hashes of datasets and figures, no words and no users"),
     OtherStore("Weights & Biases", "nobody", "is sent figures, settings and hashes, no words and no users"),

@@ -143,3 +143,9 @@ def list_gate_prompts(session: Session) -> list[str]:
     asked = exists().where(Interaction.prompt_hash == Prompt.prompt_hash)
     query = select(Prompt.prompt_hash).where(Prompt.split == "gate", asked)
     return list(session.scalars(query.order_by(Prompt.prompt_hash)))
+
+
+def load_cells(session: Session, hashes: Collection[str]) -> dict[str, str]:
+    """Load the cell of each prompt."""
+    query = select(Prompt.prompt_hash, Prompt.cell).where(Prompt.prompt_hash == func.any(list(hashes)))
+    return {prompt_hash: cell for prompt_hash, cell in session.execute(query)}  # noqa: C416 - a Row is not a pair to mypy

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet
 
+from services.curator.datasets.domain.report_page import render_report
 from services.curator.datasets.domain.rows import FileName, Row
 from shared.artifacts import Artifacts
 from shared.artifacts.manifest import write_manifest
@@ -16,6 +17,8 @@ from shared.conversation import drop_nulls
 
 SELECTION_LOG = Path("meta/ledger.parquet")
 """Out of the way of those who read every Parquet file of the folder."""
+REPORT_PAGE = Path("meta/report.html")
+"""With ids for examples: the curator's API shows their texts to admins."""
 
 _CALL = pyarrow.struct(
     [
@@ -138,6 +141,10 @@ def _fill(folder: Path, content: DatasetContent) -> None:
     manifest = json.dumps(content.manifest, indent=2, sort_keys=True) + "\n"
     (folder / "manifest.json").write_text(manifest, encoding="utf-8")
     (folder / "README.md").write_text(content.card, encoding="utf-8")
+    if "report" in content.manifest:
+        (folder / REPORT_PAGE).write_text(render_report(content.manifest), encoding="utf-8")
+        report = json.dumps(content.manifest["report"], indent=2, sort_keys=True) + "\n"
+        (folder / REPORT_PAGE).with_suffix(".json").write_text(report, encoding="utf-8")
     write_manifest(folder)
 
 

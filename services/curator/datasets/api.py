@@ -6,11 +6,13 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
-from services.curator.config.http import READERS, Limit, View
+from services.curator.config.http import READERS, Admin, Limit, View
 from services.curator.datasets import repository as datasets
-from services.curator.datasets.handlers import Kind, trace
+from services.curator.datasets.domain.report_page import POLICY
+from services.curator.datasets.handlers import Kind, show_report, trace
 from shared.db import SessionFactory
 from shared.errors import NotFound
 from shared.tables.curator import Dataset
@@ -68,6 +70,12 @@ def create_datasets_router(sessions: SessionFactory) -> APIRouter:
             if (row := datasets.load_dataset(session, dataset_sha256)) is None:
                 raise NotFound(f"no dataset {dataset_sha256}")
             return DatasetView.model_validate(row)
+
+    @router.get("/datasets/{dataset_sha256}/report", response_class=HTMLResponse)
+    def read_report(dataset_sha256: str, caller: Admin) -> HTMLResponse:
+        """Return the data report as a page, with examples of what users wrote."""
+        with sessions() as session:
+            return HTMLResponse(show_report(session, dataset_sha256), headers={"Content-Security-Policy": POLICY})
 
     @router.get("/lineage/{kind}/{subject}")
     def read_lineage(kind: Kind, subject: str) -> LineageView:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -19,6 +19,8 @@ from services.curator.datasets import repository as datasets
 from services.curator.datasets.adapters import DatasetContent, store_dataset
 from services.curator.datasets.domain.data_card import derive_card
 from services.curator.datasets.domain.manifest import SnapshotContext, Splitting, derive_manifest
+from services.curator.datasets.domain.report import Intake, derive_report
+from services.curator.datasets.domain.report_page import render_report
 from services.curator.datasets.domain.rows import calculate_dataset_sha256, derive_rows
 from services.curator.datasets.domain.selection_log import derive_selection_log
 from services.curator.datasets.domain.snapshot import (
@@ -31,6 +33,7 @@ from services.curator.datasets.domain.snapshot import (
     explain_unusable,
 )
 from services.curator.pairs.domain.wording import derive_language
+from services.curator.pairs.repository import load_texts
 from services.curator.weighing.domain.curation import Curated, curate
 from services.curator.weighing.domain.history import Decisions, History
 from services.curator.weighing.domain.quarantine import derive_quarantine, describe_quarantined
@@ -73,6 +76,8 @@ class Draft:
     loaded: SnapshotInput
     curated: Curated
     snapshot: Snapshot
+    intake: Intake
+    """Read only when a dataset is frozen."""
 
 
 def preview_dataset(session: Session, *, caps: Caps, embedder: Embedder, parent_version: str, now: datetime) -> Preview:
@@ -106,7 +111,7 @@ def freeze_dataset(
         raise InvalidRequest("there is nothing to train on: no preference pair stands in the training split")
     rows = derive_rows(snapshot, loaded.conversations)
     dataset_sha256 = calculate_dataset_sha256(rows)
-    manifest = derive_manifest(snapshot, curated, loaded.context, dataset_sha256)
+    manifest = derive_manifest(snapshot, curated, loaded.context, dataset_sha256) | {"report": _report(draft)}
     selection_log = derive_selection_log(curated, snapshot)
     content = DatasetContent(dataset_sha256, rows, manifest, derive_card(manifest, rows), selection_log)
     uri = store_dataset(artifacts, datasets_dir, content)
@@ -115,6 +120,24 @@ def freeze_dataset(
     datasets.save_items(session, dataset_sha256, (one.item for one in snapshot.everything))
     _save_set_aside(session, draft, now)
     return dataset
+
+
+def _report(draft: Draft) -> dict[str, Any]:
+    context = draft.loaded.context
+    return derive_report(draft.snapshot, draft.loaded.trusted, context.quarantine, context.refused, draft.intake)
+
+
+def show_report(session: Session, dataset_sha256: str) -> str:
+    """Show a dataset's report as a page, its examples with what users wrote.
+
+    Raises:
+        NotFound: no such dataset, or its manifest is older than reports.
+    """
+    dataset = datasets.load_dataset(session, dataset_sha256)
+    if dataset is None or "report" not in dataset.manifest:
+        raise NotFound(f"no report of a dataset {dataset_sha256}")
+    wanted = {key for reason in dataset.manifest["report"]["not_kept"] for key in reason["examples"]}
+    return render_report(dataset.manifest, load_texts(session, wanted))
 
 
 def _draft_dataset(session: Session, caps: Caps, embedder: Embedder, parent_version: str, *, keep: bool) -> Draft:
@@ -126,8 +149,9 @@ def _draft_dataset(session: Session, caps: Caps, embedder: Embedder, parent_vers
     with open_snapshot(session, keep=keep) as reader:
         place_new(reader, embedder)
         loaded = load_snapshot_input(reader, parent, parent_version, embedder.version)
+        intake = datasets.read_intake(reader, loaded.trusted) if keep else Intake()
     curated = curate(loaded.trusted, loaded.decisions)
-    return Draft(through, loaded, curated, derive_snapshot(curated, loaded.trusted, loaded.unusable, caps))
+    return Draft(through, loaded, curated, derive_snapshot(curated, loaded.trusted, loaded.unusable, caps), intake)
 
 
 def _save_set_aside(session: Session, draft: Draft, now: datetime) -> None:

@@ -10,7 +10,11 @@ from sqlalchemy import Uuid, func, literal, or_, select, text
 from sqlalchemy.dialects.postgresql import array, insert
 from sqlalchemy.orm import Session
 
-from services.curator.weighing.domain.history import Evidence, PairEvidence
+from services.curator.cells.repository import load_cells
+from services.curator.datasets.domain.report import EXAMPLES, Intake
+from services.curator.evidence.repository.status import count_conflicting, count_feedback, count_interactions
+from services.curator.weighing.domain.history import Evidence, History, PairEvidence
+from services.curator.weighing.repository import list_refused
 from shared.events import IMPORT_KEY_ID
 from shared.feedback import scope_id
 from shared.tables import trainer
@@ -93,6 +97,16 @@ def list_datasets(session: Session, limit: int) -> Sequence[Dataset]:
 
 def count_datasets(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(Dataset)) or 0
+
+
+def read_intake(session: Session, history: History) -> Intake:
+    """Read what the report says of what came in."""
+    feedback = {
+        kind if state == "attached" else f"{kind}, {state}": count for kind, state, count in count_feedback(session)
+    }
+    cells_of = load_cells(session, {item.prompt_hash for item in history.items})
+    refused = list_refused(session, EXAMPLES)
+    return Intake(count_interactions(session), feedback, count_conflicting(session), refused, cells_of)
 
 
 LISTED = 100

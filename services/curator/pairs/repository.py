@@ -13,9 +13,15 @@ from sqlalchemy.orm import Session
 from services.curator.evidence.repository.intake import Row, array_of, connection_of, copy_rows, fetch
 from services.curator.pairs.domain.pairing import Derived
 from services.curator.pairs.domain.rules import Answer, PreferencePair, UnpairedLabel
+from shared.conversation import derive_question
 from shared.events import FeedbackReceived
 from shared.feedback import attribute
-from shared.tables.curator import Interaction, Label, Pair, Prompt
+from shared.tables.curator import Feedback, Interaction, Label, Pair, Prompt
+
+UUID_CHARACTERS = 36
+
+Texts = tuple[str, list[tuple[str, str]]]
+"""(id, [(what it is, the text)])."""
 
 
 def load_events(session: Session, prompt_hashes: Collection[str]) -> list[FeedbackReceived]:
@@ -206,3 +212,43 @@ def count_labels(session: Session) -> list[tuple[str, bool, str, int]]:
         .order_by(Label.rule, Label.desirable, Prompt.split)
     )
     return [(rule, desirable, split, count) for rule, desirable, split, count in session.execute(query)]
+
+
+def load_texts(session: Session, wanted: Collection[str]) -> dict[str, list[tuple[str, str]]]:
+    """Load texts of pairs, labels and feedback events, as (what it is, the text), by the ids that are there."""
+    return dict([*_load_pairs(session, wanted), *_load_labels(session, wanted), *_load_events(session, wanted)])
+
+
+def _load_pairs(session: Session, wanted: Collection[str]) -> list[Texts]:
+    query = select(Pair.pair_id, Prompt.messages, Pair.chosen, Pair.rejected, Pair.rule)
+    rows = session.execute(query.join(Prompt, Prompt.prompt_hash == Pair.prompt_hash).where(Pair.pair_id.in_(wanted)))
+    return [
+        (key, [("asked", derive_question(asked)), (f"preferred ({rule})", chosen), ("over", rejected)])
+        for key, asked, chosen, rejected, rule in rows
+    ]
+
+
+def _load_labels(session: Session, wanted: Collection[str]) -> list[Texts]:
+    query = (
+        select(Label.label_id, Prompt.messages, Interaction.answer, Label.rule, Label.desirable)
+        .join(Prompt, Prompt.prompt_hash == Label.prompt_hash)
+        .join(Interaction, Interaction.interaction_id == Label.interaction_id)
+    )
+    return [
+        (key, [("asked", derive_question(asked)), (f"{'praised' if good else 'blamed'} ({rule})", answer)])
+        for key, asked, answer, rule, good in session.execute(query.where(Label.label_id.in_(wanted)))
+    ]
+
+
+def _load_events(session: Session, wanted: Collection[str]) -> list[Texts]:
+    written = Feedback.event["feedback"]["text"].astext
+    query = (
+        select(Feedback.event_id, Prompt.messages, Interaction.answer, Feedback.type, written)
+        .join(Interaction, Interaction.interaction_id == Feedback.interaction_id)
+        .join(Prompt, Prompt.prompt_hash == Interaction.prompt_hash)
+    )
+    ids = [UUID(key) for key in wanted if len(key) == UUID_CHARACTERS]
+    return [
+        (str(key), [("asked", derive_question(asked)), ("answered", answer), (kind, text or "")])
+        for key, asked, answer, kind, text in session.execute(query.where(Feedback.event_id.in_(ids)))
+    ]

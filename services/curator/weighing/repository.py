@@ -156,6 +156,22 @@ def count_refused(session: Session) -> dict[str, int]:
     return {reason or "": count for reason, count in session.execute(query)}
 
 
+def list_refused(session: Session, most: int) -> dict[str, list[str]]:
+    """List the first pairs outside the gate that were refused for their quality: at most so many ids of each reason."""
+    place = func.row_number().over(partition_by=Pair.reason, order_by=Pair.pair_id).label("place")
+    numbered = (
+        select(Pair.reason, Pair.pair_id, place)
+        .join(Prompt, Prompt.prompt_hash == Pair.prompt_hash)
+        .where(~STANDING, Prompt.split != "gate")
+        .subquery()
+    )
+    found: dict[str, list[str]] = defaultdict(list)
+    query = select(numbered.c.reason, numbered.c.pair_id).where(numbered.c.place <= most)
+    for reason, pair_id in session.execute(query.order_by(numbered.c.pair_id)):
+        found[reason or ""].append(pair_id)
+    return found
+
+
 def load_parents(session: Session) -> dict[str, str]:
     """Load which version each candidate was trained from."""
     query = select(trainer.Run.candidate_version, trainer.Run.parent_version)

@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,18 +12,19 @@ from uuid import UUID
 import msgspec
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from services.curator.app.api import create_router
 from services.curator.requests.api import create_loop_router
 from shared.auth import KeyRing, create_key, load_keys
+from shared.events import Edit, InteractionRecorded
 from shared.http import create_app
 from shared.ids import new_id
 from shared.tables import trainer
 from shared.tables.access import ApiKey
-from shared.tables.curator import RetrainRequestRow
+from shared.tables.curator import Pair, RetrainRequestRow
 from tests.builders import EMBEDDER, MORNING
-from tests.integration.curator.shop import Curator, adopted, asked, chose, invent_history, open_curator
+from tests.integration.curator.shop import Curator, adopted, asked, chose, invent_history, open_curator, said
 
 
 @pytest.fixture
@@ -158,3 +160,36 @@ def test_lineage_of_an_id_that_two_keys_used_shows_both(caller: Caller, curator:
         )
         curator.hear(msgspec.structs.replace(chose(1, first, first + 1, first), key_id=key_id))
     assert len(caller.get(f"/v1/lineage/event/{UUID(int=100_001)}").json()["pairs"]) == 2
+
+
+def test_a_data_report_shows_texts_to_admins_and_its_files_hold_none(caller: Caller, curator: Curator) -> None:
+    history = invent_history(random.Random(8))
+    served = [one for one in history if isinstance(one, InteractionRecorded)]
+    edits = [Edit(text=one.answer.replace(".", "!")) for one in served]
+    trivial = [
+        said(2_000 + number, one.interaction_id.int, edit, user=str(one.user))
+        for number, (one, edit) in enumerate(zip(served, edits, strict=True))
+    ]
+    curator.hear(adopted(), *history, *trivial)
+    assert caller.post("/v1/retrain").status_code == 202
+    [dataset] = caller.get("/v1/datasets").json()["datasets"]
+    path = f"/v1/datasets/{dataset['dataset_sha256']}/report"
+    assert caller.get(path).status_code == 403
+    assert caller.get("/v1/datasets/none/report", "admin").status_code == 404
+    manifest = caller.get(path.removesuffix("/report")).json()["manifest"]
+    reasons = {(one["stage"], one["reason"]): one for one in manifest["report"]["not_kept"]}
+    for stage in ("refused", "left_out"):
+        assert {name: one["count"] for (of, name), one in reasons.items() if of == stage} == manifest[stage]
+    example = next(one["examples"][0] for (of, _), one in reasons.items() if of == "refused")
+    with curator.sessions() as session:
+        refused = session.get_one(Pair, example)
+    shown, stored = caller.get(path, "admin").text, (Path(dataset["uri"]) / "meta/report.html").read_text()
+    assert escape(refused.rejected) in shown
+    assert refused.pair_id in stored
+    assert escape(refused.rejected) not in stored
+    assert json.loads((Path(dataset["uri"]) / "meta/report.json").read_text()) == manifest["report"]
+    with curator.sessions() as session, session.begin():
+        session.execute(delete(Pair).where(Pair.pair_id == refused.pair_id))
+    later = caller.get(path, "admin").text
+    assert escape(refused.rejected) not in later
+    assert "is gone: withdrawn or erased" in later
