@@ -197,8 +197,8 @@ bench-gateway: .venv/project.stamp ## Our gateway beside the LiteLLM proxy and n
 	@$(RUN) bench.gateway $(ARGS)
 
 .PHONY: bench-ingest
-bench-ingest: .venv/project.stamp ## Feedback over HTTP beside a bare ASGI app, Phoenix and MLflow: requests/s, p50, p99, memory
-	@$(RUN) bench.ingest
+bench-ingest: .venv/project.stamp ## Feedback over HTTP beside a bare ASGI app, Phoenix and MLflow: requests/s, p50, p99, memory; ARGS=kafka: over real brokers (KAFKA_HOME)
+	@$(RUN) bench.ingest $(ARGS)
 
 .PHONY: bench-imports
 bench-imports: .venv/project.stamp ## Rows per second and memory of importing files of up to a million rows

@@ -6,16 +6,20 @@
 - Phoenix (SQLite, its own default): span annotations, queued (answered before they are stored) and sync;
 - MLflow (Postgres, two workers): assessments on a trace.
 
+With `kafka` as its argument it measures ours over one and three real brokers instead: `brokers.py`.
+
 All servers run all the time on the same cores as the load; only one is asked at a time. The peers are asked over as
 many connections as suits each best, ours and the bare app over 64.
 """
 
 import os
 import statistics
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from bench.ingest import brokers
 from bench.ingest.contestants import SECONDS, Contestant
 from bench.ingest.load import run_load
 from bench.ingest.ours import BATCH, open_ours, produce_bare
@@ -88,4 +92,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["kafka"]:
+        brokers.measure(RUNS, PORT_BASE)
+    else:
+        main()

@@ -12,16 +12,35 @@ CONNECTIONS = 64
 PEER_CONNECTIONS = (4, 16, 64)
 
 
+@dataclass(kw_only=True)
+class Figures:
+    """Events per second, and milliseconds, of each run."""
+
+    rates: list[float] = field(default_factory=list)
+    medians: list[float] = field(default_factory=list)
+    tails: list[float] = field(default_factory=list)
+
+    def keep(self, load: Load, events: int = 1) -> None:
+        """Note a run whose requests carried `events` each."""
+        self.rates.append(load.per_second * events)
+        self.medians.append(load.percentile(0.50) * 1000)
+        self.tails.append(load.percentile(0.99) * 1000)
+
+    def describe(self, name: str) -> list[Row]:
+        return [
+            Row.of(f"{name}: throughput", "events/s", self.rates),
+            Row.of(f"{name}: p50", "ms", self.medians),
+            Row.of(f"{name}: p99", "ms", self.tails),
+        ]
+
+
 @dataclass
-class Contestant:
+class Contestant(Figures):
     name: str
     target: Target
     server: Server
     connections: int = CONNECTIONS
     events: int = 1
-    rates: list[float] = field(default_factory=list)
-    medians: list[float] = field(default_factory=list)
-    tails: list[float] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
 
     def choose_connections(self) -> None:
@@ -43,15 +62,8 @@ class Contestant:
         self.server.wait_until_idle()
 
     def _keep(self, load: Load) -> None:
-        self.rates.append(load.per_second * self.events)
-        self.medians.append(load.percentile(0.50) * 1000)
-        self.tails.append(load.percentile(0.99) * 1000)
+        self.keep(load, self.events)
         self.memory.append(self.server.memory_mib())
 
     def rows(self) -> list[Row]:
-        return [
-            Row.of(f"{self.name}: throughput", "events/s", self.rates),
-            Row.of(f"{self.name}: p50", "ms", self.medians),
-            Row.of(f"{self.name}: p99", "ms", self.tails),
-            Row.of(f"{self.name}: memory", "MiB", self.memory),
-        ]
+        return [*self.describe(self.name), Row.of(f"{self.name}: memory", "MiB", self.memory)]

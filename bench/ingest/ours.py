@@ -58,13 +58,16 @@ def produce_bare(bootstrap: str, records: int = 100_000) -> float:
 
 
 @contextmanager
-def open_ours(home: Path, stack: Stack, database_url: str, port: int, bare_port: int) -> Iterator[list[Contestant]]:
+def open_ours(
+    home: Path, stack: Stack, database_url: str, port: int, bare_port: int, bootstrap: str = ""
+) -> Iterator[list[Contestant]]:
+    """Open our ingest and the bare app, over the stack's own broker or those that `bootstrap` names."""
     migrate(database_url)
     engine = create_engine(database_url)
     with Session(engine) as session, session.begin():
         key = create_key(session, "bench", "frontend")
     engine.dispose()
-    bootstrap = stack.connections.kafka_bootstrap_servers
+    bootstrap = bootstrap or stack.connections.kafka_bootstrap_servers
     environment = {
         "HELIOTROPE_DATABASE_URL": database_url,
         "HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS": bootstrap,
