@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from local.layout import find_base_model, find_checkout
+from tests.containers.asking import PORT_BASE
 from tests.containers.engine import Composed, build_python, copy_checkout, import_debian, run
 
-PORT_BASE = 26_000
 REPLACED = {
     "python:3.11-slim-bookworm": "Debian's Python 3.11, on which every image of ours is built",
     "apache/kafka": "the same program, of KAFKA_HOME, on Debian's Java",

@@ -16,20 +16,27 @@ DEBIAN = "heliotrope-test/debian:bookworm"
 MINUTES = 60.0
 
 
-def run(*command: str, cwd: Path = ROOT, minutes: float = 5, **options: Any) -> str:
-    """Run a command and return what it printed. Raises: AssertionError with what it said, where it failed."""
-    said = subprocess.run(
-        command,
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=minutes * MINUTES,
-        check=False,
-        **options,
-    )
-    assert said.returncode == 0, f"{' '.join(command)}\n{said.stdout[-4000:]}"
-    return str(said.stdout)
+def run(
+    *command: str,
+    cwd: Path = ROOT,
+    minutes: float = 5,
+    source: Path = Path(os.devnull),
+    into: Path | None = None,
+    **options: Any,
+) -> str:
+    """Run a command on the bytes of `source` and return what it printed, or write that `into` a file.
+
+    Raises:
+        AssertionError: it failed; with what it said.
+    """
+    given = {"stdin": source.open("rb"), "cwd": cwd, "timeout": minutes * MINUTES, **options}
+    said = subprocess.run(command, capture_output=True, check=False, **given)
+    told = said.stderr.decode(errors="replace")
+    assert said.returncode == 0, f"{' '.join(command)}\n{said.stdout.decode(errors='replace')[-2000:]}{told[-2000:]}"
+    if into is not None:
+        into.write_bytes(said.stdout)
+        return ""
+    return str(said.stdout.decode())
 
 
 def find_compose() -> str:
@@ -58,7 +65,8 @@ def build_python(folder: Path) -> None:
     shutil.copy(HERE / "python" / "Dockerfile", context)
     certificates = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
     shutil.copy(certificates, context / "certificates.pem")
-    (context / "pip.conf").write_text("[global]\nfind-links = /wheels\n")
+    settings = "[global]\ncert = /etc/ssl/certs/ca-certificates.crt\nfind-links = /wheels\n"
+    (context / "pip.conf").write_text(settings)
     for wheel in Path(os.environ.get("HELIOTROPE_TEST_WHEELS", "/nowhere")).glob("*.whl"):
         shutil.copy(wheel, context / "wheels")
     for target, name in (("run", "python"), ("build", "build")):
@@ -74,7 +82,7 @@ class Composed:
     model: Path
     port_base: int
 
-    def __call__(self, *arguments: str, minutes: float = 5) -> str:
+    def __call__(self, *arguments: str, minutes: float = 5, **streams: Any) -> str:
         """Run a command of Docker Compose; return what it printed."""
         assert self.port_base % 10 == 0, "services' numbers follow the port base's last digit"
         environment = {
@@ -84,7 +92,7 @@ class Composed:
         }
         files = ["--env-file", ".env.example", "-f", "docker-compose.yml", "-f", str(HERE / "replacements.yml")]
         command = [find_compose(), "--ansi", "never", "-p", PROJECT, "--profile", "gpu", *files, *arguments]
-        return run(*command, cwd=self.folder, minutes=minutes, env=os.environ | environment)
+        return run(*command, cwd=self.folder, minutes=minutes, env=os.environ | environment, **streams)
 
     def run_once(self, service: str, *command: str) -> str:
         """Run a command in a new container of a service, as `docker compose run --rm` in the manual does."""

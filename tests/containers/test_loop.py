@@ -1,4 +1,4 @@
-"""The whole loop through docker-compose.yml: chat, feedback, retraining, evaluation, approval, canary, champion."""
+"""The whole loop through docker-compose.yml, then what kills it, takes it back and wipes it; one after the other."""
 
 import asyncio
 import sys
@@ -14,13 +14,16 @@ from local.demo.plan import PLANS
 from local.demo.screen import Screen
 from local.demo.stages import Stages
 from local.layout import Layout
-from tests.containers.conftest import PORT_BASE
-from tests.containers.engine import Composed
+from tests.containers.asking import PORT_BASE, ask, chat, list_pairs, wait_for
+from tests.containers.backup import back_up, restore
+from tests.containers.engine import PROJECT, Composed, run
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(7200)]
 
 PATIENT = replace(PLANS["tiny"], concurrency=4, seconds_for=dict.fromkeys(PLANS["tiny"].seconds_for, 2400.0))
 SERVED = "tiny"
+SAVED_AT = 40
+"""The recipe stores a checkpoint at this step, of eighty."""
 
 
 def test_every_container_is_healthy(compose: Composed, keys: dict[str, str]):
@@ -54,3 +57,52 @@ async def turn_the_loop(keys: dict[str, str]) -> dict[str, Any]:
         return {"before": before, "after": await stages.find_champion(), "rollout": rollout}
     finally:
         await apis.close()
+
+
+def test_a_killed_trainer_goes_on_in_a_new_container_with_an_empty_volume(compose: Composed, keys: dict[str, str]):
+    request = ask(keys, "curator", "/v1/retrain", role="admin", body={"reason": "a drill", "force": True})
+
+    def find_run() -> dict[str, Any]:
+        runs = ask(keys, "trainer", "/v1/runs")["runs"]
+        return next((run for run in runs if run["request_id"] == request["request_id"]), {})
+
+    saved = wait_for(lambda: (find_run()["progress"].get("step") or 0) > SAVED_AT, "a step after the checkpoint")
+    assert saved
+    compose("kill", "trainer-worker")
+    compose("rm", "--force", "trainer-worker")
+    run("docker", "volume", "rm", f"{PROJECT}_worker")
+    compose("up", "--detach", "--no-deps", "trainer-worker")
+    first = wait_for(lambda: _find_later_step(find_run()), "the run goes on")
+    assert first > SAVED_AT, "it goes on from the stored checkpoint"
+    wait_for(lambda: find_run()["state"] == "succeeded", "the run ends")
+
+
+def _find_later_step(training: dict[str, Any]) -> int:
+    """Return the step of a run that a new worker has taken up; 0 while the old one's last sign of life stands."""
+    progress = training["progress"]
+    return int(progress.get("step") or 0) if progress.get("phase") == "training" else 0
+
+
+def test_a_restarted_model_server_is_given_its_adapters_back(compose: Composed, keys: dict[str, str]):
+    champion = ask(keys, "deployer", "/v1/routing")["champion"]
+    assert chat(keys)["model_version"] == champion["version"]
+    compose("kill", "vllm")
+    compose("start", "vllm")
+    again = wait_for(lambda: chat(keys), "an answer of the champion")
+    assert again["model_version"] == champion["version"]
+
+
+def test_a_rollback_brings_the_last_champion_back(keys: dict[str, str]):
+    before = ask(keys, "deployer", "/v1/routing")["champion"]["version"]
+    after = ask(keys, "deployer", "/v1/rollback", role="admin", body={"reason": "a drill"})["champion"]["version"]
+    assert after != before
+    assert wait_for(lambda: chat(keys)["model_version"] == after, "an answer of the last champion", seconds=60)
+
+
+def test_a_backup_brings_everything_back_after_a_wipe(compose: Composed, keys: dict[str, str], tmp_path: Path):
+    champion, pairs = ask(keys, "deployer", "/v1/routing")["champion"], list_pairs(keys)
+    back_up(compose, tmp_path / "backup")
+    restore(compose, tmp_path / "backup")
+    assert ask(keys, "deployer", "/v1/routing")["champion"] == champion
+    assert list_pairs(keys) == pairs
+    assert wait_for(lambda: chat(keys)["model_version"] == champion["version"], "an answer of the champion")
