@@ -78,6 +78,8 @@ def here(app: Path, find_port_base: Callable[[], int]) -> Iterator[dict[str, str
             "HELIOTROPE_DEPLOYER_ASSERTION_KEY": generate_key(),
             "HELIOTROPE_ASSERTION_PUBLIC_KEYS": "",
             "HELIOTROPE_ROLE_PASSWORDS": json.dumps(dict.fromkeys(DATABASE_ROLES, PASSWORD)),
+            "HELIOTROPE_ARTIFACTS_URI": (home / "artifacts").as_uri(),
+            "OBJECTS_CREDENTIALS": "",
             "HELIOTROPE_PORT": str(find_port_base()),
         }
         prepare(app, home, values)
