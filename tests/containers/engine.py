@@ -29,8 +29,10 @@ def run(
     Raises:
         AssertionError: it failed; with what it said.
     """
-    given = {"stdin": source.open("rb"), "cwd": cwd, "timeout": minutes * MINUTES, **options}
-    said = subprocess.run(command, capture_output=True, check=False, **given)
+    with source.open("rb") as given:
+        said = subprocess.run(
+            command, stdin=given, cwd=cwd, timeout=minutes * MINUTES, capture_output=True, check=False, **options
+        )
     told = said.stderr.decode(errors="replace")
     assert said.returncode == 0, f"{' '.join(command)}\n{said.stdout.decode(errors='replace')[-2000:]}{told[-2000:]}"
     if into is not None:
