@@ -27,6 +27,7 @@ from cli.exchange.sending import Checkpoint, Sender
 from cli.exchange.walking import Place
 from local.results import RESULTS, Goal, Row, write_result
 from shared.bus import Record
+from shared.user_hashes import UserHashes
 
 SMALL, LARGE = 10**5, 10**6
 SECRET = "a hash secret of the benchmark"
@@ -138,7 +139,7 @@ class NullProducer:
 
 def measure_here(source: str, path: Path) -> None:
     """Import the file in this process, and print what it took."""
-    about = Import("bench", source, datetime(2026, 1, 1, tzinfo=UTC), SECRET)
+    about = Import("bench", source, datetime(2026, 1, 1, tzinfo=UTC), UserHashes(SECRET))
     job = Job(IMPORTERS[source], [path], about, Options())
     sender = Sender(NullProducer(), "", Checkpoint.find(path.parent, "bench", source, [path]))
     began = time.process_time()

@@ -1,9 +1,10 @@
-"""`heliotrope keys`: create, list, rotate and revoke API keys."""
+"""`heliotrope keys`: create, list, rotate and revoke API keys; rotate what services sign and hash with."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,13 +13,48 @@ from rich.table import Table
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
+from cli.broker import find_configured_hashes
 from cli.database import find_database_url
 from cli.errors import clear_errors
-from shared.auth import create_key, revoke_key, rotate_key
+from local.errors import StackFailed
+from local.secret_rotation import (
+    KINDS,
+    FolderSecrets,
+    LocalSecrets,
+    SecretStore,
+    add_user_hash_secret,
+    describe,
+    drop_former,
+    rotate_secret,
+)
+from local.user_hashing import carry_users, count_left
+from shared.auth import KEY_PATTERN, create_key, revoke_key, rotate_key
 from shared.signing import derive_public_key, generate_key
 from shared.tables.access import ROLES, ApiKey
 
-app = typer.Typer(help="API keys: create, list, rotate, revoke.", no_args_is_help=True)
+INTERNAL, USER_HASH = "internal", "user-hash"
+ROTATED = (*KINDS, INTERNAL, USER_HASH)
+_RESTART_FOR_USERS = "curator, deployer, evaluator, ingest and gateway"
+
+SecretsFolder = Annotated[
+    Path | None, typer.Option("--in", help="The folder of secret files, one for each; else the local stack's.")
+]
+
+app = typer.Typer(help="API keys and secrets: create, list, rotate, revoke.", no_args_is_help=True)
+
+
+def find_secrets(folder: Path | None) -> SecretStore:
+    """Find the secrets in a folder, else those of the local stack. Raises: StackFailed: there are none."""
+    if folder is not None:
+        if not folder.is_dir():
+            raise StackFailed(f"{folder} is no folder")
+        return FolderSecrets(folder)
+    from local.stack.stack import Stack
+
+    path = Stack.find().layout.secrets
+    if not path.exists():
+        raise StackFailed("no stack was ever started here: give the folder of secret files with --in")
+    return LocalSecrets(path)
 
 
 @contextmanager
@@ -48,13 +84,84 @@ def create(
 
 @app.command()
 def rotate(
-    key_id: Annotated[str, typer.Argument(help="The id that `heliotrope keys list` shows.")],
-    grace_minutes: Annotated[float, typer.Option(min=0, help="How long the old secret still opens.")] = 60,
+    target: Annotated[str, typer.Argument(help=f"An API key's id, or one of: {', '.join(ROTATED)}.")],
+    grace_minutes: Annotated[float, typer.Option(min=0, help="How long an API key's old secret still opens.")] = 60,
+    leaked: Annotated[bool, typer.Option("--leaked", help="Trust the old one no longer, from this moment.")] = False,
+    folder: SecretsFolder = None,
 ) -> None:
-    """Give a key a new secret and print it, this once. Its id stays, and with it what was sent under it."""
-    with clear_errors(), open_session() as session:
-        key = rotate_key(session, key_id, timedelta(minutes=grace_minutes), datetime.now(UTC))
-    sys.stdout.write(f"{key}\n")
+    """Replace an API key's secret and print it, this once, or draw anew what services sign or hash with.
+
+    An API key's id stays, and with it what was sent under it.
+    """
+    grace = timedelta(minutes=0 if leaked else grace_minutes)
+    with clear_errors():
+        if target == INTERNAL:
+            _rotate_internal(find_secrets(folder), grace)
+        elif target == USER_HASH:
+            later = add_user_hash_secret(find_secrets(folder))
+            _say(
+                f"drawn: later secret number {later}. Restart {_RESTART_FOR_USERS}; nothing changes until then.",
+                "Then: heliotrope keys carry-users",
+            )
+        elif target in KINDS:
+            _rotate_kind(target, find_secrets(folder), leaked=leaked)
+        else:
+            with open_session() as session:
+                key = rotate_key(session, target, grace, datetime.now(UTC))
+            _say(key)
+
+
+def _rotate_internal(store: SecretStore, grace: timedelta) -> None:
+    """Store the new key for the gateway before the old one ends."""
+    known = store.read("gateway_internal_key")
+    if (match := KEY_PATTERN.fullmatch(known)) is None:
+        raise StackFailed("the gateway's internal key is not here: give the folder that holds it with --in")
+    with open_session() as session:
+        store.write({"gateway_internal_key": rotate_key(session, match[1], grace, datetime.now(UTC))})
+    _say(f"the internal key {match[1]} has a new secret. Restart gateway within {grace}.")
+
+
+def _rotate_kind(name: str, store: SecretStore, *, leaked: bool) -> None:
+    kind = KINDS[name]
+    new = rotate_secret(kind, store, leaked=leaked)
+    kept = "is trusted no longer" if leaked else f"stays trusted: `heliotrope keys revoke {name}` ends that"
+    # who verifies first; after a leak who signs, since nobody who verifies takes anything of before
+    steps = reversed(kind.restart) if leaked else kind.restart
+    order = f" Restart, one after the other: {'; '.join(steps)}." if kind.restart else ""
+    _say(f"{name} is now {new}; the old one {kept}.{order}")
+    if name == "backup":
+        _say(f"HELIOTROPE_BACKUP_PUBLIC_KEYS={store.read(kind.kept)}")
+
+
+@app.command("carry-users")
+def carry(
+    lost: Annotated[
+        bool, typer.Option("--lost", help="The secret of before is gone: users begin anew, cut off from their past.")
+    ] = False,
+    folder: SecretsFolder = None,
+) -> None:
+    """Hash every stored user once more, with the newest secret: the second half of `rotate user-hash`. May be repeated.
+
+    Consumers wait meanwhile; ingest and chat go on.
+    """
+    with clear_errors():
+        configured = find_configured_hashes(folder)
+        changed = carry_users(find_database_url(), configured, lost=lost)
+        left = 0 if lost else count_left(find_database_url(), len(configured.later))
+    _say(*(f"{rows:>9} {table}" for table, rows in changed.items() if rows))
+    _say(f"users are hashed with secret number {len(configured.later)}; {left} still with an older one")
+
+
+@app.command("secrets")
+def list_secrets(folder: SecretsFolder = None) -> None:
+    """List what services sign and hash with, by id: in use, and trusted beside that."""
+    table = Table("secret", "in use", "trusted beside", "restart", box=None, header_style="bold")
+    with clear_errors():
+        store = find_secrets(folder)
+        for name, kind in KINDS.items():
+            used, kept = describe(kind, store)
+            table.add_row(name, used or "none", ", ".join(kept), "; ".join(kind.restart))
+    Console().print(table)
 
 
 @app.command()
@@ -76,8 +183,21 @@ def list_keys() -> None:
 
 
 @app.command()
-def revoke(key_id: Annotated[str, typer.Argument(help="The id that `heliotrope keys list` shows.")]) -> None:
-    """Make a key useless; running services notice within seconds."""
-    with clear_errors(), open_session() as session:
-        revoke_key(session, key_id)
-    sys.stdout.write(f"{key_id} is revoked\n")
+def revoke(
+    target: Annotated[str, typer.Argument(help=f"An API key's id, or one of: {', '.join(KINDS)}.")],
+    folder: SecretsFolder = None,
+) -> None:
+    """Make an API key useless, within seconds; or trust nothing any more of what a secret replaced."""
+    with clear_errors():
+        if target in KINDS:
+            dropped = drop_former(KINDS[target], find_secrets(folder))
+            order = "; ".join(KINDS[target].restart)
+            _say(f"no longer trusted: {', '.join(dropped) or 'nothing was'}. Restart: {order or 'nothing'}")
+            return
+        with open_session() as session:
+            revoke_key(session, target)
+    _say(f"{target} is revoked")
+
+
+def _say(*lines: str) -> None:
+    sys.stdout.write("".join(f"{line}\n" for line in lines))

@@ -141,6 +141,7 @@ def prepare(
     HELIOTROPE_ROLE_PASSWORDS names some, API keys (HELIOTROPE_GATEWAY_INTERNAL_KEY among them). Safe to repeat."""
     from local.credentials import ensure_keys
     from local.roles import make_roles
+    from local.stack.preparation import record_user_hash_secret
     from services.gateway.settings import GatewaySettings
     from shared.settings import Settings, load_settings
 
@@ -148,6 +149,7 @@ def prepare(
         topics.make_topics(find_broker(), partitions, replicas)
     migrate()
     with clear_errors():
+        record_user_hash_secret(find_database_url(), load_settings(Settings).user_hash_secret.get_secret_value())
         if passwords := read_passwords():
             make_roles(find_database_url(), passwords)
             console.print(f"Postgres roles: {', '.join(sorted(passwords))}.", markup=False)

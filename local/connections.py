@@ -117,18 +117,24 @@ def build_environment(
     return {
         "HELIOTROPE_INGEST_CORS_ORIGINS": f"http://127.0.0.1:{page},http://localhost:{page}",
         "HELIOTROPE_USER_HASH_SECRET": secrets.user_hash_secret,
+        "HELIOTROPE_USER_HASH_LATER_SECRETS": secrets.user_hash_later_secrets,
+        "HELIOTROPE_FEEDBACK_TOKEN_PREVIOUS_SECRETS": secrets.feedback_token_previous_secrets,
         "HELIOTROPE_FEEDBACK_TOKEN_SECRET": secrets.feedback_token_secret,
         "HELIOTROPE_DEPLOYER_AUDIT_KEY": secrets.audit_key,
         "HELIOTROPE_GATEWAY_INTERNAL_KEY": secrets.internal_key,
         "HELIOTROPE_TRAINER_MANIFEST_KEY": secrets.trainer_manifest_key,
         "HELIOTROPE_DEPLOYER_MANIFEST_KEY": secrets.deployer_manifest_key,
         "HELIOTROPE_MANIFEST_PUBLIC_KEYS": _list_public_keys(
-            secrets.trainer_manifest_key, secrets.deployer_manifest_key
+            secrets.manifest_public_keys, secrets.trainer_manifest_key, secrets.deployer_manifest_key
         ),
         "HELIOTROPE_DEPLOYER_ROUTING_KEY": secrets.deployer_routing_key,
         "HELIOTROPE_DEPLOYER_ASSERTION_KEY": secrets.deployer_assertion_key,
-        "HELIOTROPE_ASSERTION_PUBLIC_KEYS": _list_public_keys(secrets.deployer_assertion_key),
-        "HELIOTROPE_GATEWAY_ROUTING_PUBLIC_KEYS": _list_public_keys(secrets.deployer_routing_key),
+        "HELIOTROPE_ASSERTION_PUBLIC_KEYS": _list_public_keys(
+            secrets.assertion_public_keys, secrets.deployer_assertion_key
+        ),
+        "HELIOTROPE_GATEWAY_ROUTING_PUBLIC_KEYS": _list_public_keys(
+            secrets.gateway_routing_public_keys, secrets.deployer_routing_key
+        ),
         "HELIOTROPE_GATEWAY_ALLOWED_BASE_URLS": connections.model_server_urls,
         "HELIOTROPE_DEPLOYER_SERVING": "endpoints" if given.get(EXISTING["model-server"]) else "local",
         "HELIOTROPE_DEPLOYER_MERGE_COMMAND": shlex.join([sys.executable, "-m", "cli.main", "model", "merge"]),
@@ -157,9 +163,9 @@ def build_environment(
     }
 
 
-def _list_public_keys(*keys: str) -> str:
-    """Whom those trust who verify."""
-    return ",".join(derive_public_key(key) for key in keys if key)
+def _list_public_keys(kept: str, *keys: str) -> str:
+    """Whom those trust who verify: what signs now, and what a rotation kept."""
+    return ",".join(dict.fromkeys([*(derive_public_key(key) for key in keys if key), *kept.split(",")])).strip(",")
 
 
 MLFLOW_DATABASE = "MLFLOW_BACKEND_STORE_URI"

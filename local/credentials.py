@@ -16,6 +16,10 @@ from shared.db import make_session_factory
 from shared.errors import Unauthenticated
 from shared.signing import generate_key
 from shared.tables.access import ROLES
+from shared.user_hashes import UserHashes
+
+KEPT = ("_later_secrets", "_previous_secrets", "_public_keys")
+"""How names of what a rotation keeps end."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,18 @@ class Secrets:
     deployer_manifest_key: str = ""
     deployer_routing_key: str = ""
     deployer_assertion_key: str = ""
+    user_hash_later_secrets: str = ""
+    """Comma separated, like the next ones: what a rotation keeps beside the secret in use."""
+    feedback_token_previous_secrets: str = ""
+    manifest_public_keys: str = ""
+    gateway_routing_public_keys: str = ""
+    assertion_public_keys: str = ""
+    backup_public_keys: str = ""
+
+    @property
+    def user_hashes(self) -> UserHashes:
+        later = [secret for secret in self.user_hash_later_secrets.split(",") if secret]
+        return UserHashes(self.user_hash_secret, tuple(later))
 
     def database_url(self, port: int, database: str) -> str:
         url = make_url(f"postgresql+psycopg://heliotrope@127.0.0.1:{port}/{database}")
@@ -56,6 +72,8 @@ def load_secrets(path: Path) -> Secrets:
 
 
 def _draw(name: str) -> str:
+    if name.endswith(KEPT):
+        return ""
     if name == "internal_key":
         return draw_key()
     return (

@@ -11,6 +11,9 @@ for name in postgres_password redis_password objects_password grafana_password \
     keep "$name" "$(random)"
 done
 keep objects_credentials "$(printf '[default]\naws_access_key_id = heliotrope\naws_secret_access_key = %s\n' "$(cat secrets/objects_password)")"
+# What `heliotrope keys rotate` keeps beside a secret in use: nothing yet.
+keep heliotrope_user_hash_later_secrets ""
+keep heliotrope_feedback_token_previous_secrets ""
 keep heliotrope_gateway_internal_key "hk_$(random 6)_$(random 22 | cut -c1-43)"
 keep heliotrope_database_url "postgresql+psycopg://heliotrope:$(cat secrets/postgres_password)@postgres:5432/heliotrope"
 keep heliotrope_redis_url "redis://:$(cat secrets/redis_password)@redis:6379/0"

@@ -25,6 +25,7 @@ from shared.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated
 from shared.secret_hashes import calculate_secret_hash
 from shared.signing import Verifier
 from shared.tables.access import ROLES, ApiKey
+from shared.user_hash_generations import UserHashesInForce
 
 logger = structlog.get_logger(__name__)
 
@@ -252,14 +253,20 @@ def _read_bearer(authorization: str) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def open_key_ring(sessions: SessionFactory, assertion_keys: Sequence[str] = ()) -> KeyRing:
+def open_key_ring(
+    sessions: SessionFactory, assertion_keys: Sequence[str] = (), user_hashes: UserHashesInForce | None = None
+) -> KeyRing:
     """Return the keys and accounts in Postgres, loaded; while it is away, a ring that has yet to load them.
 
-    See `KeyRing.check`. `assertion_keys` are the deployer's public ones.
+    See `KeyRing.check`. `assertion_keys` are the deployer's public ones; `user_hashes` are refreshed with the keys.
     """
-    keys = KeyRing(
-        partial(load_keys, sessions), load_accounts=partial(load_accounts, sessions), assertion_keys=assertion_keys
-    )
+
+    def load() -> dict[str, StoredKey]:
+        if user_hashes is not None:
+            user_hashes.refresh()
+        return load_keys(sessions)
+
+    keys = KeyRing(load, load_accounts=partial(load_accounts, sessions), assertion_keys=assertion_keys)
     try:
         keys.refresh()
     except Exception as error:

@@ -116,6 +116,8 @@ class InteractionRecorded(Event, frozen=True, kw_only=True, tag="InteractionReco
     """What the model said in place of an answer that it refused to give; `answer` is empty then."""
     reasoning: str | None = None
     """What the model said to itself before it answered; no part of the answer."""
+    content_hash: str | None = None
+    """What `shared.user_hashes` says of the content, under later secrets of user hashes; missing under the first."""
 
 
 class FeedbackReceived(Event, frozen=True, kw_only=True, tag="FeedbackReceived"):
@@ -135,6 +137,8 @@ class FeedbackReceived(Event, frozen=True, kw_only=True, tag="FeedbackReceived")
     metadata: dict[str, Any] | None = None
     clock_offset_seconds: float | None = None
     """What corrects the client's clock: to be added to `occurred_at`; None when it is right."""
+    content_hash: str | None = None
+    """What `shared.user_hashes` says of the content, under later secrets of user hashes; missing under the first."""
 
     @property
     def identity(self) -> str:

@@ -26,11 +26,13 @@ def calculate_content_hash(event: InteractionRecorded | FeedbackReceived) -> str
     """Return the SHA-256 (hex) of what the caller said: the same for a retry, different for another body under the same
     id.
 
-    Leaves out what is ours and differs between a first try and its retry: `received_at`, `clock_offset_seconds`.
+    Leaves out what is ours and differs between a first try and its retry: `received_at`, `clock_offset_seconds` and
+    `content_hash`.
     """
     content = msgspec.to_builtins(event)
     content.pop("received_at", None)
     content.pop("clock_offset_seconds", None)
+    content.pop("content_hash", None)
     return hashlib.sha256(_canonical.encode(content)).hexdigest()
 
 

@@ -25,7 +25,7 @@ def calculate_user_hash(user: str | None, conversation_id: str | None, secret: s
         subject = f"conversation:{conversation_id}"
     else:
         return None
-    outer, inner = _derive_pads(secret)
+    outer, inner = derive_pads(secret)
     return hashlib.sha256(outer + hashlib.sha256(inner + subject.encode()).digest()).hexdigest()[:32]
 
 
@@ -35,8 +35,8 @@ def calculate_conversation_hash(conversation_id: str | None, secret: str) -> str
 
 
 @lru_cache(16)
-def _derive_pads(secret: str) -> tuple[bytes, bytes]:
-    """RFC 2104's padded keys; with them two hashes are an HMAC, twice as fast as `hmac` computes it."""
+def derive_pads(secret: str) -> tuple[bytes, bytes]:
+    """Derive RFC 2104's padded keys; with them two hashes are an HMAC, twice as fast as `hmac` computes it."""
     key = secret.encode()
     key = (hashlib.sha256(key).digest() if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
     return bytes(byte ^ 0x5C for byte in key), bytes(byte ^ 0x36 for byte in key)

@@ -57,19 +57,26 @@ class ProcessAccess:
     secrets: tuple[str, ...] = ()
 
 
-INGEST_SECRETS = ("redis_url", "user_hash_secret", "feedback_token_secret", "feedback_token_previous_secrets")
-GATEWAY_SECRETS = ("user_hash_secret", "feedback_token_secret", "gateway_internal_key", "gateway_model_server_key")
+USER_SECRETS = ("user_hash_secret", "user_hash_later_secrets")
+INGEST_SECRETS = ("redis_url", *USER_SECRETS, "feedback_token_secret", "feedback_token_previous_secrets")
+GATEWAY_SECRETS = (*USER_SECRETS, "feedback_token_secret", "gateway_internal_key", "gateway_model_server_key")
 
-DEPLOYER_SECRETS = ("deployer_audit_key", "deployer_manifest_key", "deployer_routing_key", "deployer_assertion_key")
+DEPLOYER_SECRETS = (
+    "user_hash_later_secrets",
+    "deployer_audit_key",
+    "deployer_manifest_key",
+    "deployer_routing_key",
+    "deployer_assertion_key",
+)
 
 PROCESSES = {
     "ingest": ProcessAccess("ingest", INGEST_SECRETS),
     "gateway": ProcessAccess("gateway", GATEWAY_SECRETS),
-    "curator": ProcessAccess("curator", ("user_hash_secret",)),
+    "curator": ProcessAccess("curator", USER_SECRETS),
     "drift-monitor": ProcessAccess("monitor"),
     "trainer": ProcessAccess("trainer", ("redis_url",)),
     "trainer-worker": ProcessAccess("trainer", ("redis_url", "trainer_manifest_key")),
-    "evaluator": ProcessAccess("evaluator", ("user_hash_secret",)),
+    "evaluator": ProcessAccess("evaluator", USER_SECRETS),
     "deployer": ProcessAccess("deployer", DEPLOYER_SECRETS),
 }
 """Process -> what it may do. A secret `x` is the setting `HELIOTROPE_X`."""

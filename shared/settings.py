@@ -60,6 +60,9 @@ class Settings(BaseSettings):
         ["http://127.0.0.1:8006/v1"], description="OpenAI-compatible base URLs, comma separated"
     )
     user_hash_secret: SecretStr = Field(SecretStr(""), description="key of the hash that replaces user ids")
+    user_hash_later_secrets: Annotated[list[SecretStr], NoDecode] = Field(
+        [], description="keys that hash those hashes in turn, comma separated, oldest first: `heliotrope keys rotate`"
+    )
     feedback_token_secret: SecretStr = Field(SecretStr(""), description="signs feedback tokens for browsers")
     assertion_public_keys: Annotated[list[str], NoDecode] = Field(
         [], description="who may say who signed in: the deployer's Ed25519 public keys; empty: nobody signs in"
@@ -88,7 +91,7 @@ class Settings(BaseSettings):
             return [url.strip().rstrip("/") for url in value.split(",") if url.strip()]
         return value
 
-    @field_validator("manifest_public_keys", "assertion_public_keys", mode="before")
+    @field_validator("manifest_public_keys", "assertion_public_keys", "user_hash_later_secrets", mode="before")
     @classmethod
     def _split_keys(cls, value: object) -> object:
         return [key.strip() for key in value.split(",") if key.strip()] if isinstance(value, str) else value

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli.broker import find_broker, find_user_hash_secret
+from cli.broker import find_broker, find_user_hashes
 from cli.errors import clear_errors
 from cli.exchange.dry_run import Preview
 from cli.exchange.events import Import, SecretMissing
@@ -29,6 +29,7 @@ from cli.exchange.withdrawals import refuse_withdrawn
 from local.errors import StackFailed
 from local.layout import find_home
 from shared.bus.kafka import KafkaBusProducer
+from shared.user_hashes import UserHashes
 
 console = Console(soft_wrap=True, highlight=False)
 NOTHING_SAID = datetime(2000, 1, 1, tzinfo=UTC)
@@ -128,7 +129,7 @@ def parse_column(text: str) -> tuple[str, str]:
 
 def run_dry(job: Job) -> dict[str, Any]:
     """Read everything and send nothing; return the report."""
-    about = replace(job.about, secret="of a dry run, which sends nothing")
+    about = replace(job.about, hashes=UserHashes("of a dry run, which sends nothing"))
     tally, preview, progress = Tally(), Preview(), Progress(_say)
     for place, found in _walk(job, tally, Place(0, 0)):
         preview.add(about.derive_events(found))
@@ -141,7 +142,7 @@ def run_import(job: Job) -> dict[str, Any]:
 
     Raises: StackFailed: no broker, one that does not store, users and no secret, or a name that was taken back.
     """
-    about = replace(job.about, secret=find_user_hash_secret())
+    about = replace(job.about, hashes=find_user_hashes())
     refuse_withdrawn(about.name)
     checkpoint = Checkpoint.find(find_home(), about.name, about.tool, job.files, job.origin)
     begun = checkpoint.load()

@@ -16,7 +16,7 @@ from shared.events import (
     InteractionRecorded,
     Regenerate,
 )
-from shared.ids import calculate_conversation_hash, calculate_user_hash
+from shared.user_hashes import UserHashes
 
 NAMESPACE = UUID("6f1b2a4e-4c1d-5b0a-9d3e-2f7c8a1e5b60")
 """Of the ids that follow from content."""
@@ -39,8 +39,8 @@ class Import:
     tool: str
     at: datetime
     """Stands in for times that the source does not say."""
-    secret: str = ""
-    """Under which the deployment hashes users."""
+    hashes: UserHashes | None = None
+    """How the deployment hashes users."""
 
     def derive_id(self, kind: str, key: str) -> UUID:
         return _derive_id(self.name, self.tool, kind, key)
@@ -50,8 +50,9 @@ class Import:
 
         Raises: SecretMissing: there is a user, and no secret to hash it with.
         """
-        yield from (self._derive_interaction(answer) for answer in found.answers)
-        yield from (self._derive_feedback(one) for one in found.feedback)
+        publish = (self.hashes or UserHashes("")).publish
+        yield from (publish(self._derive_interaction(answer)) for answer in found.answers)
+        yield from (publish(self._derive_feedback(one)) for one in found.feedback)
 
     def _derive_interaction(self, answer: ImportedAnswer) -> InteractionRecorded:
         conversation = answer.conversation
@@ -62,8 +63,8 @@ class Import:
             model_version=f"imported:{self.name}",
             served_at=answer.at or self.at,
             key_id=IMPORT_KEY_ID,
-            user=self._hash_user(answer.user, conversation),
-            conversation_id=self._hash_conversation(conversation),
+            user=self._draw_user(answer.user, conversation),
+            conversation_id=self._draw_user(None, conversation),
             error=answer.error,
             finish_reason=answer.finish_reason,
             tool_calls=answer.tool_calls,
@@ -81,7 +82,7 @@ class Import:
             received_at=at,
             occurred_at=at,
             key_id=IMPORT_KEY_ID,
-            user=self._hash_user(one.user, None),
+            user=self._draw_user(one.user, None),
             metadata=self._describe(one.key, one.at, {}),
         )
 
@@ -110,16 +111,12 @@ class Import:
         undated = {} if at is not None else {"undated": True}
         return {"imported": {"source": self.name, "tool": self.tool, "record": key, **said, **undated}}
 
-    def _hash_user(self, user: str | None, conversation: str | None) -> str | None:
-        self._check_secret(user or conversation)
-        return calculate_user_hash(user, conversation, self.secret)
-
-    def _hash_conversation(self, conversation: str | None) -> str | None:
-        return calculate_conversation_hash(conversation, self.secret) if conversation else None
-
-    def _check_secret(self, subject: str | None) -> None:
-        if subject and not self.secret:
+    def _draw_user(self, user: str | None, conversation: str | None) -> str | None:
+        if not (user or conversation):
+            return None
+        if self.hashes is None:
             raise SecretMissing("there are users in it: set HELIOTROPE_USER_HASH_SECRET to the deployment's secret")
+        return self.hashes.draw(user, conversation)
 
 
 @lru_cache(REMEMBERED_IDS)

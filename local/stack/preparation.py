@@ -19,6 +19,7 @@ from local.layout import Layout, find_base_model, find_checkout
 from local.roles import grant_rights, make_roles
 from local.servers.postgres import create_database
 from local.topics import load_plans
+from local.user_hashing import record_first_secret
 from shared.bus.limits import open_admin
 from shared.bus.topics import ensure_topics
 
@@ -45,6 +46,12 @@ def migrate(database_url: str) -> None:
     config.attributes["url"] = database_url
     command.upgrade(config, "head")
     grant_rights(database_url)
+
+
+def record_user_hash_secret(database_url: str, secret: str) -> None:
+    """Have the database know which secret users are hashed with, by its fingerprint, from the first start on."""
+    if secret:
+        record_first_secret(database_url, secret)
 
 
 def prepare_topics(connections: Connections) -> None:

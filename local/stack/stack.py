@@ -232,6 +232,8 @@ class Stack:
         preparation.prepare_topics(self.connections)
         preparation.migrate(self.connections.database_url)
         preparation.prepare_roles(self.connections, self.secrets)
+        secret = self.environment["HELIOTROPE_USER_HASH_SECRET"]
+        preparation.record_user_hash_secret(self.connections.database_url, secret)
         given = self.environment["HELIOTROPE_GATEWAY_INTERNAL_KEY"]
         ensure_keys(self.connections.database_url, self.layout.credentials, {"internal": given})
         report("tables, topics and keys are ready")

@@ -37,6 +37,7 @@ from shared.registry.mlflow import MlflowRegistry
 from shared.settings import Settings, load_settings
 from shared.signing import Verifier, load_signer
 from shared.tables.deployer import Outbox
+from shared.user_hash_generations import configure_user_hashes, load_user_hashes
 
 
 def now() -> datetime:
@@ -80,7 +81,8 @@ def run() -> None:
     reconciler = Reconciler(sessions, rollouts, binding, serving, now)
     letters = DeadLetters(producer, "deployer")
     topics = list_read_topics("deployer", settings.topic_prefix)
-    loop = ConsumerLoop("deployer", consumer, EventHandler(rollouts, now), sessions, letters, topics=topics)
+    handler = EventHandler(rollouts, now, partial(load_user_hashes, configure_user_hashes(settings)))
+    loop = ConsumerLoop("deployer", consumer, handler, sessions, letters, topics=topics)
 
     def close() -> None:
         producer.close(5)

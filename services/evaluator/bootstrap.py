@@ -30,6 +30,7 @@ from shared.registry.mlflow import MlflowRegistry
 from shared.settings import Settings, load_settings
 from shared.signing import Verifier
 from shared.tables.evaluator import Outbox
+from shared.user_hash_generations import UserHashesInForce, configure_user_hashes
 
 SERVICE = "evaluator"
 
@@ -64,7 +65,8 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
         now,
     )
     completion = CompletionHandler(sessions, registry, artifacts, own, settings.topic_prefix, now)
-    keys = open_key_ring(sessions, settings.assertion_public_keys)
+    user_hashes = UserHashesInForce(configure_user_hashes(settings), sessions)
+    keys = open_key_ring(sessions, settings.assertion_public_keys, user_hashes)
 
     def close() -> None:
         producer.close(10.0)
@@ -82,6 +84,6 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
         lifespan=run_workers(workers, close),
     )
     app.state.keys = keys
-    voting = VoteHandler(sessions, settings.user_hash_secret.get_secret_value(), own.lease_seconds, now)
+    voting = VoteHandler(sessions, user_hashes, own.lease_seconds, now)
     app.include_router(create_router(voting, sessions))
     return app

@@ -39,6 +39,8 @@ from shared.rate_limits import RateLimit, RateLimiter
 from shared.request_body import RequestBodyReader
 from shared.settings import PORT_NUMBERS, load_settings
 from shared.signing import Verifier
+from shared.user_hash_generations import UserHashesInForce, configure_user_hashes
+from shared.user_hashes import FindUserHashes
 
 SERVICE = "gateway"
 
@@ -59,7 +61,8 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
     state_dir = own.state_dir or settings.home / SERVICE
     engine = connect(settings)
     sessions = make_session_factory(engine)
-    keys = open_key_ring(sessions, settings.assertion_public_keys)
+    user_hashes = UserHashesInForce(configure_user_hashes(settings), sessions)
+    keys = open_key_ring(sessions, settings.assertion_public_keys, user_hashes)
     routing = RoutingStore(
         state_dir / "routing.json",
         settings.family,
@@ -105,12 +108,12 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
         async with upstream, run_workers(workers, close)(app):
             yield
 
-    checks = {"keys": keys.check, "spool": spool.check, "routing": routing.check}
+    checks = {"keys": keys.check, "user-hashes": user_hashes.check, "spool": spool.check, "routing": routing.check}
     outages: dict[str, Check] = {
         "broker": partial(check_broker, settings.kafka_bootstrap_servers),
         "routing-bus": follower.check,
     }
-    chat = _make_chat_handler(settings, own, routing, spool, upstream)
+    chat = _make_chat_handler(settings, own, routing, spool, upstream, user_hashes)
     return create_http(chat, keys, own, checks, lifespan, outages)
 
 
@@ -146,7 +149,12 @@ def create_http(
 
 
 def _make_chat_handler(
-    settings: SharedSettings, own: GatewaySettings, routing: RoutingStore, spool: Spool, upstream: Upstream
+    settings: SharedSettings,
+    own: GatewaySettings,
+    routing: RoutingStore,
+    spool: Spool,
+    upstream: Upstream,
+    find_user_hashes: FindUserHashes,
 ) -> ChatHandler:
     admission = make_admission(own)
     recorder = Recorder(
@@ -163,7 +171,7 @@ def _make_chat_handler(
         admission=admission,
         tokens=FeedbackTokens(settings.feedback_token_secret.get_secret_value()),
         family=settings.family,
-        user_hash_secret=settings.user_hash_secret.get_secret_value(),
+        find_user_hashes=find_user_hashes,
         token_lifetime=timedelta(days=own.feedback_token_days),
         now=now,
     )

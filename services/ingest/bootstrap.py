@@ -41,6 +41,7 @@ from shared.process import Worker, every, run_workers, serve, spare_collections
 from shared.rate_limits import RateLimit, RateLimiter
 from shared.request_body import RequestBodyReader
 from shared.settings import load_settings
+from shared.user_hash_generations import UserHashesInForce, configure_user_hashes
 
 SERVICE = "ingest"
 TOPIC_LIMITS_SECONDS = 30.0
@@ -73,7 +74,8 @@ def open_producer(settings: SharedSettings, own: IngestSettings) -> Producer:
 def create(settings: SharedSettings, own: IngestSettings, producer: Producer) -> FastAPI:
     engine = connect(settings)
     sessions = make_session_factory(engine)
-    keys = open_key_ring(sessions, settings.assertion_public_keys)
+    user_hashes = UserHashesInForce(configure_user_hashes(settings), sessions)
+    keys = open_key_ring(sessions, settings.assertion_public_keys, user_hashes)
     rate_limiter = RateLimiter(
         _make_rate_limit(own.key_events_per_second, own.key_burst_events),
         time.monotonic,
@@ -93,9 +95,8 @@ def create(settings: SharedSettings, own: IngestSettings, producer: Producer) ->
         max_in_flight=own.max_in_flight_events,
         max_in_flight_bytes=own.max_in_flight_bytes,
     )
-    secret = settings.user_hash_secret.get_secret_value()
     topic_limits = _make_topic_limits(settings)
-    reader = SubmissionReader(_make_limits(own), secret, settings.topic_prefix, now, topic_limits)
+    reader = SubmissionReader(_make_limits(own), user_hashes, settings.topic_prefix, now, topic_limits)
     recent_feedback, recent_interactions = (RecentContentHashes(own.remembered_events) for _ in range(2))
     endpoints = Endpoints(
         authenticator=Authenticator(keys, _make_tokens(settings), now),
@@ -127,7 +128,7 @@ def create(settings: SharedSettings, own: IngestSettings, producer: Producer) ->
         Worker("rates", limit_sync.run),
         every(TOPIC_LIMITS_SECONDS, "topic-limits", topic_limits.refresh),
     ]
-    history = FeedbackHistory(sessions, secret)
+    history = FeedbackHistory(sessions, user_hashes)
     reach_broker = partial(check_broker, settings.kafka_bootstrap_servers)
     return create_http(endpoints, history, keys, own, run_workers(workers, close), reach_broker)
 

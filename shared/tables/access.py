@@ -30,6 +30,19 @@ class ApiKey(Base):
     """After a rotation the previous secret opens until then."""
 
 
+class UserHashGeneration(Base):
+    """A secret that users are hashed with: 0 is the first one, each later one hashes what the one before gave."""
+
+    __tablename__ = "user_hash_generations"
+    __table_args__ = ({"schema": "access"},)
+
+    generation: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    fingerprint: Mapped[str]
+    starts_anew: Mapped[bool]
+    """The secrets before it were lost: their hashes lead no further."""
+    began_at: Mapped[CreatedAt]
+
+
 class Account(Base):
     """A person. `name` is theirs alone, and stands in audit logs and on decisions."""
 

@@ -151,7 +151,7 @@ def make_apps(ring: KeyRing) -> dict[str, FastAPI]:
             create_router(away),
             create_loop_router(away, Settings(), CuratorSettings(), EMBEDDER, now),
             create_review_router(away, now),
-            create_erasure_router(away, missing, "a hash secret of tests"),
+            create_erasure_router(away, missing, missing),
             create_imports_router(away, missing),
         ],
         "monitor": [create_detectors_router(away)],

@@ -30,6 +30,7 @@ from shared.outbox import Relay
 from shared.process import Worker, every, run_workers, serve
 from shared.settings import Settings, load_settings
 from shared.tables.curator import Outbox
+from shared.user_hash_generations import UserHashesInForce, configure_user_hashes, load_user_hashes
 
 SERVICE = "curator"
 ERASURES_SECONDS = 5.0
@@ -50,14 +51,17 @@ def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
     sessions = make_session_factory(engine)
     producer = open_producer(settings, SERVICE)
     loop = create_consumer_loop(settings, sessions, producer)
-    keys = open_key_ring(sessions, settings.assertion_public_keys)
+    configured = configure_user_hashes(settings)
+    user_hashes = UserHashesInForce(configured, sessions)
+    keys = open_key_ring(sessions, settings.assertion_public_keys, user_hashes)
 
     def close() -> None:
         producer.close(10.0)
         engine.dispose()
 
     retention = timedelta(days=curator.raw_retention_days)
-    eraser = Eraser(sessions, settings.datasets, open_artifacts(settings), retention, now)
+    load_hashes = partial(load_user_hashes, configured)
+    eraser = Eraser(sessions, settings.datasets, open_artifacts(settings), retention, now, load_hashes)
     withdrawer = Withdrawer(eraser)
     workers = [
         Worker("consumer", loop.run),
@@ -67,18 +71,24 @@ def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
         every(ERASURES_SECONDS, "withdrawals", withdrawer.finish_running),
         every(curator.sweep_seconds, "sweep", Sweeper(sessions, curator, settings.topic_prefix, now).sweep),
     ]
-    checks: dict[str, Check] = {"database": partial(check_database, engine), "keys": keys.check, "consumer": loop.check}
+    checks: dict[str, Check] = {
+        "database": partial(check_database, engine),
+        "keys": keys.check,
+        "user-hashes": user_hashes.check,
+        "consumer": loop.check,
+    }
     app = create_app(SERVICE, checks=checks, lifespan=run_workers(workers, close))
     app.state.keys = keys
     app.include_router(create_router(sessions))
     app.include_router(create_loop_router(sessions, settings, curator, open_embedder(curator), now))
     app.include_router(create_review_router(sessions, now))
     app.include_router(create_imports_router(sessions, withdrawer))
-    app.include_router(create_erasure_router(sessions, eraser, settings.user_hash_secret.get_secret_value()))
+    app.include_router(create_erasure_router(sessions, eraser, user_hashes))
     return app
 
 
 def create_consumer_loop(settings: Settings, sessions: SessionFactory, producer: Producer) -> ConsumerLoop:
     topics, consumer = list_read_topics(SERVICE, settings.topic_prefix), open_consumer(settings, SERVICE)
     letters = DeadLetters(producer, SERVICE)
-    return ConsumerLoop(SERVICE, consumer, CuratorConsumer(), sessions, letters, savepoints=False, topics=topics)
+    handler = CuratorConsumer(partial(load_user_hashes, configure_user_hashes(settings)))
+    return ConsumerLoop(SERVICE, consumer, handler, sessions, letters, savepoints=False, topics=topics)

@@ -24,6 +24,8 @@ from shared.events import (
 )
 from shared.feedback import list_interactions
 from shared.logging import event_context
+from shared.user_hash_generations import LoadUserHashes, load_without_secrets
+from shared.user_hashes import UserHashes
 from shared.user_stores import EVIDENCE_LOCK
 
 CONSUMED: tuple[type[Event], ...] = (
@@ -42,7 +44,10 @@ class CuratorConsumer:
     event shows before the database is asked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, load_user_hashes: LoadUserHashes = load_without_secrets) -> None:
+        """Take evidence at the database's generation of user hashes; by default with the first secret alone."""
+        self._load_user_hashes = load_user_hashes
+        self._hashes = UserHashes("")
         self._interactions: list[ReceivedInteraction] = []
         self._feedback: list[ReceivedFeedback] = []
 
@@ -50,14 +55,15 @@ class CuratorConsumer:
         """Lock every interaction spoken of, so that feedback cannot be parked while its interaction is being stored."""
         self._interactions, self._feedback = [], []
         hold_shared(session, EVIDENCE_LOCK)
+        self._hashes = self._load_user_hashes(session)
         lock_all(session, (f"interaction:{key}" for event in events for key in _list_locked(event)))
 
     def handle(self, session: Session, event: AnyEvent) -> None:
         match event:
             case InteractionRecorded():
-                self._interactions.append(prepare_interaction(event))
+                self._interactions.append(prepare_interaction(event, self._hashes))
             case FeedbackReceived():
-                self._feedback.append(prepare_feedback(event))
+                self._feedback.append(prepare_feedback(event, self._hashes))
             case _:
                 with event_context(event), session.begin_nested():
                     _follow(session, event)

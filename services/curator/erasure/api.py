@@ -13,8 +13,8 @@ from services.curator.erasure.handlers import Eraser
 from shared.auth import require
 from shared.db import SessionFactory
 from shared.errors import NotFound
-from shared.ids import calculate_user_hash
 from shared.tables.erasures import Erasure
+from shared.user_hashes import FindUserHashes
 
 
 class ErasureBody(BaseModel):
@@ -57,7 +57,7 @@ class ErasureList(BaseModel):
     erasures: list[ErasureView]
 
 
-def create_erasure_router(sessions: SessionFactory, eraser: Eraser, user_hash_secret: str) -> APIRouter:
+def create_erasure_router(sessions: SessionFactory, eraser: Eraser, find_user_hashes: FindUserHashes) -> APIRouter:
     router = APIRouter(prefix="/v1/erasures", tags=["erasure"])
 
     described = {200: "This user was erased before.", 404: "Nothing of such a user is stored; nothing was erased."}
@@ -65,7 +65,7 @@ def create_erasure_router(sessions: SessionFactory, eraser: Eraser, user_hash_se
     @router.post("", status_code=201, responses={code: {"description": text} for code, text in described.items()})
     def erase(caller: Admin, body: ErasureBody, response: Response) -> ErasureView:
         """Erase a user, for ever; asking again returns the certificate of the first time."""
-        user = calculate_user_hash(body.user_id, body.conversation_id, user_hash_secret)
+        user = find_user_hashes().hash_user(body.user_id, body.conversation_id)
         assert user is not None
         erasure, is_new = eraser.erase(user, caller.name, even_unknown=body.even_unknown)
         if not is_new:

@@ -27,6 +27,7 @@ from shared.db import SessionFactory, lock_all, wait_for_holders
 from shared.errors import NotFound
 from shared.tables.curator import Dataset
 from shared.tables.erasures import Erasure
+from shared.user_hash_generations import LoadUserHashes, load_without_secrets
 from shared.user_stores import EVIDENCE_LOCK, RETAINED
 
 logger = structlog.get_logger(__name__)
@@ -40,6 +41,7 @@ class Eraser:
     raw_retention: timedelta
     """For how long Kafka, dead letters and spools hold raw copies."""
     clock: Callable[[], datetime]
+    load_user_hashes: LoadUserHashes = load_without_secrets
 
     def erase(self, user: str, requested_by: str, *, even_unknown: bool = False) -> tuple[Erasure, bool]:
         """Erase a user; return (the erasure, whether it is new). A user erased before keeps the first certificate.
@@ -101,8 +103,9 @@ class Eraser:
 
     def finish_running(self) -> None:
         """Go on with what a crash interrupted, and erase again whom a restored backup has brought back."""
-        journal = {entry.user: entry for entry in self.journal.read()}
         with self.sessions() as session, session.begin():
+            carry = self.load_user_hashes(session).carry
+            journal = {carry(entry.user) or entry.user: entry for entry in self.journal.read()}
             for user in sorted(journal.keys() - intake.find_erased_users(session, journal).keys()):
                 erasures.load_or_create_erasure(session, user, journal[user].requested_by, self.clock())
                 logger.warning("erased_user_was_restored")

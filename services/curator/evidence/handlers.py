@@ -25,25 +25,26 @@ from shared.db import exclude_holders
 from shared.errors import InvalidRequest
 from shared.events import FeedbackReceived, InteractionRecorded
 from shared.feedback import effective_time, list_interactions, read_import_name
+from shared.user_hashes import UserHashes
 from shared.user_stores import EVIDENCE_LOCK
 
 
-def prepare_interaction(event: InteractionRecorded) -> ReceivedInteraction:
+def prepare_interaction(event: InteractionRecorded, hashes: UserHashes) -> ReceivedInteraction:
     """Raises: InvalidRequest: it cannot be stored."""
     if event.served_at.tzinfo is None:
         raise InvalidRequest("served_at has no time zone")
     event, found = redact_interaction(event)
     _count_redactions(found)
-    return ReceivedInteraction.of(event, redacted=bool(found))
+    return ReceivedInteraction.of(event, hashes, redacted=bool(found))
 
 
-def prepare_feedback(event: FeedbackReceived) -> ReceivedFeedback:
+def prepare_feedback(event: FeedbackReceived, hashes: UserHashes) -> ReceivedFeedback:
     """Raises: InvalidRequest: it cannot be stored."""
     if effective_time(event).tzinfo is None or event.received_at.tzinfo is None:
         raise InvalidRequest("a time without a zone")
     event, found = redact_feedback(event)
     _count_redactions(found)
-    return ReceivedFeedback.of(event, redacted=bool(found))
+    return ReceivedFeedback.of(event, hashes, redacted=bool(found))
 
 
 def _count_redactions(found: Counter[str]) -> None:

@@ -1,7 +1,7 @@
 """What the deployer does with events: an evaluation opens a rollout; answers and feedback become votes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -29,6 +29,8 @@ from shared.events import (
 )
 from shared.ids import new_id
 from shared.tables.deployer import Rollout
+from shared.user_hash_generations import LoadUserHashes, load_without_secrets
+from shared.user_hashes import UserHashes
 from shared.user_stores import EVIDENCE_LOCK
 
 logger = structlog.get_logger(__name__)
@@ -36,12 +38,14 @@ logger = structlog.get_logger(__name__)
 TOPICS = (EvaluationCompleted.topic, InteractionRecorded.topic, FeedbackReceived.topic)
 
 
-@dataclass(frozen=True)
+@dataclass
 class EventHandler:
     """The handler of the deployer's consumer loop."""
 
     rollouts: Rollouts
     clock: Callable[[], datetime]
+    load_user_hashes: LoadUserHashes = load_without_secrets
+    _hashes: UserHashes = field(default=UserHashes(""), init=False)
 
     def prepare(self, session: Session, events: list[AnyEvent]) -> None:
         """Lock each answer, then each voter: what belongs together may come to two consumers at once.
@@ -49,9 +53,10 @@ class EventHandler:
         Of an answer and the feedback on it, whoever is second finds both and makes the vote.
         """
         hold_shared(session, EVIDENCE_LOCK)
+        self._hashes = self.load_user_hashes(session)
         answers = {interaction_id for event in events if (interaction_id := _find_answer(event))}
         lock_all(session, (f"vote:{interaction_id}" for interaction_id in answers))
-        voters = list_voters(session, answers) | {voter for event in events if (voter := _find_voter(event))}
+        voters = list_voters(session, answers) | {voter for event in events if (voter := self._find_voter(event))}
         lock_all(session, (f"voter:{rollout_id}:{user}" for rollout_id, user in voters))
         if any(isinstance(event, EvaluationCompleted) for event in events):
             lock_rollouts(session)
@@ -61,13 +66,20 @@ class EventHandler:
             case EvaluationCompleted():
                 self._open_rollout(session, event)
             case InteractionRecorded(rollout_id=UUID()):
-                self._save_interaction(session, event)
+                self._save_interaction(session, self._hashes.carry_event(event))
                 count_votes_on(session, event.interaction_id, self.clock())
             case FeedbackReceived(feedback=Thumb() | Rating() | Complaint() | Retract()):
+                content_hash, event = self._hashes.hash_content(event), self._hashes.carry_event(event)
                 if _is_erased(session, event.user):
                     return
-                save_feedback(session, event)
+                save_feedback(session, event, content_hash)
                 count_votes_on(session, event.interaction_id, self.clock())
+
+    def _find_voter(self, event: AnyEvent) -> tuple[UUID, str] | None:
+        match event:
+            case InteractionRecorded(rollout_id=UUID() as rollout_id, user=str() as user):
+                return rollout_id, self._hashes.carry(user) or user
+        return None
 
     def finish(self, session: Session, events: list[AnyEvent]) -> None:
         """Do nothing: each event was handled by itself."""
@@ -136,11 +148,4 @@ def _find_answer(event: AnyEvent) -> UUID | None:
             return event.interaction_id
         case FeedbackReceived(feedback=Thumb() | Rating() | Complaint() | Retract()):
             return event.interaction_id
-    return None
-
-
-def _find_voter(event: AnyEvent) -> tuple[UUID, str] | None:
-    match event:
-        case InteractionRecorded(rollout_id=UUID() as rollout_id, user=str() as user):
-            return rollout_id, user
     return None

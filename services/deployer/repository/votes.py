@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from services.deployer.domain.evidence import Arm, ArmVote, Counts
 from services.deployer.domain.voting import JudgedAnswer, strip_text
 from shared.events import FeedbackReceived
-from shared.feedback import calculate_content_hash
 from shared.tables.deployer import HeardThumb, Rollout, RolloutFeedback, ServedInteraction, Vote
 
 CLIENTS_FAULTS = ("client_disconnected", "status_400", "status_413", "status_422")
@@ -25,13 +24,13 @@ def save_interaction(session: Session, **values: Any) -> None:
     session.execute(insert(ServedInteraction).values(**values).on_conflict_do_nothing())
 
 
-def save_feedback(session: Session, event: FeedbackReceived) -> None:
+def save_feedback(session: Session, event: FeedbackReceived, content_hash: str) -> None:
     """Save feedback without its text; of two bodies under one id of one key, keep the one with the smaller hash."""
     new = insert(RolloutFeedback).values(
         event_id=event.event_id,
         key_id=event.key_id,
         interaction_id=event.interaction_id,
-        content_hash=calculate_content_hash(event),
+        content_hash=content_hash,
         event=msgspec.to_builtins(strip_text(event)),
     )
     kept = {name: new.excluded[name] for name in ("interaction_id", "content_hash", "event")}

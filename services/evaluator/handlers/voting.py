@@ -12,8 +12,8 @@ from services.evaluator.repository import has_voted_as_another, lease_comparison
 from shared.auth import Caller
 from shared.db import SessionFactory, lock_all
 from shared.errors import Conflict, NotFound
-from shared.ids import calculate_user_hash
 from shared.tables.evaluator import Comparison
+from shared.user_hashes import FindUserHashes
 
 
 class ComparisonNotFound(NotFound):
@@ -35,7 +35,7 @@ class VotingClosed(Conflict):
 @dataclass(frozen=True)
 class VoteHandler:
     sessions: SessionFactory
-    user_hash_secret: str
+    find_user_hashes: FindUserHashes
     lease_seconds: float
     clock: Callable[[], datetime]
 
@@ -88,4 +88,4 @@ class VoteHandler:
         """A person who signed in is that person; a key speaks for whom it names, else for itself."""
         if caller.is_person:
             return f"account:{caller.key_id}"
-        return calculate_user_hash(rater, None, self.user_hash_secret) or f"key:{caller.key_id}"
+        return self.find_user_hashes().hash_user(rater, None) or f"key:{caller.key_id}"

@@ -23,7 +23,8 @@ from shared.auth import Caller
 from shared.errors import Forbidden
 from shared.events import Route, RoutingTable
 from shared.feedback_tokens import FeedbackToken, FeedbackTokens
-from shared.ids import calculate_conversation_hash, calculate_user_hash, new_id
+from shared.ids import new_id
+from shared.user_hashes import FindUserHashes
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class ChatHandler:
     admission: Admission
     tokens: FeedbackTokens
     family: str
-    user_hash_secret: str
+    find_user_hashes: FindUserHashes
     token_lifetime: timedelta
     now: Callable[[], datetime]
 
@@ -51,7 +52,8 @@ class ChatHandler:
         """
         table, now = self.routing.in_force, self.now()
         ids = [new_id() for _ in range(request.choices)]
-        user = calculate_user_hash(request.user, request.conversation_id, self.user_hash_secret)
+        hashes = self.find_user_hashes()
+        user = hashes.hash_user(request.user, request.conversation_id)
         probed = self._find_probed(table, request.model, caller)
         if table is None:
             raise NothingServed("no model is served yet: adopt one with 'heliotrope adopt'")
@@ -60,12 +62,14 @@ class ChatHandler:
         if probed is None:
             feedback_token = self.tokens.sign(FeedbackToken(tuple(ids), user, caller.key_id, now + self.token_lifetime))
         compared = compare(table, str(ids[0]), now) if probed is None and request.choices == 2 else None
-        assignments = compared or [probed or assign(table, user or str(ids[0]))] * request.choices
+        # of the first secret, so that a rotation moves nobody to the other arm
+        subject = hashes.draw(request.user, request.conversation_id) or str(ids[0])
+        assignments = compared or [probed or assign(table, subject)] * request.choices
         return Exchange(
             request=request,
             key_id=caller.key_id,
             user=user,
-            conversation=calculate_conversation_hash(request.conversation_id, self.user_hash_secret),
+            conversation=hashes.hash_user(None, request.conversation_id),
             table=table,
             choices=_make_choices(ids, assignments),
             feedback_token=feedback_token,

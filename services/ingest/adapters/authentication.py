@@ -9,7 +9,7 @@ from shared.auth import KeyRing
 from shared.errors import Forbidden
 from shared.events import AnyFeedback, Choice
 from shared.feedback_tokens import FeedbackToken, FeedbackTokens
-from shared.ids import calculate_user_hash
+from shared.user_hashes import UserHashes
 
 TOKEN_HEADER = "x-heliotrope-feedback-token"
 ROLES = ("frontend",)
@@ -29,11 +29,14 @@ class Principal:
             return self.key_id
         return f"{self.key_id}:{self.token.user or self.token.interaction_ids[0]}"
 
-    def resolve_user(self, user_id: str | None, conversation_id: str | None, secret: str) -> str | None:
-        """Return the keyed hash that stands for the user; a token's user cannot be another."""
+    def draw_user(self, user_id: str | None, conversation_id: str | None, hashes: UserHashes) -> str | None:
+        """Return what stands for the user at the start of the chain of secrets.
+
+        A token's user cannot be another, and stands as they did when it was given.
+        """
         if self.token is not None:
             return self.token.user
-        return calculate_user_hash(user_id, conversation_id, secret)
+        return hashes.draw(user_id, conversation_id)
 
     def check_interactions(self, *interaction_ids: UUID) -> None:
         """Check that a token was given for these answers. Raises: Forbidden."""

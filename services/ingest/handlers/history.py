@@ -10,6 +10,7 @@ from services.ingest.adapters.authentication import Principal
 from services.ingest.repository import FeedbackRow, has_interaction, list_feedback
 from shared.db import SessionFactory
 from shared.errors import NotFound, Unavailable
+from shared.user_hashes import FindUserHashes
 
 
 class InteractionNotFound(NotFound):
@@ -21,7 +22,7 @@ class FeedbackHistory:
     """Reads the curator's tables: what is on the bus but not yet consumed is not listed."""
 
     sessions: SessionFactory
-    user_hash_secret: str
+    find_user_hashes: FindUserHashes
 
     def list_events(self, principal: Principal, interaction_id: UUID, user_id: str | None) -> list[dict[str, Any]]:
         """Return the caller's events on an answer, in the order in which they happened.
@@ -33,7 +34,8 @@ class FeedbackHistory:
         principal.check_interactions(interaction_id)
         rows = self._load(interaction_id, principal.key_id)
         if principal.token is not None or user_id is not None:
-            user = principal.resolve_user(user_id, None, self.user_hash_secret)
+            hashes = self.find_user_hashes()
+            user = hashes.carry(principal.draw_user(user_id, None, hashes))
             rows = [row for row in rows if row.user == user]
         return [_describe(row) for row in rows]
 

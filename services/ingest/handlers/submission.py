@@ -28,7 +28,8 @@ from shared.bus import Record, encode
 from shared.errors import Conflict, HeliotropeError, TooLarge, TooManyRequests, Unavailable
 from shared.events import AnyFeedback, FeedbackReceived, InteractionRecorded
 from shared.feedback import calculate_content_hash
-from shared.ids import calculate_conversation_hash, new_id
+from shared.ids import new_id
+from shared.user_hashes import FindUserHashes, UserHashes
 
 Raw = bytes | msgspec.Raw
 
@@ -45,6 +46,8 @@ class Submission(msgspec.Struct, frozen=True):
     type: str
     record: Record
     content_hash: str | None
+    carried_hashes: tuple[str, ...] = ()
+    """The same under later secrets of user hashes: as the curator may have stored it."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,7 @@ class Intake:
         if submission.content_hash is None:
             return None
         standing = self._recent.find(submission.key_id, submission.event_id) or known.get(submission.event_id)
-        if standing not in (None, submission.content_hash):
+        if standing not in (None, submission.content_hash, *submission.carried_hashes):
             return IdTaken("another body was sent with this id before; it stands, this one was not stored")
         self._recent.remember(submission.key_id, submission.event_id, submission.content_hash)
         return None
@@ -181,20 +184,20 @@ class SubmissionReader:
     def __init__(
         self,
         limits: Limits,
-        user_hash_secret: str,
+        find_user_hashes: FindUserHashes,
         topic_prefix: str,
         now: Callable[[], datetime],
         topic_limits: TopicLimits | None = None,
     ) -> None:
         self._limits = limits
         self._topic_limits = topic_limits
-        self._secret = user_hash_secret
+        self._find_user_hashes = find_user_hashes
         self._topic_prefix = topic_prefix
         self._now = now
 
     def read_feedback(self, raw: Raw, principal: Principal) -> Submission:
         """Raises: MalformedBody, InvalidRequest, Forbidden, TooLarge."""
-        body, now = decode_feedback(raw), self._now()
+        body, now, hashes = decode_feedback(raw), self._now(), self._find_user_hashes()
         feedback = body.feedback()
         principal.check_feedback(feedback, body.interaction_id)
         errors = assess_feedback(feedback, body.interaction_id)
@@ -209,17 +212,17 @@ class SubmissionReader:
             feedback=feedback,
             received_at=now,
             key_id=principal.key_id,
-            user=principal.resolve_user(body.user_id, None, self._secret),
+            user=principal.draw_user(body.user_id, None, hashes),
             occurred_at=body.occurred_at,
             metadata=body.metadata,
             clock_offset_seconds=offset.total_seconds() if offset else None,
         )
         kind = _TAGS[type(feedback)]
-        return self._prepare(event, event.event_id, kind, now, chosen=body.event_id is not None)
+        return self._prepare(event, event.event_id, kind, hashes, chosen=body.event_id is not None)
 
     def read_interaction(self, raw: Raw, principal: Principal) -> Submission:
         """Raises: MalformedBody, InvalidRequest, TooLarge."""
-        body, now = decode_interaction(raw), self._now()
+        body, now, hashes = decode_interaction(raw), self._now(), self._find_user_hashes()
         errors = assess_messages(body.messages)
         if errors := errors + assess_time("served_at", body.served_at, now, self._limits.future):
             raise make_invalid(errors)
@@ -230,20 +233,29 @@ class SubmissionReader:
             model_version=body.model_version,
             served_at=body.served_at,
             key_id=principal.key_id,
-            conversation_id=calculate_conversation_hash(body.conversation_id, self._secret),
-            user=principal.resolve_user(body.user_id, body.conversation_id, self._secret),
+            conversation_id=hashes.draw(None, body.conversation_id),
+            user=principal.draw_user(body.user_id, body.conversation_id, hashes),
             solicited=body.solicited,
             metadata=body.metadata,
         )
-        return self._prepare(event, event.interaction_id, "interaction", now, chosen=body.interaction_id is not None)
+        chosen = body.interaction_id is not None
+        return self._prepare(event, event.interaction_id, "interaction", hashes, chosen=chosen)
 
     def _prepare(
-        self, event: FeedbackReceived | InteractionRecorded, event_id: UUID, kind: str, now: datetime, *, chosen: bool
+        self,
+        event: FeedbackReceived | InteractionRecorded,
+        event_id: UUID,
+        kind: str,
+        hashes: UserHashes,
+        *,
+        chosen: bool,
     ) -> Submission:
-        record = encode(event, source="ingest", topic_prefix=self._topic_prefix, at=now)
+        published = hashes.publish(event)
+        record = encode(published, source="ingest", topic_prefix=self._topic_prefix, at=self._now())
         if len(record.value) > self._limits.max_event_bytes:
             raise TooLarge(f"an event may have at most {self._limits.max_event_bytes} bytes")
         if self._topic_limits is not None:
             self._topic_limits.check(record)
         content_hash = calculate_content_hash(event) if chosen else None
-        return Submission(event_id, event.key_id, kind, record, content_hash)
+        carried = hashes.list_carried(content_hash) if content_hash else ()
+        return Submission(event_id, event.key_id, kind, record, content_hash, carried)

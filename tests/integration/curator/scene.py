@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,13 @@ from shared.http import create_app
 from shared.ids import calculate_user_hash
 from shared.settings import Settings
 from shared.tables.curator import RetrainRequestRow
+from shared.user_hash_generations import UserHashesInForce, load_user_hashes
+from shared.user_hashes import UserHashes
 from tests.builders import EMBEDDER, NOON, make_choice, make_feedback, make_interaction, make_routing
 
 SECRET = "a secret of sixteen"
+HASHES = UserHashes(SECRET, ("a later secret",))
+"""What the curator is given; the database says how much of it is in force."""
 WORDS = "zanzibar"
 """In everything that Ines says, and in nothing else."""
 
@@ -61,6 +66,7 @@ class Curator:
     client: TestClient
     keys: dict[str, str]
     loop: ConsumerLoop
+    hashes: UserHashesInForce
 
     def hear(self, *events: Event) -> None:
         self.loop.handle_batch([encode(event, source="test") for event in events])
@@ -115,22 +121,24 @@ def open_curator(database_url: str, home: Path, **changes: Any) -> Iterator[Cura
     engine = create_engine(database_url)
     sessions, broker = sessionmaker(engine, expire_on_commit=False), MemoryBroker()
     settings = Settings(home=home, **changes)
-    letters = DeadLetters(MemoryProducer(broker), "curator")
+    letters, load_hashes = DeadLetters(MemoryProducer(broker), "curator"), partial(load_user_hashes, HASHES)
     loop = ConsumerLoop(
-        "curator", MemoryConsumer(broker, [], "g"), CuratorConsumer(), sessions, letters, savepoints=False
+        "curator", MemoryConsumer(broker, [], "g"), CuratorConsumer(load_hashes), sessions, letters, savepoints=False
     )
     with sessions() as session, session.begin():
         keys = {role: create_key(session, role, role) for role in ("ops", "admin", "frontend")}
     app = create_app("curator", checks={})
     app.state.keys = KeyRing(lambda: load_keys(sessions))
     app.state.keys.refresh()
-    eraser = Eraser(sessions, settings.datasets, open_artifacts(settings), timedelta(days=7), lambda: NOON)
+    hashes = UserHashesInForce(HASHES, sessions)
+    artifacts = open_artifacts(settings)
+    eraser = Eraser(sessions, settings.datasets, artifacts, timedelta(days=7), lambda: NOON, load_hashes)
     app.include_router(create_router(sessions))
     app.include_router(create_review_router(sessions, lambda: NOON))
     app.include_router(create_imports_router(sessions, Withdrawer(eraser)))
-    app.include_router(create_erasure_router(sessions, eraser, SECRET))
+    app.include_router(create_erasure_router(sessions, eraser, hashes))
     with TestClient(app) as client:
-        yield Curator(sessions, settings, client, keys, loop)
+        yield Curator(sessions, settings, client, keys, loop, hashes)
     engine.dispose()
 
 

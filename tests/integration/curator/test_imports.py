@@ -18,11 +18,12 @@ from services.curator.erasure.handlers import Eraser
 from services.curator.imports.handlers import Withdrawer
 from shared.events import Event, InteractionRecorded, Thumb
 from shared.tables.curator import Dataset
+from shared.user_hashes import UserHashes
 from tests.builders import EMBEDDER, NOON, make_artifacts, make_feedback
 from tests.integration.curator.scene import SECRET, Curator, adopted, asked, hashed, live, said
 
 CAPS = Caps(per_user=200, per_prompt=20)
-ABOUT = Import("spring", "pairs", datetime(2026, 1, 1, tzinfo=UTC), SECRET)
+ABOUT = Import("spring", "pairs", datetime(2026, 1, 1, tzinfo=UTC), UserHashes(SECRET))
 TABLES = ("interactions", "feedback", "prompts", "pairs", "labels", "conflicting_events")
 
 
@@ -123,7 +124,7 @@ def test_what_was_taken_back_does_not_come_back_by_a_replay_or_a_restored_table(
 
 
 def test_another_import_of_the_same_rows_stays(curator: Curator) -> None:
-    curator.hear(*import_rows(Import("summer", "pairs", ABOUT.at, SECRET)))
+    curator.hear(*import_rows(Import("summer", "pairs", ABOUT.at, UserHashes(SECRET))))
     before = dump(curator)
     curator.hear(*import_rows())
     withdraw(curator)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -44,8 +45,12 @@ from shared.registry.provenance import sign_tags
 from shared.signing import Signer, Verifier, generate_key
 from shared.tables.deployer import Outbox
 from shared.tables.trainer import Run
+from shared.user_hash_generations import load_user_hashes
+from shared.user_hashes import UserHashes
 
 HASHES = {"weights_sha256": "w" * 64, "dataset_sha256": "d" * 64, "recipe_sha256": "r" * 64}
+
+LATER_SECRETS = ("a later secret",)
 
 
 @dataclass
@@ -84,7 +89,7 @@ class Setup:
         self.loop = ConsumerLoop(
             "deployer",
             MemoryConsumer(self.broker, [], None),
-            EventHandler(self.rollouts, self.clock),
+            EventHandler(self.rollouts, self.clock, partial(load_user_hashes, UserHashes("", LATER_SECRETS))),
             self.sessions,
             DeadLetters(MemoryProducer(self.broker), "deployer"),
         )

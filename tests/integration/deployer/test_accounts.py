@@ -18,6 +18,7 @@ from shared.http import create_app
 from shared.ids import new_id
 from shared.signing import Signer, generate_key
 from shared.tables.evaluator import Comparison, Evaluation
+from shared.user_hashes import UserHashes
 from tests.integration.deployer.scene import Setup
 
 SIGNER = Signer(generate_key())
@@ -32,9 +33,8 @@ class Town:
         deployer, evaluator = setup.client.app, create_app("evaluator", checks={})
         deployer.state.keys = evaluator.state.keys = self.keys  # type: ignore[attr-defined]
         deployer.include_router(create_sign_in_router(SIGNER, lambda: datetime.now(UTC)))  # type: ignore[attr-defined]
-        evaluator.include_router(
-            create_evaluator_router(VoteHandler(setup.sessions, "secret of tests", 60.0, setup.clock), setup.sessions)
-        )
+        voting = VoteHandler(setup.sessions, lambda: UserHashes("secret of tests"), 60.0, setup.clock)
+        evaluator.include_router(create_evaluator_router(voting, setup.sessions))
         self.evaluator = TestClient(evaluator)
 
     def settle(self, name: str, role: str) -> str:

@@ -21,6 +21,7 @@ from shared.bus.memory import MemoryBroker
 from shared.http import create_app
 from shared.registry.memory import MemoryRegistry
 from shared.signing import Verifier
+from shared.user_hashes import UserHashes
 from tests.builders import make_artifacts
 from tests.integration.evaluator.scene import Clock, Room, ScriptedGenerator
 
@@ -45,7 +46,7 @@ def room(database_url: str, tmp_path: Path) -> Iterator[Room]:
     app = create_app("evaluator", checks={})
     app.state.keys = KeyRing(lambda: load_keys(sessions))
     app.state.keys.refresh()
-    app.include_router(create_router(VoteHandler(sessions, "secret", 60.0, clock), sessions))
+    app.include_router(create_router(VoteHandler(sessions, lambda: UserHashes("secret"), 60.0, clock), sessions))
     artifacts = make_artifacts(tmp_path / "models")
     generation = GenerationHandler(
         sessions,

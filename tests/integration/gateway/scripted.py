@@ -26,6 +26,7 @@ from shared.bus import decode
 from shared.events import InteractionRecorded
 from shared.feedback_tokens import FeedbackTokens
 from shared.secret_hashes import calculate_secret_hash
+from shared.user_hashes import UserHashes
 from tests.builders import make_route, make_routing
 from tests.integration.gateway.model_server import serve, wait_until
 
@@ -156,7 +157,7 @@ class LightGateway:
             admission=admission,
             tokens=FeedbackTokens("a token secret of tests"),
             family="heliotrope",
-            user_hash_secret="a hash secret of tests",
+            find_user_hashes=lambda: UserHashes("a hash secret of tests"),
             token_lifetime=timedelta(days=1),
             now=lambda: datetime.now(UTC),
         )

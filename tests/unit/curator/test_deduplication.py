@@ -13,7 +13,10 @@ from services.curator.evidence.domain.deduplication import (
 )
 from shared.events import FeedbackReceived, Retract, Thumb
 from shared.feedback import attribute, derive_current_feedback, scope_id
+from shared.user_hashes import UserHashes
 from tests.builders import make_feedback
+
+HASHES = UserHashes("")
 
 KEYS = ("alpha", "beta", "gamma")
 
@@ -24,7 +27,7 @@ def thumb(number: int, key_id: str, user: str | None = "ines", value: str = "up"
 
 def store(state: dict[UUID, ReceivedFeedback], batch: list[FeedbackReceived]) -> None:
     """As the handler does, without Postgres."""
-    arrived = [ReceivedFeedback.of(event) for event in batch]
+    arrived = [ReceivedFeedback.of(event, HASHES) for event in batch]
     holders = {item.key: state[item.key].event.key_id for item in arrived if item.key in state}
     assigned, given_up = assign_ids(arrived, holders)
     for event_id, key_id in given_up.items():
@@ -55,9 +58,9 @@ def test_no_key_swallows_anothers_event_and_order_does_not_matter(
 
 
 def test_the_smallest_key_keeps_an_id_whoever_came_first() -> None:
-    later, _ = assign_ids([ReceivedFeedback.of(thumb(2, "beta"))], {UUID(int=2): "alpha"})
+    later, _ = assign_ids([ReceivedFeedback.of(thumb(2, "beta"), HASHES)], {UUID(int=2): "alpha"})
     assert [item.key for item in later] == [scope_id(UUID(int=2), "beta")]
-    earlier, given_up = assign_ids([ReceivedFeedback.of(thumb(2, "alpha"))], {UUID(int=2): "beta"})
+    earlier, given_up = assign_ids([ReceivedFeedback.of(thumb(2, "alpha"), HASHES)], {UUID(int=2): "beta"})
     assert ([item.key for item in earlier], given_up) == ([UUID(int=2)], {UUID(int=2): "beta"})
 
 

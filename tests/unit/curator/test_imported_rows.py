@@ -13,12 +13,13 @@ from services.curator.weighing.domain.curation import curate
 from services.curator.weighing.domain.history import Decisions, FeedbackRecord, History, PairEvidence
 from services.curator.weighing.domain.quarantine import derive_quarantine
 from shared.ids import new_id
+from shared.user_hashes import UserHashes
 from tests.builders import MORNING
 from tests.unit.curator.shop_votes import GOOD, make_item
 from tests.unit.curator.small_store import SmallStore
 
 NOBODY = Decisions()
-OLD = Import("old", "pairs", datetime(2000, 1, 1, tzinfo=UTC), "a secret of sixteen")
+OLD = Import("old", "pairs", datetime(2000, 1, 1, tzinfo=UTC), UserHashes("a secret of sixteen"))
 
 
 def import_rows(rows: int, annotators: int, overlap: int = 1) -> History:
@@ -72,8 +73,8 @@ def flood(users: int, script_at: datetime | None) -> History:
     """On 60 prompts three people chose the better answer, each at their own time; the rows of a script, each with an
     invented user of its own, say the opposite. Without `script_at` each row has a time of its own."""
     store = SmallStore()
-    people = Import("people", "pairs", MORNING, "a secret of sixteen")
-    script = Import("script", "pairs", script_at or MORNING, "a secret of sixteen")
+    people = Import("people", "pairs", MORNING, UserHashes("a secret of sixteen"))
+    script = Import("script", "pairs", script_at or MORNING, UserHashes("a secret of sixteen"))
     for number in range(60):
         _, better, worse = make_item(number)
         prompt = f"question {number} about order {number * 7}"

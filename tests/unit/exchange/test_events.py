@@ -15,10 +15,11 @@ from shared.bus import decode, encode
 from shared.conversation import calculate_prompt_hash
 from shared.events import Choice, FeedbackReceived, InteractionRecorded, Regenerate, Thumb
 from shared.ids import calculate_user_hash
+from shared.user_hashes import UserHashes
 from tests.unit.exchange.reading_files import read_fixture
 
 SECRET = "a secret of sixteen"
-ABOUT = Import("spring", "pairs", datetime(2000, 1, 1, tzinfo=UTC), SECRET)
+ABOUT = Import("spring", "pairs", datetime(2000, 1, 1, tzinfo=UTC), UserHashes(SECRET))
 ASKED = [{"role": "user", "content": "Where is my lamp?"}]
 ANSWERS = [ImportedAnswer("1", ASKED, "On its way."), ImportedAnswer("2", ASKED, "No idea.", user="ines")]
 
@@ -61,7 +62,7 @@ def test_a_user_is_the_one_that_front_ends_name_so_and_never_in_clear():
     assert said.user == calculate_user_hash("tomas", None, SECRET)
     assert b"ines" not in msgspec.json.encode(second)
     with pytest.raises(SecretMissing, match="HELIOTROPE_USER_HASH_SECRET"):
-        derive(about=replace(ABOUT, secret=""))
+        derive(about=replace(ABOUT, hashes=None))
 
 
 def test_what_was_not_said_has_the_imports_time_and_is_marked():

@@ -16,6 +16,7 @@ from cli.main import app
 from local.errors import StackFailed
 from services.curator.datasets.adapters import DatasetContent, write_dataset
 from shared.settings import Settings, load_settings
+from shared.user_hashes import UserHashes
 from tests.builders import NOON
 from tests.unit.curator.small_store import SmallStore
 from tests.unit.exchange.reading_files import read_files
@@ -77,7 +78,7 @@ def list_pairs(store: SmallStore) -> list[str]:
 def import_again(source: str, *files: Path) -> tuple[SmallStore, dict[str, int]]:
     found, tally = read_files(source, files)
     store = SmallStore()
-    for event in Import("again", source, NOON, "a secret of sixteen").derive_events(found):
+    for event in Import("again", source, NOON, UserHashes("a secret of sixteen")).derive_events(found):
         store.store(event)
     return store, dict(tally.refused)
 

@@ -22,6 +22,7 @@ from shared.bus.memory import MemoryBroker, MemoryProducer
 from shared.feedback_tokens import FeedbackTokens
 from shared.rate_limits import RateLimit, RateLimiter
 from shared.request_body import RequestBodyReader
+from shared.user_hashes import UserHashes
 
 HASH_SECRET = "a hash secret of tests"
 
@@ -49,7 +50,7 @@ def make_ingest_app(
 
     skew = timedelta(seconds=60)
     limits = Limits(TimeLimits(skew, None), TimeLimits(skew, timedelta(days=30)), max_event_bytes=50_000)
-    reader = SubmissionReader(limits, HASH_SECRET, "", now)
+    reader = SubmissionReader(limits, lambda: UserHashes(HASH_SECRET), "", now)
     publisher = Publisher(MemoryProducer(broker), deadline_seconds=5, max_in_flight=2_000, max_in_flight_bytes=10**7)
     stored, recent = StoredContentHashes(find, deadline_seconds=1), RecentContentHashes(100)
     endpoints = Endpoints(
@@ -61,4 +62,4 @@ def make_ingest_app(
         interactions=Intake("interaction", reader.read_interaction, publisher, stored, recent),
     )
     own = IngestSettings.model_construct(cors_origins=list(cors_origins), max_requests=max_requests)
-    return create_http(endpoints, FeedbackHistory(database_is_away, HASH_SECRET), keys, own)
+    return create_http(endpoints, FeedbackHistory(database_is_away, lambda: UserHashes(HASH_SECRET)), keys, own)

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from shared.conversation import Conversation, calculate_prompt_hash, derive_conversation
 from shared.events import FeedbackReceived, InteractionRecorded
-from shared.feedback import calculate_content_hash, scope_id
+from shared.feedback import scope_id
+from shared.user_hashes import UserHashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +22,11 @@ class ReceivedInteraction:
     redacted: bool = False
 
     @classmethod
-    def of(cls, event: InteractionRecorded, *, redacted: bool = False) -> "ReceivedInteraction":
+    def of(cls, event: InteractionRecorded, hashes: UserHashes, *, redacted: bool = False) -> "ReceivedInteraction":
+        content_hash, event = hashes.hash_content(event), hashes.carry_event(event)
         seen = derive_conversation(event)
         prompt_hash = calculate_prompt_hash(seen.messages, seen.tools)
-        return cls(event, seen, prompt_hash, calculate_content_hash(event), redacted)
+        return cls(event, seen, prompt_hash, content_hash, redacted)
 
     @property
     def key(self) -> UUID:
@@ -40,8 +42,8 @@ class ReceivedFeedback:
     """Another key's event has the id, so this one stands under another."""
 
     @classmethod
-    def of(cls, event: FeedbackReceived, *, redacted: bool = False) -> "ReceivedFeedback":
-        return cls(event, calculate_content_hash(event), redacted)
+    def of(cls, event: FeedbackReceived, hashes: UserHashes, *, redacted: bool = False) -> "ReceivedFeedback":
+        return cls(hashes.carry_event(event), hashes.hash_content(event), redacted)
 
     @property
     def key(self) -> UUID:
