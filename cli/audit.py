@@ -12,6 +12,7 @@ from cli.database import find_database_url
 from cli.errors import clear_errors
 from local.errors import StackFailed
 from services.deployer.domain.audit import ANCHOR_TAG, Anchor, Verification, parse_anchor, verify_chain
+from services.deployer.repository.acts import count_unsealed_acts, find_difference
 from services.deployer.repository.audit import iterate_audit
 from services.deployer.settings import DeployerSettings
 from shared.settings import Settings, load_settings
@@ -38,8 +39,10 @@ def verify(
         found = verify_log(find_database_url(), key, known)
         if found.broken_at is not None:
             raise StackFailed(f"the audit log is broken at entry {found.broken_at}: {found.reason}")
+        waiting = check_acts(find_database_url())
     told = [f"{found.last.sequence} entries, the last one {found.last}"]
     told += [] if key else ["HELIOTROPE_DEPLOYER_AUDIT_KEY is not set: seals were not checked"]
+    told += [f"{waiting} acts of other services are not in it yet: the deployer seals them"] if waiting else []
     told += [] if known else ["no anchor was found: an end that was cut off would not be seen"]
     sys.stdout.write("\n".join(["intact: " + told[0], *told[1:]]) + "\n")
 
@@ -49,6 +52,27 @@ def verify_log(database_url: str, key: str, anchor: Anchor | None) -> Verificati
     try:
         with Session(engine) as session:
             return verify_chain(iterate_audit(session), key=key, anchor=anchor)
+    finally:
+        engine.dispose()
+
+
+def check_acts(database_url: str) -> int:
+    """Hold the log against what other services and commands recorded; return how many acts are not in it yet.
+
+    Raises:
+        StackFailed: an act was changed or removed after it was sealed.
+    """
+    engine = create_engine(database_url, connect_args={"connect_timeout": 5})
+    try:
+        with Session(engine) as session:
+            differences = [
+                f"entry {entry.sequence} is intact, but {reason}"
+                for entry in iterate_audit(session)
+                if (reason := find_difference(session, entry))
+            ]
+            if differences:
+                raise StackFailed("; ".join(differences))
+            return count_unsealed_acts(session)
     finally:
         engine.dispose()
 

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import create_engine, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from cli.broker import find_configured_hashes
@@ -28,6 +29,7 @@ from local.secret_rotation import (
     rotate_secret,
 )
 from local.user_hashing import carry_users, count_left
+from shared.acts import record_command
 from shared.auth import KEY_PATTERN, create_key, revoke_key, rotate_key
 from shared.signing import derive_public_key, generate_key
 from shared.tables.access import ROLES, ApiKey
@@ -79,6 +81,7 @@ def create(
     expires_at = None if expires_days is None else datetime.now(UTC) + timedelta(days=expires_days)
     with clear_errors(), open_session() as session:
         key = create_key(session, name, role, expires_at)
+        record_command(session, "create_key", _read_key_id(key), {"name": name, "role": role})
     sys.stdout.write(f"{key}\n")
 
 
@@ -99,6 +102,7 @@ def rotate(
             _rotate_internal(find_secrets(folder), grace)
         elif target == USER_HASH:
             later = add_user_hash_secret(find_secrets(folder))
+            _record("rotate_secret", USER_HASH, {"later_secret": later})
             _say(
                 f"drawn: later secret number {later}. Restart {_RESTART_FOR_USERS}; nothing changes until then.",
                 "Then: heliotrope keys carry-users",
@@ -108,6 +112,7 @@ def rotate(
         else:
             with open_session() as session:
                 key = rotate_key(session, target, grace, datetime.now(UTC))
+                record_command(session, "rotate_key", target, {"leaked": leaked})
             _say(key)
 
 
@@ -118,12 +123,14 @@ def _rotate_internal(store: SecretStore, grace: timedelta) -> None:
         raise StackFailed("the gateway's internal key is not here: give the folder that holds it with --in")
     with open_session() as session:
         store.write({"gateway_internal_key": rotate_key(session, match[1], grace, datetime.now(UTC))})
+        record_command(session, "rotate_key", match[1], {"name": INTERNAL})
     _say(f"the internal key {match[1]} has a new secret. Restart gateway within {grace}.")
 
 
 def _rotate_kind(name: str, store: SecretStore, *, leaked: bool) -> None:
     kind = KINDS[name]
     new = rotate_secret(kind, store, leaked=leaked)
+    _record("rotate_secret", name, {"now": new, "leaked": leaked})
     kept = "is trusted no longer" if leaked else f"stays trusted: `heliotrope keys revoke {name}` ends that"
     # who verifies first; after a leak who signs, since nobody who verifies takes anything of before
     steps = reversed(kind.restart) if leaked else kind.restart
@@ -147,6 +154,7 @@ def carry(
     with clear_errors():
         configured = find_configured_hashes(folder)
         changed = carry_users(find_database_url(), configured, lost=lost)
+        _record("carry_users", USER_HASH, {"secret": len(configured.later), "lost": lost})
         left = 0 if lost else count_left(find_database_url(), len(configured.later))
     _say(*(f"{rows:>9} {table}" for table, rows in changed.items() if rows))
     _say(f"users are hashed with secret number {len(configured.later)}; {left} still with an older one")
@@ -191,12 +199,27 @@ def revoke(
     with clear_errors():
         if target in KINDS:
             dropped = drop_former(KINDS[target], find_secrets(folder))
+            _record("revoke_secret", target, {"dropped": dropped})
             order = "; ".join(KINDS[target].restart)
             _say(f"no longer trusted: {', '.join(dropped) or 'nothing was'}. Restart: {order or 'nothing'}")
             return
         with open_session() as session:
             revoke_key(session, target)
+            record_command(session, "revoke_key", target, {})
     _say(f"{target} is revoked")
+
+
+def _record(action: str, subject: str, detail: dict[str, Any]) -> None:
+    """Record what was done to a secret; it is done, whether or not a database is within reach."""
+    try:
+        with open_session() as session:
+            record_command(session, action, subject, detail)
+    except (StackFailed, SQLAlchemyError) as error:
+        sys.stderr.write(f"not in the audit log, since no database was reached: {type(error).__name__}\n")
+
+
+def _read_key_id(key: str) -> str:
+    return key.split("_")[1]
 
 
 def _say(*lines: str) -> None:

@@ -27,20 +27,25 @@ EVIDENCE = (
     "curator.erasures",
     "curator.tombstones",
     "curator.quarantine_decisions",
+    "curator.acts",
 )
 """What only the curator's consumer and its API write; the monitor, which freezes datasets, reads it."""
 
 DATABASE_ROLES = {
     "ingest": DatabaseRole(reads=("access", "curator.feedback", "curator.interactions")),
     "gateway": DatabaseRole(reads=("access",)),
-    "curator": DatabaseRole(writes=("curator",), reads=("access", "trainer", "evaluator", "deployer")),
+    "curator": DatabaseRole(
+        writes=("curator",), reads=("access", "trainer", "evaluator", "deployer"), appends=("curator.acts",)
+    ),
     "monitor": DatabaseRole(
         writes=("curator",), reads=("access", "trainer", "evaluator", "deployer"), reads_only=EVIDENCE
     ),
-    "trainer": DatabaseRole(writes=("trainer",), reads=("access", "curator", "evaluator")),
+    "trainer": DatabaseRole(writes=("trainer",), reads=("access", "curator", "evaluator"), appends=("trainer.acts",)),
     "evaluator": DatabaseRole(writes=("evaluator",), reads=("access", "curator", "deployer", "trainer")),
     "deployer": DatabaseRole(
-        writes=("deployer",), reads=("access", "curator", "evaluator", "trainer"), appends=("deployer.audit",)
+        writes=("deployer",),
+        reads=("access", "curator", "evaluator", "trainer"),
+        appends=("deployer.audit", "deployer.sealed_acts"),
     ),
     "console": DatabaseRole(reads=("curator", "trainer", "evaluator", "deployer")),
 }

@@ -15,6 +15,7 @@ from shared.rollouts import OPEN_STATES
 from shared.tables.deployer import Rollout
 
 MAINTENANCE_SECONDS = 5.0
+ACTS_SECONDS = 2.0
 CLEANING_SECONDS = 3_600.0
 QUANTILES = (0.5, 0.9, 1.0)
 
@@ -29,6 +30,7 @@ def list_workers(reconciler: Reconciler, maintenance: Maintenance) -> list[Worke
         every(MAINTENANCE_SECONDS, "measuring", lambda: measure(reconciler.sessions, reconciler.rollouts)),
         every(MAINTENANCE_SECONDS, "timing_clicks", ClickTimes(reconciler.sessions).measure),
         every(settings.announce_again_seconds, "announcing_again", maintenance.announce_again),
+        every(ACTS_SECONDS, "acts", maintenance.seal_acts),
         every(MAINTENANCE_SECONDS, "anchoring", maintenance.anchor_audit),
         every(MAINTENANCE_SECONDS, "routing", maintenance.renew_routing),
         every(MAINTENANCE_SECONDS, "erasure", maintenance.erase_users),

@@ -8,8 +8,10 @@ from fastapi import APIRouter, Depends, Query
 from services.trainer import repository
 from services.trainer.handlers.requests import cancel_run
 from services.trainer.schemas import RunList, RunView
+from shared.acts import record_act
 from shared.auth import Caller, require
 from shared.db import SessionFactory
+from shared.tables.trainer import Act
 
 RunStateName = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
@@ -34,6 +36,8 @@ def make_router(sessions: SessionFactory, *, topic_prefix: str) -> APIRouter:
     def cancel(run_id: UUID, caller: Annotated[Caller, Depends(require("admin"))]) -> RunView:
         """End the run now; its worker stops at its next step."""
         with sessions() as session, session.begin():
-            return RunView.model_validate(cancel_run(session, run_id, by=caller.name, topic_prefix=topic_prefix))
+            run = cancel_run(session, run_id, by=caller.name, topic_prefix=topic_prefix)
+            record_act(session, Act, caller, "cancel_run", str(run_id), {})
+            return RunView.model_validate(run)
 
     return router

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.tables.base import Base, CreatedAt
+from shared.tables.base import ActRow, Base, CreatedAt
 
 ROLES = ("frontend", "rater", "ops", "admin", "internal")
 ACCOUNT_ROLES = ("rater", "data", "ops", "admin")
@@ -58,3 +58,10 @@ class Account(Base):
     secret_hash: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[CreatedAt]
     disabled_at: Mapped[datetime | None]
+
+
+class Act(ActRow):
+    """What was done on the command line."""
+
+    __tablename__ = "acts"
+    __table_args__ = ({"schema": "access"},)

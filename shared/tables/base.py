@@ -45,6 +45,19 @@ class RefusedRow(Base):
     reason: Mapped[str]
 
 
+class ActRow(Base):
+    """What a person or a command did, in the transaction that did it: new rows only. One such table per schema."""
+
+    __abstract__ = True
+
+    act_id: Mapped[UuidKey]
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    action: Mapped[str]
+    subject: Mapped[str]
+    detail: Mapped[dict[str, Any]]
+
+
 class OutboxRow(Base):
     """An event waiting to be announced, written in the transaction that made it true. One such table per schema."""
 

@@ -157,6 +157,16 @@ class AuditEntry(Base):
     """HMAC of `hash` under the deployment's audit key, where one is set."""
 
 
+class SealedAct(Base):
+    """Which acts of other services and of the command line stand in the audit log, and where."""
+
+    __tablename__ = "sealed_acts"
+    __table_args__ = SCHEMA
+
+    act_id: Mapped[UuidKey]
+    sequence: Mapped[int] = mapped_column(BigInteger)
+
+
 class Refused(RefusedRow):
     __tablename__ = "refused_records"
     __table_args__ = SCHEMA

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, CheckConstraint, Index, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.tables.base import Base, CreatedAt, UuidKey
+from shared.tables.base import ActRow, Base, CreatedAt, UuidKey
 
 SCHEMA = {"schema": "curator"}
 
@@ -82,3 +82,10 @@ class DatasetItem(Base):
 
     dataset_sha256: Mapped[str] = mapped_column(primary_key=True)
     item_id: Mapped[str] = mapped_column(primary_key=True)
+
+
+class Act(ActRow):
+    """What people did through the curator; the deployer seals it in the audit log."""
+
+    __tablename__ = "acts"
+    __table_args__ = SCHEMA

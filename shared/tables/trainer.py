@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.tables.base import Base, CreatedAt, OutboxRow, RefusedRow, UuidKey
+from shared.tables.base import ActRow, Base, CreatedAt, OutboxRow, RefusedRow, UuidKey
 
 SCHEMA = {"schema": "trainer"}
 
@@ -52,6 +52,11 @@ class Run(Base):
 
 class Refused(RefusedRow):
     __tablename__ = "refused_records"
+    __table_args__ = SCHEMA
+
+
+class Act(ActRow):
+    __tablename__ = "acts"
     __table_args__ = SCHEMA
 
 

@@ -67,7 +67,7 @@ def create_erasure_router(sessions: SessionFactory, eraser: Eraser, find_user_ha
         """Erase a user, for ever; asking again returns the certificate of the first time."""
         user = find_user_hashes().hash_user(body.user_id, body.conversation_id)
         assert user is not None
-        erasure, is_new = eraser.erase(user, caller.name, even_unknown=body.even_unknown)
+        erasure, is_new = eraser.erase(user, caller, even_unknown=body.even_unknown)
         if not is_new:
             response.status_code = 200
         return _view(erasure)

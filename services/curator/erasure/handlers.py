@@ -22,11 +22,13 @@ from services.curator.evidence.repository import intake
 from services.curator.pairs.handlers import derive_groups
 from services.curator.requests import repository as requests
 from services.curator.requests.handlers import close_request
+from shared.acts import record_act
 from shared.artifacts import ArtifactNotFound, Artifacts
+from shared.auth import Caller
 from shared.db import SessionFactory, lock_all, wait_for_holders
 from shared.errors import NotFound
 from shared.tables.curator import Dataset
-from shared.tables.erasures import Erasure
+from shared.tables.erasures import Act, Erasure
 from shared.user_hash_generations import LoadUserHashes, load_without_secrets
 from shared.user_stores import EVIDENCE_LOCK, RETAINED
 
@@ -43,7 +45,7 @@ class Eraser:
     clock: Callable[[], datetime]
     load_user_hashes: LoadUserHashes = load_without_secrets
 
-    def erase(self, user: str, requested_by: str, *, even_unknown: bool = False) -> tuple[Erasure, bool]:
+    def erase(self, user: str, caller: Caller, *, even_unknown: bool = False) -> tuple[Erasure, bool]:
         """Erase a user; return (the erasure, whether it is new). A user erased before keeps the first certificate.
 
         Raises:
@@ -55,8 +57,10 @@ class Eraser:
                     "nothing of this user is stored, and nothing was erased: is the name spelt as front ends send it? "
                     "With even_unknown they are entered into the ledger, and what comes of them later is dropped"
                 )
-            erasure = erasures.load_or_create_erasure(session, user, requested_by, self.clock())
+            erasure = erasures.load_or_create_erasure(session, user, caller.name, self.clock())
             known = erasure.state == "done"
+            if not known:
+                record_act(session, Act, caller, "erase", str(erasure.erasure_id), {"even_unknown": even_unknown})
         return (erasure, False) if known else (self.run(erasure.erasure_id), True)
 
     def run(self, erasure_id: UUID) -> Erasure:

@@ -63,7 +63,7 @@ def create_imports_router(sessions: SessionFactory, withdrawer: Withdrawer) -> A
     )
     def withdraw(caller: Admin, body: WithdrawalBody, response: Response) -> WithdrawalView:
         """Take an import back, for ever: what bears its name is dropped from now on."""
-        withdrawal, is_new = withdrawer.withdraw(body.name, caller.name)
+        withdrawal, is_new = withdrawer.withdraw(body.name, caller)
         if not is_new:
             response.status_code = 200
         return _view(withdrawal)

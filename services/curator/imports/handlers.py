@@ -8,9 +8,11 @@ import structlog
 from services.curator.erasure.adapters import WITHDRAWALS, ErasureJournal, JournalEntry
 from services.curator.erasure.handlers import Eraser
 from services.curator.imports import repository as imports
+from shared.acts import record_act
+from shared.auth import Caller
 from shared.db import lock_all, wait_for_holders
 from shared.errors import NotFound
-from shared.tables.erasures import ImportWithdrawal
+from shared.tables.erasures import Act, ImportWithdrawal
 from shared.user_stores import EVIDENCE_LOCK
 
 logger = structlog.get_logger(__name__)
@@ -20,7 +22,7 @@ logger = structlog.get_logger(__name__)
 class Withdrawer:
     eraser: Eraser
 
-    def withdraw(self, name: str, requested_by: str) -> tuple[ImportWithdrawal, bool]:
+    def withdraw(self, name: str, caller: Caller) -> tuple[ImportWithdrawal, bool]:
         """Take an import back: (its withdrawal, whether it is new).
 
         Raises:
@@ -30,9 +32,10 @@ class Withdrawer:
             known = {row.name: row for row in imports.list_withdrawals(session)}.get(name)
             if known is None and not imports.knows_import(session, name):
                 raise NotFound(f"no import {name!r} brought anything that is stored")
-            withdrawal = imports.load_or_create_withdrawal(session, name, requested_by, self.eraser.clock())
+            withdrawal = imports.load_or_create_withdrawal(session, name, caller.name, self.eraser.clock())
             if withdrawal.state == "done":
                 return withdrawal, False
+            record_act(session, Act, caller, "withdraw_import", name, {"withdrawal_id": str(withdrawal.withdrawal_id)})
         return self.run(withdrawal.withdrawal_id), known is None
 
     def run(self, withdrawal_id: UUID) -> ImportWithdrawal:

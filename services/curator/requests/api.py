@@ -13,10 +13,12 @@ from services.curator.config.http import READERS, Admin, Limit, View
 from services.curator.config.settings import CuratorSettings
 from services.curator.requests import repository as requests
 from services.curator.requests.handlers import request_retrain
+from shared.acts import record_act
 from shared.auth import Caller
 from shared.db import SessionFactory
 from shared.events import Reason
 from shared.settings import Settings
+from shared.tables.erasures import Act
 
 
 class RequestView(View):
@@ -89,6 +91,8 @@ def create_loop_router(
                 requested_by=f"key:{caller.name}",
                 force=bool(body and body.force),
             )
+            detail = {"dataset_sha256": row.dataset_sha256, "reason": body.reason if body else ""}
+            record_act(session, Act, caller, "retrain", str(row.request_id), detail)
             return RequestView.model_validate(row)
 
     @router.post("/pause")
@@ -103,6 +107,7 @@ def create_loop_router(
     def switch(caller: Caller, *, paused: bool) -> SwitchView:
         with sessions() as session, session.begin():
             requests.save_switch(session, paused=paused, actor=caller.name, now=clock())
+            record_act(session, Act, caller, "pause" if paused else "resume", settings.family, {})
         return SwitchView(paused=paused)
 
     return router

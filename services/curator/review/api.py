@@ -13,7 +13,9 @@ from services.curator.evidence.repository import status
 from services.curator.review import repository as review
 from services.curator.review.handlers import decide_on, list_open_quarantine
 from services.curator.weighing.repository import load_quarantine_decisions
+from shared.acts import record_act
 from shared.db import SessionFactory
+from shared.tables.erasures import Act
 
 Kind = Literal["user", "event", "pair", "label"]
 
@@ -134,4 +136,7 @@ def _add_quarantine_routes(router: APIRouter, sessions: SessionFactory, clock: C
         """Release something from quarantine, or reject it for good; the same for a contested pair."""
         with sessions() as session, session.begin():
             row = decide_on(session, kind, subject, decision, caller.name, body.reason if body else "", clock())
+            named = {} if kind == "user" else {"subject_id": subject}
+            detail = {"kind": kind, "decision_id": row.decision_id, "reason": row.reason, **named}
+            record_act(session, Act, caller, f"quarantine_{decision}", f"decision {row.decision_id}", detail)
             return DecisionView.model_validate(row)

@@ -146,10 +146,10 @@ class Rollouts:
 
     def audit(
         self, session: Session, at: datetime, actor: str, action: str, subject: str, detail: dict[str, Any]
-    ) -> None:
-        """Write down in the audit log who did what."""
+    ) -> int:
+        """Write down in the audit log who did what; returns the entry's number."""
         key = self.settings.audit_key.get_secret_value()
-        append_audit(session, at, actor=actor, action=action, subject=subject, detail=detail, key=key)
+        return append_audit(session, at, actor=actor, action=action, subject=subject, detail=detail, key=key)
 
     def announce(self, session: Session, table: RoutingTable, at: datetime, rollout: Rollout) -> None:
         """Say where the rollout and the routing stand since `at`."""

@@ -12,6 +12,7 @@ from services.deployer.domain.evidence import Counts
 from services.deployer.domain.routing import renewed_table
 from services.deployer.handlers.change import Rollouts, derive_status
 from services.deployer.ports import ModelServing
+from services.deployer.repository.acts import derive_detail, load_unsealed_acts, save_sealed
 from services.deployer.repository.audit import load_audit_end
 from services.deployer.repository.erasure import erase_users
 from services.deployer.repository.rollouts import (
@@ -29,7 +30,7 @@ from services.deployer.repository.routing import (
     load_routing_row,
 )
 from services.deployer.repository.votes import count_stage_votes, delete_waiting
-from shared.db import SessionFactory
+from shared.db import SessionFactory, lock_all
 from shared.outbox import announce_again
 from shared.registry import ModelRegistry
 from shared.tables.deployer import Rollout, RoutingGeneration
@@ -140,6 +141,17 @@ class Maintenance:
         elif end != anchor:
             self.registry.set_tag(ANCHOR_TAG, str(end))
             logger.info("audit_log_anchored", anchor=str(end))
+
+    def seal_acts(self) -> int:
+        """Write what other services and the command line recorded into the audit log; returns how many acts."""
+        with self.sessions() as session, session.begin():
+            lock_all(session, ["deployer:acts"])
+            acts = load_unsealed_acts(session)
+            for source, act in acts:
+                detail = derive_detail(source, act)
+                sequence = self.rollouts.audit(session, act.at, act.actor, act.action, act.subject, detail)
+                save_sealed(session, act.act_id, sequence)
+        return len(acts)
 
     def renew_routing(self) -> None:
         """Say the table anew, under the next generation, when its epoch has ended or the key that signs has changed."""

@@ -16,8 +16,8 @@ ROWS_AT_ONCE = 1_000
 
 def append_audit(
     session: Session, at: datetime, *, actor: str, action: str, subject: str, detail: dict[str, Any], key: str
-) -> None:
-    """Add an entry to the chain, sealed if there is a key; the lock keeps the chain a chain."""
+) -> int:
+    """Add an entry to the chain, sealed if there is a key; returns its number. The lock keeps the chain a chain."""
     lock_all(session, ["deployer:audit"])
     last = load_audit_end(session)
     sequence = last.sequence + 1
@@ -36,6 +36,7 @@ def append_audit(
         )
     )
     session.flush()
+    return sequence
 
 
 def load_audit_end(session: Session) -> Anchor:

@@ -21,6 +21,7 @@ from services.curator.erasure.api import create_erasure_router
 from services.curator.erasure.handlers import Eraser
 from services.curator.imports.api import create_imports_router
 from services.curator.imports.handlers import Withdrawer
+from services.curator.requests.api import create_loop_router
 from services.curator.requests.handlers import request_retrain
 from services.curator.review.api import create_review_router
 from shared.artifacts import open_artifacts
@@ -135,6 +136,7 @@ def open_curator(database_url: str, home: Path, **changes: Any) -> Iterator[Cura
     eraser = Eraser(sessions, settings.datasets, artifacts, timedelta(days=7), lambda: NOON, load_hashes)
     app.include_router(create_router(sessions))
     app.include_router(create_review_router(sessions, lambda: NOON))
+    app.include_router(create_loop_router(sessions, settings, CuratorSettings(), EMBEDDER, lambda: NOON))
     app.include_router(create_imports_router(sessions, Withdrawer(eraser)))
     app.include_router(create_erasure_router(sessions, eraser, hashes))
     with TestClient(app) as client:
