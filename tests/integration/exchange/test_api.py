@@ -22,6 +22,7 @@ from cli.exchange.walking import walk_pages
 from cli.main import app
 from local.errors import StackFailed
 from shared.bus import decode
+from shared.user_hashes import UserHashes
 from tests.integration.exchange.tool_server import Tool, serve
 from tests.unit.exchange.test_running import RecordingProducer
 
@@ -70,7 +71,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def make_job(tool: Tool, source: str = "langfuse", since: datetime | None = None) -> Job:
-    about = Import("api", source, datetime(2000, 1, 1, tzinfo=UTC), "a secret of sixteen")
+    about = Import("api", source, datetime(2000, 1, 1, tzinfo=UTC), UserHashes("a secret of sixteen"))
     return Job(IMPORTERS[source], [], about, Options(), tool.url, since)
 
 

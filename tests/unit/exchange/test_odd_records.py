@@ -16,13 +16,14 @@ from cli.exchange.registry import IMPORTERS
 from cli.exchange.tally import Tally
 from cli.exchange.walking import Place, read_record
 from shared.bus import decode, encode
+from shared.user_hashes import UserHashes
 from tests.unit.exchange.reading_files import FIXTURES
 from tests.unit.exchange.test_sources import FIXTURE_COUNTS, options_for
 
 ODD: tuple[Any, ...] = (None, 5, -1.5, "x", "", [], {}, True, [5], {"a": 1}, "[1]", 1e30, [None], [[]])
 TRIED = 60
 """Changes of each fixture."""
-ABOUT = Import("odd", "odd", datetime(2026, 1, 1, tzinfo=UTC), "a secret of sixteen")
+ABOUT = Import("odd", "odd", datetime(2026, 1, 1, tzinfo=UTC), UserHashes("a secret of sixteen"))
 
 
 def list_places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
