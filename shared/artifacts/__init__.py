@@ -109,7 +109,7 @@ class Artifacts:
         if uri.startswith(hub.SCHEME):
             return hub.fetch_model(uri, self._folder / "hub")
         if local := find_local_folder(uri):
-            if unlisted and local.is_dir() and not lists_files(local):
+            if unlisted and not lists_files(local):
                 return local
             files = _expect(load_manifest(local), uri, content_sha256)
             verify_files(local, files)

@@ -157,9 +157,9 @@ class Eraser:
     def _freeze_successor(self, session: Session, old: Dataset, erased: set[str]) -> str | None:
         try:
             before = self.artifacts.fetch(old.uri, unlisted=True)
-        except ArtifactNotFound:  # deleted by an attempt before this one
+            rows, log = remove_rows(read_rows(before), erased), read_selection_log(before)
+        except (ArtifactNotFound, FileNotFoundError):  # deleted by an attempt, or an erasure, before this one
             return old.replaced_by
-        rows, log = remove_rows(read_rows(before), erased), read_selection_log(before)
         self.artifacts.drop(before)
         if not rows["train"]:
             return None
