@@ -8,8 +8,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from shared.artifacts.errors import ArtifactTooLarge
+import structlog
+
+from shared.artifacts.errors import ArtifactCorrupt, ArtifactTooLarge
 from shared.artifacts.manifest import Files, calculate_content_sha256, verify_files
+
+logger = structlog.get_logger(__name__)
 
 DRAFT = ".draft-"
 LOCK = ".lock"
@@ -29,7 +33,7 @@ class Cache:
         self._held: dict[str, int] = {}
 
     def fetch(self, files: Files, download: Callable[[Path], None]) -> Path:
-        """Return the folder of these files, downloaded and verified unless it is there.
+        """Return the folder of these files, verified; downloaded unless it is there, or anew if it was changed there.
 
         Raises:
             ArtifactTooLarge: it exceeds the cache, or what others hold leaves no room.
@@ -39,6 +43,8 @@ class Cache:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._hold(key)
         folder = self._folder / key
+        if folder.exists() and not _is_intact(folder, files):
+            _put_away(folder)
         if not folder.exists():
             self._make_room(sum(entry.bytes for entry in files.values()))
             self._fill(folder, files, download)
@@ -98,14 +104,28 @@ class Cache:
         lock = os.open(self._folder / f"{folder.name}{LOCK}", os.O_CREAT | os.O_RDWR, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            leaving = folder.with_name(f"{DRAFT}{folder.name}")
-            folder.rename(leaving)
-            shutil.rmtree(leaving, ignore_errors=True)
+            _put_away(folder)
             return True
         except OSError:
             return False
         finally:
             os.close(lock)
+
+
+def _is_intact(folder: Path, files: Files) -> bool:
+    try:
+        verify_files(folder, files)
+    except ArtifactCorrupt as error:
+        logger.error("cached_artifact_changed", reason=error.detail)
+        return False
+    return True
+
+
+def _put_away(folder: Path) -> None:
+    """Take a folder away at once, whole: nobody finds half of it."""
+    leaving = Path(tempfile.mkdtemp(prefix=DRAFT, dir=folder.parent)) / folder.name
+    folder.rename(leaving)
+    shutil.rmtree(leaving.parent, ignore_errors=True)
 
 
 def _measure(folder: Path) -> int:

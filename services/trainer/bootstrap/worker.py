@@ -35,7 +35,7 @@ from shared.errors import InvalidRequest
 from shared.http import create_app
 from shared.logging import configure_logging
 from shared.settings import Settings, load_settings
-from shared.signing import load_signer
+from shared.signing import Verifier, load_signer
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -142,7 +142,7 @@ def execute_in_child(settings: Settings, trainer: TrainerSettings, device: str |
         registry_patience=timedelta(seconds=trainer.registry_patience_seconds),
         heartbeat_timeout=timedelta(seconds=trainer.heartbeat_timeout_seconds),
         stop=stop,
-        storage=RunStorage(artifacts, runs_folder),
+        storage=RunStorage(artifacts, runs_folder, Verifier(settings.manifest_public_keys)),
         fetch_dataset=fetch,
         mirror=make_mirror(trainer, settings.home.absolute()),
         signer=load_signer(trainer.manifest_key),

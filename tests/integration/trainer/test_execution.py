@@ -11,14 +11,17 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, update
 
+from services.trainer.adapters.artifacts.run_storage import RunStorage
 from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
 from services.trainer.handlers.context import WorkerContext
 from services.trainer.handlers.execution import execute_next_run
 from services.trainer.ports import Mirror, RunReporter
+from shared.artifacts.manifest import calculate_content_sha256, write_manifest
 from shared.registry.memory import MemoryRegistry
-from shared.registry.provenance import check_signed
+from shared.registry.provenance import check_signed, sign_tags
 from shared.signing import SignatureInvalid, Signer, Verifier, generate_key
 from shared.tables.trainer import Run
+from tests.builders import make_artifacts
 from tests.integration.trainer.scene import (
     Sessions,
     fall_silent,
@@ -76,6 +79,29 @@ def test_a_worker_with_a_key_signs_what_it_registers_and_the_run_knows_its_conte
     context.registry.tag_version("2", "parent_version", "7")
     with pytest.raises(SignatureInvalid, match="changed after it was signed"):
         check_signed(context.registry.load_version("2"), Verifier([signer.public_key]))
+
+
+@pytest.mark.parametrize("forged", ("signature", "tag", "bytes"))
+def test_nothing_is_trained_from_a_parent_that_nobody_trusted_signed(sessions: Sessions, tmp_path: Path, forged: str):
+    signer = Signer(generate_key())
+    context = make_context(sessions, tmp_path, train_quickly)
+    folder = tmp_path / "parent"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"the weights")
+    content = calculate_content_sha256(write_manifest(folder))
+    tags = {"served_model": str(folder), "content_sha256": content}
+    theirs = Signer(generate_key()) if forged == "signature" else signer
+    context.registry.register(str(folder), None, sign_tags(tags, theirs))
+    if forged == "tag":
+        context.registry.tag_version("2", "parent_version", "7")
+    if forged == "bytes":
+        (folder / "model.safetensors").write_bytes(b"others")
+    storage = RunStorage(make_artifacts(tmp_path / "models"), tmp_path / "runs", Verifier([signer.public_key]))
+    request(sessions, make_request(parent_version="2"))
+    execute_next_run(None, WorkerContext(**vars(context) | {"storage": storage}))
+    [announced] = list_announced(sessions)
+    assert announced.outcome == "failed"
+    assert "version 2 cannot be used" in (announced.reason or "")
 
 
 def test_a_failure_is_announced_with_its_reason(sessions: Sessions, tmp_path: Path):

@@ -58,6 +58,15 @@ def test_a_second_fetch_reads_no_more_than_the_manifest(tmp_path: Path, bucket: 
     assert make_artifacts(tmp_path).fetch(f"{bucket}/7") == first
 
 
+def test_what_was_changed_in_the_cache_is_fetched_anew(tmp_path: Path, bucket: str):
+    artifacts = make_artifacts(tmp_path)
+    content = artifacts.upload(make_folder(tmp_path / "candidate"), f"{bucket}/7")
+    weights = artifacts.fetch(f"{bucket}/7", content) / "adapter" / "adapter_model.safetensors"
+    weights.write_bytes(b"other weights")
+    assert (artifacts.fetch(f"{bucket}/7", content) / "adapter" / weights.name).read_bytes() == b"w" * KIB
+    assert [path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()] == [content]
+
+
 def test_the_same_content_at_two_addresses_is_cached_once(tmp_path: Path, bucket: str):
     artifacts = make_artifacts(tmp_path)
     folder = make_folder(tmp_path / "candidate")

@@ -11,8 +11,12 @@ from services.trainer.domain.training import TrainingFailed
 from shared.artifacts import Artifacts, ArtifactStoreUnavailable
 from shared.errors import HeliotropeError
 from shared.registry import ModelVersion
+from shared.registry.provenance import check_signed
+from shared.signing import Verifier
 
 logger = structlog.get_logger(__name__)
+
+ANYBODY = Verifier([])
 
 
 @contextmanager
@@ -37,12 +41,18 @@ class RunStorage:
     Without a store every call but `fetch_model` does nothing: another attempt finds the run's folder on the same disk.
     """
 
-    def __init__(self, artifacts: Artifacts, runs_folder: Path) -> None:
-        self._artifacts, self._runs = artifacts, runs_folder
+    def __init__(self, artifacts: Artifacts, runs_folder: Path, verifier: Verifier = ANYBODY) -> None:
+        """Take whose signatures on models are trusted; by default nobody's is asked for."""
+        self._artifacts, self._runs, self._verifier = artifacts, runs_folder, verifier
 
     def fetch_model(self, version: ModelVersion) -> Path:
-        """Fetch a version's files, verified; returns their folder. Raises: ConnectionError, TrainingFailed."""
+        """Fetch a version's files, each verified, if a trusted key signed for them; returns their folder.
+
+        Raises:
+            ConnectionError, TrainingFailed
+        """
         with translate_store_errors(f"version {version.version}"):
+            check_signed(version, self._verifier)
             return self._artifacts.fetch_model(version.artifact_uri, version.tags.get("content_sha256"))
 
     def restore(self, run_id: UUID) -> None:
