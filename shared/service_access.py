@@ -64,9 +64,13 @@ class ProcessAccess:
 
 USER_SECRETS = ("user_hash_secret", "user_hash_later_secrets")
 INGEST_SECRETS = ("redis_url", *USER_SECRETS, "feedback_token_secret", "feedback_token_previous_secrets")
+EMBEDDER_SECRET = "curator_embedder_api_key"
 GATEWAY_SECRETS = (*USER_SECRETS, "feedback_token_secret", "gateway_internal_key", "gateway_model_server_key")
 
+MODEL_SERVER_SECRET = "deployer_model_server_key"
+"""Also of the agent beside each vLLM, which has no database role and no other secret."""
 DEPLOYER_SECRETS = (
+    MODEL_SERVER_SECRET,
     "user_hash_later_secrets",
     "deployer_audit_key",
     "deployer_manifest_key",
@@ -77,8 +81,8 @@ DEPLOYER_SECRETS = (
 PROCESSES = {
     "ingest": ProcessAccess("ingest", INGEST_SECRETS),
     "gateway": ProcessAccess("gateway", GATEWAY_SECRETS),
-    "curator": ProcessAccess("curator", USER_SECRETS),
-    "drift-monitor": ProcessAccess("monitor"),
+    "curator": ProcessAccess("curator", (*USER_SECRETS, EMBEDDER_SECRET)),
+    "drift-monitor": ProcessAccess("monitor", (EMBEDDER_SECRET,)),
     "trainer": ProcessAccess("trainer", ("redis_url",)),
     "trainer-worker": ProcessAccess("trainer", ("redis_url", "trainer_manifest_key")),
     "evaluator": ProcessAccess("evaluator", USER_SECRETS),

@@ -3,6 +3,7 @@
 Ids may be plain numbers, so that a test can name them.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.recipe.schema import Recipe
 from shared.artifacts import Artifacts
 from shared.events import AnyFeedback, Choice, FeedbackReceived, InteractionRecorded, Route, RoutingTable
+from shared.ids import new_id
+from shared.tables.evaluator import Comparison, Evaluation
 
 EMBEDDER = UniversalSentenceEncoder()
 """Loads its weights once for a test process, at the first text."""
@@ -93,3 +96,28 @@ def make_recipe(**settings: Any) -> Recipe:
     """A run of DPO for six steps."""
     content: dict[str, Any] = {"name": "tiny", "method": "dpo", "max_steps": 6}
     return parse_recipe(content | settings)
+
+
+def make_evaluation(
+    request_id: UUID, *comparisons: Mapping[str, Any], state: str = "voting"
+) -> tuple[Evaluation, list[Comparison]]:
+    """Make an evaluation of version 2 against 1 with these comparisons, each given by what it changes."""
+    evaluation = Evaluation(
+        evaluation_id=new_id(),
+        request_id=request_id,
+        run_id=new_id(),
+        candidate_version="2",
+        champion_version="1",
+        training={},
+        state=state,
+        deadline_at=datetime.now(UTC),
+    )
+    plain = {"messages": [], "left_answer": "Yes.", "right_answer": "No.", "candidate_is_left": True}
+    shown = [
+        Comparison(
+            **{"comparison_id": new_id(), "position": position, "prompt_hash": str(position)} | plain | dict(changes),
+            evaluation_id=evaluation.evaluation_id,
+        )
+        for position, changes in enumerate(comparisons)
+    ]
+    return evaluation, shown

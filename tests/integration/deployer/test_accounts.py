@@ -15,10 +15,10 @@ from shared.accounts import change_role, create_account, disable_account, rotate
 from shared.auth import open_key_ring
 from shared.errors import Conflict, InvalidRequest
 from shared.http import create_app
-from shared.ids import new_id
 from shared.signing import Signer, generate_key
 from shared.tables.evaluator import Comparison, Evaluation
 from shared.user_hashes import UserHashes
+from tests.builders import make_evaluation
 from tests.integration.deployer.scene import Setup
 
 SIGNER = Signer(generate_key())
@@ -53,34 +53,12 @@ class Town:
         return {"authorization": f"Bearer {answer.json()['assertion']}"}
 
     def add_comparisons(self, request_id: UUID, count: int) -> list[UUID]:
-        made = [new_id() for _ in range(count)]
+        evaluation, comparisons = make_evaluation(request_id, *({} for _ in range(count)))
         with self.setup.sessions() as session, session.begin():
-            evaluation = Evaluation(
-                evaluation_id=new_id(),
-                request_id=request_id,
-                run_id=new_id(),
-                candidate_version="2",
-                champion_version="1",
-                training={},
-                state="voting",
-                deadline_at=datetime.now(UTC),
-            )
             session.add(evaluation)
             session.flush()
-            for position, comparison_id in enumerate(made):
-                session.add(
-                    Comparison(
-                        comparison_id=comparison_id,
-                        evaluation_id=evaluation.evaluation_id,
-                        position=position,
-                        prompt_hash=str(position),
-                        messages=[],
-                        left_answer="",
-                        right_answer="",
-                        candidate_is_left=True,
-                    )
-                )
-        return made
+            session.add_all(comparisons)
+        return [comparison.comparison_id for comparison in comparisons]
 
     def vote(self, headers: dict[str, str], comparison_id: UUID, rater: str) -> Any:
         path = f"/v1/comparisons/{comparison_id}/vote"

@@ -1,6 +1,5 @@
 """What admins tell the deployer to do, and what it refuses."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,10 +13,8 @@ from services.deployer.handlers.commands import Commands
 from shared.artifacts import Artifacts
 from shared.auth import create_key
 from shared.errors import InvalidRequest
-from shared.ids import new_id
 from shared.tables.curator import Dataset
-from shared.tables.evaluator import Comparison, Evaluation
-from tests.builders import make_artifacts
+from tests.builders import make_artifacts, make_evaluation
 from tests.integration.deployer.scene import HASHES, Setup
 
 
@@ -196,33 +193,11 @@ def test_who_judged_a_candidate_may_not_approve_it(setup: Setup, voter: str) -> 
 
 
 def add_vote(session: Session, request_id: UUID, key_id: str) -> None:
-    evaluation = Evaluation(
-        evaluation_id=new_id(),
-        request_id=request_id,
-        run_id=new_id(),
-        candidate_version="2",
-        champion_version="1",
-        training={},
-        state="completed",
-        deadline_at=datetime.now(UTC),
-    )
+    vote = {"vote": "left", "voter": f"key:{key_id}", "voter_key": key_id}
+    evaluation, comparisons = make_evaluation(request_id, vote, state="completed")
     session.add(evaluation)
     session.flush()
-    session.add(
-        Comparison(
-            comparison_id=new_id(),
-            evaluation_id=evaluation.evaluation_id,
-            position=0,
-            prompt_hash="p",
-            messages=[],
-            left_answer="Yes.",
-            right_answer="No.",
-            candidate_is_left=True,
-            vote="left",
-            voter=f"key:{key_id}",
-            voter_key=key_id,
-        )
-    )
+    session.add_all(comparisons)
 
 
 @pytest.mark.parametrize(
