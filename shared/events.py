@@ -138,7 +138,6 @@ class FeedbackReceived(Event, frozen=True, kw_only=True, tag="FeedbackReceived")
     clock_offset_seconds: float | None = None
     """What corrects the client's clock: to be added to `occurred_at`; None when it is right."""
     content_hash: str | None = None
-    """What `shared.user_hashes` says of the content, under later secrets of user hashes; missing under the first."""
 
     @property
     def identity(self) -> str:
@@ -244,7 +243,6 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
     """Who is served what. A user's bucket is a number in [0, 100) from `salt` and the user.
 
     Of two tables the one with the higher (epoch, generation) stands; a restored backup raises the epoch.
-
     Below `canary_percent` (but never in the holdback's top slice): the canary. In the top `holdback_percent`: the
     holdback, if there is one. Else the champion. Buckets nest, so that nobody flips while a stage grows.
     """

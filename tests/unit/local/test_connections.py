@@ -71,7 +71,7 @@ def select(process: str, given: Mapping[str, str]) -> dict[str, str]:
 @pytest.mark.parametrize("process", PROCESSES)
 def test_a_process_is_given_its_own_secrets_and_its_own_role_of_the_database(process: str):
     environment = select(process, {})
-    values = {"vk": "redis_url", "user-hash": "user_hash_secret", "feedback-token": "feedback_token_secret"}
+    values = {":vk@": "redis_url", "user-hash": "user_hash_secret", "feedback-token": "feedback_token_secret"}
     values |= {"audit": "deployer_audit_key", "hk_internal": "gateway_internal_key"}
     values |= {KEYS[0]: "trainer_manifest_key", KEYS[1]: "deployer_manifest_key", KEYS[2]: "deployer_routing_key"}
     values |= {KEYS[3]: "deployer_assertion_key"}
