@@ -4,7 +4,10 @@ Erasure and its certificate walk this list. Whoever adds a place adds it here; a
 searches dumps and folders.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from shared.events import FeedbackReceived, InteractionRecorded
 
 EVIDENCE_LOCK = "curator:evidence"
 """Held shared by whoever stores what users sent, while they do: an erasure waits until those before it are done."""
@@ -29,8 +32,17 @@ class OtherStore:
     how: str
 
 
+RELAYED = ("outbox", "refused_records")
+NO_USERS = "hold hashes, figures and decisions, no words and no users"
 OWN = '"user" = %(user)s'
 IN_EVENT = "event->>'user' = %(user)s"
+ON_ERASED_ANSWERS = """
+    interaction_id IN (
+        SELECT tombstones.subject::uuid FROM curator.tombstones
+        JOIN curator.erasures USING (erasure_id)
+        WHERE erasures."user" = %(user)s AND tombstones.kind = 'interaction')
+"""
+"""What others said of a user's answers may repeat their words, and goes with them."""
 OF_ERASED_PROMPTS = """
     jsonb_array_length(messages) > 0 AND NOT EXISTS
         (SELECT FROM curator.prompts WHERE prompts.prompt_hash = comparisons.prompt_hash)
@@ -47,6 +59,7 @@ TABLES = (
     TableStore("deployer.served_interactions", OWN, "deployer", "made anonymous"),
     TableStore("deployer.votes", OWN, "deployer", "made anonymous: the vote counts, whose it was is gone"),
     TableStore("deployer.feedback", IN_EVENT, "deployer"),
+    TableStore("deployer.feedback", ON_ERASED_ANSWERS, "deployer", "deleted: what others said of these answers"),
     TableStore("evaluator.comparisons", OF_ERASED_PROMPTS, "evaluator", "emptied, in MLflow's reports too"),
     TableStore(
         "evaluator.comparisons",
@@ -56,23 +69,69 @@ TABLES = (
     ),
 )
 
+WITHOUT_USERS = (
+    *("access.accounts", "access.api_keys", "curator.cells", "curator.import_withdrawals", "curator.loop_switch"),
+    *("curator.retrain_requests", "curator.routing", "curator.tombstones", "deployer.audit", "deployer.epochs"),
+    *("deployer.heard_thumbs", "deployer.rollouts", "deployer.routing", "trainer.runs"),
+    *(f"{schema}.{name}" for schema in ("curator", "trainer", "evaluator", "deployer") for name in RELAYED),
+)
+"""Tables with ids, hashes, figures and decisions of people who are no users."""
+
 OTHERS = (
+    OtherStore("curator.prompts, with their vectors", "curator", "deleted where nobody else asked the same"),
+    OtherStore("curator.pairs, curator.labels", "curator", "deleted with what they rest on"),
+    OtherStore("curator.frozen_items, curator.dataset_items", "curator", "deleted with what they rest on"),
+    OtherStore("evaluator.evaluations: reports", "evaluator", "emptied of these prompts and what was answered"),
+    OtherStore(", ".join(WITHOUT_USERS), "nobody", NO_USERS),
     OtherStore(
         "files of datasets, with their reports and selection logs", "curator", "deleted; successors stand for them"
     ),
     OtherStore("data reports beside datasets", "nobody", "hold figures and ids, no words and no users"),
     OtherStore("MLflow: report.html and texts.json of evaluations", "evaluator", "written anew without the texts"),
-    OtherStore("MLflow: datasets and runs", "nobody", "hold hashes of datasets and figures, no words and no users"),
-    OtherStore("Weights & Biases", "nobody", "is sent figures, settings and hashes, no words and no users"),
-    OtherStore("caches of artifacts on workers", "trainer", "a dataset is deleted there when its run ends"),
-    OtherStore("the erasure ledger and its journal", "nobody", "keep the keyed hash, so that the user stays erased"),
+    OtherStore("MLflow: datasets, runs, tags and candidates", "nobody", NO_USERS),
+    OtherStore("Weights & Biases", "nobody", NO_USERS),
+    OtherStore(
+        "caches of artifacts",
+        "whoever fetched",
+        "a dataset is deleted there when its reader ends, or after a crash next",
+    ),
+    OtherStore(
+        "files of training runs", "trainer", "deleted when a run ends; of failed runs that are kept, their rows"
+    ),
+    OtherStore("logs and metrics", "nobody", "hold counts, ids and reasons, no words and no users"),
+    OtherStore(
+        "the erasure ledger (curator.erasures) and its journal", "nobody", "keep the keyed hash: the user stays erased"
+    ),
     OtherStore("weights of models", "nobody", "do not unlearn; `models` lists them, and a candidate is blocked"),
 )
 
-RETAINED = (
-    "Kafka topics",
-    "dead letters",
-    "spools of gateways and clients",
-    "backups of these and of the database",
-)
-"""Raw copies that nobody seeks out: they go when their retention ends."""
+RAW_TOPICS = (InteractionRecorded.topic, FeedbackReceived.topic)
+"""Topics with users' words and hashes; their dead letters hold them too."""
+
+
+@dataclass(frozen=True)
+class RetainedStore:
+    """Raw copies that nobody seeks out. `expires`: within the retention of raw events; else `how` says when."""
+
+    place: str
+    how: str
+    expires: bool = True
+
+
+def list_retained(topics: Iterable[str]) -> list[RetainedStore]:
+    """List where raw copies of what users sent may be found after an erasure.
+
+    Args:
+        topics: `RAW_TOPICS` and their dead-letter topics, as the broker knows them.
+    """
+    return [RetainedStore(f"Kafka: {topic}", "deleted with its segment") for topic in topics] + [
+        RetainedStore("spools of gateways: what the broker refused", "deleted by the gateway"),
+        RetainedStore("spools of gateways: what waits for the broker", "sent once the broker takes it", expires=False),
+        RetainedStore("queues of browsers and front ends", "until they are sent: not ours to erase", expires=False),
+        RetainedStore(
+            "backups, archives and replicas of the database and of Kafka",
+            "until whoever made them deletes them; a restore erases again before anybody reads",
+            expires=False,
+        ),
+        RetainedStore("exports of datasets", "until whoever made them deletes them", expires=False),
+    ]

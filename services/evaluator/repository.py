@@ -264,8 +264,8 @@ def has_voted_as_another(session: Session, evaluation_id: UUID, key_id: str, per
     return bool(session.scalar(select(exists().where(by_key, Comparison.voter != person))))
 
 
-def load_evaluation(session: Session, evaluation_id: UUID) -> Evaluation | None:
-    return session.get(Evaluation, evaluation_id)
+def load_evaluation(session: Session, evaluation_id: UUID, *, for_update: bool = False) -> Evaluation | None:
+    return session.get(Evaluation, evaluation_id, with_for_update=for_update)
 
 
 def list_evaluations(session: Session, limit: int) -> Sequence[Evaluation]:

@@ -43,6 +43,7 @@ from shared.user_hash_generations import UserHashesInForce, configure_user_hashe
 from shared.user_hashes import FindUserHashes
 
 SERVICE = "gateway"
+RETENTION_SECONDS = 600.0
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -82,10 +83,14 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
         api_key=own.model_server_key.get_secret_value(),
     )
     deployer_client = httpx.Client(timeout=5.0, trust_env=False)
+    relay = SpoolRelay(spool, _open_producer(settings))
     follower = RoutingFollower(routing, _open_consumer(settings))
     workers = [
         Worker("keys", keys.run),
-        Worker("relay", SpoolRelay(spool, _open_producer(settings)).run),
+        Worker("relay", relay.run),
+        every(
+            RETENTION_SECONDS, "retention", partial(relay.forget_refused, timedelta(days=own.refused_retention_days))
+        ),
         Worker("routing", follower.run),
         every(
             own.routing_poll_seconds,

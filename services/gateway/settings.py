@@ -36,6 +36,12 @@ class GatewaySettings(BaseSettings):
     state_dir: Path | None = Field(None, description="spool and last routing table; default: gateway/ in home")
     spool_max_rows: int = Field(100_000, ge=1, description="interactions that wait for the bus, at most")
     spool_max_bytes: int = Field(2**30, ge=2**20, description="their bytes together, at most")
+    refused_retention_days: float = Field(
+        7.0,
+        gt=0,
+        description="what the broker refused is deleted then; no longer than HELIOTROPE_CURATOR_RAW_RETENTION_DAYS,"
+        " which certificates of erasure say",
+    )
     spool_deadline_seconds: float = Field(5.0, gt=0, description="an answer waits for the spool this long, at most")
     max_event_bytes: int = Field(900_000, ge=1_000, description="size of one interaction on the bus, at most")
     max_body_bytes: int = Field(8 * 2**20, ge=1_000, description="size of a request's body, at most")

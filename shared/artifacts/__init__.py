@@ -193,6 +193,13 @@ class Artifacts:
         """
         self._cache.drop(folder)
 
+    def drop_unused(self, file: str) -> None:
+        """Delete the fetched copies with a file of this name that no process on this machine holds.
+
+        What a reader that was killed could not drop: a dataset, say, whose user is erased meanwhile.
+        """
+        self._cache.drop_unused(file)
+
     def close(self) -> None:
         """Let go of what was fetched: the cache may remove it."""
         self._cache.close()

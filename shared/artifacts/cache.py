@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from shared.artifacts.manifest import Files, calculate_content_sha256, verify_fi
 logger = structlog.get_logger(__name__)
 
 DRAFT = ".draft-"
+DRAFT_SECONDS = 86_400.0
 LOCK = ".lock"
 KEY = re.compile(r"[0-9a-f]{64}")
 """Of an artifact's folder; what else lies beside them is not ours to remove."""
@@ -56,6 +58,15 @@ class Cache:
         if folder.parent == self._folder and (lock := self._held.pop(folder.name, None)) is not None:
             os.close(lock)
             self._remove(folder)
+
+    def drop_unused(self, file: str) -> None:
+        """Delete every folder with such a file that nobody holds, and drafts that nobody can be filling any more."""
+        for folder in self._list_folders() if self._folder.exists() else []:
+            if (folder / file).exists():
+                self._remove(folder)
+        for draft in self._folder.glob(f"{DRAFT}*"):
+            if time.time() - draft.stat().st_mtime > DRAFT_SECONDS:
+                shutil.rmtree(draft, ignore_errors=True)
 
     def close(self) -> None:
         """Hold nothing any more: what was fetched may go."""

@@ -13,6 +13,7 @@ from shared.events import (
     RolloutAdvanced,
     TrainingCompleted,
 )
+from shared.user_stores import RAW_TOPICS
 
 Events = tuple[type[Event], ...]
 
@@ -55,3 +56,9 @@ def plan_dead_letter_topics(topic_prefix: str = "") -> Iterator[tuple[str, str, 
     for service in SERVICES:
         for topic in list_read_topics(service, topic_prefix):
             yield dead_letter_topic(topic, service), topic, service
+
+
+def list_raw_topics(topic_prefix: str = "") -> list[str]:
+    """Return the topics with users' words, dead-letter topics among them."""
+    raw = [topic_prefix + topic for topic in RAW_TOPICS]
+    return raw + [letters for letters, source, _ in plan_dead_letter_topics(topic_prefix) if source in raw]

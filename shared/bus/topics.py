@@ -17,10 +17,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from shared.bus.access import plan_dead_letter_topics
 from shared.bus.limits import describe_topics
-from shared.events import TOPICS, FeedbackReceived, InteractionRecorded, RolloutAdvanced
+from shared.events import TOPICS, RolloutAdvanced
+from shared.user_stores import RAW_TOPICS
 
-RAW = frozenset({InteractionRecorded.topic, FeedbackReceived.topic})
-"""Topics with users' words: an erasure's certificate says until when they may be there."""
 HISTORY = timedelta(days=90)
 SEGMENTS = 7
 """A segment goes as a whole, so a record outlives its topic's retention by up to a segment's span."""
@@ -74,7 +73,7 @@ def plan_topics(topic_prefix: str, *, raw_retention: timedelta, max_event_bytes:
 def _plan(name: str, source: str, raw_retention: timedelta, max_message_bytes: int) -> TopicPlan:
     if source == RolloutAdvanced.topic and name.endswith(source):
         return TopicPlan(name, FOR_EVER, None, max_message_bytes)
-    if source not in RAW:
+    if source not in RAW_TOPICS:
         return TopicPlan(name, _milliseconds(HISTORY), None, max_message_bytes)
     segment = _milliseconds(raw_retention / SEGMENTS)
     return TopicPlan(name, _milliseconds(raw_retention) - segment, segment, max_message_bytes)

@@ -61,7 +61,8 @@ def create(settings: Settings, curator: CuratorSettings) -> FastAPI:
 
     retention = timedelta(days=curator.raw_retention_days)
     load_hashes = partial(load_user_hashes, configured)
-    eraser = Eraser(sessions, settings.datasets, open_artifacts(settings), retention, now, load_hashes)
+    artifacts = open_artifacts(settings)
+    eraser = Eraser(sessions, settings.datasets, artifacts, retention, now, load_hashes, settings.topic_prefix)
     withdrawer = Withdrawer(eraser)
     workers = [
         Worker("consumer", loop.run),

@@ -1,10 +1,11 @@
 """A successor dataset: a dataset without the erased rows."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from services.curator.datasets.domain.rows import FileName, Row
-from shared.user_stores import OTHERS, TABLES
+from shared.user_stores import OTHERS, TABLES, list_retained
 
 ID_COLUMNS = ("pair_id", "label_id", "item_id")
 
@@ -36,6 +37,18 @@ def list_places() -> list[dict[str, str]]:
     """List every place that was looked at, who erases there, and what became of the user."""
     tables = [{"place": store.table, "erased_by": store.erased_by, "how": store.how} for store in TABLES]
     return tables + [{"place": store.place, "erased_by": store.erased_by, "how": store.how} for store in OTHERS]
+
+
+def derive_raw_copies(topics: Sequence[str], until: datetime) -> dict[str, Any]:
+    """Derive where raw copies may still be found, and until when; without a date where others decide."""
+    return {
+        "until": until.isoformat(),
+        "places": [
+            {"place": store.place, "until": until.isoformat() if store.expires else None, "how": store.how}
+            for store in list_retained(topics)
+        ],
+        "summary": "they are dropped unread when they are consumed, replayed or restored",
+    }
 
 
 def name_places(left: Sequence[int]) -> list[str]:

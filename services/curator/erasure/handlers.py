@@ -16,7 +16,14 @@ from services.curator.datasets.domain.data_card import derive_card
 from services.curator.datasets.domain.rows import calculate_dataset_sha256
 from services.curator.erasure import repository as erasures
 from services.curator.erasure.adapters import ErasureJournal, JournalEntry
-from services.curator.erasure.domain import derive_successor_manifest, list_places, name_places, prune, remove_rows
+from services.curator.erasure.domain import (
+    derive_raw_copies,
+    derive_successor_manifest,
+    list_places,
+    name_places,
+    prune,
+    remove_rows,
+)
 from services.curator.erasure.repository import UserData
 from services.curator.evidence.repository import intake
 from services.curator.pairs.handlers import derive_groups
@@ -25,12 +32,13 @@ from services.curator.requests.handlers import close_request
 from shared.acts import record_act
 from shared.artifacts import ArtifactNotFound, Artifacts
 from shared.auth import Caller
+from shared.bus.access import list_raw_topics
 from shared.db import SessionFactory, lock_all, wait_for_holders
 from shared.errors import NotFound
 from shared.tables.curator import Dataset
 from shared.tables.erasures import Act, Erasure
 from shared.user_hash_generations import LoadUserHashes, load_without_secrets
-from shared.user_stores import EVIDENCE_LOCK, RETAINED
+from shared.user_stores import EVIDENCE_LOCK
 
 logger = structlog.get_logger(__name__)
 
@@ -44,6 +52,7 @@ class Eraser:
     """For how long Kafka, dead letters and spools hold raw copies."""
     clock: Callable[[], datetime]
     load_user_hashes: LoadUserHashes = load_without_secrets
+    topic_prefix: str = ""
 
     def erase(self, user: str, caller: Caller, *, even_unknown: bool = False) -> tuple[Erasure, bool]:
         """Erase a user; return (the erasure, whether it is new). A user erased before keeps the first certificate.
@@ -181,11 +190,7 @@ class Eraser:
             "datasets": replaced,
             "models": trained,
             "promotion_blocked": sorted(item["version"] for item in trained if item["directly"]),
-            "raw_copies": {
-                "where": list(RETAINED),
-                "until": (self.clock() + self.raw_retention).isoformat(),
-                "summary": "they are dropped unread when they are consumed, replayed or restored",
-            },
+            "raw_copies": derive_raw_copies(list_raw_topics(self.topic_prefix), self.clock() + self.raw_retention),
         }
 
     def delete_files(self) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from services.deployer.domain.approval import calculate_approval_hash
 from services.deployer.handlers.change import OWN_ACTOR, Change, Rollouts
 from services.deployer.handlers.voting import count_votes_on
-from services.deployer.repository.erasure import find_erased_users
+from services.deployer.repository.erasure import find_erased_users, is_erased_answer
 from services.deployer.repository.lineage import load_run_hashes
 from services.deployer.repository.rollouts import load_rollout_of_request, lock_rollouts
 from services.deployer.repository.votes import list_voters, save_feedback, save_interaction
@@ -70,7 +70,7 @@ class EventHandler:
                 count_votes_on(session, event.interaction_id, self.clock())
             case FeedbackReceived(feedback=Thumb() | Rating() | Complaint() | Retract()):
                 content_hash, event = self._hashes.hash_content(event), self._hashes.carry_event(event)
-                if _is_erased(session, event.user):
+                if _is_erased(session, event.user) or is_erased_answer(session, event.interaction_id):
                     return
                 save_feedback(session, event, content_hash)
                 count_votes_on(session, event.interaction_id, self.clock())

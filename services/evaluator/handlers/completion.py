@@ -99,9 +99,8 @@ class CompletionHandler:
         with self.sessions() as session, session.begin():
             row = load_claimed(session, evaluation.evaluation_id, evaluation.claimed_by)
             row.claimed_by, row.heartbeat_at = None, None
-            cast = sum(comparison.vote is not None for comparison in load_comparisons(session, row.evaluation_id))
-            if cast != report["votes"]["cast"]:
-                return None  # a vote came in meanwhile: the next turn counts it
+            if _is_outdated(report, load_comparisons(session, row.evaluation_id)):
+                return None  # the next turn counts the vote, or leaves out the prompt
             row.state, row.completed_at = "completed", now
             row.verdict, row.report, row.report_uri = report["verdict"], report, uri
             row.report_sha256 = calculate_report_hash(report)
@@ -151,6 +150,15 @@ def derive_event(row: Evaluation) -> EvaluationCompleted:
         report_sha256=row.report_sha256,
         completed_at=row.completed_at,
         report_uri=row.report_uri,
+    )
+
+
+def _is_outdated(report: dict[str, Any], comparisons: Sequence[Comparison]) -> bool:
+    """Tell whether a vote came in, or a prompt was erased, since the report was derived."""
+    cast = sum(comparison.vote is not None for comparison in comparisons)
+    erased = {comparison.prompt_hash for comparison in comparisons if not comparison.messages}
+    return cast != report["votes"]["cast"] or any(
+        prompt["messages"] and prompt["prompt_hash"] in erased for prompt in report["prompts"]
     )
 
 

@@ -26,7 +26,7 @@ def erase_comparisons(sessions: SessionFactory, registry: ModelRegistry, artifac
         comparisons = list_erased_comparisons(session)
         forgotten = forget_erased_raters(session)
         for evaluation_id, prompt_hashes in _group(comparisons).items():
-            evaluation = load_evaluation(session, evaluation_id)
+            evaluation = load_evaluation(session, evaluation_id, for_update=True)
             if evaluation is not None and evaluation.report is not None:
                 evaluation.report = erase_prompts(evaluation.report, prompt_hashes)
                 if evaluation.report_uri is not None:

@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS refused (
 SET_ASIDE = """
 INSERT INTO refused SELECT sequence, topic, key, value, headers, ?, ? FROM records WHERE sequence = ?
 """
+COUNT = "SELECT count(*), coalesce(sum(length(value)), 0) FROM"
 DELETE = "DELETE FROM records WHERE sequence = ?"
 
 
@@ -88,9 +89,8 @@ class Spool:
         with connection:
             connection.execute(RECORDS)
             connection.execute(REFUSED)
-        count = "SELECT count(*), coalesce(sum(length(value)), 0) FROM "
-        rows, size = connection.execute(f"{count} records").fetchone()
-        self._aside_rows, self._aside_bytes = connection.execute(f"{count} refused").fetchone()
+        rows, size = connection.execute(f"{COUNT} records").fetchone()
+        self._aside_rows, self._aside_bytes = connection.execute(f"{COUNT} refused").fetchone()
         connection.close()
         self._count(rows, size)
         self.arrived.set()
@@ -131,6 +131,17 @@ class Spool:
             self._aside_rows += len(rows)
             self._aside_bytes += size
         return self._queue(Write(-len(rows), -size, apply))
+
+    def forget_refused(self, before: datetime) -> "Future[None]":
+        """Delete what was put aside before then: raw copies of what users said are kept for so long."""
+
+        def apply(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM refused WHERE refused_at < ?", (before.isoformat(),))
+            rows, size = connection.execute(f"{COUNT} refused").fetchone()
+            with self._counting:
+                self._aside_rows, self._aside_bytes = rows, size
+
+        return self._queue(Write(0, 0, apply))
 
     def read(self, limit: int, without_topics: Sequence[str] = ()) -> list[tuple[int, Record]]:
         """Return the oldest records with their sequence numbers."""

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -56,6 +57,10 @@ class SpoolRelay:
                 raise published.failure
             logger.warning("spool_relay_failed", error=repr(published.failure), moved=moved)
         return moved
+
+    def forget_refused(self, retention: timedelta) -> None:
+        """Delete what was put aside longer ago."""
+        self._spool.forget_refused(datetime.now(UTC) - retention).result(WRITE_DEADLINE_SECONDS)
 
     def run(self, stop: threading.Event) -> None:
         """Relay until told to stop, and then until the spool is empty, for five seconds at most."""

@@ -117,7 +117,7 @@ def serve_health(settings: Settings, celery: "Celery[BaseTask]") -> None:
 
 def execute_in_child(settings: Settings, trainer: TrainerSettings, device: str | None, stop: threading.Event) -> None:
     """Open the worker's connections, execute the next run, and close them."""
-    from services.trainer.adapters.artifacts.dataset import fetch_dataset
+    from services.trainer.adapters.artifacts.dataset import TRAIN_FILE, fetch_dataset
     from services.trainer.adapters.artifacts.run_storage import RunStorage
     from shared.registry.mlflow import MlflowRegistry  # takes seconds, and only this process needs it
 
@@ -149,6 +149,7 @@ def execute_in_child(settings: Settings, trainer: TrainerSettings, device: str |
         rewards=read_reward_rules(trainer),
     )
     try:
+        artifacts.drop_unused(TRAIN_FILE)  # whoever is erased must not stay in what a killed reader left
         execute_next_run(device, context)
     finally:
         for dataset in fetched:  # whoever is erased must not stay in a cache

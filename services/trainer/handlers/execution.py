@@ -1,12 +1,13 @@
 """A worker executes a run: it claims one, trains, registers the candidate, and writes down how the run ended."""
 
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
 import structlog
 
 from services.trainer import repository
-from services.trainer.adapters.artifacts.checkpoints import delete_folder, has_trained
+from services.trainer.adapters.artifacts.checkpoints import delete_folder, delete_rows, has_trained
 from services.trainer.domain.training import CandidateNotRegistered, Cause, Interrupted, TrainingFailed
 from services.trainer.handlers.attempt import run_attempt
 from services.trainer.handlers.claim import Claim, claim_next
@@ -30,6 +31,7 @@ def execute_next_run(device: str | None, context: WorkerContext) -> None:
 
     Every way it can end is on its row and, when final, announced.
     """
+    _clean_up_finished(context)
     run = claim_next(context.sessions, device, context.worker, context.heartbeat_timeout)
     if run is None:
         logger.info("no_run_claimed", device=device)
@@ -97,15 +99,13 @@ def _fail(claim: Claim, context: WorkerContext, error: Exception) -> None:
 def _clean_up_if_finished(run_id: UUID, context: WorkerContext) -> None:
     """Delete a finished run's files and end its tracking, by whoever's hand it ended. Neither may fail it.
 
-    What a run has trained that failed afterwards stays, for people to look at.
+    What a run has trained that failed afterwards stays, for people to look at; the rows that it was trained on do not.
     """
     with context.sessions() as session:
         run = repository.load_run(session, run_id)
     if run.state in repository.OPEN_STATES:
         return
-    if not _failed_after_training(run, context.runs_folder / str(run_id)):
-        delete_folder(context.runs_folder / str(run_id))
-        context.storage.delete(run_id)
+    _delete_files(run, context)
     try:
         if run.mlflow_run_id:
             context.registry.end_run(run.mlflow_run_id, succeeded=run.state == "succeeded")
@@ -113,6 +113,24 @@ def _clean_up_if_finished(run_id: UUID, context: WorkerContext) -> None:
         logger.warning("tracking_run_not_ended", error=repr(error))
     facts = {name: getattr(run, name) for name in ("reason", "candidate_version", "weights_sha256")}
     context.mirror.end(run.state, facts)
+
+
+def _delete_files(run: Run, context: WorkerContext) -> None:
+    folder = context.runs_folder / str(run.run_id)
+    if _failed_after_training(run, folder):
+        delete_rows(folder)
+        return
+    delete_folder(folder)
+    context.storage.delete(run.run_id)
+
+
+def _clean_up_finished(context: WorkerContext) -> None:
+    """Delete what is left here of runs that have ended elsewhere: their last attempt was not this machine's."""
+    for folder in context.runs_folder.iterdir() if context.runs_folder.exists() else ():
+        with suppress(ValueError), context.sessions() as session:  # what else lies there is not ours
+            run = session.get(Run, UUID(folder.name))
+            if run is not None and run.state not in repository.OPEN_STATES:
+                _delete_files(run, context)
 
 
 def _failed_after_training(run: Run, folder: Path) -> bool:

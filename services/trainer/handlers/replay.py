@@ -4,6 +4,7 @@ from pathlib import Path
 
 import structlog
 
+from services.trainer.adapters.artifacts.checkpoints import MIXED
 from services.trainer.adapters.artifacts.replay import MixedDataset, load_earlier, mix_dataset
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.replay import EarlierSnapshot
@@ -16,7 +17,7 @@ def mix_for_run(recipe: Recipe, dataset: Path, earlier: list[EarlierSnapshot], a
 
     Raises: TrainingFailed.
     """
-    mixed = mix_dataset(dataset, earlier, recipe.replay, seed=recipe.seed, target=attempt / "dataset")
+    mixed = mix_dataset(dataset, earlier, recipe.replay, seed=recipe.seed, target=attempt / MIXED)
     logger.info("dataset_mixed", **mixed.summary)
     return mixed
 
@@ -28,5 +29,5 @@ def mix_folders(recipe: Recipe, dataset: Path, attempt: Path) -> MixedDataset:
     """
     folders = [Path(folder) for folder in recipe.replay.folders or ()]
     earlier = [load_earlier(folder) for folder in folders]
-    target = attempt / "dataset"
+    target = attempt / MIXED
     return mix_dataset(dataset, earlier, recipe.replay, seed=recipe.seed, target=target, folders=folders)

@@ -132,8 +132,8 @@ def open_curator(database_url: str, home: Path, **changes: Any) -> Iterator[Cura
     app.state.keys = KeyRing(lambda: load_keys(sessions))
     app.state.keys.refresh()
     hashes = UserHashesInForce(HASHES, sessions)
-    artifacts = open_artifacts(settings)
-    eraser = Eraser(sessions, settings.datasets, artifacts, timedelta(days=7), lambda: NOON, load_hashes)
+    artifacts, prefix = open_artifacts(settings), settings.topic_prefix
+    eraser = Eraser(sessions, settings.datasets, artifacts, timedelta(days=7), lambda: NOON, load_hashes, prefix)
     app.include_router(create_router(sessions))
     app.include_router(create_review_router(sessions, lambda: NOON))
     app.include_router(create_loop_router(sessions, settings, CuratorSettings(), EMBEDDER, lambda: NOON))

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -218,3 +219,20 @@ def test_the_relay_waits_for_a_broker_that_comes_later_and_drains_when_it_stops(
     thread.join(10)
     assert not thread.is_alive()
     assert len(broker.records("interaction.recorded")) == 91
+
+
+def test_what_was_refused_is_deleted_after_its_time_and_makes_room(tmp_path: Path):
+    spool = open_spool(tmp_path, max_rows=2)
+    refusal = RecordRefused("interaction.recorded: too large", too_large=True)
+    relay = SpoolRelay(spool, lambda: FailingProducer(MemoryBroker(), {b"key 1"}, refusal))
+    spool.put([record(1)]).result(5)
+    relay.relay_batch()
+    relay.forget_refused(timedelta(days=7))
+    with pytest.raises(SpoolFull):
+        spool.put([record(2), record(3)])
+    relay.forget_refused(timedelta())
+    spool.put([record(2), record(3)]).result(5)
+    spool.close()
+    with sqlite3.connect(tmp_path / "gateway" / "spool.sqlite") as connection:
+        assert connection.execute("SELECT count(*) FROM refused").fetchone() == (0,)
+    connection.close()

@@ -197,3 +197,18 @@ def test_two_processes_fetch_at_once_and_get_one_folder(tmp_path: Path):
     assert first == second
     assert [path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()] == [Path(first).name]
     shutil.rmtree(first)
+
+
+def test_what_a_killed_reader_left_is_deleted_and_what_is_read_or_of_another_kind_is_not(tmp_path: Path, bucket: str):
+    places = {name: make_folder(tmp_path / name, weights=name.encode()) for name in ("left", "held", "model")}
+    for name in ("left", "held"):
+        (places[name] / "train.parquet").write_text(f"rows of {name}")
+    for name, folder in places.items():
+        make_artifacts(tmp_path).upload(folder, f"{bucket}/{name}")
+    killed, reader = make_artifacts(tmp_path), make_artifacts(tmp_path)
+    left = killed.fetch(f"{bucket}/left")
+    model = killed.fetch(f"{bucket}/model")
+    killed.close()  # as the end of its process does
+    held = reader.fetch(f"{bucket}/held")
+    make_artifacts(tmp_path).drop_unused("train.parquet")
+    assert (left.exists(), held.exists(), model.exists()) == (False, True, True)

@@ -14,6 +14,7 @@ from services.trainer.domain.training import TrainingResult
 MARKER = "complete"
 SECONDS = "seconds"
 RESULT = "trained.json"
+ROWS_FOLDERS = (MIXED, SHARED_ROWS) = ("dataset", "rows")
 
 
 def find_newest(run_folder: Path, *, below_token: int, stage: str = ".") -> Path | None:
@@ -98,6 +99,13 @@ def mark_complete(checkpoint: Path) -> None:
 def delete_folder(folder: Path) -> None:
     """Delete the folder with all that is in it, if it is there."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def delete_rows(run_folder: Path) -> None:
+    """Delete the copies of users' rows that the attempts made: mixed datasets, and rows that several ranks share."""
+    for name in ROWS_FOLDERS:
+        for folder in [*run_folder.glob(f"*/{name}"), *run_folder.glob(f"*/*/{name}")]:
+            delete_folder(folder)
 
 
 class GoodCheckpoints:

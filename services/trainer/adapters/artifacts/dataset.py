@@ -33,6 +33,8 @@ def fetch_dataset(artifacts: Artifacts, uri: str) -> Path:
         return artifacts.fetch(uri, unlisted=(locate_folder(uri) / NAME).is_file())
 
 
+TRAIN_FILE = "train.parquet"
+"""Every dataset has one, and nothing else that is fetched."""
 PAIR_COLUMNS = ("prompt", "chosen", "rejected", "epsilon")
 TOOLS = "tools"
 """Column with the tools of a row's prompt as JSON text, which TRL hands to the chat template."""
@@ -60,7 +62,7 @@ def load_answers(folder: Path, rows: SftRows) -> Dataset:
     """
     answers = _load_rows(folder / "sft.parquet", ("prompt", "completion")) if rows != "chosen" else []
     if rows != "sft":
-        answers += list_chosen(folder / "train.parquet")
+        answers += list_chosen(folder / TRAIN_FILE)
     if not answers:
         raise TrainingFailed(f"the dataset has no answers to imitate (sft_rows: {rows})")
     return make_dataset(answers)

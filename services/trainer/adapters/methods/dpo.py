@@ -6,6 +6,7 @@ from typing import Any
 
 from trl import DPOConfig
 
+from services.trainer.adapters.artifacts.checkpoints import SHARED_ROWS
 from services.trainer.adapters.artifacts.dataset import load_pairs
 from services.trainer.adapters.distributed.collectives import share_dataset
 from services.trainer.adapters.methods.arguments import build_config
@@ -65,7 +66,7 @@ def _build_trainer(
             shares_prefixes=shares_prefixes,
             before_reference=before_reference,
             data_collator=EpsilonDPOCollator(pad_token_id=tokenizer.pad_token_id, max_length=recipe.length),
-            train_dataset=share_dataset(load_pairs(job.dataset / "train.parquet"), job.checkpoints / "rows"),
+            train_dataset=share_dataset(load_pairs(job.dataset / "train.parquet"), job.checkpoints / SHARED_ROWS),
             eval_dataset=share_dataset(
                 load_pairs(job.dataset / "validation.parquet"), job.checkpoints / "validation_rows"
             )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from trl import KTOConfig, KTOTrainer
 
+from services.trainer.adapters.artifacts.checkpoints import SHARED_ROWS
 from services.trainer.adapters.artifacts.dataset import keep_trainable, load_labels, split_pairs
 from services.trainer.adapters.distributed.collectives import share_dataset
 from services.trainer.adapters.methods.arguments import build_config
@@ -42,7 +43,7 @@ def train_kto(job: Job, reporter: RunReporter) -> TrainingResult:
     trainer = KTOTrainer(
         model=model,
         args=arguments,
-        train_dataset=share_dataset(labels, job.checkpoints / "rows"),
+        train_dataset=share_dataset(labels, job.checkpoints / SHARED_ROWS),
         eval_dataset=validation and share_dataset(validation, job.checkpoints / "validation_rows"),
         processing_class=tokenizer,
         peft_config=make_adapter_config(recipe, model),
