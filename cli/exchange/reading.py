@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -59,7 +60,10 @@ class RecordFile:
             raise StackFailed(f"{self.path.name} is none of .json, .jsonl, .ndjson, .csv, .parquet (or these with .gz)")
         with self.path.open("rb") as self._raw:
             opened = gzip.GzipFile(fileobj=self._raw) if suffixes[-1] == ".gz" else self._raw
-            yield from readers[kind](opened)  # type: ignore[arg-type]
+            try:
+                yield from readers[kind](opened)  # type: ignore[arg-type]
+            except (OSError, EOFError, zlib.error) as error:
+                yield Refused("broken_file", f"the file cannot be read any further: {error}")
         self._share = 1.0
 
     def _read_json(self, file: IO[bytes]) -> Iterator[Record | Refused]:
@@ -88,15 +92,18 @@ class RecordFile:
             return None
         return None
 
-    def _read_parquet(self) -> Iterator[Record]:
+    def _read_parquet(self) -> Iterator[Record | Refused]:
         import pyarrow.parquet
 
-        with closing(pyarrow.parquet.ParquetFile(self.path)) as table:
-            rows = 0
-            for batch in table.iter_batches(PARQUET_ROWS):
-                yield from batch.to_pylist()
-                rows += batch.num_rows
-                self._share = rows / max(1, table.metadata.num_rows)
+        try:
+            with closing(pyarrow.parquet.ParquetFile(self.path)) as table:
+                rows = 0
+                for batch in table.iter_batches(PARQUET_ROWS):
+                    yield from batch.to_pylist()
+                    rows += batch.num_rows
+                    self._share = rows / max(1, table.metadata.num_rows)
+        except (pyarrow.ArrowException, OSError) as error:
+            yield Refused("broken_file", f"the file cannot be read any further: {error}")
 
 
 def _read_lines(file: IO[bytes]) -> Iterator[Record | Refused]:
