@@ -15,10 +15,11 @@ depends_on = None
 
 def upgrade() -> None:
     tools = sa.Column("tools", postgresql.JSONB(astext_type=sa.Text()), nullable=True)
-    op.add_column("prompts", tools, schema="curator")
+    op.add_column("prompts", tools, schema="curator", if_not_exists=True)
     form = sa.Column("form", sa.SmallInteger(), server_default="0", nullable=False)
-    op.add_column("prompts", form, schema="curator")
+    op.add_column("prompts", form, schema="curator", if_not_exists=True)
     with op.get_context().autocommit_block():
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS curator.ix_prompts_old_form")  # of a try that was cut short
         op.create_index(
             "ix_prompts_old_form",
             "prompts",
