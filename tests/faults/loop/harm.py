@@ -8,6 +8,7 @@ from functools import partial
 from uuid import UUID
 
 from tests.faults.loop.scene import Scene
+from tests.faults.loop.strangers import STRANGERS, Stranger
 from tests.faults.loop.victims import VICTIMS, Victim
 from tests.faults.saboteur import wait_until
 from tests.faults.tables import list_curated_answers, list_curated_events, list_heard_feedback
@@ -40,6 +41,12 @@ class Outcome:
     """Acknowledged and in the broker's memory only, when that memory went."""
 
 
+def in_order() -> list[Victim | Stranger]:
+    """Strangers come after the processes of their phase."""
+    phases = list(dict.fromkeys(victim.phase for victim in VICTIMS))
+    return sorted([*VICTIMS, *STRANGERS], key=lambda harm: (phases.index(harm.phase), isinstance(harm, Stranger)))
+
+
 @dataclass
 class Harm:
     """`kills` with SIGKILL; else stops with SIGSTOP for longer than the victim's deadline."""
@@ -55,11 +62,14 @@ class Harm:
         Raises:
             NotInTime: something did not come back.
         """
-        for victim in VICTIMS:
-            if victim.phase != "users chat" and not self._was_requested:
+        for harm in in_order():
+            if harm.phase != "users chat" and not self._was_requested:
                 self._request_on_a_broker_that_forgets()
-            self._wait(partial(self.scene.tables.holds, victim.begins), victim.phase, PHASE_SECONDS)
-            self._harm(victim)
+            self._wait(partial(self.scene.tables.holds, harm.begins), harm.phase, PHASE_SECONDS)
+            if isinstance(harm, Victim):
+                self._harm(harm)
+            else:
+                self._suffer(harm)
         self._harm_supervisor()
 
     @property
@@ -79,6 +89,16 @@ class Harm:
                 time.sleep(victim.stop_seconds)
             dead, outcome.harmed_at = 0, datetime.now(UTC)
         self._measure(outcome, victim.name, dead, lambda: victim.goes_on(self.scene, outcome.harmed_at), before)
+
+    def _suffer(self, stranger: Stranger) -> None:
+        """The process is to withstand it, so `ready` begins when the stranger is done."""
+        before, outcome = (
+            self._count_sent_again(),
+            Outcome(stranger.name, stranger.phase, stranger.proof, datetime.now(UTC)),
+        )
+        stranger.act(self.scene)
+        done_at = datetime.now(UTC)
+        self._measure(outcome, stranger.process, 0, lambda: stranger.goes_on(self.scene, done_at), before)
 
     def _measure(self, outcome: Outcome, name: str, dead: int, goes_on: Callable[[], bool], before: int) -> None:
         started = time.monotonic()

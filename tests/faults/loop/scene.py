@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -31,6 +32,10 @@ class Scene:
     passers_by: Crowd = field(init=False)
     tables: Tables = field(init=False)
     saboteur: Saboteur = field(init=False)
+    strangers: ChatLog = field(default_factory=ChatLog)
+    """What clients with wrong clocks sent, and of that what was accepted."""
+    answers_to_strangers: Counter[str] = field(default_factory=Counter)
+    """By service and status."""
 
     def __post_init__(self) -> None:
         rng = Random(self.stages.seed + 1)
@@ -45,8 +50,8 @@ class Scene:
         return self.stages.apis
 
     @property
-    def _logs(self) -> tuple[ChatLog, ChatLog]:
-        return self.stages.crowd.log, self.passers_by.log
+    def _logs(self) -> tuple[ChatLog, ...]:
+        return self.stages.crowd.log, self.passers_by.log, self.strangers
 
     def list_acknowledged(self) -> tuple[set[UUID], set[UUID]]:
         """Ids of the events that ingest took, and of the answers that users have read."""
@@ -95,7 +100,7 @@ class Scene:
         url = f"{self.stack.url('curator')}/v1/retrain"
         key = self.stack.credentials["admin"]
         httpx.post(
-            url, json={"reason": "a fault run"}, headers={"authorization": f"Bearer {key}"}, timeout=30
+            url, json={"reason": "a fault run"}, headers={"authorization": f"Bearer {key}"}, timeout=180
         ).raise_for_status()
 
     async def play(self, is_over: Callable[[], bool]) -> str:

@@ -78,12 +78,15 @@ def test_the_loop_turns_while_each_process_in_turn_fails(name: str, kills: bool,
         loss = calculate_loss(harm.outcomes, found, unheard)
         folder = write_table(name, harm.outcomes, found, loss, state=state, seconds=time.monotonic() - started)
         screen.say((folder / f"{name}.md").read_text())
+        screen.say(f"answers to strangers: {dict(scene.answers_to_strangers)}")
         shutil.copytree(stack.layout.logs, folder / f"{name}-logs", dirs_exist_ok=True)
 
     lost = len(loss.otherwise)
     assert lost == 0, f"of which {len(unheard)} thumbs by the deployer, the first at {find_first(loss.otherwise)}"
     assert not found.unknown_events
     assert not found.counted_twice
+    faults = [answer for answer in scene.answers_to_strangers if answer.endswith((" 500", " 502", " Retry-After"))]
+    assert not faults, f"a stranger's request is no reason for a fault of ours: {scene.answers_to_strangers}"
     assert state == "champion"
 
 
