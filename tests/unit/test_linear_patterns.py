@@ -73,7 +73,7 @@ def collect() -> tuple[dict[str, re.Pattern[str]], set[str]]:
     """Every pattern by where it stands; and the modules that put some together from parts."""
     patterns: dict[str, re.Pattern[str]] = {}
     composing: set[str] = set()
-    for path in find_sources("services", "shared", "clients"):
+    for path in find_sources("services", "shared", "clients", "cli/exchange"):
         for line, argument in read_calls(path):
             if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                 patterns[f"{path.relative_to(ROOT)}:{line}"] = re.compile(argument.value, re.DOTALL)
