@@ -16,12 +16,10 @@ def run(world: str, seeds: tuple[int, ...] = SEEDS) -> list[Measured]:
 
 @pytest.mark.parametrize("world", ["mixed", "mixed, audited"])
 def test_epsilon_is_the_share_of_wrong_pairs(world: str) -> None:
-    """Three hundredths, and as much again for the chance in two histories."""
     measured = run(world)
     epsilon = [value for one in measured for value in one.epsilon]
     wrong = [value for one in measured for value in one.wrong]
-    assert calculate_ece(epsilon, wrong) < 0.06
-    assert abs(sum(epsilon) - sum(wrong)) / len(wrong) < 0.04
+    assert calculate_ece(epsilon, wrong) < 0.03
 
 
 @pytest.mark.parametrize("world", ["colluding, meeting others", "colluding, prompts of their own"])
