@@ -23,6 +23,7 @@ from local.errors import StackFailed
 from local.stack.backup_folder import MANIFEST, SIGNATURE, seal, unseal
 from shared.bus import decode, encode
 from shared.signing import Signer, Verifier, generate_key
+from shared.user_hashes import UserHashes
 from tests.hostile.fuzzing import SECONDS, damaged, damaged_bytes, fuzz
 from tests.unit.exchange.reading_files import FIXTURES
 
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.hostile
 SHARE = 0.1
 """Of the time, for each of the tools and of the kinds of files."""
 MEMORY_GROWTH_BYTES = 300 * 2**20
-IMPORT = Import("fuzzed", "tests", datetime(2026, 11, 27, tzinfo=UTC), secret="a secret of sixteen")
+IMPORT = Import("fuzzed", "tests", datetime(2026, 11, 27, tzinfo=UTC), UserHashes("a secret of sixteen"))
 SIGNER = Signer(generate_key())
 TRUSTED = Verifier([SIGNER.public_key])
 

@@ -267,7 +267,7 @@ def test_a_user_who_is_everywhere_is_gone_or_named_by_the_certificate(
         places.artifacts,
         RETENTION,
         lambda: datetime.now(UTC),
-        topic_prefix,
+        topic_prefix=topic_prefix,
     )
     eraser.finish_running()
     execute_next_run(None, places.worker)

@@ -98,7 +98,7 @@ def sample(checkpoint: Path, count: int = 128) -> list[str]:
     )
     torch.manual_seed(0)
     ids = model.generate(**inputs, max_new_tokens=24, do_sample=True, temperature=1.0, top_k=0)
-    return tokenizer.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    return list(tokenizer.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 
 
 def share(answers: Sequence[str], text: str) -> float:
@@ -124,7 +124,7 @@ def test_what_users_reported_becomes_rarer_and_help_stays(sessions: Sessions, tm
     context = make_context(sessions, tmp_path, METHODS["ladder"])  # type: ignore[arg-type]  # replaced below
     registry = MemoryRegistry(tmp_path / "registry")
     registry.register(str(champion), None, {"served_model": str(champion)})
-    methods = {name: partial(method, 1) for name, method in METHODS.items()}
+    methods: Any = {name: partial(method, 1) for name, method in METHODS.items()}
     context = replace(context, methods=methods, registry=registry)
     load = partial(load_recipe, write_tiny_recipe(tmp_path / "recipes"))
     event = make_request(dataset_uri=str(dataset), recipe="loop_safety")
