@@ -70,9 +70,10 @@ TABLES = (
 )
 
 WITHOUT_USERS = (
-    *("access.accounts", "access.api_keys", "curator.cells", "curator.import_withdrawals", "curator.loop_switch"),
-    *("curator.retrain_requests", "curator.routing", "curator.tombstones", "deployer.audit", "deployer.epochs"),
-    *("deployer.heard_thumbs", "deployer.rollouts", "deployer.routing", "trainer.runs"),
+    *("access.accounts", "access.api_keys", "access.user_hash_generations", "curator.cells", "curator.loop_switch"),
+    *("curator.import_withdrawals", "curator.retrain_requests", "curator.routing", "curator.tombstones"),
+    *("deployer.audit", "deployer.epochs", "deployer.heard_thumbs", "deployer.rollouts", "deployer.routing"),
+    *("access.acts", "curator.acts", "trainer.acts", "deployer.sealed_acts", "trainer.runs"),
     *(f"{schema}.{name}" for schema in ("curator", "trainer", "evaluator", "deployer") for name in RELAYED),
 )
 """Tables with ids, hashes, figures and decisions of people who are no users."""
