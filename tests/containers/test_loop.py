@@ -64,21 +64,21 @@ def test_a_killed_trainer_goes_on_in_a_new_container_with_an_empty_volume(compos
 
     def find_run() -> dict[str, Any]:
         runs = ask(keys, "trainer", "/v1/runs")["runs"]
-        return next((run for run in runs if run["request_id"] == request["request_id"]), {})
+        return next((run for run in runs if run["request_id"] == request["request_id"]), {"progress": {}})
 
-    saved = wait_for(lambda: (find_run()["progress"].get("step") or 0) > SAVED_AT, "a step after the checkpoint")
-    assert saved
+    wait_for(lambda: _read_step(find_run()) > SAVED_AT, "a step after the checkpoint")
     compose("kill", "trainer-worker")
     compose("rm", "--force", "trainer-worker")
     run("docker", "volume", "rm", f"{PROJECT}_worker")
     compose("up", "--detach", "--no-deps", "trainer-worker")
-    first = wait_for(lambda: _find_later_step(find_run()), "the run goes on")
+    wait_for(lambda: find_run()["progress"].get("phase") != "training", "a new worker takes the run up")
+    first = wait_for(lambda: _read_step(find_run()), "the run goes on")
     assert first > SAVED_AT, "it goes on from the stored checkpoint"
     wait_for(lambda: find_run()["state"] == "succeeded", "the run ends")
 
 
-def _find_later_step(training: dict[str, Any]) -> int:
-    """Return the step of a run that a new worker has taken up; 0 while the old one's last sign of life stands."""
+def _read_step(training: dict[str, Any]) -> int:
+    """Return the step that a run is at; 0 before the first and outside of training."""
     progress = training["progress"]
     return int(progress.get("step") or 0) if progress.get("phase") == "training" else 0
 
