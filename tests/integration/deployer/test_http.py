@@ -8,9 +8,10 @@ from fastapi.responses import HTMLResponse
 
 from local.chromium import Chromium
 from services.deployer.repository.audit import load_audit_end
-from shared.ids import new_id
 from tests.integration.deployer.scene import Setup
 from tests.integration.gateway.model_server import serve
+
+UNKNOWN = "00000000-0000-7000-8000-000000000000"
 
 
 @pytest.mark.parametrize(
@@ -21,9 +22,9 @@ from tests.integration.gateway.model_server import serve
         ("GET", "/v1/routing", "internal", 200),
         ("GET", "/v1/audit", "internal", 403),
         ("POST", "/v1/rollback", "ops", 403),
-        ("GET", f"/v1/rollouts/{new_id()}", "ops", 404),
-        ("POST", f"/v1/rollouts/{new_id()}/pause", "admin", 404),
-        ("POST", f"/v1/rollouts/{new_id()}/explode", "admin", 422),
+        ("GET", f"/v1/rollouts/{UNKNOWN}", "ops", 404),
+        ("POST", f"/v1/rollouts/{UNKNOWN}/pause", "admin", 404),
+        ("POST", f"/v1/rollouts/{UNKNOWN}/explode", "admin", 422),
     ],
 )
 def test_roles_and_unknown_rollouts(setup: Setup, method: str, path: str, role: str, status: int):
