@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.bus.security import KafkaSecurity
 from shared.signing import Verifier
 
-ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@]+):[0-9]{1,5}")
+ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[^\s:/@]{1,253}):[0-9]{1,5}")
 """Of a server: host:port, IPv6 in brackets."""
 
 PORT_NUMBERS = {

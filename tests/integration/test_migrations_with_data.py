@@ -20,7 +20,7 @@ from shared.tables import SCHEMAS, Base
 ROOT = Path(__file__).parents[2]
 KEY = UUID("00000000-0000-7000-8000-000000000001")
 COPIED = {'deployer."feedback"'}
-"""Tables that an upgrade fills from older ones: this one from `heard_thumbs`."""
+"""Tables that an upgrade fills from older ones, and a trigger from what the release before goes on writing there."""
 VALUES: dict[type, Any] = {
     UUID: KEY,
     str: "x",
@@ -84,11 +84,11 @@ def test_a_filled_database_goes_down_and_up_again_and_keeps_what_the_older_schem
     engine = create_engine(database_url)
     with engine.begin() as connection:
         fill(connection)
-        assert set(count_rows(connection).values()) == {1}
+        assert {name for name, rows in count_rows(connection).items() if rows != 1} <= COPIED
     move("downgrade", revision)
     with engine.begin() as connection:
         below = count_rows(connection)
-    assert set(below.values()) <= {1}
+    assert {name for name, rows in below.items() if rows > 1} <= COPIED
     assert bool(below) == (revision != "base")
     move("upgrade", "head")
     with engine.begin() as connection:

@@ -65,6 +65,7 @@ ALLOWED: dict[tuple[str, str, str], frozenset[str]] = {
     ("curator", "GET", "/v1/pairs"): OPERATORS,
     ("curator", "GET", "/v1/datasets"): OPERATORS,
     ("curator", "GET", "/v1/datasets/{dataset_sha256}"): OPERATORS,
+    ("curator", "GET", "/v1/datasets/{dataset_sha256}/report"): ADMIN,
     ("curator", "GET", "/v1/requests"): OPERATORS,
     ("curator", "GET", "/v1/lineage/{kind}/{subject}"): OPERATORS,
     ("curator", "GET", "/v1/summary"): OPERATORS,

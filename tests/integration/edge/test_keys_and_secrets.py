@@ -96,7 +96,7 @@ def test_no_log_holds_a_key_a_token_a_secret_or_a_users_words(edge: Edge):
         **{f"token {number}": token for number, token in enumerate(tokens)},
         **{f"key of {role}": key.split("_", 2)[2] for role, key in edge.stack.credentials.items()},
         "forged": FORGED,
-        **{name: getattr(secrets, name) for name in type(secrets).__dataclass_fields__},
+        **{name: secret for name in type(secrets).__dataclass_fields__ if (secret := getattr(secrets, name))},
         "what was said": SAID,
         "what was asked": ASKED,
         "the answer": ANSWER,
