@@ -36,14 +36,14 @@ COMMON = {
     "HELIOTROPE_CURATOR_MONITOR_SECONDS": "2",
 }
 DEADLINES = {
-    "listen": 900,
-    "train": 900,
-    "evaluate": 400,
+    "listen": 1_800,
+    "train": 1_800,
+    "evaluate": 1_200,
     "approve": 60,
-    "canary": 600,
+    "canary": 1_200,
     "holdback": 300,
-    "measure": 400,
-    "baseline": 600,
+    "measure": 1_200,
+    "baseline": 1_200,
 }
 
 SMOLLM2 = Plan(

@@ -14,6 +14,9 @@ from local.supervision.processes import Process, count_cores, limit_threads
 from local.supervision.readiness import answers_http, answers_tcp
 
 MODEL_SERVERS = ("model-server", "model-server-2")
+CPU = Path("/proc/cpuinfo")
+BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""Of Linux: x86-64's two kinds of instructions, and ARM's."""
 
 
 def prepare(layout: Layout, secrets: Secrets, names: Collection[str]) -> None:
@@ -130,6 +133,15 @@ def _describe_mlflow(layout: Layout) -> Process:
     )
 
 
+def choose_dtype(cpu: Path = CPU) -> str:
+    """Choose what a CPU computes fastest: bfloat16 where it has instructions for it (or says nothing), else float32.
+
+    Without them SmolLM2 took 9.1 s in bfloat16 where float32 took 5.4 (8 answers of 32 tokens, two cores).
+    """
+    flags = set(cpu.read_text().split()) if cpu.exists() else BFLOAT16_FLAGS
+    return "bfloat16" if flags & BFLOAT16_FLAGS else "float32"
+
+
 def _describe_model_server(layout: Layout, name: str) -> Process:
     """`transformers serve`: loads the checkpoint folder that a request names and keeps it."""
     port = layout.port(name)
@@ -137,7 +149,7 @@ def _describe_model_server(layout: Layout, name: str) -> Process:
         name=name,
         command=(
             *(sys.executable, "-m", "transformers.cli.transformers", "serve", "--host", "127.0.0.1"),
-            *("--port", str(port), "--device", "cpu", "--dtype", "bfloat16", "--continuous-batching"),
+            *("--port", str(port), "--device", "cpu", "--dtype", choose_dtype(), "--continuous-batching"),
             *("--model-timeout", "-1", "--cb-num-blocks", "64", "--cb-max-batch-tokens", "1024"),
         ),
         port=port,
