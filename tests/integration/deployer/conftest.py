@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from tests.fake_vllm import FakeVllm
 from tests.integration.deployer.scene import Setup
 
 
@@ -43,3 +44,11 @@ def setup(database_url: str, tmp_path: Path, model_server: tuple[str, list[str]]
     setup = Setup(database_url, tmp_path, model_server[0])
     yield setup
     setup.close()
+
+
+@pytest.fixture
+def vllm() -> Iterator[FakeVllm]:
+    """A replica whose key is `secret`."""
+    replica = FakeVllm(key="secret")
+    yield replica
+    replica.close()

@@ -17,13 +17,6 @@ KEY = {"authorization": "Bearer secret"}
 
 
 @pytest.fixture
-def vllm() -> Iterator[FakeVllm]:
-    replica = FakeVllm(key="secret")
-    yield replica
-    replica.close()
-
-
-@pytest.fixture
 def artifacts(tmp_path: Path) -> Artifacts:
     return make_artifacts(tmp_path / "agent")
 

@@ -14,13 +14,6 @@ KEY = {"authorization": "Bearer secret"}
 
 
 @pytest.fixture
-def vllm() -> Iterator[FakeVllm]:
-    replica = FakeVllm(key="secret")
-    yield replica
-    replica.close()
-
-
-@pytest.fixture
 def agent(tmp_path: Path, vllm: FakeVllm) -> Iterator[TestClient]:
     with TestClient(create_agent(make_artifacts(tmp_path / "cache"), vllm.url, "secret")) as client:
         yield client
