@@ -34,6 +34,7 @@ export class Feedback extends EventTarget {
   #queue;
   #sending = false;
   #timer;
+  #lastAdded = 0;
   #wait = FIRST_WAIT_MS;
 
   /**
@@ -113,11 +114,16 @@ export class Feedback extends EventTarget {
       occurred_at: new Date().toISOString(),
       ...content,
     };
-    const dropped = this.#queue.add({ event, token: answer.token, addedAt: Date.now(), refusals: 0 });
+    const dropped = this.#queue.add({ event, token: answer.token, addedAt: this.#now(), refusals: 0 });
     for (const { event } of dropped) this.#tell(event.event_id, "dropped");
     this.#tell(event.event_id, "queued");
     this.flush();
     return event.event_id;
+  }
+
+  /** Milliseconds since 1970, never the same twice: two events of one moment keep their order in the queue. */
+  #now() {
+    return (this.#lastAdded = Math.max(Date.now(), this.#lastAdded + 1));
   }
 
   /** Send what waits, oldest first. Called by itself; safe to call at any time, and in several tabs. */

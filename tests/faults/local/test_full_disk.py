@@ -35,7 +35,7 @@ def test_what_is_acknowledged_on_a_full_disk_is_there_when_it_has_room_again(dat
     told: list[str] = []
 
     def harm(caller: Caller) -> None:
-        wait_until(lambda: bool(list_curated_events(tables)), "events are curated", 60)
+        wait_until(lambda: bool(list_curated_events(tables, caller.started)), "events are curated", 60)
         with filled(small_disk):
             wait_until(lambda: "No space left on device" in curator_log.read_text(), "the curator says why", 60)
             told.extend(read_status(data_path)["problems"])
@@ -45,6 +45,6 @@ def test_what_is_acknowledged_on_a_full_disk_is_there_when_it_has_room_again(dat
 
     caller = call_while(data_path, harm)
     wait_until(lambda: caller.events <= list_curated_events(tables), "all of it is curated", 90)
-    found = reconcile(tables, events=caller.events, answers=caller.answers, sent=caller.sent)
+    found = reconcile(tables, events=caller.events, answers=caller.answers, sent=caller.sent, since=caller.started)
     assert found.is_clean, found
     assert any("disk" in problem and str(data_path.layout.home) in problem for problem in told), told

@@ -67,6 +67,13 @@ def test_an_event_says_when_it_is_sent(tab: Tab, ingest: tuple[Ingest, str]):
     tab.wait_until(f"{STORED} === 0")
 
 
+def test_events_of_one_moment_are_sent_in_their_order(tab: Tab, ingest: tuple[Ingest, str]):
+    comments = [f"No. {number}" for number in range(20)]
+    tab.evaluate(f"for (const text of {json.dumps(comments)}) client.comment({ANSWER}, text)")
+    tab.wait_until(f"{STORED} === 0")
+    assert [event["text"] for event in ingest[0].events] == comments
+
+
 @pytest.mark.parametrize("status", [401, 422])
 def test_a_refusal_that_may_pass_keeps_the_event_and_holds_nobody_up(tab: Tab, ingest: tuple[Ingest, str], status: int):
     ingest[0].answers = [(status, {}), (202, {})]
