@@ -202,7 +202,7 @@ bench-ingest: .venv/project.stamp ## Feedback over HTTP beside a bare ASGI app, 
 
 .PHONY: bench-imports
 bench-imports: .venv/project.stamp ## Rows per second and memory of importing files of up to a million rows
-	@$(RUN) bench.imports
+	@$(RUN) bench.imports $(ARGS)
 
 .PHONY: bench-page
 bench-page: .venv/project.stamp ## Write docs/benchmarks.md from the kept results

@@ -169,20 +169,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", help="for the child processes")
     parser.add_argument("--file", type=Path, help="for the child processes")
+    parser.add_argument("--only", choices=SOURCES, help="measure this source alone, into a result of its own")
     given = parser.parse_args()
     if given.source:
         measure_here(given.source, given.file)
         return
     rows, goals = [], []
     with tempfile.TemporaryDirectory(prefix="heliotrope-bench-") as folder:
-        for source in SOURCES:
+        for source in [given.only] if given.only else SOURCES:
             found = {size: measure(source, size, Path(folder)) for size in (SMALL, LARGE)}
             for size, one in found.items():
                 rows.append(Row.of(f"{source}, {size:,} rows: speed", "rows/s of CPU", [size / one["seconds"]]))
                 rows.append(Row.of(f"{source}, {size:,} rows: peak memory", "MiB", [one["peak_mib"]]))
             growth = found[LARGE]["peak_mib"] / found[SMALL]["peak_mib"]
             goals.append(Goal(f"{source}: memory at 10^6 over 10^5 rows", growth, 1.1, "at_most"))
-    write_result("imports", rows, goals, {}, folder=RESULTS)
+    name = f"imports-{given.only}" if given.only else "imports"
+    write_result(name, rows, goals, {}, folder=RESULTS)
 
 
 if __name__ == "__main__":

@@ -7,19 +7,26 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from sqlalchemy import create_engine, text
 
-from shared.bus import decode
+from bench.imports import SOURCES
+from cli.exchange.events import Import
+from shared.bus import decode, encode
 from shared.bus.kafka import KafkaBusConsumer, create_topics
 from shared.dead_letters import read_all
+from shared.user_hashes import UserHashes
+from tests.unit.exchange.reading_files import read_files
 
 ROOT = Path(__file__).parents[3]
-ROWS = 3_000
-"""Two batches of events, and a little."""
+ROWS = 6_000
+"""Three batches of events or more, whatever the source."""
 ENOUGH_SECONDS = 200.0
+SECRET = "a secret of sixteen"
 
 
 @pytest.fixture
@@ -29,25 +36,31 @@ def environment(kafka_bootstrap: str, topic_prefix: str, database_url: str, tmp_
         "HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
         "HELIOTROPE_TOPIC_PREFIX": topic_prefix,
         "HELIOTROPE_DATABASE_URL": database_url,
-        "HELIOTROPE_USER_HASH_SECRET": "a secret of sixteen",
+        "HELIOTROPE_USER_HASH_SECRET": SECRET,
         "HELIOTROPE_HOME": str(tmp_path),
         "PYTHONPATH": str(ROOT),
     }
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    rows = (
+def write_pairs(path: Path, rows: int) -> None:
+    lines = (
         {"prompt": f"Where is lamp {n}?", "chosen": f"On its way {n}.", "rejected": "No.", "user": f"u{n % 7}"}
-        for n in range(ROWS)
+        for n in range(rows)
     )
-    path = tmp_path / "rows.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)))
-    return path
+    path.write_text("\n".join(map(json.dumps, lines)))
 
 
-def start(environment: dict[str, str], file: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "cli.main", "import", "pairs", str(file), "--name", "spring", "--json"]
+WRITERS = SOURCES | {"pairs": ("rows.jsonl", write_pairs)}
+
+
+def write(source: str, folder: Path) -> Path:
+    name, writer = WRITERS[source]
+    writer(folder / name, ROWS)
+    return folder / name
+
+
+def start(environment: dict[str, str], source: str, file: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "cli.main", "import", source, str(file), "--name", "spring", "--json"]
     return subprocess.Popen(
         command, env=environment, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -68,26 +81,35 @@ def count_events(bootstrap: str, prefix: str) -> Counter[str]:
     return counts
 
 
+def list_events(source: str, file: Path) -> set[UUID]:
+    """What an undisturbed import would send."""
+    about = Import("spring", source, datetime(2000, 1, 1, tzinfo=UTC), UserHashes(SECRET))
+    found, _ = read_files(source, [file])
+    return {decode(encode(event, source="import")).identity for event in about.derive_events(found)}
+
+
+@pytest.mark.parametrize("source", WRITERS)
 def test_a_killed_import_goes_on_and_nothing_is_missing(
-    environment: dict[str, str], file: Path, tmp_path: Path, kafka_bootstrap: str, topic_prefix: str
+    source: str, environment: dict[str, str], tmp_path: Path, kafka_bootstrap: str, topic_prefix: str
 ) -> None:
-    first = start(environment, file)
+    file = write(source, tmp_path)
+    first = start(environment, source, file)
     wait_for_checkpoint(tmp_path)
     first.send_signal(signal.SIGKILL)
     first.communicate()
     [checkpoint] = tmp_path.glob("imports/*.json")
     assert 0 < json.loads(checkpoint.read_text())["record"] < ROWS
 
-    said, errors = start(environment, file).communicate(timeout=ENOUGH_SECONDS)
+    said, errors = start(environment, source, file).communicate(timeout=ENOUGH_SECONDS)
     report = json.loads(said)
     assert report["resumed_after_record"] >= 1, errors
     assert report["records"] < ROWS
     assert not checkpoint.exists()
-    assert len(count_events(kafka_bootstrap, topic_prefix)) == 3 * ROWS
+    assert set(count_events(kafka_bootstrap, topic_prefix)) == list_events(source, file)
 
 
 def test_a_name_that_was_taken_back_is_refused_before_anything_is_sent(
-    environment: dict[str, str], file: Path, kafka_bootstrap: str, topic_prefix: str
+    environment: dict[str, str], tmp_path: Path, kafka_bootstrap: str, topic_prefix: str
 ) -> None:
     engine = create_engine(environment["HELIOTROPE_DATABASE_URL"])
     with engine.begin() as connection:
@@ -98,7 +120,7 @@ def test_a_name_that_was_taken_back_is_refused_before_anything_is_sent(
             )
         )
     engine.dispose()
-    refused = start(environment, file)
+    refused = start(environment, "pairs", write("pairs", tmp_path))
     _, errors = refused.communicate(timeout=ENOUGH_SECONDS)
     assert refused.returncode == 1
     assert "was taken back" in errors
