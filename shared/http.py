@@ -118,13 +118,15 @@ def create_app(
     cors: Cors | None = None,
     limiter: RequestLimiter | None = None,
     body_deadline_seconds: float = 20.0,
+    decodes_bodies: bool = False,
 ) -> FastAPI:
     """Return an app with `/healthz`, `/readyz` (each check by name), `/metrics`, problem+json errors and request ids.
 
     A failed check is 503: this replica cannot work. A failed one of `outages` is `degraded` with 200, since what all
     replicas share is away for all of them, and a load balancer must not be left without any.
 
-    `front` may answer requests before the framework does; it is given the framework's part of the app.
+    `front` may answer requests before the framework does; it is given the framework's part of the app. An encoded body
+    is refused where no route `decodes_bodies`.
     """
 
     @asynccontextmanager
@@ -139,6 +141,7 @@ def create_app(
         max_body_bytes=max_body_bytes,
         body_deadline_seconds=body_deadline_seconds,
         limiter=limiter or RequestLimiter(MAX_REQUESTS),
+        decodes_bodies=decodes_bodies,
     )
     render_errors_as_problems(app)
 
@@ -199,8 +202,10 @@ class RequestContext:
         max_body_bytes: int,
         body_deadline_seconds: float,
         limiter: RequestLimiter,
+        decodes_bodies: bool = False,
     ) -> None:
         self._app = app
+        self._decodes_bodies = decodes_bodies
         self._service = service
         self._max_body_bytes = max_body_bytes
         self._body_deadline_seconds = body_deadline_seconds
@@ -214,12 +219,15 @@ class RequestContext:
         started = time.perf_counter()
         status = 500
         received, is_read = 0, False
+        is_encoded = not self._decodes_bodies and _find_encoding(scope) not in ("", "identity")
         deadline = asyncio.get_running_loop().time() + self._body_deadline_seconds
 
         async def receive_bounded() -> Message:
             nonlocal received, is_read
             if is_read:
                 return await receive()
+            if is_encoded:
+                raise HTTPException(415, "send the body as it is, without a content encoding")
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
@@ -255,6 +263,12 @@ class RequestContext:
         except TooBusy as busy:
             response = await scope["app"].exception_handlers[HeliotropeError](Request(scope), busy)
             await response(scope, receive, send)
+
+
+def _find_encoding(scope: Scope) -> str:
+    """Return the content encoding that the body is said to have."""
+    found = (value for name, value in scope["headers"] if name == b"content-encoding")
+    return next(found, b"").decode("latin-1").strip().lower()
 
 
 def observe_request(service: str, route: str, method: str, status: int, seconds: float) -> None:

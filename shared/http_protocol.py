@@ -1,11 +1,17 @@
 """HTTP/1.1 for uvicorn with deadlines that it does not have: for a request's head, and for a client that reads."""
 
 import asyncio
+import resource
+import sys
+from contextlib import suppress
 from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+OWN_FILES = 256
+"""That a process needs beside its clients' connections: to Postgres, brokers and model servers, for spools and logs."""
 
 
 class DeadlineHttpProtocol(HttpToolsProtocol):
@@ -16,6 +22,7 @@ class DeadlineHttpProtocol(HttpToolsProtocol):
     - the first piece of its body comes within `body_seconds`, or the answer is 408; further pieces have the deadline of
       whoever reads them
     - a client takes what is written to it: the connection is cut when its buffer stays full for `write_seconds`
+    - clients take no more than `max_connections` of the files that a process may have open; the next one is 503
 
     Idle connections have uvicorn's deadline.
     """
@@ -24,6 +31,7 @@ class DeadlineHttpProtocol(HttpToolsProtocol):
     body_seconds: ClassVar[float] = 20.0
     write_seconds: ClassVar[float] = 30.0
     max_head_bytes: ClassVar[int] = 64 * 1024
+    max_connections: ClassVar[int] = sys.maxsize
 
     _head_timer: asyncio.TimerHandle | None = None
     _body_timer: asyncio.TimerHandle | None = None
@@ -33,11 +41,14 @@ class DeadlineHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._head_timer = self.loop.call_later(self.head_seconds, transport.close)
+        if len(self.connections) > self.max_connections:
+            transport.write(_BUSY)
+            transport.close()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._body_timer is not None:
-            self._stop_waiting_for_body()
+        if self._body_timer is not None and (self.cycle.body or not self.cycle.more_body):
+            self._stop_waiting_for_body()  # the beginning of a chunk's length is no piece of a body
         if self.cycle is not None and not self.cycle.response_complete:
             if self._head_timer is not None:
                 self._stop_waiting_for_head()
@@ -92,3 +103,13 @@ class DeadlineHttpProtocol(HttpToolsProtocol):
         self._stop_waiting_for_body()
         self._stop_waiting_for_reader()
         super().connection_lost(exc)
+
+
+def keep_own_files() -> None:
+    """Let this process open as many files as it may, and its clients take all of them but `OWN_FILES`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # a system that bounds it otherwise
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    if soft != resource.RLIM_INFINITY:
+        DeadlineHttpProtocol.max_connections = max(soft - OWN_FILES, soft // 2)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
-from shared.http_protocol import DeadlineHttpProtocol
+from shared.http_protocol import DeadlineHttpProtocol, keep_own_files
 
 logger = structlog.get_logger(__name__)
 
@@ -74,8 +75,9 @@ def run_workers(
     return lifespan
 
 
-def serve(app: FastAPI, host: str, port: int) -> None:
+def serve(app: ASGIApp, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are finished first."""
+    keep_own_files()
     uvicorn.run(
         app,
         http=DeadlineHttpProtocol,

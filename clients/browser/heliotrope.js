@@ -16,6 +16,8 @@ const FIRST_WAIT_MS = 1_000;
 const LONGEST_WAIT_MS = 60_000;
 const ANSWER_DEADLINE_MS = 15_000;
 const LONGEST_ASKED_WAIT_MS = 600_000;
+/** Browsers refuse to send more than 64 KiB after a page is gone; a character is three bytes at most. */
+const MOST_KEPT_ALIVE = 20_000;
 const TRY_AGAIN = new Set([408, 425, 429, 500, 502, 503, 504]);
 /** A key that is just being rotated, a clock, an ingest of the release before: these may be over by the next try. */
 const MAY_PASS = new Set([401, 422]);
@@ -166,12 +168,13 @@ export class Feedback extends EventTarget {
   }
 
   async #send({ event, token, refusals = 0 }) {
+    const body = JSON.stringify({ ...event, sent_at: new Date().toISOString() });
     try {
       const response = await fetch(this.#url, {
         method: "POST",
         headers: { "content-type": "application/json", "x-heliotrope-feedback-token": token },
-        body: JSON.stringify({ ...event, sent_at: new Date().toISOString() }),
-        keepalive: true,
+        body,
+        keepalive: body.length <= MOST_KEPT_ALIVE,
         signal: AbortSignal.timeout(ANSWER_DEADLINE_MS),
       });
       if (response.ok) return ["stored"];
@@ -210,7 +213,8 @@ class Queue {
     for (let index = 0; index < this.#storage.length; index++) {
       const key = this.#storage.key(index);
       const entry = key?.startsWith(`${Queue.#PREFIX}.`) ? parse(this.#storage.getItem(key)) : null;
-      if (entry?.event?.event_id && entry.token) entries.push(entry);
+      const isOurs = entry?.token && key === `${Queue.#PREFIX}.${entry.event?.event_id}`; // else it could not be removed
+      if (isOurs) entries.push(entry);
     }
     return entries.sort((one, other) => (one.addedAt ?? 0) - (other.addedAt ?? 0));
   }

@@ -1,7 +1,5 @@
 """HTTP: rollouts and routing for operators, commands for admins, the console for both."""
 
-import base64
-import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +28,7 @@ from shared.assertions import LIFETIME, issue_assertion
 from shared.auth import Caller, KeyRing, require
 from shared.db import SessionFactory
 from shared.errors import Unavailable
+from shared.page_policy import hash_source
 from shared.signing import Signer
 
 logger = structlog.get_logger(__name__)
@@ -104,8 +103,7 @@ def _make_page_headers(page: str) -> dict[str, str]:
 
 
 def _hash_element(page: str, name: str) -> str:
-    text = page.partition(f"<{name}>")[2].partition(f"</{name}>")[0]
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    return hash_source(page.partition(f"<{name}>")[2].partition(f"</{name}>")[0])
 
 
 def create_rollouts_router(commands: Commands, sessions: SessionFactory) -> APIRouter:

@@ -109,12 +109,10 @@ def run() -> None:
 
 def run_agent(vllm_url: str, port: int) -> None:
     """Serve beside a vLLM until told to stop."""
-    import uvicorn
-
     settings, own = load_settings(Settings), load_settings(DeployerSettings)
     configure_logging("serving-agent", settings.log_level)
     agent = create_agent(open_artifacts(settings), vllm_url, own.model_server_key.get_secret_value())
-    uvicorn.run(agent, host=settings.bind_host, port=port, log_config=None, access_log=False, server_header=False)
+    serve(agent, settings.bind_host, port)
 
 
 def run_adopt(model: str, name: str | None, files: str | None) -> None:

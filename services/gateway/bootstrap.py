@@ -140,6 +140,7 @@ def create_http(
         cors=Cors(own.cors_origins, ["*"], EXPOSED_HEADERS),
         limiter=RequestLimiter(own.max_requests),
         body_deadline_seconds=own.body_deadline_seconds,
+        decodes_bodies=True,
     )
     app.state.keys = keys
     render_errors_as_openai(app)

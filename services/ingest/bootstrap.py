@@ -153,6 +153,7 @@ def create_http(
         cors=Cors(own.cors_origins, ["authorization", "content-type", "x-heliotrope-feedback-token"]),
         limiter=limiter,
         body_deadline_seconds=own.body_deadline_seconds,
+        decodes_bodies=True,
     )
     app.state.keys = keys
     app.include_router(create_router(endpoints, history))

@@ -1,17 +1,20 @@
 """Connections that would be held for ever are closed."""
 
 import asyncio
+import resource
 import socket
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, suppress
 
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
-from shared.http_protocol import DeadlineHttpProtocol
+from shared.http_protocol import OWN_FILES, DeadlineHttpProtocol, keep_own_files
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -20,6 +23,7 @@ class Impatient(DeadlineHttpProtocol):
     head_seconds = 0.3
     body_seconds = 0.3
     write_seconds = 0.3
+    max_connections = 20
 
 
 class Endless:
@@ -126,8 +130,44 @@ def test_a_head_without_a_body_is_408_and_one_that_comes_later_is_read(endless: 
         assert connection.recv(1_000).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize("pieces", [[b"1"], [b"5;", *[b"x"] * 100]], ids=["begun", "dripping"])
+def test_a_chunk_that_never_begins_is_no_body(endless: tuple[Endless, tuple[str, int]], pieces: list[bytes]):
+    with socket.create_connection(endless[1]) as connection:
+        connection.sendall(b"POST /length HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        began = time.monotonic()
+        with suppress(OSError):
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(0.05)
+        with suppress(ConnectionResetError):
+            assert read_all(connection).startswith(b"HTTP/1.1 408")
+        assert time.monotonic() - began < 4
+
+
 def test_a_client_that_stops_reading_is_cut(endless: tuple[Endless, tuple[str, int]]):
     app, address = endless
     with socket.create_connection(address) as connection:
         connection.sendall(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n")
         assert app.left.wait(10)
+
+
+def test_clients_cannot_take_every_file_of_a_process(endless: tuple[Endless, tuple[str, int]]):
+    with ExitStack() as held:
+        connections = [held.enter_context(socket.create_connection(endless[1])) for _ in range(30)]
+        answers = [read_all(connection) for connection in connections]
+    refused = [answer for answer in answers if answer.startswith(b"HTTP/1.1 503")]
+    assert 5 <= len(refused) <= 10, "a slow machine has closed some of the first meanwhile"
+    assert all(b"retry-after: 2" in answer for answer in refused)
+    with socket.create_connection(endless[1]) as connection:
+        connection.sendall(GET)
+        connection.settimeout(5)
+        assert connection.recv(1_000).startswith(b"HTTP/1.1 200")
+
+
+def test_a_process_keeps_files_for_itself(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(DeadlineHttpProtocol, "max_connections", sys.maxsize)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1_024, 4_096))
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    keep_own_files()
+    assert (asked, DeadlineHttpProtocol.max_connections) == ([(4_096, 4_096)], 4_096 - OWN_FILES)

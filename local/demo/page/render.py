@@ -1,7 +1,5 @@
 """The report's JSON becomes a page."""
 
-import base64
-import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from local.demo.page import curves, rounds, sections
 from local.demo.page.click_path import derive_way
 from local.demo.page.headline import compare_baselines, derive_headline
+from shared.page_policy import hash_source
 
 PARTS = {
     "falling": "The fall",
@@ -72,8 +71,7 @@ def _load_environment() -> Environment:
 
 
 def _derive_policy(style: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+    return f"default-src 'none'; style-src {hash_source(style)}; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def _describe(report: dict[str, Any]) -> str:

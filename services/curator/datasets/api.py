@@ -17,6 +17,13 @@ from shared.db import SessionFactory
 from shared.errors import NotFound
 from shared.tables.curator import Dataset
 
+PAGE_HEADERS = {
+    "content-security-policy": f"{POLICY}; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",  # users' words
+}
+
 
 class DatasetView(View):
     dataset_sha256: str
@@ -75,7 +82,7 @@ def create_datasets_router(sessions: SessionFactory) -> APIRouter:
     def read_report(dataset_sha256: str, caller: Admin) -> HTMLResponse:
         """Return the data report as a page, with examples of what users wrote."""
         with sessions() as session:
-            return HTMLResponse(show_report(session, dataset_sha256), headers={"Content-Security-Policy": POLICY})
+            return HTMLResponse(show_report(session, dataset_sha256), headers=PAGE_HEADERS)
 
     @router.get("/lineage/{kind}/{subject}")
     def read_lineage(kind: Kind, subject: str) -> LineageView:

@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from shared.conversation import derive_text
+from shared.page_policy import allow_style_only
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
@@ -12,6 +13,7 @@ table { border-collapse: collapse; width: 100%; margin: 1rem 0 } th, td { text-a
 border-bottom: 1px solid #ddd; vertical-align: top } td.text { white-space: pre-wrap; overflow-wrap: anywhere }
 .pass { color: #14713a } .fail { color: #a11 } .inconclusive { color: #8a5a00 } code { overflow-wrap: anywhere }
 """
+POLICY = f'<meta http-equiv="Content-Security-Policy" content="{escape(allow_style_only(STYLE))}">'
 
 
 def render_page(report: dict[str, Any]) -> str:
@@ -29,7 +31,8 @@ def render_page(report: dict[str, Any]) -> str:
     return "\n".join(
         [
             "<!doctype html>",
-            f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style></head>',
+            f'<html lang="en"><head><meta charset="utf-8">{POLICY}',
+            f"<title>{escape(title)}</title><style>{STYLE}</style></head>",
             f"<body><h1>{escape(title)}</h1>",
             _table([], [[_cell(name), _cell(value)] for name, value in facts]),
             "<h2>Gates</h2>",

@@ -25,6 +25,7 @@ logger = structlog.get_logger(__name__)
 MAX_BACKOFF_SECONDS = 10.0
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 ANYBODY = Verifier([])
+NO_TABLE_YET = (404, 409)
 
 
 class RoutingStore:
@@ -71,24 +72,28 @@ class RoutingStore:
             logger.warning("routing_file_unreadable", error=repr(error))
             return
         if table.family == self._family and self._check(table):
-            self._take(table)
-            self._confirmed_at = saved_at
+            self._take(table, saved_at)
 
     def check(self) -> None:
         """Raise while no table has ever been heard of: nobody could be answered."""
         if self.table is None:
             raise LookupError("no routing table has been heard of yet")
 
-    def offer(self, table: RoutingTable) -> bool:
-        """Return whether the table is newer than the one in force, which it then replaces."""
+    def offer(self, table: RoutingTable, said_at: float = math.inf) -> bool:
+        """Return whether the table is newer than the one in force, which it then replaces.
+
+        `said_at` is when the deployer said it, in seconds since 1970, if not now: a topic that is read from its
+        beginning confirms nothing.
+        """
         with self._writing:
             if table.family != self._family or not self._check(table):
                 return False
+            said_at = min(said_at, self._clock())
             if table == self.table:
-                self._confirmed_at = self._clock()
+                self._confirmed_at = max(self._confirmed_at, said_at)
             if not is_newer(table, self.table):
                 return False
-            self._take(table)
+            self._take(table, said_at)
             try:
                 self._save(table)
             except OSError as error:
@@ -115,9 +120,9 @@ class RoutingStore:
             logger.error("routing_refused", epoch=table.epoch, generation=table.generation, reason=reason)
         return reason is None
 
-    def _take(self, table: RoutingTable) -> None:
+    def _take(self, table: RoutingTable, said_at: float) -> None:
         self.table = table
-        self._confirmed_at = self._clock()
+        self._confirmed_at = said_at
         ROUTING_GENERATION.set(table.generation)
 
     def _save(self, table: RoutingTable) -> None:
@@ -174,7 +179,7 @@ class RoutingFollower:
                 logger.warning("rollout_undecodable", error=str(error))
                 continue
             if isinstance(event, RolloutAdvanced):
-                self._store.offer(event.routing)
+                self._store.offer(event.routing, event.at.timestamp())
         self._errors = tell_errors("gateway", self._errors, consumer.read_errors())
 
 
@@ -196,7 +201,7 @@ class RoutingPoll:
             response = self._client.get(self._url, headers={"authorization": f"Bearer {key}"})
             if response.status_code == 200:
                 self._store.offer(msgspec.json.decode(response.content, type=RoutingTable))
-            elif response.status_code != 404:
+            elif response.status_code not in NO_TABLE_YET:
                 logger.warning("routing_poll_refused", status=response.status_code)
         except (httpx.HTTPError, *UNREADABLE) as error:
             logger.info("routing_poll_failed", error=repr(error))

@@ -23,6 +23,8 @@ Chunks = AsyncGenerator[list[dict[str, Any]], None]
 KEEPALIVE_SECONDS = 4.0
 END_SECONDS = 1.0
 LARGE_BODY_BYTES = 2**19
+MAX_ANSWER_BYTES = 64 * 2**20
+"""Of a whole answer or stream; what a model server writes without end must not fill the memory."""
 HUNG_UP = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 
@@ -88,11 +90,12 @@ class Upstream:
                 return
             reader = StreamReader(route.version)
             try:
-                async for piece in response.content.iter_any():
-                    if chunks := reader.feed(piece):
-                        yield chunks
-                    if reader.is_done:
-                        break
+                async with aclosing(_iterate(response)) as pieces:
+                    async for piece in pieces:
+                        if chunks := reader.feed(piece):
+                            yield chunks
+                        if reader.is_done:
+                            break
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise _describe(error, route) from error
             finally:
@@ -173,9 +176,19 @@ async def _end(response: aiohttp.ClientResponse) -> None:
     response.close()
 
 
+async def _iterate(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+    """Yield the body as it comes, up to a bound. Raises: UpstreamFailed: it is longer than any answer."""
+    length = 0
+    async for piece in response.content.iter_any():
+        length += len(piece)
+        if length > MAX_ANSWER_BYTES:
+            raise UpstreamFailed("too_large", f"the answer is longer than {MAX_ANSWER_BYTES:,} bytes")
+        yield piece
+
+
 async def _read(response: aiohttp.ClientResponse) -> bytes:
     try:
-        return await response.read()
+        return b"".join([piece async for piece in _iterate(response)])
     except TimeoutError as error:
         raise UpstreamFailed("timeout", "the model server did not answer in time") from error
     except aiohttp.ClientError as error:

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from services.gateway.domain.errors import UpstreamFailed, describe_error, find_status, make_error
+from services.gateway.domain.errors import UpstreamFailed, describe_error, find_retry_after, find_status, make_error
 from shared.errors import CLIENT_CLOSED_REQUEST, HeliotropeError
 
 
@@ -36,8 +36,8 @@ def _on_v1(elsewhere: Any) -> Any:
         headers = {
             name: problem.headers[name] for name in ("retry-after", "www-authenticate") if name in problem.headers
         }
-        if isinstance(error, UpstreamFailed) and error.retry_after:
-            headers["retry-after"] = error.retry_after
+        if isinstance(error, UpstreamFailed) and (wait := find_retry_after(error)):
+            headers["retry-after"] = wait
         return JSONResponse(content, status, headers)
 
     return render

@@ -1,6 +1,7 @@
 """Assign a user to a version."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,9 @@ from typing import Literal
 import msgspec
 
 from shared.events import Route, RoutingTable
+
+LEADS_ELSEWHERE = re.compile(r"[?#\\\s]|/\.|%2[eEfF]|%5[cC]")
+"""What makes another path of an address that begins as an allowed one: a query, a fragment, dot segments."""
 
 Arm = Literal["champion", "canary", "holdback", "probe"]
 
@@ -73,7 +77,8 @@ def are_allowed(table: RoutingTable, base_urls: Sequence[str]) -> bool:
 
 
 def _is_below(url: str, base_urls: Sequence[str]) -> bool:
-    return any(f"{url.rstrip('/')}/".startswith(f"{base.rstrip('/')}/") for base in base_urls)
+    below = any(f"{url.rstrip('/')}/".startswith(f"{base.rstrip('/')}/") for base in base_urls)
+    return below and not LEADS_ELSEWHERE.search(url)
 
 
 def keep_champion(table: RoutingTable) -> RoutingTable:

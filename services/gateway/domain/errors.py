@@ -74,8 +74,12 @@ _CODES = {
 }
 
 
-OUR_OWN_FAULT = frozenset({401, 402, 403, 407})
+REFUSES_US = frozenset({401, 402, 403, 407})
 """What a model server says of the gateway's key or account; a client that got it would think its own key wrong."""
+NEVER_OURS = frozenset({404, 405, 421})
+"""The gateway asked in the wrong place, not its client."""
+BUSY_SECONDS = 5
+"""What a client is told to wait where a busy model server does not say."""
 
 
 def make_error(status: int, message: str, *, code: str | None = None, param: str | None = None) -> dict[str, Any]:
@@ -93,17 +97,25 @@ def describe_error(error: HeliotropeError) -> dict[str, Any]:
 
 
 def find_status(error: HeliotropeError) -> int:
-    """Return a model server's own status; 504 when it was too slow, 502 when it was not there."""
+    """Return a model server's own status; 504 when it was too slow, 502 when it was not there or blames the gateway."""
     if not isinstance(error, UpstreamFailed):
         return error.status
-    if error.upstream_status in OUR_OWN_FAULT:
-        return error.status
-    return error.upstream_status or (504 if error.reason == "timeout" else error.status)
+    if error.upstream_status is None:
+        return 504 if error.reason == "timeout" else error.status
+    is_error_of_clients = 400 <= error.upstream_status <= 599 and error.upstream_status not in REFUSES_US | NEVER_OURS
+    return error.upstream_status if is_error_of_clients else error.status
+
+
+def find_retry_after(error: UpstreamFailed) -> str | None:
+    """Return what a client is told to wait: always something with 503, which means nothing without."""
+    return error.retry_after or (str(BUSY_SECONDS) if find_status(error) == 503 else None)
 
 
 def _describe_upstream(error: UpstreamFailed) -> dict[str, Any]:
-    if error.upstream_status in OUR_OWN_FAULT:
+    if error.upstream_status in REFUSES_US:
         return make_error(error.status, "the model server does not accept the gateway", code="upstream_refused_us")
+    if error.upstream_status is not None and find_status(error) != error.upstream_status:
+        return make_error(error.status, error.detail, code=error.reason)
     try:
         body = msgspec.json.decode(error.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

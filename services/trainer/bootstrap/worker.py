@@ -33,6 +33,7 @@ from shared.celery_app import create_celery
 from shared.db import check_database, connect, make_session_factory
 from shared.errors import InvalidRequest
 from shared.http import create_app
+from shared.http_protocol import DeadlineHttpProtocol
 from shared.logging import configure_logging
 from shared.settings import Settings, load_settings
 from shared.signing import Verifier, load_signer
@@ -106,6 +107,7 @@ def serve_health(settings: Settings, celery: "Celery[BaseTask]") -> None:
     app = create_app("trainer-worker", checks={"queue": check_queue, "database": check_postgres})
     config = uvicorn.Config(
         app,
+        http=DeadlineHttpProtocol,
         host=settings.bind_host,
         port=settings.choose_port("trainer-worker"),
         log_config=None,

@@ -74,6 +74,21 @@ def test_events_of_one_moment_are_sent_in_their_order(tab: Tab, ingest: tuple[In
     assert [event["text"] for event in ingest[0].events] == comments
 
 
+def test_a_long_edit_is_sent_and_holds_nobody_up(tab: Tab, ingest: tuple[Ingest, str]):
+    """Browsers keep no more than 64 KiB alive, and fail what is more."""
+    tab.evaluate(f"client.edit({ANSWER}, '€ '.repeat(60_000)); client.thumb({ANSWER}, 'up')")
+    tab.wait_until(f"{STORED} === 0")
+    assert [event["type"] for event in ingest[0].events] == ["edit", "thumb"]
+
+
+def test_an_entry_that_is_none_of_ours_is_not_sent_for_ever(tab: Tab, ingest: tuple[Ingest, str]):
+    entry = {"event": {"event_id": "another"}, "token": "t"}
+    tab.evaluate(f"localStorage['heliotrope.feedback.one'] = JSON.stringify({json.dumps(entry)})")
+    tab.evaluate(f"client.thumb({ANSWER}, 'up')")
+    tab.wait_until("said.includes('stored')")
+    assert [event["type"] for event in ingest[0].events] == ["thumb"]
+
+
 @pytest.mark.parametrize("status", [401, 422])
 def test_a_refusal_that_may_pass_keeps_the_event_and_holds_nobody_up(tab: Tab, ingest: tuple[Ingest, str], status: int):
     ingest[0].answers = [(status, {}), (202, {})]

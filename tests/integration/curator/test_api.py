@@ -183,6 +183,9 @@ def test_a_data_report_shows_texts_to_admins_and_its_files_hold_none(caller: Cal
     example = next(one["examples"][0] for (of, _), one in reasons.items() if of == "refused")
     with curator.sessions() as session:
         refused = session.get_one(Pair, example)
+    headers = caller.get(path, "admin").headers
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["cache-control"] == "no-store"
     shown, stored = caller.get(path, "admin").text, (Path(dataset["uri"]) / "meta/report.html").read_text()
     assert escape(refused.rejected) in shown
     assert refused.pair_id in stored

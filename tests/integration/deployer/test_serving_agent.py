@@ -58,4 +58,10 @@ def test_without_the_key_nothing_is_loaded_and_only_health_is_told(agent: TestCl
 def test_what_is_not_there_is_told_as_such(agent: TestClient, tmp_path: Path):
     body = {"lora_name": "shop-v2", "lora_path": str(tmp_path / "nothing"), "content_sha256": "0" * 64}
     assert agent.post("/v1/load_lora_adapter", json=body, headers=KEY).status_code == 404
-    assert agent.post("/v1/load_lora_adapter", content=b"{", headers=KEY).status_code == 400
+    for wrong in (b"{", b"[]", b"[" * 100_000, b'{"lora_name": "a", "lora_path": 7}', b'"lora_name"', b"\xff"):
+        assert agent.post("/v1/load_lora_adapter", content=wrong, headers=KEY).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["load_lora_adapter", "chat/completions"])
+def test_a_body_without_end_is_413(agent: TestClient, path: str):
+    assert agent.post(f"/v1/{path}", content=b" " * (17 * 2**20), headers=KEY).status_code == 413

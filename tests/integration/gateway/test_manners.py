@@ -77,6 +77,44 @@ def test_a_model_server_that_refuses_our_key_is_no_fault_of_the_clients(gateway:
     assert gateway.recorded()[0].error == f"status_{status[:3]}"
 
 
+@pytest.mark.parametrize("status", ["404 Not Found", "405 Method Not Allowed", "302 Found", "204 None", "304 Not"])
+def test_a_model_server_that_was_asked_in_the_wrong_place_is_no_fault_of_the_clients(
+    gateway: LightGateway, status: str
+):
+    body = b"" if status[0] != "4" else b'{"error": {"message": "The model `adapter-7` does not exist."}}'
+    with play(make_reply(body, "application/json", status)) as server:
+        gateway.route_to(server.url)
+        reply = gateway.post()
+    assert (reply.status_code, reply.json()["error"]["code"]) == (502, f"status_{status[:3]}")
+    assert "adapter-7" not in reply.text
+
+
+@pytest.mark.parametrize(("said", "told"), [("", "5"), ("retry-after: 7\r\n", "7")])
+def test_a_busy_model_server_is_503_with_the_time_to_wait(gateway: LightGateway, said: str, told: str):
+    head = f"HTTP/1.1 503 Busy\r\ncontent-type: application/json\r\n{said}content-length: 2\r\n\r\n"
+    with play([head.encode() + b"{}"]) as server:
+        gateway.route_to(server.url)
+        reply = gateway.post()
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, told)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_without_end_is_given_up_before_it_fills_the_memory(
+    gateway: LightGateway, monkeypatch: pytest.MonkeyPatch, stream: bool
+):
+    monkeypatch.setattr("services.gateway.adapters.upstream.MAX_ANSWER_BYTES", 2**19)
+    kind = "text/event-stream" if stream else "application/json"
+    piece = make_events(say(content="la " * 10_000)) if stream else b" " * 30_000
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n\r\n".encode()
+    with play([head, *[step for _ in range(100) for step in (piece, 0.01)]]) as server:
+        gateway.route_to(server.url)
+        reply = gateway.post(stream=stream)
+        assert server.hung_up.wait(5)
+    assert '"code":"too_large"' in reply.text
+    [event] = gateway.recorded()
+    assert event.error == "too_large"
+
+
 def test_a_safety_identifier_is_the_user_where_none_is_named(gateway: LightGateway):
     with play(ANSWER) as server:
         gateway.route_to(server.url)

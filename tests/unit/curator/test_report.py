@@ -1,6 +1,7 @@
 """The data report: figures and ids beside the dataset, users' words only for whoever may look them up."""
 
 import json
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from services.curator.datasets.domain.report import (
     derive_report,
     measure_concentration,
 )
-from services.curator.datasets.domain.report_page import render_report
+from services.curator.datasets.domain.report_page import POLICY, render_report
 from services.curator.datasets.domain.rows import calculate_dataset_sha256, derive_rows
 from services.curator.datasets.domain.snapshot import Caps, Snapshot, derive_snapshot
 from services.curator.pairs.domain.rules import CHOICE
@@ -25,6 +26,7 @@ from services.curator.weighing.domain.curation import curate
 from services.curator.weighing.domain.history import Decisions, FeedbackRecord, History, PairEvidence
 from services.curator.weighing.domain.quarantine import Quarantine
 from shared.conversation import Conversation
+from shared.page_policy import hash_source
 from tests.builders import MORNING
 
 HOSTILE = "<script>alert(1)</script>&\"'"
@@ -129,6 +131,14 @@ def test_texts_are_shown_to_whoever_looks_them_up_and_do_nothing(manifest: dict[
     assert not any(name.startswith("on") or name == "style" for name in shown.attributes)
     assert "p2 is gone" in shown.text.replace("  ", " ")
     assert "x" * 601 not in shown.text
+
+
+def test_the_page_admits_its_own_style_sheet_by_its_hash_and_nothing_else(manifest: dict[str, Any]) -> None:
+    page = render_report(manifest)
+    style = page.partition("<style>")[2].partition("</style>")[0]
+    assert f"style-src {hash_source(style)};" in POLICY
+    assert escape(POLICY) in page
+    assert "unsafe" not in POLICY
 
 
 def test_a_report_of_rows_that_were_erased_since_says_so(manifest: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from html import escape
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from services.evaluator.domain.report import (
 from services.evaluator.domain.report_page import render_page
 from services.evaluator.domain.win_rate import Ballot, assess_win_rate
 from shared.events import GateResult
+from shared.page_policy import hash_source
 
 HOSTILE = "</td><script>alert('x')</script>\" onload=\"x"
 
@@ -79,3 +81,5 @@ def test_a_page_escapes_everything_that_people_and_models_wrote() -> None:
     assert "<script" not in page
     assert 'onload="x' not in page
     assert "&lt;script&gt;" in page
+    style = page.partition("<style>")[2].partition("</style>")[0]
+    assert escape(f"style-src {hash_source(style)};") in page

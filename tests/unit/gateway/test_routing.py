@@ -119,6 +119,7 @@ def test_a_deployer_that_is_away_or_strange_changes_nothing(store: RoutingStore)
 
     for client in (
         answer(404),
+        answer(409),
         answer(500),
         answer(200, b"<html>"),
         httpx.Client(transport=httpx.MockTransport(unreachable)),
@@ -145,6 +146,12 @@ def test_a_restored_backup_raises_the_epoch_and_its_rollbacks_are_taken(store: R
         ("http://gpu-1:8000", False),
         ("http://gpu-1:8000/v1.evil.example", False),
         ("http://gpu-1:8000@evil.example/v1", False),
+        ("http://gpu-1:8000/v1/../../metrics", False),
+        ("http://gpu-1:8000/v1/%2e%2e/metrics", False),
+        ("http://gpu-1:8000/v1/..%2fmetrics", False),
+        ("http://gpu-1:8000/v1/?to=", False),
+        ("http://gpu-1:8000/v1/#", False),
+        ("http://gpu-1:8000/v1/\\..\\metrics", False),
         ("https://evil.example/v1", False),
     ],
 )
@@ -181,6 +188,24 @@ def test_a_table_that_nobody_confirms_serves_its_champion_only(tmp_path: Path):
     again = RoutingStore(tmp_path / "routing.json", "heliotrope", max_age_seconds=60, clock=lambda: time.time() + 61)
     again.load()
     assert again.in_force == in_force
+
+
+def test_a_topic_that_is_read_anew_confirms_no_table(tmp_path: Path):
+    """Whoever keeps a gateway from the deployer cannot keep a canary alive by breaking its connection to the bus."""
+    canary = make_routing(make_route("1"), generation=1, canary=make_route("2"), canary_percent=100.0)
+    said_at = time.time() - 61
+    event = RolloutAdvanced(state="canary", summary="", routing=canary, at=datetime.fromtimestamp(said_at, UTC))
+    broker = MemoryBroker()
+    MemoryProducer(broker).send(encode(event, source="deployer"))
+    store = RoutingStore(tmp_path / "routing.json", "heliotrope", max_age_seconds=60)
+    for _ in range(2):
+        consumer = MemoryConsumer(broker, [RolloutAdvanced.topic], None)
+        RoutingFollower(store, lambda: consumer).poll(consumer, 0.1)  # noqa: B023 - called within the turn
+        in_force = store.in_force
+        assert in_force is not None
+        assert (store.table, in_force.canary) == (canary, None)
+    poll(store, answer(200, msgspec.json.encode(canary)))
+    assert store.in_force == canary
 
 
 def test_a_table_that_the_deployer_did_not_sign_is_refused_wherever_it_comes_from(tmp_path: Path):

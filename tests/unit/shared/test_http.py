@@ -1,6 +1,7 @@
 """The app factory, driven over ASGI without a socket."""
 
 import asyncio
+import gzip
 from typing import Any
 
 import httpx
@@ -99,6 +100,15 @@ def test_a_body_that_is_not_json_is_400(client: httpx.AsyncClient):
 def test_a_body_over_the_limit_is_413(client: httpx.AsyncClient):
     assert get(client, "POST", "/raw", content=b"x" * 1_001).status_code == 413
     assert get(client, "POST", "/raw", content=b"x" * 1_000).json() == 1_000
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "gzip, gzip"])
+def test_an_encoded_body_is_415_and_not_said_to_be_no_json(client: httpx.AsyncClient, encoding: str):
+    headers = {"content-type": "application/json", "content-encoding": encoding}
+    response = get(client, "POST", "/count", content=gzip.compress(b'{"count": 1}'), headers=headers)
+    assert (response.status_code, response.json()["status"]) == (415, 415)
+    plain = {"content-type": "application/json", "content-encoding": "identity"}
+    assert get(client, "POST", "/count", content=b'{"count": 1}', headers=plain).json() == 1
 
 
 def test_an_error_of_ours_keeps_its_status_and_fields(client: httpx.AsyncClient):

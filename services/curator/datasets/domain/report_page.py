@@ -7,6 +7,7 @@ from typing import Any
 from services.curator.datasets.domain.charts import Series, draw_bars, draw_columns
 from services.curator.datasets.domain.data_card import REASONS
 from services.curator.datasets.domain.report import EPSILON_BINS, LARGEST_EPSILON
+from shared.page_policy import allow_style_only
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 0 auto; padding: 1rem; color: #222;
@@ -23,7 +24,7 @@ svg text { font: 12px system-ui, sans-serif; fill: #444 } .one { fill: #b07a10 }
 @media (prefers-color-scheme: dark) { body { background: #181816; color: #ddd } .text { background: #26261f }
 th, td { border-color: #444 } svg text { fill: #bbb } figcaption { color: #aaa } .two { fill: #8ba6c1 } }
 """
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+POLICY = allow_style_only(STYLE)
 LONGEST = 600
 """Characters shown of each text of an example."""
 STAGES = {
