@@ -118,6 +118,13 @@ def make_chat(content: Any, **more: Any) -> dict[str, Any]:
     }
 
 
+def make_edit(scene: "Scene") -> dict[str, Any]:
+    """An edit of an answer that is not there, which is accepted and waits: the tables will hold it."""
+    event = {"event_id": str(new_id()), "type": "edit", "interaction_id": str(new_id()), "text": "g" + ":" * 20_000}
+    scene.strangers.clicks[str(event["event_id"])] = event
+    return event
+
+
 def list_attacks(scene: "Scene") -> list[tuple[str, str, dict[str, Any]]]:
     """(service, path, what is sent); among them events that ingest has acknowledged before, word for word."""
     known = random.Random(1).sample(sorted(scene.passers_by.log.clicks.items()), 3)
@@ -126,7 +133,7 @@ def list_attacks(scene: "Scene") -> list[tuple[str, str, dict[str, Any]]]:
         ("ingest", FEEDBACK, {"content": b"[" * 100_000}),
         ("ingest", FEEDBACK, {"content": GZIP_BOMB, "headers": {"content-encoding": "gzip"}}),
         ("ingest", f"{FEEDBACK}/batch", {"content": b" " * 9 * 2**20}),
-        ("ingest", FEEDBACK, {"json": {"type": "edit", "interaction_id": str(new_id()), "text": "g" + ":" * 20_000}}),
+        ("ingest", FEEDBACK, {"json": make_edit(scene)}),
         ("ingest", FEEDBACK, {"content": b"\xff\xfe", "headers": {"authorization": "Bearer nobody"}}),
         ("gateway", CHAT, {"json": make_chat("word " * 30_000)}),
         ("gateway", CHAT, {"json": make_chat([{}])}),
@@ -179,7 +186,11 @@ def send_comment(scene: "Scene", client: httpx.Client, url: str, answer: str, ti
     event_id = str(new_id())
     event = {"event_id": event_id, "type": "comment", "text": "Thanks.", "interaction_id": answer, "user_id": "late"}
     scene.strangers.clicks[event_id] = event
-    answered = client.post(url, json=event | times)
+    try:
+        answered = client.post(url, json=event | times)
+    except httpx.TransportError as error:  # not acknowledged, whatever came of it
+        scene.answers_to_strangers[f"clock {type(error).__name__}"] += 1
+        return
     scene.answers_to_strangers[f"clock {answered.status_code}"] += 1
     if answered.status_code == 202:
         scene.strangers.event_ids.append(event_id)

@@ -54,7 +54,7 @@ def write_slow_recipe(folder: Path) -> Path:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("name", "kills"), [("kill-table", True), ("stop-table", False)])
 def test_the_loop_turns_while_each_process_in_turn_fails(name: str, kills: bool, make_stack: MakeStack, tmp_path: Path):
     tiny = PLANS["tiny"]
