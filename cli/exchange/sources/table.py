@@ -31,6 +31,8 @@ def read(record: Record, options: Options) -> Found:
     unknown = options.columns.keys() - set(FIELDS)
     if unknown:
         raise Refused("unknown_field", f"--column {min(unknown)}=...: the fields are {', '.join(FIELDS)}")
+    for name in ("prompt", "chosen" if options.columns.get("chosen", "chosen") in record else "answer"):
+        _check_column(record, options, name)
     row = {name: record.get(options.columns.get(name, name)) for name in FIELDS}
     messages = read_messages(row["prompt"])
     if row["system"]:
@@ -45,6 +47,13 @@ def read(record: Record, options: Options) -> Found:
         raise Refused("no_time", f"{str(row['time'])[:40]!r} is no time that can be read: write ISO 8601")
     key = read_name(row["id"]) or calculate_key(row)
     return _read_pair(key, row, messages, said) if row["chosen"] else _read_single(key, row, messages, said, options)
+
+
+def _check_column(record: Record, options: Options, name: str) -> None:
+    column = options.columns.get(name, name)
+    if column not in record:
+        there = ", ".join(map(str, record))
+        raise Refused("no_column", f"no column {column!r}: say --column {name}=COLUMN, one of {there}")
 
 
 def _read_pair(key: str, row: dict[str, Any], messages: Any, said: dict[str, Any]) -> Found:

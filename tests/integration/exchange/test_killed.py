@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -81,7 +80,7 @@ def count_events(bootstrap: str, prefix: str) -> Counter[str]:
     return counts
 
 
-def list_events(source: str, file: Path) -> set[UUID]:
+def list_events(source: str, file: Path) -> set[str]:
     """What an undisturbed import would send."""
     about = Import("spring", source, datetime(2000, 1, 1, tzinfo=UTC), UserHashes(SECRET))
     found, _ = read_files(source, [file])

@@ -159,6 +159,20 @@ def test_a_thumb_down_beside_another_model_prefers_the_other():
     assert (said.answer, said.says) == ("c1", Preferred("c2", "c2"))
 
 
+@pytest.mark.parametrize(
+    "columns, said",
+    [
+        ({}, "no column 'prompt': say --column prompt=COLUMN, one of Question, Reply"),
+        ({"prompt": "Asked"}, "no column 'Asked': say --column prompt=COLUMN, one of Question, Reply"),
+        ({"prompt": "Question"}, "no column 'answer': say --column answer=COLUMN, one of Question, Reply"),
+    ],
+)
+def test_a_table_whose_columns_are_named_otherwise_says_which_there_are(columns: dict[str, str], said: str, tmp_path):
+    (tmp_path / "table.csv").write_text("Question,Reply\nWhere?,Here.\n")
+    _, tally = read_files("csv", [tmp_path / "table.csv"], Options(columns=columns))
+    assert tally.examples["no_column"] == [f"table.csv, record 1: {said}"]
+
+
 def test_a_comparison_in_chatgpt_says_which_answer_stood_on_the_left():
     said = say("openai", "openai-comparisons.json", "choice")
     new = "comparison:k1:new"
