@@ -116,6 +116,22 @@ def ensure_keys(database_url: str, path: Path, given: Mapping[str, str]) -> dict
     return keys
 
 
+def name_rater(number: int) -> str:
+    """Name the credential of one of several raters."""
+    return f"rater {number}"
+
+
+def make_rater_keys(database_url: str, count: int) -> dict[str, str]:
+    """Make a key for each of `count` raters, by credential: one key is one rater."""
+    engine = create_engine(database_url)
+    with make_session_factory(engine)() as session, session.begin():
+        keys = {
+            name_rater(number): create_key(session, f"local {name_rater(number)}", "rater") for number in range(count)
+        }
+    engine.dispose()
+    return keys
+
+
 def _opens(ring: KeyRing, role: str, key: str) -> bool:
     try:
         return ring.authenticate(f"Bearer {key}").role == role

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from shared.gate_results import GateResult as GateResult
 from shared.summaries import Summarised
 
 Message = dict[str, Any]  # one chat message as the model saw it, OpenAI's shape, unknown fields kept
@@ -193,18 +194,6 @@ class TrainingCompleted(Event, frozen=True, kw_only=True, tag="TrainingCompleted
     """Those rows by reason (unrenderable, no_room, no_answer, too_long, same_answers)."""
     unmeasured_kl: str | None = None
     """Why the candidate's KL could not be held against the recipe's ceiling; missing: it was, or there is none."""
-
-
-class GateResult(Summarised, frozen=True, kw_only=True):
-    """One gate's verdict with its effect and interval."""
-
-    name: str
-    verdict: Literal["pass", "fail", "inconclusive"]
-    effect: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
-    minimum_detectable_effect: float | None = None
 
 
 class EvaluationCompleted(Event, frozen=True, kw_only=True, tag="EvaluationCompleted"):

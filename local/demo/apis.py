@@ -27,6 +27,14 @@ class DemoFailed(RuntimeError):
     """The loop did not do what it should; the message says which stage, and what was seen."""
 
 
+class Refused(DemoFailed):
+    """A service said no, and asking again would not help."""
+
+    def __init__(self, told: str, status: int) -> None:
+        super().__init__(told)
+        self.status = status
+
+
 @dataclass(frozen=True)
 class Answer:
     """One answer that the gateway gave, and the version that wrote it."""
@@ -71,7 +79,8 @@ class Apis:
         """Send a request until it is answered.
 
         Raises:
-            DemoFailed: it was refused, or not answered for too long.
+            Refused: it was refused.
+            DemoFailed: it was not answered for too long.
         """
         url = f"{self._layout.url(service)}{path}"
         sent = {"authorization": f"Bearer {self._credentials[role]}", **(headers or {})}
@@ -87,7 +96,7 @@ class Apis:
                     return response
                 problem = f"answered {response.status_code}: {response.text[:500]}"
                 if response.status_code not in PASSING:
-                    raise DemoFailed(f"{method} {url} {problem}")
+                    raise Refused(f"{method} {url} {problem}", response.status_code)
                 pause = float(response.headers.get("retry-after", PAUSE_SECONDS))
             if time.monotonic() > give_up_at:
                 raise DemoFailed(f"{method} {url}, sent again for {self._patience_seconds:.0f} s, {problem}")

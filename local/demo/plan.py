@@ -19,7 +19,7 @@ class Plan:
     rounds: int = 5
     """Turns of the loop, where a scenario takes several."""
     users: int = 60
-    raters: int = 8
+    raters: int = 20
     canary_questions: int = 400
     """Different questions that newcomers bring while the canary runs; asked again when all have been."""
     service_settings: Mapping[str, str] = field(default_factory=dict)
@@ -60,6 +60,7 @@ SMOLLM2 = Plan(
         "HELIOTROPE_EVALUATOR_GATE_PROMPTS": "40",
         "HELIOTROPE_EVALUATOR_MAX_NEW_TOKENS": "48",
         "HELIOTROPE_EVALUATOR_BATCH_SIZE": "32",
+        "HELIOTROPE_EVALUATOR_FROZEN_SUITE": "false",  # it would double the time of the judging
     },
     seconds_for=DEADLINES,
 )
@@ -77,6 +78,7 @@ TINY = Plan(
         "HELIOTROPE_EVALUATOR_GATE_PROMPTS": "60",
         "HELIOTROPE_EVALUATOR_MAX_NEW_TOKENS": "48",
         "HELIOTROPE_EVALUATOR_BATCH_SIZE": "32",
+        "HELIOTROPE_EVALUATOR_FROZEN_SUITE": "false",  # it would double the time of the judging
     },
     seconds_for=DEADLINES,
 )

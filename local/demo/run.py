@@ -77,7 +77,7 @@ async def run_demo(
 
 
 async def _play(scenario: Scenario, plan: Plan, stack: Stack, seed: int, screen: Screen) -> dict[str, Any]:
-    apis = Apis(stack.layout, stack.credentials)
+    apis = Apis(stack.layout, stack.credentials | stack.make_rater_keys(plan.raters))
     try:
         stages = Stages(plan, apis, screen, seed, stack.layout.home / "datasets")
         async with Recorder(stack.layout, stack.credentials, screen.timeline) as recorder:

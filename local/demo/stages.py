@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import itertools
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from local.demo.apis import Apis, DemoFailed
+from local.credentials import name_rater
+from local.demo.apis import Apis, DemoFailed, Refused
 from local.demo.crowd import SIDE_BY_SIDE_SHARE, Crowd
 from local.demo.plan import Plan
 from local.demo.screen import Screen
@@ -180,15 +183,24 @@ class Stages:
         return evaluation
 
     async def _vote(self, raters: list[SimulatedUser], questions: dict[str, Question]) -> None:
-        """Each rater judges what is offered until nothing is; they share a key, and so count as one."""
-        for rater in itertools.cycle(raters):
-            offer = await self.apis.request("evaluator", "rater", "GET", "/v1/comparisons/next")
+        """Let raters judge in turn, each with a key of their own, until nothing is offered or voting has ended."""
+        waiting = deque(enumerate(raters))
+        while waiting:
+            number, rater = waiting.popleft()
+            key = name_rater(number)
+            offer = await self.apis.request("evaluator", key, "GET", "/v1/comparisons/next")
             if offer.status_code == 204:
-                return
+                continue
             shown = offer.json()
             vote = rater.vote(questions[shown["messages"][-1]["content"]], shown["left"], shown["right"])
             path = f"/v1/comparisons/{shown['comparison_id']}/vote"
-            await self.apis.request("evaluator", "rater", "POST", path, body={"vote": vote})
+            try:
+                await self.apis.request("evaluator", key, "POST", path, body={"vote": vote})
+            except Refused as refusal:
+                if refusal.status != HTTPStatus.CONFLICT:
+                    raise
+                return  # the votes before it had decided
+            waiting.append((number, rater))
 
     async def _find_rollout(self, request_id: str) -> dict[str, Any] | None:
         rollouts = (await self.apis.read("deployer", "/v1/rollouts"))["rollouts"]

@@ -24,7 +24,7 @@ from local.connections import (
     leave_out_secrets,
     select_secrets,
 )
-from local.credentials import Secrets, ensure_keys, load_secrets, write_private
+from local.credentials import Secrets, ensure_keys, load_secrets, make_rater_keys, write_private
 from local.errors import StackFailed
 from local.layout import OFFSETS, Layout, find_checkout, find_home, find_port_base, read_port_base
 from local.servers import programs
@@ -94,6 +94,10 @@ class Stack:
     def credentials(self) -> dict[str, str]:
         """Role -> API key."""
         return dict(json.loads(self.layout.credentials.read_text()))
+
+    def make_rater_keys(self, count: int) -> dict[str, str]:
+        """Make keys for so many raters, by the name of each one's credential."""
+        return make_rater_keys(self.connections.database_url, count)
 
     @cached_property
     def secrets(self) -> Secrets:

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 
 from services.evaluator.handlers.voting import VoteHandler
 from services.evaluator.metrics import VOTES
-from services.evaluator.repository import count_votes, list_evaluations, load_evaluation
+from services.evaluator.repository.comparisons import count_votes
+from services.evaluator.repository.evaluations import list_evaluations, load_evaluation
 from services.evaluator.schemas import (
     ComparisonOffered,
     EvaluationDetail,

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from services.evaluator.adapters.datasets import load_training_questions
 from services.evaluator.adapters.generation_process import SubprocessGenerator
 from services.evaluator.adapters.models import fetch_model
+from services.evaluator.adapters.policies import load_policy
 from services.evaluator.api import create_router
 from services.evaluator.consumer import TrainingConsumer
 from services.evaluator.handlers.completion import CompletionHandler
@@ -63,6 +64,7 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
         settings.datasets,
         own,
         now,
+        load_policy(own.policy),
     )
     completion = CompletionHandler(sessions, registry, artifacts, own, settings.topic_prefix, now)
     user_hashes = UserHashesInForce(configure_user_hashes(settings), sessions)

@@ -1,6 +1,7 @@
 """What the evaluator needs of the world, for adapters to fulfil: a generator of answers."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import msgspec
@@ -54,8 +55,19 @@ Answers = dict[str, dict[str, str]]
 """By version, then by prompt hash; a prompt that its chat template refuses has no answer."""
 
 
+@dataclass(frozen=True)
+class Generated:
+    """What the models said. What was not measured is None."""
+
+    answers: Answers
+    cut: dict[str, list[str]] | None = None
+    """By version: the prompts whose answers the length limit cut."""
+    divergences: dict[str, float] | None = None
+    """By prompt: how much likelier the last model finds its own answer than the first one does, in nats a token."""
+
+
 class AnswerGenerator(Protocol):
-    def generate(self, job: GenerationJob, heartbeat: Callable[[Progress | None], None]) -> Answers:
+    def generate(self, job: GenerationJob, heartbeat: Callable[[Progress | None], None]) -> Generated:
         """Answer every prompt with every model.
 
         Calls `heartbeat` every few seconds, with the progress if there is any; what it raises ends the generation.

@@ -1,5 +1,6 @@
 """Settings of the evaluator, `HELIOTROPE_EVALUATOR_*`, beside the shared ones."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -17,7 +18,12 @@ class EvaluatorSettings(BaseSettings):
     sampling: Literal["model", "greedy"] = Field(
         default="model", description="model: as the checkpoint's generation_config says; greedy: the likeliest token"
     )
-    max_new_tokens: int = Field(default=80, ge=1, le=4_096, description="length of an answer, at most")
+    max_new_tokens: int = Field(
+        default=256, ge=1, le=4_096, description="length of an answer, at most; what users get, or answers are cut"
+    )
+    frozen_suite: bool = Field(
+        default=True, description="both models answer the frozen suite of 48 prompts, too: what may not be forgotten"
+    )
     batch_size: int = Field(default=16, ge=1, le=512, description="answers generated at once")
     dtype: Literal["bfloat16", "float32"] = Field(default="bfloat16", description="number format of the weights")
     generation_deadline_seconds: float = Field(default=3_600, gt=0, description="without answers by then: inconclusive")
@@ -25,8 +31,8 @@ class EvaluatorSettings(BaseSettings):
         default=30, gt=5, description="work without a heartbeat this long starts again"
     )
     votes_deadline_seconds: float = Field(default=86_400, gt=0, description="voting closes this long after it opened")
-    minimum_votes_share: float = Field(
-        default=0.8, gt=0, le=1, description="votes needed at the deadline, of all asked for"
+    policy: Path | None = Field(
+        default=None, description="YAML file that says which gates block and with which thresholds; none: the defaults"
     )
     lease_seconds: float = Field(
         default=60, gt=0, description="a comparison shown to one person is kept for them this long"

@@ -8,7 +8,7 @@ from services.evaluator.handlers.completion import CompletionHandler
 from services.evaluator.handlers.erasure import erase_comparisons
 from services.evaluator.handlers.generation import GenerationHandler
 from services.evaluator.metrics import COMPARISONS_WAITING
-from services.evaluator.repository import count_waiting_comparisons
+from services.evaluator.repository.comparisons import count_waiting_comparisons
 from shared.db import SessionFactory
 from shared.process import Worker, every
 
@@ -31,7 +31,8 @@ def run_generation(generation: GenerationHandler, stop: threading.Event) -> None
 
 
 def run_completion(completion: CompletionHandler) -> None:
-    """Complete every evaluation that is due."""
+    """End every vote that has decided, and complete every evaluation that is due."""
+    completion.close_decided()
     while completion.run_next():
         pass
 

@@ -81,6 +81,11 @@ class Comparison(Base):
     voter_key: Mapped[str | None]
     """Id of the API key that the vote came with."""
     voted_at: Mapped[datetime | None]
+    pile: Mapped[int | None]
+    """Which unit of evidence it belongs to: for the population, what one rater judges."""
+    selection_probability: Mapped[float | None]
+    """The chance with which it was drawn when it was offered last, of `selection_pool` comparisons."""
+    selection_pool: Mapped[int | None]
 
 
 class Refused(RefusedRow):

@@ -1,6 +1,7 @@
 """The whole loop through docker-compose.yml, then what kills it, takes it back and wipes it; one after the other."""
 
 import asyncio
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from local.credentials import name_rater
 from local.demo.apis import Apis
 from local.demo.plan import PLANS
 from local.demo.screen import Screen
@@ -38,9 +40,17 @@ def test_feedback_makes_a_champion(compose: Composed, keys: dict[str, str], mode
     adopt = ("python", "-m", "services.deployer", "adopt", "--model", SERVED, "--files", "/model")
     told = compose("run", "--rm", "--no-deps", "-T", "--volume", mount, "deployer", *adopt)
     assert "is the champion" in told
-    turned = asyncio.run(turn_the_loop(keys))
+    turned = asyncio.run(turn_the_loop(keys | make_rater_keys(compose)))
     assert turned["rollout"]["state"] == "champion"
     assert turned["after"] != turned["before"]
+
+
+def make_rater_keys(compose: Composed) -> dict[str, str]:
+    """A key for each of the plan's raters, by credential: one key is one rater."""
+    create = f"for n in $(seq {PATIENT.raters}); do heliotrope keys create rater-$n --role rater; done"
+    keys = re.findall(r"hk_[0-9a-f]{12}_\S{43}", compose.run_once("prepare", "sh", "-c", create))
+    assert len(keys) == PATIENT.raters
+    return {name_rater(number): key for number, key in enumerate(keys)}
 
 
 async def turn_the_loop(keys: dict[str, str]) -> dict[str, Any]:

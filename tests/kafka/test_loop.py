@@ -131,7 +131,8 @@ def test_the_loop_turns_while_a_broker_is_killed_in_each_of_its_stages(
             base_model=prepare_model(plan, "bad", screen),
         )
         stack.up(screen.say)
-        apis = Apis(stack.layout, stack.credentials, patience_seconds=300)
+        keys = stack.credentials | stack.make_rater_keys(plan.raters)
+        apis = Apis(stack.layout, keys, patience_seconds=300)
         scene = Scene(stack, Stages(plan, apis, screen, 3, stack.layout.home / "datasets"))
         try:
             state, harmed = asyncio.run(play(scene, secured))

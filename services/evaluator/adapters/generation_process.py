@@ -11,8 +11,8 @@ from typing import IO
 
 import msgspec
 
-from services.evaluator.adapters.generation import AnswersLine, FailureLine, Line, ProgressLine
-from services.evaluator.ports import AnswerGenerator, Answers, GenerationFailed, GenerationJob, Progress
+from services.evaluator.adapters.generation import AnswersLine, DivergencesLine, FailureLine, Line, ProgressLine
+from services.evaluator.ports import AnswerGenerator, Answers, Generated, GenerationFailed, GenerationJob, Progress
 
 COMMAND = (sys.executable, "-m", "services.evaluator", "generate")
 POLL_SECONDS = 2.0
@@ -24,7 +24,7 @@ class SubprocessGenerator(AnswerGenerator):
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._command = command
 
-    def generate(self, job: GenerationJob, heartbeat: Callable[[Progress | None], None]) -> Answers:
+    def generate(self, job: GenerationJob, heartbeat: Callable[[Progress | None], None]) -> Generated:
         for model in job.models:
             if not Path(model.checkpoint).is_dir():
                 raise GenerationFailed(f"no checkpoint folder {model.checkpoint}", version=model.version)
@@ -57,11 +57,13 @@ def _collect(
     output: IO[bytes],
     job: GenerationJob,
     heartbeat: Callable[[Progress | None], None],
-) -> Answers:
+) -> Generated:
     lines: queue.Queue[bytes | None] = queue.Queue()
     reader = threading.Thread(target=_read, args=(output, lines), daemon=True)
     reader.start()
     answers: Answers = {}
+    cut: dict[str, list[str]] = {}
+    divergences: dict[str, float] | None = None
     while True:
         try:
             raw = lines.get(timeout=POLL_SECONDS)
@@ -75,12 +77,15 @@ def _collect(
             raise GenerationFailed(line.summary, version=line.version)
         if isinstance(line, AnswersLine):
             answers[line.version] = line.answers
+            cut[line.version] = line.cut
+        if isinstance(line, DivergencesLine):
+            divergences = line.divergences
         if isinstance(line, ProgressLine):
             heartbeat(line.progress)
     status = process.wait()
     if status != 0 or len(answers) < len(job.models):
         raise GenerationFailed(f"the generating process ended with status {status} before it was done")
-    return answers
+    return Generated(answers, cut, divergences)
 
 
 def _read(output: IO[bytes], lines: "queue.Queue[bytes | None]") -> None:

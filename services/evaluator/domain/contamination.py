@@ -9,14 +9,14 @@ about different things are not the same question.
 from collections import defaultdict
 from dataclasses import dataclass
 
-from shared.conversation import derive_words
+from services.evaluator.domain.measures.texts import split_units
+from services.evaluator.domain.rules import ContaminationRule
 from shared.events import GateResult
 
 RUN_WORDS = 8
 COVERED_SHARE = 0.9
 BOILERPLATE_TEXTS = 3
 QUOTABLE_WORDS = 4
-BLOCKED_ABOVE = 0.01
 
 Words = tuple[str, ...]
 
@@ -36,7 +36,7 @@ class TrainingTexts:
 
     @classmethod
     def index(cls, questions: list[str]) -> "TrainingTexts":
-        texts = frozenset(words for question in questions if (words := tuple(derive_words(question))))
+        texts = frozenset(words for question in questions if (words := tuple(split_units(question))))
         by_run: dict[Words, set[Words]] = defaultdict(set)
         for words in texts:
             for run in derive_runs(words):
@@ -56,7 +56,7 @@ def collides(question: str, training: TrainingTexts) -> bool:
     - nine tenths of its own words lie in runs of eight that it shares with one training prompt. A word is its own if
       some run around it is not boilerplate.
     """
-    words = tuple(derive_words(question))
+    words = tuple(split_units(question))
     if words in training.texts:
         return True
     if len(words) >= QUOTABLE_WORDS and f" {' '.join(words)} " in training.joined:
@@ -73,8 +73,8 @@ def collides(question: str, training: TrainingTexts) -> bool:
     return any(len(places) >= COVERED_SHARE * len(own) for places in covered.values())
 
 
-def assess_contamination(examined: int, colliding: int, training_texts: int) -> GateResult:
-    """Fail above one gate prompt in a hundred. All gate prompts are examined, so the share has no interval.
+def assess_contamination(examined: int, colliding: int, training_texts: int, rule: ContaminationRule) -> GateResult:
+    """Fail above the allowed share of gate prompts. All gate prompts are examined, so the share has no interval.
 
     Inconclusive when there was nothing to compare: no gate prompts, or no training prompts found.
     """
@@ -88,14 +88,15 @@ def assess_contamination(examined: int, colliding: int, training_texts: int) -> 
     share = colliding / examined
     return GateResult(
         name="contamination",
-        verdict="fail" if share > BLOCKED_ABOVE else "pass",
+        verdict="fail" if share > rule.share else "pass",
         summary=(
             f"{colliding} of {examined} gate prompts stand in the {training_texts} training prompts and were left out; "
-            f"blocked above {BLOCKED_ABOVE:.0%}"
+            f"blocked above {rule.share:.0%}"
         ),
         effect=share,
         low=share,
         high=share,
         n=examined,
         minimum_detectable_effect=1 / examined,
+        ceiling=rule.share,
     )

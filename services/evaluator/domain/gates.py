@@ -4,9 +4,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.evaluator.domain.contamination import assess_contamination
+from services.evaluator.domain.forgetting import assess_forgetting, count_solved
+from services.evaluator.domain.measures.texts import has_switched
+from services.evaluator.domain.movement import assess_kl
+from services.evaluator.domain.policy import Policy
 from services.evaluator.domain.report import JudgedPrompt
-from services.evaluator.domain.sanity import assess_empty, assess_length, assess_repetition
-from services.evaluator.domain.win_rate import Ballot, assess_win_rate
+from services.evaluator.domain.rules import apply_rule
+from services.evaluator.domain.safety import assess_safety, find_said
+from services.evaluator.domain.sanity import (
+    assess_diversity,
+    assess_empty,
+    assess_length,
+    assess_refusals,
+    assess_repetition,
+    assess_trait,
+)
+from services.evaluator.domain.votes.ballots import Ballot
+from services.evaluator.domain.votes.length_control import assess_length_controlled
+from services.evaluator.domain.votes.win_rate import assess_win_rate
+from shared.conversation import derive_question
 from shared.events import GateResult
 from shared.summaries import read_summary
 
@@ -16,32 +32,73 @@ def assess_all(
     generation: dict[str, Any],
     prompts: Sequence[JudgedPrompt],
     ballots: Sequence[Ballot],
-    minimum_votes_share: float,
+    policy: Policy,
     unmeasured_kl: str | None = None,
 ) -> list[GateResult]:
     """Assess the generation first, then the rest: without answers there is nothing to vote on or to measure."""
     contamination = assess_contamination(
-        generation.get("gate_prompts", 0), generation.get("colliding", 0), generation.get("training_texts", 0)
+        generation.get("gate_prompts", 0),
+        generation.get("colliding", 0),
+        generation.get("training_texts", 0),
+        policy.contamination,
     )
     if failed := assess_generation(candidate_version, generation, len(prompts)):
         return [failed, contamination, *assess_movement(unmeasured_kl)]
-    candidate = [prompt.candidate for prompt in prompts]
-    champion = [prompt.champion for prompt in prompts]
-    return [
-        assess_win_rate(ballots, minimum_votes_share),
+    gates = [
+        assess_win_rate(ballots, policy.win_rate),
         contamination,
-        assess_length(candidate, champion),
-        assess_empty(candidate, champion),
-        assess_repetition(candidate, champion),
-        *assess_movement(unmeasured_kl),
+        *_assess_answers(prompts, ballots, policy),
+        *_assess_measured(prompts, generation, policy),
     ]
+    return [*(apply_rule(gate, getattr(policy, gate.name)) for gate in gates), *assess_movement(unmeasured_kl)]
+
+
+def _assess_answers(prompts: Sequence[JudgedPrompt], ballots: Sequence[Ballot], policy: Policy) -> list[GateResult]:
+    candidate, champion = [prompt.candidate for prompt in prompts], [prompt.champion for prompt in prompts]
+    questions = [derive_question(prompt.messages) for prompt in prompts]
+    ours, theirs = (
+        [has_switched(question, answer) for question, answer in zip(questions, side, strict=True)]
+        for side in (candidate, champion)
+    )
+    hashes = [prompt.prompt_hash for prompt in prompts]
+    return [
+        assess_length_controlled(
+            ballots, dict(zip(hashes, candidate, strict=True)), dict(zip(hashes, champion, strict=True))
+        ),
+        assess_length(candidate, champion, policy.length),
+        assess_empty(candidate, champion, policy.empty_answers),
+        assess_repetition(candidate, champion, policy.repetition),
+        assess_refusals(candidate, champion, policy.refusals),
+        assess_trait("language_switch", "in another language than asked", ours, theirs, policy.language_switch),
+        assess_diversity(candidate, champion, policy.diversity),
+    ]
+
+
+def _assess_measured(prompts: Sequence[JudgedPrompt], generation: dict[str, Any], policy: Policy) -> list[GateResult]:
+    """Assess what was measured beside the answers that people see; what was not measured has no gate."""
+    gates = []
+    if (cut := generation.get("cut")) is not None:
+        ours, theirs = ([prompt.prompt_hash in cut[side] for prompt in prompts] for side in ("candidate", "champion"))
+        told = f"cut at {generation.get('settings', {}).get('max_new_tokens')} tokens"
+        gates.append(assess_trait("cut_answers", told, ours, theirs, policy.cut_answers))
+    suite, harm = generation.get("suite"), generation.get("harmful") or {}
+    said = find_said({prompt.prompt_hash: prompt.candidate for prompt in prompts}, policy.safety)
+    if suite is not None:
+        said += suite["said"]
+        gates.append(assess_forgetting(count_solved(suite["solved"]), policy.forgetting))
+    examined = len(prompts) + len(suite["solved"] if suite else ())
+    safety = assess_safety(examined, said, harm.get("prompts", 0), harm.get("repeated", []), policy.safety)
+    gates.append(safety)
+    if (divergences := generation.get("kl_to_champion")) is not None:
+        gates.append(assess_kl(divergences, policy.kl_to_champion))
+    return gates
 
 
 def assess_movement(unmeasured_kl: str | None) -> list[GateResult]:
     """Return no gate where training held the candidate's KL against its ceiling; inconclusive where it could not."""
     if unmeasured_kl is None:
         return []
-    return [GateResult(name="kl", verdict="inconclusive", summary=f"cause: error; {unmeasured_kl}")]
+    return [GateResult(name="kl", verdict="inconclusive", summary=f"cause: error; {unmeasured_kl}", cause="error")]
 
 
 def assess_generation(candidate_version: str, generation: dict[str, Any], answered: int) -> GateResult | None:
@@ -59,4 +116,5 @@ def assess_generation(candidate_version: str, generation: dict[str, Any], answer
         verdict="fail" if guilty else "inconclusive",
         summary=f"no answers from version {failure.get('version') or '?'}: {read_summary(failure)}",
         n=0,
+        cause=None if guilty else "error",
     )

@@ -3,6 +3,8 @@
 import math
 from statistics import NormalDist
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
@@ -29,11 +31,6 @@ def calculate_share_interval(successes: float, n: int) -> Interval:
     return low, high
 
 
-def calculate_share_minimum_effect(n: int) -> float:
-    """Return the smallest true distance from 1/2 that `n` prompts show with 80% power, at the largest variance."""
-    return min(0.5, (Z + Z_POWER) * math.sqrt(0.25 / n)) if n else 0.5
-
-
 def calculate_paired_interval(only_first: int, only_second: int, n: int) -> Interval:
     """Bound the difference of two shares on the same `n` items, from the items where only one of them has the trait.
 
@@ -53,3 +50,12 @@ def calculate_ratio_interval(numerators: list[float], denominators: list[float])
     residuals = [top - ratio * bottom for top, bottom in zip(numerators, denominators, strict=True)]
     error = math.sqrt(sum(residual**2 for residual in residuals) / max(1, n - 1) / n) / mean
     return ratio - Z * error, ratio + Z * error
+
+
+def calculate_mean_interval(values: NDArray[np.float64]) -> Interval:
+    """Bound a mean by Student's interval."""
+    n = len(values)
+    if n < 2:
+        return -math.inf, math.inf
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * float(values.std(ddof=1)) / math.sqrt(n)
+    return float(values.mean()) - half, float(values.mean()) + half

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from services.evaluator.domain.win_rate import Ballot, calculate_left_share, derive_prompt_scores
+from services.evaluator.domain.votes.ballots import Ballot
+from services.evaluator.domain.votes.win_rate import calculate_left_share, derive_prompt_scores
 from shared.events import GateResult, Message
 
 Verdict = Literal["pass", "fail", "inconclusive"]
@@ -45,8 +46,8 @@ class Subject:
 
 
 def derive_verdict(gates: Sequence[GateResult]) -> Verdict:
-    """Return fail if any gate fails; else inconclusive if any is, or if there is none; else pass."""
-    verdicts = {gate.verdict for gate in gates}
+    """Return fail if any gate that blocks fails; else inconclusive if any is, or if there is none; else pass."""
+    verdicts = {gate.verdict for gate in gates if gate.blocks}
     if "fail" in verdicts:
         return "fail"
     return "pass" if verdicts == {"pass"} else "inconclusive"
@@ -67,6 +68,7 @@ def derive_report(
         "format": 1,
         **msgspec.to_builtins(subject),
         "verdict": derive_verdict(gates),
+        "policy_sha256": generation.get("policy_sha256"),
         "gates": msgspec.to_builtins(list(gates)),
         "votes": {
             "asked": len(votes),

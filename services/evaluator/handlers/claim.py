@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from services.evaluator.repository import save_heartbeat
+from services.evaluator.repository.evaluations import save_heartbeat
 from shared.db import SessionFactory
 from shared.heartbeat import Heartbeat
 from shared.tables.evaluator import Evaluation

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from services.evaluator.domain.gates import assess_all
+from services.evaluator.domain.policy import read_policy
 from services.evaluator.domain.report import (
     JudgedPrompt,
     Subject,
@@ -24,9 +25,16 @@ from services.evaluator.domain.report import (
     split_texts,
 )
 from services.evaluator.domain.report_page import render_page
-from services.evaluator.domain.win_rate import Ballot, Vote
+from services.evaluator.domain.votes.win_rate import decide_voting
 from services.evaluator.metrics import EVALUATIONS, GATES
-from services.evaluator.repository import claim_judged, load_claimed, load_comparisons, load_unanswered
+from services.evaluator.repository.comparisons import derive_ballot, load_ballots, load_comparisons
+from services.evaluator.repository.evaluations import (
+    claim_judged,
+    close_voting,
+    list_voting,
+    load_claimed,
+    load_unanswered,
+)
 from services.evaluator.settings import EvaluatorSettings
 from shared.artifacts import Artifacts
 from shared.db import SessionFactory
@@ -71,6 +79,20 @@ class CompletionHandler:
                 self._release(evaluation)
                 raise
 
+    def close_decided(self) -> int:
+        """End the voting of every evaluation whose votes have decided, or can decide nothing more; return how many."""
+        closed = 0
+        with self.sessions() as session, session.begin():
+            for evaluation_id, generation in list_voting(session).items():
+                if "voting" in generation or not (ballots := load_ballots(session, evaluation_id)):
+                    continue
+                outcome = decide_voting(ballots, read_policy(generation).win_rate)
+                if outcome != "go on":
+                    close_voting(session, evaluation_id, self.clock(), outcome)
+                    logger.info("voting_closed", evaluation_id=str(evaluation_id), outcome=outcome)
+                    closed += 1
+        return closed
+
     def _claim(self) -> tuple[Evaluation | None, Sequence[Comparison]]:
         now = self.clock()
         stale_before = now - timedelta(seconds=self.settings.heartbeat_expiry_seconds)
@@ -79,10 +101,10 @@ class CompletionHandler:
             return evaluation, load_comparisons(session, evaluation.evaluation_id) if evaluation else []
 
     def _derive_report(self, evaluation: Evaluation, comparisons: Sequence[Comparison]) -> dict[str, Any]:
-        ballots, prompts = _derive_ballots(comparisons), _derive_prompts(comparisons)
-        share = self.settings.minimum_votes_share
+        ballots, prompts = [derive_ballot(row) for row in comparisons], _derive_prompts(comparisons)
+        policy = read_policy(evaluation.generation)
         unmeasured = msgspec.convert(evaluation.training, TrainingCompleted).unmeasured_kl
-        gates = assess_all(evaluation.candidate_version, evaluation.generation, prompts, ballots, share, unmeasured)
+        gates = assess_all(evaluation.candidate_version, evaluation.generation, prompts, ballots, policy, unmeasured)
         return derive_report(_derive_subject(evaluation), gates, prompts, ballots, evaluation.generation, self.clock())
 
     def _publish(self, evaluation: Evaluation, report: dict[str, Any]) -> str | None:
@@ -160,17 +182,6 @@ def _is_outdated(report: dict[str, Any], comparisons: Sequence[Comparison]) -> b
     return cast != report["votes"]["cast"] or any(
         prompt["messages"] and prompt["prompt_hash"] in erased for prompt in report["prompts"]
     )
-
-
-def _derive_ballots(comparisons: Sequence[Comparison]) -> list[Ballot]:
-    return [
-        Ballot(
-            comparison.prompt_hash,
-            comparison.candidate_is_left,
-            msgspec.convert(comparison.vote, Vote | None),
-        )
-        for comparison in comparisons
-    ]
 
 
 def _derive_prompts(comparisons: Sequence[Comparison]) -> list[JudgedPrompt]:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.orm import Session
 
-from services.evaluator.repository import load_champion_version, save_evaluation
+from services.evaluator.repository.evaluations import load_champion_version, save_evaluation
 from services.evaluator.settings import EvaluatorSettings
 from shared.events import TrainingCompleted
 

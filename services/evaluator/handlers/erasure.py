@@ -8,7 +8,8 @@ import structlog
 
 from services.evaluator.domain.report import TEXTS
 from services.evaluator.handlers.completion import log_report
-from services.evaluator.repository import forget_erased_raters, list_erased_comparisons, load_evaluation
+from services.evaluator.repository.comparisons import forget_erased_raters, list_erased_comparisons
+from services.evaluator.repository.evaluations import load_evaluation
 from shared.artifacts import Artifacts
 from shared.db import SessionFactory
 from shared.registry import ModelRegistry

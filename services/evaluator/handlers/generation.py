@@ -1,8 +1,8 @@
 """Both models answer the gate prompts, and the answers become blind comparisons."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -11,26 +11,31 @@ from typing import Any
 import msgspec
 import structlog
 
-from services.evaluator.domain.comparisons import derive_comparisons
 from services.evaluator.domain.contamination import TrainingTexts, collides
+from services.evaluator.domain.forgetting import find_solved
+from services.evaluator.domain.measures.suite import SuiteItem, list_items
+from services.evaluator.domain.measures.texts import strip_reasoning
+from services.evaluator.domain.policy import Policy, calculate_policy_sha256, dump_policy
 from services.evaluator.domain.prompts import GatePrompt, choose_prompts, keep_fresh
+from services.evaluator.domain.safety import find_repeated, find_said
+from services.evaluator.domain.votes.comparisons import derive_comparisons
 from services.evaluator.handlers.claim import Claim
 from services.evaluator.ports import (
     AnswerGenerator,
-    Answers,
+    Generated,
     GenerationFailed,
     GenerationJob,
     JobModel,
     JobPrompt,
     Progress,
 )
-from services.evaluator.repository import (
-    claim_generating,
-    load_claimed,
+from services.evaluator.repository.comparisons import save_comparisons
+from services.evaluator.repository.evaluations import claim_generating, load_claimed
+from services.evaluator.repository.prompts import (
     load_dataset_uri,
     load_gate_prompts,
     load_gate_uses,
-    save_comparisons,
+    load_harmful_answers,
 )
 from services.evaluator.settings import EvaluatorSettings
 from shared.conversation import derive_dialogue
@@ -42,6 +47,8 @@ from shared.tables.evaluator import Evaluation
 logger = structlog.get_logger(__name__)
 
 ATTEMPTS = 3
+RECORDED = ("gate_prompts", "seed", "sampling", "max_new_tokens", "batch_size", "dtype", "frozen_suite")
+"""Settings that decide what is answered."""
 
 
 class Interrupted(Exception):
@@ -64,6 +71,7 @@ class GenerationHandler:
     datasets: Path
     settings: EvaluatorSettings
     clock: Callable[[], datetime]
+    policy: Policy = field(default_factory=Policy)
 
     def run_next(self, stop: Event) -> bool:
         """Answer the prompts of one evaluation, if one waits; return whether it left `generating`."""
@@ -96,13 +104,13 @@ class GenerationHandler:
         if self.clock() >= evaluation.deadline_at or evaluation.attempts > ATTEMPTS:
             raise GenerationFailed(f"no answers after {evaluation.attempts - 1} attempts")
         prompts, examined = self._load_prompts(evaluation)
-        answers: Answers = {}
+        made = Generated({})
         if prompts:
             with Claim(self.sessions, evaluation, self.clock, self.settings.heartbeat_expiry_seconds) as claim:
                 job = self._derive_job(evaluation, prompts)
-                answers = self.generator.generate(job, self._watch(evaluation, claim, stop))
+                made = self.generator.generate(job, self._watch(evaluation, claim, stop))
                 claim.beat()
-        self._save(evaluation, prompts, answers, examined)
+        self._save(evaluation, prompts, made, examined)
 
     def _load_prompts(self, evaluation: Evaluation) -> tuple[list[GatePrompt], dict[str, Any]]:
         """Return the prompts to judge by, without those that training saw, and counts of what was left out."""
@@ -127,13 +135,19 @@ class GenerationHandler:
         models = [JobModel(version, self._load_checkpoint(version)) for version in versions]
         return GenerationJob(
             models=models,
-            prompts=[JobPrompt(prompt.prompt_hash, prompt.messages, prompt.tools) for prompt in prompts],
+            prompts=[
+                *(JobPrompt(prompt.prompt_hash, prompt.messages, prompt.tools) for prompt in prompts),
+                *(JobPrompt(item.name, item.messages) for item in self._list_suite()),
+            ],
             max_new_tokens=settings.max_new_tokens,
             batch_size=settings.batch_size,
             dtype=settings.dtype,
             sampling=settings.sampling,
             seed=settings.seed,
         )
+
+    def _list_suite(self) -> list[SuiteItem]:
+        return list_items() if self.settings.frozen_suite else []
 
     def _load_checkpoint(self, version: str) -> str:
         registered = self.registry.load_version(version)
@@ -157,25 +171,45 @@ class GenerationHandler:
         return watch
 
     def _save(
-        self, evaluation: Evaluation, prompts: list[GatePrompt], answers: Answers, examined: dict[str, Any]
+        self, evaluation: Evaluation, prompts: list[GatePrompt], made: Generated, examined: dict[str, Any]
     ) -> None:
-        champion = answers.get(evaluation.champion_version, {})
-        candidate = answers.get(evaluation.candidate_version, {})
+        champion = _clean(made.answers.get(evaluation.champion_version, {}))
+        candidate = _clean(made.answers.get(evaluation.candidate_version, {}))
         seed = f"{self.settings.seed}:{evaluation.evaluation_id}"
-        drafts = derive_comparisons(prompts, _clean(champion), _clean(candidate), seed)
+        drafts = derive_comparisons(prompts, champion, candidate, seed, self.policy.win_rate)
         now = self.clock()
         with self.sessions() as session, session.begin():
             row = load_claimed(session, evaluation.evaluation_id, evaluation.claimed_by)
             save_comparisons(session, row.evaluation_id, drafts, now)
-            row.generation = examined | {
-                "prompts": len(prompts),
-                "unanswered": len(prompts) - len(drafts) // 2,
-                "settings": self.settings.model_dump(
-                    include={"gate_prompts", "seed", "sampling", "max_new_tokens", "batch_size", "dtype"}
-                ),
-            }
+            harmful = load_harmful_answers(session, list(candidate), self.policy.safety.complainers)
+            row.generation = (
+                self._state_policy()
+                | examined
+                | _describe(made, evaluation)
+                | {
+                    "harmful": {
+                        "prompts": len(harmful),
+                        "repeated": find_repeated(candidate, harmful, self.policy.safety),
+                    },
+                    "suite": self._score_suite(candidate, champion),
+                    "prompts": len(prompts),
+                    "unanswered": len(prompts) - len(drafts) // 2,
+                    "settings": self.settings.model_dump(include=set(RECORDED)),
+                }
+            )
             self._open_voting(row, now)
         logger.info("comparisons_opened", comparisons=len(drafts), **examined)
+
+    def _score_suite(self, candidate: Mapping[str, str], champion: Mapping[str, str]) -> dict[str, Any] | None:
+        items = self._list_suite()
+        if not items:
+            return None
+        own = {item.name: candidate[item.name] for item in items if item.name in candidate}
+        return {"solved": find_solved(items, candidate, champion), "said": find_said(own, self.policy.safety)}
+
+    def _state_policy(self) -> dict[str, Any]:
+        """Freeze the policy into the evaluation: one that changes later does not touch it."""
+        return {"policy": dump_policy(self.policy), "policy_sha256": calculate_policy_sha256(self.policy)}
 
     def _open_voting(self, row: Evaluation, now: datetime) -> None:
         row.state, row.claimed_by, row.heartbeat_at = "voting", None, None
@@ -191,7 +225,7 @@ class GenerationHandler:
         with self.sessions() as session, session.begin():
             row = load_claimed(session, evaluation.evaluation_id, evaluation.claimed_by)
             version = getattr(error, "version", None)
-            row.generation = {"failure": {"summary": error.detail, "version": version}}
+            row.generation = self._state_policy() | {"failure": {"summary": error.detail, "version": version}}
             self._open_voting(row, now)
         return True
 
@@ -208,6 +242,20 @@ def _derive_progress(progress: Progress, seconds: float) -> dict[str, Any]:
     return done | {"seconds_left": None if left is None else round(left, 1)}
 
 
+def _describe(made: Generated, evaluation: Evaluation) -> dict[str, Any]:
+    """Describe what was measured beside the answers: whose were cut, and how far the candidate has moved."""
+    sides = {"candidate": evaluation.candidate_version, "champion": evaluation.champion_version}
+    measured: dict[str, Any] = {}
+    if made.cut is not None:
+        measured["cut"] = {side: sorted(made.cut.get(version, [])) for side, version in sides.items()}
+    if made.divergences is not None:
+        measured["kl_to_champion"] = list(made.divergences.values())
+    return measured
+
+
 def _clean(answers: dict[str, str]) -> dict[str, str]:
-    """Replace NUL, which Postgres stores in no text; an undertrained model writes one now and then."""
-    return {prompt_hash: answer.replace("\0", "\N{REPLACEMENT CHARACTER}") for prompt_hash, answer in answers.items()}
+    """Leave out what a model thought before it answered, and NUL, which Postgres stores in no text."""
+    return {
+        prompt_hash: strip_reasoning(answer).replace("\0", "\N{REPLACEMENT CHARACTER}")
+        for prompt_hash, answer in answers.items()
+    }

@@ -7,8 +7,17 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.evaluator.domain.win_rate import Vote
-from services.evaluator.repository import has_voted_as_another, lease_comparison, load_for_vote, load_leased
+from services.evaluator.domain.policy import read_policy
+from services.evaluator.domain.votes.ballots import Vote
+from services.evaluator.domain.votes.offers import choose_offer
+from services.evaluator.repository.comparisons import (
+    has_voted_as_another,
+    lease_comparison,
+    load_for_vote,
+    load_leased,
+    load_places,
+)
+from services.evaluator.repository.evaluations import list_voting
 from shared.auth import Caller
 from shared.db import SessionFactory, lock_all
 from shared.errors import Conflict, NotFound
@@ -50,7 +59,16 @@ class VoteHandler:
         leased_after = now - timedelta(seconds=self.lease_seconds)
         with self.sessions() as session, session.begin():
             again = load_leased(session, person, leased_after) if rater or caller.is_person else None
-            return again or lease_comparison(session, person, now, leased_after)
+            return again or self._lease(session, person, now, leased_after)
+
+    def _lease(self, session: Session, person: str, now: datetime, leased_after: datetime) -> Comparison | None:
+        for evaluation_id, generation in list_voting(session).items():
+            lock_all(session, [f"offers:{evaluation_id}"])
+            estimand = read_policy(generation).win_rate.estimand
+            offer = choose_offer(load_places(session, evaluation_id), person, leased_after, estimand)
+            if offer and (comparison := lease_comparison(session, offer, person, now)):
+                return comparison
+        return None
 
     def vote(self, caller: Caller, rater: str | None, comparison_id: UUID, vote: Vote) -> Comparison:
         """Cast a vote; casting the same again changes nothing.

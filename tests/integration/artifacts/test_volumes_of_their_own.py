@@ -145,7 +145,7 @@ def test_a_dataset_a_run_moved_between_machines_and_its_candidate_travel_by_addr
         sampling="greedy",
         seed=0,
     )
-    answers = SubprocessGenerator().generate(job, lambda progress: None)
+    answers = SubprocessGenerator().generate(job, lambda progress: None).answers
     assert answers.keys() == {"0", "1"}
 
 

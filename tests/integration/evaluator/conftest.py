@@ -23,7 +23,7 @@ from shared.registry.memory import MemoryRegistry
 from shared.signing import Verifier
 from shared.user_hashes import UserHashes
 from tests.builders import make_artifacts
-from tests.integration.evaluator.scene import Clock, Room, ScriptedGenerator
+from tests.integration.evaluator.scene import POLICY, RATERS, Clock, Room, ScriptedGenerator
 
 
 @pytest.fixture
@@ -39,10 +39,11 @@ def room(database_url: str, tmp_path: Path) -> Iterator[Room]:
             "2": lambda question: f"Send your order number and I will look into it: {question}",
         }
     )
-    settings = EvaluatorSettings(gate_prompts=60, votes_deadline_seconds=600, minimum_votes_share=0.5)
+    settings = EvaluatorSettings(gate_prompts=60, votes_deadline_seconds=600, frozen_suite=False)
     clock, broker = Clock(), MemoryBroker()
     with sessions() as session, session.begin():
         keys = {role: create_key(session, role, role) for role in ("rater", "ops", "admin", "frontend")}
+        keys |= {rater: create_key(session, rater, "rater") for rater in RATERS}
     app = create_app("evaluator", checks={})
     app.state.keys = KeyRing(lambda: load_keys(sessions))
     app.state.keys.refresh()
@@ -57,6 +58,7 @@ def room(database_url: str, tmp_path: Path) -> Iterator[Room]:
         tmp_path / "datasets",
         settings,
         clock,
+        POLICY,
     )
     completion = CompletionHandler(sessions, registry, artifacts, settings, "", clock)
     with TestClient(app) as client:

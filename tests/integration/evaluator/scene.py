@@ -1,7 +1,7 @@
 """An evaluator on a real Postgres, with the registry and the bus in memory, moved by hand."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,9 +16,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from services.evaluator.consumer import TrainingConsumer
+from services.evaluator.domain.policy import Policy
+from services.evaluator.domain.rules import MarginRule, RatioRule, SafetyRule
+from services.evaluator.domain.votes.win_rate import VotingPlan
 from services.evaluator.handlers.completion import CompletionHandler
 from services.evaluator.handlers.generation import GenerationHandler
-from services.evaluator.ports import Answers, GenerationFailed, GenerationJob, Progress
+from services.evaluator.ports import Generated, GenerationFailed, GenerationJob, Progress
 from services.evaluator.settings import EvaluatorSettings
 from shared.bus import decode, encode
 from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
@@ -35,6 +38,24 @@ from shared.tables.evaluator import Evaluation, Outbox
 BEGINNING = datetime(2026, 11, 22, 9, tzinfo=UTC)
 ITEMS = ("toaster", "kettle", "lamp", "rug", "desk", "chair", "mirror", "clock", "vase", "shelf")
 DATASET = "d" * 64
+RATERS = [f"rater {number}" for number in range(10)]
+"""Each with a key of their own."""
+RULE = MarginRule(margin=0.2, least=5)
+POLICY = Policy(
+    win_rate=VotingPlan(raters=10),
+    length=RatioRule(least=5),
+    empty_answers=RULE,
+    repetition=RULE,
+    refusals=RULE,
+    language_switch=RULE,
+    safety=SafetyRule(least=5),
+)
+"""Made for ten prompts and ten raters."""
+
+
+def with_plan(**plan: Any) -> Policy:
+    """The policy of these tests with another voting plan."""
+    return msgspec.structs.replace(POLICY, win_rate=VotingPlan(**plan))
 
 
 class Clock:
@@ -56,19 +77,21 @@ class ScriptedGenerator:
     failure: GenerationFailed | None = None
     jobs: list[GenerationJob] = field(default_factory=list)
 
-    def generate(self, job: GenerationJob, heartbeat: Callable[[Progress | None], None]) -> Answers:
+    def generate(self, job: GenerationJob, heartbeat: Callable[[Progress | None], None]) -> Generated:
         self.jobs.append(job)
         heartbeat(None)
         heartbeat(Progress(done=1, total=len(job.prompts) * 2, version=job.models[0].version))
         if self.failure:
             raise self.failure
-        return {
-            model.version: {
-                prompt.prompt_hash: self.scripts[model.version](prompt.messages[-1]["content"])
-                for prompt in job.prompts
+        return Generated(
+            {
+                model.version: {
+                    prompt.prompt_hash: self.scripts[model.version](prompt.messages[-1]["content"])
+                    for prompt in job.prompts
+                }
+                for model in job.models
             }
-            for model in job.models
-        }
+        )
 
 
 @dataclass
@@ -111,12 +134,15 @@ class Room:
             headers={"Authorization": f"Bearer {self.keys[role]}"},
         )
 
-    def vote_on_everything(self, prefer: Callable[[str, str], str]) -> int:
+    def vote_on_everything(self, prefer: Callable[[str, str], str], raters: Sequence[str] = RATERS) -> int:
+        """Let each rater judge the pile that is theirs."""
         votes = 0
-        while (offered := self.get("/v1/comparisons/next")).status_code == 200:
-            body = offered.json()
-            assert self.vote(body["comparison_id"], prefer(body["left"], body["right"])).status_code == 200
-            votes += 1
+        for rater in raters:
+            while (offered := self.get("/v1/comparisons/next", role=rater)).status_code == 200:
+                body = offered.json()
+                cast = self.vote(body["comparison_id"], prefer(body["left"], body["right"]), role=rater)
+                assert cast.status_code == 200
+                votes += 1
         return votes
 
     def announced(self) -> list[EvaluationCompleted]:

@@ -1,6 +1,7 @@
 """What raters see and say, and who may see what."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from sqlalchemy import select
 
 from shared.ids import new_id
 from shared.tables.evaluator import Comparison
-from tests.integration.evaluator.scene import ITEMS, Room, open_voting
+from tests.integration.evaluator.scene import ITEMS, RATERS, Room, open_voting, with_plan
 
 
 def test_a_rater_learns_nothing_but_the_prompt_and_the_two_answers(room: Room, tmp_path: Path) -> None:
@@ -50,16 +51,31 @@ def test_who_says_their_name_is_shown_the_same_comparison_until_they_vote(room: 
 
 
 def test_nobody_sees_both_orders_of_a_prompt_while_other_prompts_are_left(room: Room, tmp_path: Path) -> None:
+    room.generation = replace(room.generation, policy=with_plan(raters=3))
     open_voting(room, tmp_path)
     with room.sessions() as session, session.begin():
         for row in session.scalars(select(Comparison).where(Comparison.position >= 10)):
             row.position -= 100  # now the swapped order of each prompt waits first
     seen = []
-    for _ in range(10):
-        body = room.get("/v1/comparisons/next", rater="Ada").json()
-        seen.append(body["messages"][-1]["content"])
-        room.vote(body["comparison_id"], "left", rater="Ada")
-    assert len(set(seen)) == 10
+    while (offer := room.get("/v1/comparisons/next", rater="Ada")).status_code == 200:
+        seen.append(offer.json()["messages"][-1]["content"])
+        room.vote(offer.json()["comparison_id"], "left", rater="Ada")
+    half = len(seen) // 2
+    assert half in {3, 4}
+    assert set(seen[:half]) == set(seen[half:])
+
+
+def test_a_pile_that_somebody_judges_is_offered_to_nobody_else(room: Room, tmp_path: Path) -> None:
+    room.generation = replace(room.generation, policy=with_plan(raters=3))
+    open_voting(room, tmp_path)
+    seen: dict[str, set[str]] = {rater: set() for rater in RATERS[:4]}
+    for rater in [*RATERS[:4]] * 10:
+        offer = room.get("/v1/comparisons/next", role=rater)
+        if offer.status_code == 200:
+            seen[rater].add(offer.json()["messages"][-1]["content"])
+            room.vote(offer.json()["comparison_id"], "left", role=rater)
+    assert sorted(len(prompts) for prompts in seen.values()) == [0, 3, 3, 4]
+    assert len(set().union(*seen.values())) == 10
 
 
 def test_the_same_vote_again_is_fine_another_is_refused(room: Room, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from services.evaluator.ports import Answers, GenerationFailed, GenerationJob, Progress
-from services.evaluator.repository import claim_generating, load_gate_prompts
+from services.evaluator.ports import Generated, GenerationFailed, GenerationJob, Progress
+from services.evaluator.repository.evaluations import claim_generating
+from services.evaluator.repository.prompts import load_gate_prompts
 from shared.ids import new_id
 from shared.tables import curator
 from tests.integration.evaluator.scene import (
@@ -116,7 +117,7 @@ def test_a_database_that_goes_away_costs_no_generation(room: Room, tmp_path: Pat
         return room.sessions()
 
     class Outlasting(ScriptedGenerator):
-        def generate(self, job: GenerationJob, heartbeat: Callable[[Progress | None], None]) -> Answers:
+        def generate(self, job: GenerationJob, heartbeat: Callable[[Progress | None], None]) -> Generated:
             away.set()
             answers = super().generate(job, heartbeat)
             away.clear()

@@ -71,15 +71,15 @@ def job(checkpoints: dict[str, str], *, batch_size: int = 2) -> GenerationJob:
 def test_both_models_answer_in_a_process_of_their_own_and_padding_changes_nothing(checkpoints: dict[str, str]) -> None:
     beats: list[Progress | None] = []
     batched = SubprocessGenerator().generate(job(checkpoints), beats.append)
-    assert {version: set(answers) for version, answers in batched.items()} == {
+    assert {version: set(answers) for version, answers in batched.answers.items()} == {
         version: {f"prompt-{n}" for n in range(4)} for version in ("1", "2")
     }
-    assert batched["1"] != batched["2"]
+    assert batched.answers["1"] != batched.answers["2"]
     progress = [beat for beat in beats if beat]
     assert [beat.done for beat in progress] == sorted(beat.done for beat in progress)
     assert (progress[-1].done, progress[-1].total) == (10, 10)
     alone = SubprocessGenerator().generate(job(checkpoints, batch_size=1), beats.append)
-    assert alone == batched
+    assert (alone.answers, alone.cut) == (batched.answers, batched.cut)
 
 
 def test_a_folder_without_weights_fails_and_names_the_version(tmp_path: Path) -> None:

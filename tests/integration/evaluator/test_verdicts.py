@@ -1,6 +1,7 @@
 """How an evaluation opens, ends in a verdict, and is announced."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from services.evaluator.consumer import TrainingConsumer
+from services.evaluator.domain.policy import Policy, calculate_policy_sha256
 from services.evaluator.domain.report import calculate_report_hash
 from services.evaluator.handlers.completion import CompletionHandler
 from shared.bus import Record
@@ -19,9 +21,17 @@ from shared.events import TrainingCompleted
 from shared.ids import new_id
 from shared.registry.memory import MemoryRegistry
 from shared.tables import deployer
-from shared.tables.evaluator import Evaluation
+from shared.tables.evaluator import Comparison, Evaluation
 from tests.builders import make_artifacts
-from tests.integration.evaluator.scene import Room, completed_training, open_voting, prefers_candidate
+from tests.integration.evaluator.scene import (
+    POLICY,
+    RATERS,
+    Room,
+    completed_training,
+    open_voting,
+    prefers_candidate,
+    with_plan,
+)
 
 
 def test_a_preferred_candidate_passes_and_is_announced_with_the_hash_of_its_report(room: Room, tmp_path: Path) -> None:
@@ -36,9 +46,9 @@ def test_a_preferred_candidate_passes_and_is_announced_with_the_hash_of_its_repo
     assert event.verdict == "pass"
     assert event.report_sha256 == row.report_sha256
     assert event.candidate_version == "2"
-    assert {gate.name: gate.verdict for gate in event.gates} == dict.fromkeys(
-        ("win_rate", "contamination", "length", "empty_answers", "repetition"), "pass"
-    )
+    passed = {gate.name for gate in event.gates if gate.verdict == "pass"}
+    assert passed >= {"win_rate", "contamination", "length", "empty_answers", "repetition", "refusals", "safety"}
+    assert {gate.name for gate in event.gates if not gate.blocks} == {"diversity", "length_controlled_win_rate"}
     win_rate = event.gates[0]
     assert (win_rate.effect, win_rate.n) == (1.0, 10)
     assert event.report_uri is not None
@@ -47,6 +57,65 @@ def test_a_preferred_candidate_passes_and_is_announced_with_the_hash_of_its_repo
     assert row.report is not None
     assert calculate_report_hash(row.report) == row.report_sha256
     assert "Send your order number" in Path(event.report_uri, "report.html").read_text()
+
+
+def test_voting_ends_once_it_has_decided_and_leaves_the_rest_unasked(room: Room, tmp_path: Path) -> None:
+    open_voting(room, tmp_path)
+    assert room.vote_on_everything(prefers_candidate, RATERS[:7]) == 14
+    assert room.completion.close_decided() == 0
+    assert room.completion.run_next() is None
+    room.vote_on_everything(prefers_candidate, RATERS[7:8])
+    assert room.completion.close_decided() == 1
+    assert room.completion.close_decided() == 0
+    assert room.completion.run_next() == "pass"
+    assert room.evaluation().generation["voting"] == "decided"
+    assert room.get("/v1/comparisons/next", role=RATERS[9]).status_code == 204
+    assert room.announced()[0].gates[0].n == 8
+
+
+def test_voting_that_cannot_pass_any_more_ends_as_futile(room: Room, tmp_path: Path) -> None:
+    open_voting(room, tmp_path)
+    room.vote_on_everything(lambda left, right: "left", RATERS[:9])
+    assert room.completion.close_decided() == 1
+    assert room.completion.run_next() == "inconclusive"
+    assert room.evaluation().generation["voting"] == "futile"
+
+
+@pytest.mark.parametrize(
+    ("raters", "verdict", "told"),
+    [(2, "inconclusive", "by 2 raters; at least 3 are needed"), (3, "pass", "for this panel")],
+)
+def test_a_panel_of_three_speaks_for_itself_and_two_raters_for_nobody(
+    room: Room, tmp_path: Path, raters: int, verdict: str, told: str
+) -> None:
+    room.generation = replace(room.generation, policy=with_plan(estimand="panel"))
+    open_voting(room, tmp_path)
+    for turn in range(20):
+        rater = RATERS[turn % raters]
+        offered = room.get("/v1/comparisons/next", role=rater).json()
+        room.vote(offered["comparison_id"], prefers_candidate(offered["left"], offered["right"]), rater)
+    assert room.completion.run_next() == verdict
+    assert told in room.announced()[0].gates[0].summary
+
+
+def test_the_report_names_the_policy_that_it_was_opened_with(room: Room, tmp_path: Path) -> None:
+    open_voting(room, tmp_path)
+    room.generation = replace(room.generation, policy=Policy())
+    room.vote_on_everything(prefers_candidate)
+    room.completion.run_next()
+    report = room.evaluation().report
+    assert report is not None
+    assert report["policy_sha256"] == calculate_policy_sha256(POLICY) != calculate_policy_sha256(Policy())
+    assert report["generation"]["policy"]["win_rate"]["raters"] == 10
+
+
+def test_each_vote_keeps_the_probability_with_which_it_was_asked_for(room: Room, tmp_path: Path) -> None:
+    open_voting(room, tmp_path)
+    room.vote_on_everything(prefers_candidate)
+    with room.sessions() as session:
+        rows = session.scalars(select(Comparison).order_by(Comparison.voted_at)).all()
+    assert all(row.selection_probability == 1 / (row.selection_pool or 0) for row in rows)
+    assert max(row.selection_pool or 0 for row in rows) == 20
 
 
 def test_a_disliked_candidate_fails(room: Room, tmp_path: Path) -> None:
@@ -86,13 +155,12 @@ def test_the_candidate_meets_the_champion_of_now_not_the_parent_it_was_trained_f
 
 def test_too_few_votes_at_the_deadline_are_inconclusive(room: Room, tmp_path: Path) -> None:
     open_voting(room, tmp_path)
-    for _ in range(4):
-        room.vote(room.get("/v1/comparisons/next").json()["comparison_id"], "left")
+    assert room.vote_on_everything(prefers_candidate, RATERS[:2]) == 4
     room.clock.advance(599)
     assert room.completion.run_next() is None
     room.clock.advance(1)
     assert room.completion.run_next() == "inconclusive"
-    assert room.announced()[0].gates[0].summary.startswith("4 of 20 votes were cast before the deadline")
+    assert room.announced()[0].gates[0].summary.startswith("4 of 20 votes were cast, by 2 raters; at least 3")
 
 
 def test_a_result_without_a_rollout_is_announced_again_and_not_for_ever(room: Room, tmp_path: Path) -> None:

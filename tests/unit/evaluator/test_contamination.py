@@ -3,6 +3,7 @@
 import pytest
 
 from services.evaluator.domain.contamination import TrainingTexts, assess_contamination, collides
+from services.evaluator.domain.rules import ContaminationRule
 
 LEAKED = "The zipper of my rain jacket broke on the second day and the shop in town would not take it back."
 
@@ -52,11 +53,11 @@ def test_copies_of_a_leaked_question_do_not_hide_it_as_boilerplate() -> None:
 
 @pytest.mark.parametrize(("colliding", "verdict"), [(0, "pass"), (1, "pass"), (2, "fail")])
 def test_more_than_one_in_a_hundred_is_blocked(colliding: int, verdict: str) -> None:
-    gate = assess_contamination(100, colliding, 500)
+    gate = assess_contamination(100, colliding, 500, ContaminationRule())
     assert gate.verdict == verdict
     assert gate.effect == colliding / 100
 
 
 @pytest.mark.parametrize(("examined", "texts"), [(0, 500), (100, 0)])
 def test_nothing_to_compare_is_inconclusive(examined: int, texts: int) -> None:
-    assert assess_contamination(examined, 0, texts).verdict == "inconclusive"
+    assert assess_contamination(examined, 0, texts, ContaminationRule()).verdict == "inconclusive"

@@ -16,7 +16,8 @@ from services.evaluator.domain.report import (
     encode_report,
 )
 from services.evaluator.domain.report_page import render_page
-from services.evaluator.domain.win_rate import Ballot, assess_win_rate
+from services.evaluator.domain.votes.ballots import Ballot
+from services.evaluator.domain.votes.win_rate import VotingPlan, assess_win_rate
 from shared.events import GateResult
 from shared.page_policy import hash_source
 
@@ -27,7 +28,7 @@ def report(answer: str = "Send it back within 30 days.") -> dict[str, Any]:
     ballots = [Ballot("p1", True, "left"), Ballot("p1", False, "tie"), Ballot("p2", True, None)]
     return derive_report(
         Subject("e1", "q1", "r1", "2", "1", "d" * 64, None, None),
-        [assess_win_rate(ballots, 0.5)],
+        [assess_win_rate(ballots, VotingPlan())],
         [
             JudgedPrompt("p1", [{"role": "user", "content": HOSTILE}], answer, "It depends."),
             JudgedPrompt("p2", [{"role": "user", "content": "Why?"}], answer, "Because."),
@@ -53,6 +54,12 @@ def gate(verdict: Any) -> GateResult:
 )
 def test_one_failure_fails_and_one_doubt_leaves_doubt(verdicts: list[str], overall: str) -> None:
     assert derive_verdict([gate(verdict) for verdict in verdicts]) == overall
+
+
+def test_a_gate_that_only_warns_stops_nothing() -> None:
+    warning = GateResult(name="diversity", verdict="fail", summary="", blocks=False)
+    assert derive_verdict([gate("pass"), warning]) == "pass"
+    assert derive_verdict([warning]) == "inconclusive"
 
 
 def test_a_report_holds_both_answers_and_the_votes() -> None:

@@ -1,0 +1,1 @@
+"""Counters over answers, and the suite that they are held against."""

@@ -1,0 +1,79 @@
+"""What a candidate has to pass: which gates block, which only warn, and their thresholds."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from services.evaluator.domain.rules import (
+    CeilingRule,
+    ContaminationRule,
+    ForgettingRule,
+    MarginRule,
+    RatioRule,
+    Rule,
+    SafetyRule,
+)
+from services.evaluator.domain.votes.win_rate import VotingPlan
+from shared.errors import FieldError, InvalidRequest
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The gates by name; what is left out has its default."""
+
+    win_rate: VotingPlan = VotingPlan()
+    length_controlled_win_rate: Rule = Rule(blocks="never")
+    contamination: ContaminationRule = ContaminationRule()
+    length: RatioRule = RatioRule()
+    empty_answers: MarginRule = MarginRule()
+    repetition: MarginRule = MarginRule()
+    refusals: MarginRule = MarginRule(margin=0.15)
+    language_switch: MarginRule = MarginRule(blocks="failures")
+    cut_answers: MarginRule = MarginRule(blocks="failures")
+    diversity: MarginRule = MarginRule(blocks="failures", margin=0.35)
+    safety: SafetyRule = SafetyRule()
+    forgetting: ForgettingRule = ForgettingRule(blocks="failures", margin=0.15)
+    kl_to_champion: CeilingRule = CeilingRule(blocks="never", mean=1.0, p95=3.0)
+
+
+def parse_policy(content: object) -> Policy:
+    """Parse the policy in this mapping, with defaults filled in.
+
+    Raises:
+        InvalidRequest: with one `FieldError` for each gate that is wrong or unknown.
+    """
+    if not isinstance(content, Mapping):
+        raise InvalidRequest("a policy is a mapping of gates", errors=[FieldError("policy", "not a mapping")])
+    errors = [error for name, value in content.items() if (error := _find_error(str(name), value)) is not None]
+    if errors:
+        raise InvalidRequest("; ".join(f"{error.field}: {error.message}" for error in errors), errors=errors)
+    return msgspec.convert(dict(content), Policy)
+
+
+def _find_error(name: str, value: object) -> FieldError | None:
+    kinds = {field.name: field.type for field in msgspec.structs.fields(Policy)}
+    if name not in kinds:
+        return FieldError(name, f"unknown gate; known are {', '.join(kinds)}")
+    try:
+        msgspec.convert(value, kinds[name])
+    except msgspec.ValidationError as error:
+        words, _, path = str(error).partition(" - at `$")
+        return FieldError(name + path.rstrip("`"), words)
+    return None
+
+
+def dump_policy(policy: Policy) -> dict[str, Any]:
+    """Turn the policy into JSON values, defaults included."""
+    content: dict[str, Any] = msgspec.to_builtins(policy)
+    return content
+
+
+def read_policy(generation: Mapping[str, Any]) -> Policy:
+    """Return the policy that an evaluation was opened with."""
+    return msgspec.convert(generation.get("policy") or {}, Policy)
+
+
+def calculate_policy_sha256(policy: Policy) -> str:
+    """Return the SHA-256 (hex) of the canonical content, defaults included."""
+    return hashlib.sha256(msgspec.json.encode(policy, order="sorted")).hexdigest()

@@ -1,0 +1,206 @@
+"""Do people prefer the candidate's answers?"""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from msgspec import Meta
+
+from services.evaluator.domain.rules import Rule
+from services.evaluator.domain.votes.ballots import Ballot, Estimand, Unit, derive_units
+from services.evaluator.domain.votes.betting import (
+    BOLDEST,
+    WEALTH_NEEDED,
+    Design,
+    Scores,
+    calculate_interval,
+    calculate_minimum_effect,
+    calculate_units_needed,
+    calculate_wealth,
+)
+from shared.events import GateResult
+
+REGION_VARIANCE = 0.2
+LEAST_TO_PASS = math.ceil(math.log(WEALTH_NEEDED) / math.log1p(BOLDEST))
+"""Units that it takes at the least: so many agree by chance in fewer than one of forty null candidates."""
+
+Outcome = Literal["go on", "decided", "futile", "exhausted"]
+
+
+class VotingPlan(Rule, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a win rate is measured."""
+
+    estimand: Estimand = "population"
+    raters: Annotated[int, Meta(ge=3, le=1_000)] = 20
+    """Raters after whom voting ends, decided or not; prompts are shared out among so many."""
+    least_raters: Annotated[int, Meta(ge=3, le=1_000)] = 3
+    effect: Annotated[float, Meta(gt=0, le=0.5)] = 0.15
+    """Distance from a win rate of 1/2 that the bets are made for."""
+    rater_spread: Annotated[float, Meta(ge=0, le=0.5)] = 0.15
+    """Standard deviation of raters' leanings that the bets are made for."""
+    futility: Annotated[float, Meta(ge=0, lt=1)] = 0.2
+    """Voting ends, undecided, once the wealth that bets on the candidate have left is less."""
+
+    def find_design(self, votes_each: float) -> Design:
+        """Return what bets expect of a rater who casts so many votes, or of a region of prompts."""
+        if self.estimand == "panel":
+            return Design(self.effect, REGION_VARIANCE, weight=20)
+        return Design(self.effect, self.rater_spread**2 + 0.25 / max(1.0, votes_each))
+
+
+@dataclass(frozen=True)
+class Count:
+    """Where a vote stands: its units' scores, and what the bets on each side are worth."""
+
+    units: list[Unit]
+    raters: int
+    votes: int
+    asked: int
+    settled_share: float
+    """Prompts with equal answers: a tie that nobody was asked for."""
+    design: Design
+    complete_only: bool
+
+    @property
+    def scores(self) -> Scores:
+        return np.array([unit.score for unit in self.units if unit.is_complete or not self.complete_only])
+
+    def find_wealth(self) -> tuple[Scores, Scores]:
+        """Return the wealth after each unit of bets on the candidate and on the champion."""
+        return calculate_wealth(self.scores, 0.5, self.design), calculate_wealth(1 - self.scores, 0.5, self.design)
+
+
+def count_votes(ballots: Sequence[Ballot], plan: VotingPlan, *, complete_only: bool = False) -> Count:
+    """Count the votes in the plan's units; until voting has ended, only complete ones may count."""
+    asked = [ballot for ballot in ballots if ballot.is_asked]
+    raters = {ballot.rater for ballot in ballots if ballot.vote is not None and ballot.rater is not None}
+    return Count(
+        derive_units(ballots, plan.estimand),
+        len(raters),
+        sum(ballot.vote is not None for ballot in ballots),
+        len(ballots),
+        1 - len(asked) / len(ballots) if ballots else 0.0,
+        plan.find_design(len(asked) / max(1, len({ballot.pile for ballot in asked}))),
+        complete_only,
+    )
+
+
+def decide_voting(ballots: Sequence[Ballot], plan: VotingPlan) -> Outcome:
+    """Tell whether voting goes on. It ends once
+
+    - the bets on either side have won what refutes the other, with the least number of raters (decided)
+    - the bets on the candidate have lost nearly all, or could not win enough with all raters to come (futile)
+    - as many raters as planned are complete, or every comparison has its vote (exhausted)
+    """
+    count = count_votes(ballots, plan, complete_only=True)
+    wealth, against = count.find_wealth()
+    if count.raters >= plan.least_raters and max(wealth.max(initial=0), against.max(initial=0)) >= WEALTH_NEEDED:
+        return "decided"
+    if all(ballot.vote is not None for ballot in ballots):
+        return "exhausted"
+    done = wealth.size
+    if plan.estimand == "population" and done >= plan.raters:
+        return "exhausted"
+    if count.raters >= plan.least_raters and done and wealth[-1] < _find_futility(plan, done):
+        return "futile"
+    return "go on"
+
+
+def _find_futility(plan: VotingPlan, done: int) -> float:
+    if plan.estimand == "panel":
+        return plan.futility
+    left = max(0, plan.raters - done) * math.log1p(BOLDEST)
+    return max(plan.futility, WEALTH_NEEDED * math.exp(-left))
+
+
+def derive_prompt_scores(ballots: Sequence[Ballot]) -> dict[str, float]:
+    """Return the candidate's mean score on each prompt that has a vote."""
+    scores: dict[str, list[float]] = defaultdict(list)
+    for ballot in ballots:
+        if ballot.score is not None:
+            scores[ballot.prompt_hash].append(ballot.score)
+    return {prompt_hash: sum(values) / len(values) for prompt_hash, values in scores.items()}
+
+
+def calculate_left_share(ballots: Sequence[Ballot]) -> float | None:
+    """Return how often the left side won where one side did; far from a half, it is the seat that won."""
+    decided = [ballot.vote for ballot in ballots if ballot.vote in ("left", "right")]
+    return decided.count("left") / len(decided) if decided else None
+
+
+def assess_win_rate(ballots: Sequence[Ballot], plan: VotingPlan) -> GateResult:
+    """Pass when the whole interval is above one half, fail when it is below, inconclusive otherwise.
+
+    Inconclusive, too, below the least number of raters: nobody's opinion is everybody's.
+    """
+    count = count_votes(ballots, plan)
+    scores, tie = count.scores, count.settled_share / 2
+    if not scores.size or count.raters < plan.least_raters:
+        return _say_too_few(count, plan)
+    low, high = calculate_interval(scores, count.design)
+    minimum = calculate_minimum_effect(scores.size, float(scores.var(ddof=1)) if scores.size > 1 else 0.25)
+    verdict = "pass" if low > 0.5 else "fail" if high < 0.5 else "inconclusive"
+    share = 1 - count.settled_share
+    rate, low, high = (tie + share * value for value in (float(scores.mean()), low, high))
+    more = None if verdict != "inconclusive" else _count_missing(count)
+    return GateResult(
+        name="win_rate",
+        verdict=verdict,  # type: ignore[arg-type]
+        summary=_tell(count, plan, rate, (low, high), None if minimum is None else share * minimum, more),
+        effect=rate,
+        low=low,
+        high=high,
+        n=int(scores.size),
+        minimum_detectable_effect=None if minimum is None else share * minimum,
+        more_needed=more,
+    )
+
+
+def _count_missing(count: Count) -> int | None:
+    scores = count.scores
+    variance = float(scores.var(ddof=1)) if scores.size > 1 else count.design.variance
+    if (effect := abs(float(scores.mean()) - 0.5)) == 0:
+        return None
+    wealth, against = count.find_wealth()
+    return calculate_units_needed(effect, max(variance, 1e-4), float((wealth if scores.mean() > 0.5 else against)[-1]))
+
+
+def _say_too_few(count: Count, plan: VotingPlan) -> GateResult:
+    if count.settled_share == 1:
+        return GateResult(name="win_rate", verdict="inconclusive", summary="all answers are equal", effect=0.5, n=0)
+    return GateResult(
+        name="win_rate",
+        verdict="inconclusive",
+        summary=(
+            f"{count.votes} of {count.asked} votes were cast, by {count.raters} raters; "
+            f"at least {plan.least_raters} are needed"
+        ),
+        n=len(count.units),
+        more_needed=max(1, plan.least_raters - count.raters),
+    )
+
+
+def _tell(
+    count: Count,
+    plan: VotingPlan,
+    rate: float,
+    interval: tuple[float, float],
+    minimum: float | None,
+    more: int | None,
+) -> str:
+    whom, unit = ("users at large", "raters") if plan.estimand == "population" else ("this panel", "regions of prompts")
+    n = count.scores.size
+    text = (
+        f"the candidate won {rate:.1%} (95% interval {interval[0]:.1%} to {interval[1]:.1%} for {whom}, from {n} "
+        f"{unit}, {count.votes} votes of {count.raters} raters, ties half)"
+    )
+    if n < LEAST_TO_PASS:
+        text += f"; fewer than {LEAST_TO_PASS} {unit} cannot decide"
+    elif minimum is None:
+        text += f"; {n} {unit} who differ so much would show no win rate four times in five"
+    else:
+        text += f"; a true rate of {0.5 + minimum:.1%} or more would be seen four times in five"
+    return text + (f"; about {more} more {unit} would decide if they voted alike" if more else "")

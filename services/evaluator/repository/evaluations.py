@@ -1,0 +1,150 @@
+"""Evaluations: opened, claimed, kept alive, closed, announced."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import ColumnElement, exists, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from services.evaluator.domain.votes.win_rate import Outcome
+from shared.errors import StaleClaim
+from shared.events import TrainingCompleted
+from shared.ids import new_id
+from shared.tables import deployer
+from shared.tables.evaluator import Comparison, Evaluation
+
+
+def load_champion_version(session: Session, family: str) -> str | None:
+    """Return the champion of the routing table in force, if there is one yet."""
+    table = session.scalar(
+        select(deployer.RoutingGeneration.table)
+        .where(deployer.RoutingGeneration.family == family)
+        .order_by(deployer.RoutingGeneration.generation.desc())
+        .limit(1)
+    )
+    return str(table["champion"]["version"]) if table else None
+
+
+def save_evaluation(
+    session: Session, event: TrainingCompleted, champion_version: str, now: datetime, deadline_at: datetime
+) -> bool:
+    """Open an evaluation; False when the request has one already."""
+    inserted = session.execute(
+        insert(Evaluation)
+        .values(
+            evaluation_id=new_id(),
+            request_id=event.request_id,
+            run_id=event.run_id,
+            candidate_version=event.candidate_version,
+            champion_version=champion_version,
+            training=msgspec.to_builtins(event),
+            state="generating",
+            created_at=now,
+            deadline_at=deadline_at,
+        )
+        .on_conflict_do_nothing(index_elements=["request_id"])
+        .returning(Evaluation.evaluation_id)
+    )
+    return inserted.first() is not None
+
+
+def claim_generating(session: Session, now: datetime, stale_before: datetime) -> Evaluation | None:
+    """Claim the oldest evaluation that needs answers and nobody works on; count the attempt."""
+    evaluation = _claim(session, Evaluation.state == "generating", now, stale_before)
+    if evaluation:
+        evaluation.attempts += 1
+    return evaluation
+
+
+def claim_judged(session: Session, now: datetime, stale_before: datetime) -> Evaluation | None:
+    """Claim the oldest evaluation whose votes are all in, or whose deadline has passed."""
+    waiting = exists().where(Comparison.evaluation_id == Evaluation.evaluation_id, Comparison.vote.is_(None))
+    due = or_(Evaluation.deadline_at <= now, ~waiting)
+    return _claim(session, (Evaluation.state == "voting") & due, now, stale_before)
+
+
+def _claim(
+    session: Session, condition: ColumnElement[bool], now: datetime, stale_before: datetime
+) -> Evaluation | None:
+    free = or_(Evaluation.claimed_by.is_(None), Evaluation.heartbeat_at < stale_before)
+    evaluation = session.scalar(
+        select(Evaluation)
+        .where(condition, free)
+        .order_by(Evaluation.evaluation_id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if evaluation:
+        evaluation.claimed_by, evaluation.heartbeat_at = new_id(), now
+    return evaluation
+
+
+def load_claimed(session: Session, evaluation_id: UUID, claim: UUID | None) -> Evaluation:
+    """Return the evaluation, locked.
+
+    Raises:
+        StaleClaim: somebody else works on it by now.
+    """
+    evaluation = session.get(Evaluation, evaluation_id, with_for_update=True)
+    if evaluation is None or claim is None or evaluation.claimed_by != claim:
+        raise StaleClaim(f"evaluation {evaluation_id} is no longer ours")
+    return evaluation
+
+
+def save_heartbeat(
+    session: Session, evaluation_id: UUID, claim: UUID | None, now: datetime, progress: dict[str, Any]
+) -> bool:
+    """Save a sign of life and how far the work is; False when somebody else works on the evaluation by now."""
+    statement = (
+        update(Evaluation)
+        .where(Evaluation.evaluation_id == evaluation_id, Evaluation.claimed_by == claim)
+        .values(heartbeat_at=now, progress=progress)
+        .returning(Evaluation.evaluation_id)
+    )
+    return session.scalar(statement) is not None
+
+
+def load_evaluation(session: Session, evaluation_id: UUID, *, for_update: bool = False) -> Evaluation | None:
+    return session.get(Evaluation, evaluation_id, with_for_update=for_update)
+
+
+def list_evaluations(session: Session, limit: int) -> Sequence[Evaluation]:
+    return session.scalars(select(Evaluation).order_by(Evaluation.evaluation_id.desc()).limit(limit)).all()
+
+
+def load_unanswered(session: Session, announced_before: datetime, announcements: int) -> Sequence[Evaluation]:
+    """Return completed evaluations of which the deployer has made nothing yet, locked."""
+    answered = exists().where(deployer.Rollout.request_id == Evaluation.request_id)
+    return session.scalars(
+        select(Evaluation)
+        .where(
+            Evaluation.state == "completed",
+            Evaluation.announced_at < announced_before,
+            Evaluation.announcements < announcements,
+            ~answered,
+        )
+        .order_by(Evaluation.evaluation_id)
+        .with_for_update(skip_locked=True)
+    ).all()
+
+
+def list_voting(session: Session) -> dict[UUID, dict[str, Any]]:
+    """Return how the answers came about, the policy included, by evaluation that people vote in, oldest first."""
+    rows = session.execute(
+        select(Evaluation.evaluation_id, Evaluation.generation)
+        .where(Evaluation.state == "voting")
+        .order_by(Evaluation.evaluation_id)
+    )
+    return {row.evaluation_id: row.generation for row in rows}
+
+
+def close_voting(session: Session, evaluation_id: UUID, now: datetime, outcome: Outcome) -> None:
+    """Let voting end now, before its deadline, and remember why."""
+    evaluation = session.get_one(Evaluation, evaluation_id, with_for_update=True)
+    if evaluation.state == "voting":
+        evaluation.deadline_at = min(evaluation.deadline_at, now)
+        evaluation.generation = evaluation.generation | {"voting": outcome}
