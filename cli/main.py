@@ -61,6 +61,7 @@ def up() -> None:
         "MLflow": stack.url("mlflow"),
         "API keys, by role": stack.layout.credentials,
         "logs": stack.layout.logs,
+        **({"Prometheus": f"http://127.0.0.1:{stack.metrics_port}"} if stack.metrics_port else {}),
     }.items():
         console.print(f"  {name:<24} {place}", markup=False)
 
@@ -146,7 +147,10 @@ def prepare(
     from shared.settings import Settings, load_settings
 
     with clear_errors():
-        topics.make_topics(find_broker(), partitions, replicas)
+        broker = find_broker()
+        topics.make_topics(broker, partitions, replicas)
+        if acls:
+            topics.grant_acls(broker)
     migrate()
     with clear_errors():
         record_user_hash_secret(find_database_url(), load_settings(Settings).user_hash_secret.get_secret_value())

@@ -78,8 +78,13 @@ def show_acls(broker: Broker, *, apply: bool, user_prefix: str) -> None:
     for right in rights:
         table.add_row(f"User:{user_prefix}{right.service}", right.resource, right.name, right.operation)
     console.print(table)
-    if not apply:
-        return
+    if apply:
+        grant_acls(broker, user_prefix)
+
+
+def grant_acls(broker: Broker, user_prefix: str = "") -> None:
+    """Raises: StackFailed: Kafka does not grant them."""
+    rights = list_rights(broker.topic_prefix)
     try:
         grant(open_admin(broker.bootstrap_servers, broker.security), rights, user_prefix)
     except KafkaException as error:

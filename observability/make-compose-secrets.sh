@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 mkdir -p -m 700 secrets
 keep() { [ -e "secrets/$1" ] || { printf '%s' "$2" > "secrets/$1"; chmod 644 "secrets/$1"; }; }
 random() { od -An -N"${1:-24}" -tx1 /dev/urandom | tr -d ' \n'; }
-for name in postgres_password redis_password objects_password grafana_password \
+for name in postgres_password objects_password grafana_password \
     heliotrope_user_hash_secret heliotrope_feedback_token_secret heliotrope_deployer_audit_key; do
     keep "$name" "$(random)"
 done
@@ -16,7 +16,22 @@ keep heliotrope_user_hash_later_secrets ""
 keep heliotrope_feedback_token_previous_secrets ""
 keep heliotrope_gateway_internal_key "hk_$(random 6)_$(random 22 | cut -c1-43)"
 keep heliotrope_database_url "postgresql+psycopg://heliotrope:$(cat secrets/postgres_password)@postgres:5432/heliotrope"
-keep heliotrope_redis_url "redis://:$(cat secrets/redis_password)@redis:6379/0"
+# Redis: ingest counts requests, the trainer's queues are the trainer's; who has not logged in may ask for life and no more.
+for user in ingest trainer; do
+    keep "redis_url_$user" "redis://$user:$(random)@redis:6379/0"
+done
+find_password() { sed 's|.*:\([0-9a-f]*\)@.*|\1|' "secrets/$1"; }
+keep redis_users "user default on nopass -@all +ping
+user ingest on >$(find_password redis_url_ingest) ~heliotrope:*rate:* -@all +@connection +incrby +expire
+user trainer on >$(find_password redis_url_trainer) ~_kombu* ~unacked* ~*training* ~*celery* &* +@all -@admin -@dangerous +info
+"
+# Kafka: a user for each service, whose rights `prepare` grants.
+users=
+for user in prepare ingest gateway curator trainer evaluator deployer; do
+    keep "kafka_password_$user" "$(random)"
+    users="$users user_$user=\"$(cat "secrets/kafka_password_$user")\""
+done
+keep kafka_users "org.apache.kafka.common.security.plain.PlainLoginModule required$users;"
 # Ed25519 keys: the worker signs candidates, the deployer what is adopted; whoever loads a model holds the public halves.
 # Without openssl they stay empty, and nothing is signed: `heliotrope keys draw` makes them elsewhere.
 if [ ! -e secrets/heliotrope_manifest_public_keys ]; then
@@ -43,7 +58,7 @@ for role in ingest gateway curator monitor trainer evaluator deployer mlflow; do
     database=heliotrope
     [ "$role" = mlflow ] && database=heliotrope_mlflow
     keep "database_url_$role" "postgresql+psycopg://heliotrope_$role:$(random)@postgres:5432/$database"
-    password=$(sed 's|.*:\([0-9a-f]*\)@.*|\1|' "secrets/database_url_$role")
+    password=$(find_password "database_url_$role")
     passwords="$passwords${passwords:+, }\"$role\": \"$password\""
 done
 printf '{%s}' "$passwords" > secrets/heliotrope_role_passwords

@@ -18,7 +18,7 @@ from local.demo.stages import Stages
 from local.layout import Layout
 from tests.containers.asking import PORT_BASE, ask, chat, list_pairs, wait_for
 from tests.containers.backup import back_up, restore
-from tests.containers.engine import PROJECT, Composed, run
+from tests.containers.engine import HERE, PROJECT, Composed, run
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(7200)]
 
@@ -32,6 +32,12 @@ def test_every_container_is_healthy(compose: Composed, keys: dict[str, str]):
     states = compose.find_states()
     assert states.pop("prepare") == "exited"
     assert set(states.values()) <= {"healthy", "running"}, states
+
+
+def test_a_service_is_refused_what_is_anothers(compose: Composed, keys: dict[str, str]):
+    told = compose("exec", "-T", "ingest", "python", "-", source=HERE / "trespass.py")
+    refused = ["NoPermissionError", "NoPermissionError", "TOPIC_AUTHORIZATION_FAILED", "_AUTHENTICATION"]
+    assert told.split() == refused
 
 
 def test_feedback_makes_a_champion(compose: Composed, keys: dict[str, str], model: Path):

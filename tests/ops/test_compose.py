@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 PUBLIC = {"ingest", "gateway", "deployer"}
 EDGE = ("ingest", "gateway")
 """They store no files for others."""
+ON_KAFKA = set(PROCESSES) - {"drift-monitor", "trainer-worker"}
+"""The others are woken by rows and by Celery."""
 
 
 def find_compose() -> str:
@@ -99,6 +101,11 @@ def test_each_service_holds_its_own_secrets_and_its_own_database_role(services: 
         targets = read_targets(services[name])
         assert (targets.pop("objects_credentials", None) is None) == (name in EDGE)
         assert targets.pop("heliotrope_database_url") == f"database_url_{access.role}"
+        login = targets.pop("heliotrope_kafka_sasl_password", None)
+        assert login == (f"kafka_password_{name}" if name in ON_KAFKA else None)
+        assert services[name]["environment"].get("HELIOTROPE_KAFKA_SASL_USERNAME") == (name if login else None)
+        if redis := targets.get("heliotrope_redis_url"):
+            assert redis == f"redis_url_{access.role}"
         targets = {name: source for name, source in targets.items() if not name.endswith("_public_keys")}
         assert set(targets) == {f"heliotrope_{secret}" for secret in set(access.secrets) - OPTIONAL}, name
 
@@ -143,6 +150,11 @@ def test_the_secrets_that_are_made_fit_together(tmp_path: Path):
         assert len(base64.b64decode(made[0][f"heliotrope_{name}_key"])) == 32
     for name in ("gateway_routing", "assertion"):
         assert len(base64.b64decode(made[0][f"heliotrope_{name}_public_keys"])) == 32
+    for service in (*ON_KAFKA, "prepare"):
+        assert f'user_{service}="{made[0][f"kafka_password_{service}"]}"' in made[0]["kafka_users"]
+    for user in ("ingest", "trainer"):
+        password = made[0][f"redis_url_{user}"].removeprefix(f"redis://{user}:").removesuffix("@redis:6379/0")
+        assert f"user {user} on >{password} " in made[0]["redis_users"]
     assert made[0]["objects_credentials"].endswith(f"aws_secret_access_key = {made[0]['objects_password']}")
     assert len(made[0]["heliotrope_manifest_public_keys"].split(",")) == 2
     assert re.fullmatch(r"hk_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", made[0]["heliotrope_gateway_internal_key"])

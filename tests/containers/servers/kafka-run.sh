@@ -1,4 +1,5 @@
-# Of the official image's entrypoint what docker-compose.yml uses: each KAFKA_SOME_NAME is the property some.name.
+#!/bin/sh
+# Of the official image's start what docker-compose.yml uses: each KAFKA_SOME_NAME is the property some.name.
 set -eu
 env | sed -n 's/^KAFKA_//p' | while IFS='=' read -r name value; do
     printf '%s=%s\n' "$(echo "$name" | tr 'A-Z_' 'a-z.')" "$value"
