@@ -71,6 +71,11 @@ test-vllm: .venv/dev.stamp ## Adapters on a real vLLM, whose command HELIOTROPE_
 test-containers: .venv-ops/stamp .venv/dev.stamp ## docker-compose.yml in a Docker engine: its images built, the loop turned through it
 	@$(RUN) pytest -m containers -s tests/containers $(ARGS)
 
+.PHONY: dashboard-pictures
+dashboard-pictures: .venv-ops/stamp .venv/dev.stamp ## Draw the dashboards from their queries, over one turn of the loop (minutes)
+	@PATH="$$PWD/.venv-ops/prometheus/usr/bin:$$PATH" HELIOTROPE_PICTURES=docs/images/dashboards \
+		$(RUN) pytest -m ops -q tests/production/test_dashboards.py $(ARGS)
+
 .PHONY: test-kafka
 test-kafka: .venv/dev.stamp ## What only a real Apache Kafka shows, on brokers that it starts from KAFKA_HOME
 	@$(RUN) pytest -m "kafka$(if $(SHORT), and not faults)" tests/kafka $(ARGS)
@@ -104,8 +109,14 @@ compose-secrets: ## Random passwords for docker compose into secrets/; what is t
 	@./observability/make-compose-secrets.sh
 
 .PHONY: up
-up: .venv/project.stamp ## Start the local stack: servers, services, a first champion
+up: .venv/project.stamp ## Start the local stack: servers, services, a first champion; METRICS=1: and Prometheus, if there is one
+ifdef METRICS
+	@HELIOTROPE_PROMETHEUS="$$(PATH="$$PWD/.venv-ops/prometheus/usr/bin:$$PATH" command -v prometheus)" || { \
+		echo "METRICS=1 needs the program prometheus on PATH (on Debian: apt-get install prometheus)" >&2; exit 1; }; \
+		export HELIOTROPE_PROMETHEUS; $(BIN)/heliotrope up
+else
 	@$(BIN)/heliotrope up
+endif
 
 .PHONY: chat
 chat: .venv/project.stamp ## A chat page for the running stack: talk to the model, and say what you think of its answers

@@ -136,6 +136,7 @@ def migrate() -> None:
 def prepare(
     partitions: topics.Partitions = BROKER_DEFAULT,
     replicas: topics.Replicas = BROKER_DEFAULT,
+    acls: Annotated[bool, typer.Option("--acls", help="Grant each service's user in Kafka its rights.")] = False,
     keys: Annotated[bool, typer.Option(help="One API key for each role, in credentials.json of the home.")] = True,
 ) -> None:
     """Prepare all that services need before their first start: topics, the newest schema, database roles where

@@ -27,7 +27,7 @@ from local.connections import (
 from local.credentials import Secrets, ensure_keys, load_secrets, make_rater_keys, write_private
 from local.errors import StackFailed
 from local.layout import OFFSETS, Layout, find_checkout, find_home, find_port_base, read_port_base
-from local.servers import programs
+from local.servers import programs, prometheus
 from local.stack import preparation
 from local.stack.lag import wait_until_consumed
 from local.supervision.health import Health, assess_health
@@ -133,7 +133,14 @@ class Stack:
             throwaway=self._throwaway,
         )
         services = [service for service in list_services(self.layout) if service.name in self._only]
-        return [self._give_secrets(process) for process in (*embedded, *services)]
+        program = self._given.get(prometheus.PROGRAM)
+        watching = [prometheus.describe_prometheus(self.layout, program)] if program else []
+        return [self._give_secrets(process) for process in (*embedded, *services, *watching)]
+
+    @property
+    def metrics_port(self) -> int | None:
+        """Where Prometheus listens, if this stack has one."""
+        return next((process.port for process in self.processes if process.name == "prometheus"), None)
 
     def _give_secrets(self, process: Process) -> Process:
         secret = select_secrets(process.name, self.environment, self.connections)

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 
+from local.development.dashboard_pictures import Series
 from local.layout import Layout
+from local.servers.prometheus import write_config
 from local.supervision.readiness import is_port_free
 
-ROOT = Path(__file__).parents[2]
-RULES = ROOT / "observability" / "prometheus"
 SAMPLES = Path(__file__).parent / "samples"
 RECORDED = {"vllm": "vllm.prom", "dcgm": "dcgm.prom"}
 """Jobs whose exporters cannot run here: what they are answered with."""
@@ -48,27 +47,6 @@ def serving_samples() -> Iterator[str]:
         thread.join()
 
 
-def write_config(folder: Path, layout: Layout, samples: str) -> Path:
-    """The shipped configuration, with this stack's ports for the hosts, and more often."""
-    config = yaml.safe_load((RULES / "prometheus.yml").read_text())
-    config["global"] = dict.fromkeys(("scrape_interval", "evaluation_interval"), f"{INTERVAL_SECONDS}s")
-    config["rule_files"] = [str(RULES / name) for name in config["rule_files"]]
-    for job in config["scrape_configs"]:
-        for group in job["static_configs"]:
-            group["targets"] = [_translate(target, job["job_name"], layout, samples) for target in group["targets"]]
-    path = folder / "prometheus.yml"
-    path.write_text(yaml.safe_dump(config))
-    return path
-
-
-def _translate(target: str, job: str, layout: Layout, samples: str) -> str:
-    name, _, port = target.partition(":")
-    if job in RECORDED:
-        return samples
-    assert layout.port(name) - layout.port_base == int(port) - 8000, target
-    return f"127.0.0.1:{layout.port(name)}"
-
-
 class Prometheus:
     def __init__(self, url: str) -> None:
         self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
@@ -78,8 +56,8 @@ class Prometheus:
             return self._client.get("/-/ready").is_success
         return False
 
-    def query(self, expression: str, since: float, until: float) -> list[list[float]]:
-        """The values of every series in that time, oldest first."""
+    def query(self, expression: str, since: float, until: float) -> list[Series]:
+        """Every series in that time, oldest value first."""
         parameters: dict[str, str | float] = {
             "query": expression,
             "start": since,
@@ -87,11 +65,16 @@ class Prometheus:
             "step": INTERVAL_SECONDS,
         }
         answer = self._client.get("/api/v1/query_range", params=parameters).raise_for_status().json()
-        return [[float(value) for _, value in series["values"]] for series in answer["data"]["result"]]
+        return [_read_series(found) for found in answer["data"]["result"]]
 
 
-def has_number(series: list[list[float]]) -> bool:
-    return any(math.isfinite(value) for values in series for value in values)
+def _read_series(found: dict[str, Any]) -> Series:
+    times, values = zip(*found["values"], strict=True)
+    return Series(found["metric"], times, [float(value) for value in values])
+
+
+def has_number(series: list[Series]) -> bool:
+    return any(math.isfinite(value) for one in series for value in one.values)
 
 
 @contextlib.contextmanager
@@ -101,7 +84,8 @@ def scraping(folder: Path, layout: Layout, port: int) -> Iterator[Prometheus]:
     assert binary, "prometheus is not on PATH: see `make test-ops`"
     assert is_port_free(port)
     with serving_samples() as samples, (folder / "prometheus.log").open("w") as log:
-        command = [binary, f"--config.file={write_config(folder, layout, samples)}"]
+        config = write_config(folder, layout, INTERVAL_SECONDS, dict.fromkeys(RECORDED, samples))
+        command = [binary, f"--config.file={config}"]
         command += [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
         child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         prometheus = Prometheus(f"http://127.0.0.1:{port}")

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from rich.console import Console
 from local.demo.plan import PLANS
 from local.demo.run import run_demo
 from local.demo.screen import Screen
+from local.development.dashboard_pictures import draw_dashboards
 from local.layout import Layout
 from tests.production.prometheus import Prometheus, has_number, scraping
 
@@ -61,7 +63,11 @@ def test_every_panel_has_data_while_the_loop_turns(tmp_path: Path, find_port_bas
         except BaseException:
             sys.stdout.write(told.getvalue())
             raise
-        check_panels(prometheus, since, time.time())
+        until = time.time()
+        pictures = Path(os.environ.get("HELIOTROPE_PICTURES") or tmp_path / "pictures")
+        drawn = draw_dashboards(DASHBOARDS, lambda query: prometheus.query(query, since, until), since, pictures)
+        assert len(drawn) == len(list(DASHBOARDS.glob("*.json")))
+        check_panels(prometheus, since, until)
 
 
 def check_panels(prometheus: Prometheus, since: float, until: float) -> None:
@@ -73,6 +79,6 @@ def check_panels(prometheus: Prometheus, since: float, until: float) -> None:
     for counter in FROM_ZERO:
         series = prometheus.query(counter, since, until)
         assert series, counter
-        assert all(values[0] == 0 for values in series), counter
+        assert all(one.values[0] == 0 for one in series), counter
     assert prometheus.query('ALERTS{alertstate="firing",severity="critical"}', since, until) == []
     assert prometheus.query("heliotrope_no_such_metric", since, until) == []
