@@ -15,6 +15,7 @@ from services.deployer.domain.audit import ANCHOR_TAG, Anchor, Verification, par
 from services.deployer.repository.acts import count_unsealed_acts, find_difference
 from services.deployer.repository.audit import iterate_audit
 from services.deployer.settings import DeployerSettings
+from shared.registry.login import log_in_to_mlflow
 from shared.settings import Settings, load_settings
 
 app = typer.Typer(help="The log of who did what.", no_args_is_help=True)
@@ -93,6 +94,7 @@ def load_anchor() -> Anchor | None:
     from shared.registry.mlflow import MlflowRegistry
 
     settings = load_settings(Settings)
+    log_in_to_mlflow(settings)
     try:
         told = MlflowRegistry(find_tracking_uri(settings), settings.family).load_tag(ANCHOR_TAG)
     except Exception as error:

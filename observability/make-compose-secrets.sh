@@ -7,7 +7,7 @@ mkdir -p -m 700 secrets
 keep() { [ -e "secrets/$1" ] || { printf '%s' "$2" > "secrets/$1"; chmod 644 "secrets/$1"; }; }
 random() { od -An -N"${1:-24}" -tx1 /dev/urandom | tr -d ' \n'; }
 for name in postgres_password objects_password grafana_password \
-    heliotrope_user_hash_secret heliotrope_feedback_token_secret heliotrope_deployer_audit_key; do
+    mlflow_session_key heliotrope_user_hash_secret heliotrope_feedback_token_secret heliotrope_deployer_audit_key; do
     keep "$name" "$(random)"
 done
 keep objects_credentials "$(printf '[default]\naws_access_key_id = heliotrope\naws_secret_access_key = %s\n' "$(cat secrets/objects_password)")"
@@ -63,3 +63,11 @@ for role in ingest gateway curator monitor trainer evaluator deployer mlflow; do
 done
 printf '{%s}' "$passwords" > secrets/heliotrope_role_passwords
 chmod 644 secrets/heliotrope_role_passwords
+# MLflow's users: each service that writes to it, and `admin` for people.
+passwords=
+for user in trainer evaluator deployer admin; do
+    keep "mlflow_password_$user" "$(random)"
+    passwords="$passwords${passwords:+, }\"$user\": \"$(cat "secrets/mlflow_password_$user")\""
+done
+printf '{%s}' "$passwords" > secrets/mlflow_passwords
+chmod 644 secrets/mlflow_passwords

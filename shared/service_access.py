@@ -69,8 +69,11 @@ GATEWAY_SECRETS = (*USER_SECRETS, "feedback_token_secret", "gateway_internal_key
 
 MODEL_SERVER_SECRET = "deployer_model_server_key"
 """Also of the agent beside each vLLM, which has no database role and no other secret."""
+MLFLOW_SECRET = "mlflow_password"
+"""Of whoever writes to MLflow, each as the user of its database role's name."""
 DEPLOYER_SECRETS = (
     MODEL_SERVER_SECRET,
+    MLFLOW_SECRET,
     "user_hash_later_secrets",
     "deployer_audit_key",
     "deployer_manifest_key",
@@ -84,8 +87,8 @@ PROCESSES = {
     "curator": ProcessAccess("curator", (*USER_SECRETS, EMBEDDER_SECRET)),
     "drift-monitor": ProcessAccess("monitor", (EMBEDDER_SECRET,)),
     "trainer": ProcessAccess("trainer", ("redis_url",)),
-    "trainer-worker": ProcessAccess("trainer", ("redis_url", "trainer_manifest_key")),
-    "evaluator": ProcessAccess("evaluator", USER_SECRETS),
+    "trainer-worker": ProcessAccess("trainer", ("redis_url", "trainer_manifest_key", MLFLOW_SECRET)),
+    "evaluator": ProcessAccess("evaluator", (*USER_SECRETS, MLFLOW_SECRET)),
     "deployer": ProcessAccess("deployer", DEPLOYER_SECRETS),
 }
 """Process -> what it may do. A secret `x` is the setting `HELIOTROPE_X`."""

@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     kafka_certificate_file: Path | None = Field(None, description="PEM file of this client's certificate (mutual TLS)")
     kafka_key_file: Path | None = Field(None, description="PEM file of that certificate's key")
     mlflow_tracking_uri: str = Field("http://127.0.0.1:8005", description="MLflow server")
+    mlflow_username: str = Field("", description="who logs in to MLflow, where there is a password")
+    mlflow_password: SecretStr = Field(SecretStr(""), description="their password; empty: MLflow asks for none")
     topic_prefix: str = Field("", description="keeps deployments and tests apart on one Kafka")
     model_server_urls: Annotated[list[str], NoDecode] = Field(
         ["http://127.0.0.1:8006/v1"], description="OpenAI-compatible base URLs, comma separated"

@@ -31,7 +31,7 @@ IMAGES = {
 BESIDE_THE_SERVICES = ("redis", "psutil")
 INSTALLER = "uv"
 """Installs an image's packages while it is built, several at a time."""
-MLFLOW_SERVER = ("mlflow", "psycopg[binary]", "boto3")
+MLFLOW_SERVER = ("mlflow[auth]", "psycopg[binary]", "boto3")
 
 RUNTIME, TORCH, DEV = Path("requirements.lock"), Path("requirements-torch.lock"), Path("requirements-dev.lock")
 OPS, BUILD = Path("requirements-ops.lock"), Path("requirements-build.lock")

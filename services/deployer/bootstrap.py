@@ -33,6 +33,7 @@ from shared.logging import configure_logging
 from shared.metrics import start_at_zero
 from shared.outbox import Relay
 from shared.process import Worker, run_workers, serve
+from shared.registry.login import log_in_to_mlflow
 from shared.registry.mlflow import MlflowRegistry
 from shared.settings import Settings, load_settings
 from shared.signing import Verifier, load_signer
@@ -56,6 +57,7 @@ def load_generation(sessions: SessionFactory, rollouts: Rollouts) -> int:
 
 def make_binding(settings: Settings) -> Binding:
     """Open the registry and the artifacts, and trust the keys that the settings name."""
+    log_in_to_mlflow(settings)
     return Binding(MlflowRegistry(settings.mlflow_tracking_uri, settings.family), make_files(settings))
 
 

@@ -27,6 +27,7 @@ from shared.http import create_app
 from shared.logging import configure_logging
 from shared.outbox import Relay
 from shared.process import Worker, run_workers, serve
+from shared.registry.login import log_in_to_mlflow
 from shared.registry.mlflow import MlflowRegistry
 from shared.settings import Settings, load_settings
 from shared.signing import Verifier
@@ -49,6 +50,7 @@ def main() -> None:
 def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
     engine = connect(settings)
     sessions = make_session_factory(engine)
+    log_in_to_mlflow(settings)
     registry = MlflowRegistry(settings.mlflow_tracking_uri, settings.family)
     producer, consumer = open_producer(settings, SERVICE), open_consumer(settings, SERVICE)
     topics = list_read_topics(SERVICE, settings.topic_prefix)

@@ -126,6 +126,22 @@ def test_each_service_is_given_its_own_secrets_and_its_own_database_role(values:
         assert set(given) == {f"HELIOTROPE_{secret.upper()}" for secret in access.secrets}, name
 
 
+def test_whoever_writes_to_mlflow_is_itself_there():
+    kinds = ("Deployment", "StatefulSet")
+    workloads = [each for each in render(CHART / "ci" / "minimal-values.yaml") if each["kind"] in kinds]
+    users, passwords = {}, {}
+    for workload in workloads:
+        (container,) = workload["spec"]["template"]["spec"]["containers"]
+        name = workload["metadata"]["name"]
+        given = {each["name"]: each.get("value") for each in container["env"]}
+        if user := given.get("HELIOTROPE_MLFLOW_USERNAME"):
+            users[name] = user
+        if key := list_references(workload).get("HELIOTROPE_MLFLOW_PASSWORD"):
+            passwords[name] = key
+    assert users == {"sun-deployer": "deployer", "sun-evaluator": "evaluator", "sun-trainer-worker": "trainer"}
+    assert passwords == {name: f"HELIOTROPE_MLFLOW_PASSWORD_{user.upper()}" for name, user in users.items()}
+
+
 def test_each_service_is_itself_to_kafka_and_the_migration_job_may_make_topics():
     kinds = ("Deployment", "StatefulSet", "Job")
     manifests = [each for each in render(CHART / "ci" / "production-values.yaml") if each["kind"] in kinds]

@@ -110,6 +110,18 @@ def test_each_service_holds_its_own_secrets_and_its_own_database_role(services: 
         assert set(targets) == {f"heliotrope_{secret}" for secret in set(access.secrets) - OPTIONAL}, name
 
 
+def test_whoever_writes_to_mlflow_logs_in_as_itself_and_nobody_else_can(services: dict[str, Any]):
+    for name, service in services.items():
+        held = {source for source in read_targets(service).values() if source.startswith("mlflow_")}
+        user = (service.get("environment") or {}).get("HELIOTROPE_MLFLOW_USERNAME")
+        if name == "mlflow":
+            assert held == {"mlflow_passwords", "mlflow_session_key"}
+        else:
+            assert held == ({f"mlflow_password_{user}"} if user else set()), name
+            assert user in (None, PROCESSES[name].role if name in PROCESSES else None)
+    assert services["mlflow"]["command"][1] == services["mlflow"]["configs"][0]["target"]
+
+
 def test_what_holds_the_admin_key_and_the_superuser_is_given_to_no_service(services: dict[str, Any]):
     for name, service in services.items():
         mounted = {volume["source"] for volume in service.get("volumes", []) if volume["type"] == "volume"}
@@ -146,6 +158,8 @@ def test_the_secrets_that_are_made_fit_together(tmp_path: Path):
     for role, password in passwords.items():
         assert f"://heliotrope_{role}:{password}@postgres:5432/heliotrope" in made[0][f"database_url_{role}"]
     assert len(set(passwords.values())) == len(passwords)
+    users = json.loads(made[0]["mlflow_passwords"])
+    assert users == {name: made[0][f"mlflow_password_{name}"] for name in ("trainer", "evaluator", "deployer", "admin")}
     for name in ("trainer_manifest", "deployer_manifest", "deployer_routing", "deployer_assertion"):
         assert len(base64.b64decode(made[0][f"heliotrope_{name}_key"])) == 32
     for name in ("gateway_routing", "assertion"):

@@ -32,7 +32,11 @@ EXTRAS = {
 }
 """Extra -> the services that run with it."""
 PASSWORD = "a-password-of-the-roles"
-ABSENT = {"HELIOTROPE_FEEDBACK_TOKEN_PREVIOUS_SECRETS": "", "HELIOTROPE_GATEWAY_MODEL_SERVER_KEY": ""}
+ABSENT = {
+    "HELIOTROPE_FEEDBACK_TOKEN_PREVIOUS_SECRETS": "",
+    "HELIOTROPE_GATEWAY_MODEL_SERVER_KEY": "",
+    "HELIOTROPE_MLFLOW_PASSWORD": "",
+}
 """Optional keys of the chart's secret."""
 READY_SECONDS = 120
 STOP_SECONDS = 40

@@ -35,6 +35,7 @@ from shared.errors import InvalidRequest
 from shared.http import create_app
 from shared.http_protocol import DeadlineHttpProtocol
 from shared.logging import configure_logging
+from shared.registry.login import log_in_to_mlflow
 from shared.settings import Settings, load_settings
 from shared.signing import Verifier, load_signer
 
@@ -123,6 +124,7 @@ def execute_in_child(settings: Settings, trainer: TrainerSettings, device: str |
     from services.trainer.adapters.artifacts.run_storage import RunStorage
     from shared.registry.mlflow import MlflowRegistry  # takes seconds, and only this process needs it
 
+    log_in_to_mlflow(settings)
     artifacts, runs_folder = open_artifacts(settings), settings.home.absolute() / "runs"
     fetched: list[Path] = []
 
