@@ -172,3 +172,9 @@ def test_the_secrets_that_are_made_fit_together(tmp_path: Path):
     assert made[0]["objects_credentials"].endswith(f"aws_secret_access_key = {made[0]['objects_password']}")
     assert len(made[0]["heliotrope_manifest_public_keys"].split(",")) == 2
     assert re.fullmatch(r"hk_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", made[0]["heliotrope_gateway_internal_key"])
+
+
+def test_the_containers_of_the_tests_name_a_recipe_that_there_is():
+    replacements = (ROOT / "tests" / "containers" / "replacements.yml").read_text()
+    [recipe] = re.findall(r"HELIOTROPE_CURATOR_RECIPE: (\w+)", replacements)
+    assert (ROOT / "recipes" / f"{recipe}.yaml").is_file()
