@@ -1,7 +1,6 @@
 """Which servers this stack starts itself, and the environment that tells each process where all of them are."""
 
 import os
-import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from sqlalchemy import make_url
 
+from local.cpu import choose_evaluation_dtype
 from local.credentials import Secrets
 from local.errors import StackFailed
 from local.layout import MARK, Layout
@@ -25,7 +25,6 @@ EXISTING = {
     "broker": "HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS",
     "mlflow": "HELIOTROPE_MLFLOW_TRACKING_URI",
     "model-server": "HELIOTROPE_MODEL_SERVER_URLS",
-    "model-server-2": "HELIOTROPE_MODEL_SERVER_URLS",
 }
 """Server -> the variable that names an existing one, which is then used in its place."""
 
@@ -59,7 +58,6 @@ class Connections:
 def choose_connections(layout: Layout, secrets: Secrets, given: Mapping[str, str]) -> Connections:
     """Return the existing servers that `given` names, and embedded ones for the rest."""
     database_url = given.get(EXISTING["postgres"], secrets.database_url(layout.port("postgres"), DATABASE))
-    model_servers = ",".join(f"{layout.url(name)}/v1" for name in ("model-server", "model-server-2"))
     ours = not given.get(EXISTING["postgres"])
     return Connections(
         embedded=tuple(server for server, variable in EXISTING.items() if not given.get(variable)),
@@ -68,7 +66,7 @@ def choose_connections(layout: Layout, secrets: Secrets, given: Mapping[str, str
         redis_url=given.get(EXISTING["valkey"], secrets.redis_url(layout.port("valkey"))),
         kafka_bootstrap_servers=given.get(EXISTING["broker"], f"127.0.0.1:{layout.port('broker')}"),
         mlflow_tracking_uri=given.get(EXISTING["mlflow"], layout.url("mlflow")),
-        model_server_urls=given.get(EXISTING["model-server"], model_servers),
+        model_server_urls=given.get(EXISTING["model-server"], f"{layout.url('model-server')}/v1"),
         topic_prefix=given.get("HELIOTROPE_TOPIC_PREFIX", ""),
         kafka_security=read_kafka_security() if given.get(EXISTING["broker"]) else PLAINTEXT,
         role_urls=derive_role_urls(database_url, secrets) if ours else {},
@@ -136,8 +134,8 @@ def build_environment(
             secrets.gateway_routing_public_keys, secrets.deployer_routing_key
         ),
         "HELIOTROPE_GATEWAY_ALLOWED_BASE_URLS": connections.model_server_urls,
+        "HELIOTROPE_EVALUATOR_DTYPE": choose_evaluation_dtype(),
         "HELIOTROPE_DEPLOYER_SERVING": "endpoints" if given.get(EXISTING["model-server"]) else "local",
-        "HELIOTROPE_DEPLOYER_MERGE_COMMAND": shlex.join([sys.executable, "-m", "cli.main", "model", "merge"]),
         **given,
         "HELIOTROPE_HOME": str(layout.home),
         "HELIOTROPE_PORT_BASE": str(layout.port_base),

@@ -16,7 +16,6 @@ MARK = "HELIOTROPE_STACK"
 OFFSETS = PORT_NUMBERS | {
     "mlflow": 5,
     "model-server": 6,
-    "model-server-2": 10,
     "chat-page": 12,
     "postgres": 50,
     "valkey": 51,

@@ -106,7 +106,7 @@ def check_mlflow(connections: Connections) -> Iterator[Finding]:
 
 
 def check_models(connections: Connections) -> Iterator[Finding]:
-    """Ask `/health` beside the API: vLLM has it and `transformers serve` too, whose `/v1/models` wants a network."""
+    """Ask `/health` beside the API: vLLM has it, and so has the local server."""
     for url in connections.model_server_urls.split(","):
         health = f"{url.strip().rstrip('/').removesuffix('/v1')}/health"
         yield _ask("model server", health, "HELIOTROPE_MODEL_SERVER_URLS")

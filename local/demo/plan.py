@@ -52,14 +52,14 @@ SMOLLM2 = Plan(
     max_tokens=48,
     concurrency=12,
     most_chats=600,
-    held_out_prompts=100,
+    held_out_prompts=60,
     service_settings=COMMON
     | {
         "HELIOTROPE_CURATOR_RECIPE": "demo",
         "HELIOTROPE_CURATOR_VOLUME_PAIRS": "90",
         "HELIOTROPE_EVALUATOR_GATE_PROMPTS": "40",
         "HELIOTROPE_EVALUATOR_MAX_NEW_TOKENS": "48",
-        "HELIOTROPE_EVALUATOR_BATCH_SIZE": "32",
+        "HELIOTROPE_EVALUATOR_BATCH_SIZE": "40",
         "HELIOTROPE_EVALUATOR_FROZEN_SUITE": "false",  # it would double the time of the judging
     },
     seconds_for=DEADLINES,

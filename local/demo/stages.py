@@ -62,7 +62,9 @@ class Stages:
 
     async def find_checkpoint(self) -> str:
         """Return the folder that the champion is served from."""
-        return str((await self.apis.read("deployer", "/v1/routing"))["champion"]["model"])
+        served = (await self.apis.read("deployer", "/v1/routing"))["champion"]["model"]
+        models = (await self.apis.read("model-server", "/v1/models"))["data"]
+        return str(next(model["root"] for model in models if model["id"] == served))
 
     async def read_detectors(self) -> dict[str, dict[str, Any]]:
         """Return what each of the monitor's detectors says, by name."""

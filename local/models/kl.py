@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from shared.artifacts.models import ADAPTER, find_base, is_adapter
+
 
 def calculate_kl(model_folder: str, anchor_folder: str, answers: list[tuple[list[dict[str, str]], str]]) -> float:
     """Return the mean over all answer tokens of sum_v p(v) (log p(v) - log q(v)), in nats; p of the model, q of the
@@ -15,10 +17,10 @@ def calculate_kl(model_folder: str, anchor_folder: str, answers: list[tuple[list
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    model, anchor = (AutoModelForCausalLM.from_pretrained(each).eval() for each in (model_folder, anchor_folder))
+    model, anchor = (_load(Path(each)) for each in (model_folder, anchor_folder))
     total, tokens = 0.0, 0
     for messages, text in answers:
         prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
@@ -31,6 +33,15 @@ def calculate_kl(model_folder: str, anchor_folder: str, answers: list[tuple[list
         total += float((p.exp() * (p - q)).sum())
         tokens += len(p)
     return total / max(tokens, 1)
+
+
+def _load(folder: Path) -> Any:
+    """Load whole weights, or an adapter on its base."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(find_base(folder))
+    return (PeftModel.from_pretrained(model, folder / ADAPTER) if is_adapter(folder) else model).eval()
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The servers of the stack, from wheels: PostgreSQL, Valkey, the broker, MLflow, two model servers."""
+"""The servers of the stack, from wheels: PostgreSQL, Valkey, the broker, MLflow, the model server."""
 
 import importlib.util
 import platform
@@ -6,17 +6,13 @@ import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from local.cpu import choose_dtype
 from local.credentials import Secrets
 from local.errors import StackFailed
 from local.layout import Layout
 from local.servers import postgres
 from local.supervision.processes import Process, count_cores, limit_threads
 from local.supervision.readiness import answers_http, answers_tcp
-
-MODEL_SERVERS = ("model-server", "model-server-2")
-CPU = Path("/proc/cpuinfo")
-BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-"""Of Linux: x86-64's two kinds of instructions, and ARM's."""
 
 
 def prepare(layout: Layout, secrets: Secrets, names: Collection[str]) -> None:
@@ -38,8 +34,7 @@ def list_servers(
         "valkey": lambda: _describe_valkey(layout),
         "broker": lambda: _describe_broker(layout, topic_prefix),
         "mlflow": lambda: _describe_mlflow(layout),
-        "model-server": lambda: _describe_model_server(layout, "model-server"),
-        "model-server-2": lambda: _describe_model_server(layout, "model-server-2"),
+        "model-server": lambda: _describe_model_server(layout),
     }
     return [build() for name, build in builders.items() if name in names]
 
@@ -133,27 +128,14 @@ def _describe_mlflow(layout: Layout) -> Process:
     )
 
 
-def choose_dtype(cpu: Path = CPU) -> str:
-    """Choose what a CPU computes fastest: bfloat16 where it has instructions for it (or says nothing), else float32.
-
-    Without them SmolLM2 took 9.1 s in bfloat16 where float32 took 5.4 (8 answers of 32 tokens, two cores).
-    """
-    flags = set(cpu.read_text().split()) if cpu.exists() else BFLOAT16_FLAGS
-    return "bfloat16" if flags & BFLOAT16_FLAGS else "float32"
-
-
-def _describe_model_server(layout: Layout, name: str) -> Process:
-    """`transformers serve`: loads the checkpoint folder that a request names and keeps it."""
-    port = layout.port(name)
+def _describe_model_server(layout: Layout) -> Process:
+    """It starts empty; the deployer has it load what is to be served."""
+    port = layout.port("model-server")
     return Process(
-        name=name,
-        command=(
-            *(sys.executable, "-m", "transformers.cli.transformers", "serve", "--host", "127.0.0.1"),
-            *("--port", str(port), "--device", "cpu", "--dtype", choose_dtype(), "--continuous-batching"),
-            *("--model-timeout", "-1", "--cb-num-blocks", "64", "--cb-max-batch-tokens", "1024"),
-        ),
+        name="model-server",
+        command=(sys.executable, "-m", "local.model_server", "127.0.0.1", str(port), "--dtype", choose_dtype()),
         port=port,
-        check=answers_http(f"{layout.url(name)}/health"),
+        check=answers_http(f"{layout.url('model-server')}/health"),
         environment=limit_threads(count_cores()),
         ready_seconds=300,
     )

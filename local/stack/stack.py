@@ -40,7 +40,7 @@ from local.supervision.supervisor import Supervisor, render_config
 Report = Callable[[str], None]
 
 STORES = ("postgres", "valkey", "broker")
-SLOW_SERVERS = ("mlflow", *programs.MODEL_SERVERS)
+SLOW_SERVERS = ("mlflow", "model-server")
 SERVERS = (*STORES, *SLOW_SERVERS)
 INPUTS = ("gateway", "ingest")
 

@@ -39,8 +39,8 @@ class DeployerSettings(BaseSettings):
     )
     serving: Literal["endpoints", "local", "vllm"] = Field(
         default="endpoints",
-        description="vllm: adapters are loaded on every replica under a name of their own; local: adapters are merged "
-        "for servers that load a folder; endpoints: servers that know every version themselves",
+        description="vllm: adapters are loaded on every replica under a name of their own; local: whole weights too, "
+        "on a server that starts empty; endpoints: servers that know every version themselves",
     )
     replica_urls: Annotated[list[str], NoDecode] = Field(
         default=[],
@@ -57,9 +57,6 @@ class DeployerSettings(BaseSettings):
     answer_seconds: float = Field(default=120, gt=0, description="time to a model server's answer, loading included")
     drain_seconds: float = Field(
         default=900, ge=0, description="an adapter that nobody is routed to any more is unloaded after this long"
-    )
-    merge_command: str = Field(
-        default="heliotrope model merge", description="given an address and a folder, merges an adapter with its base"
     )
     votes_wait_seconds: float = Field(
         default=7 * 86_400, gt=0, description="how long a thumb and its answer wait for each other"

@@ -27,7 +27,7 @@ from shared.artifacts.manifest import (
     write_manifest,
 )
 from shared.artifacts.storage import Storage, find_local_folder, locate_folder, open_storage, translate
-from shared.artifacts.weights import WeightsNotFound, calculate_weights_sha256
+from shared.artifacts.weights import WeightsNotFound, calculate_weights_sha256, check_weights
 from shared.settings import Settings
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Artifacts",
     "WeightsNotFound",
     "calculate_weights_sha256",
+    "check_weights",
     "find_local_folder",
     "locate_folder",
     "open_artifacts",
@@ -123,7 +124,7 @@ class Artifacts:
 
         Raises: as `fetch`.
         """
-        return models.fetch_model(self.fetch, uri, content_sha256, self._folder / "views")
+        return models.fetch_model(self.fetch, uri, content_sha256, self._folder / "views", check_weights)
 
     def download(self, uri: str, folder: Path) -> None:
         """Copy an artifact into a folder that is not there yet, for those who go on writing in it; verified.

@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +25,8 @@ class BaseReference:
 
     uri: str
     content_sha256: str | None = None
+    weights_sha256: str | None = None
+    """Of a base without a manifest: its weights at least are those that were trained on."""
 
 
 class Fetch(Protocol):
@@ -51,7 +54,7 @@ def read_base(folder: Path) -> BaseReference | None:
         return None
     try:
         content = json.loads((folder / BASE_FILE).read_bytes())
-        return BaseReference(str(content["uri"]), content.get("content_sha256"))
+        return BaseReference(str(content["uri"]), content.get("content_sha256"), content.get("weights_sha256"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactCorrupt(f"the adapter in {folder} does not say which base it goes on") from error
 
@@ -102,10 +105,14 @@ def compose_model(candidate: Path, base: Path, views: Path) -> Path:
     return view
 
 
-def fetch_model(fetch: Fetch, uri: str, content_sha256: str | None, views: Path) -> Path:
+def fetch_model(
+    fetch: Fetch, uri: str, content_sha256: str | None, views: Path, check: Callable[[Path, str | None], None]
+) -> Path:
     """Fetch a model and, if it is an adapter, its base; returns the folder to read it through.
 
-    Raises: as `Artifacts.fetch`.
+    `check` is given the base's folder and what its weights must hash to.
+
+    Raises: as `Artifacts.fetch`, and what `check` raises.
     """
     folder = fetch(uri, content_sha256, unlisted=True)
     reference = read_base(folder)
@@ -114,4 +121,5 @@ def fetch_model(fetch: Fetch, uri: str, content_sha256: str | None, views: Path)
     base = fetch(reference.uri, reference.content_sha256, unlisted=True)
     if is_adapter(base):
         raise ArtifactCorrupt(f"the base of {uri} is itself an adapter: {reference.uri}")
+    check(base, reference.weights_sha256)
     return compose_model(folder, base, views)

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from shared.artifacts.errors import ArtifactCorrupt
 from shared.artifacts.models import ADAPTER, is_adapter
 from shared.errors import NotFound
 
@@ -28,3 +29,14 @@ def calculate_weights_sha256(folder: Path) -> str:
             while chunk := file.read(CHUNK_BYTES):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+def check_weights(folder: Path, weights_sha256: str | None) -> None:
+    """Hold a model's weights against their hash, if it is known: what was made by hand has no manifest.
+
+    Raises:
+        ArtifactCorrupt: they are others.
+        WeightsNotFound: as `calculate_weights_sha256`.
+    """
+    if weights_sha256 is not None and calculate_weights_sha256(folder) != weights_sha256:
+        raise ArtifactCorrupt(f"the weights in {folder} are not those that were registered")

@@ -1,6 +1,5 @@
 """Chooses how this deployment serves its versions."""
 
-import shlex
 import socket
 from collections.abc import Sequence
 from functools import partial
@@ -9,10 +8,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from services.deployer.adapters.candidate_files import CandidateFiles
 from services.deployer.adapters.gateways import have_gateways_flipped
-from services.deployer.adapters.openai_endpoints import LocalServers, OpenAIEndpoints
+from services.deployer.adapters.openai_endpoints import OpenAIEndpoints
 from services.deployer.adapters.vllm import Adapter, VllmReplicas
 from services.deployer.ports import LoadGeneration
 from services.deployer.settings import DeployerSettings
+from shared.artifacts import check_weights
 from shared.artifacts.models import ADAPTER, is_adapter
 from shared.registry import ModelVersion
 from shared.settings import Settings
@@ -26,21 +26,20 @@ def open_serving(
 ) -> OpenAIEndpoints | VllmReplicas:
     """Open the model servers that the settings name."""
     key, urls, deadline = own.model_server_key.get_secret_value(), settings.model_server_urls, own.answer_seconds
-    if own.serving == "vllm":
-        return VllmReplicas(
-            urls[0],
-            partial(list_replicas, own.replica_urls or urls),
-            partial(locate_adapter, files, by_address=own.adapters_by_address),
-            settings.family,
-            key=key,
-            drain_seconds=own.drain_seconds,
-            have_flipped=partial(have_gateways_flipped, own.gateway_urls, load_generation),
-            deadline_seconds=deadline,
-        )
-    if own.serving == "local":
-        merge, folder = shlex.split(own.merge_command), settings.home.absolute() / "merged"
-        return LocalServers(urls, files.artifacts, folder, merge, deadline_seconds=deadline)
-    return OpenAIEndpoints(urls, key, deadline_seconds=deadline)
+    if own.serving == "endpoints":
+        return OpenAIEndpoints(urls, key, deadline_seconds=deadline)
+    locate = locate_model if own.serving == "local" else partial(locate_adapter, by_address=own.adapters_by_address)
+    return VllmReplicas(
+        urls[0],
+        partial(list_replicas, own.replica_urls or urls),
+        partial(locate, files),
+        settings.family,
+        key=key,
+        drain_seconds=own.drain_seconds,
+        have_flipped=partial(have_gateways_flipped, own.gateway_urls, load_generation),
+        deadline_seconds=deadline,
+        start_empty=own.serving == "local",
+    )
 
 
 def list_replicas(urls: Sequence[str]) -> list[str]:
@@ -80,3 +79,15 @@ def locate_adapter(files: CandidateFiles, version: ModelVersion, *, by_address: 
     if not is_adapter(folder):
         return None
     return Adapter(version.artifact_uri, content) if by_address else Adapter(str(Path(folder).resolve() / ADAPTER))
+
+
+def locate_model(files: CandidateFiles, version: ModelVersion) -> Adapter:
+    """Say where the local server reads a version from, whatever it is; its files and its base's are verified first.
+
+    Raises: as `CandidateFiles.check` and `Artifacts.fetch_model`.
+    """
+    files.check(version)
+    content = version.tags.get("content_sha256")
+    folder = files.artifacts.fetch_model(version.artifact_uri, content)
+    check_weights(folder, version.tags.get("weights_sha256") if content is None else None)
+    return Adapter(str(folder), is_whole=not is_adapter(folder))

@@ -1,4 +1,4 @@
-"""vLLM: each version's adapter under a name of its own, on every replica.
+"""vLLM, and the local stack's server: each version's adapter under a name of its own, on every replica.
 
 Never under the name of another one: vLLM's prefix cache is keyed by name, and would answer stale.
 """
@@ -20,11 +20,13 @@ logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Adapter:
-    """Where a replica reads an adapter from."""
+    """Where a replica reads an adapter from; of a replica that starts empty, whole weights too."""
 
     path: str
     content_sha256: str | None = None
     """For an agent that fetches: what its manifest must hash to."""
+    is_whole: bool = False
+    """Whether it is no adapter, and goes by the name that it was registered with."""
 
 
 Locate = Callable[[ModelVersion], Adapter | None]
@@ -52,6 +54,7 @@ class VllmReplicas:
         have_flipped: Callable[[], bool],
         deadline_seconds: float = 120.0,
         clock: Callable[[], float] = time.monotonic,
+        start_empty: bool = False,
     ) -> None:
         """Prepare.
 
@@ -61,15 +64,17 @@ class VllmReplicas:
             drain_seconds: from when nobody is routed to an adapter to when it is unloaded.
             have_flipped: whether every gateway has answered by the table in force; nothing is unloaded before.
             clock: seconds.
+            start_empty: replicas serve nothing but what they were told to load.
         """
         self._base_url, self._list_replicas, self._locate = base_url, list_replicas, locate
         self._prefix, self._drain_seconds, self._have_flipped = f"{family}-v", drain_seconds, have_flipped
+        self._loaded_by_us = "" if start_empty else self._prefix
         self._clock, self._client = clock, open_client(key, deadline_seconds)
         self._unwanted_since: dict[str, float] = {}
 
     def serve(self, version: ModelVersion, table: RoutingTable) -> Route:
         adapter = self._locate(version)
-        model = version.served_model if adapter is None else self.name_adapter(version)
+        model = version.served_model if adapter is None or adapter.is_whole else self.name_adapter(version)
         replicas = self._list_replicas()
         if not replicas:
             raise Unavailable("no replica of the model server is known")
@@ -84,7 +89,7 @@ class VllmReplicas:
         return f"{self._prefix}{version.version}"
 
     def maintain(self, wanted: Sequence[tuple[ModelVersion, Route]]) -> int:
-        adapters = {route.model: version for version, route in wanted if route.model.startswith(self._prefix)}
+        adapters = {route.model: version for version, route in wanted if route.model.startswith(self._loaded_by_us)}
         moved = 0
         outdated = self._find_outdated(adapters.keys()) if wanted else set()
         for replica in self._list_replicas():
@@ -100,7 +105,7 @@ class VllmReplicas:
         """Return the adapters that nobody has been routed to for long enough."""
         now = self._clock()
         seen = {model for replica in self._list_replicas() for model in self._list_models(replica)}
-        unwanted = {model for model in seen if model.startswith(self._prefix) and model not in wanted}
+        unwanted = {model for model in seen if model.startswith(self._loaded_by_us) and model not in wanted}
         self._unwanted_since = {model: self._unwanted_since.get(model, now) for model in unwanted}
         if not unwanted or not self._have_flipped():
             return set()

@@ -60,7 +60,7 @@ def check_error(body: dict[str, Any], data: bytes) -> None:
 class StreamReader:
     """Turns the bytes of one stream into chunks, and says whether they are a whole answer.
 
-    A whole answer has a finish reason; `[DONE]` is not asked for, since `transformers serve` sends none.
+    A whole answer has a finish reason; `[DONE]` is not asked for, since some servers send none.
     """
 
     def __init__(self, version: str) -> None:

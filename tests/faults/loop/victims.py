@@ -78,6 +78,6 @@ VICTIMS = (
     Victim("evaluator", "evaluating", EVALUATING, JUDGED_ON, "answers are made, or votes counted", 14),
     Victim("deployer", "the canary serves", CANARY, HEARD, "a new thumb is counted", 8),
     Victim("gateway", "the canary serves", CANARY, ANSWERED, "a new chat is answered and curated", 10),
-    Victim("model-server-2", "the new champion serves", PROMOTED, SERVED_BY_CHAMPION, "the champion answers", 14),
+    Victim("model-server", "the new champion serves", PROMOTED, SERVED_BY_CHAMPION, "the champion answers", 14),
 )
 """In the order in which the loop gets to where each matters. `supervisor` comes last, and is the scene's own affair."""

@@ -20,7 +20,7 @@ from services.trainer.domain.training import Job, TrainingResult
 from services.trainer.handlers.context import WorkerContext
 from services.trainer.handlers.execution import execute_next_run
 from services.trainer.ports import RunReporter
-from shared.artifacts import ArtifactNotFound, Artifacts, open_artifacts
+from shared.artifacts import ArtifactNotFound, Artifacts, calculate_weights_sha256, open_artifacts
 from shared.artifacts.models import BaseReference, is_adapter, read_base
 from shared.registry import ModelRegistry
 from shared.settings import Settings
@@ -128,7 +128,8 @@ def test_a_dataset_a_run_moved_between_machines_and_its_candidate_travel_by_addr
     shutil.rmtree(tmp_path / "trainer-2")
     stored = open_own(tmp_path / "admin").fetch(candidate.artifact_uri)
     assert is_adapter(stored)
-    assert read_base(stored) == BaseReference(base)
+    weights = calculate_weights_sha256(open_own(tmp_path / "admin").fetch(base))
+    assert read_base(stored) == BaseReference(base, None, weights)
 
     evaluator = open_own(tmp_path / "evaluator")
     assert len(load_training_questions(evaluator, dataset)) > 10

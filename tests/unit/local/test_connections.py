@@ -21,7 +21,7 @@ def test_without_existing_servers_all_are_embedded():
     assert connections.embedded == tuple(EXISTING)
     assert connections.database_url == "postgresql+psycopg://heliotrope:pg@127.0.0.1:9050/heliotrope"
     assert connections.redis_url == "redis://:vk@127.0.0.1:9051/0"
-    assert connections.model_server_urls == "http://127.0.0.1:9006/v1,http://127.0.0.1:9010/v1"
+    assert connections.model_server_urls == "http://127.0.0.1:9006/v1"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def save_adapter(model: Any, parent: Path, base: BaseReference, folder: Path) ->
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    base = read_base(parent) or base
+    base = read_base(parent) or _identify(base, parent)
     model.save_pretrained(folder / ADAPTER, selected_adapters=["default"], save_embedding_layers=False)
     (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # PEFT's own; the candidate has a card
     _name_base(folder / ADAPTER / "adapter_config.json", base.uri)
@@ -45,6 +46,12 @@ def save_adapter(model: Any, parent: Path, base: BaseReference, folder: Path) ->
     write_base(folder, base)
     make_readable(folder)
     return calculate_weights_sha256(folder)
+
+
+def _identify(base: BaseReference, folder: Path) -> BaseReference:
+    """Say which weights a base has whose manifest nobody wrote."""
+    known = base.content_sha256 is not None
+    return base if known else replace(base, weights_sha256=calculate_weights_sha256(folder))
 
 
 def _name_base(config: Path, uri: str) -> None:

@@ -1,10 +1,10 @@
-"""How the model servers of the local stack are started."""
+"""What is computed in on a processor."""
 
 from pathlib import Path
 
 import pytest
 
-from local.servers.programs import choose_dtype
+from local.cpu import choose_dtype, choose_evaluation_dtype
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,10 @@ def test_a_cpu_without_instructions_for_bfloat16_computes_in_float32(flags: str,
 
 def test_a_cpu_that_says_nothing_keeps_bfloat16(tmp_path: Path):
     assert choose_dtype(tmp_path / "missing") == "bfloat16"
+
+
+def test_the_evaluator_has_the_gpu_s_format_where_there_is_one(tmp_path: Path):
+    (tmp_path / "cpuinfo").write_text("flags\t: fpu avx2\n")
+    (tmp_path / "gpu").touch()
+    assert choose_evaluation_dtype(tmp_path / "cpuinfo", tmp_path / "gpu") == "bfloat16"
+    assert choose_evaluation_dtype(tmp_path / "cpuinfo", tmp_path / "none") == "float32"
