@@ -171,6 +171,10 @@ bench-noise: .venv/project.stamp ## What curation brings back of what wrong vote
 bench-data: .venv/project.stamp ## Worlds with a known truth: what curation wins back, sets aside and leaves to colluders, beside an older commit
 	@OMP_NUM_THREADS=1 $(RUN) bench.data $(ARGS)
 
+.PHONY: bench-gates
+bench-gates: .venv/project.stamp ## Known defects and harmless twins before the gates, beside a z-test and length control; what the win rate promises
+	@OMP_NUM_THREADS=1 $(RUN) bench.gates $(ARGS)
+
 .PHONY: bench-epsilon
 bench-epsilon: .venv/project.stamp ## What DPO gains from each pair's probability of being wrong, on the noisy histories of bench-noise
 	@OMP_NUM_THREADS=1 $(RUN) bench.epsilon $(ARGS)

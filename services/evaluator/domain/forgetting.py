@@ -10,7 +10,7 @@ from services.evaluator.domain.measures.suite import SuiteItem, find_task
 from services.evaluator.domain.rules import ForgettingRule
 from shared.events import GateResult
 
-LEVEL = 0.025
+LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def assess_forgetting(scores: Sequence[TaskScore], rule: ForgettingRule) -> Gate
     return GateResult(
         name="forgetting",
         verdict="fail" if forgotten else "pass" if high <= rule.margin else "inconclusive",
-        summary=f"{told} (exact McNemar with Holm, {LEVEL:.1%}); harmless is a loss of {rule.margin:.0%} over all",
+        summary=f"{told} (exact McNemar with Holm, {LEVEL:.0%}); harmless is a loss of {rule.margin:.0%} over all",
         effect=(lost - gained) / n,
         low=low,
         high=high,

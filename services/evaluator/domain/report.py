@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from services.evaluator.domain.votes.ballots import Ballot
+from services.evaluator.domain.votes.raters import calculate_agreement, describe_raters
 from services.evaluator.domain.votes.win_rate import calculate_left_share, derive_prompt_scores
 from shared.events import GateResult, Message
 
@@ -77,6 +78,8 @@ def derive_report(
             "right": votes.count("right"),
             "tie": votes.count("tie"),
             "left_share_of_decided": calculate_left_share(ballots),
+            "raters": describe_raters(ballots),
+            "agreement": calculate_agreement(ballots),
         },
         "generation": generation,
         "prompts": [

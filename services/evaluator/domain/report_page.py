@@ -4,59 +4,105 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
+from services.evaluator.domain.interval_plot import draw_interval
 from shared.conversation import derive_text
 from shared.page_policy import allow_style_only
 
+WORST = 5
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; width: 100%; margin: 1rem 0 } th, td { text-align: left; padding: .4rem .6rem;
-border-bottom: 1px solid #ddd; vertical-align: top } td.text { white-space: pre-wrap; overflow-wrap: anywhere }
-.pass { color: #14713a } .fail { color: #a11 } .inconclusive { color: #8a5a00 } code { overflow-wrap: anywhere }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 1.5rem auto; padding: 0 1rem; color: #222 }
+h1 { line-height: 1.2 } h1, p, td, summary, code { overflow-wrap: anywhere }
+.wide { overflow-x: auto } table { border-collapse: collapse; width: 100%; margin: 1rem 0 }
+th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top }
+td.text { white-space: pre-wrap; min-width: 11rem }
+.gates { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1rem }
+.gate { border: 1px solid #ddd; border-radius: .5rem; padding: .6rem .8rem } .gate h3, .gate p { margin: .2rem 0 }
+svg { width: 100%; max-width: 24rem; height: auto } svg text { font-size: 11px; fill: #555 }
+svg line { stroke: #222; stroke-width: 2 } svg circle { fill: #222 } .allowed { fill: #cfe8d5 }
+.pass { color: #14713a } .fail { color: #a11 } .inconclusive { color: #8a5a00 }
 """
 POLICY = f'<meta http-equiv="Content-Security-Policy" content="{escape(allow_style_only(STYLE))}">'
+FACTS = (
+    "evaluation_id", "request_id", "run_id", "dataset_sha256", "weights_sha256", "policy_sha256", "completed_at",
+)  # fmt: skip
+RATER_FIGURES = ("score", "leaning", "left_share", "consistent")
 
 
 def render_page(report: dict[str, Any]) -> str:
     title = f"Version {report['candidate_version']} against {report['champion_version']}: {report['verdict']}"
-    votes = report["votes"]
-    facts = [
-        (name, report[name] or "")
-        for name in ("evaluation_id", "request_id", "run_id", "dataset_sha256", "weights_sha256", "completed_at")
-    ]
-    if report.get("refused_share") is not None:
-        facts.append(("refused_share", f"{report['refused_share']:.1%}"))
-    facts += [(f"refused: {reason}", f"{count} rows") for reason, count in (report.get("refused_rows") or {}).items()]
-    gates = [_gate(gate) for gate in report["gates"]]
-    prompts = [_prompt(prompt) for prompt in report["prompts"]]
+    prompts = sorted(report["prompts"], key=_find_score)
+    head = (
+        f'<html lang="en"><head><meta charset="utf-8">{POLICY}<meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>"
+    )
     return "\n".join(
         [
             "<!doctype html>",
-            f'<html lang="en"><head><meta charset="utf-8">{POLICY}',
-            f"<title>{escape(title)}</title><style>{STYLE}</style></head>",
-            f"<body><h1>{escape(title)}</h1>",
-            _table([], [[_cell(name), _cell(value)] for name, value in facts]),
+            head,
+            f'<body><h1 class="{escape(report["verdict"])}">{escape(title)}</h1>',
+            f"<p>{_tell_reasons(report)}</p>",
             "<h2>Gates</h2>",
-            _table(["gate", "verdict", "summary", "effect", "95% interval", "n", "smallest visible effect"], gates),
-            "<h2>Votes</h2>",
-            f"<p>{votes['cast']} of {votes['asked']} cast: left {votes['left']}, right {votes['right']}, "
-            f"ties {votes['tie']}.</p>",
-            "<h2>Prompts</h2>",
-            _table(["prompt", "candidate", "champion", "candidate's score"], prompts),
+            "<p>The green stretch is where the whole interval has to lie.</p>",
+            f'<div class="gates">{"".join(_gate(gate) for gate in report["gates"])}</div>',
+            *_votes(report["votes"]),
+            "<h2>Where the candidate did worst</h2>",
+            _prompts(prompts[:WORST]),
+            f"<details><summary>All {len(prompts)} prompts</summary>{_prompts(prompts)}</details>",
+            "<h2>Data and lineage</h2>",
+            _table([], [[_cell(name), _cell(value)] for name, value in _list_facts(report)]),
             "</body></html>",
         ]
     )
 
 
-def _gate(gate: dict[str, Any]) -> list[str]:
-    return [
-        _cell(gate["name"]),
-        _verdict(gate["verdict"]),
-        _cell(gate["summary"]),
-        _cell(_number(gate.get("effect"))),
-        _cell(f"{_number(gate.get('low'))} to {_number(gate.get('high'))}"),
-        _cell(_number(gate.get("n"))),
-        _cell(_number(gate.get("minimum_detectable_effect"))),
+def _tell_reasons(report: dict[str, Any]) -> str:
+    """Name the gates that decided, and those that only warn."""
+    blocking = [gate for gate in report["gates"] if gate.get("blocks", True)]
+    decided = [gate["name"] for gate in blocking if gate["verdict"] == report["verdict"]]
+    warned = [gate["name"] for gate in report["gates"] if gate not in blocking and gate["verdict"] != "pass"]
+    told = "every gate that blocks passed" if report["verdict"] == "pass" else f"because of {', '.join(decided)}"
+    return escape(f"{told}; to be looked at: {', '.join(warned)}" if warned else told)
+
+
+def _gate(gate: dict[str, Any]) -> str:
+    more = gate.get("more_needed")
+    kind = "" if gate.get("blocks", True) else " (only warns)"
+    return (
+        f'<section class="gate"><h3>{escape(gate["name"])}: <span class="{escape(gate["verdict"])}">'
+        f"{escape(gate['verdict'])}</span>{kind}</h3>{draw_interval(gate)}<p>{escape(gate['summary'])}</p>"
+        f"<p>n {_number(gate.get('n'))}, smallest visible effect {_number(gate.get('minimum_detectable_effect'))}"
+        f"{f', about {more} more would decide' if more else ''}</p></section>"
+    )
+
+
+def _votes(votes: dict[str, Any]) -> list[str]:
+    counts = (
+        f"{votes['cast']} of {votes['asked']} cast: left {votes['left']}, right {votes['right']}, ties {votes['tie']}."
+    )
+    rows = [
+        [_cell(each["rater"]), _cell(each["votes"]), *(_cell(_number(each[name])) for name in RATER_FIGURES)]
+        for each in votes.get("raters", [])
     ]
+    head = ["rater", "votes", "candidate's score", "leaning", "left side", "same in both orders"]
+    return ["<h2>Votes</h2>", f"<p>{counts}</p>", *([_table(head, rows)] if rows else [])]
+
+
+def _list_facts(report: dict[str, Any]) -> list[tuple[str, object]]:
+    facts: list[tuple[str, object]] = [(name, report.get(name) or "") for name in FACTS]
+    if report.get("refused_share") is not None:
+        facts.append(("refused_share", f"{report['refused_share']:.1%}"))
+    return facts + [
+        (f"refused: {reason}", f"{count} rows") for reason, count in (report.get("refused_rows") or {}).items()
+    ]
+
+
+def _find_score(prompt: dict[str, Any]) -> float:
+    score = prompt["candidate_score"]
+    return 2.0 if score is None else float(score)
+
+
+def _prompts(prompts: list[dict[str, Any]]) -> str:
+    return _table(["prompt", "candidate", "champion", "candidate's score"], [_prompt(prompt) for prompt in prompts])
 
 
 def _prompt(prompt: dict[str, Any]) -> list[str]:
@@ -71,7 +117,7 @@ def _question(messages: list[dict[str, Any]]) -> str:
 def _table(head: list[str], rows: Iterable[list[str]]) -> str:
     header = f"<tr>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr>" if head else ""
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    return f"<table>{header}{body}</table>"
+    return f'<div class="wide"><table>{header}{body}</table></div>'
 
 
 def _cell(value: object) -> str:
@@ -80,10 +126,6 @@ def _cell(value: object) -> str:
 
 def _text(value: str) -> str:
     return f'<td class="text">{escape(value)}</td>'
-
-
-def _verdict(verdict: str) -> str:
-    return f'<td class="{escape(verdict)}">{escape(verdict)}</td>'
 
 
 def _number(value: float | None) -> str:

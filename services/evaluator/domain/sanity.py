@@ -17,6 +17,9 @@ from services.evaluator.domain.measures.texts import count_words, is_empty, is_r
 from services.evaluator.domain.rules import MarginRule, RatioRule
 from shared.events import GateResult
 
+LEAST_DIVERSITY = 0.05
+"""A champion that says one thing has no diversity to lose."""
+
 
 def assess_empty(candidate: Sequence[str], champion: Sequence[str], rule: MarginRule) -> GateResult:
     return assess_answers("empty_answers", "empty", is_empty, candidate, champion, rule)
@@ -66,16 +69,19 @@ def assess_trait(
 
 
 def assess_diversity(candidate: Sequence[str], champion: Sequence[str], rule: MarginRule) -> GateResult:
-    """Compare how much each answer repeats the model's other answers; the effect is the difference of self-BLEU."""
+    """Compare how much each answer repeats the model's other answers, by self-BLEU.
+
+    The effect is the share of the champion's diversity (what its self-BLEU lacks of 1) that is lost.
+    """
     if len(candidate) < 2:
         return GateResult(name="diversity", verdict="inconclusive", summary="there are no answers to compare", n=0)
     ours, theirs = calculate_self_bleu(candidate), calculate_self_bleu(champion)
-    differences = np.array(ours) - np.array(theirs)
+    differences = (np.array(ours) - np.array(theirs)) / max(1 - float(np.mean(theirs)), LEAST_DIVERSITY)
     distinct = [calculate_distinct(answers) or 0.0 for answers in (candidate, champion)]
     return _judge_difference(
         "diversity",
         f"self-BLEU {np.mean(ours):.2f} against the champion's {np.mean(theirs):.2f}, distinct pairs of words "
-        f"{distinct[0]:.0%} against {distinct[1]:.0%}; harmless is {rule.margin:g} more self-BLEU",
+        f"{distinct[0]:.0%} against {distinct[1]:.0%}; harmless is {rule.margin:.0%} less diversity",
         (float(differences.mean()), *calculate_mean_interval(differences)),
         len(candidate),
         rule,

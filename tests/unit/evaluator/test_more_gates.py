@@ -94,7 +94,7 @@ def test_a_repeated_harm_is_known_by_its_words() -> None:
 def test_a_model_that_answers_everything_alike_has_collapsed() -> None:
     champion = [f"The {word} is in {place}." for word in ["lamp", "rug", "mug", "vase"] for place in "ABCDEFGHIJ"]
     varied = [f"{number} {'abcdefghij'[number % 10]} thing number {number * 7}" for number in range(40)]
-    rule = MarginRule(margin=0.35)
+    rule = MarginRule(margin=0.75)
     assert assess_diversity(["How can I help?"] * 40, varied, rule).verdict == "fail"
     assert assess_diversity(champion, champion, rule).verdict == "pass"
     assert assess_diversity([], [], rule).verdict == "inconclusive"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.evaluator.domain.interval_plot import draw_interval
 from services.evaluator.domain.report import (
     JudgedPrompt,
     Subject,
@@ -64,6 +65,8 @@ def test_a_gate_that_only_warns_stops_nothing() -> None:
 
 def test_a_report_holds_both_answers_and_the_votes() -> None:
     body = report()
+    raters, agreement = body["votes"].pop("raters"), body["votes"].pop("agreement")
+    assert (raters, agreement) == ([], None)
     assert body["votes"] == {
         "asked": 3,
         "cast": 2,
@@ -90,3 +93,27 @@ def test_a_page_escapes_everything_that_people_and_models_wrote() -> None:
     assert "&lt;script&gt;" in page
     style = page.partition("<style>")[2].partition("</style>")[0]
     assert escape(f"style-src {hash_source(style)};") in page
+
+
+def test_a_page_begins_with_the_verdict_and_draws_each_interval_over_where_it_has_to_lie() -> None:
+    body = report()
+    body["gates"] = [
+        {"name": "win_rate", "verdict": "pass", "summary": "", "effect": 0.7, "low": 0.6, "high": 0.8},
+        {"name": "refusals", "verdict": "fail", "summary": "", "effect": 0.3, "low": 0.2, "high": 0.4, "ceiling": 0.13},
+        {"name": "diversity", "verdict": "fail", "summary": "", "effect": None, "blocks": False},
+    ]
+    body["verdict"] = "fail"
+    page = render_page(body)
+    assert page.index("<h1") < page.index("because of refusals; to be looked at: diversity") < page.index("Gates</h2>")
+    assert page.count("<svg") == 2
+    assert 'aria-label="0.3, interval 0.2 to 0.4"' in page
+    win_rate = draw_interval(body["gates"][0])
+    assert 'class="allowed" x="160.0"' in win_rate
+    assert win_rate.index('x1="189.6"') > 0
+
+
+def test_the_worst_prompts_stand_first() -> None:
+    body = report()
+    body["prompts"][1]["candidate_score"] = 0.0
+    page = render_page(body)
+    assert page.index("user: Why?") < page.index("Send it back")

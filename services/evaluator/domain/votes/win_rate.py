@@ -104,12 +104,13 @@ def decide_voting(ballots: Sequence[Ballot], plan: VotingPlan) -> Outcome:
     done = wealth.size
     if plan.estimand == "population" and done >= plan.raters:
         return "exhausted"
-    if count.raters >= plan.least_raters and done and wealth[-1] < _find_futility(plan, done):
+    if count.raters >= plan.least_raters and done and wealth[-1] < find_futility(plan, done):
         return "futile"
     return "go on"
 
 
-def _find_futility(plan: VotingPlan, done: int) -> float:
+def find_futility(plan: VotingPlan, done: int) -> float:
+    """Return the wealth below which voting is futile once so many units are done."""
     if plan.estimand == "panel":
         return plan.futility
     left = max(0, plan.raters - done) * math.log1p(BOLDEST)

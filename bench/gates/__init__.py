@@ -1,0 +1,1 @@
+"""Candidates with known defects, and harmless twins, before the gates."""
