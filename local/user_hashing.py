@@ -40,6 +40,7 @@ COLUMNS = (
     HashColumns("curator.quarantine_decisions", ("subject_id",), where="subject_kind = 'user'"),
     HashColumns("curator.erasures", ("user",)),
     HashColumns("deployer.served_interactions", ("user",)),
+    HashColumns("deployer.exposures", ("user",)),
     HashColumns("deployer.votes", ("user",)),
     HashColumns("deployer.feedback", ("content_hash",), ("user",)),
     HashColumns("evaluator.comparisons", ("voter", "offered_to")),

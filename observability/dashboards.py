@@ -158,6 +158,12 @@ BOARDS: dict[str, tuple[str, tuple[Graph, ...]]] = {
             Graph("Open rollouts by state", "sum by (state) (heliotrope_rollouts_open)", "{{state}}"),
             Graph("Canary's share of users", "max(heliotrope_canary_percent)", "canary", "percent"),
             Graph("E-values", "max by (decision) (heliotrope_rollout_e_value)", "{{decision}}"),
+            Graph(
+                "Evidence of each guardrail, 1 acts",
+                "max by (guardrail) (heliotrope_rollout_guardrail_ratio)",
+                "{{guardrail}}",
+            ),
+            Graph("Stage must decide in", "min(heliotrope_rollout_deadline_seconds)", "time left", "s"),
             Graph("Votes", "sum by (arm, value) (heliotrope_rollout_votes)", "{{arm}} {{value}}"),
             Graph(
                 "Changes of rollouts",

@@ -58,6 +58,7 @@ TABLES = (
     TableStore("curator.detectors", "strpos(state::text, %(user)s) > 0", "curator", "counted anew"),
     TableStore("deployer.served_interactions", OWN, "deployer", "made anonymous"),
     TableStore("deployer.votes", OWN, "deployer", "made anonymous: the vote counts, whose it was is gone"),
+    TableStore("deployer.exposures", OWN, "deployer", "made anonymous: the outcome counts, whose it was is gone"),
     TableStore("deployer.feedback", IN_EVENT, "deployer"),
     TableStore("deployer.feedback", ON_ERASED_ANSWERS, "deployer", "deleted: what others said of these answers"),
     TableStore("evaluator.comparisons", OF_ERASED_PROMPTS, "evaluator", "emptied, in MLflow's reports too"),

@@ -21,6 +21,7 @@ from services.deployer.schemas import (
     AuditLine,
     AuditLog,
     CommandBody,
+    RollbackBody,
     RolloutList,
     RolloutView,
 )
@@ -150,8 +151,9 @@ def create_commands_router(commands: Commands) -> APIRouter:
         return RolloutView.of(commands.command(rollout_id, command, caller, summary=body.reason))
 
     @router.post("/rollback")
-    def rollback(body: CommandBody, caller: Admin) -> dict[str, Any]:
-        table: dict[str, Any] = msgspec.to_builtins(commands.roll_back(caller, summary=body.reason))
+    def rollback(body: RollbackBody, caller: Admin) -> dict[str, Any]:
+        restored = commands.roll_back(caller, summary=body.reason, version=body.version)
+        table: dict[str, Any] = msgspec.to_builtins(restored)
         return table
 
     return router

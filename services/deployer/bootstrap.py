@@ -104,7 +104,7 @@ def run() -> None:
         lifespan=run_workers(workers, close),
     )
     app.state.keys = keys
-    app.include_router(create_router(Commands(sessions, rollouts, binding, now), sessions))
+    app.include_router(create_router(Commands(sessions, rollouts, binding, now, serving), sessions))
     app.include_router(create_sign_in_router(load_signer(rollouts.settings.assertion_key), now))
     serve(app, settings.bind_host, settings.choose_port("deployer"))
 

@@ -6,6 +6,10 @@ ROLLOUTS = Gauge("heliotrope_rollouts_open", "Rollouts that are not over", ["sta
 STUCK = Gauge("heliotrope_rollouts_stuck", "Open rollouts that the last look could not take further, for an error")
 CANARY_PERCENT = Gauge("heliotrope_canary_percent", "Share of users that the canary is meant for")
 E_VALUE = Gauge("heliotrope_rollout_e_value", "Evidence of the rollout that has the canary", ["decision"])
+GUARDRAIL = Gauge(
+    "heliotrope_rollout_guardrail_ratio", "Evidence of a guardrail over the bound at which it acts", ["guardrail"]
+)
+DEADLINE = Gauge("heliotrope_rollout_deadline_seconds", "Time that the canary's stage has left to decide")
 VOTES = Gauge("heliotrope_rollout_votes", "Votes in the rollout that has the canary", ["arm", "value"])
 CHANGES = Counter("heliotrope_rollout_changes_total", "What became of rollouts, step by step", ["command"])
 CLICK_TO_CHAMPION = Gauge(

@@ -31,6 +31,12 @@ class CommandBody(BaseModel):
     )
 
 
+class RollbackBody(CommandBody):
+    version: str | None = Field(
+        default=None, min_length=1, max_length=100, description="an earlier champion; without it, the one before this"
+    )
+
+
 class RolloutView(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
@@ -44,6 +50,7 @@ class RolloutView(BaseModel):
     stage_started_at: datetime | None
     stages: list[dict[str, Any]]
     evidence: dict[str, Any]
+    limits: dict[str, Any] | None
     approval_hash: str
     approved_by: str | None
     approved_at: datetime | None

@@ -9,17 +9,43 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 class DeployerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HELIOTROPE_DEPLOYER_", extra="ignore", frozen=True)
 
-    stages: list[float] = Field(default=[1, 5, 25, 50, 100], description="canary percent of each stage, growing to 100")
+    stages: list[float] = Field(default=[5, 25, 50, 100], description="canary percent of each stage, growing to 100")
     minimum_stage_seconds: float = Field(default=3_600, ge=0, description="shortest time in a stage")
     minimum_stage_votes: int = Field(
-        default=5, ge=0, description="votes that each stage must hear anew, of each arm that has traffic"
+        default=5, ge=0, description="users of each arm with traffic who must have said something in each stage"
     )
-    alpha: float = Field(default=0.05, gt=0, lt=1, description="chance of rolling back a canary that is not worse")
-    alpha_advance: float = Field(default=0.05, gt=0, lt=1, description="chance of advancing one worse by delta or more")
+    stage_deadline_seconds: float = Field(
+        default=14 * 86_400, gt=0, description="a stage that has not decided by then ends its rollout"
+    )
+    exposure_seconds: float = Field(
+        default=600, ge=0, description="what a user does within this time of their first answer in a stage counts there"
+    )
+    outcome_grace_seconds: float = Field(
+        default=30, ge=0, description="how long events of an exposure may still be under way after its end"
+    )
+    silence_value: float = Field(
+        default=0.75, ge=0, le=1, description="outcome of a user who said nothing; best near the usual positive rate"
+    )
+    alpha: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="chance of rolling back a canary that is not worse, over the whole rollout",
+    )
+    alpha_advance: float = Field(
+        default=0.05, gt=0, lt=1, description="chance of letting one that is worse by delta or more to all users"
+    )
     delta: float = Field(default=0.05, gt=0, lt=0.5, description="drop of the positive rate that counts as worse")
     holdback_percent: float = Field(default=5, ge=0, le=50, description="users kept on the previous champion")
-    breaker_errors: int = Field(default=5, ge=1, description="failed canary answers before the breaker looks")
-    breaker_share: float = Field(default=0.2, gt=0, lt=1, description="share of failed canary answers that trips it")
+    breaker_errors: int = Field(
+        default=5, ge=1, description="failed canary answers, and users who met one, before the breaker looks"
+    )
+    breaker_share: float = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="share of users who met a failed answer, above the champion's, that trips it",
+    )
     breaker_window: int = Field(default=200, ge=1, description="latest canary answers that the breaker looks at")
     tick_seconds: float = Field(default=1.0, gt=0, description="pause between two looks at the rollouts")
     approval_deadline_seconds: float = Field(default=7 * 86_400, gt=0, description="unapproved by then: rejected")

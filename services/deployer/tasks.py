@@ -1,12 +1,23 @@
 """The deployer's background work, each in a thread of its own."""
 
+import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID
 
 from services.deployer.handlers.change import Rollouts, derive_status
 from services.deployer.handlers.maintenance import Maintenance
 from services.deployer.handlers.reconciler import Reconciler
-from services.deployer.metrics import CANARY_PERCENT, CLICK_TO_CHAMPION, E_VALUE, ROLLOUTS, STUCK, VOTES
+from services.deployer.metrics import (
+    CANARY_PERCENT,
+    CLICK_TO_CHAMPION,
+    DEADLINE,
+    E_VALUE,
+    GUARDRAIL,
+    ROLLOUTS,
+    STUCK,
+    VOTES,
+)
 from services.deployer.repository.lineage import measure_click_ages
 from services.deployer.repository.rollouts import list_open_rollouts, load_newest_promotion
 from shared.db import SessionFactory
@@ -64,10 +75,11 @@ def measure(sessions: SessionFactory, rollouts: Rollouts) -> None:
     for state in OPEN_STATES:
         ROLLOUTS.labels(state).set(sum(rollout.state == state for rollout in waiting))
     CANARY_PERCENT.set(table.canary_percent if table else 0)
-    E_VALUE.clear()
-    VOTES.clear()
+    for gauge in (E_VALUE, VOTES, GUARDRAIL):
+        gauge.clear()
+    DEADLINE.set(math.nan)
     for rollout in waiting:
-        if derive_status(rollout).serves_canary and rollout.evidence:
+        if derive_status(rollout).serves_canary and "guardrails" in rollout.evidence:
             _measure_evidence(rollout)
 
 
@@ -75,6 +87,9 @@ def _measure_evidence(rollout: Rollout) -> None:
     evidence = rollout.evidence
     E_VALUE.labels("roll_back").set(evidence["e_rollback"])
     E_VALUE.labels("advance").set(evidence["e_advance"])
+    for reading in evidence["guardrails"]:
+        GUARDRAIL.labels(reading["name"]).set(reading["e_value"] / reading["acts_at"])
+    DEADLINE.set((datetime.fromisoformat(evidence["deadline_at"]) - datetime.now(UTC)).total_seconds())
     for arm in ("champion", "canary"):
         VOTES.labels(arm, "up").set(evidence[arm]["ups"])
         VOTES.labels(arm, "down").set(evidence[arm]["votes"] - evidence[arm]["ups"])

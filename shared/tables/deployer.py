@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, get_args
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Identity, Index, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Identity, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.rollouts import RolloutState
@@ -35,7 +35,9 @@ class Rollout(Base):
     stages: Mapped[list[Any]] = mapped_column(server_default="[]")
     """One entry for each stage entered: percent, times, votes per arm and e-values at its end."""
     evidence: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
-    """The current e-values, counts and missing votes."""
+    """Where the guardrails stand, counts, what is missing, and the forecast."""
+    limits: Mapped[dict[str, Any] | None]
+    """What it is held to, as the settings were when it opened; None in rollouts of before."""
     approval_hash: Mapped[str]
     """SHA-256 over (weights, dataset, recipe, report): what an admin approves."""
     approved_by: Mapped[str | None]
@@ -64,10 +66,41 @@ class ServedInteraction(Base):
     served_version: Mapped[str]
     error: Mapped[str | None]
     served_at: Mapped[datetime]
+    seconds: Mapped[float | None]
+    """Until the answer was whole."""
+    is_void: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether it was empty or refused."""
+
+
+class Exposure(Base):
+    """One user in one stage, from their first answer there; with their outcome once its time is over.
+
+    `sequence` is the order in which outcomes of a stage became known; None before.
+    """
+
+    __tablename__ = "exposures"
+    __table_args__ = (
+        ForeignKeyConstraint(["rollout_id"], ["deployer.rollouts.rollout_id"]),
+        CheckConstraint("arm IN ('champion', 'canary')", name="arm"),
+        UniqueConstraint("rollout_id", "stage", "sequence"),
+        Index("ix_exposures_waiting", "rollout_id", "stage", "began_at", postgresql_where=text("sequence IS NULL")),
+        SCHEMA,
+    )
+
+    rollout_id: Mapped[UUID] = mapped_column(primary_key=True)
+    stage: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    user: Mapped[str] = mapped_column(primary_key=True)
+    arm: Mapped[str]
+    began_at: Mapped[datetime]
+    sequence: Mapped[int | None]
+    value: Mapped[float | None]
+    is_harmed: Mapped[bool] = mapped_column(server_default=text("false"))
+    failed: Mapped[float] = mapped_column(server_default="0")
+    seconds: Mapped[float | None]
 
 
 class RolloutFeedback(Base):
-    """A thumb, rating, complaint or retraction without its text, kept until its answer is known and for a while after.
+    """What a user said of an answer, without its text, kept until its answer is known and for a while after.
 
     Of two bodies under one id of one key, the one with the smaller content hash stands.
     """

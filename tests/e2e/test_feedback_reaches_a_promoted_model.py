@@ -57,7 +57,7 @@ def _check_what_the_pictures_need(report: dict[str, Any]) -> None:
     assert len(training["curves"]["loss"]) == len(training["curves"]["grad_norm"]) > 10
     assert training["guards"]["max_gradient_norm"] > 0
     (canary,) = report["canaries"]
-    assert canary["history"][-1]["e_advance"] >= canary["advances_at"] > 1
+    assert canary["stages"][0]["evidence"]["e_advance"] >= canary["advances_at"] > 1
     assert (
         sum(sum(parts.values()) for parts in report["pairs"]["by_rule_and_split"].values()) == report["pairs"]["active"]
     )

@@ -1,169 +1,110 @@
-"""Two e-processes over a rollout's votes: one that may roll it back, one that may let it advance.
+"""Whether the canary's mean is below the champion's: a restarting e-detector over blocks of users.
 
-Votes come in blocks of n_a >= 1 champion and n_b >= 1 canary votes. A block ends as soon as it has both, which depends
-on who was asked and never on what they said. With rates r estimated from earlier blocks only, and t the point of the
-null hypothesis nearest to r (least n_a·KL(r_a, t_a) + n_b·KL(r_b, t_b)), a block multiplies the e-value by the
-likelihood ratio of r to t.
+Each user is one number in [0, 1], higher is better. Users come in blocks of n_a >= 1 of the champion and n_b >= 1 of
+the canary; a block ends as soon as it has both, which depends on who was served and never on what they said. With the
+champion's mean r_a estimated from earlier blocks, an alternative r_b = r_a·(1 - g), and their pooled mean
+t = (n_a·r_a + n_b·r_b) / (n_a + n_b), a block multiplies by the product of 1 + (y - t)·k_i over its users, where
+k_i = (r_i - t) / (t·(1 - t)).
 
-Why that is an e-variable: under true rates θ its expectation is A_a^n_a · A_b^n_b with A_i = 1 + (θ_i - t_i)·k_i and
-k_i = (r_i - t_i) / (t_i·(1 - t_i)). At the nearest point of the null's edge θ_b = θ_a + c the first-order condition
-reads n_a·k_a + n_b·k_b = 0, so along the edge log E <= (n_a·k_a + n_b·k_b)·(θ_a - t_a) = 0; away from the edge, into
-the null, A_b shrinks. Hence E <= 1 on the whole null, and by Ville's inequality the e-value reaches 1/α with
-probability at most α, however often one looks. Source: Turner, Ly and Grünwald 2024, "Generic E-variables for exact
-sequential k-sample tests".
+Why that is an e-variable under "the canary's mean is not below the champion's" (θ_b >= θ_a): users are independent, so
+the expectation is the product of 1 + (θ_i - t)·k_i, whose logarithm is at most n_a·k_a·(θ_a - t) + n_b·k_b·(θ_b - t);
+by the choice of t, n_a·k_a = -n_b·k_b >= 0, so that is n_a·k_a·(θ_a - θ_b) <= 0. Nothing is asked of how θ_a moves from
+block to block: a common rate that drifts costs nothing. For 0 and 1 the factor is a likelihood ratio (Turner, Ly and
+Grünwald 2024); for other values it is a bet (Waudby-Smith and Ramdas 2024).
+
+Harm may begin at any time, so the evidence begins anew at K start points, each with weight 1/K, in equal parts for each
+alternative g. A sum of such e-processes is one whose weights add up to 1, and by Ville's inequality it reaches 1/α
+with probability at most α, however often one looks. A factor does not depend on its start point: one number for each
+alternative holds all of them.
 """
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field
 
-from scipy.optimize import brentq
+from services.deployer.domain.arms import ARMS, Arm
 
-Arm = Literal["champion", "canary"]
-EDGE = 1e-9
-
-
-@dataclass(frozen=True)
-class ArmVote:
-    """One user's one vote in a rollout, in the order in which votes were heard."""
-
-    arm: Arm
-    up: bool
+LOSSES = (0.04, 0.12, 0.35, 0.75)
+"""Alternatives: which share of the champion's mean the canary may have lost."""
+LEAST, MOST = 0.005, 0.999
+LARGEST = 1e250  # far beyond any threshold, and a factor more is no overflow
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Votes of one arm."""
+class Schedule:
+    """Start points of one detector: every `spacing` blocks, `starts` times, each weighing `weight`."""
 
-    votes: int = 0
-    ups: int = 0
+    weight: float = 1.0
+    starts: int = 1
+    spacing: int = 64
 
-    def add(self, up: bool) -> "Counts":
-        return Counts(self.votes + 1, self.ups + up)
-
-    def merge(self, other: "Counts") -> "Counts":
-        return Counts(self.votes + other.votes, self.ups + other.ups)
-
-    @property
-    def estimate(self) -> float:
-        """Return the rate with half a vote added on either side (Jeffreys' prior): never 0 or 1."""
-        return (self.ups + 0.5) / (self.votes + 1)
+    def begins_at(self, block: int) -> bool:
+        return block % self.spacing == 0 and block < self.starts * self.spacing
 
 
-@dataclass(frozen=True)
-class Block:
-    champion: Counts = Counts()
-    canary: Counts = Counts()
+@dataclass
+class Detector:
+    """Grows by one user at a time; `highest` is the largest e-value so far, which is what acts."""
 
-    def add(self, vote: ArmVote) -> "Block":
-        if vote.arm == "champion":
-            return replace(self, champion=self.champion.add(vote.up))
-        return replace(self, canary=self.canary.add(vote.up))
-
-    def merge(self, other: "Block") -> "Block":
-        return Block(self.champion.merge(other.champion), self.canary.merge(other.canary))
+    schedule: Schedule = Schedule()
+    wealth: list[float] = field(default_factory=lambda: [0.0] * len(LOSSES))
+    highest: float = 0.0
+    blocks: int = 0
+    champion_users: int = 0
+    champion_sum: float = 0.0
+    waiting: dict[Arm, list[float]] = field(default_factory=lambda: {arm: [] for arm in ARMS})
 
     @property
-    def is_whole(self) -> bool:
-        return self.champion.votes > 0 and self.canary.votes > 0
+    def e_value(self) -> float:
+        return sum(self.wealth) if self.blocks else self.schedule.weight
+
+    def add(self, arm: Arm, value: float) -> None:
+        """Weigh one more user's value, in [0, 1]."""
+        self.waiting[arm].append(value)
+        if all(self.waiting.values()):
+            self._weigh(self.waiting["champion"], self.waiting["canary"])
+            self.waiting = {arm: [] for arm in ARMS}
+
+    def _weigh(self, champion: list[float], canary: list[float]) -> None:
+        if self.schedule.begins_at(self.blocks):
+            share = self.schedule.weight / len(LOSSES)
+            self.wealth = [wealth + share for wealth in self.wealth]
+        rate = estimate_mean(self.champion_sum, self.champion_users)
+        factors = [calculate_factor(rate, loss, champion, canary) for loss in LOSSES]
+        self.wealth = [min(wealth * factor, LARGEST) for wealth, factor in zip(self.wealth, factors, strict=True)]
+        self.highest = max(self.highest, self.e_value)
+        self.blocks += 1
+        self.champion_users += len(champion)
+        self.champion_sum += sum(champion)
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """Natural logarithms of both e-values after the whole blocks in `weighed`, and the votes `waiting` for an end."""
-
-    log_rollback: float = 0.0
-    log_advance: float = 0.0
-    weighed: Block = Block()
-    waiting: Block = Block()
-
-    @property
-    def votes(self) -> int:
-        return self.champion.votes + self.canary.votes
-
-    @property
-    def champion(self) -> Counts:
-        """Return all votes for or against the champion."""
-        return self.weighed.champion.merge(self.waiting.champion)
-
-    @property
-    def canary(self) -> Counts:
-        """Return all votes for or against the canary."""
-        return self.weighed.canary.merge(self.waiting.canary)
+def estimate_mean(total: float, users: int) -> float:
+    """Estimate a mean with half a user of either kind added: never quite 0 or 1."""
+    return min(max((total + 0.5) / (users + 1), LEAST), MOST)
 
 
-def extend_evidence(evidence: Evidence, votes: Iterable[ArmVote], *, delta: float) -> Evidence:
-    """Return both e-processes after further votes, whatever their stage. `delta` is the margin of "worse" in (0, 1)."""
-    for vote in votes:
-        block = evidence.waiting.add(vote)
-        evidence = _weigh(evidence, block, delta) if block.is_whole else replace(evidence, waiting=block)
-    return evidence
+def calculate_factor(champion_rate: float, loss: float, champion: list[float], canary: list[float]) -> float:
+    """Return what a block multiplies the wealth by that was put on the canary having lost `loss` of the rate."""
+    canary_rate = champion_rate * (1 - loss)
+    pooled = (len(champion) * champion_rate + len(canary) * canary_rate) / (len(champion) + len(canary))
+    spread = pooled * (1 - pooled)
+    product = 1.0
+    for rate, values in ((champion_rate, champion), (canary_rate, canary)):
+        bet = (rate - pooled) / spread
+        product *= math.prod(1 + (value - pooled) * bet for value in values)
+    return product
 
 
-def _weigh(evidence: Evidence, block: Block, delta: float) -> Evidence:
-    rates = (evidence.weighed.champion.estimate, evidence.weighed.canary.estimate)
-    return Evidence(
-        evidence.log_rollback + calculate_rollback_factor(rates, block),
-        evidence.log_advance + calculate_advance_factor(rates, block, delta),
-        evidence.weighed.merge(block),
-    )
+def weigh_share(canary_users: int, users: int, share: float, *, weight: float = 50.0) -> float:
+    """Return the e-value against "each user is the canary's with probability `share`", in either direction.
+
+    A Beta mixture around `share`, as heavy as `weight` users.
+    """
+    a, b = weight * share, weight * (1 - share)
+    others = users - canary_users
+    log_mixture = _log_beta(a + canary_users, b + others) - _log_beta(a, b)
+    log_null = canary_users * math.log(share) + others * math.log(1 - share)
+    return math.exp(min(log_mixture - log_null, 500))
 
 
-def calculate_rollback_factor(rates: tuple[float, float], block: Block) -> float:
-    """Return the log factor against "the canary is not worse" (θ_b >= θ_a); 0 while it looks no worse."""
-    champion_rate, canary_rate = rates
-    if canary_rate >= champion_rate:
-        return 0.0
-    n_champion, n_canary = block.champion.votes, block.canary.votes
-    pooled = (n_champion * champion_rate + n_canary * canary_rate) / (n_champion + n_canary)
-    return _log_ratio(rates, (pooled, pooled), block)
-
-
-def calculate_advance_factor(rates: tuple[float, float], block: Block, delta: float) -> float:
-    """Return the log factor against "the canary is worse by delta or more" (θ_b <= θ_a - δ); 0 while it looks so."""
-    champion_rate, canary_rate = rates
-    if canary_rate <= champion_rate - delta:
-        return 0.0
-    nearest = project_onto_margin(rates, (block.champion.votes, block.canary.votes), delta)
-    return _log_ratio(rates, nearest, block)
-
-
-def project_onto_margin(rates: tuple[float, float], sizes: tuple[int, int], delta: float) -> tuple[float, float]:
-    """Return the point of the line θ_b = θ_a - δ that is nearest to `rates` in KL divergence weighted by `sizes`."""
-
-    def slope(champion: float) -> float:
-        canary = champion - delta
-        return sizes[0] * (champion - rates[0]) / (champion * (1 - champion)) + sizes[1] * (canary - rates[1]) / (
-            canary * (1 - canary)
-        )
-
-    champion = brentq(slope, delta + EDGE, 1 - EDGE, xtol=1e-12)
-    return champion, champion - delta
-
-
-def _log_ratio(alternative: tuple[float, float], null: tuple[float, float], block: Block) -> float:
-    total = 0.0
-    for counts, likely, doubted in zip((block.champion, block.canary), alternative, null, strict=True):
-        downs = counts.votes - counts.ups
-        total += counts.ups * math.log(likely / doubted) + downs * math.log((1 - likely) / (1 - doubted))
-    return total
-
-
-def estimate_missing_votes(evidence: Evidence, *, delta: float, alpha: float) -> int | None:
-    """Return how many more votes let the rollout advance, if the rates stay as they are; None when it never would."""
-    rates = (evidence.champion.estimate, evidence.canary.estimate)
-    if rates[1] <= rates[0] - delta or not evidence.champion.votes or not evidence.canary.votes:
-        return None
-    share = evidence.canary.votes / evidence.votes
-    per_block = max(1.0, (1 - share) / share), max(1.0, share / (1 - share))
-    nearest = project_onto_margin(rates, (1, 1), delta)
-    growth = sum(
-        size * _divergence(rate, doubted) for size, rate, doubted in zip(per_block, rates, nearest, strict=True)
-    )
-    missing = math.log(1 / alpha) - evidence.log_advance
-    return max(0, math.ceil(missing / growth * sum(per_block))) if growth > 0 else None
-
-
-def _divergence(rate: float, other: float) -> float:
-    return rate * math.log(rate / other) + (1 - rate) * math.log((1 - rate) / (1 - other))
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)

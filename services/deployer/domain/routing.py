@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.deployer.domain.evidence import Arm
+from services.deployer.domain.arms import Arm
 from shared.events import Route, RoutingTable
 
 replace = msgspec.structs.replace

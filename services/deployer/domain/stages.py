@@ -1,99 +1,137 @@
-"""What to do with a canary stage, and why: roll back, advance, or hold."""
+"""What to do with a canary stage, and why: roll back, hold, advance, or end it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from services.deployer.domain.evidence import Arm, Counts, Evidence, estimate_missing_votes
+from scipy.stats import hypergeom
+
+from services.deployer.domain.arms import Arm
+from services.deployer.domain.guardrails import Reading
+from services.deployer.domain.limits import Limits
+
+BREAKER_LEVEL = 1e-4
+"""How unlikely the breaker's counts must be if both arms fail alike."""
+UNSEEN_CHAMPION = 15
+"""Champion users without an error that the breaker adds to those it saw: alone, five failures of five trip it."""
 
 
 @dataclass(frozen=True)
-class StageThresholds:
-    """How sure one has to be. `alpha_rollback` is already one guardrail's share."""
+class Failures:
+    """Users of one arm in the breaker's window, and how many of them an answer failed."""
 
-    alpha_rollback: float
-    alpha_advance: float
-    delta: float
-    minimum_seconds: float
-    minimum_votes: int
-    """Votes that each stage must hear for itself, of each arm that has traffic."""
-    breaker_errors: int
-    breaker_share: float
-    breaker_window: int
+    users: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class Breaker:
+    """What the breaker looks at: the canary's latest answers, and both arms' users in the time that those span."""
+
+    served: int = 0
+    errors: int = 0
+    canary: Failures = Failures()
+    champion: Failures = Failures()
 
 
 @dataclass(frozen=True)
 class StageFacts:
-    """What happened so far: evidence over all stages, time and votes of this one."""
+    """What happened in this stage."""
 
-    evidence: Evidence
+    readings: Sequence[Reading]
+    advance: float
+    """The largest e-value so far against "worse by delta or more"."""
+    advance_alpha: float
     seconds: float
-    stage_votes: Mapping[Arm, int]
-    canary_served: int
-    """Of the canary's latest answers, at most `breaker_window`."""
-    canary_errors: int
-    """How many of those failed."""
+    said: Mapping[Arm, int]
+    """Users who said something, of each arm that has traffic."""
+    breaker: Breaker = Breaker()
+    missing_users: int | None = None
+    """How many more users would decide at today's effect; None: none would."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    action: Literal["roll_back", "advance", "hold"]
+    action: Literal["roll_back", "advance", "hold", "abort"]
     summary: str
-    missing_votes: int | None = None
+    missing_users: int | None = None
 
 
-def assess_stage(facts: StageFacts, thresholds: StageThresholds) -> Decision:
+def assess_stage(facts: StageFacts, limits: Limits) -> Decision:
     """Return the decision of the first of these that holds.
 
-    - too many of the canary's latest answers failed (a hard breaker): roll back
-    - the rollback e-value reached 1/alpha: roll back
+    - too many of the canary's users failed, and not of the champion's (a hard breaker): roll back
+    - a guardrail that rolls back found harm: roll back
+    - the stage is past its deadline: end the rollout
+    - a guardrail that holds found something: hold
     - the stage is younger than its minimum: hold
-    - too few votes of an arm in this stage: hold
-    - the advance e-value has not reached 1/alpha: hold
+    - too few users of an arm said anything: hold
+    - the evidence that the canary is not worse by delta or more does not suffice: hold
     - else advance
     """
-    evidence = facts.evidence
-    if breaks(facts, thresholds):
-        return Decision("roll_back", f"{facts.canary_errors} of the last {facts.canary_served} canary answers failed")
-    if evidence.log_rollback >= math.log(1 / thresholds.alpha_rollback):
-        return Decision(
-            "roll_back",
-            f"the canary is worse: e-value {_show(evidence.log_rollback)} reached {1 / thresholds.alpha_rollback:.0f}"
-            f" ({_describe(evidence)})",
-        )
-    estimate = estimate_missing_votes(evidence, delta=thresholds.delta, alpha=thresholds.alpha_advance)
-    short = {arm: thresholds.minimum_votes - votes for arm, votes in facts.stage_votes.items()}
-    missing = max(estimate, sum(max(votes, 0) for votes in short.values())) if estimate is not None else None
-    if facts.seconds < thresholds.minimum_seconds:
-        return Decision("hold", f"{thresholds.minimum_seconds - facts.seconds:.0f} s until the stage may end", missing)
-    if wanted := [f"{votes} more {arm}" for arm, votes in short.items() if votes > 0]:
-        return Decision("hold", f"{' and '.join(wanted)} votes needed in this stage ({_describe(evidence)})", missing)
-    if evidence.log_advance < math.log(1 / thresholds.alpha_advance):
-        wait = f"about {missing} more votes needed" if missing is not None else "the canary looks worse"
-        return Decision("hold", f"{wait}: e-value {_show(evidence.log_advance)} ({_describe(evidence)})", missing)
-    return Decision(
-        "advance",
-        f"not worse by {thresholds.delta:.0%} or more: e-value {_show(evidence.log_advance)} ({_describe(evidence)})",
-        0,
-    )
+    if breaks(facts.breaker, limits):
+        return Decision("roll_back", _describe_breaker(facts.breaker))
+    breached = [reading for reading in facts.readings if reading.is_breached]
+    if harm := [reading for reading in breached if reading.action == "roll_back"]:
+        return Decision("roll_back", f"the canary is worse: {'; '.join(describe(reading) for reading in harm)}")
+    held = _find_hindrance(facts, limits, [reading for reading in breached if reading.action == "hold"])
+    if held is None:
+        return Decision("advance", f"not worse by {limits.delta:.0%} or more: e-value {facts.advance:.3g}", 0)
+    if facts.seconds >= limits.deadline_seconds:
+        days = limits.deadline_seconds / 86_400
+        return Decision("abort", f"undecided after {days:.3g} days in one stage: {held}")
+    return Decision("hold", held, facts.missing_users)
 
 
-def breaks(facts: StageFacts, thresholds: StageThresholds) -> bool:
-    """Tell whether the canary's errors trip the hard breaker."""
+def _find_hindrance(facts: StageFacts, limits: Limits, holding: Sequence[Reading]) -> str | None:
+    """Return what keeps the stage from advancing; None for nothing."""
+    if holding:
+        return f"held: {'; '.join(describe(reading) for reading in holding)}"
+    if facts.seconds < limits.minimum_seconds:
+        return f"{limits.minimum_seconds - facts.seconds:.0f} s until the stage may end"
+    short = {arm: limits.minimum_votes - users for arm, users in facts.said.items()}
+    if wanted := [f"{users} more {arm}" for arm, users in short.items() if users > 0]:
+        return f"{' and '.join(wanted)} votes needed in this stage"
+    if facts.advance_alpha < 1 and facts.advance < 1 / facts.advance_alpha:
+        wait = "the canary looks worse" if facts.missing_users is None else f"about {facts.missing_users} more users"
+        return f"{wait}: e-value {facts.advance:.3g} of {1 / facts.advance_alpha:.3g}"
+    return None
+
+
+def breaks(breaker: Breaker, limits: Limits) -> bool:
+    """Tell whether the canary's errors trip the hard breaker.
+
+    - at least `breaker_errors` of its latest answers failed, for as many users
+    - the share of its users who met one is above the champion's by more than `breaker_share`
+    - that is less likely than 1 in 10,000 if both fail alike: an outage of both trips nothing
+    """
+    canary, champion = breaker.canary, breaker.champion
+    if min(breaker.errors, canary.failed) < limits.breaker_errors:
+        return False
+    common = champion.failed / champion.users if champion.users else 0.0
+    if canary.failed / canary.users - common <= limits.breaker_share:
+        return False
+    good = champion.users + UNSEEN_CHAMPION
+    failed = canary.failed + champion.failed
+    return float(hypergeom.sf(canary.failed - 1, canary.users + good, failed, canary.users)) < BREAKER_LEVEL
+
+
+def describe(reading: Reading) -> str:
+    """Say in one line where a guardrail stands."""
+    seen = f"canary {_show(reading.canary)}, champion {_show(reading.champion)}"
+    if reading.name == "sample_ratio":
+        seen = f"{_show(reading.canary)} of the users are the canary's, {_show(reading.champion)} were meant to be"
+    return f"{reading.name.replace('_', ' ')}: {seen}; e-value {reading.e_value:.3g} of {reading.acts_at:.3g}"
+
+
+def _describe_breaker(breaker: Breaker) -> str:
+    champion = breaker.champion
     return (
-        facts.canary_errors >= thresholds.breaker_errors
-        and facts.canary_errors > thresholds.breaker_share * facts.canary_served
+        f"{breaker.errors} of the last {breaker.served} canary answers failed, for {breaker.canary.failed} of"
+        f" {breaker.canary.users} users; of the champion's {champion.failed} of {champion.users}"
     )
 
 
-def _describe(evidence: Evidence) -> str:
-    return f"canary {_rate(evidence.canary)}, champion {_rate(evidence.champion)}"
-
-
-def _rate(counts: Counts) -> str:
-    return f"{counts.ups}/{counts.votes} up"
-
-
-def _show(log_value: float) -> str:
-    return f"{math.exp(min(log_value, 700)):.3g}"
+def _show(mean: float | None) -> str:
+    return "unknown" if mean is None or math.isnan(mean) else f"{mean:.1%}"

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import msgspec
 
-from services.deployer.domain.evidence import Arm
-from shared.events import Complaint, FeedbackReceived
+from services.deployer.domain.arms import Arm
+from shared.events import Complaint, Edit, FeedbackReceived
 from shared.feedback import attribute, derive_current_feedback, derive_polarity, effective_time, scope_id
 
 STOPPED = "client_disconnected"
@@ -26,6 +26,10 @@ class JudgedAnswer:
     error: str | None
     served_at: datetime
     feedback: Sequence[FeedbackReceived]
+    seconds: float | None = None
+    """Until the answer was whole."""
+    is_void: bool = False
+    """Whether it was empty or refused."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,18 @@ def find_last_word(answer: JudgedAnswer) -> tuple[UUID, bool] | None:
     - else the latest thumb or rating that praises or blames decides
     - else nothing does
     """
-    standing = derive_current_feedback(_assign_ids(answer.feedback, answer.user))
+    standing = list_standing(answer.feedback, answer.user)
     in_order = sorted(standing, key=lambda event: (effective_time(event), event.event_id))
     complaints = [event for event in in_order if isinstance(event.feedback, Complaint)]
     if complaints:
         return complaints[-1].event_id, False
     judged = [(event.event_id, up) for event in in_order if (up := derive_polarity(event.feedback)) is not None]
     return judged[-1] if judged else None
+
+
+def list_standing(feedback: Iterable[FeedbackReceived], user: str) -> list[FeedbackReceived]:
+    """Return the feedback on one answer that stands, given to `user` where it does not say whose it is."""
+    return derive_current_feedback(_assign_ids(feedback, user))
 
 
 def list_event_ids(answers: Iterable[JudgedAnswer]) -> set[UUID]:
@@ -90,4 +99,6 @@ def strip_text(event: FeedbackReceived) -> FeedbackReceived:
     feedback = event.feedback
     if isinstance(feedback, Complaint):
         feedback = msgspec.structs.replace(feedback, text=None)
+    elif isinstance(feedback, Edit):
+        feedback = Edit(text="-")  # an edit has some text
     return msgspec.structs.replace(event, feedback=feedback, metadata=None)

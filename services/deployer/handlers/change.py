@@ -11,8 +11,10 @@ from services.deployer.domain.rollout import Command, RolloutStatus, next_status
 from services.deployer.domain.routing import (
     next_stage_table,
     promoted_table,
+    restored_table,
     withdrawn_table,
 )
+from services.deployer.handlers.limits import load_limits
 from services.deployer.metrics import CHANGES
 from services.deployer.repository.audit import append_audit
 from services.deployer.repository.lineage import find_erased_dataset
@@ -98,7 +100,8 @@ class Rollouts:
             CandidateTainted: it would bring a candidate nearer to users that was trained on someone since erased.
         """
         before = derive_status(rollout)
-        after = next_status(before, change.command, stages=len(self.settings.stages))
+        limits = load_limits(rollout, self.settings)
+        after = next_status(before, change.command, stages=len(limits.stages))
         if change.command in FORWARD and (erased := find_erased_dataset(session, rollout.request_id)) is not None:
             raise CandidateTainted(f"its dataset {erased} held a user who was erased since: train on its successor")
         table = self.load_table(session)
@@ -116,6 +119,8 @@ class Rollouts:
         """Return the next routing table, or None when routing stays as it is."""
         if after.state == "champion":
             return promoted_table(table)
+        if before.state == "champion":
+            return restored_table(table, _find_holdback(table))
         if after.is_closed:
             return withdrawn_table(table) if before.serves_canary else None
         if after.stage is None or after.stage == before.stage:
@@ -123,10 +128,9 @@ class Rollouts:
         route = canary or table.canary
         if route is None:
             raise Conflict("the canary's model server is not known")
-        percent = self.settings.stages[after.stage]
-        return next_stage_table(
-            table, route, rollout.rollout_id, percent=percent, holdback_percent=self.settings.holdback_percent
-        )
+        limits = load_limits(rollout, self.settings)
+        percent, holdback = limits.stages[after.stage], limits.holdback_percent
+        return next_stage_table(table, route, rollout.rollout_id, percent=percent, holdback_percent=holdback)
 
     def _save(self, rollout: Rollout, before: RolloutStatus, after: RolloutStatus, change: Change) -> None:
         rollout.state, rollout.stage, rollout.paused_from = after.state, after.stage, after.paused_from
@@ -135,8 +139,8 @@ class Rollouts:
             rollout.stages = [*rollout.stages[:-1], rollout.stages[-1] | _end_stage(rollout, change)]
         if after.stage is not None and after.stage != before.stage:
             rollout.stage_started_at = change.at
-            entry = {"percent": self.settings.stages[after.stage], "started_at": change.at.isoformat()}
-            rollout.stages = [*rollout.stages, entry]
+            percent = load_limits(rollout, self.settings).stages[after.stage]
+            rollout.stages = [*rollout.stages, {"percent": percent, "started_at": change.at.isoformat()}]
         if after.is_closed:
             rollout.closed_at = change.at
 
@@ -173,6 +177,12 @@ class Rollouts:
 
 def derive_status(rollout: Rollout) -> RolloutStatus:
     return RolloutStatus(rollout.state, rollout.stage, rollout.paused_from)  # type: ignore[arg-type]
+
+
+def _find_holdback(table: RoutingTable) -> Route:
+    if table.holdback is None:
+        raise Conflict("there is no holdback whose version could come back")
+    return table.holdback
 
 
 def _end_stage(rollout: Rollout, change: Change) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -12,9 +12,18 @@ from sqlalchemy.orm import Session
 from services.deployer.domain.rollout import Command, next_status
 from services.deployer.domain.routing import first_table, restored_table
 from services.deployer.handlers.binding import ApprovalVoid, Binding
-from services.deployer.handlers.change import Change, Rollouts, derive_status
-from services.deployer.repository.lineage import has_judged
-from services.deployer.repository.rollouts import list_open_rollouts, load_latest_promotion, load_rollout, lock_rollouts
+from services.deployer.handlers.change import CandidateTainted, Change, Rollouts, derive_status
+from services.deployer.handlers.limits import load_limits
+from services.deployer.handlers.weighing import forecast_rollout
+from services.deployer.ports import ModelServing
+from services.deployer.repository.lineage import find_erased_dataset, has_judged
+from services.deployer.repository.rollouts import (
+    list_open_rollouts,
+    load_latest_promotion,
+    load_rollout,
+    load_rollout_of_candidate,
+    lock_rollouts,
+)
 from services.deployer.repository.routing import load_route
 from shared.auth import Caller
 from shared.db import SessionFactory
@@ -43,6 +52,8 @@ class Commands:
     rollouts: Rollouts
     binding: Binding
     clock: Callable[[], datetime]
+    serving: ModelServing | None = None
+    """Asked whether an earlier champion still answers; None: nobody is asked."""
 
     @property
     def registry(self) -> ModelRegistry:
@@ -93,36 +104,76 @@ class Commands:
                 raise ApproverJudged("you voted in this candidate's evaluation: somebody else has to approve it")
             actor = approver.name
             rollout.approved_by, rollout.approved_at = actor, now
+            limits = load_limits(rollout, self.rollouts.settings)
+            rollout.evidence = {"at_approval": forecast_rollout(session, limits, now)}
             summary = f"approved by {actor}; its model server is loading the model"
             self.rollouts.apply(session, rollout, Change("approve", actor, summary, now, approver.key_id))
             return rollout
 
-    def roll_back(self, admin: Caller, *, summary: str) -> RoutingTable:
-        """Put everyone back on the champion before this one; abort an approved rollout, judged against this one.
+    def roll_back(self, admin: Caller, *, summary: str, version: str | None = None) -> RoutingTable:
+        """Put everyone back on an earlier champion, without `version` on the one before this.
+
+        Aborts an approved rollout, which was judged against today's champion.
 
         Raises:
-            Conflict: there is no champion before this one.
+            Conflict: there was no such champion, or its model server does not answer by it.
+            CandidateTainted: it was trained on a user who was erased since.
         """
+        with self.sessions() as session:
+            previous = self._find_earlier(session, version)
+            table = self.rollouts.load_table(session)
+        previous = self._check_served(previous, table)
         now = self.clock()
         with self.sessions() as session, session.begin():
             lock_rollouts(session)
+            change = Change("roll_back", admin.name, summary, now, admin.key_id)
             for rollout in list_open_rollouts(session):
                 if derive_status(rollout).is_approved:
-                    self.rollouts.apply(session, rollout, Change("abort", admin.name, summary, now, admin.key_id))
-            table = self.rollouts.load_table(session)
+                    self.rollouts.apply(session, rollout, replace(change, command="abort"))
+            if self._find_earlier(session, version).version != previous.version:
+                raise Conflict("the champion changed meanwhile: look at the routing again")
+            return self._restore(session, previous, change)
+
+    def _find_earlier(self, session: Session, version: str | None) -> Route:
+        table = self.rollouts.load_table(session)
+        if version is None:
             promotion = load_latest_promotion(session, table.champion.version)
-            previous = load_route(session, table.family, promotion.champion_version) if promotion else None
-            if promotion is None or previous is None:
-                raise Conflict(f"there is no champion before version {table.champion.version}")
-            restored = self.rollouts.save_table(session, restored_table(table, previous))
-            stages = len(self.rollouts.settings.stages)
-            promotion.state = next_status(derive_status(promotion), "roll_back", stages=stages).state
-            promotion.summary = summary
-            change = Change("roll_back", admin.name, summary, now, admin.key_id)
-            detail = {"from_version": table.champion.version, "to_version": previous.version}
-            self.rollouts.record(session, change, promotion, detail)
-            self.rollouts.announce(session, restored, now, promotion)
+            version = promotion.champion_version if promotion else None
+        route = load_route(session, table.family, version) if version is not None else None
+        if route is None or route.version == table.champion.version:
+            wanted = f"no earlier champion {version}" if version else "no champion before this one"
+            raise Conflict(f"version {table.champion.version} is champion, and there is {wanted}")
+        made = load_rollout_of_candidate(session, route.version)
+        if made is not None and (erased := find_erased_dataset(session, made.request_id)) is not None:
+            raise CandidateTainted(f"version {route.version}: its dataset {erased} held a user who was erased since")
+        return route
+
+    def _check_served(self, route: Route, table: RoutingTable) -> Route:
+        """Return the route by which a version answers now."""
+        if self.serving is None:
+            return route
+        try:
+            return self.serving.serve(self.registry.load_version(route.version), table)
+        except Exception as error:
+            logger.warning("earlier_champion_not_served", version=route.version, error=repr(error))
+            raise Conflict(f"version {route.version} is not served: {type(error).__name__}") from error
+
+    def _restore(self, session: Session, previous: Route, change: Change) -> RoutingTable:
+        table = self.rollouts.load_table(session)
+        restored = self.rollouts.save_table(session, restored_table(table, previous))
+        detail = {"from_version": table.champion.version, "to_version": previous.version}
+        promotion = load_latest_promotion(session, table.champion.version)
+        if promotion is None:
+            told = detail | {"summary": change.summary, "key_id": change.key_id}
+            self.rollouts.audit(session, change.at, change.actor, change.command, table.family, told)
+            self.rollouts.announce_adoption(session, restored, change.at)
             return restored
+        stages = len(load_limits(promotion, self.rollouts.settings).stages)
+        promotion.state = next_status(derive_status(promotion), "roll_back", stages=stages).state
+        promotion.summary = change.summary
+        self.rollouts.record(session, change, promotion, detail)
+        self.rollouts.announce(session, restored, change.at, promotion)
+        return restored
 
     def adopt(self, route: Route, *, actor: str) -> RoutingTable | None:
         """Make a registered version the first champion; None when there is a champion already."""

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from services.deployer.domain.approval import calculate_approval_hash
 from services.deployer.handlers.change import OWN_ACTOR, Change, Rollouts
-from services.deployer.handlers.voting import count_votes_on
+from services.deployer.handlers.limits import derive_limits
+from services.deployer.handlers.voting import count_votes_on, note_exposure
 from services.deployer.repository.erasure import find_erased_users, is_erased_answer
 from services.deployer.repository.lineage import load_run_hashes
 from services.deployer.repository.rollouts import load_rollout_of_request, lock_rollouts
@@ -20,10 +21,12 @@ from shared.db import hold_shared, lock_all
 from shared.events import (
     AnyEvent,
     Complaint,
+    Edit,
     EvaluationCompleted,
     FeedbackReceived,
     InteractionRecorded,
     Rating,
+    Regenerate,
     Retract,
     Thumb,
 )
@@ -68,7 +71,7 @@ class EventHandler:
             case InteractionRecorded(rollout_id=UUID()):
                 self._save_interaction(session, self._hashes.carry_event(event))
                 count_votes_on(session, event.interaction_id, self.clock())
-            case FeedbackReceived(feedback=Thumb() | Rating() | Complaint() | Retract()):
+            case FeedbackReceived(feedback=Thumb() | Rating() | Complaint() | Edit() | Regenerate() | Retract()):
                 content_hash, event = self._hashes.hash_content(event), self._hashes.carry_event(event)
                 if _is_erased(session, event.user) or is_erased_answer(session, event.interaction_id):
                     return
@@ -100,6 +103,7 @@ class EventHandler:
             state="awaiting_approval",
             stages=[],
             evidence={},
+            limits=msgspec.to_builtins(derive_limits(self.rollouts.settings)),
             approval_hash=calculate_approval_hash(**hashes, report=event.report_sha256),
             summary="passed its gates; waits for an admin",
             created_at=now,
@@ -126,16 +130,21 @@ class EventHandler:
         self.rollouts.audit(session, now, OWN_ACTOR, "open", subject, detail)
 
     def _save_interaction(self, session: Session, event: InteractionRecorded) -> None:
+        user = None if _is_erased(session, event.user) else event.user
         save_interaction(
             session,
             interaction_id=event.interaction_id,
             rollout_id=event.rollout_id,
-            user=None if _is_erased(session, event.user) else event.user,
+            user=user,
             intended_version=event.intended_version,
             served_version=event.model_version,
             error=event.error,
             served_at=event.served_at,
+            seconds=event.total_seconds,
+            is_void=event.error is None and not (event.answer or event.tool_calls),
         )
+        if user is not None and event.rollout_id is not None and event.intended_version is not None:
+            note_exposure(session, event.rollout_id, user, event.intended_version, event.served_at)
 
 
 def _is_erased(session: Session, user: str | None) -> bool:
@@ -146,6 +155,6 @@ def _find_answer(event: AnyEvent) -> UUID | None:
     match event:
         case InteractionRecorded(rollout_id=UUID()):
             return event.interaction_id
-        case FeedbackReceived(feedback=Thumb() | Rating() | Complaint() | Retract()):
+        case FeedbackReceived(feedback=Thumb() | Rating() | Complaint() | Edit() | Regenerate() | Retract()):
             return event.interaction_id
     return None

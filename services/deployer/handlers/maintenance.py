@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.orm import Session
 
+from services.deployer.domain.arms import Counts
 from services.deployer.domain.audit import ANCHOR_TAG, parse_anchor
-from services.deployer.domain.evidence import Counts
 from services.deployer.domain.routing import renewed_table
 from services.deployer.handlers.change import Rollouts, derive_status
 from services.deployer.ports import ModelServing

@@ -1,42 +1,26 @@
 """Moves rollouts without an admin: at deadlines, when a model is loaded, and as the evidence says."""
 
-import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from functools import cached_property
 from uuid import UUID
 
 import structlog
 from sqlalchemy.orm import Session
 
-from services.deployer.domain.evidence import Evidence, extend_evidence
-from services.deployer.domain.routing import list_voting_arms
-from services.deployer.domain.stages import Decision, StageFacts, StageThresholds, assess_stage
+from services.deployer.domain.stages import Decision
 from services.deployer.handlers.binding import ApprovalVoid, Binding
 from services.deployer.handlers.change import OWN_ACTOR, Change, Rollouts, derive_status
+from services.deployer.handlers.weighing import Weighing
 from services.deployer.ports import ModelServing
 from services.deployer.repository.lineage import find_erased_dataset
-from services.deployer.repository.rollouts import list_open_rollouts, load_rollout, lock_rollouts
-from services.deployer.repository.votes import count_canary_answers, count_stage_votes, count_votes, load_votes
-from services.deployer.settings import DeployerSettings
+from services.deployer.repository.rollouts import list_open_rollouts, list_waiting, load_rollout, lock_rollouts
 from shared.db import SessionFactory
 from shared.errors import NotFound
 from shared.tables.deployer import Rollout
 
 logger = structlog.get_logger(__name__)
-
-GUARDRAILS = 1
-"""Guardrails that share the rollback's alpha: thumbs."""
-LARGEST_LOG = 690.0  # e^690 is about 1e299: JSON has no infinity
-
-
-@dataclass(frozen=True)
-class CachedEvidence:
-    """Evidence of a rollout up to the vote with this sequence number."""
-
-    sequence: int = 0
-    evidence: Evidence = field(default_factory=Evidence)
 
 
 @dataclass(frozen=True)
@@ -48,16 +32,27 @@ class Reconciler:
     binding: Binding
     serving: ModelServing
     clock: Callable[[], datetime]
-    cache: dict[UUID, CachedEvidence] = field(default_factory=dict)
-    """Evidence of each open rollout at the last reconciliation, so that the next one reads the new votes only."""
+
+    @cached_property
+    def weighing(self) -> Weighing:
+        return Weighing(self.rollouts.settings)
 
     def reconcile(self) -> int:
         """Return how many rollouts could not be taken further: an error in one never keeps the others waiting."""
         with self.sessions() as session:
             rollouts = list(list_open_rollouts(session))
-        for known in self.cache.keys() - {rollout.rollout_id for rollout in rollouts}:
-            del self.cache[known]
+            if (promoted := self._find_watched(session)) is not None:
+                rollouts.append(promoted)
+        self.weighing.forget({rollout.rollout_id for rollout in rollouts})
         return sum(not self._try_to_reconcile(rollout) for rollout in rollouts)
+
+    def _find_watched(self, session: Session) -> Rollout | None:
+        """Return the promoted rollout whose holdback still stands."""
+        table = self.rollouts.find_table(session)
+        if table is None or table.rollout_id is None or table.holdback is None:
+            return None
+        rollout = load_rollout(session, table.rollout_id)
+        return rollout if rollout is not None and rollout.state == "champion" else None
 
     def _try_to_reconcile(self, rollout: Rollout) -> bool:
         with structlog.contextvars.bound_contextvars(rollout_id=str(rollout.rollout_id)):
@@ -70,10 +65,12 @@ class Reconciler:
 
     def _reconcile_one(self, rollout: Rollout) -> None:
         status = derive_status(rollout)
-        if self._is_tainted(rollout):
+        if status.state == "champion":
+            self._watch(rollout.rollout_id)
+        elif self._is_tainted(rollout):
             self._abort(rollout.rollout_id, "a user whose words it was trained on has been erased")
-        elif status.state == "awaiting_approval" and self._waits_too_long(rollout):
-            self._reject_unapproved(rollout.rollout_id)
+        elif status.state == "awaiting_approval":
+            self._reject_if_stale(rollout.rollout_id)
         elif status.state == "canary" and status.stage is None:
             self._start(rollout.rollout_id)
         elif status.serves_canary:
@@ -89,17 +86,24 @@ class Reconciler:
             if not derive_status(rollout).is_closed:
                 self.rollouts.apply(session, rollout, Change("abort", OWN_ACTOR, summary, self.clock()))
 
-    def _waits_too_long(self, rollout: Rollout) -> bool:
-        seconds = self.rollouts.settings.approval_deadline_seconds
-        return self.clock() - rollout.created_at > timedelta(seconds=seconds)
-
-    def _reject_unapproved(self, rollout_id: UUID) -> None:
+    def _reject_if_stale(self, rollout_id: UUID) -> None:
+        """Close what need not be approved any more: for its age, another champion, or a newer candidate."""
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
-            if rollout.state == "awaiting_approval":
-                days = self.rollouts.settings.approval_deadline_seconds / 86_400
-                change = Change("reject", OWN_ACTOR, f"nobody approved it within {days:.1f} days", self.clock())
-                self.rollouts.apply(session, rollout, change)
+            if rollout.state == "awaiting_approval" and (reason := self._find_staleness(session, rollout)) is not None:
+                self.rollouts.apply(session, rollout, Change("reject", OWN_ACTOR, reason, self.clock()))
+
+    def _find_staleness(self, session: Session, rollout: Rollout) -> str | None:
+        seconds = self.rollouts.settings.approval_deadline_seconds
+        if self.clock() - rollout.created_at > timedelta(seconds=seconds):
+            return f"nobody approved it within {seconds / 86_400:.1f} days"
+        champion = self.rollouts.load_table(session).champion.version
+        if rollout.champion_version != champion:
+            return f"judged against version {rollout.champion_version}, and {champion} is champion now"
+        newest = list_waiting(session)[-1]
+        if newest.rollout_id != rollout.rollout_id:
+            return f"superseded by version {newest.candidate_version}, which passed its gates later"
+        return None
 
     def _start(self, rollout_id: UUID) -> None:
         """Load the model, if it is still what was approved, outside of any transaction; then the first stage."""
@@ -137,19 +141,32 @@ class Reconciler:
                 rollout.summary = f"loading the model failed ({reason}) and is tried again"
 
     def _weigh(self, rollout_id: UUID) -> None:
-        """Weigh the votes, and act on them; a paused rollout may still be rolled back."""
+        """Weigh what users did, and act on it; a paused rollout may still be rolled back."""
         now = self.clock()
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
             if not derive_status(rollout).serves_canary:
                 return
-            facts = self._load_facts(session, rollout, now)
-            thresholds = derive_thresholds(self.rollouts.settings)
-            decision = assess_stage(facts, thresholds)
-            rollout.evidence = derive_evidence(facts, decision, thresholds)
-            if decision.action == "hold" or (decision.action == "advance" and rollout.state == "paused"):
+            decision = self.weighing.weigh(session, rollout, now)
+            if decision.action == "hold" or (decision.action != "roll_back" and rollout.state == "paused"):
                 return
-            logger.info("rollout_decided", action=decision.action, summary=decision.summary)
+            self._apply(session, rollout, decision, now)
+
+    def _watch(self, rollout_id: UUID) -> None:
+        """Weigh a promoted version against its holdback, who bring it back if it turns out to be worse."""
+        now = self.clock()
+        with self.sessions() as session, session.begin():
+            self._load(session, rollout_id)
+            rollout = self._find_watched(session)
+            if rollout is None or rollout.rollout_id != rollout_id:
+                return
+            decision = self.weighing.weigh(session, rollout, now)
+            if decision.action == "roll_back":
+                self._apply(session, rollout, decision, now)
+
+    def _apply(self, session: Session, rollout: Rollout, decision: Decision, now: datetime) -> None:
+        logger.info("rollout_decided", action=decision.action, summary=decision.summary)
+        if decision.action != "hold":
             self.rollouts.apply(session, rollout, Change(decision.action, OWN_ACTOR, decision.summary, now))
 
     def _load(self, session: Session, rollout_id: UUID, *, for_update: bool = True) -> Rollout:
@@ -159,60 +176,3 @@ class Reconciler:
         if rollout is None:
             raise NotFound(f"no rollout {rollout_id}")
         return rollout
-
-    def _load_facts(self, session: Session, rollout: Rollout, now: datetime) -> StageFacts:
-        settings = self.rollouts.settings
-        stage, started = rollout.stage or 0, rollout.stage_started_at or now
-        counts = count_stage_votes(session, rollout.rollout_id, stage)
-        percent = rollout.stages[-1]["percent"]  # of the stage as it began: settings may have changed since
-        arms = list_voting_arms(percent, settings.holdback_percent)
-        served, failed = count_canary_answers(session, rollout, settings.breaker_window)
-        return StageFacts(
-            evidence=self._load_evidence(session, rollout.rollout_id),
-            seconds=(now - started).total_seconds(),
-            stage_votes={arm: counts[arm].votes if arm in counts else 0 for arm in arms},
-            canary_served=served,
-            canary_errors=failed,
-        )
-
-    def _load_evidence(self, session: Session, rollout_id: UUID) -> Evidence:
-        """Extend what is known by the votes since; from the start when a vote of before has come in late."""
-        known = self.cache.get(rollout_id, CachedEvidence())
-        votes = load_votes(session, rollout_id, after=known.sequence)
-        if known.evidence.votes + len(votes) != count_votes(session, rollout_id):
-            known, votes = CachedEvidence(), load_votes(session, rollout_id, after=0)
-        evidence = extend_evidence(known.evidence, (vote for _, vote in votes), delta=self.rollouts.settings.delta)
-        self.cache[rollout_id] = CachedEvidence(votes[-1][0] if votes else known.sequence, evidence)
-        return evidence
-
-
-def derive_thresholds(settings: DeployerSettings) -> StageThresholds:
-    return StageThresholds(
-        alpha_rollback=settings.alpha / GUARDRAILS,
-        alpha_advance=settings.alpha_advance,
-        delta=settings.delta,
-        minimum_seconds=settings.minimum_stage_seconds,
-        minimum_votes=settings.minimum_stage_votes,
-        breaker_errors=settings.breaker_errors,
-        breaker_share=settings.breaker_share,
-        breaker_window=settings.breaker_window,
-    )
-
-
-def derive_evidence(facts: StageFacts, decision: Decision, thresholds: StageThresholds) -> dict[str, Any]:
-    """Return what the API shows of the evidence: e-values and where they act, counts, and what is missing."""
-    evidence = facts.evidence
-    return {
-        "e_rollback": math.exp(min(evidence.log_rollback, LARGEST_LOG)),
-        "e_advance": math.exp(min(evidence.log_advance, LARGEST_LOG)),
-        "rolls_back_at": 1 / thresholds.alpha_rollback,
-        "advances_at": 1 / thresholds.alpha_advance,
-        "delta": thresholds.delta,
-        "champion": asdict(evidence.champion),
-        "canary": asdict(evidence.canary),
-        "stage_votes": dict(facts.stage_votes),
-        "canary_served": facts.canary_served,
-        "canary_errors": facts.canary_errors,
-        "missing_votes": decision.missing_votes,
-        "summary": decision.summary,
-    }

@@ -5,7 +5,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from services.deployer.domain.arms import Arm
 from services.deployer.domain.voting import DerivedVote, derive_vote, list_event_ids
+from services.deployer.repository.exposures import save_exposure
 from services.deployer.repository.rollouts import load_rollout
 from services.deployer.repository.votes import delete_vote, list_voters, load_judged_answers, load_vote, save_vote
 from shared.tables.deployer import Rollout
@@ -22,9 +24,28 @@ def count_votes_on(session: Session, interaction_id: UUID, now: datetime) -> Non
             _update_vote(session, rollout, user, now)
 
 
+def note_exposure(session: Session, rollout_id: UUID, user: str, intended_version: str, served_at: datetime) -> None:
+    """Save that a user was served in a rollout's stage, the holdback's included, if it had begun by then."""
+    rollout = load_rollout(session, rollout_id)
+    if rollout is None or (stage := find_stage_at(rollout, served_at)) is None:
+        return
+    arms: dict[str, Arm] = {rollout.champion_version: "champion", rollout.candidate_version: "canary"}
+    if intended_version in arms:
+        save_exposure(session, rollout_id, stage, user, arms[intended_version], served_at)
+
+
+def find_stage_at(rollout: Rollout, at: datetime) -> int | None:
+    """Return the stage that had begun last by then; the one after all is the holdback's."""
+    begun = [datetime.fromisoformat(stage["started_at"]) for stage in rollout.stages]
+    if rollout.state == "champion" and rollout.closed_at is not None:
+        begun.append(rollout.closed_at)
+    passed = [stage for stage, since in enumerate(begun) if since <= at]
+    return passed[-1] if passed else None
+
+
 def _update_vote(session: Session, rollout: Rollout, user: str, now: datetime) -> None:
     """Make the stored vote the derived one. A vote whose feedback is no longer kept stays as it is."""
-    answers = load_judged_answers(session, rollout.rollout_id, user)
+    answers = load_judged_answers(session, rollout.rollout_id, [user]).get(user, [])
     derived = derive_vote(answers, {rollout.candidate_version: "canary", rollout.champion_version: "champion"})
     stored = load_vote(session, rollout.rollout_id, user)
     stage, at = len(rollout.stages) if rollout.stage is None else rollout.stage, now

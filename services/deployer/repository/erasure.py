@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import Text, Uuid, delete, func, literal, select, update
 from sqlalchemy.orm import Session
 
-from shared.tables.deployer import RolloutFeedback, ServedInteraction, Vote
+from shared.tables.deployer import Exposure, RolloutFeedback, ServedInteraction, Vote
 from shared.tables.erasures import Erasure, Tombstone
 
 
@@ -33,6 +33,7 @@ def erase_users(session: Session) -> int:
     theirs = answers.where(Erasure.state == "running", Tombstone.kind == "interaction")
     changes = (
         update(Vote).where(Vote.user.in_(erased)).values(user=nobody),
+        update(Exposure).where(Exposure.user.in_(erased)).values(user=nobody),
         update(ServedInteraction).where(ServedInteraction.user.in_(erased)).values(user=None),
         delete(RolloutFeedback).where(RolloutFeedback.event["user"].astext.in_(erased)),
         delete(RolloutFeedback).where(RolloutFeedback.interaction_id.in_(theirs)),

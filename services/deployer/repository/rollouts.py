@@ -42,6 +42,12 @@ def list_open_rollouts(session: Session) -> Sequence[Rollout]:
     return session.scalars(select(Rollout).where(Rollout.state.not_in(FINAL_STATES)).order_by(Rollout.created_at)).all()
 
 
+def list_waiting(session: Session) -> Sequence[Rollout]:
+    """Return the rollouts that wait for an approval, oldest first."""
+    waiting = select(Rollout).where(Rollout.state == "awaiting_approval")
+    return session.scalars(waiting.order_by(Rollout.created_at, Rollout.rollout_id)).all()
+
+
 def load_latest_approved(session: Session) -> Rollout | None:
     """Return the rollout that last had the canary, or has it."""
     return session.scalars(
@@ -66,6 +72,12 @@ def load_latest_promotion(session: Session, version: str) -> Rollout | None:
         .order_by(Rollout.closed_at.desc())
         .limit(1)
     ).first()
+
+
+def load_rollout_of_candidate(session: Session, version: str) -> Rollout | None:
+    """Return the newest rollout of a version."""
+    found = select(Rollout).where(Rollout.candidate_version == version).order_by(Rollout.created_at.desc())
+    return session.scalars(found.limit(1)).first()
 
 
 def load_newest_promotion(session: Session) -> Rollout | None:

@@ -7,17 +7,14 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from services.deployer.domain.evidence import Arm, ArmVote, Counts
+from services.deployer.domain.arms import Arm, Counts
 from services.deployer.domain.voting import JudgedAnswer, strip_text
 from shared.events import FeedbackReceived
-from shared.tables.deployer import HeardThumb, Rollout, RolloutFeedback, ServedInteraction, Vote
-
-CLIENTS_FAULTS = ("client_disconnected", "status_400", "status_413", "status_422")
-"""Errors of answers that say nothing about the model that was to give them."""
+from shared.tables.deployer import HeardThumb, RolloutFeedback, ServedInteraction, Vote
 
 
 def save_interaction(session: Session, **values: Any) -> None:
@@ -50,28 +47,40 @@ def list_voters(session: Session, interaction_ids: Collection[UUID]) -> set[tupl
     return {(rollout_id, user) for rollout_id, user in rows if rollout_id is not None and user is not None}
 
 
-def load_judged_answers(session: Session, rollout_id: UUID, user: str) -> list[JudgedAnswer]:
-    """Return what a user was served in a rollout, and all feedback on it."""
+def load_judged_answers(session: Session, rollout_id: UUID, users: Collection[str]) -> dict[str, list[JudgedAnswer]]:
+    """Return, by user, what these were served in a rollout, and all feedback on it."""
     rows = session.scalars(
-        select(ServedInteraction).where(ServedInteraction.rollout_id == rollout_id, ServedInteraction.user == user)
+        select(ServedInteraction).where(ServedInteraction.rollout_id == rollout_id, ServedInteraction.user.in_(users))
     ).all()
-    keys = [row.interaction_id for row in rows]
+    feedback = _load_feedback(session, [row.interaction_id for row in rows])
+    answers: dict[str, list[JudgedAnswer]] = defaultdict(list)
+    for row in rows:
+        answers[row.user or ""].append(_judge(row, feedback[row.interaction_id]))
+    return answers
+
+
+def _load_feedback(session: Session, interaction_ids: Collection[UUID]) -> dict[UUID, list[FeedbackReceived]]:
     feedback: dict[UUID, list[FeedbackReceived]] = defaultdict(list)
-    for event in session.scalars(select(RolloutFeedback.event).where(RolloutFeedback.interaction_id.in_(keys))):
+    for event in session.scalars(
+        select(RolloutFeedback.event).where(RolloutFeedback.interaction_id.in_(interaction_ids))
+    ):
         decoded = msgspec.convert(event, FeedbackReceived)
         feedback[decoded.interaction_id].append(decoded)
-    return [
-        JudgedAnswer(
-            row.interaction_id,
-            user,
-            row.intended_version,
-            row.served_version,
-            row.error,
-            row.served_at,
-            feedback[row.interaction_id],
-        )
-        for row in rows
-    ]
+    return feedback
+
+
+def _judge(row: ServedInteraction, feedback: list[FeedbackReceived]) -> JudgedAnswer:
+    return JudgedAnswer(
+        row.interaction_id,
+        row.user or "",
+        row.intended_version,
+        row.served_version,
+        row.error,
+        row.served_at,
+        feedback,
+        row.seconds,
+        row.is_void,
+    )
 
 
 def delete_waiting(session: Session, before: datetime) -> None:
@@ -94,48 +103,18 @@ def save_vote(session: Session, **values: Any) -> None:
     session.execute(insert(Vote).values(**values))
 
 
-def load_votes(session: Session, rollout_id: UUID, *, after: int) -> list[tuple[int, ArmVote]]:
-    """Return the votes with a sequence number above `after`, with it, in the order of their arrival."""
-    rows = session.execute(
-        select(Vote.sequence, Vote.arm, Vote.up)
-        .where(Vote.rollout_id == rollout_id, Vote.sequence > after)
-        .order_by(Vote.sequence)
-    )
-    return [(sequence, ArmVote(arm, up)) for sequence, arm, up in rows]  # type: ignore[arg-type]  # checked there
-
-
-def count_votes(session: Session, rollout_id: UUID) -> int:
-    return session.scalar(select(func.count()).select_from(Vote).where(Vote.rollout_id == rollout_id)) or 0
+def count_votes(session: Session, rollout_id: UUID) -> dict[Arm, Counts]:
+    """Count a rollout's votes by arm."""
+    return _count(session, Vote.rollout_id == rollout_id)
 
 
 def count_stage_votes(session: Session, rollout_id: UUID, stage: int) -> dict[Arm, Counts]:
     """Count the votes of a stage by arm; no entry for an arm without any."""
+    return _count(session, Vote.rollout_id == rollout_id, Vote.stage == stage)
+
+
+def _count(session: Session, *where: ColumnElement[bool]) -> dict[Arm, Counts]:
     rows = session.execute(
-        select(Vote.arm, func.count(), func.count().filter(Vote.up))
-        .where(Vote.rollout_id == rollout_id, Vote.stage == stage)
-        .group_by(Vote.arm)
+        select(Vote.arm, func.count(), func.count().filter(Vote.up)).where(*where).group_by(Vote.arm)
     )
     return {arm: Counts(votes, ups) for arm, votes, ups in rows}  # type: ignore[misc]  # the table's check
-
-
-def count_canary_answers(session: Session, rollout: Rollout, window: int) -> tuple[int, int]:
-    """Count the latest `window` answers meant for the canary, and those that failed or another version gave."""
-    latest = (
-        select(
-            (
-                ServedInteraction.error.is_not(None) | (ServedInteraction.served_version != rollout.candidate_version)
-            ).label("failed")
-        )
-        .where(
-            ServedInteraction.rollout_id == rollout.rollout_id,
-            ServedInteraction.intended_version == rollout.candidate_version,
-            func.coalesce(ServedInteraction.error, "").not_in(CLIENTS_FAULTS),
-        )
-        .order_by(ServedInteraction.served_at.desc())
-        .limit(window)
-        .subquery()
-    )
-    served, failed = session.execute(
-        select(func.count(), func.count().filter(latest.c.failed)).select_from(latest)
-    ).one()
-    return served, failed

@@ -76,7 +76,12 @@ class Setup:
         self.registry.register("base", None, {"served_model": "/models/1"})
         self.register_candidate("2")
         settings = DeployerSettings(
-            stages=[25, 50, 100], minimum_stage_seconds=10, minimum_stage_votes=3, holdback_percent=10
+            stages=[25, 50, 100],
+            minimum_stage_seconds=10,
+            minimum_stage_votes=3,
+            holdback_percent=10,
+            exposure_seconds=0,
+            outcome_grace_seconds=0,
         )
         self.rollouts = Rollouts(settings, "heliotrope", "")
         artifact_files = Artifacts(artifacts / "cache", max_cache_bytes=1_000_000)
@@ -179,6 +184,28 @@ class Setup:
         self, rollout: dict[str, Any], *, canary: bool, up: bool, user: str, late: bool = False, **changes: Any
     ) -> FeedbackReceived:
         """Serve an answer in the rollout and give it a thumb, each heard twice."""
+        answer, thumb = self.make_vote(rollout, canary=canary, up=up, user=user, **changes)
+        for event in (thumb, answer) if late else (answer, thumb):
+            self.hear(event, event)
+        return thumb
+
+    def make_vote(
+        self, rollout: dict[str, Any], *, canary: bool, up: bool, user: str, **changes: Any
+    ) -> tuple[InteractionRecorded, FeedbackReceived]:
+        answer = self._make_answer(rollout, canary, user, changes)
+        thumb = FeedbackReceived(
+            event_id=new_id(),
+            interaction_id=answer.interaction_id,
+            feedback=Thumb(value="up" if up else "down"),
+            received_at=self.clock(),
+            key_id="k",
+            user=user,
+        )
+        return answer, thumb
+
+    def _make_answer(
+        self, rollout: dict[str, Any], canary: bool, user: str, changes: dict[str, Any]
+    ) -> InteractionRecorded:
         version = "2" if canary else "1"
         fields: dict[str, Any] = {
             "interaction_id": new_id(),
@@ -191,18 +218,7 @@ class Setup:
             "user": user,
             "rollout_id": UUID(rollout["rollout_id"]),
         }
-        answer = InteractionRecorded(**fields | changes)
-        thumb = FeedbackReceived(
-            event_id=new_id(),
-            interaction_id=answer.interaction_id,
-            feedback=Thumb(value="up" if up else "down"),
-            received_at=self.clock(),
-            key_id="k",
-            user=user,
-        )
-        for event in (thumb, answer) if late else (answer, thumb):
-            self.hear(event, event)
-        return thumb
+        return InteractionRecorded(**fields | changes)
 
     def announced(self) -> list[RolloutAdvanced]:
         Relay(self.sessions, Outbox, MemoryProducer(self.broker)).relay_batch()

@@ -25,8 +25,8 @@ def test_a_passed_candidate_becomes_champion_through_approval_and_stages(setup: 
     for stage in range(3):
         for number in range(40):
             user = f"{stage}-{number}"
-            canary = number % 2 == 0
-            setup.vote(rollout, canary=canary, up=number % 8 == 0 if not canary else number % 8 != 0, user=user)
+            canary = (number % 4 == 0, number % 2 == 0, number % 10 > 0)[stage]
+            setup.vote(rollout, canary=canary, up=number % 7 == 0 if not canary else number % 5 > 0, user=user)
         setup.clock.pass_seconds(11)
         setup.reconciler.reconcile()
     rollout = setup.load(rollout)

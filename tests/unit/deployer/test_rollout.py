@@ -1,13 +1,13 @@
 """The state machine, the stage rule, routing and the audit chain."""
 
 import dataclasses
-import math
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from services.deployer.domain.approval import calculate_approval_hash
-from services.deployer.domain.evidence import Arm, Block, Counts, Evidence
+from services.deployer.domain.guardrails import Reading
 from services.deployer.domain.rollout import InvalidCommand, RolloutStatus, next_status
 from services.deployer.domain.routing import (
     choose_server,
@@ -18,27 +18,27 @@ from services.deployer.domain.routing import (
     restored_table,
     withdrawn_table,
 )
-from services.deployer.domain.stages import StageFacts, StageThresholds, assess_stage
+from services.deployer.domain.stages import Breaker, Failures, StageFacts, assess_stage, breaks
 from services.deployer.settings import DeployerSettings
 from shared.events import Route
 from shared.ids import new_id
+from tests.unit.deployer.limits import make_limits
 
 STAGES = 3
 OLD = Route(version="1", model="/models/1", base_url="http://127.0.0.1:8006/v1")
 NEW = Route(version="2", model="/models/2", base_url="http://127.0.0.1:8010/v1")
-LIMITS = StageThresholds(
-    alpha_rollback=0.05,
-    alpha_advance=0.05,
-    delta=0.05,
-    minimum_seconds=60,
-    minimum_votes=10,
-    breaker_errors=5,
-    breaker_share=0.2,
-    breaker_window=200,
+LIMITS = make_limits()
+QUIET = Reading("outcome", "roll_back", 2.0, 40.0, 0.8, 0.8)
+HARM = dataclasses.replace(QUIET, e_value=41.0, canary=0.5)
+ODD = Reading("response_rate", "hold", 50.0, 40.0, 0.3, 0.1)
+FACTS = StageFacts(
+    readings=[QUIET],
+    advance=25.0,
+    advance_alpha=0.05,
+    seconds=120,
+    said={"champion": 60, "canary": 20},
+    missing_users=9,
 )
-SURE = Evidence(log_rollback=0, log_advance=math.log(50), weighed=Block(Counts(60, 20), Counts(20, 15)))
-ENOUGH: dict[Arm, int] = {"champion": 60, "canary": 20}
-FACTS = StageFacts(evidence=SURE, seconds=120, stage_votes=ENOUGH, canary_served=100, canary_errors=0)
 
 
 def walk(*commands: str) -> RolloutStatus:
@@ -93,34 +93,62 @@ def test_a_stage_with_evidence_time_and_votes_advances():
     ("change", "summary"),
     [
         ({"seconds": 20}, "40 s until the stage may end"),
-        ({"stage_votes": {"champion": 60, "canary": 4}}, "6 more canary votes"),
-        ({"stage_votes": {"champion": 7, "canary": 4}}, "3 more champion and 6 more canary votes"),
-        ({"evidence": dataclasses.replace(SURE, log_advance=1.0)}, "more votes needed"),
+        ({"said": {"champion": 60, "canary": 4}}, "6 more canary votes"),
+        ({"said": {"champion": 7, "canary": 4}}, "3 more champion and 6 more canary votes"),
+        ({"advance": 3.0}, "about 9 more users"),
+        ({"advance": 3.0, "missing_users": None}, "looks worse"),
+        ({"readings": [QUIET, ODD]}, "held: response rate: canary 10.0%, champion 30.0%"),
     ],
 )
-def test_a_stage_that_lacks_one_of_them_holds_and_says_what_is_missing(change, summary):
+def test_a_stage_that_lacks_one_of_them_holds_and_says_what_is_missing(change: dict[str, Any], summary: str):
     decision = assess_stage(dataclasses.replace(FACTS, **change), LIMITS)
     assert decision.action == "hold"
     assert summary in decision.summary
+    late = assess_stage(dataclasses.replace(FACTS, **change | {"seconds": 90_000}), LIMITS)
+    assert late.action == ("advance" if "seconds" in change else "abort")
+    assert "seconds" in change or "undecided after 1 days" in late.summary
 
 
 def test_a_stage_where_only_the_canary_has_traffic_asks_for_no_champion_votes():
     assert list_voting_arms(100, holdback_percent=0) == ["canary"]
     assert list_voting_arms(100, holdback_percent=5) == ["champion", "canary"]
     assert list_voting_arms(50, holdback_percent=0) == ["champion", "canary"]
-    assert assess_stage(dataclasses.replace(FACTS, stage_votes={"canary": 20}), LIMITS).action == "advance"
+    assert assess_stage(dataclasses.replace(FACTS, said={"canary": 20}), LIMITS).action == "advance"
+
+
+def test_a_stage_that_risks_nothing_new_asks_for_no_evidence():
+    assert assess_stage(dataclasses.replace(FACTS, advance=0.1, advance_alpha=1.0), LIMITS).action == "advance"
 
 
 def test_evidence_of_harm_rolls_back_even_before_the_minimum_time():
-    harmed = dataclasses.replace(FACTS, seconds=1, evidence=dataclasses.replace(SURE, log_rollback=math.log(21)))
-    assert assess_stage(harmed, LIMITS).action == "roll_back"
+    decision = assess_stage(dataclasses.replace(FACTS, seconds=1, readings=[HARM, ODD]), LIMITS)
+    assert decision.action == "roll_back"
+    assert decision.summary == "the canary is worse: outcome: canary 50.0%, champion 80.0%; e-value 41 of 40"
 
 
-def test_the_breaker_trips_on_a_large_share_of_errors_only():
-    assert assess_stage(dataclasses.replace(FACTS, canary_errors=21), LIMITS).action == "roll_back"
-    assert assess_stage(dataclasses.replace(FACTS, canary_errors=19), LIMITS).action == "advance"
-    few = dataclasses.replace(FACTS, canary_served=4, canary_errors=4)
-    assert assess_stage(few, LIMITS).action == "advance"
+@pytest.mark.parametrize(
+    ("canary", "champion", "trips"),
+    [
+        (Failures(5, 5), Failures(), True),
+        (Failures(30, 12), Failures(400, 4), True),
+        (Failures(4, 4), Failures(400, 0), False),  # too few users
+        (Failures(60, 9), Failures(400, 0), False),  # the guardrail's business
+        (Failures(40, 40), Failures(400, 400), False),  # an outage of both
+        (Failures(8, 6), Failures(160, 80), False),  # an outage that met the canary a little harder
+        (Failures(40, 40), Failures(400, 20), True),
+    ],
+)
+def test_the_breaker_trips_on_the_canarys_own_failures_only(canary: Failures, champion: Failures, trips: bool):
+    breaker = Breaker(served=100, errors=max(canary.failed, 5), canary=canary, champion=champion)
+    assert breaks(breaker, LIMITS) is trips
+    assert assess_stage(dataclasses.replace(FACTS, breaker=breaker), LIMITS).action == (
+        "roll_back" if trips else "advance"
+    )
+
+
+def test_one_user_alone_does_not_trip_the_breaker():
+    breaker = Breaker(served=40, errors=40, canary=Failures(1, 1), champion=Failures(50, 0))
+    assert not breaks(breaker, LIMITS)
 
 
 def test_the_canary_goes_to_the_server_that_does_not_serve_the_champion():

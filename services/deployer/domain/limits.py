@@ -1,0 +1,75 @@
+"""What a rollout is held to: stages, error rates, guardrails. Written into its row when it opens, kept to its end."""
+
+from typing import Literal
+
+import msgspec
+
+Action = Literal["roll_back", "hold"]
+
+
+class Guardrail(msgspec.Struct, frozen=True, kw_only=True):
+    """One test of its own: what it does when it finds harm, and its share of the alpha of that action."""
+
+    name: str
+    action: Action
+    share: float
+
+
+GUARDRAILS = (
+    Guardrail(name="outcome", action="roll_back", share=0.5),
+    Guardrail(name="errors", action="roll_back", share=0.2),
+    Guardrail(name="latency", action="roll_back", share=0.2),
+    Guardrail(name="harmful_complaints", action="roll_back", share=0.1),
+    Guardrail(name="response_rate", action="hold", share=0.5),
+    Guardrail(name="sample_ratio", action="hold", share=0.5),
+)
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of one rollout."""
+
+    stages: list[float]
+    holdback_percent: float
+    alpha: float
+    alpha_advance: float
+    delta: float
+    minimum_seconds: float
+    minimum_votes: int
+    """Users of each arm with traffic who must have said something in each stage."""
+    exposure_seconds: float
+    """What a user did within this time of their first answer in a stage is their outcome there."""
+    silence: float
+    """Outcome of a user who said nothing."""
+    deadline_seconds: float
+    """Of each stage: undecided by then, the rollout is ended."""
+    breaker_errors: int
+    breaker_share: float
+    breaker_window: int
+    starts: int = 4
+    """Start points of the detectors in each stage, the holdback's included."""
+    spacing: int = 128
+    guardrails: tuple[Guardrail, ...] = GUARDRAILS
+
+    @property
+    def start_weight(self) -> float:
+        """Return 1/K: all start points of all stages, and of the holdback, add up to 1."""
+        return 1 / (self.starts * (len(self.stages) + 1))
+
+    def calculate_alpha(self, guardrail: Guardrail) -> float:
+        """Return a guardrail's part of alpha, which those of the same action share."""
+        whole = sum(other.share for other in self.guardrails if other.action == guardrail.action)
+        return self.alpha * guardrail.share / whole
+
+    def calculate_advance_alpha(self, stage: int) -> float:
+        """Return how sure one must be to leave a stage: the full alpha_advance before all users get the canary.
+
+        A smaller stage risks less and needs less, in proportion; 1 asks for no evidence, as at 100%.
+        """
+        percent = self.stages[stage]
+        largest = max((other for other in self.stages if other < 100), default=percent)
+        return 1.0 if percent >= 100 else min(1.0, self.alpha_advance * largest / percent)
+
+    def calculate_canary_share(self, stage: int) -> float:
+        """Return the canary's share of the users at a stage, in [0, 1]; after the last one, the promoted version's."""
+        percent = self.stages[stage] if stage < len(self.stages) else 100.0
+        return min(percent, 100 - self.holdback_percent) / 100
