@@ -167,6 +167,10 @@ bench-bus: .venv/project.stamp ## What the bus port costs on top of the bare Kaf
 bench-noise: .venv/project.stamp ## What curation brings back of what wrong votes and brigades destroy, beside raw data and an oracle
 	@$(RUN) bench.noise $(ARGS)
 
+.PHONY: bench-canary
+bench-canary: .venv/project.stamp ## Five canary rules on simulated traffic whose truth is known: false rollbacks, what harm costs, time to 100%
+	@$(RUN) bench.canary $(ARGS)
+
 .PHONY: bench-data
 bench-data: .venv/project.stamp ## Worlds with a known truth: what curation wins back, sets aside and leaves to colluders, beside an older commit
 	@OMP_NUM_THREADS=1 $(RUN) bench.data $(ARGS)
