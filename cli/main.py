@@ -18,6 +18,7 @@ from cli.errors import clear_errors
 from cli.exchange import withdrawals
 from cli.exchange.commands import import_files
 from cli.roles import read_passwords, roles
+from cli.rollouts.commands import add_to as add_rollouts
 from shared.bus.topics import BROKER_DEFAULT
 
 app = typer.Typer(
@@ -40,6 +41,7 @@ app.command()(restore)
 app.command()(roles)
 app.add_typer(recipes.app, name="recipe")
 app.command()(recipes.train)
+add_rollouts(app)
 
 console = Console(soft_wrap=True, highlight=False)
 

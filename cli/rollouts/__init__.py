@@ -1,0 +1,1 @@
+"""`heliotrope rollouts|approve|reject|pause|resume|abort|rollback`, through the deployer's API."""

@@ -1,0 +1,43 @@
+"""A rollout in a few lines, for people."""
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def describe_rollout(rollout: dict[str, Any]) -> Iterator[str]:
+    """Say where a rollout stands: its state, each guardrail with its bound, forecast and deadline."""
+    versions = f"version {rollout['candidate_version']} against {rollout['champion_version']}"
+    yield f"rollout {rollout['rollout_id']}, {versions}: {rollout['state'].replace('_', ' ')}"
+    yield f"  {rollout['summary']}"
+    yield f"  approval hash {rollout['approval_hash']}"
+    for stage in rollout["stages"]:
+        ended = f", {stage['ended_by'].replace('_', ' ')} {stage['ended_at']}" if stage.get("ended_by") else ""
+        yield f"  {stage['percent']:g}% since {stage['started_at']}{ended}"
+    evidence = rollout["evidence"]
+    for reading in evidence.get("guardrails", []):
+        yield f"  {_describe_reading(reading)}"
+    if evidence.get("summary"):
+        yield f"  {evidence['summary']}"
+    forecast = evidence.get("forecast") or evidence.get("at_approval")
+    if forecast and rollout["closed_at"] is None:
+        yield f"  decides in (20, 50, 80%): {', '.join(_show_time(each) for each in forecast['seconds'])}"
+        if forecast.get("warning"):
+            yield f"  {forecast['warning']}"
+    if evidence.get("deadline_at") and rollout["closed_at"] is None:
+        yield f"  ended if undecided by {evidence['deadline_at']}"
+
+
+def _describe_reading(reading: dict[str, Any]) -> str:
+    state = reading["action"].replace("_", " ") if reading["is_breached"] else "quiet"
+    arms = f"canary {_show_share(reading['canary'])}, champion {_show_share(reading['champion'])}"
+    return f"{reading['name']}: {state}; {arms}; evidence {reading['e_value']:.3g} of {reading['acts_at']:.3g}"
+
+
+def _show_share(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1%}"
+
+
+def _show_time(seconds: float | None) -> str:
+    if seconds is None:
+        return "never"
+    return f"{seconds / 86_400:.1f} days" if seconds >= 86_400 else f"{seconds / 3_600:.1f} h"
