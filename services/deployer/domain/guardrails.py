@@ -75,10 +75,14 @@ class Yardstick:
 
 
 class StageEvidence:
-    """All evidence of one stage: users are added in the order in which their exposures ended."""
+    """All evidence of one stage: users are added in the order in which their exposures ended.
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+    Latencies are compared while the canary has at most half of the users: where each version has servers of its own,
+    the one with more to do is the slower one.
+    """
+
+    def __init__(self, limits: Limits, *, canary_share: float = 0.5) -> None:
+        self.limits, self.times_are_fair = limits, canary_share <= 0.5
         schedule = Schedule(limits.start_weight, limits.starts, limits.spacing)
         names = [guardrail.name for guardrail in limits.guardrails if guardrail.name != "sample_ratio"]
         self.detectors = {name: Detector(schedule) for name in names}
@@ -101,7 +105,7 @@ class StageEvidence:
         return {
             "outcome": self.limits.silence if outcome.value is None else outcome.value,
             "errors": 1 - outcome.failed,
-            "latency": self.yardstick.judge(outcome),
+            "latency": self.yardstick.judge(outcome) if self.times_are_fair else None,
             "harmful_complaints": float(not outcome.is_harmed),
             "response_rate": float(outcome.value is not None),
         }

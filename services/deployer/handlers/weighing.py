@@ -100,7 +100,8 @@ class Weighing:
         last = load_last_sequence(session, rollout_id, stage)
         known = self.cache.get(rollout_id)
         if known is None or known.stage != stage or known.sequence > last:
-            known = self.cache[rollout_id] = Known(stage, StageEvidence(limits))
+            evidence = StageEvidence(limits, canary_share=limits.calculate_canary_share(stage))
+            known = self.cache[rollout_id] = Known(stage, evidence)
         for outcome in load_outcomes(session, rollout_id, stage, after=known.sequence):
             known.evidence.add(outcome)
             known.sequence += 1

@@ -73,6 +73,14 @@ def test_a_latency_is_judged_by_the_champions_own_and_not_by_those_that_set_the_
     assert read(evidence, "latency").champion is None
 
 
+def test_latencies_are_not_compared_where_the_canary_has_most_of_the_load():
+    evidence = StageEvidence(LIMITS, canary_share=0.95)
+    for number in range(200):
+        evidence.add(UserOutcome("champion", 1.0, seconds=1.0))
+        evidence.add(UserOutcome("canary", 1.0, seconds=9.0 + number))
+    assert not read(evidence, "latency").is_breached
+
+
 def test_the_shortfall_of_a_candidate_worse_by_delta_is_the_champions():
     for share in (1.0, 0.2):
         canary, champion = _mean_shortfall("canary", 0.8 - LIMITS.delta, share), _mean_shortfall("champion", 0.8, share)
