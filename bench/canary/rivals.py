@@ -158,7 +158,7 @@ def _log_ratio(rates: Floats, doubted: Floats, votes: Ints, ups: Ints) -> Floats
 def project(rates: Floats, sizes: Floats, delta: float) -> Floats:
     """Return the nearest point, in KL divergence, where the canary is worse by delta, by bisection."""
     low, high = np.full(rates.shape[1], delta), np.ones(rates.shape[1])
-    for _ in range(24):
+    for _ in range(14):
         champion = (low + high) / 2
         canary = champion - delta
         slope = sizes[0] * (champion - rates[0]) / (champion * (1 - champion))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bench.canary.worlds import LAG_USERS, Bools, Floats, Heard, Ints, Traffic, World
 
 RUNNING, ROLLED_BACK, PROMOTED, ENDED = range(4)
-MOST_USERS = 60_000
+MOST_USERS = 20_000
 """A rollout that has not ended by then counts as undecided."""
 HOUR = 1 / 24
 
