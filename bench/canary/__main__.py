@@ -105,7 +105,7 @@ def describe(rule: str, world: World, results: list[Result]) -> Iterator[Row]:
     for what, state in (("rolled back", ROLLED_BACK), ("promoted", PROMOTED), ("ended undecided", ENDED)):
         yield Row.of(f"{name}, {what}", "share", [result.share(state) for result in results])
     if world.kind == "harm":
-        costs = [median(result.since_onset[result.state == ROLLED_BACK]) for result in results]
+        costs = [median(result.list_costs()) for result in results]
         if found := [cost for cost in costs if not math.isnan(cost)]:
             yield Row.of(f"{name}, canary users until rolled back (median)", "users", found)
     if world.kind == "good":
@@ -153,7 +153,7 @@ def list_goals(ours: dict[str, list[Result]], limits: Limits) -> Iterator[Goal]:
 
 
 def _pool(results: list[Result]) -> np.ndarray:
-    return np.concatenate([result.since_onset[result.state == ROLLED_BACK] for result in results])
+    return np.concatenate([result.list_costs() for result in results])
 
 
 def _compare_with_oracle(ours: dict[str, list[Result]], limits: Limits) -> Iterator[Goal]:

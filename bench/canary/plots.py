@@ -41,5 +41,5 @@ def draw_delays(played: Played, path: Path) -> None:
 def _measure(results: list[Result], kind: str) -> float:
     if kind == "null":
         return float(np.mean([result.share(ROLLED_BACK) for result in results]))
-    found = np.concatenate([result.since_onset[result.state == ROLLED_BACK] for result in results])
+    found = np.concatenate([result.list_costs() for result in results])
     return float(np.median(found)) if found.size else float("nan")

@@ -58,6 +58,10 @@ class Result:
     def share(self, state: int) -> float:
         return float((self.state == state).mean())
 
+    def list_costs(self) -> Floats:
+        """Return the canary users since the harm began of every run that was rolled back after that."""
+        return self.since_onset[(self.state == ROLLED_BACK) & np.isfinite(self.since_onset)]
+
     def split(self, parts: int) -> list["Result"]:
         """Return the runs in parts of one size."""
         columns = [np.array_split(getattr(self, each.name), parts) for each in fields(self)]
