@@ -33,12 +33,14 @@ class UserOutcome:
 def derive_outcome(
     answers: Iterable[JudgedAnswer], arm: Arm, began_at: datetime, exposure_seconds: float
 ) -> UserOutcome:
-    """Derive the outcome of a user's exposure: answers of the time from `began_at` on, and what was said by its end.
+    """Derive the outcome of an exposure: answers that were whole from `began_at` on, and what was said by its end.
+
+    It begins when the first answer is whole, so that a slow version leaves no less time to speak of it.
 
     The arm is the one that they were meant for at first. An answer that another version gave says nothing of this one.
     """
     until = began_at + timedelta(seconds=exposure_seconds)
-    seen = [answer for answer in answers if began_at <= answer.served_at <= until]
+    seen = [answer for answer in answers if began_at <= find_end(answer.served_at, answer.seconds) <= until]
     counted = [answer for answer in seen if answer.error not in CLIENTS_FAULTS]
     own = [answer for answer in seen if answer.served_version == answer.intended_version]
     values = [value for answer in own if (value := value_answer(answer, until)) is not None]
@@ -50,6 +52,11 @@ def derive_outcome(
         failed=sum(has_failed(answer) for answer in counted) / len(counted) if counted else 0.0,
         seconds=sum(whole) / len(whole) if whole else None,
     )
+
+
+def find_end(served_at: datetime, seconds: float | None) -> datetime:
+    """Return when an answer that was asked for at `served_at` was whole."""
+    return served_at + timedelta(seconds=seconds or 0.0)
 
 
 def has_failed(answer: JudgedAnswer) -> bool:

@@ -143,8 +143,8 @@ class EventHandler:
             seconds=event.total_seconds,
             is_void=event.error is None and not (event.answer or event.tool_calls),
         )
-        if user is not None and event.rollout_id is not None and event.intended_version is not None:
-            note_exposure(session, event.rollout_id, user, event.intended_version, event.served_at)
+        if user is not None:
+            note_exposure(session, event)
 
 
 def _is_erased(session: Session, user: str | None) -> bool:

@@ -6,10 +6,12 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from services.deployer.domain.arms import Arm
+from services.deployer.domain.outcomes import find_end
 from services.deployer.domain.voting import DerivedVote, derive_vote, list_event_ids
 from services.deployer.repository.exposures import save_exposure
 from services.deployer.repository.rollouts import load_rollout
 from services.deployer.repository.votes import delete_vote, list_voters, load_judged_answers, load_vote, save_vote
+from shared.events import InteractionRecorded
 from shared.tables.deployer import Rollout
 
 
@@ -24,14 +26,17 @@ def count_votes_on(session: Session, interaction_id: UUID, now: datetime) -> Non
             _update_vote(session, rollout, user, now)
 
 
-def note_exposure(session: Session, rollout_id: UUID, user: str, intended_version: str, served_at: datetime) -> None:
+def note_exposure(session: Session, event: InteractionRecorded) -> None:
     """Save that a user was served in a rollout's stage, the holdback's included, if it had begun by then."""
-    rollout = load_rollout(session, rollout_id)
-    if rollout is None or (stage := find_stage_at(rollout, served_at)) is None:
+    if event.rollout_id is None or event.user is None or event.intended_version is None:
+        return
+    rollout = load_rollout(session, event.rollout_id)
+    if rollout is None or (stage := find_stage_at(rollout, event.served_at)) is None:
         return
     arms: dict[str, Arm] = {rollout.champion_version: "champion", rollout.candidate_version: "canary"}
-    if intended_version in arms:
-        save_exposure(session, rollout_id, stage, user, arms[intended_version], served_at)
+    if (arm := arms.get(event.intended_version)) is not None:
+        began_at = find_end(event.served_at, event.total_seconds)
+        save_exposure(session, event.rollout_id, stage, event.user, arm, began_at)
 
 
 def find_stage_at(rollout: Rollout, at: datetime) -> int | None:

@@ -69,6 +69,13 @@ def test_the_exposure_is_over_for_everybody_after_the_same_time():
     assert derive(answer(UP), seconds=30).value is None
 
 
+def test_a_slow_answer_leaves_as_much_time_to_speak_of_it():
+    slow = answer(UP, DOWN, seconds=100.0)  # whole after 100 s; up is said after 60, down after 120
+    whole_at = NOON + timedelta(seconds=100)
+    assert derive_outcome([slow], "canary", whole_at, 90.0).value == 0.0
+    assert derive_outcome([slow], "canary", whole_at, 10.0).value == 1.0
+
+
 def test_who_said_nothing_has_an_outcome_too():
     assert derive(answer()) == UserOutcome("canary", None)
     assert derive() == UserOutcome("canary", None)
