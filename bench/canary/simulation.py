@@ -60,7 +60,8 @@ class Result:
 
     def list_costs(self) -> Floats:
         """Return the canary users since the harm began of every run that was rolled back after that."""
-        return self.since_onset[(self.state == ROLLED_BACK) & np.isfinite(self.since_onset)]
+        costs: Floats = self.since_onset[(self.state == ROLLED_BACK) & np.isfinite(self.since_onset)]
+        return costs
 
     def split(self, parts: int) -> list["Result"]:
         """Return the runs in parts of one size."""
