@@ -15,14 +15,19 @@ FAILED: dict[str, Any] = {"error": "upstream_timeout"}
 def serve(
     setup: Setup, rollout: dict[str, Any], users: int, *, canary: Any, champion: Any, tag: str = "u", beside: int = 1
 ) -> None:
-    """Serve canary users, each with so many of the champion's beside; what either does is given by their number."""
+    """Serve canary users, each with so many of the champion's beside, until all have their answers.
+
+    What either does is given by their number.
+    """
     events: list[Any] = []
     for number in range(users):
+        setup.clock.pass_seconds(1)
         events += setup.make_vote(rollout, canary=True, user=f"{tag}-{number:03}-canary", **canary(number))
         for place in range(beside):
             user = f"{tag}-{number:03}-champion-{place}"
             events += setup.make_vote(rollout, canary=False, user=user, **champion(beside * number + place))
     setup.hear(*events)
+    setup.clock.pass_seconds(5)  # until the slowest answer was whole
 
 
 def usual(number: int) -> dict[str, Any]:
@@ -148,7 +153,7 @@ def test_a_user_who_is_not_finished_has_no_outcome_yet(setup: Setup):
     with setup.sessions() as session, session.begin():
         session.execute(update(Rollout).values(limits=rollout["limits"] | {"exposure_seconds": 60.0}))
     serve(setup, rollout, 1, champion=usual, canary=usual)
-    for seconds, said in ((59, {"canary": 0, "champion": 0}), (2, {"canary": 1, "champion": 1})):
+    for seconds, said in ((54, {"canary": 0, "champion": 0}), (2, {"canary": 1, "champion": 1})):
         setup.clock.pass_seconds(seconds)
         assert look(setup, rollout)["evidence"]["stage_votes"] == said
 
