@@ -24,11 +24,15 @@ def ask(keys: Mapping[str, str], service: str, path: str, *, role: str = "ops", 
     return dict(response.json())
 
 
-def chat(keys: Mapping[str, str], question: str = "Where is my parcel?") -> dict[str, Any]:
-    """Ask the model as a user does; returns what Heliotrope adds to OpenAI's answer."""
-    messages = [{"role": "user", "content": question}]
-    body = {"model": "heliotrope", "user": "anna", "max_tokens": 20, "messages": messages}
-    return dict(ask(keys, "gateway", "/v1/chat/completions", role="frontend", body=body)["heliotrope"])
+def list_served(keys: Mapping[str, str], users: int = 6) -> set[str]:
+    """Ask the model as so many users, of whom some may be in the holdback; return the versions that answered."""
+    messages = [{"role": "user", "content": "Where is my parcel?"}]
+    bodies = [
+        {"model": "heliotrope", "user": f"user-{number}", "max_tokens": 20, "messages": messages}
+        for number in range(users)
+    ]
+    answers = [ask(keys, "gateway", "/v1/chat/completions", role="frontend", body=body) for body in bodies]
+    return {answer["heliotrope"]["model_version"] for answer in answers}
 
 
 def list_pairs(keys: Mapping[str, str]) -> list[str]:
