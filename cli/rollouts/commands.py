@@ -81,11 +81,13 @@ def abort(rollout: Which, reason: Reason, deployer: Deployer = "", as_json: AsJs
 def rollback(
     reason: Reason,
     version: Annotated[str | None, typer.Option(help="An earlier champion; without it, the one before this.")] = None,
+    unchecked: Annotated[bool, typer.Option("--unchecked", help="Even if its model server does not answer.")] = False,
     deployer: Deployer = "",
     as_json: AsJson = False,
 ) -> None:
     """Put everybody back on an earlier champion, if it is still served."""
-    body = {"reason": reason} | ({"version": version} if version else {})
+    asked = {"version": version, "unchecked": unchecked}
+    body = {"reason": reason} | {name: value for name, value in asked.items() if value}
     with clear_errors():
         table = call(deployer, "POST", "/v1/rollback", "admin", json=body)
     if as_json:

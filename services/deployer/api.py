@@ -152,7 +152,7 @@ def create_commands_router(commands: Commands) -> APIRouter:
 
     @router.post("/rollback")
     def rollback(body: RollbackBody, caller: Admin) -> dict[str, Any]:
-        restored = commands.roll_back(caller, summary=body.reason, version=body.version)
+        restored = commands.roll_back(caller, summary=body.reason, version=body.version, unchecked=body.unchecked)
         table: dict[str, Any] = msgspec.to_builtins(restored)
         return table
 

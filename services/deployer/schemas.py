@@ -35,6 +35,7 @@ class RollbackBody(CommandBody):
     version: str | None = Field(
         default=None, min_length=1, max_length=100, description="an earlier champion; without it, the one before this"
     )
+    unchecked: bool = Field(default=False, description="go back even if its model server does not answer by it now")
 
 
 class RolloutView(BaseModel):

@@ -110,10 +110,13 @@ class Commands:
             self.rollouts.apply(session, rollout, Change("approve", actor, summary, now, approver.key_id))
             return rollout
 
-    def roll_back(self, admin: Caller, *, summary: str, version: str | None = None) -> RoutingTable:
+    def roll_back(
+        self, admin: Caller, *, summary: str, version: str | None = None, unchecked: bool = False
+    ) -> RoutingTable:
         """Put everyone back on an earlier champion, without `version` on the one before this.
 
-        Aborts an approved rollout, which was judged against today's champion.
+        Aborts an approved rollout, which was judged against today's champion. `unchecked` goes back by the route that
+        the version last had, whether or not its model server answers now.
 
         Raises:
             Conflict: there was no such champion, or its model server does not answer by it.
@@ -122,7 +125,8 @@ class Commands:
         with self.sessions() as session:
             previous = self._find_earlier(session, version)
             table = self.rollouts.load_table(session)
-        previous = self._check_served(previous, table)
+        if not unchecked:
+            previous = self._check_served(previous, table)
         now = self.clock()
         with self.sessions() as session, session.begin():
             lock_rollouts(session)
@@ -156,7 +160,9 @@ class Commands:
             return self.serving.serve(self.registry.load_version(route.version), table)
         except Exception as error:
             logger.warning("earlier_champion_not_served", version=route.version, error=repr(error))
-            raise Conflict(f"version {route.version} is not served: {type(error).__name__}") from error
+            raise Conflict(
+                f"version {route.version} is not served: {type(error).__name__}; with `unchecked` it comes back anyway"
+            ) from error
 
     def _restore(self, session: Session, previous: Route, change: Change) -> RoutingTable:
         table = self.rollouts.load_table(session)

@@ -76,3 +76,12 @@ def test_a_champion_that_is_not_served_or_was_trained_on_an_erased_user_does_not
     assert setup.call("GET", "/v1/routing").json()["champion"]["version"] == "3"
     back = replace(setup.commands, serving=setup.serving).roll_back(caller, summary="odd", version="1")
     assert back.champion.version == "1"
+
+
+def test_an_admin_can_roll_back_while_no_model_server_answers(setup: Setup):
+    promote(setup, "2", "1")
+    caller = setup.client.app.state.keys.authenticate(f"Bearer {setup.keys['admin']}")  # type: ignore[attr-defined]
+    dead = replace(setup.commands, serving=OpenAIEndpoints(["http://127.0.0.1:1/v1"], deadline_seconds=1))
+    with pytest.raises(Conflict, match="with `unchecked` it comes back"):
+        dead.roll_back(caller, summary="odd")
+    assert dead.roll_back(caller, summary="odd", unchecked=True).champion.version == "1"
