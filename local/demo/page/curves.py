@@ -10,6 +10,8 @@ from local.demo.page.scales import tell_number, tell_percent, tell_power
 Report = dict[str, Any]
 
 SINCE = "seconds since the first vote"
+LEAST_E_VALUE = 0.01
+"""Smaller ones are drawn as this: a logarithmic axis has no zero."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,8 @@ def _draw_evidence(canary: dict[str, Any]) -> LineChart | None:
     ]
     if canary["advances_at"] == canary["rolls_back_at"]:
         limits = [Limit(f"1/α for either: {canary['advances_at']:.0f}", canary["advances_at"], "old")]
-    advance = [(at, point["e_advance"]) for at, point in _list_points(canary)]
-    rollback = [(at, point["e_rollback"]) for at, point in _list_points(canary)]
+    advance = [(at, max(point["e_advance"], LEAST_E_VALUE)) for at, point in _list_points(canary)]
+    rollback = [(at, max(point["e_rollback"], LEAST_E_VALUE)) for at, point in _list_points(canary)]
     return draw_lines(
         "e-values, logarithmic",
         [

@@ -62,7 +62,8 @@ def test_a_candidate_is_an_adapter_that_names_its_base_and_answers_as_the_merged
     ]
     assert not list(job.candidate.glob("*.safetensors"))
     assert (job.candidate / "tokenizer.json").read_bytes() == (parent / "tokenizer.json").read_bytes()
-    assert json.loads((job.candidate / "base.json").read_text()) == {"uri": BASE, "content_sha256": "b" * 64}
+    told = {"uri": BASE, "content_sha256": "b" * 64, "weights_sha256": None}
+    assert json.loads((job.candidate / "base.json").read_text()) == told
     view = compose(job, tmp_path)
     assert compose(job, tmp_path) == view
     torch.testing.assert_close(score(view), score(merged.candidate), atol=1e-5, rtol=1e-4)
