@@ -102,9 +102,11 @@ class BaseModel:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._child is not None and self._child.poll() is None:
+        if self._child is None or self._child.stdout is None or self._child.stdout.closed:
+            return
+        if self._child.poll() is None:
             self._child.terminate()
-            self._child.communicate()
+        self._child.communicate()
 
     def wait(self) -> Path:
         """Return the folder, once it is complete.
