@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.errors import clear_errors
-from cli.rollouts.calling import call
 from cli.rollouts.describing import describe_rollout
 from local.errors import StackFailed
+from local.stack.calling import call
 
 console = Console(soft_wrap=True, highlight=False)
 
@@ -34,7 +34,7 @@ def rollouts(
         if rollout:
             _show(find_rollout(deployer, rollout), as_json)
             return
-        found = call(deployer, "GET", f"/v1/rollouts?limit={limit}", "ops")["rollouts"]
+        found = call("deployer", deployer, "GET", f"/v1/rollouts?limit={limit}", "ops")["rollouts"]
     if as_json:
         _print(found)
         return
@@ -55,7 +55,10 @@ def approve(
     with clear_errors():
         found = find_rollout(deployer, rollout)
         body = {"approval_hash": approval_hash}
-        _show(call(deployer, "POST", f"/v1/rollouts/{found['rollout_id']}/approve", "admin", json=body), as_json)
+        _show(
+            call("deployer", deployer, "POST", f"/v1/rollouts/{found['rollout_id']}/approve", "admin", json=body),
+            as_json,
+        )
 
 
 def reject(rollout: Which, reason: Reason, deployer: Deployer = "", as_json: AsJson = False) -> None:
@@ -89,7 +92,7 @@ def rollback(
     asked = {"version": version, "unchecked": unchecked}
     body = {"reason": reason} | {name: value for name, value in asked.items() if value}
     with clear_errors():
-        table = call(deployer, "POST", "/v1/rollback", "admin", json=body)
+        table = call("deployer", deployer, "POST", "/v1/rollback", "admin", json=body)
     if as_json:
         _print(table)
     else:
@@ -105,7 +108,7 @@ def add_to(app: typer.Typer) -> None:
 def _command(name: str, rollout: str, reason: str, deployer: str, as_json: bool) -> None:
     with clear_errors():
         path = f"/v1/rollouts/{find_rollout(deployer, rollout)['rollout_id']}/{name}"
-        _show(call(deployer, "POST", path, "admin", json={"reason": reason}), as_json)
+        _show(call("deployer", deployer, "POST", path, "admin", json={"reason": reason}), as_json)
 
 
 def find_rollout(deployer: str, beginning: str) -> dict[str, Any]:
@@ -113,7 +116,7 @@ def find_rollout(deployer: str, beginning: str) -> dict[str, Any]:
 
     Raises: StackFailed: none does, or several do.
     """
-    found = call(deployer, "GET", "/v1/rollouts?limit=200", "ops")["rollouts"]
+    found = call("deployer", deployer, "GET", "/v1/rollouts?limit=200", "ops")["rollouts"]
     matching: list[dict[str, Any]] = [one for one in found if one["rollout_id"].startswith(beginning.lower())]
     if len(matching) != 1:
         raise StackFailed(
