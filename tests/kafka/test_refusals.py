@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from statistics import median
 
 import pytest
 from sqlalchemy import func, insert, select
@@ -58,17 +59,17 @@ def test_one_refused_row_of_ten_thousand_costs_the_rest_next_to_nothing(
     producer = open_producer(one_broker)
     relay = Relay(sessions, Outbox, producer)
     times: dict[bool, list[float]] = {False: [], True: []}
-    for is_refused in (False, True, False, True, False, True):
+    for is_refused in (False, True, True, False) * 3:  # the table bloats: neither always comes first
         fill_outbox(sessions, topic, ROWS // 2 if is_refused else None)
         times[is_refused].append(drain(relay))
     producer.close(5)
-    ratio = min(times[True]) / min(times[False])
+    ratio = median(times[True]) / median(times[False])
     report(f"{ROWS} rows: {times[False]} s without, {times[True]} s with a refused one: {ratio:.2f}")
-    assert count_records(one_broker, topic) == 6 * ROWS - 3
+    assert count_records(one_broker, topic) == 12 * ROWS - 6
     with sessions() as session:
         aside = session.scalars(select(Refused)).all()
         assert session.scalar(select(func.count()).select_from(Outbox)) == 0
-    assert [(row.topic, row.key, len(row.value)) for row in aside] == 3 * [(topic, b"5000", LIMIT + 1)]
+    assert [(row.topic, row.key, len(row.value)) for row in aside] == 6 * [(topic, b"5000", LIMIT + 1)]
     assert "size too large" in aside[0].reason
     assert ratio < 1.2
 
