@@ -1,11 +1,14 @@
 """A process: an HTTP server in front of background workers, stopped in order."""
 
 import gc
+import math
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -13,11 +16,15 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from shared.draining import Drain, DrainingApp, DrainingServer
 from shared.http_protocol import DeadlineHttpProtocol, keep_own_files
+from shared.settings import Settings
 
 logger = structlog.get_logger(__name__)
 
 STOP_DEADLINE_SECONDS = 20.0
+STARTUP_FAILURE = 3
+"""Exit status of a server that could not start, as of uvicorn's own command."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +50,13 @@ def every(seconds: float, name: str, action: Callable[[], object]) -> Worker:
 
 
 def run_workers(
-    workers: Sequence[Worker], close: Callable[[], None] = lambda: None
+    workers: Sequence[Worker],
+    close: Callable[[], None] = lambda: None,
+    deadline_seconds: float = STOP_DEADLINE_SECONDS,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Return a lifespan: it starts the workers, and on the way down stops and joins them, then calls `close`.
+    """Return a lifespan: it starts the workers, and on the way down stops them together, then calls `close`.
+
+    All of them have `deadline_seconds` to return.
 
     A worker that dies of an exception ends the process, for its supervisor to start it anew.
     """
@@ -68,26 +79,37 @@ def run_workers(
             yield
         finally:
             stop.set()
+            deadline = time.monotonic() + deadline_seconds
             for thread in threads:
-                thread.join(STOP_DEADLINE_SECONDS)
+                thread.join(max(deadline - time.monotonic(), 0))
             close()
 
     return lifespan
 
 
-def serve(app: ASGIApp, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT; requests in flight are finished first."""
+def serve(app: ASGIApp, settings: Settings, port: int) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    After SIGTERM it goes on for `settings.drain_seconds`, not ready any more; then nobody new is accepted, and requests
+    in flight have `settings.stop_seconds` to end.
+    """
     keep_own_files()
-    uvicorn.run(
-        app,
+    drain = Drain()
+    config = uvicorn.Config(
+        DrainingApp(app, drain),
         http=DeadlineHttpProtocol,
-        host=host,
+        host=settings.bind_host,
         port=port,
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=int(STOP_DEADLINE_SECONDS),
+        timeout_graceful_shutdown=math.ceil(settings.stop_seconds),
         server_header=False,
     )
+    server = DrainingServer(config, drain, settings.drain_seconds)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
 def spare_collections() -> None:

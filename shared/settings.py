@@ -84,6 +84,10 @@ class Settings(BaseSettings):
     consumer_session_timeout_seconds: float = Field(
         6.0, gt=0, description="a consumer silent for this long loses its partitions"
     )
+    drain_seconds: float = Field(
+        0.0, ge=0, description="how long a server that was told to end still accepts, not ready any more"
+    )
+    stop_seconds: float = Field(20.0, ge=0, description="how long requests in flight may then still take")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
     @field_validator("model_server_urls", mode="before")

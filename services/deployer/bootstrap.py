@@ -106,7 +106,7 @@ def run() -> None:
     app.state.keys = keys
     app.include_router(create_router(Commands(sessions, rollouts, binding, now, serving), sessions))
     app.include_router(create_sign_in_router(load_signer(rollouts.settings.assertion_key), now))
-    serve(app, settings.bind_host, settings.choose_port("deployer"))
+    serve(app, settings, settings.choose_port("deployer"))
 
 
 def run_agent(vllm_url: str, port: int) -> None:
@@ -114,7 +114,7 @@ def run_agent(vllm_url: str, port: int) -> None:
     settings, own = load_settings(Settings), load_settings(DeployerSettings)
     configure_logging("serving-agent", settings.log_level)
     agent = create_agent(open_artifacts(settings), vllm_url, own.model_server_key.get_secret_value())
-    serve(agent, settings.bind_host, port)
+    serve(agent, settings, port)
 
 
 def run_adopt(model: str, name: str | None, files: str | None) -> None:

@@ -44,7 +44,7 @@ def now() -> datetime:
 def main() -> None:
     settings, own = load_settings(Settings), load_settings(EvaluatorSettings)
     configure_logging(SERVICE, settings.log_level)
-    serve(create(settings, own), settings.bind_host, settings.choose_port(SERVICE))
+    serve(create(settings, own), settings, settings.choose_port(SERVICE))
 
 
 def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:

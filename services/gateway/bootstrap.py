@@ -34,7 +34,7 @@ from shared.events import RolloutAdvanced
 from shared.feedback_tokens import FeedbackTokens
 from shared.http import Check, Cors, RequestLimiter, create_app
 from shared.logging import configure_logging
-from shared.process import Worker, every, run_workers, serve, spare_collections
+from shared.process import STOP_DEADLINE_SECONDS, Worker, every, run_workers, serve, spare_collections
 from shared.rate_limits import RateLimit, RateLimiter
 from shared.request_body import RequestBodyReader
 from shared.settings import PORT_NUMBERS, load_settings
@@ -55,7 +55,7 @@ def now() -> datetime:
 def main() -> None:
     settings, own = load_settings(SharedSettings), load_settings(GatewaySettings)
     configure_logging(SERVICE, settings.log_level)
-    serve(create(settings, own), settings.bind_host, settings.choose_port(SERVICE))
+    serve(create(settings, own), settings, settings.choose_port(SERVICE))
 
 
 def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
@@ -83,7 +83,7 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
         api_key=own.model_server_key.get_secret_value(),
     )
     deployer_client = httpx.Client(timeout=5.0, trust_env=False)
-    relay = SpoolRelay(spool, _open_producer(settings))
+    relay = SpoolRelay(spool, _open_producer(settings), own.handover_seconds)
     follower = RoutingFollower(routing, _open_consumer(settings))
     workers = [
         Worker("keys", keys.run),
@@ -110,7 +110,7 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         spool.start()
         spare_collections()
-        async with upstream, run_workers(workers, close)(app):
+        async with upstream, run_workers(workers, close, STOP_DEADLINE_SECONDS + own.handover_seconds)(app):
             yield
 
     checks = {"keys": keys.check, "user-hashes": user_hashes.check, "spool": spool.check, "routing": routing.check}

@@ -42,6 +42,9 @@ class GatewaySettings(BaseSettings):
         description="what the broker refused is deleted then; no longer than HELIOTROPE_CURATOR_RAW_RETENTION_DAYS,"
         " which certificates of erasure say",
     )
+    handover_seconds: float = Field(
+        5.0, ge=0, description="time to give the bus what waits before the process ends; the rest stays on the disk"
+    )
     spool_deadline_seconds: float = Field(5.0, gt=0, description="an answer waits for the spool this long, at most")
     max_event_bytes: int = Field(900_000, ge=1_000, description="size of one interaction on the bus, at most")
     max_body_bytes: int = Field(8 * 2**20, ge=1_000, description="size of a request's body, at most")

@@ -56,7 +56,7 @@ def main() -> None:
     configure_logging(SERVICE, settings.log_level)
     app = create(settings, own, open_producer(settings, own))
     spare_collections()
-    serve(app, settings.bind_host, settings.choose_port(SERVICE))
+    serve(app, settings, settings.choose_port(SERVICE))
 
 
 def open_producer(settings: SharedSettings, own: IngestSettings) -> Producer:

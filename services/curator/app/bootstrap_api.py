@@ -43,7 +43,7 @@ def now() -> datetime:
 def main() -> None:
     settings, curator = load_settings(Settings), load_settings(CuratorSettings)
     configure_logging(SERVICE, settings.log_level)
-    serve(create(settings, curator), settings.bind_host, settings.choose_port(SERVICE))
+    serve(create(settings, curator), settings, settings.choose_port(SERVICE))
 
 
 def create(settings: Settings, curator: CuratorSettings) -> FastAPI:

@@ -30,7 +30,7 @@ def main() -> None:
     settings = load_settings(Settings)
     configure_logging(SERVICE, settings.log_level)
     app = create(settings, load_settings(CuratorSettings), load_settings(MonitorSettings))
-    serve(app, settings.bind_host, settings.choose_port(SERVICE))
+    serve(app, settings, settings.choose_port(SERVICE))
 
 
 def create(settings: Settings, curator: CuratorSettings, own: MonitorSettings) -> FastAPI:

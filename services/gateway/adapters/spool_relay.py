@@ -17,7 +17,8 @@ BATCH = 200
 LINGER_SECONDS = 0.05
 """Records that come within it go together: fewer writes to the disk that answers wait for."""
 WRITE_DEADLINE_SECONDS = 15.0
-DRAIN_SECONDS = 5.0
+CLOSE_SECONDS = 5.0
+HANDOVER_PAUSE_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 10.0
 
 
@@ -29,9 +30,10 @@ class SpoolRelay:
     while the broker is away.
     """
 
-    def __init__(self, spool: Spool, open_producer: Callable[[], Producer]) -> None:
+    def __init__(self, spool: Spool, open_producer: Callable[[], Producer], handover_seconds: float = 5.0) -> None:
         self._spool = spool
         self._open_producer = open_producer
+        self._handover_seconds = handover_seconds
         self._producer: Producer | None = None
         self._topics = RelayTopics("gateway")
 
@@ -63,28 +65,36 @@ class SpoolRelay:
         self._spool.forget_refused(datetime.now(UTC) - retention).result(WRITE_DEADLINE_SECONDS)
 
     def run(self, stop: threading.Event) -> None:
-        """Relay until told to stop, and then until the spool is empty, for five seconds at most."""
-        delay, drain_until = 0.2, 0.0
-        while True:
-            if stop.is_set():
-                drain_until = drain_until or time.monotonic() + DRAIN_SECONDS
-                if time.monotonic() > drain_until:
-                    break
+        """Relay until told to stop, and then until the spool is empty or `handover_seconds` have passed."""
+        delay = 0.2
+        while not stop.is_set():
             self._spool.arrived.clear()
             try:
                 moved = self.relay_batch()
                 delay = 0.2
             except Exception as error:
                 logger.warning("spool_relay_failed", error=repr(error), retry_in_seconds=delay)
-                if stop.wait(delay):
-                    break
+                stop.wait(delay)
                 delay = min(delay * 2, MAX_BACKOFF_SECONDS)
                 continue
             if not moved:
-                if stop.is_set():
-                    break
                 self._spool.arrived.wait(0.25)
             if moved < BATCH:
                 stop.wait(LINGER_SECONDS)
+        self._hand_over()
         if self._producer is not None:
-            self._producer.close(DRAIN_SECONDS)
+            self._producer.close(CLOSE_SECONDS)
+
+    def _hand_over(self) -> None:
+        """Publish what is left: the next process may have another disk."""
+        deadline = time.monotonic() + self._handover_seconds
+        while self._spool.count() and time.monotonic() < deadline:
+            try:
+                moved = self.relay_batch()
+            except Exception as error:
+                logger.warning("spool_relay_failed", error=repr(error), retry_in_seconds=HANDOVER_PAUSE_SECONDS)
+                moved = 0
+            if not moved:
+                time.sleep(HANDOVER_PAUSE_SECONDS)
+        if left := self._spool.count():
+            logger.error("spool_kept", records=left, handover_seconds=self._handover_seconds)

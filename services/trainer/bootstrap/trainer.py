@@ -64,4 +64,4 @@ def run_trainer() -> None:
     app = create_app("trainer", checks=checks, lifespan=run_workers(workers, close))
     app.state.keys = keys
     app.include_router(api.make_router(sessions, topic_prefix=settings.topic_prefix))
-    serve(app, settings.bind_host, settings.choose_port("trainer"))
+    serve(app, settings, settings.choose_port("trainer"))

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 
 from services.gateway.adapters.spool import Spool, SpoolFull
 from services.gateway.adapters.spool_relay import SpoolRelay
@@ -219,6 +220,27 @@ def test_the_relay_waits_for_a_broker_that_comes_later_and_drains_when_it_stops(
     thread.join(10)
     assert not thread.is_alive()
     assert len(broker.records("interaction.recorded")) == 91
+
+
+def test_a_relay_that_ends_keeps_trying_a_broker_that_is_away_and_says_what_it_keeps(spool: Spool):
+    broker, tries = MemoryBroker(), []
+
+    def open_producer() -> MemoryProducer:
+        tries.append(1)
+        if len(tries) < 4:
+            raise ConnectionError("no broker")
+        return MemoryProducer(broker)
+
+    spool.put([record(number) for number in range(3)]).result(5)
+    stop = threading.Event()
+    stop.set()
+    SpoolRelay(spool, open_producer, handover_seconds=10).run(stop)
+    assert (len(tries), spool.count(), len(broker.records("interaction.recorded"))) == (4, 0, 3)
+
+    spool.put([record(3)]).result(5)
+    with structlog.testing.capture_logs() as logs:
+        SpoolRelay(spool, lambda: FailingProducer(broker, {b"key 3"}), handover_seconds=0.5).run(stop)
+    assert {"event": "spool_kept", "log_level": "error", "records": 1, "handover_seconds": 0.5} in logs
 
 
 def test_what_was_refused_is_deleted_after_its_time_and_makes_room(tmp_path: Path):
