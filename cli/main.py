@@ -17,7 +17,7 @@ from cli.database import find_database_url
 from cli.errors import clear_errors
 from cli.exchange import withdrawals
 from cli.exchange.commands import import_files
-from cli.roles import read_passwords, roles
+from cli.roles import read_given_keys, read_passwords, roles
 from cli.rollouts.commands import add_to as add_rollouts
 from shared.bus.topics import BROKER_DEFAULT
 
@@ -139,14 +139,16 @@ def prepare(
     partitions: topics.Partitions = BROKER_DEFAULT,
     replicas: topics.Replicas = BROKER_DEFAULT,
     acls: Annotated[bool, typer.Option("--acls", help="Grant each service's user in Kafka its rights.")] = False,
-    keys: Annotated[bool, typer.Option(help="One API key for each role, in credentials.json of the home.")] = True,
+    keys: Annotated[
+        bool, typer.Option(help="Draw one API key for each role, into credentials.json of the home.")
+    ] = True,
 ) -> None:
     """Prepare all that services need before their first start: topics, the newest schema, database roles where
-    HELIOTROPE_ROLE_PASSWORDS names some, API keys (HELIOTROPE_GATEWAY_INTERNAL_KEY among them). Safe to repeat."""
-    from local.credentials import ensure_keys
+    HELIOTROPE_ROLE_PASSWORDS names some, API keys (those of HELIOTROPE_API_KEYS, as JSON by role, and
+    HELIOTROPE_GATEWAY_INTERNAL_KEY are stored in any case). Safe to repeat."""
+    from local.credentials import ensure_keys, store_given_keys
     from local.roles import make_roles
     from local.stack.preparation import record_user_hash_secret
-    from services.gateway.settings import GatewaySettings
     from shared.settings import Settings, load_settings
 
     with clear_errors():
@@ -160,10 +162,14 @@ def prepare(
         if passwords := read_passwords():
             make_roles(find_database_url(), passwords)
             console.print(f"Postgres roles: {', '.join(sorted(passwords))}.", markup=False)
+    with clear_errors():
+        given = read_given_keys()
+        store_given_keys(find_database_url(), given)
+    if given:
+        console.print(f"API keys that were given: {', '.join(sorted(given))}.", markup=False)
     if keys:
-        settings, internal = load_settings(Settings), load_settings(GatewaySettings).internal_key.get_secret_value()
+        settings = load_settings(Settings)
         with clear_errors():
-            given = {"internal": internal} if internal else {}
             ensure_keys(settings.database_url.get_secret_value(), settings.home / "credentials.json", given)
         console.print(f"There is an API key for each role in {settings.home / 'credentials.json'}.", markup=False)
 

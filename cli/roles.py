@@ -20,13 +20,17 @@ console = Console(soft_wrap=True, highlight=False)
 
 
 class RoleSettings(BaseSettings):
-    """What makes the roles of the database; no service reads it."""
+    """What makes the database's roles and first API keys; no service reads it."""
 
     model_config = SettingsConfigDict(env_prefix="HELIOTROPE_", extra="ignore", frozen=True)
 
     role_passwords: dict[str, SecretStr] = Field(
         {}, description='passwords that `heliotrope roles` and `prepare` set, as JSON: {"ingest": "..."}'
     )
+    api_keys: dict[str, SecretStr] = Field(
+        {}, description='API keys that `heliotrope prepare` stores, as JSON by role: {"frontend": "hk_..."}'
+    )
+    gateway_internal_key: SecretStr = Field(SecretStr(""), description="the gateway's own, stored by it likewise")
 
 
 def read_passwords() -> dict[str, str]:
@@ -42,6 +46,14 @@ def read_passwords() -> dict[str, str]:
     if short := sorted(role for role, password in passwords.items() if len(password) < MIN_PASSWORD):
         raise StackFailed(f"HELIOTROPE_ROLE_PASSWORDS: {', '.join(short)}: at least {MIN_PASSWORD} characters")
     return passwords
+
+
+def read_given_keys() -> dict[str, str]:
+    """Return the API keys, by role, that services and people were told before the database was made."""
+    settings = load_settings(RoleSettings)
+    given = {role: key.get_secret_value() for role, key in settings.api_keys.items()}
+    internal = settings.gateway_internal_key.get_secret_value()
+    return given | ({"internal": internal} if internal else {})
 
 
 def roles(

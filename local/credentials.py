@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import create_engine, make_url, select
 
-from shared.auth import KeyRing, create_key, draw_key, load_keys, store_key
+from shared.auth import KEY_PATTERN, KeyRing, create_key, draw_key, load_keys, store_key
 from shared.db import make_session_factory
 from shared.errors import Unauthenticated
 from shared.signing import generate_key
-from shared.tables.access import ROLES
+from shared.tables.access import ROLES, ApiKey
 from shared.user_hashes import UserHashes
 
 KEPT = ("_later_secrets", "_previous_secrets", "_public_keys")
@@ -114,6 +114,24 @@ def ensure_keys(database_url: str, path: Path, given: Mapping[str, str]) -> dict
     if keys != kept:
         write_private(path, keys)
     return keys
+
+
+def store_given_keys(database_url: str, given: Mapping[str, str]) -> None:
+    """Store API keys, by role, that somebody drew before; a key that was stored stays as it is, revoked or not.
+
+    Raises:
+        InvalidRequest: no such role, or not in the form of a key.
+    """
+    engine = create_engine(database_url)
+    try:
+        with make_session_factory(engine)() as session, session.begin():
+            known = set(session.scalars(select(ApiKey.key_id)))
+            for role, key in given.items():
+                match = KEY_PATTERN.fullmatch(key)
+                if match is None or match[1] not in known:
+                    store_key(session, key, f"given {role}", role)
+    finally:
+        engine.dispose()
 
 
 def name_rater(number: int) -> str:

@@ -77,7 +77,9 @@ class DeployerSettings(BaseSettings):
         default=False, description="whether replicas have an agent that fetches adapters; else they read this disk"
     )
     gateway_urls: Annotated[list[str], NoDecode] = Field(
-        default=[], description="gateways that must have answered by the table in force before an adapter is unloaded"
+        default=[],
+        description="gateways that must have answered by the table in force before an adapter is unloaded; "
+        "dns+http://host:port stands for every address of the host",
     )
     model_server_key: SecretStr = Field(default=SecretStr(""), description="API key that model servers ask for")
     answer_seconds: float = Field(default=120, gt=0, description="time to a model server's answer, loading included")

@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from local.stack.lag import measure_lag
-from shared.auth import KeyRing, load_keys
+from shared.auth import KeyRing, draw_key, load_keys
 from shared.bus import Record
 from shared.bus.kafka import KafkaBusConsumer, KafkaBusProducer, create_topics
 from shared.db import make_session_factory
@@ -44,6 +44,29 @@ def test_a_key_opens_until_it_is_revoked(invoke, database_url: str):
     assert invoke("keys", "revoke", key_id).exit_code == 0
     with pytest.raises(Unauthenticated):
         find_role(database_url, key)
+
+
+def test_keys_that_were_given_are_stored_once_and_stay_revoked(
+    invoke, database_url: str, kafka_bootstrap: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+):
+    given = {role: draw_key() for role in ("admin", "frontend")}
+    monkeypatch.setenv("HELIOTROPE_API_KEYS", json.dumps(given))
+    monkeypatch.setenv("HELIOTROPE_GATEWAY_INTERNAL_KEY", internal := draw_key())
+    monkeypatch.setenv("HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap)
+    monkeypatch.setenv("HELIOTROPE_TOPIC_PREFIX", topic_prefix)
+    for _ in range(2):
+        prepared = invoke("prepare", "--no-keys")
+        assert prepared.exit_code == 0
+        assert "API keys that were given: admin, frontend, internal." in prepared.stdout
+    assert [find_role(database_url, key) for key in (*given.values(), internal)] == ["admin", "frontend", "internal"]
+    invoke("keys", "revoke", given["admin"].split("_")[1])
+    assert invoke("prepare", "--no-keys").exit_code == 0
+    with pytest.raises(Unauthenticated):
+        find_role(database_url, given["admin"])
+    monkeypatch.setenv("HELIOTROPE_API_KEYS", json.dumps({"admin": "secret"}))
+    refused = invoke("prepare", "--no-keys")
+    assert refused.exit_code == 1
+    assert "a key reads hk_" in refused.output
 
 
 def test_a_rotated_key_keeps_its_id_and_its_old_secret_opens_only_as_long_as_allowed(invoke, database_url: str):

@@ -1,5 +1,7 @@
 """The chart: linted, rendered for each values file, and every manifest valid in two versions of Kubernetes."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,34 @@ CUSTOM = {"monitoring.coreos.com/v1", "keda.sh/v1alpha1"}
 def render(values: Path) -> list[dict[str, Any]]:
     with helm_python.Chart.load(str(CHART)) as chart:
         rendered = chart.render(yaml.safe_load(values.read_text()), name="sun", namespace="loop")
-    documents = (document for text in rendered.values() for document in yaml.safe_load_all(text))
+    manifests = (text for name, text in rendered.items() if not name.endswith("NOTES.txt"))
+    documents = (document for text in manifests for document in yaml.safe_load_all(text))
     return [document for document in documents if document]
+
+
+def test_the_small_values_fit_a_node_of_two_cores_without_a_gpu():
+    small = yaml.safe_load((CHART / "values-small.yaml").read_text())
+    with helm_python.Chart.load(str(CHART)) as chart:
+        chart.validate_schema(chart.merge_values(small))
+        rendered = chart.render({**small, "modelServerUrls": ["http://models/v1"]}, name="sun", namespace="loop")
+    manifests = [text for name, text in rendered.items() if name.endswith("services.yaml")]
+    workloads = [
+        each
+        for text in manifests
+        for each in yaml.safe_load_all(text)
+        if each and each["kind"] in ("Deployment", "StatefulSet")
+    ]
+    cores = memory = 0.0
+    for workload in workloads:
+        pod = workload["spec"]["template"]["spec"]
+        resources = pod["containers"][0]["resources"]
+        assert "nodeSelector" not in pod
+        assert "nvidia.com/gpu" not in resources["limits"]
+        cores += workload["spec"]["replicas"] * int(resources["requests"]["cpu"].removesuffix("m")) / 1000
+        memory += workload["spec"]["replicas"] * int(resources["requests"]["memory"].removesuffix("Mi"))
+    assert len(workloads) == 8
+    assert cores <= 0.8
+    assert memory <= 2300
 
 
 def test_there_are_five_values_files():
@@ -87,23 +115,111 @@ def test_every_service_is_probed_bounded_and_confined(values: Path):
 
 def test_secrets_are_by_reference_only():
     for manifest in (each for values in VALUES for each in render(values)):
-        assert manifest["kind"] != "Secret"
+        if manifest["kind"] == "Secret":
+            assert manifest["metadata"]["name"] == "sun-keys"
         for container in manifest.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []):
             for variable in container.get("env", []):
                 if any(word in variable["name"] for word in ("SECRET", "PASSWORD", "DATABASE_URL", "KEY")):
                     assert "secretKeyRef" in variable["valueFrom"], variable
 
 
-def test_the_gateway_keeps_its_spool_and_gpus_are_asked_for_where_they_are_used():
-    manifests = {(each["kind"], each["metadata"]["name"]): each for each in render(CHART / "ci" / "gpu-values.yaml")}
-    gateway = manifests["StatefulSet", "sun-gateway"]["spec"]
+def find(manifests: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    return next(each for each in manifests if (each["kind"], each["metadata"]["name"]) == (kind, name))
+
+
+def test_the_gateway_keeps_its_spool_on_a_claim_or_has_time_to_hand_it_over():
+    gateway = find(render(CHART / "ci" / "bare-values.yaml"), "StatefulSet", "sun-gateway")["spec"]
     claimed = {claim["metadata"]["name"] for claim in gateway["volumeClaimTemplates"]}
-    mounts = {
-        mount["mountPath"]: mount["name"] for mount in gateway["template"]["spec"]["containers"][0]["volumeMounts"]
-    }
-    assert mounts["/var/spool/heliotrope"] in claimed
+    mounts = gateway["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert {mount["mountPath"]: mount["name"] for mount in mounts}["/var/spool/heliotrope"] in claimed
+
+    spec = find(render(CHART / "ci" / "minimal-values.yaml"), "Deployment", "sun-gateway")["spec"]
+    environment = {each["name"]: each.get("value") for each in spec["template"]["spec"]["containers"][0]["env"]}
+    phases = ("DRAIN_SECONDS", "STOP_SECONDS", "GATEWAY_HANDOVER_SECONDS")
+    given = sum(float(environment[f"HELIOTROPE_{phase}"]) for phase in phases)
+    assert spec["template"]["spec"]["terminationGracePeriodSeconds"] == given + 30
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+def test_no_pod_is_killed_before_its_drain_its_requests_and_its_workers_have_ended(values: Path):
+    for workload in (each for each in render(values) if each["kind"] in ("Deployment", "StatefulSet")):
+        pod = workload["spec"]["template"]["spec"]
+        environment = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+        if "HELIOTROPE_DRAIN_SECONDS" in environment:
+            needed = float(environment["HELIOTROPE_DRAIN_SECONDS"]) + float(environment["HELIOTROPE_STOP_SECONDS"])
+            assert pod["terminationGracePeriodSeconds"] >= needed + 20, workload["metadata"]["name"]
+
+
+def test_an_object_store_takes_the_shared_volumes_place():
+    manifests = render(CHART / "ci" / "production-values.yaml")
+    assert "PersistentVolumeClaim" not in {each["kind"] for each in manifests}
+    for workload in (each for each in manifests if each["kind"] == "Deployment"):
+        assert not any("persistentVolumeClaim" in volume for volume in workload["spec"]["template"]["spec"]["volumes"])
+    worker = find(manifests, "Deployment", "sun-trainer-worker")["spec"]["template"]["spec"]["containers"][0]
+    environment = {each["name"]: each.get("value") for each in worker["env"]}
+    assert environment["HELIOTROPE_ARTIFACTS_URI"] == "s3://heliotrope/artifacts"
+    assert environment["AWS_SHARED_CREDENTIALS_FILE"] in [
+        f"{mount['mountPath']}/credentials" for mount in worker["volumeMounts"]
+    ]
+    assert "PersistentVolumeClaim" in {each["kind"] for each in render(CHART / "ci" / "minimal-values.yaml")}
+
+
+def test_vllm_has_an_agent_that_fetches_adapters_where_no_disk_is_shared():
+    manifests = render(CHART / "ci" / "gpu-values.yaml")
+    pod = find(manifests, "Deployment", "sun-vllm")["spec"]["template"]["spec"]
+    assert [container["name"] for container in pod["containers"]] == ["vllm", "agent"]
+    deployer = find(manifests, "Deployment", "sun-deployer")["spec"]["template"]["spec"]["containers"][0]
+    environment = {each["name"]: each.get("value") for each in deployer["env"]}
+    service = find(manifests, "Service", "sun-vllm-replicas")["spec"]
+    assert (
+        environment["HELIOTROPE_DEPLOYER_REPLICA_URLS"]
+        == f"dns+http://sun-vllm-replicas:{service['ports'][0]['port']}/v1"
+    )
+    assert service["clusterIP"] == "None"
+
+
+def test_keys_are_drawn_in_the_form_of_keys_and_stored_by_the_migration_job():
+    manifests = render(CHART / "ci" / "minimal-values.yaml")
+    held = find(manifests, "Secret", "sun-keys")["stringData"]
+    drawn = json.loads(held["HELIOTROPE_API_KEYS"])
+    assert drawn == {role: held[role] for role in ("frontend", "ops", "admin")}
+    assert held["HELIOTROPE_GATEWAY_INTERNAL_KEY"] == held["internal"]
+    assert all(re.fullmatch("hk_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", key) for key in [*drawn.values(), held["internal"]])
+    (job,) = find(manifests, "Job", "sun-migrations")["spec"]["template"]["spec"]["containers"]
+    secrets = {each["name"]: each["valueFrom"]["secretKeyRef"]["name"] for each in job["env"] if "valueFrom" in each}
+    assert secrets["HELIOTROPE_API_KEYS"] == secrets["HELIOTROPE_GATEWAY_INTERNAL_KEY"] == "sun-keys"
+    gateway = find(manifests, "Deployment", "sun-gateway")["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "sun-keys", "key": "HELIOTROPE_GATEWAY_INTERNAL_KEY"} in [
+        each["valueFrom"]["secretKeyRef"] for each in gateway["env"] if "valueFrom" in each
+    ]
+
+
+def test_whoever_installs_is_told_what_is_next():
+    with helm_python.Chart.load(str(CHART)) as chart:
+        values = yaml.safe_load((CHART / "ci" / "minimal-values.yaml").read_text())
+        rendered = chart.render(values, name="sun", namespace="loop")
+    (notes,) = [text for name, text in rendered.items() if name.endswith("NOTES.txt")]
+    for command in ("get secret sun-keys", "services.deployer adopt", "helm test sun -n loop"):
+        assert command in notes
+
+
+def test_every_pod_of_ours_may_reach_dns_and_the_stores_and_nothing_of_the_clouds_own():
+    manifests = render(CHART / "ci" / "gpu-values.yaml")
+    policies = [each["spec"] for each in manifests if each["kind"] == "NetworkPolicy"]
+    covered = {policy["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for policy in policies}
+    workloads = [each for each in manifests if each["kind"] in ("Deployment", "StatefulSet", "Job", "Pod")]
+    assert covered == {each["metadata"]["labels"]["app.kubernetes.io/component"] for each in workloads}
+    for policy in policies:
+        assert "Egress" in policy["policyTypes"]
+        assert {"port": 53, "protocol": "UDP"} in policy["egress"][0]["ports"]
+        assert policy["egress"][2]["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]
+
+
+def test_gpus_are_asked_for_where_they_are_used():
+    manifests = render(CHART / "ci" / "gpu-values.yaml")
     for name in ("sun-trainer-worker", "sun-vllm"):
-        pod = manifests["Deployment", name]["spec"]["template"]["spec"]
+        pod = find(manifests, "Deployment", name)["spec"]["template"]["spec"]
         assert pod["nodeSelector"]["cloud.example.org/gpu"] == "h100"
         assert pod["tolerations"]
         assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1

@@ -72,3 +72,41 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
+
+{{/* The secret that holds the keys that people and services are known by. */}}
+{{- define "heliotrope.keys" -}}
+{{ ternary (printf "%s-keys" .Release.Name) .Values.existingSecret .Values.apiKeys.generate }}
+{{- end }}
+
+{{/* Where artifacts are, for whoever writes or reads them. */}}
+{{- define "heliotrope.artifacts" -}}
+{{- with .Values.artifacts }}
+{{- if .uri }}
+- {name: HELIOTROPE_ARTIFACTS_URI, value: {{ .uri | quote }}}
+{{- end }}
+{{- if .endpointUrl }}
+- {name: AWS_ENDPOINT_URL, value: {{ .endpointUrl | quote }}}
+{{- end }}
+{{- if .credentialsSecret }}
+- {name: AWS_SHARED_CREDENTIALS_FILE, value: /etc/objects/credentials}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "heliotrope.policyTypes" -}}
+{{ ternary "[Ingress, Egress]" "[Ingress]" .Values.networkPolicy.egress.enabled }}
+{{- end }}
+
+{{/* What each of our pods may reach. */}}
+{{- define "heliotrope.egress" -}}
+{{- if .Values.networkPolicy.egress.enabled }}
+egress:
+  - ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+  - to: [{podSelector: {matchLabels: {app.kubernetes.io/name: heliotrope, app.kubernetes.io/instance: {{ .Release.Name }}}}}]
+  - to: {{- toYaml .Values.networkPolicy.egress.to | nindent 6 }}
+    ports:
+      {{- range .Values.networkPolicy.egress.ports }}
+      - {port: {{ . }}}
+      {{- end }}
+{{- end }}
+{{- end }}

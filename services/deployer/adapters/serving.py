@@ -36,7 +36,7 @@ def open_serving(
         settings.family,
         key=key,
         drain_seconds=own.drain_seconds,
-        have_flipped=partial(have_gateways_flipped, own.gateway_urls, load_generation),
+        have_flipped=lambda: have_gateways_flipped(list_replicas(own.gateway_urls), load_generation),
         deadline_seconds=deadline,
         start_empty=own.serving == "local",
     )
