@@ -59,14 +59,20 @@ def _read_request(session: Session) -> dict[str, Any] | None:
 
 
 def _read_run(session: Session) -> dict[str, Any] | None:
-    if (row := session.scalars(select(Run).order_by(Run.created_at.desc()).limit(1)).first()) is None:
+    """Of the newest request: the run that goes on, else the one that began last, and how its other recipes' fare."""
+    newest = select(Run.request_id).order_by(Run.created_at.desc()).limit(1).scalar_subquery()
+    runs = session.scalars(select(Run).where(Run.request_id == newest).order_by(Run.recipe_position)).all()
+    if not runs:
         return None
+    row = max(runs, key=lambda run: (run.state == "running", run.started_at or run.created_at))
     return {
         "run_id": str(row.run_id),
         "state": row.state,
         "progress": row.progress,
         "reason": row.reason,
         "candidate_version": row.candidate_version,
+        "recipe": row.recipe_name,
+        "others": {run.recipe_name: run.state for run in runs if run is not row},
     }
 
 

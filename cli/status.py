@@ -124,6 +124,10 @@ def describe_loop(loop: dict[str, Any]) -> list[str]:
     if run := loop["run"]:
         progress = {name: value for name, value in run["progress"].items() if name != "notes"}
         lines.append(f"training run: {run['state']} {_join(progress)} {run['reason'] or ''}".rstrip())
+        if others := run.get("others"):
+            lines.append(
+                f"  by {run['recipe']}; by " + ", by ".join(f"{name}: {state}" for name, state in others.items())
+            )
         lines += [f"  {note}" for note in run["progress"].get("notes", ())]
     if evaluation := loop["evaluation"]:
         verdict = evaluation["verdict"] or evaluation["state"]

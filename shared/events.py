@@ -167,8 +167,11 @@ class RetrainRequested(Event, frozen=True, kw_only=True, tag="RetrainRequested")
     requested_at: datetime
     deadline_at: datetime
     recipe: str | None = None
+    """The only one, or the first of several."""
     requested_by: str = "monitor"
     """The drift monitor, or `key:` and an API key's name. Runs of different requesters take turns."""
+    recipes: list[str] | None = None
+    """All of them, where there are several: each is a run, and at most one candidate goes on."""
 
 
 class TrainingCompleted(Event, frozen=True, kw_only=True, tag="TrainingCompleted"):
@@ -194,6 +197,12 @@ class TrainingCompleted(Event, frozen=True, kw_only=True, tag="TrainingCompleted
     """Those rows by reason (unrenderable, no_room, no_answer, too_long, same_answers)."""
     unmeasured_kl: str | None = None
     """Why the candidate's KL could not be held against the recipe's ceiling; missing: it was, or there is none."""
+    recipe: str | None = None
+    """The recipe, as the request names it; missing in runs of release 0.1.0."""
+
+    @property
+    def identity(self) -> str:
+        return str(self.run_id)
 
 
 class EvaluationCompleted(Event, frozen=True, kw_only=True, tag="EvaluationCompleted"):

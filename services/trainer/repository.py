@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from services.trainer.domain.planning.scheduling import Share, WaitingRun
 from services.trainer.domain.replay import EarlierSnapshot
@@ -28,9 +28,9 @@ def load_now(session: Session) -> datetime:
 
 
 def insert_run(session: Session, run: dict[str, Any]) -> bool:
-    """Store a new run; False when its request has one already."""
-    statement = insert(Run).values(**run).on_conflict_do_nothing(index_elements=[Run.request_id]).returning(Run.run_id)
-    return session.scalar(statement) is not None
+    """Store a new run; False when its request has one already by that recipe."""
+    values = {getattr(Run, name): value for name, value in run.items()}
+    return session.scalar(insert(Run).values(values).on_conflict_do_nothing().returning(Run.run_id)) is not None
 
 
 def load_run(session: Session, run_id: UUID) -> Run:
@@ -47,6 +47,12 @@ def load_run_for_update(session: Session, run_id: UUID) -> Run:
     if run is None:
         raise NotFound(f"no run {run_id}")
     return run
+
+
+def list_siblings(session: Session, run: Run) -> Sequence[Run]:
+    """List the other runs of the run's request, in the order of its recipes."""
+    others = select(Run).where(Run.request_id == run.request_id, Run.run_id != run.run_id)
+    return session.scalars(others.order_by(Run.recipe_position), execution_options={"populate_existing": True}).all()
 
 
 def list_runs(session: Session, *, state: str | None, limit: int) -> Sequence[Run]:
@@ -211,14 +217,20 @@ def release_run(session: Session, run_id: UUID, token: int, progress: dict[str, 
 def list_unanswered_runs(session: Session, announced_before: datetime, now: datetime) -> Sequence[Run]:
     """Return finished runs, announced before that time and still within their deadline, whose successor is not there.
 
-    The successor of a success is its evaluation; of anything else, the closing of its retrain request.
+    The successor of a success is the request's evaluation; where no run of the request succeeded, the closing of the
+    request. Both come once all its runs have finished.
     """
+    sibling = aliased(Run)
     evaluated = exists().where(Evaluation.request_id == Run.request_id)
     waiting = exists().where(RetrainRequestRow.request_id == Run.request_id, RetrainRequestRow.state == "open")
+    of_request = sibling.request_id == Run.request_id
+    going_on = exists().where(of_request, sibling.state.in_(OPEN_STATES))
+    trained = exists().where(of_request, sibling.state == "succeeded")
     statement = select(Run).where(
         Run.state.in_(FINISHED_STATES),
         Run.announced_at < announced_before,
         Run.deadline_at > now,
-        ((Run.state == "succeeded") & ~evaluated) | ((Run.state != "succeeded") & waiting),
+        ~going_on,
+        ((Run.state == "succeeded") & ~evaluated) | (~trained & waiting),
     )
     return session.scalars(statement.with_for_update(skip_locked=True)).all()

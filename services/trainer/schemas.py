@@ -17,6 +17,7 @@ class RunView(BaseModel):
     reason: str | None
     dataset_sha256: str
     parent_version: str
+    recipe_name: str
     recipe: dict[str, Any]
     recipe_sha256: str
     progress: dict[str, Any]

@@ -207,10 +207,8 @@ class Label(Base):
 
 
 class Dataset(Base):
-    """A frozen snapshot; its files lie under `uri` and are named by their content.
-
-    An erasure deletes the files, puts a successor in their place, and leaves the hash.
-    """
+    """A frozen snapshot; its files lie under `uri` and are named by their content. An erasure deletes them, puts a
+    successor in their place, and leaves the hash."""
 
     __tablename__ = "datasets"
     __table_args__ = SCHEMA
@@ -242,6 +240,8 @@ class RetrainRequestRow(Base):
     parent_version: Mapped[str]
     reasons: Mapped[list[Any]] = mapped_column(JSONB)
     recipe: Mapped[str | None]
+    recipes: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """All of them, where there are several; `recipe` is the first."""
     requested_by: Mapped[str] = mapped_column(server_default="monitor")
     state: Mapped[str]
     outcome: Mapped[str | None]

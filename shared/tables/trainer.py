@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Index
+from sqlalchemy import BigInteger, CheckConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.tables.base import ActRow, Base, CreatedAt, OutboxRow, RefusedRow, UuidKey
@@ -16,12 +16,20 @@ class Run(Base):
     __tablename__ = "runs"
     __table_args__ = (
         CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="state"),
+        UniqueConstraint("retrain_request_id", "recipe_name"),
         Index("ix_runs_state", "state"),
         SCHEMA,
     )
 
     run_id: Mapped[UuidKey]
-    request_id: Mapped[UUID] = mapped_column(unique=True)
+    request_id: Mapped[UUID] = mapped_column("retrain_request_id")
+    """A request has a run for each of its recipes."""
+    recipe_name: Mapped[str] = mapped_column(server_default="")
+    """As the request names it."""
+    recipe_position: Mapped[int] = mapped_column(server_default="0")
+    """Place in the request's list."""
+    retired_request_id: Mapped[UUID | None] = mapped_column("request_id", unique=True)
+    """What release 0.1.0 calls the request, one run each: of later recipes the run's own id; goes in 0.3.0."""
     requested_by: Mapped[str] = mapped_column(server_default="monitor")
     dataset_sha256: Mapped[str]
     dataset_uri: Mapped[str]

@@ -2,14 +2,21 @@
 
 from typing import Self
 
-from pydantic import DirectoryPath, Field, SecretStr, model_validator
+from pydantic import DirectoryPath, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+RECIPE = "[A-Za-z0-9_-]+"
 
 
 class CuratorSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HELIOTROPE_CURATOR_", extra="ignore", frozen=True)
 
-    recipe: str | None = Field(None, description="recipe that requests name; the trainer's default when unset")
+    recipe: str | None = Field(
+        None,
+        pattern=f"^{RECIPE}(,{RECIPE}){{0,7}}$",
+        description="recipe that requests name, or several (8 at most), separated by commas: each is trained, and at "
+        "most one candidate goes on; the trainer's default when unset",
+    )
     volume_pairs: int = Field(200, ge=1, description="fresh pairs and labels at which the monitor asks for retraining")
     monitor_seconds: float = Field(5.0, gt=0, description="pause between two looks of the monitor")
     request_deadline_seconds: float = Field(86_400.0, gt=0, description="a request without a rollout by then is closed")
@@ -35,6 +42,18 @@ class CuratorSettings(BaseSettings):
         description="how long Kafka, dead letters and spools keep raw events; certificates say it",
     )
 
+    @field_validator("recipe")
+    @classmethod
+    def _name_each_recipe_once(cls, recipe: str | None) -> str | None:
+        names = recipe.split(",") if recipe else []
+        if len(set(names)) < len(names):
+            raise ValueError("names a recipe twice")
+        return recipe
+
+    def list_recipes(self) -> list[str]:
+        """List the recipes that requests name; none: the trainer's default."""
+        return self.recipe.split(",") if self.recipe else []
+
     @model_validator(mode="after")
     def _name_the_endpoints_model(self) -> Self:
         if self.embedder_url and not self.embedder_model:
@@ -47,7 +66,9 @@ class MonitorSettings(BaseSettings):
 
     shadow: bool = Field(False, description="decide, log and count, but ask for nothing")
     cooldown_seconds: float = Field(3_600, ge=0, description="pause between one request's end and the next request")
-    monthly_budget: int = Field(30, ge=0, description="requests within any 30 days, at most")
+    monthly_budget: int = Field(
+        30, ge=0, description="trainings asked for within any 30 days, at most: one for each recipe of a request"
+    )
     minimum_pairs: int = Field(20, ge=1, description="pairs that a dataset needs to be worth training on")
     schedule_seconds: float | None = Field(None, gt=0, description="ask at least this often; unset: never by the clock")
     opinion_run_length: int = Field(2_000, ge=10, description="votes between two false alarms, on average and at least")

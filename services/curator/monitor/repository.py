@@ -46,6 +46,7 @@ class RequestHistory:
     last_opinion_at: datetime | None
     """Last request that an opinion alarm had a part in."""
     this_month: int
+    """Trainings asked for: one for each recipe of a request."""
 
 
 def load_votes(session: Session, champion: Champion) -> list[ChampionVote]:
@@ -165,13 +166,14 @@ def _count_new(item: Any, baseline: str | None) -> ColumnElement[int]:
 
 def load_request_history(session: Session, month_ago: datetime) -> RequestHistory:
     requested_at, opinion = RetrainRequestRow.requested_at, RetrainRequestRow.reasons.contains([{"kind": "opinion"}])
+    runs = func.coalesce(func.jsonb_array_length(RetrainRequestRow.recipes), 1)
     row = session.execute(
         select(
             func.count().filter(RetrainRequestRow.state == "open"),
             func.max(requested_at),
             func.max(RetrainRequestRow.closed_at),
             func.max(requested_at).filter(opinion),
-            func.count().filter(requested_at > month_ago),
+            func.coalesce(func.sum(runs).filter(requested_at > month_ago), 0),
         )
     ).one()
     return RequestHistory(row[0] > 0, row[1], row[2], row[3], row[4])

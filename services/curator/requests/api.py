@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from services.curator.cells.ports import Embedder
 from services.curator.config.http import READERS, Admin, Limit, View
-from services.curator.config.settings import CuratorSettings
+from services.curator.config.settings import RECIPE, CuratorSettings
 from services.curator.requests import repository as requests
 from services.curator.requests.handlers import request_retrain
 from shared.acts import record_act
@@ -27,6 +27,7 @@ class RequestView(View):
     parent_version: str
     reasons: list[dict[str, Any]]
     recipe: str | None
+    recipes: list[str] | None
     requested_by: str
     state: str
     outcome: str | None
@@ -45,6 +46,16 @@ class RetrainBody(BaseModel):
 
     reason: str = Field("", max_length=500, description="why, for the record")
     force: bool = Field(False, description="also where a model was trained on the same rows already")
+    recipes: list[Annotated[str, Field(pattern=f"^{RECIPE}$")]] = Field(
+        [], max_length=8, description="in place of those of the settings; of several, at most one candidate goes on"
+    )
+
+    @field_validator("recipes")
+    @classmethod
+    def _name_each_once(cls, recipes: list[str]) -> list[str]:
+        if len(set(recipes)) < len(recipes):
+            raise ValueError("names a recipe twice")
+        return recipes
 
 
 class SwitchView(BaseModel):
@@ -90,6 +101,7 @@ def create_loop_router(
                 now=clock(),
                 requested_by=f"key:{caller.name}",
                 force=bool(body and body.force),
+                recipes=body.recipes if body else (),
             )
             detail = {"dataset_sha256": row.dataset_sha256, "reason": body.reason if body else ""}
             record_act(session, Act, caller, "retrain", str(row.request_id), detail)

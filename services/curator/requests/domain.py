@@ -36,7 +36,7 @@ def explain_repetition(earlier: Sequence[EarlierRequest]) -> str | None:
 class RequestProgress:
     """States of what a request led to; None where there is nothing yet."""
 
-    run: str | None
+    runs: Sequence[str]
     verdict: str | None
     rollout: str | None
     candidate_version: str | None
@@ -47,12 +47,17 @@ def derive_outcome(progress: RequestProgress) -> str | None:
 
     - its rollout has ended: how
     - its candidate did not pass the evaluation: the verdict
-    - its training failed or was cancelled: that
+    - all its trainings failed or were cancelled: that
     """
     if progress.rollout is not None:
         return progress.rollout if progress.rollout in FINAL_STATES else None
     if progress.verdict in ("fail", "inconclusive"):
         return f"evaluation_{progress.verdict}"
-    if progress.run in ("failed", "cancelled"):
-        return f"training_{progress.run}"
-    return None
+    return derive_training_outcome(progress.runs)
+
+
+def derive_training_outcome(runs: Sequence[str]) -> str | None:
+    """Derive the outcome of a request of which all runs, by their states, came to nothing; None where one may not."""
+    if not runs or any(state not in ("failed", "cancelled") for state in runs):
+        return None
+    return "training_failed" if "failed" in runs else "training_cancelled"

@@ -1,5 +1,6 @@
 """Open, announce and close requests to retrain; follow the routing table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,7 +16,7 @@ from services.curator.datasets import repository as datasets
 from services.curator.datasets.domain.snapshot import Caps
 from services.curator.datasets.handlers import freeze_dataset
 from services.curator.requests import repository as requests
-from services.curator.requests.domain import derive_outcome, explain_repetition
+from services.curator.requests.domain import derive_outcome, derive_training_outcome, explain_repetition
 from services.curator.requests.repository import Champion, load_champion
 from shared.artifacts import open_artifacts
 from shared.db import SessionFactory, lock_all
@@ -48,8 +49,11 @@ def request_retrain(
     now: datetime,
     requested_by: str = MONITOR,
     force: bool = False,
+    recipes: Sequence[str] = (),
 ) -> RetrainRequestRow:
     """Freeze a dataset and announce a request for retraining on it, if the session's transaction commits.
+
+    `recipes`: in place of those of the settings; of several, at most one candidate goes on.
 
     Raises:
         UnchangedDataset: a model was trained on the same rows already, or they failed too often; not if forced.
@@ -57,6 +61,7 @@ def request_retrain(
         InvalidRequest: there is nothing to train on.
     """
     lock_all(session, ["retrain"])
+    wanted = list(recipes) or curator.list_recipes()
     champion = _find_parent(session, settings.family)
     caps = Caps(curator.pairs_per_user, curator.pairs_per_prompt, curator.group_weight_share)
     artifacts = open_artifacts(settings)
@@ -70,7 +75,8 @@ def request_retrain(
         dataset_sha256=dataset.dataset_sha256,
         parent_version=champion.version,
         reasons=[msgspec.to_builtins(reason) for reason in reasons],
-        recipe=curator.recipe,
+        recipe=wanted[0] if wanted else None,
+        recipes=wanted if len(wanted) > 1 else None,
         requested_by=requested_by,
         state="open",
         requested_at=now,
@@ -111,15 +117,18 @@ def announce_request(session: Session, row: RetrainRequestRow, dataset_uri: str,
         requested_at=row.requested_at,
         deadline_at=row.deadline_at,
         recipe=row.recipe,
+        recipes=row.recipes,
         requested_by=row.requested_by,
     )
     append_event(session, Outbox, event, source="curator", topic_prefix=topic_prefix)
 
 
 def close_on_training(session: Session, event: TrainingCompleted) -> None:
-    """Close the request of a run that failed or was cancelled."""
-    if event.outcome != "succeeded":
-        close_request(session, event.request_id, f"training_{event.outcome}", None)
+    """Close the request of a run that failed or was cancelled, if that was the last of its runs and none succeeded."""
+    runs = requests.list_states_of_runs(session, event.request_id) or [event.outcome]
+    outcome = derive_training_outcome(runs)
+    if outcome is not None:
+        close_request(session, event.request_id, outcome, None)
 
 
 def close_on_evaluation(session: Session, event: EvaluationCompleted) -> None:

@@ -40,6 +40,11 @@ def list_earlier(session: Session, dataset_sha256: str) -> list[EarlierRequest]:
     return [EarlierRequest(request_id, bool(succeeded)) for request_id, succeeded in rows]
 
 
+def list_states_of_runs(session: Session, request_id: UUID) -> list[str]:
+    """List the states of the request's runs."""
+    return list(session.scalars(select(Run.state).where(Run.request_id == request_id)))
+
+
 def has_run(session: Session, request_id: UUID) -> bool:
     return bool(session.scalar(select(exists().where(trainer.Run.request_id == request_id))))
 
@@ -100,14 +105,12 @@ def load_open_request_progress(session: Session) -> tuple[UUID, RequestProgress]
     row = session.execute(
         select(
             request_id,
-            Run.state,
             Evaluation.verdict,
             Rollout.state,
-            func.coalesce(Rollout.candidate_version, Evaluation.candidate_version, Run.candidate_version),
+            func.coalesce(Rollout.candidate_version, Evaluation.candidate_version),
         )
-        .outerjoin(Run, Run.request_id == request_id)
         .outerjoin(Evaluation, Evaluation.request_id == request_id)
         .outerjoin(Rollout, Rollout.request_id == request_id)
         .where(RetrainRequestRow.state == "open")
     ).first()
-    return (row[0], RequestProgress(row[1], row[2], row[3], row[4])) if row else None
+    return (row[0], RequestProgress(list_states_of_runs(session, row[0]), row[1], row[2], row[3])) if row else None

@@ -16,6 +16,7 @@ from shared.events import TrainingCompleted
 from shared.ids import new_id
 from shared.tables import deployer
 from shared.tables.evaluator import Comparison, Evaluation
+from shared.tables.trainer import Run
 
 
 def load_champion_version(session: Session, family: str) -> str | None:
@@ -27,6 +28,20 @@ def load_champion_version(session: Session, family: str) -> str | None:
         .limit(1)
     )
     return str(table["champion"]["version"]) if table else None
+
+
+def is_entrant(session: Session, request_id: UUID, run_id: UUID) -> bool:
+    """Tell whether this run's candidate is the one to judge for the request: of the first recipe that left one.
+
+    Not while a run of the request goes on. A run that the trainer's tables do not know is the request's only one.
+    """
+    runs = select(Run.run_id, Run.state).where(Run.request_id == request_id).order_by(Run.recipe_position)
+    found = session.execute(runs).all()
+    if any(run.state in ("queued", "running") for run in found):
+        return False
+    if not found:
+        return session.get(Run, run_id) is None
+    return next((run.run_id for run in found if run.state == "succeeded"), None) == run_id
 
 
 def save_evaluation(

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from services.trainer import repository
 from services.trainer.domain.progress import REFUSED_ROWS, REFUSED_SHARE, UNMEASURED_KL
+from shared.db import lock_all
 from shared.events import TrainingCompleted
 from shared.outbox import append_event
 from shared.tables.trainer import Outbox, Run
@@ -17,12 +18,21 @@ REASON_LIMIT = 1000
 
 
 def finish_run(session: Session, run: Run, outcome: Outcome, reason: str | None, *, topic_prefix: str) -> None:
-    """Close the run and announce it."""
+    """Close the run and announce it; if it was the last of its request, what the others trained once more.
+
+    Who judges candidates waits for the last run, and may have heard of the others' before.
+    """
+    lock_all(session, [f"runs of {run.request_id}"])
     now = repository.load_now(session)
     run.state = outcome
     run.reason = reason[:REASON_LIMIT] if reason else None
     run.finished_at = now
     announce_run(session, run, now, topic_prefix=topic_prefix)
+    siblings = repository.list_siblings(session, run)
+    if not any(sibling.state in repository.OPEN_STATES for sibling in siblings):
+        for sibling in siblings:
+            if sibling.state == "succeeded":
+                announce_run(session, sibling, now, topic_prefix=topic_prefix)
 
 
 def announce_run(session: Session, run: Run, now: datetime, *, topic_prefix: str) -> None:
@@ -49,4 +59,5 @@ def derive_event(run: Run) -> TrainingCompleted:
         refused_share=run.progress.get(REFUSED_SHARE),
         refused_rows=run.progress.get(REFUSED_ROWS),
         unmeasured_kl=run.progress.get(UNMEASURED_KL),
+        recipe=run.recipe_name or None,
     )

@@ -1,4 +1,4 @@
-"""A retrain request becomes a run; an admin may cancel it."""
+"""A retrain request becomes a run, or one for each of its recipes; an admin may cancel any."""
 
 from typing import Any
 from uuid import UUID
@@ -21,8 +21,24 @@ logger = structlog.get_logger(__name__)
 def request_run(
     session: Session, event: RetrainRequested, load_recipe: LoadRecipe, *, default_recipe: str, topic_prefix: str
 ) -> None:
-    """Queue a run for the request, once; a recipe that cannot be used fails the run, with the reason."""
-    run: dict[str, Any] = {
+    """Queue a run for each of the request's recipes, once; one that cannot be used fails its run, with the reason."""
+    refused: list[tuple[UUID, str]] = []
+    for position, name in enumerate(event.recipes or [event.recipe or default_recipe]):
+        recipe, problem = _read_recipe(load_recipe, name)
+        run = _derive_run(event) | {"recipe_name": name, "recipe_position": position} | recipe
+        if not repository.insert_run(session, run):
+            continue
+        logger.info("run_requested", run_id=str(run["run_id"]), recipe=name, problem=problem)
+        if problem:
+            refused.append((run["run_id"], problem))
+    for run_id, problem in refused:
+        row = repository.load_run(session, run_id)
+        row.progress = {"cause": "setup"}
+        finish_run(session, row, "failed", problem, topic_prefix=topic_prefix)
+
+
+def _derive_run(event: RetrainRequested) -> dict[str, Any]:
+    return {
         "run_id": new_id(),
         "request_id": event.request_id,
         "requested_by": event.requested_by,
@@ -32,23 +48,18 @@ def request_run(
         "deadline_at": event.deadline_at,
         "state": "queued",
     }
-    name = event.recipe or default_recipe
-    problem: str | None = None
+
+
+def _read_recipe(load_recipe: LoadRecipe, name: str) -> tuple[dict[str, Any], str | None]:
+    """Read (what a run's row says of its recipe, why the recipe cannot be used)."""
     try:
         recipe = load_recipe(name)
-        if not recipe.trains_chat_model:
-            problem = f"recipe {name!r} cannot be used: it trains no chat model ({recipe.method})"
-        run |= {"recipe": dump_recipe(recipe), "recipe_sha256": calculate_recipe_sha256(recipe)}
     except HeliotropeError as error:
-        problem = f"recipe {name!r} cannot be used: {error.detail}"
-        run |= {"recipe": {"name": name}, "recipe_sha256": ""}
-    if not repository.insert_run(session, run):
-        return
-    logger.info("run_requested", run_id=str(run["run_id"]), recipe=name, problem=problem)
-    if problem:
-        refused = repository.load_run(session, run["run_id"])
-        refused.progress = {"cause": "setup"}
-        finish_run(session, refused, "failed", problem, topic_prefix=topic_prefix)
+        return {"recipe": {"name": name}, "recipe_sha256": ""}, f"recipe {name!r} cannot be used: {error.detail}"
+    said = {"recipe": dump_recipe(recipe), "recipe_sha256": calculate_recipe_sha256(recipe)}
+    if not recipe.trains_chat_model:
+        return said, f"recipe {name!r} cannot be used: it trains no chat model ({recipe.method})"
+    return said, None
 
 
 def cancel_run(session: Session, run_id: UUID, *, by: str, topic_prefix: str) -> Run:

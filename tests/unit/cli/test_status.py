@@ -69,6 +69,14 @@ def test_the_progress_of_a_run_is_rounded_and_leaves_out_what_its_method_does_no
     assert "training run: running loss 0.891, step 12" in read_text(console)
 
 
+def test_of_several_recipes_each_is_named_with_how_it_fares(console: Console):
+    status = describe(ready=True)
+    run: dict[str, Any] = {"state": "running", "progress": {"step": 3}, "reason": None, "recipe": "prefer"}
+    status["loop"]["run"] = run | {"others": {"imitate": "failed", "climb": "queued"}}
+    console.print(render_status(status))
+    assert "  by prefer; by imitate: failed, by climb: queued" in read_text(console)
+
+
 def test_a_stack_that_does_not_run_is_said_with_the_command_that_starts_it(console: Console):
     console.print(render_status({"running": False, "home": "/srv/[heliotrope]"}))
     assert "/srv/[heliotrope] does not run. Start it with: heliotrope up" in read_text(console)

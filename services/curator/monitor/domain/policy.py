@@ -77,7 +77,7 @@ def _find_obstacle(situation: Situation, limits: RetrainLimits, now: datetime) -
     ):
         return f"the last request closed a moment ago, {left.total_seconds():.0f} s of cooldown are left"
     if situation.requests_this_month >= limits.monthly_budget:
-        return f"the budget of {limits.monthly_budget} requests in 30 days is spent"
+        return f"the budget of {limits.monthly_budget} trainings in 30 days is spent"
     if situation.pairs < limits.minimum_pairs:
         return f"{situation.pairs} pairs are too few to train on (at least {limits.minimum_pairs})"
     if situation.new_pairs == 0:
