@@ -1,4 +1,4 @@
-"""`heliotrope audit verify`: is the log of who did what as it was written?"""
+"""`heliotrope audit`: who did what, and whether the log of it is as it was written."""
 
 import os
 import sys
@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 
 from cli.database import find_database_url
 from cli.errors import clear_errors
+from cli.rollouts.commands import AsJson, Deployer, console, print_json
 from local.errors import StackFailed
+from local.stack.calling import call
 from services.deployer.domain.audit import ANCHOR_TAG, Anchor, Verification, parse_anchor, verify_chain
 from services.deployer.repository.acts import count_unsealed_acts, find_difference
 from services.deployer.repository.audit import iterate_audit
@@ -32,6 +34,7 @@ def verify(
         str | None,
         typer.Option(help="SEQUENCE:HASH that the log must hold, from a log line `audit_log_anchored`; else MLflow's."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Read the whole log; status 1 if an entry was changed, removed, put in or cut off."""
     with clear_errors():
@@ -41,11 +44,39 @@ def verify(
         if found.broken_at is not None:
             raise StackFailed(f"the audit log is broken at entry {found.broken_at}: {found.reason}")
         waiting = check_acts(find_database_url())
+    if as_json:
+        anchored = {"anchor": str(known) if known else None, "seals_checked": bool(key), "unsealed_acts": waiting}
+        print_json({"entries": found.last.sequence, "last": str(found.last)} | anchored)
+        return
     told = [f"{found.last.sequence} entries, the last one {found.last}"]
     told += [] if key else ["HELIOTROPE_DEPLOYER_AUDIT_KEY is not set: seals were not checked"]
     told += [f"{waiting} acts of other services are not in it yet: the deployer seals them"] if waiting else []
     told += [] if known else ["no anchor was found: an end that was cut off would not be seen"]
     sys.stdout.write("\n".join(["intact: " + told[0], *told[1:]]) + "\n")
+
+
+@app.command("list")
+def list_entries(
+    before: Annotated[int | None, typer.Option(help="Only entries with a smaller number.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many.")] = 50,
+    deployer: Deployer = "",
+    as_json: AsJson = False,
+) -> None:
+    """List who did what, newest last; whether these entries link, says `verified`."""
+    path = f"/v1/audit?limit={limit}" + (f"&before={before}" if before else "")
+    with clear_errors():
+        log = call("deployer", deployer, "GET", path, "ops")
+    if as_json:
+        print_json(log)
+        return
+    for entry in log["entries"]:
+        summary = entry["detail"].get("summary", "")
+        line = (
+            f"{entry['sequence']:>6}  {entry['at']}  {entry['actor']}: {entry['action']} {entry['subject']}  {summary}"
+        )
+        console.print(line, markup=False)
+    if not log["verified"]:
+        console.print(f"BROKEN at entry {log['broken_at']}: run `heliotrope audit verify`", markup=False)
 
 
 def verify_log(database_url: str, key: str, anchor: Anchor | None) -> Verification:

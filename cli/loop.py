@@ -102,4 +102,5 @@ def _read_rollout(session: Session) -> dict[str, Any] | None:
         "stage": row.stage,
         "votes": {arm: count for arm, count in session.execute(votes)},  # noqa: C416 - a Row is not a pair to mypy
         "summary": row.summary,
+        "frozen_until": row.evidence.get("frozen_until"),
     }

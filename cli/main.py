@@ -18,6 +18,7 @@ from cli.errors import clear_errors
 from cli.exchange import withdrawals
 from cli.exchange.commands import import_files
 from cli.roles import read_given_keys, read_passwords, roles
+from cli.rollouts import policy
 from cli.rollouts.commands import add_to as add_rollouts
 from shared.bus.topics import BROKER_DEFAULT
 
@@ -42,6 +43,7 @@ app.command()(roles)
 app.add_typer(recipes.app, name="recipe")
 app.command()(recipes.train)
 add_rollouts(app)
+app.add_typer(policy.app, name="approval-policy")
 
 console = Console(soft_wrap=True, highlight=False)
 

@@ -134,6 +134,8 @@ def describe_loop(loop: dict[str, Any]) -> list[str]:
         lines.append(f"evaluation: {verdict}, {evaluation['votes']} of {evaluation['comparisons']} comparisons judged")
     if rollout := loop["rollout"]:
         lines.append(f"rollout of version {rollout['candidate_version']}: {rollout['state']}, {rollout['summary']}")
+        if rollout.get("frozen_until"):
+            lines.append(f"  frozen until {rollout['frozen_until']}: nothing moves forward before")
     return lines
 
 

@@ -45,7 +45,7 @@ DATABASE_ROLES = {
     "deployer": DatabaseRole(
         writes=("deployer",),
         reads=("access", "curator", "evaluator", "trainer"),
-        appends=("deployer.audit", "deployer.sealed_acts"),
+        appends=("deployer.audit", "deployer.sealed_acts", "deployer.approvals", "deployer.approval_policies"),
     ),
     "console": DatabaseRole(reads=("curator", "trainer", "evaluator", "deployer")),
 }
@@ -79,6 +79,8 @@ DEPLOYER_SECRETS = (
     "deployer_manifest_key",
     "deployer_routing_key",
     "deployer_assertion_key",
+    "deployer_webhook_urls",
+    "deployer_webhook_secret",
 )
 
 PROCESSES = {

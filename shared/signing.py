@@ -19,6 +19,7 @@ from shared.errors import HeliotropeError
 BACKUP = "application/vnd.heliotrope.backup+json"
 MODEL = "application/vnd.in-toto+json"
 ROUTING = "application/vnd.heliotrope.routing+json"
+APPROVAL_POLICY = "application/vnd.heliotrope.approval-policy+json"
 ASSERTION = "application/vnd.heliotrope.assertion+json"
 KEY_BYTES = 32
 

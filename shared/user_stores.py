@@ -74,6 +74,8 @@ WITHOUT_USERS = (
     *("access.accounts", "access.api_keys", "access.user_hash_generations", "curator.cells", "curator.loop_switch"),
     *("curator.import_withdrawals", "curator.retrain_requests", "curator.routing", "curator.tombstones"),
     *("deployer.audit", "deployer.epochs", "deployer.heard_thumbs", "deployer.rollouts", "deployer.routing"),
+    *("deployer.approvals", "deployer.approval_policies", "deployer.notices"),  # of admins, and of our own words
+    *("deployer.aliases", "deployer.registrations"),
     *("access.acts", "curator.acts", "trainer.acts", "deployer.sealed_acts", "trainer.runs"),
     *(f"{schema}.{name}" for schema in ("curator", "trainer", "evaluator", "deployer") for name in RELAYED),
 )

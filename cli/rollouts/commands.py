@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.errors import clear_errors
-from cli.rollouts.describing import describe_rollout
+from cli.rollouts.describing import describe_delivery, describe_rollout
 from local.errors import StackFailed
 from local.stack.calling import call
 
@@ -34,10 +34,13 @@ def rollouts(
         if rollout:
             _show(find_rollout(deployer, rollout), as_json)
             return
-        found = call("deployer", deployer, "GET", f"/v1/rollouts?limit={limit}", "ops")["rollouts"]
+        answer = call("deployer", deployer, "GET", f"/v1/rollouts?limit={limit}", "ops")
+    found = answer["rollouts"]
     if as_json:
-        _print(found)
+        print_json(found)
         return
+    if answer.get("frozen_until"):
+        console.print(f"frozen until {answer['frozen_until']}: nothing moves forward before", markup=False)
     table = Table("rollout", "version", "state", "stage", "summary", box=None, header_style="bold")
     for one in found:
         stage = "" if one["stage"] is None else f"{one['stages'][-1]['percent']:g}%"
@@ -81,6 +84,11 @@ def abort(rollout: Which, reason: Reason, deployer: Deployer = "", as_json: AsJs
     _command("abort", rollout, reason, deployer, as_json)
 
 
+def promote(rollout: Which, reason: Reason, deployer: Deployer = "", as_json: AsJson = False) -> None:
+    """Make a canary the champion, skipping the stages that are left."""
+    _command("promote", rollout, reason, deployer, as_json)
+
+
 def rollback(
     reason: Reason,
     version: Annotated[str | None, typer.Option(help="An earlier champion; without it, the one before this.")] = None,
@@ -94,14 +102,30 @@ def rollback(
     with clear_errors():
         table = call("deployer", deployer, "POST", "/v1/rollback", "admin", json=body)
     if as_json:
-        _print(table)
+        print_json(table)
     else:
         console.print(f"Version {table['champion']['version']} is the champion again.", markup=False)
 
 
+def notices(
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many.")] = 20,
+    deployer: Deployer = "",
+    as_json: AsJson = False,
+) -> None:
+    """List what webhooks were told, newest first, and how each delivery went."""
+    with clear_errors():
+        found = call("deployer", deployer, "GET", f"/v1/notices?limit={limit}", "ops")["notices"]
+    if as_json:
+        print_json(found)
+        return
+    for one in found:
+        line = f"{one['created_at']}  {one['kind']} to {one['target']}: {describe_delivery(one)}"
+        console.print(line, markup=False)
+
+
 def add_to(app: typer.Typer) -> None:
     """Add these commands to an application."""
-    for command in (rollouts, approve, reject, pause, resume, abort, rollback):
+    for command in (rollouts, approve, reject, pause, resume, abort, promote, rollback, notices):
         app.command()(command)
 
 
@@ -127,11 +151,12 @@ def find_rollout(deployer: str, beginning: str) -> dict[str, Any]:
 
 def _show(rollout: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        _print(rollout)
+        print_json(rollout)
     else:
         for line in describe_rollout(rollout):
             console.print(line, markup=False)
 
 
-def _print(content: Any) -> None:
+def print_json(content: Any) -> None:
+    """Print what a service answered."""
     sys.stdout.write(json.dumps(content, indent=2) + "\n")

@@ -14,6 +14,12 @@ def describe_rollout(rollout: dict[str, Any]) -> Iterator[str]:
         ended = f", {stage['ended_by'].replace('_', ' ')} {stage['ended_at']}" if stage.get("ended_by") else ""
         yield f"  {stage['percent']:g}% since {stage['started_at']}{ended}"
     evidence = rollout["evidence"]
+    if evidence.get("frozen_until") and rollout["closed_at"] is None:
+        yield f"  frozen until {evidence['frozen_until']}"
+    if policy := evidence.get("policy"):
+        yield f"  {_describe_policy(policy)}"
+    if confirmed := evidence.get("confirmed"):
+        yield f"  its holdback confirms it: not worse by {confirmed['not_worse_by']:.0%} or more"
     for reading in evidence.get("guardrails", []):
         yield f"  {_describe_reading(reading)}"
     if evidence.get("summary"):
@@ -41,3 +47,19 @@ def _show_time(seconds: float | None) -> str:
     if seconds is None:
         return "never"
     return f"{seconds / 86_400:.1f} days" if seconds >= 86_400 else f"{seconds / 3_600:.1f} h"
+
+
+def _describe_policy(policy: dict[str, Any]) -> str:
+    name = f"approval policy {policy['version']}"
+    if policy["approves_at"]:
+        return f"{name} approves it at {policy['approves_at']}: reject or pause it to veto"
+    return f"{name} leaves it to a person: {'; '.join(policy['objections'])}"
+
+
+def describe_delivery(notice: dict[str, Any]) -> str:
+    """Say whether a webhook took a notice, or when it is tried again."""
+    if notice["delivered_at"]:
+        return f"taken {notice['delivered_at']}"
+    if notice["given_up_at"]:
+        return f"given up ({notice['last_result']})"
+    return f"again {notice['next_attempt_at']}" + (f" ({notice['last_result']})" if notice["last_result"] else "")

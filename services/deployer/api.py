@@ -11,9 +11,13 @@ import structlog
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
 
+from services.deployer.domain.approval_policy import ApprovalPolicy
 from services.deployer.domain.audit import verify_chain
-from services.deployer.handlers.commands import Commands, RolloutNotFound
+from services.deployer.handlers.approving import RolloutNotFound
+from services.deployer.handlers.commands import Commands
+from services.deployer.handlers.policy import Policies
 from services.deployer.repository.audit import load_audit_page
+from services.deployer.repository.notices import list_notices
 from services.deployer.repository.rollouts import list_rollouts, load_rollout
 from services.deployer.schemas import (
     ApproveBody,
@@ -21,6 +25,10 @@ from services.deployer.schemas import (
     AuditLine,
     AuditLog,
     CommandBody,
+    NoticeList,
+    NoticeView,
+    PolicyBody,
+    PolicyView,
     RollbackBody,
     RolloutList,
     RolloutView,
@@ -47,7 +55,9 @@ def create_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
         create_console_router(),
         create_rollouts_router(commands, sessions),
         create_commands_router(commands),
+        create_policy_router(commands, sessions),
         create_audit_router(commands, sessions),
+        create_notices_router(sessions),
     ):
         router.include_router(part)
     return router
@@ -120,7 +130,8 @@ def create_rollouts_router(commands: Commands, sessions: SessionFactory) -> APIR
     @router.get("/rollouts")
     def rollouts(caller: Operator, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> RolloutList:
         with sessions() as session:
-            return RolloutList(rollouts=[RolloutView.of(row) for row in list_rollouts(session, limit)])
+            found = [RolloutView.of(row) for row in list_rollouts(session, limit)]
+        return RolloutList(rollouts=found, frozen_until=commands.rollouts.find_freeze_end(commands.clock()))
 
     @router.get("/rollouts/{rollout_id}")
     def rollout(rollout_id: UUID, caller: Operator) -> RolloutView:
@@ -155,6 +166,41 @@ def create_commands_router(commands: Commands) -> APIRouter:
         restored = commands.roll_back(caller, summary=body.reason, version=body.version, unchecked=body.unchecked)
         table: dict[str, Any] = msgspec.to_builtins(restored)
         return table
+
+    return router
+
+
+def create_policy_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
+    """Make the routes of the approval policy; stopping it asks for nothing but a reason."""
+    router = APIRouter(prefix="/v1/approval-policy")
+
+    @router.get("")
+    def policy(caller: Operator) -> PolicyView:
+        with sessions() as session:
+            return PolicyView.of(*Policies(commands.approving).describe(session))
+
+    @router.post("", status_code=201)
+    def set_policy(body: PolicyBody, caller: Admin) -> PolicyView:
+        wanted = ApprovalPolicy(**body.model_dump(exclude={"reason"}))
+        Policies(commands.approving).set(wanted, caller, reason=body.reason)
+        return policy(caller)
+
+    @router.post("/stop")
+    def stop_policy(body: CommandBody, caller: Admin) -> PolicyView:
+        Policies(commands.approving).stop(caller, reason=body.reason)
+        return policy(caller)
+
+    return router
+
+
+def create_notices_router(sessions: SessionFactory) -> APIRouter:
+    router = APIRouter(prefix="/v1")
+
+    @router.get("/notices")
+    def notices(caller: Operator, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> NoticeList:
+        """Return the delivery log of the webhooks, newest first."""
+        with sessions() as session:
+            return NoticeList(notices=[NoticeView.model_validate(row) for row in list_notices(session, limit)])
 
     return router
 

@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import get_args
 
+from services.deployer.adapters.alerts import list_firing_alerts
 from services.deployer.adapters.candidate_files import CandidateFiles
 from services.deployer.adapters.serving import open_serving
 from services.deployer.adapters.serving_agent import create_agent
+from services.deployer.adapters.webhooks import WebhookPosts
 from services.deployer.api import create_router, create_sign_in_router
 from services.deployer.domain.rollout import Command
 from services.deployer.handlers.adoption import Adoption
@@ -16,6 +18,7 @@ from services.deployer.handlers.change import Rollouts
 from services.deployer.handlers.commands import Commands
 from services.deployer.handlers.events import EventHandler
 from services.deployer.handlers.maintenance import Maintenance
+from services.deployer.handlers.notifying import Delivery
 from services.deployer.handlers.reconciler import Reconciler
 from services.deployer.metrics import CHANGES
 from services.deployer.settings import DeployerSettings
@@ -80,7 +83,10 @@ def run() -> None:
     serving = open_serving(
         settings, rollouts.settings, make_files(settings), partial(load_generation, sessions, rollouts)
     )
-    reconciler = Reconciler(sessions, rollouts, binding, serving, now)
+    list_alarms = partial(list_firing_alerts, rollouts.settings.alerts_url)
+    reconciler = Reconciler(sessions, rollouts, binding, serving, now, list_alarms)
+    webhooks = WebhookPosts(rollouts.settings.webhook_timeout_seconds)
+    delivery = Delivery(sessions, rollouts.settings, webhooks.post, now)
     letters = DeadLetters(producer, "deployer")
     topics = list_read_topics("deployer", settings.topic_prefix)
     handler = EventHandler(rollouts, now, partial(load_user_hashes, configure_user_hashes(settings)))
@@ -89,13 +95,14 @@ def run() -> None:
     def close() -> None:
         producer.close(5)
         serving.close()
+        webhooks.close()
         engine.dispose()
 
     workers = [
         Worker("keys", keys.run),
         Worker("consumer", loop.run),
         Worker("relay", Relay(sessions, Outbox, producer).run),
-        *list_workers(reconciler, Maintenance(sessions, rollouts, binding.registry, now, serving)),
+        *list_workers(reconciler, Maintenance(sessions, rollouts, binding.registry, now, serving), delivery),
     ]
     app = create_app(
         "deployer",

@@ -17,3 +17,10 @@ CLICK_TO_CHAMPION = Gauge(
     "From a click to the champion that learned from it, over the clicks new to the newest promoted model",
     ["quantile"],
 )
+NOTICES = Counter("heliotrope_notices_total", "Attempts to deliver a notice to a webhook", ["outcome"])
+NOTICES_WAITING = Gauge(
+    "heliotrope_notices_waiting_seconds", "Age of the oldest notice that no webhook took yet; 0: none"
+)
+POLICY = Gauge("heliotrope_approval_policy_version", "Approval policy in force; 0: a person approves everything")
+FROZEN = Gauge("heliotrope_rollouts_frozen_seconds", "Time until rollouts may move forward again; 0: they may")
+ALIAS_REPAIRS = Counter("heliotrope_alias_repairs_total", "Times that somebody else had changed a registry alias")

@@ -3,11 +3,17 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from services.deployer.settings import Webhook
 from shared.events import Route, RoutingTable
 from shared.registry import ModelVersion
 
 LoadGeneration = Callable[[], int]
 """Loads the generation of the routing table in force; 0 before the first."""
+
+PostNotice = Callable[[Webhook, bytes, dict[str, str]], tuple[bool, str]]
+"""Posts a body with headers; returns whether the webhook took it, and what it said. Raises nothing."""
+ListAlarms = Callable[[], list[str]]
+"""Names what is wrong now, as far as monitoring knows; that it does not answer is an alarm. Raises nothing."""
 
 
 class VersionFiles(Protocol):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.tables.deployer import Rollout
+from shared.tables.deployer import ApprovalPolicyRow, Rollout
 
 
 class ApproveBody(BaseModel):
@@ -66,7 +66,60 @@ class RolloutView(BaseModel):
 
 
 class RolloutList(BaseModel):
+    """`frozen_until`: nothing moves forward before; null while rollouts may."""
+
     rollouts: list[RolloutView]
+    frozen_until: datetime | None = None
+
+
+class PolicyBody(CommandBody):
+    """What may be approved without a person: see docs/rollouts.md."""
+
+    gate: str = Field(default="win_rate", min_length=1, max_length=100, description="the gate whose effect counts")
+    least_effect: float = Field(ge=-1, le=1, description="the gate's interval must lie above this")
+    per_week: int = Field(ge=1, le=50, description="approvals of any kind in seven days, this one included")
+    veto_seconds: float = Field(ge=0, le=7 * 86_400, description="from the notice to the approval")
+    needs_confirmation: bool = Field(
+        default=True, description="whether the champion's holdback must have confirmed its promotion"
+    )
+
+
+class PolicyView(BaseModel):
+    """The newest policy; `not_in_force`: why it approves nothing, null if it does."""
+
+    version: int = 0
+    policy: dict[str, Any] | None = None
+    set_by: str | None = None
+    at: datetime | None = None
+    reason: str | None = None
+    not_in_force: str | None
+
+    @classmethod
+    def of(cls, row: ApprovalPolicyRow | None, flaw: str | None) -> "PolicyView":
+        if row is None:
+            return cls(not_in_force=flaw)
+        told = {name: getattr(row, name) for name in ("version", "policy", "set_by", "at", "reason")}
+        return cls(**told, not_in_force=flaw)
+
+
+class NoticeView(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    notice_id: UUID
+    target: str
+    kind: str
+    rollout_id: UUID
+    body: dict[str, Any]
+    created_at: datetime
+    attempts: int
+    next_attempt_at: datetime
+    last_result: str | None
+    delivered_at: datetime | None
+    given_up_at: datetime | None
+
+
+class NoticeList(BaseModel):
+    notices: list[NoticeView]
 
 
 class AuditLine(BaseModel):

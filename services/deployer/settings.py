@@ -1,9 +1,25 @@
 """Settings of the deployer, `HELIOTROPE_DEPLOYER_*`, beside the shared ones."""
 
-from typing import Annotated, Literal
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.freeze_windows import parse_windows
+
+SLACK = "slack+"
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """Where notices go; `target` names it without its address, which is a secret."""
+
+    target: str
+    url: str
+    is_slack: bool
 
 
 class DeployerSettings(BaseSettings):
@@ -49,6 +65,14 @@ class DeployerSettings(BaseSettings):
     breaker_window: int = Field(default=200, ge=1, description="latest canary answers that the breaker looks at")
     tick_seconds: float = Field(default=1.0, gt=0, description="pause between two looks at the rollouts")
     approval_deadline_seconds: float = Field(default=7 * 86_400, gt=0, description="unapproved by then: rejected")
+    approvals: Literal[1, 2] = Field(
+        default=1, description="2: four eyes; two accounts of different people must approve, keys cannot"
+    )
+    freeze_windows: str = Field(
+        default="",
+        description="times in which no rollout moves forward, divided by semicolons: fri 16:00 - mon 08:00 "
+        "Europe/Berlin, or 2026-12-20 18:00 - 2027-01-04 08:00 UTC; the way back is never frozen",
+    )
     loading_deadline_seconds: float = Field(default=300, gt=0, description="model not loaded by then: aborted")
     announce_again_seconds: float = Field(default=30, gt=0, description="a move nobody took up is announced again")
     audit_key: SecretStr = Field(
@@ -86,9 +110,53 @@ class DeployerSettings(BaseSettings):
     drain_seconds: float = Field(
         default=900, ge=0, description="an adapter that nobody is routed to any more is unloaded after this long"
     )
+    webhook_urls: SecretStr = Field(
+        default=SecretStr(""),
+        description="addresses that are told of each decision that is needed, comma separated; slack+https://... is "
+        "sent what Slack takes",
+    )
+    webhook_hosts: Annotated[list[str], NoDecode] = Field(
+        default=[], description="hosts that webhooks may have, comma separated; no other one is called"
+    )
+    webhook_secret: SecretStr = Field(default=SecretStr(""), description="signs what webhooks are sent (HMAC-SHA256)")
+    webhook_timeout_seconds: float = Field(default=10.0, gt=0, description="until a webhook has answered")
+    webhook_give_up_seconds: float = Field(
+        default=3 * 86_400, gt=0, description="a notice that could not be delivered by then is given up"
+    )
+    notices_kept_seconds: float = Field(default=90 * 86_400, gt=0, description="how long the delivery log goes back")
+    console_url: str = Field(default="", description="where people find the deployer's page, for links in notices")
+    alerts_url: str = Field(
+        default="",
+        description="Prometheus, whose firing alerts keep the approval policy from approving; empty: the deployer's "
+        "own tables alone do",
+    )
     votes_wait_seconds: float = Field(
         default=7 * 86_400, gt=0, description="how long a thumb and its answer wait for each other"
     )
+
+    @property
+    def webhooks(self) -> list[Webhook]:
+        return [_read_webhook(url) for url in self._list_webhook_urls()]
+
+    def _list_webhook_urls(self) -> list[str]:
+        return [url.strip() for url in self.webhook_urls.get_secret_value().split(",") if url.strip()]
+
+    @model_validator(mode="after")
+    def _check_webhooks(self) -> Self:
+        for number, url in enumerate(self._list_webhook_urls(), start=1):
+            parts = urlsplit(url.removeprefix(SLACK))
+            if parts.scheme not in ("http", "https") or parts.username is not None or parts.password is not None:
+                raise ValueError(f"webhook_urls: address {number} must be http(s)://, without a user")
+            if parts.hostname not in self.webhook_hosts:
+                raise ValueError(f"webhook_urls: the host of address {number} is not among webhook_hosts")
+        return self
+
+    @field_validator("webhook_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [host.strip().lower() for host in value.split(",") if host.strip()]
+        return value
 
     @field_validator("replica_urls", "gateway_urls", mode="before")
     @classmethod
@@ -103,3 +171,15 @@ class DeployerSettings(BaseSettings):
         if not stages or stages != sorted(set(stages)) or stages[0] <= 0 or stages[-1] != 100:
             raise ValueError("must grow from above 0 to 100, for example [1, 5, 25, 50, 100]")
         return stages
+
+    @field_validator("freeze_windows")
+    @classmethod
+    def _check_windows(cls, windows: str) -> str:
+        parse_windows(windows)
+        return windows
+
+
+def _read_webhook(address: str) -> Webhook:
+    url = address.removeprefix(SLACK)
+    target = f"{urlsplit(url).hostname} ({hashlib.sha256(address.encode()).hexdigest()[:8]})"
+    return Webhook(target, url, is_slack=address.startswith(SLACK))

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from services.deployer.handlers.change import Rollouts, derive_status
 from services.deployer.handlers.maintenance import Maintenance
+from services.deployer.handlers.notifying import Delivery
 from services.deployer.handlers.reconciler import Reconciler
 from services.deployer.metrics import (
     CANARY_PERCENT,
@@ -28,10 +29,11 @@ from shared.tables.deployer import Rollout
 MAINTENANCE_SECONDS = 5.0
 ACTS_SECONDS = 2.0
 CLEANING_SECONDS = 3_600.0
+NOTICES_SECONDS = 1.0
 QUANTILES = (0.5, 0.9, 1.0)
 
 
-def list_workers(reconciler: Reconciler, maintenance: Maintenance) -> list[Worker]:
+def list_workers(reconciler: Reconciler, maintenance: Maintenance, delivery: Delivery) -> list[Worker]:
     settings = reconciler.rollouts.settings
     return [
         every(settings.tick_seconds, "reconciler", lambda: STUCK.set(reconciler.reconcile())),
@@ -39,6 +41,7 @@ def list_workers(reconciler: Reconciler, maintenance: Maintenance) -> list[Worke
         every(MAINTENANCE_SECONDS, "servers", maintenance.maintain_servers),
         every(MAINTENANCE_SECONDS, "holdback", maintenance.measure_holdback),
         every(MAINTENANCE_SECONDS, "measuring", lambda: measure(reconciler.sessions, reconciler.rollouts)),
+        every(MAINTENANCE_SECONDS, "measuring_policy", reconciler.policies.measure),
         every(MAINTENANCE_SECONDS, "timing_clicks", ClickTimes(reconciler.sessions).measure),
         every(settings.announce_again_seconds, "announcing_again", maintenance.announce_again),
         every(ACTS_SECONDS, "acts", maintenance.seal_acts),
@@ -46,6 +49,8 @@ def list_workers(reconciler: Reconciler, maintenance: Maintenance) -> list[Worke
         every(MAINTENANCE_SECONDS, "routing", maintenance.renew_routing),
         every(MAINTENANCE_SECONDS, "erasure", maintenance.erase_users),
         every(CLEANING_SECONDS, "cleaning", maintenance.delete_waiting),
+        every(NOTICES_SECONDS, "notices", delivery.deliver),
+        every(CLEANING_SECONDS, "old_notices", delivery.delete_old),
     ]
 
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+RESTORES = "restores_version"
+"""Tag of a registration that stands in for a deleted one of this number."""
+
 
 @dataclass(frozen=True)
 class ModelVersion:
@@ -52,6 +55,12 @@ class ModelRegistry(Protocol):
 
     def load_version(self, version: str) -> ModelVersion:
         """Raises: NotFound."""
+
+    def restore(self, version: ModelVersion) -> None:
+        """Register a version again that was deleted; from then on all of these methods know it by its old number.
+
+        Raises: NotFound: the whole registered model is gone, and numbers would begin anew.
+        """
 
     def list_versions(self) -> list[ModelVersion]: ...
 

@@ -7,13 +7,14 @@ from typing import Any
 
 from shared.errors import NotFound
 from shared.ids import new_id
-from shared.registry import ModelVersion
+from shared.registry import RESTORES, ModelVersion
 
 
 class MemoryRegistry:
     def __init__(self, artifacts: Path) -> None:
         self._artifacts = artifacts
         self._versions: list[ModelVersion] = []
+        self._last = 0
         self._aliases: dict[str, str] = {}
         self._tags: dict[str, str] = {}
         self.runs: dict[str, dict[str, Any]] = {}
@@ -54,9 +55,18 @@ class MemoryRegistry:
         return next((version for version in self._versions if version.tags.get(tag) == value), None)
 
     def register(self, source: str, run_id: str | None, tags: Mapping[str, str]) -> ModelVersion:
-        version = ModelVersion(str(len(self._versions) + 1), dict(tags))
+        self._last += 1
+        version = ModelVersion(tags.get(RESTORES, str(self._last)), dict(tags))
         self._versions.append(version)
         return version
+
+    def restore(self, version: ModelVersion) -> None:
+        self.register(version.served_model, None, {**version.tags, RESTORES: version.version})
+
+    def delete_version(self, version: str) -> None:
+        """Do what somebody else does: forget a version, and the aliases that name it."""
+        self._versions = [known for known in self._versions if known.version != version]
+        self._aliases = {alias: named for alias, named in self._aliases.items() if named != version}
 
     def load_version(self, version: str) -> ModelVersion:
         for known in self._versions:
@@ -69,7 +79,7 @@ class MemoryRegistry:
 
     def tag_version(self, version: str, name: str, value: str) -> None:
         known = self.load_version(version)
-        self._versions[int(version) - 1] = ModelVersion(version, {**known.tags, name: value})
+        self._versions[self._versions.index(known)] = ModelVersion(version, {**known.tags, name: value})
 
     def set_alias(self, alias: str, version: str) -> None:
         self._aliases[alias] = self.load_version(version).version

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from shared.artifacts import locate_folder
 from shared.errors import NotFound
-from shared.registry import ModelVersion
+from shared.registry import RESTORES, ModelVersion
 
 FINDABLE_TAGS = ("training_run_id", "evaluation_id")
 DIGEST_CHARACTERS = 36
@@ -88,35 +88,48 @@ class MlflowRegistry:
         return ModelVersion(str(version.version), dict(tags))
 
     def load_version(self, version: str) -> ModelVersion:
+        return _read(self._find(version))
+
+    def _find(self, version: str) -> Any:
+        """Return the registration that goes by a number: its own, or that which stands in for it."""
         try:
-            found = self._client.get_model_version(self._family, version)
+            return self._client.get_model_version(self._family, version)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            stand_in = self._client.search_model_versions(f"name = '{self._family}' AND tags.{RESTORES} = '{version}'")
+            if not stand_in:
+                raise NotFound(f"no model version {version}") from error
+            return stand_in[0]
+
+    def restore(self, version: ModelVersion) -> None:
+        try:
+            self._client.get_registered_model(self._family)
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                raise NotFound(f"no model version {version}") from error
+                raise NotFound(f"the registered model {self._family} is gone, with all its versions") from error
             raise
-        return ModelVersion(str(found.version), dict(found.tags))
+        self.register(version.served_model, None, {**version.tags, RESTORES: version.version})
 
     def list_versions(self) -> list[ModelVersion]:
         return self._search(f"name = '{self._family}'")
 
     def _search(self, condition: str) -> list[ModelVersion]:
-        found = self._client.search_model_versions(condition, max_results=1000)
-        versions = [ModelVersion(str(version.version), dict(version.tags)) for version in found]
+        versions = [_read(found) for found in self._client.search_model_versions(condition, max_results=1000)]
         return sorted(versions, key=lambda version: int(version.version))
 
     def tag_version(self, version: str, name: str, value: str) -> None:
-        self.load_version(version)
-        self._client.set_model_version_tag(self._family, version, name, value)
+        self._client.set_model_version_tag(self._family, str(self._find(version).version), name, value)
 
     def set_alias(self, alias: str, version: str) -> None:
-        self._client.set_registered_model_alias(self._family, alias, version)
+        self._client.set_registered_model_alias(self._family, alias, str(self._find(version).version))
 
     def clear_alias(self, alias: str) -> None:
         self._client.delete_registered_model_alias(self._family, alias)
 
     def load_alias(self, alias: str) -> str | None:
         try:
-            return str(self._client.get_model_version_by_alias(self._family, alias).version)
+            return _read(self._client.get_model_version_by_alias(self._family, alias)).version
         except MlflowException as error:
             if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 return None
@@ -136,3 +149,8 @@ class MlflowRegistry:
 
     def check(self) -> None:
         self._client.search_registered_models(max_results=1)
+
+
+def _read(found: Any) -> ModelVersion:
+    tags = dict(found.tags)
+    return ModelVersion(str(tags.get(RESTORES, found.version)), tags)

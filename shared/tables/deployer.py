@@ -200,6 +200,92 @@ class SealedAct(Base):
     sequence: Mapped[int] = mapped_column(BigInteger)
 
 
+class Approval(Base):
+    """An admin's consent to a rollout: new rows only. Under four eyes a rollout needs two, of different people."""
+
+    __tablename__ = "approvals"
+    __table_args__ = (ForeignKeyConstraint(["rollout_id"], ["deployer.rollouts.rollout_id"]), SCHEMA)
+
+    rollout_id: Mapped[UUID] = mapped_column(primary_key=True)
+    approver_id: Mapped[str] = mapped_column(primary_key=True)
+    """Of the account or key; of the policy's approval, who signed it."""
+    name: Mapped[str]
+    approval_hash: Mapped[str]
+    at: Mapped[datetime]
+
+
+class ApprovalPolicyRow(Base):
+    """Every approval policy there ever was: new rows only. The newest is in force, unless it says that none is."""
+
+    __tablename__ = "approval_policies"
+    __table_args__ = SCHEMA
+
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    policy: Mapped[dict[str, Any] | None]
+    """None: from here on none is in force."""
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    """A restored backup begins another one, under which it is not in force."""
+    set_by: Mapped[str]
+    set_by_id: Mapped[str]
+    at: Mapped[datetime]
+    reason: Mapped[str]
+    audited_as: Mapped[int] = mapped_column(BigInteger)
+    """Its entry in the audit log: a rollback that stands after it ends the policy."""
+    signature: Mapped[dict[str, Any] | None]
+    """By the key that signs for people, over all of the above but the reason."""
+
+
+class Notice(Base):
+    """A message to one webhook, with how its delivery goes. One for each decision that is needed, and target."""
+
+    __tablename__ = "notices"
+    __table_args__ = (
+        UniqueConstraint("key", "target"),
+        Index(
+            "ix_notices_due",
+            "next_attempt_at",
+            postgresql_where=text("delivered_at IS NULL AND given_up_at IS NULL"),
+        ),
+        SCHEMA,
+    )
+
+    notice_id: Mapped[UuidKey]
+    key: Mapped[str]
+    """Names the decision."""
+    target: Mapped[str]
+    """Host and hash of the webhook's address, which is a secret."""
+    kind: Mapped[str]
+    rollout_id: Mapped[UUID]
+    body: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    next_attempt_at: Mapped[datetime]
+    last_result: Mapped[str | None]
+    delivered_at: Mapped[datetime | None]
+    given_up_at: Mapped[datetime | None]
+
+
+class Alias(Base):
+    """What one of the registry's aliases was last made to name."""
+
+    __tablename__ = "aliases"
+    __table_args__ = SCHEMA
+
+    alias: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[str]
+
+
+class Registration(Base):
+    """A copy of what the registry says of a version that users may meet, should it be deleted there."""
+
+    __tablename__ = "registrations"
+    __table_args__ = SCHEMA
+
+    version: Mapped[str] = mapped_column(primary_key=True)
+    tags: Mapped[dict[str, Any]]
+    seen_at: Mapped[CreatedAt]
+
+
 class Refused(RefusedRow):
     __tablename__ = "refused_records"
     __table_args__ = SCHEMA

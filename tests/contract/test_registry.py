@@ -146,6 +146,43 @@ def test_a_run_remembers_the_dataset_it_read(registry: ModelRegistry):
     assert list_datasets(registry, run_id) == {"d" * 64: "/data/sets/dddd"}
 
 
+def delete_version(registry: ModelRegistry, version: str) -> None:
+    if isinstance(registry, MemoryRegistry):
+        registry.delete_version(version)
+    else:
+        assert isinstance(registry, MlflowRegistry)
+        registry._client.delete_model_version("heliotrope", version)
+
+
+def test_a_version_that_was_deleted_and_restored_goes_by_its_number(registry: ModelRegistry) -> None:
+    for name in ("one", "two"):
+        register(registry, name, weights_sha256=name)
+    registry.set_alias("champion", "1")
+    kept = registry.load_version("1")
+    delete_version(registry, "1")
+    assert registry.load_alias("champion") is None
+    registry.restore(kept)
+    assert registry.load_version("1").served_model == "one"
+    assert registry.find_version("weights_sha256", "one") == registry.load_version("1")
+    registry.set_alias("champion", "1")
+    registry.tag_version("1", "name", "first")
+    assert (registry.load_alias("champion"), registry.load_version("1").tags["name"]) == ("1", "first")
+    later = register(registry, "four")
+    assert sorted(version.version for version in registry.list_versions()) == ["1", "2", later]
+    delete_version(registry, "2")
+    with pytest.raises(NotFound):
+        registry.load_version("2")
+
+
+def test_versions_do_not_come_back_to_a_family_that_is_gone(registry: ModelRegistry) -> None:
+    if isinstance(registry, MlflowRegistry):
+        register(registry, "one")
+        kept = registry.load_version("1")
+        registry._client.delete_registered_model("heliotrope")
+        with pytest.raises(NotFound, match="is gone, with all its versions"):
+            registry.restore(kept)
+
+
 def test_a_family_has_tags_of_its_own_once_it_has_a_version(registry: ModelRegistry) -> None:
     assert registry.load_tag("audit_anchor") is None
     registry.register("served", None, LINEAGE)

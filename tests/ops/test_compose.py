@@ -92,7 +92,13 @@ def read_targets(service: dict[str, Any]) -> dict[str, str]:
     return {Path(each.get("target") or each["source"]).name: each["source"] for each in service.get("secrets", [])}
 
 
-OPTIONAL = {"gateway_model_server_key", "deployer_model_server_key", "curator_embedder_api_key"}
+OPTIONAL = {
+    "gateway_model_server_key",
+    "deployer_model_server_key",
+    "curator_embedder_api_key",
+    "deployer_webhook_urls",
+    "deployer_webhook_secret",
+}
 """What only some installations have."""
 
 

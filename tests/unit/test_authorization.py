@@ -98,6 +98,10 @@ ALLOWED: dict[tuple[str, str, str], frozenset[str]] = {
     ("deployer", "POST", "/v1/rollouts/{rollout_id}/approve"): ADMIN,
     ("deployer", "POST", "/v1/rollouts/{rollout_id}/{command}"): ADMIN,
     ("deployer", "POST", "/v1/rollback"): ADMIN,
+    ("deployer", "GET", "/v1/approval-policy"): OPERATORS,
+    ("deployer", "POST", "/v1/approval-policy"): ADMIN,
+    ("deployer", "POST", "/v1/approval-policy/stop"): ADMIN,
+    ("deployer", "GET", "/v1/notices"): OPERATORS,
     ("deployer", "POST", "/v1/assertions"): PERSON,
 }
 OPERATIONS = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}

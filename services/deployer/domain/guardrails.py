@@ -10,6 +10,8 @@ from services.deployer.domain.outcomes import UserOutcome
 YARDSTICK_USERS = 50
 """Champion users of a stage whose answers' times say what is slow; they are not tested themselves."""
 SLOW_QUANTILE = 0.9
+BOUNDS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2)
+"""Losses that a promoted version is tested against, for a bound of what it may have lost."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,15 @@ class StageEvidence:
     the one with more to do is the slower one.
     """
 
-    def __init__(self, limits: Limits, *, canary_share: float = 0.5) -> None:
+    def __init__(self, limits: Limits, *, canary_share: float = 0.5, is_promoted: bool = False) -> None:
+        """Begin with nothing. `is_promoted`: the champion's users are its holdback."""
         self.limits, self.times_are_fair = limits, canary_share <= 0.5
         schedule = Schedule(limits.start_weight, limits.starts, limits.spacing)
         names = [guardrail.name for guardrail in limits.guardrails if guardrail.name != "sample_ratio"]
         self.detectors = {name: Detector(schedule) for name in names}
         self.means = {name: {arm: Mean() for arm in ARMS} for name in names}
         self.advance = Detector()
+        self.bounds = {loss: Detector() for loss in sorted({*BOUNDS, limits.delta})} if is_promoted else {}
         self.yardstick = Yardstick()
         self.users = 0
         self.said: dict[Arm, int] = dict.fromkeys(ARMS, 0)
@@ -100,6 +104,21 @@ class StageEvidence:
                 self.detectors[name].add(outcome.arm, value)
                 self.means[name][outcome.arm].add(value)
         self.advance.add(outcome.arm, derive_shortfall(outcome, self.limits))
+        for loss, detector in self.bounds.items():
+            detector.add(outcome.arm, derive_shortfall(outcome, self.limits, loss))
+
+    def find_bound(self, alpha: float) -> float | None:
+        """Return the loss that the canary's outcome is sure not to have, or more; None while none is ruled out.
+
+        It may be looked at any time. "Worse by d or more" holds for every smaller d as well, so ruling out a loss and
+        all larger ones errs only where the test of the largest loss that is true errs: at most alpha of the time.
+        """
+        ruled_out: float | None = None
+        for loss in sorted(self.bounds, reverse=True):
+            if self.bounds[loss].highest < 1 / alpha:
+                break
+            ruled_out = loss
+        return ruled_out
 
     def _list_values(self, outcome: UserOutcome) -> dict[str, float | None]:
         return {
@@ -127,12 +146,13 @@ class StageEvidence:
         return Reading(guardrail.name, guardrail.action, e_value, acts_at, champion, canary)
 
 
-def derive_shortfall(outcome: UserOutcome, limits: Limits) -> float:
-    """Return what a user's outcome lacks, in [0, 1], with delta taken off what the champion's users said.
+def derive_shortfall(outcome: UserOutcome, limits: Limits, delta: float | None = None) -> float:
+    """Return what a user's outcome lacks, in [0, 1], with delta (the limits') taken off what the champion's users said.
 
     The mean of the canary's is below the champion's exactly where the canary is not worse by delta or more, counted
     over those who say something: a silent user is the same on either side.
     """
+    loss = limits.delta if delta is None else delta
     value = limits.silence if outcome.value is None else outcome.value
-    handicap = limits.delta if outcome.arm == "champion" and outcome.value is not None else 0.0
-    return 1 - (value - handicap + limits.delta) / (1 + limits.delta)
+    handicap = loss if outcome.arm == "champion" and outcome.value is not None else 0.0
+    return 1 - (value - handicap + loss) / (1 + loss)

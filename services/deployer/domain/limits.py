@@ -45,6 +45,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     breaker_errors: int
     breaker_share: float
     breaker_window: int
+    approvals: int = 1
+    """2: four eyes."""
     starts: int = 4
     """Start points of the detectors in each stage, the holdback's included."""
     spacing: int = 128

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy.orm import Session
 
+from services.deployer.domain.notices import OUTCOMES
 from services.deployer.domain.rollout import Command, RolloutStatus, next_status
 from services.deployer.domain.routing import (
     next_stage_table,
@@ -15,6 +16,7 @@ from services.deployer.domain.routing import (
     withdrawn_table,
 )
 from services.deployer.handlers.limits import load_limits
+from services.deployer.handlers.notifying import add_notice
 from services.deployer.metrics import CHANGES
 from services.deployer.repository.audit import append_audit
 from services.deployer.repository.lineage import find_erased_dataset
@@ -22,6 +24,7 @@ from services.deployer.repository.routing import load_epoch, load_routing, save_
 from services.deployer.settings import DeployerSettings
 from shared.errors import Conflict
 from shared.events import RolloutAdvanced, Route, RoutingTable
+from shared.freeze_windows import find_freeze_end, parse_windows
 from shared.outbox import append_event
 from shared.routing import check_table, sign_table
 from shared.signing import SignatureInvalid, Signer, Verifier, load_signer
@@ -88,6 +91,10 @@ class Rollouts:
             return True
         return False
 
+    def find_freeze_end(self, at: datetime) -> datetime | None:
+        """Return until when no rollout moves forward; None if they may."""
+        return find_freeze_end(parse_windows(self.settings.freeze_windows), at)
+
     @property
     def signer(self) -> Signer | None:
         return load_signer(self.settings.routing_key)
@@ -111,7 +118,14 @@ class Rollouts:
             moved = self.save_table(session, moved)
         self.record(session, change, rollout, detail={"from": before.state, "to": after.state, "stage": after.stage})
         self.announce(session, moved or table, change.at, rollout)
+        self._notify(session, rollout, change)
         CHANGES.labels(change.command).inc()
+
+    def _notify(self, session: Session, rollout: Rollout, change: Change) -> None:
+        """Tell of what a rollout did by itself; an admin knows what they did."""
+        kind = "promoted" if rollout.state == "champion" else OUTCOMES.get(change.command)
+        if change.actor == OWN_ACTOR and kind is not None:
+            add_notice(session, self.settings, kind, rollout, change.at)
 
     def _derive_table(
         self, table: RoutingTable, before: RolloutStatus, after: RolloutStatus, rollout: Rollout, canary: Route | None
@@ -135,6 +149,8 @@ class Rollouts:
     def _save(self, rollout: Rollout, before: RolloutStatus, after: RolloutStatus, change: Change) -> None:
         rollout.state, rollout.stage, rollout.paused_from = after.state, after.stage, after.paused_from
         rollout.summary = change.summary
+        if change.command == "resume":  # whoever paused it has vetoed what a policy had announced
+            rollout.evidence = {name: value for name, value in rollout.evidence.items() if name != "policy"}
         if before.stage is not None and after.stage != before.stage:
             rollout.stages = [*rollout.stages[:-1], rollout.stages[-1] | _end_stage(rollout, change)]
         if after.stage is not None and after.stage != before.stage:

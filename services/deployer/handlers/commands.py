@@ -1,6 +1,5 @@
 """What an admin tells the deployer to do."""
 
-import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,12 +10,12 @@ from sqlalchemy.orm import Session
 
 from services.deployer.domain.rollout import Command, next_status
 from services.deployer.domain.routing import first_table, restored_table
-from services.deployer.handlers.binding import ApprovalVoid, Binding
+from services.deployer.handlers.approving import Approver, Approving, RolloutNotFound
+from services.deployer.handlers.binding import Binding
 from services.deployer.handlers.change import CandidateTainted, Change, Rollouts, derive_status
 from services.deployer.handlers.limits import load_limits
-from services.deployer.handlers.weighing import forecast_rollout
 from services.deployer.ports import ModelServing
-from services.deployer.repository.lineage import find_erased_dataset, has_judged
+from services.deployer.repository.lineage import find_erased_dataset
 from services.deployer.repository.rollouts import (
     list_open_rollouts,
     load_latest_promotion,
@@ -27,21 +26,13 @@ from services.deployer.repository.rollouts import (
 from services.deployer.repository.routing import load_route
 from shared.auth import Caller
 from shared.db import SessionFactory
-from shared.errors import Conflict, Forbidden, NotFound
+from shared.errors import Conflict
 from shared.events import Route, RoutingTable
 from shared.ids import new_id
 from shared.registry import ModelRegistry
 from shared.tables.deployer import Rollout
 
 logger = structlog.get_logger(__name__)
-
-
-class RolloutNotFound(NotFound):
-    title = "Rollout not found"
-
-
-class ApproverJudged(Forbidden):
-    title = "Not allowed for who judged the candidate"
 
 
 @dataclass(frozen=True)
@@ -68,47 +59,22 @@ class Commands:
 
         Raises:
             RolloutNotFound, InvalidCommand
+            Conflict: a promotion in a freeze window.
         """
+        if command == "promote" and (until := self.rollouts.find_freeze_end(self.clock())) is not None:
+            raise Conflict(f"rollouts are frozen until {until:%Y-%m-%d %H:%M} UTC: nothing moves forward before")
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
             self.rollouts.apply(session, rollout, Change(command, admin.name, summary, self.clock(), admin.key_id))
             return rollout
 
     def approve(self, rollout_id: UUID, approval_hash: str, approver: Caller) -> Rollout:
-        """Let a rollout begin, if what the admin saw is what there is.
+        """Approve a rollout: see `Approving`."""
+        return self.approving.approve(rollout_id, approval_hash, Approver.of(approver))
 
-        - the hash that the admin sends is the rollout's
-        - and still that of weights, dataset, recipe and files in the registry, and of the report
-        - its files are those of its manifest, which a trusted key signed
-        - the candidate was judged against today's champion
-        - no other rollout has a canary
-        - the admin cast no vote in the evaluation, under this key or another one of the same name
-
-        Raises:
-            RolloutNotFound, ApprovalVoid, ApproverJudged, InvalidCommand, Conflict, Unavailable
-        """
-        with self.sessions() as session:
-            self.binding.check(session, self._find(session, rollout_id))
-        now = self.clock()
-        with self.sessions() as session, session.begin():
-            rollout = self._load(session, rollout_id)
-            if not hmac.compare_digest(approval_hash.encode(), rollout.approval_hash.encode()):
-                raise ApprovalVoid("approval_hash is not this rollout's: look at the rollout and its report again")
-            champion = self.rollouts.load_table(session).champion.version
-            if rollout.champion_version != champion:
-                raise Conflict(
-                    f"it was judged against version {rollout.champion_version}, but {champion} is champion now"
-                )
-            self._check_alone(session, rollout)
-            if has_judged(session, rollout.request_id, approver.key_id, approver.name):
-                raise ApproverJudged("you voted in this candidate's evaluation: somebody else has to approve it")
-            actor = approver.name
-            rollout.approved_by, rollout.approved_at = actor, now
-            limits = load_limits(rollout, self.rollouts.settings)
-            rollout.evidence = {"at_approval": forecast_rollout(session, limits, now)}
-            summary = f"approved by {actor}; its model server is loading the model"
-            self.rollouts.apply(session, rollout, Change("approve", actor, summary, now, approver.key_id))
-            return rollout
+    @property
+    def approving(self) -> Approving:
+        return Approving(self.sessions, self.rollouts, self.binding, self.clock)
 
     def roll_back(
         self, admin: Caller, *, summary: str, version: str | None = None, unchecked: bool = False
@@ -194,20 +160,9 @@ class Commands:
             self.rollouts.announce_adoption(session, table, now)
             return table
 
-    def _find(self, session: Session, rollout_id: UUID) -> Rollout:
-        rollout = load_rollout(session, rollout_id)
-        if rollout is None:
-            raise RolloutNotFound(f"no rollout {rollout_id}")
-        return rollout
-
     def _load(self, session: Session, rollout_id: UUID) -> Rollout:
         lock_rollouts(session)
         rollout = load_rollout(session, rollout_id, for_update=True)
         if rollout is None:
             raise RolloutNotFound(f"no rollout {rollout_id}")
         return rollout
-
-    def _check_alone(self, session: Session, rollout: Rollout) -> None:
-        for other in list_open_rollouts(session):
-            if other.rollout_id != rollout.rollout_id and derive_status(other).is_approved:
-                raise Conflict(f"rollout {other.rollout_id} has the canary; abort it or wait for its end")

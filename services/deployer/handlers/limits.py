@@ -23,6 +23,7 @@ def derive_limits(settings: DeployerSettings) -> Limits:
         breaker_errors=settings.breaker_errors,
         breaker_share=settings.breaker_share,
         breaker_window=settings.breaker_window,
+        approvals=settings.approvals,
     )
 
 

@@ -10,13 +10,13 @@ from sqlalchemy.orm import Session
 from services.deployer.domain.arms import Counts
 from services.deployer.domain.audit import ANCHOR_TAG, parse_anchor
 from services.deployer.domain.routing import renewed_table
-from services.deployer.handlers.change import Rollouts, derive_status
+from services.deployer.handlers.aliases import Aliases
+from services.deployer.handlers.change import Rollouts
 from services.deployer.ports import ModelServing
 from services.deployer.repository.acts import derive_detail, load_unsealed_acts, save_sealed
 from services.deployer.repository.audit import load_audit_end
 from services.deployer.repository.erasure import erase_users
 from services.deployer.repository.rollouts import (
-    list_open_rollouts,
     list_unacknowledged_ends,
     load_latest_approved,
     load_latest_promotion,
@@ -64,21 +64,8 @@ class Maintenance:
         return self.serving.maintain([(self.registry.load_version(version), known[version]) for version in known])
 
     def project_aliases(self) -> None:
-        """Make the registry's aliases say what our tables say; `challenger` is who has the canary, else who waits."""
-        with self.sessions() as session:
-            table = self.rollouts.find_table(session)
-            waiting = list(list_open_rollouts(session))
-        if table is None:
-            return
-        started = [rollout for rollout in waiting if derive_status(rollout).is_approved]
-        challenger = next((rollout.candidate_version for rollout in started + waiting), None)
-        wanted = {"champion": table.champion.version, "challenger": challenger}
-        for alias, version in wanted.items():
-            known = self.registry.load_alias(alias)
-            if version is None and known is not None:
-                self.registry.clear_alias(alias)
-            elif version is not None and known != version:
-                self.registry.set_alias(alias, version)
+        """Make the registry say what our tables say."""
+        Aliases(self.sessions, self.rollouts, self.registry, self.clock).project()
 
     def measure_holdback(self) -> None:
         """Count what users say of the new champion and of the one before, since the promotion."""

@@ -10,10 +10,15 @@ import structlog
 from sqlalchemy.orm import Session
 
 from services.deployer.domain.stages import Decision
+from services.deployer.handlers.approving import Approving
 from services.deployer.handlers.binding import ApprovalVoid, Binding
 from services.deployer.handlers.change import OWN_ACTOR, Change, Rollouts, derive_status
-from services.deployer.handlers.weighing import Weighing
-from services.deployer.ports import ModelServing
+from services.deployer.handlers.limits import load_limits
+from services.deployer.handlers.notifying import add_notice
+from services.deployer.handlers.policy import Policies, list_no_alarms
+from services.deployer.handlers.weighing import Weighing, find_stage
+from services.deployer.metrics import FROZEN
+from services.deployer.ports import ListAlarms, ModelServing
 from services.deployer.repository.lineage import find_erased_dataset
 from services.deployer.repository.rollouts import list_open_rollouts, list_waiting, load_rollout, lock_rollouts
 from shared.db import SessionFactory
@@ -32,6 +37,12 @@ class Reconciler:
     binding: Binding
     serving: ModelServing
     clock: Callable[[], datetime]
+    list_alarms: ListAlarms = list_no_alarms
+
+    @property
+    def policies(self) -> Policies:
+        approving = Approving(self.sessions, self.rollouts, self.binding, self.clock)
+        return Policies(approving, self.list_alarms)
 
     @cached_property
     def weighing(self) -> Weighing:
@@ -44,6 +55,8 @@ class Reconciler:
             if (promoted := self._find_watched(session)) is not None:
                 rollouts.append(promoted)
         self.weighing.forget({rollout.rollout_id for rollout in rollouts})
+        now = self.clock()
+        FROZEN.set(((self.rollouts.find_freeze_end(now) or now) - now).total_seconds())
         return sum(not self._try_to_reconcile(rollout) for rollout in rollouts)
 
     def _find_watched(self, session: Session) -> Rollout | None:
@@ -70,7 +83,7 @@ class Reconciler:
         elif self._is_tainted(rollout):
             self._abort(rollout.rollout_id, "a user whose words it was trained on has been erased")
         elif status.state == "awaiting_approval":
-            self._reject_if_stale(rollout.rollout_id)
+            self._await_approval(rollout.rollout_id)
         elif status.state == "canary" and status.stage is None:
             self._start(rollout.rollout_id)
         elif status.serves_canary:
@@ -86,12 +99,30 @@ class Reconciler:
             if not derive_status(rollout).is_closed:
                 self.rollouts.apply(session, rollout, Change("abort", OWN_ACTOR, summary, self.clock()))
 
-    def _reject_if_stale(self, rollout_id: UUID) -> None:
-        """Close what need not be approved any more: for its age, another champion, or a newer candidate."""
+    def _await_approval(self, rollout_id: UUID) -> None:
+        """Close what need not be approved any more: for its age, another champion, or a newer candidate.
+
+        Else the policy approves it, or a person is asked to.
+        """
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
-            if rollout.state == "awaiting_approval" and (reason := self._find_staleness(session, rollout)) is not None:
+            if rollout.state != "awaiting_approval":
+                return
+            self._note_freeze(rollout)
+            if (reason := self._find_staleness(session, rollout)) is not None:
                 self.rollouts.apply(session, rollout, Change("reject", OWN_ACTOR, reason, self.clock()))
+                return
+        if not self.policies.consider(rollout_id) and self.rollouts.settings.webhooks:
+            with self.sessions() as session, session.begin():
+                add_notice(session, self.rollouts.settings, "approval_needed", rollout, self.clock())
+
+    def _note_freeze(self, rollout: Rollout) -> bool:
+        """Write down until when a rollout may not move forward; return whether it may not now."""
+        until = self.rollouts.find_freeze_end(self.clock())
+        noted = until.isoformat() if until else None
+        if rollout.evidence.get("frozen_until") != noted:
+            rollout.evidence = rollout.evidence | {"frozen_until": noted}
+        return until is not None
 
     def _find_staleness(self, session: Session, rollout: Rollout) -> str | None:
         seconds = self.rollouts.settings.approval_deadline_seconds
@@ -107,6 +138,11 @@ class Reconciler:
 
     def _start(self, rollout_id: UUID) -> None:
         """Load the model, if it is still what was approved, outside of any transaction; then the first stage."""
+        with self.sessions() as session, session.begin():
+            rollout = self._load(session, rollout_id)
+            if self._note_freeze(rollout):
+                rollout.evidence = rollout.evidence | {"waited_until": rollout.evidence["frozen_until"]}
+                return
         try:
             with self.sessions() as session:
                 rollout = self._load(session, rollout_id, for_update=False)
@@ -133,7 +169,8 @@ class Reconciler:
             rollout = self._load(session, rollout_id)
             if rollout.state != "canary" or rollout.stage is not None:
                 return
-            since = rollout.approved_at or rollout.created_at
+            waited = rollout.evidence.get("waited_until")
+            since = datetime.fromisoformat(waited) if waited else rollout.approved_at or rollout.created_at
             if now - since > timedelta(seconds=self.rollouts.settings.loading_deadline_seconds):
                 summary = f"its model could not be loaded: {reason}"
                 self.rollouts.apply(session, rollout, Change("abort", OWN_ACTOR, summary, now))
@@ -148,9 +185,19 @@ class Reconciler:
             if not derive_status(rollout).serves_canary:
                 return
             decision = self.weighing.weigh(session, rollout, now)
+            self._ask_if_held(session, rollout, now)
+            if self._note_freeze(rollout) and decision.action == "advance":
+                return
             if decision.action == "hold" or (decision.action != "roll_back" and rollout.state == "paused"):
                 return
             self._apply(session, rollout, decision, now)
+
+    def _ask_if_held(self, session: Session, rollout: Rollout, now: datetime) -> None:
+        """Tell people, once in a stage, that a guardrail holds it."""
+        held = [each for each in rollout.evidence["guardrails"] if each["action"] == "hold" and each["is_breached"]]
+        if held:
+            part = str(find_stage(rollout))
+            add_notice(session, self.rollouts.settings, "held", rollout, now, part=part)
 
     def _watch(self, rollout_id: UUID) -> None:
         """Weigh a promoted version against its holdback, who bring it back if it turns out to be worse."""
@@ -163,6 +210,17 @@ class Reconciler:
             decision = self.weighing.weigh(session, rollout, now)
             if decision.action == "roll_back":
                 self._apply(session, rollout, decision, now)
+            else:
+                self._confirm(session, rollout, now)
+
+    def _confirm(self, session: Session, rollout: Rollout, now: datetime) -> None:
+        """Write down, once, that the holdback has shown the promotion to be no mistake."""
+        bound, limits = rollout.evidence["not_worse_by"], load_limits(rollout, self.rollouts.settings)
+        if "confirmed" in rollout.evidence or bound is None or bound > limits.delta:
+            return
+        summary = f"its holdback confirms version {rollout.candidate_version}: not worse by {bound:.0%} or more"
+        rollout.evidence = rollout.evidence | {"confirmed": {"at": now.isoformat(), "not_worse_by": bound}}
+        self.rollouts.audit(session, now, OWN_ACTOR, "confirm", str(rollout.rollout_id), {"summary": summary})
 
     def _apply(self, session: Session, rollout: Rollout, decision: Decision, now: datetime) -> None:
         logger.info("rollout_decided", action=decision.action, summary=decision.summary)

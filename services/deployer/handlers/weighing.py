@@ -53,17 +53,18 @@ class Weighing:
     def weigh(self, session: Session, rollout: Rollout, now: datetime) -> Decision:
         """Return what the evidence of the stage says, and write it into the rollout."""
         limits, stage = load_limits(rollout, self.settings), find_stage(rollout)
+        place = len(limits.stages) if rollout.stage is None else rollout.stage  # an admin may have skipped some
         self._derive_outcomes(session, rollout, stage, limits, now)
-        evidence = self._load_evidence(session, rollout.rollout_id, stage, limits)
+        evidence = self._load_evidence(session, rollout.rollout_id, stage, limits, place)
         started = (rollout.stage_started_at if rollout.stage is not None else rollout.closed_at) or now
         seconds = (now - started).total_seconds()
         exposed = count_exposed(session, rollout.rollout_id, stage)
-        share = limits.calculate_canary_share(stage)
-        forecast = forecast_from(evidence, limits, stage, sum(exposed.values()) / max(seconds, 1.0))
+        share = limits.calculate_canary_share(place)
+        forecast = forecast_from(evidence, limits, place, sum(exposed.values()) / max(seconds, 1.0))
         facts = StageFacts(
             readings=evidence.read(exposed, share),
             advance=evidence.advance.e_value,
-            advance_alpha=limits.calculate_advance_alpha(stage) if stage < len(limits.stages) else 1.0,
+            advance_alpha=limits.calculate_advance_alpha(place) if place < len(limits.stages) else 1.0,
             seconds=seconds,
             said={arm: evidence.said[arm] for arm in list_voting_arms(share * 100, 0)},
             breaker=measure_breaker(session, rollout, limits.breaker_window),
@@ -73,6 +74,7 @@ class Weighing:
         votes = count_votes(session, rollout.rollout_id)
         described = describe_evidence(facts, decision, limits) | {arm: asdict(votes.get(arm, Counts())) for arm in ARMS}
         described |= {"users": dict(exposed), "forecast": describe_forecast([forecast], [share * 100])}
+        described["not_worse_by"] = evidence.find_bound(limits.alpha_advance)
         described["deadline_at"] = (started + timedelta(seconds=limits.deadline_seconds)).isoformat()
         rollout.evidence = rollout.evidence | described
         return decision
@@ -95,12 +97,18 @@ class Weighing:
             save_outcome(exposure, sequence, outcome)
         session.flush()
 
-    def _load_evidence(self, session: Session, rollout_id: UUID, stage: int, limits: Limits) -> StageEvidence:
+    def _load_evidence(
+        self, session: Session, rollout_id: UUID, stage: int, limits: Limits, place: int
+    ) -> StageEvidence:
         """Extend what is known by the outcomes since; nothing goes over from one stage to the next."""
         last = load_last_sequence(session, rollout_id, stage)
         known = self.cache.get(rollout_id)
         if known is None or known.stage != stage or known.sequence > last:
-            evidence = StageEvidence(limits, canary_share=limits.calculate_canary_share(stage))
+            evidence = StageEvidence(
+                limits,
+                canary_share=limits.calculate_canary_share(place),
+                is_promoted=place == len(limits.stages),
+            )
             known = self.cache[rollout_id] = Known(stage, evidence)
         for outcome in load_outcomes(session, rollout_id, stage, after=known.sequence):
             known.evidence.add(outcome)

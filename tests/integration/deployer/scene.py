@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -21,9 +22,11 @@ from services.deployer.handlers.events import EventHandler
 from services.deployer.handlers.maintenance import Maintenance
 from services.deployer.handlers.reconciler import Reconciler
 from services.deployer.settings import DeployerSettings
+from shared.accounts import create_account
 from shared.artifacts import Artifacts
 from shared.artifacts.manifest import calculate_content_sha256, write_manifest
-from shared.auth import KeyRing, create_key, load_keys
+from shared.assertions import issue_assertion
+from shared.auth import KeyRing, create_key, load_keys, open_key_ring
 from shared.bus import decode, encode
 from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
 from shared.consumer import ConsumerLoop
@@ -111,6 +114,24 @@ class Setup:
         keys.refresh()
         self.client = TestClient(app)
 
+    def configure(self, **changes: Any) -> None:
+        """Start the deployer anew with other settings, as far as a handler could notice."""
+        settings = DeployerSettings(**{**self.rollouts.settings.model_dump(), **changes})
+        object.__setattr__(self.rollouts, "settings", settings)
+
+    def sign_in(self, *names: str, role: str = "admin") -> None:
+        """Make accounts and act as them from now on: their names are roles for `call`."""
+        key = generate_key()
+        signer = Signer(key)
+        self.configure(assertion_key=SecretStr(key))
+        keys = open_key_ring(self.sessions, [signer.public_key])
+        self.client.app.state.keys = keys  # type: ignore[attr-defined]
+        for name in names:
+            with self.sessions() as session, session.begin():
+                account_id = create_account(session, name, role).split("_")[1]
+            self.keys[name] = issue_assertion(account_id, role, signer, datetime.now(UTC))
+        keys.refresh()
+
     def close(self) -> None:
         self.serving.close()
         self.engine.dispose()
@@ -132,7 +153,7 @@ class Setup:
         return folder
 
     def open_rollout(
-        self, verdict: str = "pass", *, candidate_version: str = "2", champion_version: str = "1"
+        self, verdict: str = "pass", *, candidate_version: str = "2", champion_version: str = "1", **gate: Any
     ) -> dict[str, Any]:
         run_id = new_id()
         tags = self.registry.load_version(candidate_version).tags
@@ -158,7 +179,7 @@ class Setup:
             candidate_version=candidate_version,
             champion_version=champion_version,
             verdict=verdict,  # type: ignore[arg-type]
-            gates=[GateResult(name="win_rate", verdict=verdict, summary="71% (60% to 80%)")],  # type: ignore[arg-type]
+            gates=[GateResult(name="win_rate", verdict=verdict, summary="71% (60% to 80%)", **gate)],  # type: ignore[arg-type]
             report_sha256="p" * 64,
             completed_at=self.clock(),
         )
@@ -167,9 +188,9 @@ class Setup:
         [rollout] = [rollout for rollout in rollouts if rollout["request_id"] == str(request_id)]
         return dict(rollout)
 
-    def approve(self, rollout: dict[str, Any], **body: Any) -> Any:
+    def approve(self, rollout: dict[str, Any], *, role: str = "admin", **body: Any) -> Any:
         path = f"/v1/rollouts/{rollout['rollout_id']}/approve"
-        return self.call("POST", path, body={"approval_hash": rollout["approval_hash"]} | body)
+        return self.call("POST", path, role=role, body={"approval_hash": rollout["approval_hash"]} | body)
 
     def load(self, rollout: dict[str, Any]) -> dict[str, Any]:
         return dict(self.call("GET", f"/v1/rollouts/{rollout['rollout_id']}", role="ops").json())

@@ -175,6 +175,14 @@ def test_the_holdback_brings_the_old_champion_back_if_the_new_one_is_worse(setup
         assert look(setup, rollout)["state"] == "rolled_back"
 
 
+def test_a_holdback_has_the_share_that_it_was_given_also_if_an_admin_skipped_stages(setup: Setup):
+    rollout = setup.start_canary()
+    setup.call("POST", f"/v1/rollouts/{rollout['rollout_id']}/promote", body={"reason": "sure"})
+    setup.clock.pass_seconds(1)
+    serve(setup, rollout, 1, champion=usual, canary=usual)
+    assert read(look(setup, rollout), "sample_ratio")["champion"] == 0.9
+
+
 def test_an_approval_says_how_long_each_stage_will_take_or_that_it_never_decides(setup: Setup):
     forecast = setup.approve(setup.open_rollout()).json()["evidence"]["at_approval"]
     assert [stage["percent"] for stage in forecast["stages"]] == [25, 50, 100]

@@ -30,6 +30,37 @@ ROLLOUT: dict[str, Any] = {
     },
 }
 
+POLICY: dict[str, Any] = {
+    "version": 3,
+    "policy": {"gate": "win_rate", "least_effect": 0.55},
+    "not_in_force": "stopped by ada",
+}
+NOTICE: dict[str, Any] = {
+    "created_at": "2026-11-28T00:00:00+00:00",
+    "kind": "held",
+    "target": "hooks.example (0123abcd)",
+    "attempts": 2,
+    "next_attempt_at": "2026-11-28T00:00:15+00:00",
+    "last_result": "status 500",
+    "delivered_at": None,
+    "given_up_at": None,
+}
+ENTRY = {
+    "sequence": 7,
+    "at": "2026-11-28",
+    "actor": "ada",
+    "action": "pause",
+    "subject": "r",
+    "detail": {"summary": "x"},
+}
+AUDIT: dict[str, Any] = {"entries": [ENTRY], "verified": False, "broken_at": 7, "earlier": None}
+OTHERS: dict[str, Any] = {
+    "/v1/approval-policy": POLICY,
+    "/v1/approval-policy/stop": POLICY,
+    "/v1/notices": {"notices": [NOTICE]},
+    "/v1/audit": AUDIT,
+}
+
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, Any]]:
@@ -42,6 +73,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, Any]]:
         assert request.headers["authorization"] == "Bearer a-key"
         if request.url.path.endswith("/approve"):
             return httpx.Response(409, json={"detail": "approval_hash is not this rollout's"})
+        if request.url.path in OTHERS:
+            return httpx.Response(200, json=OTHERS[request.url.path])
         if request.url.path == "/v1/rollback":
             return httpx.Response(200, json={"champion": {"version": "1"}})
         return httpx.Response(200, json={"rollouts": [ROLLOUT]} if request.method == "GET" else ROLLOUT)
@@ -65,7 +98,7 @@ def test_a_rollout_is_shown_with_guardrails_forecast_and_deadline(asked: list[An
     assert "5%" in run("rollouts").output
 
 
-@pytest.mark.parametrize("command", ["reject", "pause", "resume", "abort"])
+@pytest.mark.parametrize("command", ["reject", "pause", "resume", "abort", "promote"])
 def test_a_command_names_the_rollout_by_its_beginning_and_says_why(asked: list[Any], command: str):
     assert run(command, "0193", "--reason", "holiday").exit_code == 0
     assert asked[-1] == ("POST", f"/v1/rollouts/{ROLLOUT['rollout_id']}/{command}", {"reason": "holiday"})
@@ -86,3 +119,27 @@ def test_an_address_without_a_key_is_refused(asked: list[Any], monkeypatch: pyte
     monkeypatch.delenv("HELIOTROPE_API_KEY")
     assert run("rollouts").exit_code == 1
     assert asked == []
+
+
+def test_a_policy_is_set_shown_and_stopped(asked: list[Any]):
+    limits = ("--least-effect", "0.55", "--per-week", "2", "--veto-minutes", "30")
+    assert (
+        "approval policy 3, not in force: stopped by ada"
+        in run("approval-policy", "set", *limits, "--reason", "summer").output
+    )
+    body = {"gate": "win_rate", "least_effect": 0.55, "per_week": 2, "veto_seconds": 1_800.0}
+    body |= {"needs_confirmation": True, "reason": "summer"}
+    assert asked[-1] == ("POST", "/v1/approval-policy", body)
+    run("approval-policy", "stop", "--reason", "we look ourselves")
+    assert asked[-1] == ("POST", "/v1/approval-policy/stop", {"reason": "we look ourselves"})
+    assert json.loads(run("approval-policy", "show", "--json").output) == POLICY
+    assert "least_effect: 0.55" in run("approval-policy", "show").output
+
+
+def test_the_delivery_log_and_the_audit_log_are_listed(asked: list[Any]):
+    assert "again 2026-11-28T00:00:15+00:00 (status 500)" in run("notices").output
+    assert json.loads(run("notices", "--json").output) == [NOTICE]
+    shown = run("audit", "list").output
+    assert "ada: pause r" in shown
+    assert "BROKEN at entry 7" in shown
+    assert json.loads(run("audit", "list", "--json").output) == AUDIT
