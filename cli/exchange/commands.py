@@ -2,10 +2,10 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from rich.console import Console
 from cli.broker import find_broker, find_user_hashes
 from cli.errors import clear_errors
 from cli.exchange.dry_run import Preview
-from cli.exchange.events import Import, SecretMissing
+from cli.exchange.events import AnyEvent, Import, SecretMissing
 from cli.exchange.fetching import Client, Credentials
 from cli.exchange.found import Found, Options, Refused, Scale
 from cli.exchange.ports import Importer
@@ -33,6 +33,9 @@ from shared.user_hashes import UserHashes
 
 console = Console(soft_wrap=True, highlight=False)
 NOTHING_SAID = datetime(2000, 1, 1, tzinfo=UTC)
+SKEW = timedelta(days=1)
+"""By which another machine's clock may be ahead of ours, as ingest allows."""
+Take = Callable[[Iterator[AnyEvent], Place], None]
 
 SourceName = Annotated[str, typer.Argument(help=f"Where it comes from: {', '.join(IMPORTERS)}.")]
 Files = Annotated[
@@ -81,7 +84,7 @@ def import_files(
     with clear_errors():
         when = at.replace(tzinfo=at.tzinfo or UTC) if at else NOTHING_SAID
         options = Options(dict(map(parse_scale, scale or [])), dict(map(parse_column, column or [])))
-        about = Import(name or source, source, when)
+        about = Import(name or source, source, when, latest=datetime.now(UTC) + SKEW)
         begun = since.replace(tzinfo=since.tzinfo or UTC) if since else None
         job = Job(find_importer(source), files or [], about, options, url, begun)
         check_origin(job)
@@ -130,10 +133,8 @@ def parse_column(text: str) -> tuple[str, str]:
 def run_dry(job: Job) -> dict[str, Any]:
     """Read everything and send nothing; return the report."""
     about = replace(job.about, hashes=UserHashes("of a dry run, which sends nothing"))
-    tally, preview, progress = Tally(), Preview(), Progress(_say)
-    for place, found in _walk(job, tally, Place(0, 0)):
-        preview.add(about.derive_events(found))
-        progress.report(tally.records, place.share)
+    preview = Preview()
+    tally = take_all(replace(job, about=about), Place(0, 0), Progress(_say), lambda events, place: preview.take(events))
     return {"import": about.name, "sent": False, **tally.as_dict(), **preview.derive()}
 
 
@@ -154,20 +155,38 @@ def run_import(job: Job) -> dict[str, Any]:
 
 def send_all(job: Job, sender: Sender, begun: Place, progress: Progress) -> Tally:
     """Send what follows after `begun`. Raises: StackFailed: see `run_import`."""
-    tally, place = Tally(), begun
-    for place, found in _walk(job, tally, begun):
-        try:
-            sender.add(list(job.about.derive_events(found)), place)
-        except SecretMissing as error:
-            raise StackFailed(str(error)) from None
-        except Refused as refused:
-            tally.count_refused(refused, f"{place.source}, record {place.record}")
-        progress.report(tally.records, place.share)
+    place = begun
+
+    def send(events: Iterator[AnyEvent], at: Place) -> None:
+        nonlocal place
+        place = at
+        sender.add(events, at)
+
+    tally = take_all(job, begun, progress, send)
     sender.flush(place)
     return tally
 
 
-def _walk(job: Job, tally: Tally, begun: Place) -> Iterator[tuple[Place, Found]]:
+def take_all(job: Job, begun: Place, progress: Progress, take: Take) -> Tally:
+    """Hand over the events of each record that follows after `begun`; what cannot be taken is counted as refused.
+
+    Raises: StackFailed: users and no secret; or what `take` raises.
+    """
+    tally = Tally()
+    for place, found in _walk(job, tally, begun):
+        if found is not None:
+            try:
+                take(job.about.derive_events(found), place)
+                tally.count(found, str(place))
+            except SecretMissing as error:
+                raise StackFailed(str(error)) from None
+            except Refused as refused:
+                tally.count_record(refused, str(place))
+        progress.report(tally.records, place.share)
+    return tally
+
+
+def _walk(job: Job, tally: Tally, begun: Place) -> Iterator[tuple[Place, Found | None]]:
     if job.importer.api is None or not job.url:
         yield from walk(job.files, job.importer, job.options, tally, begun)
         return

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from cli.exchange.events import AnyEvent
+from cli.exchange.sending import encode_all
 from cli.exchange.tally import EXAMPLES
 from services.curator.pairs.domain.pairing import Derived, derive_group
 from services.curator.pairs.domain.rules import Answer, PreferencePair
@@ -26,13 +27,18 @@ class Preview:
     answers: dict[UUID, Answer] = field(default_factory=dict)
     feedback: dict[UUID, FeedbackReceived] = field(default_factory=dict)
     unrenderable: Counter[str] = field(default_factory=Counter)
+    same_ids: int = 0
+    """Answers that differ from an earlier one of the same id: of these the curator keeps one aside."""
     is_cut: bool = False
 
-    def add(self, events: Iterable[AnyEvent]) -> None:
+    def take(self, events: Iterable[AnyEvent]) -> None:
+        """Take what came of one record. Raises: Refused: a part of it could not be sent; nothing of it is taken."""
+        events = list(events)
+        encode_all(events)
         for event in events:
             if isinstance(event, FeedbackReceived):
                 self.feedback[event.event_id] = event
-            elif len(self.answers) < MOST_ANSWERS:
+            elif event.interaction_id in self.answers or len(self.answers) < MOST_ANSWERS:
                 self._add_answer(event)
             else:
                 self.is_cut = True
@@ -41,7 +47,7 @@ class Preview:
         conversation = derive_conversation(event)
         if reason := explain_unrenderable(conversation.messages):
             self.unrenderable[reason] += 1
-        self.answers[event.interaction_id] = Answer(
+        answer = Answer(
             event.interaction_id,
             calculate_prompt_hash(conversation.messages, conversation.tools),
             event.answer,
@@ -50,6 +56,8 @@ class Preview:
             event.error,
             event.finish_reason == "length",
         )
+        self.same_ids += self.answers.get(event.interaction_id, answer) != answer
+        self.answers[event.interaction_id] = answer
 
     def derive(self) -> dict[str, Any]:
         """Derive what the rules make of it, described for people and programs."""
@@ -67,6 +75,7 @@ class Preview:
             "refused_by_rules": _describe_refusals(pairs),
             "unrenderable": dict(sorted(self.unrenderable.items())),
             "without_answer": orphans,
+            "same_ids": self.same_ids,
             "only_the_first_answers": MOST_ANSWERS if self.is_cut else None,
         }
 

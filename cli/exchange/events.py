@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
-from cli.exchange.found import Found, ImportedAnswer, ImportedFeedback, Preferred, Replaced
+from uuid_utils.compat import uuid5
+
+from cli.exchange.found import Found, ImportedAnswer, ImportedFeedback, Preferred, Refused, Replaced
+from services.ingest.domain.validation import EARLIEST
 from shared.events import (
     IMPORT_KEY_ID,
     AnyFeedback,
@@ -41,6 +44,8 @@ class Import:
     """Stands in for times that the source does not say."""
     hashes: UserHashes | None = None
     """How the deployment hashes users."""
+    latest: datetime = datetime.max.replace(tzinfo=UTC)
+    """What is said to be of later has a wrong time."""
 
     def derive_id(self, kind: str, key: str) -> UUID:
         return _derive_id(self.name, self.tool, kind, key)
@@ -48,8 +53,13 @@ class Import:
     def derive_events(self, found: Found) -> Iterator[AnyEvent]:
         """Derive answers first, then what was said of them.
 
-        Raises: SecretMissing: there is a user, and no secret to hash it with.
+        Raises:
+            SecretMissing: there is a user, and no secret to hash it with.
+            Refused: one of them has a time that cannot be; nothing of the record is imported.
         """
+        for one in (*found.answers, *found.feedback):
+            if one.at is not None and not EARLIEST <= one.at <= self.latest:
+                raise Refused("no_time", f"{one.at} is before {EARLIEST.year}, or later than now: a wrong time")
         publish = (self.hashes or UserHashes("")).publish
         yield from (publish(self._derive_interaction(answer)) for answer in found.answers)
         yield from (publish(self._derive_feedback(one)) for one in found.feedback)
@@ -121,4 +131,4 @@ class Import:
 
 @lru_cache(REMEMBERED_IDS)
 def _derive_id(*parts: str) -> UUID:
-    return uuid5(NAMESPACE, "\0".join(parts))
+    return uuid5(NAMESPACE, "\0".join(parts).encode())

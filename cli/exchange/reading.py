@@ -1,21 +1,20 @@
 """Records of files of any size, one at a time: JSON lines, a JSON list (also inside an object), CSV, Parquet."""
 
 import csv
-import gzip
 import io
 import json
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-import ijson
-
 from cli.exchange.found import Refused
+from cli.exchange.opening import find_kind, open_text
 from cli.exchange.ports import Record
-from local.errors import StackFailed
+from cli.exchange.splitting import ListSplitter, find_list
 from shared.errors import MalformedBody
 from shared.json_depth import check_depth
 
@@ -24,19 +23,27 @@ LONGEST_LINE = 64 * 2**20
 LOOKED_AT = 2**20
 """Bytes in which the member that wraps the records has to begin."""
 PARQUET_ROWS = 1000
+DELIMITERS = (",", ";", "\t")
+BROKEN = (OSError, EOFError, zlib.error)
+"""What a file raises that breaks off, or whose disk does."""
 
 
 @dataclass
 class RecordFile:
-    """A file of records; `progress` grows from 0 to 1 while they are read."""
+    """A file of records; `progress` grows from 0 to 1 while they are read.
+
+    Raises: StackFailed: the file is of no known kind.
+    """
 
     path: Path
     wrappers: tuple[str, ...] = ()
     _raw: IO[bytes] | None = field(default=None, repr=False)
     _share: float = 0.0
     _size: int = field(init=False, repr=False)
+    _kind: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._kind = find_kind(self.path)
         self._size = max(1, self.path.stat().st_size)
 
     @property
@@ -46,51 +53,31 @@ class RecordFile:
         return self._raw.tell() / self._size
 
     def __iter__(self) -> Iterator[Record | Refused]:
-        """Read the records in order; what is none comes as the reason why.
-
-        Raises: StackFailed: the file is of no known kind.
-        """
-        suffixes = self.path.suffixes
-        kind = suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else self.path.suffix
-        if kind == ".parquet":
+        """Read the records in order; what is none comes as the reason why."""
+        if self._kind == ".parquet":
             yield from self._read_parquet()
             return
-        readers = {".csv": _read_csv, ".jsonl": _read_lines, ".ndjson": _read_lines, ".json": self._read_json}
-        if kind not in readers:
-            raise StackFailed(f"{self.path.name} is none of .json, .jsonl, .ndjson, .csv, .parquet (or these with .gz)")
-        with self.path.open("rb") as self._raw:
-            opened = gzip.GzipFile(fileobj=self._raw) if suffixes[-1] == ".gz" else self._raw
+        with self.path.open("rb") as raw:
+            self._raw = raw
             try:
-                yield from readers[kind](opened)  # type: ignore[arg-type]
-            except (OSError, EOFError, zlib.error) as error:
-                yield Refused("broken_file", f"the file cannot be read any further: {error}")
+                file, begin = open_text(raw)
+                yield from self._read_text(file, begin)
+            except Refused as refused:
+                yield refused
+            except BROKEN as error:
+                yield _break_off(error)
         self._share = 1.0
 
-    def _read_json(self, file: IO[bytes]) -> Iterator[Record | Refused]:
-        """A list, an object around one, one object, or (as some tools name their JSON lines) one object a line."""
-        path = self._find_list(file)
-        file.seek(0)
-        if path is None:
-            yield from _read_objects(file)
-            return
-        try:
-            for item in ijson.items(file, path, use_float=True):
-                yield item if isinstance(item, dict) else Refused("no_object", "a member of the list is no object")
-        except (ijson.JSONError, ValueError, RecursionError) as error:
-            yield Refused("broken_file", f"the file cannot be read any further: {error}")
-
-    def _find_list(self, file: IO[bytes]) -> str | None:
-        """Find the ijson path of the records; None if they are not in a list."""
-        try:
-            for prefix, event, value in ijson.parse(io.BytesIO(file.read(LOOKED_AT))):
-                if event == "start_array" and (prefix == "" or prefix in self.wrappers):
-                    return f"{prefix}.item".removeprefix(".")
-                if event == "end_map" and prefix == "":
-                    return None
-                del value
-        except ijson.JSONError:
-            return None
-        return None
+    def _read_text(self, file: IO[bytes], begin: int) -> Iterator[Record | Refused]:
+        if self._kind in (".csv", ".tsv"):
+            yield from _read_table(file)
+        elif self._kind != ".json":
+            yield from _read_lines(file)
+        elif (found := find_list(_read_head(file), self.wrappers)) is not None:
+            file.seek(begin + found)
+            yield from _read_list(file)
+        else:
+            yield from _read_objects(file, begin)
 
     def _read_parquet(self) -> Iterator[Record | Refused]:
         import pyarrow.parquet
@@ -102,17 +89,48 @@ class RecordFile:
                     yield from batch.to_pylist()
                     rows += batch.num_rows
                     self._share = rows / max(1, table.metadata.num_rows)
-        except (pyarrow.ArrowException, OSError) as error:
-            yield Refused("broken_file", f"the file cannot be read any further: {error}")
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            yield _break_off(error)
+        self._share = 1.0
+
+
+def _break_off(error: object) -> Refused:
+    return Refused("broken_file", f"the file cannot be read any further: {error}")
+
+
+def _read_chunk(file: IO[bytes]) -> bytes:
+    """Read what is there, up to a mebibyte; of a file that breaks off, what stands before that."""
+    return file.read1(LOOKED_AT)  # type: ignore[attr-defined, no-any-return]
+
+
+def _read_head(file: IO[bytes]) -> bytes:
+    head = b""
+    with suppress(*BROKEN):
+        while len(head) < LOOKED_AT and (chunk := _read_chunk(file)):
+            head += chunk
+    return head
+
+
+def _read_list(file: IO[bytes]) -> Iterator[Record | Refused]:
+    splitter = ListSplitter(LONGEST_LINE)
+    while not splitter.is_ended and (chunk := _read_chunk(file)):
+        for member in splitter.feed(chunk):
+            yield _refuse_long("member of the list") if member is None else _parse(member)
+    if not splitter.is_ended:
+        yield _break_off(f"the list does not end; {len(splitter.rest()):,} bytes of a member are left")
 
 
 def _read_lines(file: IO[bytes]) -> Iterator[Record | Refused]:
     while line := file.readline(LONGEST_LINE):
         if not line.endswith(b"\n") and len(line) == LONGEST_LINE:
             _skip_line(file)
-            yield Refused("too_large", f"a line of more than {LONGEST_LINE:,} bytes")
+            yield _refuse_long("line")
         elif line.strip():
             yield _parse(line)
+
+
+def _refuse_long(what: str) -> Refused:
+    return Refused("too_large", f"a {what} of more than {LONGEST_LINE:,} bytes")
 
 
 def _skip_line(file: IO[bytes]) -> None:
@@ -120,37 +138,51 @@ def _skip_line(file: IO[bytes]) -> None:
         pass
 
 
-def _parse(line: bytes) -> Record | Refused:
+def _parse(raw: bytes) -> Record | Refused:
     try:
-        check_depth(line)
-        value: Any = json.loads(line)
+        check_depth(raw)
+        value: Any = json.loads(raw.decode())
     except MalformedBody as error:
         return Refused("too_deep", error.detail)
+    except UnicodeDecodeError as error:
+        return Refused("not_utf8", f"{error.reason}: {raw[:60].decode(errors='replace')}")
     except (ValueError, RecursionError):
-        return Refused("not_json", line[:80].decode(errors="replace"))
-    return value if isinstance(value, dict) else Refused("no_object", "a line that is no JSON object")
+        return Refused("not_json", raw[:80].decode(errors="replace"))
+    return value if isinstance(value, dict) else Refused("no_object", "a record that is no JSON object")
 
 
-def _read_objects(file: IO[bytes]) -> Iterator[Record | Refused]:
+def _read_objects(file: IO[bytes], begin: int) -> Iterator[Record | Refused]:
     """Read one object over several lines, or one a line."""
+    file.seek(begin)
     first = file.readline(LONGEST_LINE)
-    file.seek(0)
+    file.seek(begin)
     whole = file.read(LONGEST_LINE) if isinstance(_parse(first), Refused) else b""
     if whole and not isinstance(parsed := _parse(whole), Refused):
         yield parsed
         return
-    file.seek(0)
+    file.seek(begin)
     yield from _read_lines(file)
 
 
-def _read_csv(file: IO[bytes]) -> Iterator[Record | Refused]:
+def _read_table(file: IO[bytes]) -> Iterator[Record | Refused]:
     csv.field_size_limit(LONGEST_LINE)
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
+    text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
     try:
-        for row in csv.DictReader(text):
-            short = None in row or None in row.values()
-            yield Refused("ragged_row", "not as many cells as the heading has") if short else row
+        heading = text.readline(LOOKED_AT)
+        delimiter = max(DELIMITERS, key=heading.count)
+        for row in csv.DictReader(chain([heading], text), delimiter=delimiter):
+            yield _check_row(row)
     except csv.Error as error:
-        yield Refused("broken_file", f"the file cannot be read any further: {error}")
+        yield _break_off(error)
     finally:
         text.detach()
+
+
+def _check_row(row: dict[Any, Any]) -> Record | Refused:
+    if None in row or None in row.values():
+        return Refused("ragged_row", "not as many cells as the heading has")
+    try:
+        "".join(chain(row, row.values())).encode()
+    except UnicodeEncodeError:
+        return Refused("not_utf8", "a cell is no UTF-8: save the table as UTF-8")
+    return row

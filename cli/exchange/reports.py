@@ -36,6 +36,8 @@ def _describe_preview(report: Mapping[str, Any]) -> Iterator[str]:
     yield from _count("prompts that no chat template renders, left out of datasets", report["unrenderable"])
     if report["without_answer"]:
         yield f"{report['without_answer']:,} of feedback waits for answers that are not in these files"
+    if report["same_ids"]:
+        yield f"{report['same_ids']:,} answers differ from an earlier one of the same id: one of each two is kept aside"
     yield "Nothing was sent."
 
 

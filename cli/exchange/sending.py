@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Protocol
 from cli.exchange.events import AnyEvent
 from cli.exchange.fetching import Page
 from cli.exchange.found import Refused
-from cli.exchange.walking import Place
+from cli.exchange.walking import FAULTS, Place
 from local.errors import StackFailed
 from shared.bus import Record, encode
 
@@ -57,6 +57,23 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
+def encode_all(events: Iterable[AnyEvent], topic_prefix: str = "") -> list[Record]:
+    """Encode what came of one record.
+
+    Raises: Refused: a part of it cannot be sent: too large for the broker, or of what no JSON can hold.
+    """
+    try:
+        records = [encode(event, source="import", topic_prefix=topic_prefix) for event in events]
+    except UnicodeEncodeError:
+        raise Refused("not_utf8", "half a character (a lone surrogate), which no UTF-8 holds") from None
+    except FAULTS as error:
+        raise Refused("unreadable", f"{type(error).__name__}: {error}") from None
+    largest = max((len(record.value) for record in records), default=0)
+    if largest > LARGEST_RECORD:
+        raise Refused("too_large", f"{largest:,} bytes; a broker takes {LARGEST_RECORD:,}")
+    return records
+
+
 class Sender:
     """Collects events, sends them in batches, and moves the checkpoint on once a batch is stored."""
 
@@ -64,18 +81,14 @@ class Sender:
         self._producer, self._topic_prefix, self._checkpoint = producer, topic_prefix, checkpoint
         self._waiting: list[Record] = []
 
-    def add(self, events: Sequence[AnyEvent], place: Place) -> None:
+    def add(self, events: Iterable[AnyEvent], place: Place) -> None:
         """Add what came of one record.
 
         Raises:
-            Refused: one of its events is too large for the broker; none of them is sent.
+            Refused: one of its events cannot be sent; none of them is.
             StackFailed: the broker does not store a batch in time.
         """
-        records = [encode(event, source="import", topic_prefix=self._topic_prefix) for event in events]
-        largest = max((len(record.value) for record in records), default=0)
-        if largest > LARGEST_RECORD:
-            raise Refused("too_large", f"{largest:,} bytes; a broker takes {LARGEST_RECORD:,}")
-        self._waiting += records
+        self._waiting += encode_all(events, self._topic_prefix)
         if len(self._waiting) >= IN_FLIGHT:
             self.flush(place)
 

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cli.exchange.found import ImportedAnswer, Refused
+from shared.errors import MalformedBody
 from shared.events import Message
+from shared.json_depth import check_depth
 
 ROLES = {
     "human": "user",
@@ -44,13 +46,20 @@ def dig(value: object, *path: str | int) -> Any:
 
 
 def parse_json(value: Any) -> Any:
-    """Return a text that holds a JSON object or list parsed (tables hold them so), and anything else as it is."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "[", '"'):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
+    """Return a text that holds a JSON object or list parsed (tables hold them so), and anything else as it is.
+
+    Raises: Refused: what it holds is nested too deep to be walked.
+    """
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "[", '"'):
+        return value
+    try:
+        parsed = json.loads(value)
+        check_depth(value.encode(errors="replace"))
+    except MalformedBody as error:
+        raise Refused("too_deep", error.detail) from None
+    except (ValueError, RecursionError):
+        return value
+    return parsed
 
 
 def list_objects(value: object) -> list[dict[str, Any]]:

@@ -33,6 +33,11 @@ class Tally:
         for refused in found.refused:
             self.count_refused(refused, where)
 
+    def count_record(self, refused: Refused, where: str) -> None:
+        """Count a record of which nothing is imported."""
+        self.records += 1
+        self.count_refused(refused, where)
+
     def count_refused(self, refused: Refused, where: str) -> None:
         self.refused[refused.reason] += 1
         if len(self.examples[refused.reason]) < EXAMPLES:

@@ -10,7 +10,7 @@ from cli.exchange.ports import Importer, Record
 from cli.exchange.reading import RecordFile
 from cli.exchange.tally import Tally
 
-FAULTS = (RecursionError, TypeError, ValueError, AttributeError, LookupError)
+FAULTS = (RecursionError, TypeError, ValueError, AttributeError, LookupError, OverflowError)
 """Of a reader, before a record of a shape that nobody thought of: it costs that record, not the import."""
 
 
@@ -27,29 +27,35 @@ class Place:
     source: str = ""
     """The file's name, or the API's path."""
 
+    def __str__(self) -> str:
+        return f"{self.source}, record {self.record}"
+
 
 def walk(
     files: Sequence[Path], importer: Importer, options: Options, tally: Tally, skip: Place = Place(0, 0)
-) -> Iterator[tuple[Place, Found]]:
-    """Walk the records in order, counting; what is refused is counted alone. What lies before `skip` is only read."""
+) -> Iterator[tuple[Place, Found | None]]:
+    """Walk the records in order; those that are refused are counted, and come as None. What lies before `skip` is only
+    read.
+
+    Raises: StackFailed: one of the files is of no known kind; none is read.
+    """
     sizes = [max(1, path.stat().st_size) for path in files]
-    for number, path in enumerate(files):
+    for number, opened in enumerate([RecordFile(path, importer.wrappers) for path in files]):
         if number < skip.file:
             continue
-        opened = RecordFile(path, importer.wrappers)
         before = sum(sizes[:number]) / sum(sizes)
         for at, record in enumerate(opened, 1):
             if number == skip.file and at <= skip.record:
                 continue
             share = before + opened.progress * sizes[number] / sum(sizes)
-            place = Place(number, at, share, source=path.name)
+            place = Place(number, at, share, source=opened.path.name)
             yield place, read_record(importer, record, options, tally, place)
 
 
 def walk_pages(
     client: Client, importer: Importer, options: Options, tally: Tally, skip: Place = Place(0, 0)
-) -> Iterator[tuple[Place, Found]]:
-    """Walk what an API lists, from the page of `skip` on: what was sent of that page is sent again, under its ids."""
+) -> Iterator[tuple[Place, Found | None]]:
+    """Walk what an API lists, as `walk` does files, from the page of `skip` on: what was sent of that page is sent again, under its ids."""
     for stage in range(skip.file, len(client.stages)):
         number = 0
         for page, records in client.list_pages(stage, skip.page if stage == skip.file else None):
@@ -59,22 +65,16 @@ def walk_pages(
                 yield place, read_record(importer, record, options, tally, place)
 
 
-def read_record(importer: Importer, record: Record | Refused, options: Options, tally: Tally, place: Place) -> Found:
-    """Read a record, and count what is found in it, or why it is refused."""
-    where = f"{place.source}, record {place.record}"
+def read_record(
+    importer: Importer, record: Record | Refused, options: Options, tally: Tally, place: Place
+) -> Found | None:
+    """Read a record; None if it is refused, which is counted."""
     try:
         if isinstance(record, Refused):
             raise record
-        found = importer.read(record, options)
+        return importer.read(record, options)
     except Refused as refused:
-        return _refuse(refused, tally, where)
+        tally.count_record(refused, str(place))
     except FAULTS as error:
-        return _refuse(Refused("unreadable", f"{type(error).__name__}: {error}"), tally, where)
-    tally.count(found, where)
-    return found
-
-
-def _refuse(refused: Refused, tally: Tally, where: str) -> Found:
-    tally.records += 1
-    tally.count_refused(refused, where)
-    return Found()
+        tally.count_record(Refused("unreadable", f"{type(error).__name__}: {error}"), str(place))
+    return None

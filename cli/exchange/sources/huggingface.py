@@ -1,7 +1,6 @@
 """Hugging Face datasets of preferences: with and without a prompt column, UltraFeedback, and labels as for KTO."""
 
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import Any
 
 from cli.exchange.found import Found, ImportedFeedback, Options, Preferred, Refused, Scale
@@ -18,10 +17,9 @@ from cli.exchange.shapes import (
     read_time,
     read_tools,
 )
-from cli.exchange.sources.pairs import read_user
+from cli.exchange.sources.pairs import find_prompt, read_sides, read_user, split_common
 from shared.events import Message, Thumb
 
-HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 OVERALL = Scale(1, 10)
 """Of UltraFeedback's overall score."""
 
@@ -47,21 +45,8 @@ def read(record: Record, options: Options) -> Found:
     )
 
 
-def _find_prompt(record: Record) -> Any:
-    found = next((record[name] for name in ("prompt", "instruction", "question", "input") if record.get(name)), None)
-    system = record.get("system") or record.get("system_prompt")
-    if found is None or not system:
-        return found
-    return [{"role": "system", "content": str(system)}, *read_messages(found)]
-
-
 def _read_pair(record: Record) -> Found:
-    chosen, rejected = (parse_json(record[side]) for side in ("chosen", "rejected"))
-    prompt = _find_prompt(record)
-    if prompt is None:
-        messages, sides = _split_common(_read_whole(chosen), _read_whole(rejected))
-    else:
-        messages, sides = read_messages(prompt), [read_answer(chosen), read_answer(rejected)]
+    messages, sides = read_sides(record)
     user = read_user(record)
     tools = read_tools(record.get("tools"))
     key = calculate_key(messages, sides, user, tools)
@@ -78,7 +63,7 @@ def _read_pair(record: Record) -> Found:
 
 def _read_vote(record: Record) -> Found:
     sides = [_read_side(record, side) for side in ("a", "b")]
-    messages, answers = _split_common(*sides)
+    messages, answers = split_common(*sides)
     user = read_name(record.get("judge")) or read_user(record)
     at = read_time(record.get("tstamp") or record.get("timestamp"))
     key = read_name(record.get("question_id") or record.get("id")) or calculate_key(messages, answers, user, at)
@@ -94,7 +79,7 @@ def _read_side(record: Record, side: str) -> list[Message]:
     """Read one side's conversation, or its answer to a prompt; texts may stand in lists, one for each turn."""
     if f"conversation_{side}" in record:
         return read_messages(record[f"conversation_{side}"])
-    prompts, replies = (parse_json(one) for one in (_find_prompt(record), record.get(f"response_{side}")))
+    prompts, replies = (parse_json(one) for one in (find_prompt(record), record.get(f"response_{side}")))
     if not isinstance(prompts, list) or not all(isinstance(one, str) for one in prompts):
         return [*read_messages(prompts), read_answer(replies)]
     turns = zip(prompts, replies if isinstance(replies, list) else [], strict=False)
@@ -117,34 +102,8 @@ def _find_winner(key: str, record: Record) -> str | None:
     raise Refused("unknown_value", f"a winner of {word[:40]!r}")
 
 
-def _read_whole(side: Any) -> list[Message]:
-    """Read a whole conversation: messages, or a transcript of Human and Assistant."""
-    if not isinstance(side, str):
-        return read_messages(side)
-    if not side.lstrip().startswith(HUMAN.strip()):
-        raise Refused("no_prompt", "no prompt column, and chosen is no conversation")
-    messages: list[Message] = []
-    for part in ("\n\n" + side.lstrip()).split(HUMAN)[1:]:
-        asked, *replies = part.split(ASSISTANT)
-        messages.append({"role": "user", "content": asked.strip()})
-        messages += [{"role": "assistant", "content": reply.strip()} for reply in replies]
-    return messages
-
-
-def _split_common(chosen: list[Message], rejected: list[Message]) -> tuple[list[Message], list[Message]]:
-    """Split two conversations that begin alike into (what is common, [their last answers]).
-
-    Raises: Refused: more than the last answer differs.
-    """
-    common = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(chosen, rejected, strict=False))]
-    ends = [chosen[len(common) :], rejected[len(common) :]]
-    if not common or any(len(end) != 1 or end[0]["role"] != "assistant" for end in ends):
-        raise Refused("no_common_prompt", "chosen and rejected differ in more than their last answer")
-    return common, [read_answer(end) for end in ends]
-
-
 def _read_ultrafeedback(record: Record, completions: Sequence[Any]) -> Found:
-    messages = read_messages(_find_prompt(record))
+    messages = read_messages(find_prompt(record))
     key = calculate_key(messages, completions)
     found = Found()
     for place, one in enumerate(completions):
@@ -184,7 +143,7 @@ def _read_label(record: Record) -> Found:
 
 def _read_completion(record: Record) -> tuple[list[Message], Message]:
     completion = next((record[name] for name in ("completion", "response", "answer") if record.get(name)), None)
-    prompt = _find_prompt(record)
+    prompt = find_prompt(record)
     if prompt is None and isinstance(parse_json(completion), list):
         messages = read_messages(completion)
         return messages[:-1], read_answer(messages)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from bench.imports import SOURCES
+from bench.import_files import SOURCES
 from cli.exchange.events import Import
 from shared.bus import decode, encode
 from shared.bus.kafka import KafkaBusConsumer, create_topics
@@ -41,19 +41,8 @@ def environment(kafka_bootstrap: str, topic_prefix: str, database_url: str, tmp_
     }
 
 
-def write_pairs(path: Path, rows: int) -> None:
-    lines = (
-        {"prompt": f"Where is lamp {n}?", "chosen": f"On its way {n}.", "rejected": "No.", "user": f"u{n % 7}"}
-        for n in range(rows)
-    )
-    path.write_text("\n".join(map(json.dumps, lines)))
-
-
-WRITERS = SOURCES | {"pairs": ("rows.jsonl", write_pairs)}
-
-
 def write(source: str, folder: Path) -> Path:
-    name, writer = WRITERS[source]
+    name, writer = SOURCES[source]
     writer(folder / name, ROWS)
     return folder / name
 
@@ -87,7 +76,7 @@ def list_events(source: str, file: Path) -> set[str]:
     return {decode(encode(event, source="import")).identity for event in about.derive_events(found)}
 
 
-@pytest.mark.parametrize("source", WRITERS)
+@pytest.mark.parametrize("source", SOURCES)
 def test_a_killed_import_goes_on_and_nothing_is_missing(
     source: str, environment: dict[str, str], tmp_path: Path, kafka_bootstrap: str, topic_prefix: str
 ) -> None:

@@ -14,7 +14,10 @@ FIXTURES = Path(__file__).parent / "fixtures"
 def read_files(source: str, paths: Sequence[Path], options: Options | None = None) -> tuple[Found, Tally]:
     """All that is found in these files, and its counts."""
     tally, everything = Tally(), Found()
-    for _, found in walk(paths, IMPORTERS[source], options or Options(), tally):
+    for place, found in walk(paths, IMPORTERS[source], options or Options(), tally):
+        if found is None:
+            continue
+        tally.count(found, str(place))
         everything.answers.extend(found.answers)
         everything.feedback.extend(found.feedback)
     return everything, tally

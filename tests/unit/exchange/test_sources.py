@@ -49,6 +49,7 @@ FIXTURE_COUNTS: list[tuple[str, str, int, dict[str, int], dict[str, int]]] = [
       "no_answer_named": 1}),
     ("langsmith", "langsmith-langgraph.jsonl", 2, {"thumb": 1}, {"no_answer": 2}),
     ("litellm", "litellm.jsonl", 2, {}, {"no_chat": 1, "no_content": 1, "failed_call": 1, "no_object": 1}),
+    ("litellm", "litellm-buckets.jsonl", 3, {}, {"not_json": 1, "redacted": 1, "cut_text": 1}),
     ("open-webui", "open-webui.json", 2, {"regenerate": 1, "thumb": 2, "comment": 1, "complaint": 1, "rating": 1},
      {"no_answer": 1}),
     ("open-webui", "open-webui-feedback.json", 2, {"thumb": 1, "comment": 1, "choice": 1},
@@ -61,6 +62,7 @@ FIXTURE_COUNTS: list[tuple[str, str, int, dict[str, int], dict[str, int]]] = [
     ("openai", "openai.jsonl", 6, {"choice": 1}, {"no_prompt": 1, "no_answer": 1}),
     ("openai", "openai-chatgpt.json", 2, {"regenerate": 1, "thumb": 1, "comment": 1}, {"no_answer_named": 1}),
     ("pairs", "pairs.jsonl", 4, {"choice": 2}, {"no_answer": 1, "no_user": 1}),
+    ("pairs", "pairs-conversations.jsonl", 8, {"choice": 4}, {"no_prompt": 1, "no_common_prompt": 1}),
     ("phoenix", "phoenix.jsonl", 2, {"thumb": 1, "comment": 2, "complaint": 1},
      {"inner_span": 1, "machine_score": 1, "unknown_scale": 1, "no_answer_named": 1, "no_id": 1}),
     ("phoenix", "phoenix-flat.json", 2, {"thumb": 1, "comment": 1}, {"no_messages": 1}),
@@ -204,6 +206,25 @@ def test_the_outermost_observation_stands_for_its_trace_where_there_are_no_trace
         ("t-4", None),
         ("t-4", "Tomas"),
     ]
+
+
+def test_what_litellm_wrote_as_python_is_read_and_what_it_cut_or_hid_is_refused():
+    found, tally = read_fixture("litellm", "litellm-buckets.jsonl")
+    [first, completed, responded] = found.answers
+    assert [one["content"] for one in first.messages] == ["You're short.", "Where is\nmy lamp?"]
+    assert (first.text, first.user, first.finish_reason) == ("It's on its way.", "ines", "stop")
+    assert (completed.messages[0]["content"][:6], completed.text) == ("[INST]", "Of every size.")
+    assert (responded.text, responded.user) == ("Two kilograms.", "tomas")
+    assert "Python" in tally.examples["not_json"][0]
+
+
+def test_pairs_keep_the_system_message_and_the_tools_that_the_model_was_offered():
+    found, _ = read_fixture("pairs", "pairs-conversations.jsonl")
+    roles = [[one["role"] for one in answer.messages] for answer in found.answers[::2]]
+    assert roles == [["user"], ["user"], ["system", "user"], ["user"]]
+    called = found.answers[2]
+    assert (called.text, called.tools and called.tools[0]["function"]["name"]) == ("", "hours")
+    assert called.tool_calls and called.tool_calls[0]["function"]["name"] == "hours"
 
 
 def test_a_transcript_without_a_prompt_column_is_split_where_the_two_sides_part():
