@@ -22,7 +22,7 @@ from cli.exchange.ports import Importer
 from cli.exchange.progress import Progress
 from cli.exchange.registry import IMPORTERS, find_importer
 from cli.exchange.reports import render
-from cli.exchange.sending import ACK_DEADLINE_SECONDS, Checkpoint, Sender
+from cli.exchange.sending import ACK_DEADLINE_SECONDS, Checkpoint, Sender, at_the_cost_of_one_record
 from cli.exchange.tally import Tally
 from cli.exchange.walking import Place, walk, walk_pages
 from cli.exchange.withdrawals import refuse_withdrawn
@@ -35,7 +35,7 @@ console = Console(soft_wrap=True, highlight=False)
 NOTHING_SAID = datetime(2000, 1, 1, tzinfo=UTC)
 SKEW = timedelta(days=1)
 """By which another machine's clock may be ahead of ours, as ingest allows."""
-Take = Callable[[Iterator[AnyEvent], Place], None]
+Take = Callable[[list[AnyEvent], Place], None]
 
 SourceName = Annotated[str, typer.Argument(help=f"Where it comes from: {', '.join(IMPORTERS)}.")]
 Files = Annotated[
@@ -157,7 +157,7 @@ def send_all(job: Job, sender: Sender, begun: Place, progress: Progress) -> Tall
     """Send what follows after `begun`. Raises: StackFailed: see `run_import`."""
     place = begun
 
-    def send(events: Iterator[AnyEvent], at: Place) -> None:
+    def send(events: list[AnyEvent], at: Place) -> None:
         nonlocal place
         place = at
         sender.add(events, at)
@@ -176,7 +176,9 @@ def take_all(job: Job, begun: Place, progress: Progress, take: Take) -> Tally:
     for place, found in _walk(job, tally, begun):
         if found is not None:
             try:
-                take(job.about.derive_events(found), place)
+                with at_the_cost_of_one_record():
+                    events = list(job.about.derive_events(found))
+                take(events, place)
                 tally.count(found, str(place))
             except SecretMissing as error:
                 raise StackFailed(str(error)) from None

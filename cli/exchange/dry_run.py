@@ -1,7 +1,7 @@
 """What an import would make, by the curator's own rules, before anything is sent."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -31,9 +31,8 @@ class Preview:
     """Answers that differ from an earlier one of the same id: of these the curator keeps one aside."""
     is_cut: bool = False
 
-    def take(self, events: Iterable[AnyEvent]) -> None:
+    def take(self, events: Sequence[AnyEvent]) -> None:
         """Take what came of one record. Raises: Refused: a part of it could not be sent; nothing of it is taken."""
-        events = list(events)
         encode_all(events)
         for event in events:
             if isinstance(event, FeedbackReceived):

@@ -24,6 +24,7 @@ from shared.user_hashes import UserHashes
 NAMESPACE = UUID("6f1b2a4e-4c1d-5b0a-9d3e-2f7c8a1e5b60")
 """Of the ids that follow from content."""
 
+END = datetime.max.replace(tzinfo=UTC)
 REMEMBERED_IDS = 1_000
 """An answer's id is needed again by what is said of it, which mostly follows at once."""
 
@@ -44,7 +45,7 @@ class Import:
     """Stands in for times that the source does not say."""
     hashes: UserHashes | None = None
     """How the deployment hashes users."""
-    latest: datetime = datetime.max.replace(tzinfo=UTC)
+    latest: datetime = END
     """What is said to be of later has a wrong time."""
 
     def derive_id(self, kind: str, key: str) -> UUID:

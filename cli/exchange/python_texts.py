@@ -8,8 +8,9 @@ FAULTS = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 def parse_python(text: str) -> Any:
-    """Parse plain values and objects such as `Name(field=value)`, which come as dictionaries of their fields; nothing is
-    run.
+    """Parse plain values and objects such as `Name(field=value)`, which come as dictionaries of their fields.
+
+    Nothing is run.
 
     Raises: ValueError: it holds something else.
     """

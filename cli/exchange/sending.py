@@ -2,8 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +19,7 @@ from shared.bus import Record, encode
 
 ACK_DEADLINE_SECONDS = 30.0
 IN_FLIGHT = 4_000
+ZERO, ESCAPES = b"\\u0000", re.compile(rb"(\\++)u0000")
 LARGEST_RECORD = 1_000_000
 """Bytes: what brokers take unless they are told otherwise."""
 
@@ -57,21 +60,35 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
+@contextmanager
+def at_the_cost_of_one_record() -> Iterator[None]:
+    """Turn what a record of a shape that nobody thought of raises into a refusal of that record."""
+    try:
+        yield
+    except UnicodeEncodeError:
+        raise Refused("not_utf8", "half a character (a lone surrogate), which no UTF-8 holds") from None
+    except FAULTS as error:
+        raise Refused("unreadable", f"{type(error).__name__}: {error}") from None
+
+
 def encode_all(events: Iterable[AnyEvent], topic_prefix: str = "") -> list[Record]:
     """Encode what came of one record.
 
     Raises: Refused: a part of it cannot be sent: too large for the broker, or of what no JSON can hold.
     """
-    try:
+    with at_the_cost_of_one_record():
         records = [encode(event, source="import", topic_prefix=topic_prefix) for event in events]
-    except UnicodeEncodeError:
-        raise Refused("not_utf8", "half a character (a lone surrogate), which no UTF-8 holds") from None
-    except FAULTS as error:
-        raise Refused("unreadable", f"{type(error).__name__}: {error}") from None
+    if any(_holds_zero(record.value) for record in records):
+        raise Refused("zero_character", "a text holds the character U+0000, which the database cannot store")
     largest = max((len(record.value) for record in records), default=0)
     if largest > LARGEST_RECORD:
         raise Refused("too_large", f"{largest:,} bytes; a broker takes {LARGEST_RECORD:,}")
     return records
+
+
+def _holds_zero(value: bytes) -> bool:
+    """Whether there is a zero character in JSON: its escape, behind no backslash of its own."""
+    return ZERO in value and any(len(before) % 2 for before in ESCAPES.findall(value))
 
 
 class Sender:

@@ -15,7 +15,8 @@ QUOTE, COMMA = b'",'
 
 
 def find_list(head: bytes, wrappers: tuple[str, ...]) -> int | None:
-    """Find where the first member of a list begins: of the file itself, or of the object in it under one of these names;
+    """Find where the first member of a list begins: of the file itself, or of its object's list of one of these names.
+
     None if there is no such list in the file's head.
     """
     names = {f'"{name}"'.encode() for name in wrappers}

@@ -55,7 +55,10 @@ def walk(
 def walk_pages(
     client: Client, importer: Importer, options: Options, tally: Tally, skip: Place = Place(0, 0)
 ) -> Iterator[tuple[Place, Found | None]]:
-    """Walk what an API lists, as `walk` does files, from the page of `skip` on: what was sent of that page is sent again, under its ids."""
+    """Walk what an API lists, as `walk` does files, from the page of `skip` on.
+
+    What was sent of that page is sent again, under its ids.
+    """
     for stage in range(skip.file, len(client.stages)):
         number = 0
         for page, records in client.list_pages(stage, skip.page if stage == skip.file else None):

@@ -4,14 +4,13 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import NAMESPACE_URL, uuid5
+
+from cli.exchange.sources.argilla import OURS
 
 SIDES = ("response-1", "response-2")
 QUESTION = "preference"
-US = str(uuid5(NAMESPACE_URL, "heliotrope"))
-"""Stands for everybody whose feedback a pair rests on."""
 GUIDELINES = (
-    "Which answer is better? The responses are what Heliotrope's users said; correct them where they are wrong."
+    "Which answer is better? The suggestions are what Heliotrope's users said; correct them where they are wrong."
 )
 
 
@@ -26,8 +25,9 @@ class ArgillaExport:
 def derive_export(name: str, rows: Iterable[Mapping[str, Any]]) -> ArgillaExport:
     """Derive what `argilla.Dataset.from_disk` reads (version 2).
 
-    Which side stands first is drawn from the pair's id. Left out: conversations with tools, for a chat field shows
-    roles and texts alone.
+    What users preferred is a suggestion, for a response must be one of the server's own users'; its score is the
+    probability that it is right. Which side stands first is drawn from the pair's id. Left out: conversations with
+    tools, for a chat field shows roles and texts alone.
     """
     records, left_out = [], 0
     for row in rows:
@@ -51,8 +51,8 @@ def _derive_record(row: Mapping[str, Any]) -> dict[str, Any]:
         "status": "pending",
         "fields": {"prompt": row["prompt"], **dict(sorted({sides[0]: chosen, sides[1]: rejected}.items()))},
         "metadata": {name: row[name] for name in ("rule", "epsilon")},
-        "suggestions": {},
-        "responses": {QUESTION: [{"value": sides[0], "user_id": US, "status": "submitted"}]},
+        "suggestions": {QUESTION: {"value": sides[0], "score": 1 - row["epsilon"], "agent": OURS}},
+        "responses": {},
         "vectors": {},
     }
 

@@ -8,11 +8,15 @@ from cli.exchange.ports import Importer, Record
 from cli.exchange.questions import Reply, read_replies, read_task
 from cli.exchange.shapes import calculate_key, dig, list_objects, parse_json, read_name, read_time
 
+OURS = "heliotrope"
+"""The agent of the suggestions in our own exports: what our users said."""
+
 
 def read(record: Record, options: Options) -> Found:
     """Read a record: its fields are a prompt and answers, its submitted responses what people said of them.
 
-    - suggestions are a machine's and not read; drafts and discarded responses are refused
+    - suggestions are a machine's and not read, but for those of our own export, where nobody has responded since
+    - drafts and discarded responses are refused
     - when a response was given is not said
     """
     fields = parse_json(record.get("fields"))
@@ -21,6 +25,8 @@ def read(record: Record, options: Options) -> Found:
     task = read_task(key, fields, options, at=read_time(record.get("inserted_at")))
     refused: list[Refused] = []
     replies = list(_list_replies(key, record, refused))
+    answered = {reply.question for reply in replies}
+    replies += [one for one in _list_ours(key, record) if one.question not in answered]
     return Found(list(task.answers.values()), read_replies(task, replies, options, refused), refused)
 
 
@@ -39,6 +45,21 @@ def _list_replies(key: str, record: Record, refused: list[Refused]) -> Iterator[
         yield from _keep_submitted(key, _list_version_1(responses), refused)
     else:
         yield from _keep_submitted(key, _list_flat(record), refused)
+
+
+def _list_ours(key: str, record: Record) -> Iterator[Reply]:
+    """List the suggestions of our own export: nested, or in columns."""
+    nested = parse_json(record.get("suggestions"))
+    columns = [name for name in record if name.endswith(".suggestion")]
+    listed = dict(nested) if isinstance(nested, Mapping) else {}
+    listed |= {name.removesuffix(".suggestion"): _read_column(record, name) for name in columns}
+    for question, one in listed.items():
+        if dig(one, "agent") == OURS:
+            yield Reply(f"{key}:{question}:{OURS}", question, dig(one, "value"), OURS)
+
+
+def _read_column(record: Record, name: str) -> dict[str, Any]:
+    return {"value": parse_json(record[name]), "agent": record.get(f"{name}.agent")}
 
 
 def _list_version_1(responses: list[Any]) -> list[tuple[str, Any]]:

@@ -57,7 +57,9 @@ def manifest() -> dict[str, Any]:
     intake = Intake(500, {"choice": 40, "thumb, parked": 2}, 3, {"near_identical": ["p1", "p2", "p3", "p4"]})
     report = derive_report(snapshot, history, waiting, REFUSED, intake)
     counts = {"train": len(snapshot.train), "validation": 0}
-    return {"dataset_sha256": "ab" * 32, "parent_version": "7", "counts": counts, "report": report}
+    rules = {"rules": {"choice v1": 20, "same_user_contrast v2": 10}, "label_rules": {"thumb v1": 4}}
+    splits = {"splits": {"prompts": {"train": 7, "validation": 2, "gate": 3}}}
+    return {"dataset_sha256": "ab" * 32, "parent_version": "7", "counts": counts, "report": report, **rules, **splits}
 
 
 def test_every_reason_is_counted_with_at_most_three_examples(manifest: dict[str, Any]) -> None:
@@ -143,6 +145,16 @@ def test_the_page_admits_its_own_style_sheet_by_its_hash_and_nothing_else(manife
 
 def test_a_report_of_rows_that_were_erased_since_says_so(manifest: dict[str, Any]) -> None:
     assert "3 rows were erased since" in render_report(manifest | {"erased_rows": 3})
+
+
+def test_pairs_and_labels_by_rule_and_prompts_by_split_are_drawn_where_the_manifest_counts_them(
+    manifest: dict[str, Any],
+) -> None:
+    shown = read(render_report(manifest)).text
+    for caption in ("Pairs by rule", "same user contrast v2", "Labels by rule", "thumb v1", "Prompts by split", "gate"):
+        assert caption in shown
+    early = {name: value for name, value in manifest.items() if name not in ("rules", "label_rules", "splits")}
+    assert "by rule" not in read(render_report(early)).text
 
 
 def test_charts_draw_every_value_and_survive_none() -> None:

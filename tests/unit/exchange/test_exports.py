@@ -9,9 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.exchange.events import Import
-from cli.exchange.exports.argilla import US, derive_export
+from cli.exchange.exports.argilla import derive_export
 from cli.exchange.exports.dvc import DvcRepository, derive_training_stage
 from cli.exchange.exports.writing import push_to_hub, write_files
+from cli.exchange.sources.argilla import OURS
 from cli.main import app
 from local.errors import StackFailed
 from services.curator.datasets.adapters import DatasetContent, write_dataset
@@ -111,7 +112,7 @@ def test_what_argilla_is_given_makes_the_same_pairs_again_but_for_tools(frozen: 
     assert refused == {}
     assert list_pairs(store) == expect(ROWS[:-1])
     found, _ = read_files("argilla", [tmp_path / "argilla" / "records.json"])
-    assert {one.user for one in found.feedback} == {US}
+    assert {one.user for one in found.feedback} == {OURS}
 
 
 def test_which_side_stands_first_follows_from_the_pair_and_is_not_always_the_same():

@@ -6,7 +6,8 @@ from html import escape
 
 WIDTH = 360
 ROW = 18
-LABEL_WIDTH = 70
+LABEL_WIDTH, LONGEST_LABEL, LETTER = 70, 170, 6.5
+"""Units for labels of bars: at least, at most, and for each of their letters."""
 VALUE_WIDTH = 60
 HEIGHT = 180
 BASE = 150
@@ -24,13 +25,15 @@ class Series:
 def draw_bars(rows: Sequence[tuple[str, int]]) -> str:
     """Draw a horizontal bar for each (label, value)."""
     most = max((value for _, value in rows), default=0) or 1
+    longest = LETTER * (max((len(label) for label, _ in rows), default=0) + 1)
+    begin = min(max(LABEL_WIDTH, longest), LONGEST_LABEL)
     parts = []
     for at, (label, value) in enumerate(rows):
-        length = (WIDTH - LABEL_WIDTH - VALUE_WIDTH) * value / most
+        length = (WIDTH - begin - VALUE_WIDTH) * value / most
         parts.append(
             f'<text x="0" y="{at * ROW + 13}">{escape(label)}</text>'
-            f'<rect class="one" x="{LABEL_WIDTH}" y="{at * ROW + 3}" width="{length:.1f}" height="{ROW - 5}"/>'
-            f'<text x="{LABEL_WIDTH + length + 5:.1f}" y="{at * ROW + 13}">{value:,}</text>'
+            f'<rect class="one" x="{begin:g}" y="{at * ROW + 3}" width="{length:.1f}" height="{ROW - 5}"/>'
+            f'<text x="{begin + length + 5:.1f}" y="{at * ROW + 13}">{value:,}</text>'
         )
     return _draw(max(len(rows) * ROW, ROW), parts)
 

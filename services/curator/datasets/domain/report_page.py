@@ -56,6 +56,7 @@ def render_report(manifest: Mapping[str, Any], examples: Texts | None = None) ->
             "<h2>What was kept</h2>",
             _write_counts(manifest["counts"].items()),
             '<div class="charts">',
+            *_draw_counts(manifest),
             *_draw_charts(report),
             "</div>",
             "<h2>What was not kept, and why</h2>",
@@ -93,6 +94,19 @@ def _list_intake(came_in: Mapping[str, Any]) -> list[tuple[str, int]]:
 def _write_counts(rows: Iterable[tuple[str, int]]) -> str:
     lines = [f'<tr><td>{escape(name)}</td><td class="number">{count:,}</td></tr>' for name, count in rows]
     return f"<table>{''.join(lines)}</table>"
+
+
+def _draw_counts(manifest: Mapping[str, Any]) -> list[str]:
+    """Draw what a manifest counts; one of an early release counts less."""
+    prompts = manifest.get("splits", {}).get("prompts", {})
+    counts = {"Pairs by rule": "rules", "Labels by rule": "label_rules"}
+    drawn = [_frame(caption, _draw_rules(manifest[name])) for caption, name in counts.items() if manifest.get(name)]
+    return [*drawn, _frame("Prompts by split", draw_bars(list(prompts.items())))] if prompts else drawn
+
+
+def _draw_rules(rules: Mapping[str, int]) -> str:
+    ranked = sorted(rules.items(), key=lambda one: (-one[1], one[0]))
+    return draw_bars([(name.replace("_", " "), count) for name, count in ranked])
 
 
 def _draw_charts(report: Mapping[str, Any]) -> list[str]:
