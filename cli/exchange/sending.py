@@ -19,7 +19,7 @@ from shared.bus import Record, encode
 
 ACK_DEADLINE_SECONDS = 30.0
 IN_FLIGHT = 4_000
-ZERO, ESCAPES = b"\\u0000", re.compile(rb"(\\++)u0000")
+ZERO, ESCAPES = b"\\u0000", re.compile(rb"(?<!\\)(\\++)u0000")
 LARGEST_RECORD = 1_000_000
 """Bytes: what brokers take unless they are told otherwise."""
 

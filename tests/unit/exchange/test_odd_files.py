@@ -113,7 +113,7 @@ def odd_rows() -> dict[str, tuple[Any, str | None]]:
             "not_json",
         ),
         "no number": ('{"prompt": "q", "chosen": "a b", "rejected": "c", "at": NaN}', None),
-        "a broken word": ('{"prompt": "q", "chosen": tru}', "not_json"),
+        "a broken word": ('{"prompt": "q", "chosen": yes}', "not_json"),
         "the future": (json.dumps({**GOOD, "at": "2099-01-01"}), "no_time"),
         "before us": (json.dumps({**GOOD, "at": 20260101}), "no_time"),
         "the end of time": (json.dumps({**GOOD, "at": "9999-12-31T23:59:59-12:00"}), "no_time"),
