@@ -58,9 +58,9 @@ class Import:
             SecretMissing: there is a user, and no secret to hash it with.
             Refused: one of them has a time that cannot be; nothing of the record is imported.
         """
-        for one in (*found.answers, *found.feedback):
-            if one.at is not None and not EARLIEST <= one.at <= self.latest:
-                raise Refused("no_time", f"{one.at} is before {EARLIEST.year}, or later than now: a wrong time")
+        for at in (*(one.at for one in found.answers), *(one.at for one in found.feedback)):
+            if at is not None and not EARLIEST <= at <= self.latest:
+                raise Refused("no_time", f"{at} is before {EARLIEST.year}, or later than now: a wrong time")
         publish = (self.hashes or UserHashes("")).publish
         yield from (publish(self._derive_interaction(answer)) for answer in found.answers)
         yield from (publish(self._derive_feedback(one)) for one in found.feedback)
@@ -132,4 +132,4 @@ class Import:
 
 @lru_cache(REMEMBERED_IDS)
 def _derive_id(*parts: str) -> UUID:
-    return uuid5(NAMESPACE, "\0".join(parts).encode())
+    return uuid5(NAMESPACE, "\0".join(parts).encode())  # type: ignore[arg-type]

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.exchange.fetching import Client, Page
+from cli.exchange.files.reading import RecordFile
 from cli.exchange.found import Found, Options, Refused
 from cli.exchange.ports import Importer, Record
-from cli.exchange.reading import RecordFile
 from cli.exchange.tally import Tally
 
 FAULTS = (RecursionError, TypeError, ValueError, AttributeError, LookupError, OverflowError)

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import strategies as st
 
 from cli.exchange.events import Import
+from cli.exchange.files.reading import RecordFile
 from cli.exchange.found import Found, Options, Refused
-from cli.exchange.reading import RecordFile
 from cli.exchange.registry import IMPORTERS
 from cli.exchange.sending import encode_all
 from cli.exchange.tally import Tally

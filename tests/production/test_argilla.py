@@ -37,7 +37,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> str:
         return configured
     folder = tmp_path_factory.mktemp("argilla")
     venv.create(folder, with_pip=True)
-    pip = [folder / "bin" / "pip", "install", "--quiet"]
+    pip = [str(folder / "bin" / "pip"), "install", "--quiet"]
     subprocess.run([*pip, "argilla==2.8.0", "argilla-server==2.8.0"], check=True)
     subprocess.run([*pip, "click<8.2"], check=True)  # its command line is of before
     return str(folder / "bin" / "python")

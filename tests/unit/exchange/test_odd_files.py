@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from cli.exchange import reading
 from cli.exchange.commands import Job, run_dry
 from cli.exchange.events import Import
-from cli.exchange.found import Options
-from cli.exchange.reading import RecordFile
+from cli.exchange.files import reading
+from cli.exchange.files.reading import RecordFile
+from cli.exchange.files.splitting import ListSplitter
+from cli.exchange.found import Options, Refused
 from cli.exchange.registry import IMPORTERS
-from cli.exchange.splitting import ListSplitter
 from local.errors import StackFailed
 from tests.unit.exchange.reading_files import FIXTURES
 from tests.unit.exchange.test_reading import read
@@ -174,7 +174,7 @@ def test_what_stands_before_the_end_of_a_packed_file_that_breaks_off_is_read(tmp
     rows = [{**GOOD, "n": number} for number in range(50)]
     for name, text in {"a.json.gz": json.dumps(rows), "a.jsonl.gz": "\n".join(map(json.dumps, rows))}.items():
         (tmp_path / name).write_bytes(gzip.compress(text.encode())[:-12])
-        *found, last = [one if isinstance(one, dict) else one.reason for one in RecordFile(tmp_path / name)]
+        *found, last = [one.reason if isinstance(one, Refused) else one for one in RecordFile(tmp_path / name)]
         assert last == "broken_file"
         assert found == rows[: len(found)]
         assert found

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from cli.exchange.events import Import
+from cli.exchange.files.reading import RecordFile
 from cli.exchange.found import Found, Options, Refused
 from cli.exchange.ports import Importer, Record
-from cli.exchange.reading import RecordFile
 from cli.exchange.registry import IMPORTERS
 from cli.exchange.tally import Tally
 from cli.exchange.walking import Place, read_record

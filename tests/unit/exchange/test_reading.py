@@ -9,8 +9,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from cli.exchange.files.reading import RecordFile
 from cli.exchange.found import Refused
-from cli.exchange.reading import RecordFile
 from local.errors import StackFailed
 
 ROWS = [{"prompt": "a", "n": 1.5}, {"prompt": "b", "n": 2.5}]

@@ -11,10 +11,10 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+from cli.exchange.files.opening import find_kind, open_text
+from cli.exchange.files.splitting import ListSplitter, find_list
 from cli.exchange.found import Refused
-from cli.exchange.opening import find_kind, open_text
 from cli.exchange.ports import Record
-from cli.exchange.splitting import ListSplitter, find_list
 from shared.errors import MalformedBody
 from shared.json_depth import check_depth
 

@@ -3,7 +3,7 @@
 import gzip
 import io
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from cli.exchange.found import Refused
 from local.errors import StackFailed
@@ -37,7 +37,7 @@ def open_text(raw: io.BufferedReader) -> tuple[IO[bytes], int]:
     Raises: Refused: they are no text.
     """
     packed = raw.peek(LOOKED_AT).startswith(GZIP)
-    file = gzip.GzipFile(fileobj=raw) if packed else raw
+    file: Any = gzip.GzipFile(fileobj=raw) if packed else raw
     head = file.peek(LOOKED_AT)
     for beginning, what in OTHERS.items():
         if head.startswith(beginning):

@@ -1,0 +1,1 @@
+"""Files of records: what is in them, whatever they are called."""
