@@ -15,6 +15,8 @@ from shared.signing import Verifier
 ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[^\s:/@]{1,253}):[0-9]{1,5}")
 """Of a server: host:port, IPv6 in brackets."""
 
+LAST_PORT = 65_535
+
 PORT_NUMBERS = {
     "ingest": 1,
     "gateway": 2,
@@ -28,6 +30,10 @@ PORT_NUMBERS = {
 """Each process of ours listens on `port_base` plus its number, unless `port` says otherwise."""
 
 
+def _is_address(server: str) -> bool:
+    return bool(ADDRESS.fullmatch(server)) and 0 < int(server.rpartition(":")[2]) <= LAST_PORT
+
+
 class Settings(BaseSettings):
     """Where things are. Services add their own group with the prefix `HELIOTROPE_<SERVICE>_`."""
 
@@ -37,7 +43,7 @@ class Settings(BaseSettings):
     family: str = Field("heliotrope", description="name of the model family, and of its registered model")
     port_base: int = Field(8000, ge=1024, le=65_000, description="ports are this plus the service's number")
     bind_host: str = Field("127.0.0.1", description="address that the HTTP servers listen on")
-    port: int = Field(0, ge=0, le=65_535, description="port of this process; 0 takes the service's default")
+    port: int = Field(0, ge=0, le=LAST_PORT, description="port of this process; 0 takes the service's default")
     database_url: SecretStr = Field(
         SecretStr("postgresql+psycopg://heliotrope@127.0.0.1:8050/heliotrope"), description="SQLAlchemy URL"
     )
@@ -112,7 +118,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_brokers(cls, value: str) -> str:
         servers = [server.strip() for server in value.split(",") if server.strip()]
-        wrong = [server for server in servers if not ADDRESS.fullmatch(server)]
+        wrong = [server for server in servers if not _is_address(server)]
         if wrong or not servers:
             raise ValueError(f"{wrong[0] if wrong else 'nothing'!r} is no host:port")
         return ",".join(servers)

@@ -1,7 +1,9 @@
 """Checks of the settings: every `HELIOTROPE_*` variable is known, and has a value that its process accepts."""
 
 import difflib
+import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
@@ -14,7 +16,7 @@ from services.evaluator.settings import EvaluatorSettings
 from services.gateway.settings import GatewaySettings
 from services.ingest.settings import IngestSettings
 from services.trainer.settings import TrainerSettings
-from shared.settings import Settings
+from shared.settings import Settings, describe_wrong_settings
 
 GROUPS: tuple[type[BaseSettings], ...] = (
     Settings,
@@ -57,7 +59,7 @@ def check_settings(environment: Mapping[str, str]) -> Iterator[Finding]:
         near = difflib.get_close_matches(name, sorted(known), n=1)
         remedy = f"did you mean {near[0]}?" if near else "unset it, or look the name up in the settings"
         yield warning("settings", f"nothing reads {name}", remedy)
-    missing = [name for name in SECRETS if not environment.get(name)]
+    missing = [name for name in SECRETS if not environment.get(name) and not _has_file(name)]
     if missing:
         remedy = "set each to its own long random value, the same for every process, and keep it"
         yield problem("settings", f"not set: {', '.join(missing)}", remedy)
@@ -65,13 +67,17 @@ def check_settings(environment: Mapping[str, str]) -> Iterator[Finding]:
         yield ok("settings", "every variable is known and valid")
 
 
+def _has_file(variable: str) -> bool:
+    """Whether a file stands for it, in the folder of secrets."""
+    folder = os.environ.get("HELIOTROPE_SECRETS_DIR")
+    return bool(folder) and (Path(folder) / variable.lower()).is_file()
+
+
 def _find_wrong_values() -> Iterator[Finding]:
-    """Of this process's own environment, which is what settings are read from."""
+    """Of this process's own environment and folder of secrets, which is what settings are read from."""
     for group in GROUPS:
         try:
-            group()
+            group(_secrets_dir=os.environ.get("HELIOTROPE_SECRETS_DIR"))
         except ValidationError as error:
-            prefix = group.model_config.get("env_prefix", "")
-            for each in error.errors(include_input=False, include_url=False):
-                name = f"{prefix}{'_'.join(str(part) for part in each['loc'])}".upper()
-                yield problem("settings", f"{name}: {each['msg']}", f"correct {name} and start again")
+            for line in describe_wrong_settings(group, error):
+                yield problem("settings", line, "correct it and start again")

@@ -65,6 +65,22 @@ def test_a_value_that_no_process_accepts_is_named_and_not_repeated(examine: Exam
     assert "hunter2" not in json.dumps(finding)
 
 
+def test_a_rule_about_several_variables_is_told_by_their_names(examine: Examine):
+    finding = find(examine(HELIOTROPE_KAFKA_SECURITY_PROTOCOL="SASL_SSL"), "settings")
+    assert finding["verdict"] == "problem"
+    assert finding["summary"].startswith("HELIOTROPE_KAFKA_SECURITY_PROTOCOL asks for a login: set HELIOTROPE_KAFKA_")
+
+
+def test_a_variable_may_be_a_file_of_secrets_here_too(examine: Examine, tmp_path: Path):
+    secrets = {"kafka_sasl_password": "sunflower", "user_hash_secret": "a" * 40, "feedback_token_secret": "b" * 40}
+    for name, value in secrets.items():
+        (tmp_path / f"heliotrope_{name}").write_text(value)
+    login = {"HELIOTROPE_KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "HELIOTROPE_KAFKA_SASL_USERNAME": "prepare"}
+    kafka = {"HELIOTROPE_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    findings = examine(HELIOTROPE_SECRETS_DIR=str(tmp_path), **login, **kafka)
+    assert find(findings, "settings")["verdict"] == "ok", findings
+
+
 @pytest.fixture
 def taken_port(examine: Examine) -> Iterator[int]:
     port = Layout(Path(), int(os.environ["HELIOTROPE_PORT_BASE"])).port("gateway")

@@ -70,6 +70,8 @@ def test_a_login_without_a_password_is_refused(monkeypatch: pytest.MonkeyPatch, 
         ),
         ({"KAFKA_BOOTSTRAP_SERVERS": "kafka:9092,kafka://two:9092"}, "'kafka://two:9092' is no host:port"),
         ({"KAFKA_BOOTSTRAP_SERVERS": " , "}, "'nothing' is no host:port"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "kafka:90921"}, "'kafka:90921' is no host:port"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "kafka:0"}, "'kafka:0' is no host:port"),
         ({"KAFKA_SASL_USERNAME": "curator"}, "HELIOTROPE_KAFKA_SECURITY_PROTOCOL is PLAINTEXT, which logs nobody in"),
         (
             {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_CA_FILE": "/nowhere/ca.pem"},
