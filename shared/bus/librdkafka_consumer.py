@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -13,6 +14,17 @@ from shared.bus.security import PLAINTEXT, KafkaSecurity
 
 ASK_SECONDS = 5.0
 RECHECK_SECONDS = 5.0
+JOIN_SECONDS = 60.0
+"""Without partitions for so long, and without a word from Kafka about why: no coordinator answers for the group."""
+NOT_JOINED = f"its group has given it no partitions for {JOIN_SECONDS:.0f} s"
+DELETED = frozenset(
+    {
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.UNKNOWN_TOPIC_ID,
+    }
+)
 PASSING = frozenset(
     {
         KafkaError._NO_OFFSET,
@@ -21,9 +33,10 @@ PASSING = frozenset(
         KafkaError.REBALANCE_IN_PROGRESS,
         KafkaError.UNKNOWN_MEMBER_ID,
         KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
     }
 )
-"""Of a commit: the partition has another owner by now, who handles the records again."""
+"""Of a commit: the partition has another owner by now, who handles the records again; or it is gone."""
 
 UNREACHABLE = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL})
 
@@ -35,6 +48,9 @@ class LibrdkafkaBusConsumer:
 
     librdkafka hands errors out among the records. `read_errors` tells them until they have passed: a group's until
     partitions are assigned, a topic's until something of that topic, or its end, was read.
+
+    librdkafka goes on at its old place in a topic that was deleted and made anew. Here it is read from where the group
+    left it: from its beginning, since Kafka forgets a group's offsets with the topic.
     """
 
     def __init__(
@@ -59,7 +75,8 @@ class LibrdkafkaBusConsumer:
         self._gaps: list[Gap] = []
         self._errors = ReadErrors()
         self._recheck_at = 0.0
-        self._was_assigned = False
+        self._deleted: set[str] = set()
+        self._waits_since: float | None = time.monotonic()
         self._consumer = Consumer(
             {
                 **security.for_librdkafka(),
@@ -92,16 +109,26 @@ class LibrdkafkaBusConsumer:
 
     def _begin(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Where each partition starts; what retention has taken before that is a gap."""
-        self._was_assigned = True
+        self._waits_since = None
         self._errors.pass_for_group()
-        try:
+        with suppress(KafkaException):
             committed = consumer.committed(partitions, ASK_SECONDS)
-        except KafkaException:
-            return
-        for at in committed:
-            if at.offset >= 0:
-                self._expected[at.topic, at.partition] = at.offset
-                self._look_for_gap((at.topic, at.partition))
+            for at in committed:
+                if at.offset >= 0:
+                    self._expected[at.topic, at.partition] = at.offset
+                    self._look_for_gap((at.topic, at.partition))
+            self._commit_first(committed)
+
+    def _commit_first(self, committed: list[TopicPartition]) -> None:
+        """Commit where the group begins, where it has no offset yet: what is lost before the first record is read from
+        a partition is known then.
+        """
+        new = [at for at in committed if at.offset < 0]
+        for at in new:
+            at.offset, _ = self._consumer.get_watermark_offsets(at, timeout=ASK_SECONDS)
+            self._expected[at.topic, at.partition] = at.offset
+        if new:
+            self._consumer.commit(offsets=new, asynchronous=False)
 
     def _look_for_gap(self, place: Place) -> None:
         """Compare what comes next with the oldest record that there is."""
@@ -115,6 +142,7 @@ class LibrdkafkaBusConsumer:
             self._expected[place] = self._positions[place] = low
 
     def _forget(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._waits_since = time.monotonic()
         for partition in partitions:
             self._positions.pop((partition.topic, partition.partition), None)
             self._expected.pop((partition.topic, partition.partition), None)
@@ -131,13 +159,17 @@ class LibrdkafkaBusConsumer:
         """The records; errors are noted, and what was heard of a topic ends its problems."""
         for message in messages:
             error, topic = message.error(), message.topic() or ""
-            if error is None:
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                self._note(topic, error.code(), error.str())
+            elif topic not in self._deleted:
                 self._errors.pass_for(topic)
-                yield self._read(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                self._errors.pass_for(topic)
-            else:
-                self._errors.note(topic, error.code(), error.str())
+                if error is None:
+                    yield self._read(message)
+
+    def _note(self, topic: str, code: int, words: str) -> None:
+        self._errors.note(topic, code, words)
+        if code in DELETED:
+            self._deleted.add(topic)
 
     def _read(self, message: Message) -> Record:
         record = read_message(message)
@@ -166,14 +198,33 @@ class LibrdkafkaBusConsumer:
             return
         assigned = [at for at in self._consumer.assignment() if at.topic == topic]
         if not assigned:
-            self._errors.pass_for(topic)
+            self._resume(topic)
             return
-        committed = {at.partition: at.offset for at in self._consumer.committed(assigned, ASK_SECONDS)}
+        committed, is_anew = self._consumer.committed(assigned, ASK_SECONDS), topic in self._deleted
+        if is_anew:
+            self._commit_first(committed)
+        left = {at.partition: at.offset for at in committed}
         for at in self._consumer.position(assigned):
-            reached = at.offset if at.offset >= 0 else committed[at.partition]
+            reached = at.offset if at.offset >= 0 and not is_anew else left[at.partition]
             self._consumer.seek(TopicPartition(topic, at.partition, reached if reached >= 0 else OFFSET_BEGINNING))
+        if is_anew:
+            self._resume(topic)
+
+    def _resume(self, topic: str) -> None:
+        """The topic is there; what was known of an earlier one of its name is not of this one."""
+        self._errors.pass_for(topic)
+        if topic in self._deleted:
+            self._deleted.remove(topic)
+            for places in (self._positions, self._expected):
+                for place in [place for place in places if place[0] == topic]:
+                    del places[place]
 
     def read_errors(self) -> dict[str, bool]:
+        now = time.monotonic()
+        if self._errors and self._waits_since is not None:
+            self._waits_since = now  # for what stands already
+        if self._waits_since is not None and now > self._waits_since + JOIN_SECONDS:
+            return {NOT_JOINED: True}
         return self._errors.describe()
 
     def take_gaps(self) -> list[Gap]:
@@ -193,7 +244,8 @@ class LibrdkafkaBusConsumer:
         self._positions.clear()
 
     def lag(self) -> int | None:
-        if not self._was_assigned:
+        """None also while something cannot be read: what waits there is not known."""
+        if self._waits_since is not None or self._errors:
             return None
         waiting = 0
         try:
@@ -205,7 +257,15 @@ class LibrdkafkaBusConsumer:
                 waiting += max(0, end - max(low, reached))
         except KafkaException:
             return None
+        if anew := {topic for (topic, _), offset in committed.items() if offset < 0}:
+            self._notice_new(anew)
+            return None
         return waiting
+
+    def _notice_new(self, topics: Iterable[str]) -> None:
+        """A group has an offset for every partition from the first assignment on: without one, the topic is another."""
+        for topic in topics:
+            self._note(topic, KafkaError.UNKNOWN_TOPIC_OR_PART, "the topic was deleted and made anew")
 
     def close(self) -> None:
         self._consumer.close()

@@ -5,6 +5,11 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 
 import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 
 from local.servers.kafka_cluster import KafkaCluster
 from shared.bus import Producer, Record
@@ -27,6 +32,15 @@ def delete_topic(cluster: KafkaCluster, topic: str) -> None:
     admin = open_admin(cluster.bootstrap_servers, cluster.security())
     admin.delete_topics([topic])[topic].result(20)
     wait_for(lambda: topic not in admin.list_topics(timeout=10).topics)
+
+
+def set_password(cluster: KafkaCluster, user: str, password: str) -> None:
+    admin = open_admin(cluster.bootstrap_servers, cluster.security())
+    mechanism = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+    [done] = admin.alter_user_scram_credentials(
+        [UserScramCredentialUpsertion(user, mechanism, password.encode())]
+    ).values()
+    done.result(20)
 
 
 def try_to_send(producer: Producer, topic: str) -> BaseException | None:
@@ -70,6 +84,21 @@ def test_a_producer_goes_on_once_it_may_write_again(secured: KafkaCluster, topic
     wait_for(lambda: is_taken(producer, topic))
 
 
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_producer_that_may_write_nowhere_hears_it_of_its_topic_and_goes_on_once_it_may(
+    secured: KafkaCluster, topic_prefix: str, client: str
+):
+    topic = make_topic(secured, f"{topic_prefix}{TOPIC}")
+    security = secured.security("ingest")
+    producer = CLIENTS[client](secured.bootstrap_servers, client_id="test", deadline_seconds=6, security=security)
+    for _ in range(2):
+        assert isinstance(try_to_send(producer, topic), TopicRefused)
+    allow(secured, "ingest", "topic", topic, "write")
+    wait_for(lambda: is_taken(producer, topic))
+    producer.close(5)
+    revoke_all(secured, "ingest")
+
+
 def test_a_producer_goes_on_once_its_topic_was_made_anew(secured: KafkaCluster, topic_prefix: str, producer: Producer):
     topic = make_topic(secured, f"{topic_prefix}{TOPIC}")
     for _ in range(5):
@@ -81,9 +110,11 @@ def test_a_producer_goes_on_once_its_topic_was_made_anew(secured: KafkaCluster, 
     assert count_records(secured, topic) >= 1
 
 
+@pytest.mark.parametrize("count", [3, 50], ids=["fewer", "more"])
 def test_a_consumer_whose_topic_is_deleted_says_so_and_reads_the_new_one_from_its_beginning(
-    secured: KafkaCluster, topic_prefix: str
+    secured: KafkaCluster, topic_prefix: str, count: int
 ):
+    """With `count` records in the new one: fewer than it had read before, or more."""
     topic = make_topic(secured, f"{topic_prefix}{TOPIC}", partitions=1)
     allow(secured, "curator", "group", name_group("curator", topic_prefix), "read")
     allow(secured, "curator", "topic", topic, "read")
@@ -95,10 +126,51 @@ def test_a_consumer_whose_topic_is_deleted_says_so_and_reads_the_new_one_from_it
         delete_topic(secured, topic)
         wait_for(lambda: cannot_read(loop))
         make_topic(secured, topic, partitions=1)
-        send(secured, topic, 3)
-        wait_for(lambda: len(handler.handled) == 8)
+        send(secured, topic, count)
+        wait_for(lambda: len(set(handler.handled)) == 5 + count)
         send(secured, topic, 4)
-        wait_for(lambda: len(handler.handled) == 12)
+        wait_for(lambda: len(set(handler.handled)) == 9 + count)
+        wait_for(lambda: not cannot_read(loop))
+    revoke_all(secured, "curator")
+
+
+def test_a_group_that_may_not_be_read_any_more_is_told_while_nothing_comes_and_its_return_too(
+    secured: KafkaCluster, topic_prefix: str
+):
+    topic = make_topic(secured, f"{topic_prefix}{TOPIC}", partitions=1)
+    group = name_group("curator", topic_prefix)
+    allow(secured, "curator", "group", group, "read")
+    allow(secured, "curator", "topic", topic, "read")
+    handler = Recorder()
+    with consuming(secured, topic_prefix, handler) as loop:
+        send(secured, topic, 1)
+        wait_for(lambda: len(handler.handled) == 1)
+        revoke_all(secured, "curator", "group")
+        wait_for(lambda: cannot_read(loop), 60)
+        send(secured, topic, 1)
+        allow(secured, "curator", "group", group, "read")
+        wait_for(lambda: len(set(handler.handled)) == 2)
+        wait_for(lambda: not cannot_read(loop))
+    revoke_all(secured, "curator")
+
+
+def test_a_password_that_is_changed_is_told_at_the_next_login_and_its_return_too(
+    secured: KafkaCluster, topic_prefix: str
+):
+    topic = make_topic(secured, f"{topic_prefix}{TOPIC}", partitions=1)
+    allow(secured, "curator", "group", name_group("curator", topic_prefix), "read")
+    allow(secured, "curator", "topic", topic, "read")
+    handler = Recorder()
+    with consuming(secured, topic_prefix, handler) as loop:
+        send(secured, topic, 1)
+        wait_for(lambda: len(handler.handled) == 1)
+        set_password(secured, "curator", "another")
+        secured.stop_node(1)
+        secured.start_node(1)
+        wait_for(lambda: cannot_read(loop), 60)
+        send(secured, topic, 1)
+        set_password(secured, "curator", secured.passwords["curator"])
+        wait_for(lambda: len(set(handler.handled)) == 2, 60)
         wait_for(lambda: not cannot_read(loop))
     revoke_all(secured, "curator")
 

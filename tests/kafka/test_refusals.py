@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from cli.refused import SpoolStore
 from local.servers.kafka_cluster import KafkaCluster
 from services.gateway.adapters.spool import Spool
 from services.gateway.adapters.spool_relay import SpoolRelay
@@ -72,6 +73,37 @@ def test_one_refused_row_of_ten_thousand_costs_the_rest_next_to_nothing(
     assert [(row.topic, row.key, len(row.value)) for row in aside] == 6 * [(topic, b"5000", LIMIT + 1)]
     assert "size too large" in aside[0].reason
     assert ratio < 1.2
+
+
+PLACES = {"first": {0}, "last": {99}, "neighbours": {49, 50, 51}, "all": set(range(100))}
+
+
+@pytest.mark.parametrize("refused", PLACES.values(), ids=PLACES)
+def test_wherever_refused_rows_stand_in_their_batch_they_alone_are_put_aside(
+    one_broker: KafkaCluster, topic: str, sessions: "sessionmaker[Session]", tmp_path: Path, refused: set[int]
+):
+    values = [b"x" * (LIMIT + 1 if number in refused else 100) for number in range(100)]
+    records = [Record(topic, b"%d" % number, value, {}) for number, value in enumerate(values)]
+    producer = open_producer(one_broker)
+    with sessions() as session, session.begin():
+        session.add_all([Outbox(topic=topic, key=each.key, value=each.value, headers={}) for each in records])
+    relay = Relay(sessions, Outbox, producer)
+    assert relay.relay_batch() == 100
+    assert relay.relay_batch() == 0
+    with sessions() as session:
+        assert {int(row.key) for row in session.scalars(select(Refused))} == refused
+    assert count_records(one_broker, topic) == 100 - len(refused)
+    spool = Spool(tmp_path / "spool.sqlite", max_rows=10_000, max_bytes=2**30)
+    spool.start()
+    spool.put(records).result(10)
+    spool_relay = SpoolRelay(spool, lambda: producer)
+    assert spool_relay.relay_batch() == 100
+    assert spool.count() == spool_relay.relay_batch() == 0
+    spool.close()
+    producer.close(5)
+    aside = SpoolStore(tmp_path / "spool.sqlite").load()
+    assert {int(each.record.key) for each in aside} == refused
+    assert count_records(one_broker, topic) == 2 * (100 - len(refused))
 
 
 def test_a_spool_with_a_refused_record_and_a_topic_that_is_missing_empties_the_rest(
