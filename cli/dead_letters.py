@@ -19,6 +19,7 @@ from local.errors import StackFailed
 from shared.bus import Producer, Record
 from shared.bus.kafka import KafkaBusConsumer
 from shared.bus.librdkafka import LibrdkafkaBusProducer
+from shared.bus.limits import open_admin
 from shared.dead_letters import (
     ACK_DEADLINE_SECONDS,
     dead_letter_topic,
@@ -156,6 +157,7 @@ def opening(broker: Broker, topic: str, consumer: str) -> Iterator[tuple[Iterato
     elif consumer == SPOOL or consumer in TABLES:
         raise StackFailed(f"{consumer} cannot be reached from here: run this where its database or its volume is")
     else:
+        open_admin(broker.bootstrap_servers, broker.security).reach(ACK_DEADLINE_SECONDS)  # says why it cannot be read
         with reading(broker, dead_letter_topic(full_name, consumer)) as found:
             yield found, lambda _: None
 

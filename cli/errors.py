@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
+from confluent_kafka import KafkaException
+from kafka.errors import KafkaError
 from sqlalchemy.exc import OperationalError
 
 from local.errors import StackFailed
@@ -21,6 +23,10 @@ def clear_errors() -> Iterator[None]:
         message = error.detail
     except OperationalError as error:
         message = f"the database does not answer: {str(error.orig).strip()}"
+    except KafkaException as error:
+        message = f"Kafka says: {error.args[0].str()}"
+    except KafkaError as error:
+        message = f"Kafka says: {str(error) or type(error).__name__}"
     except KeyboardInterrupt:
         message = "interrupted"
     else:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from confluent_kafka import KafkaException
 from kafka.errors import KafkaError
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,15 +17,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from cli.loop import read_loop
+from local.connections import check_settings
+from local.errors import StackFailed
 from local.stack.lag import measure_lag
 from local.stack.losses import measure_losses
 from local.stack.stack import Stack
 from shared.bus.access import SERVICES, name_group
+from shared.bus.limits import open_admin
 from shared.summaries import read_summary
 
 SCARCE_BYTES = 200e6
 """With less than this the next dataset or checkpoint may not fit."""
 WATCH_SECONDS = 2.0
+REACH_SECONDS = 5.0
 
 
 def read_status(stack: Stack) -> dict[str, Any]:
@@ -48,11 +53,13 @@ def read_status(stack: Stack) -> dict[str, Any]:
         return status
     connections = stack.connections
     try:
+        check_settings()
         servers, prefix = connections.kafka_bootstrap_servers, connections.topic_prefix
+        open_admin(servers, connections.kafka_security).reach(REACH_SECONDS)
         status["consumer_lag"] = _add_unknown(measure_lag(servers, prefix, connections.kafka_security), prefix)
         status["records_lost"] = measure_losses(servers, prefix, connections.kafka_security)
-    except (KafkaError, OSError) as error:
-        problems.append(f"consumer lag: {error!r}")
+    except (KafkaException, KafkaError, OSError, StackFailed) as error:
+        problems.append(f"consumer lag: {_describe(error)}")
     engine = create_engine(connections.database_url, connect_args={"connect_timeout": 5})
     try:
         with Session(engine) as session:
@@ -62,6 +69,12 @@ def read_status(stack: Stack) -> dict[str, Any]:
     finally:
         engine.dispose()
     return status
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, KafkaException):
+        return f"Kafka says: {error.args[0].str()}"
+    return str(error) if isinstance(error, StackFailed) else repr(error)
 
 
 def _add_unknown(lag: Mapping[str, int], topic_prefix: str) -> dict[str, int | None]:

@@ -15,7 +15,7 @@ from local.topics import load_plans
 from shared.bus.access import SERVICES, list_read_topics, name_group
 from shared.bus.acls import grant, list_rights
 from shared.bus.limits import open_admin
-from shared.bus.rewinding import find_offsets, is_in_use, set_offsets
+from shared.bus.rewinding import find_offsets, is_in_use, keep_back, set_offsets
 from shared.bus.topics import BROKER_DEFAULT, apply_plans, ensure_topics, find_differences
 
 app = typer.Typer(help="Make the topics, set them, say or grant the rights to them, set consumer groups back.")
@@ -23,6 +23,7 @@ console = Console(soft_wrap=True, highlight=False)
 
 Partitions = Annotated[int, typer.Option(min=-1, help="Of each topic that is made; -1 takes the broker's default.")]
 Replicas = Annotated[int, typer.Option(min=-1, help="Copies of each topic that is made; -1 likewise.")]
+PATIENCE_SECONDS = 30.0
 READERS = [service for service, access in SERVICES.items() if access.reads]
 
 
@@ -84,9 +85,10 @@ def show_acls(broker: Broker, *, apply: bool, user_prefix: str) -> None:
 
 def grant_acls(broker: Broker, user_prefix: str = "") -> None:
     """Raises: StackFailed: Kafka does not grant them."""
-    rights = list_rights(broker.topic_prefix)
+    rights, admin = list_rights(broker.topic_prefix), open_admin(broker.bootstrap_servers, broker.security)
     try:
-        grant(open_admin(broker.bootstrap_servers, broker.security), rights, user_prefix)
+        admin.reach(PATIENCE_SECONDS)
+        grant(admin, rights, user_prefix)
     except KafkaException as error:
         raise StackFailed(f"Kafka says: {error.args[0].str()}") from error
     console.print(f"{len(rights)} rights are granted.")
@@ -115,12 +117,17 @@ def rewind(
 def rewind_group(broker: Broker, service: str, at: datetime) -> int:
     """Return how many records the group has before it now. Raises: StackFailed."""
     topics, group = list_read_topics(service, broker.topic_prefix), name_group(service, broker.topic_prefix)
+    admin = open_admin(broker.bootstrap_servers, broker.security)
     try:
+        admin.reach(PATIENCE_SECONDS)
         places = find_offsets(broker.bootstrap_servers, topics, at, broker.security)
         ends = find_offsets(broker.bootstrap_servers, topics, datetime.now(UTC) + timedelta(days=365), broker.security)
-        set_offsets(open_admin(broker.bootstrap_servers, broker.security), group, places)
+        kept = keep_back(admin, group, places)
+        if kept:
+            set_offsets(admin, group, kept)
     except KafkaException as error:
         if is_in_use(error):
             raise StackFailed(f"{group} has members: stop {service} first") from error
         raise StackFailed(f"{group}: Kafka says: {error.args[0].str()}") from error
-    return sum(end.offset for end in ends) - sum(place.offset for place in places)
+    begun = {(place.topic, place.partition) for place in kept}
+    return sum(end.offset for end in ends if (end.topic, end.partition) in begun) - sum(place.offset for place in kept)

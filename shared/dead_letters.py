@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from kafka import KafkaAdminClient
-
 from shared.bus import Consumer, Gap, Producer, Record
+from shared.bus.limits import open_admin
 from shared.bus.security import PLAINTEXT, KafkaSecurity
 
 ACK_DEADLINE_SECONDS = 15.0
@@ -61,14 +60,8 @@ class DeadLetters:
 def list_dead_letter_topics(
     bootstrap_servers: str, topic_prefix: str = "", security: KafkaSecurity = PLAINTEXT
 ) -> list[str]:
-    """Return every dead-letter topic there is."""
-    admin = KafkaAdminClient(
-        bootstrap_servers=bootstrap_servers.split(","), client_id="heliotrope-admin", **security.for_kafka_python()
-    )
-    try:
-        topics = admin.list_topics()
-    finally:
-        admin.close()
+    """Return every dead-letter topic there is. Raises: KafkaException: no broker lets us in; says why."""
+    topics = open_admin(bootstrap_servers, security).reach(ACK_DEADLINE_SECONDS).topics
     return sorted(topic for topic in topics if topic.startswith(topic_prefix) and topic.endswith(".dlq"))
 
 

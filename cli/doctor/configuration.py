@@ -70,7 +70,7 @@ def check_settings(environment: Mapping[str, str]) -> Iterator[Finding]:
 def _has_file(variable: str) -> bool:
     """Whether a file stands for it, in the folder of secrets."""
     folder = os.environ.get("HELIOTROPE_SECRETS_DIR")
-    return bool(folder) and (Path(folder) / variable.lower()).is_file()
+    return folder is not None and (Path(folder) / variable.lower()).is_file()
 
 
 def _find_wrong_values() -> Iterator[Finding]:

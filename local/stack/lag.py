@@ -7,13 +7,14 @@ from kafka.errors import KafkaError
 from kafka.structs import TopicPartition
 
 from local.connections import Connections
-from local.supervision.readiness import answers_tcp
+from shared.bus.reachability import check_broker
 from shared.bus.security import PLAINTEXT, KafkaSecurity
 from shared.events import TOPICS
 
 
 def measure_lag(bootstrap_servers: str, topic_prefix: str, security: KafkaSecurity = PLAINTEXT) -> dict[str, int]:
-    """Group -> records of our topics that it has not committed yet. Partitions it never committed count in full.
+    """Group -> records of our topics that wait for it: not committed yet, and still there. Partitions that it never
+    committed count in full.
 
     Raises:
         KafkaError: the broker does not answer.
@@ -34,8 +35,9 @@ def measure_lag(bootstrap_servers: str, topic_prefix: str, security: KafkaSecuri
             everything = [
                 TopicPartition(topic, n) for topic in topics for n in reader.partitions_for_topic(topic) or ()
             ]
+            oldest = reader.beginning_offsets(everything) if everything else {}
             ends = reader.end_offsets(everything) if everything else {}
-            lag[name] = sum(max(0, end - max(0, positions.get(partition, 0))) for partition, end in ends.items())
+            lag[name] = sum(max(0, end - max(oldest[at], positions.get(at, 0))) for at, end in ends.items())
         return lag
     finally:
         reader.close(autocommit=False)
@@ -47,10 +49,8 @@ def wait_until_consumed(connections: Connections, deadline_seconds: float = 20) 
     deadline = time.monotonic() + deadline_seconds
     while True:
         try:
-            for server in connections.kafka_bootstrap_servers.split(","):  # kafka-python takes 30 s to say no
-                host, _, port = server.rpartition(":")
-                answers_tcp(int(port), host)()
             servers, prefix = connections.kafka_bootstrap_servers, connections.topic_prefix
+            check_broker(servers)
             if not any(measure_lag(servers, prefix, connections.kafka_security).values()):
                 return True
         except (KafkaError, OSError):

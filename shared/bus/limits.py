@@ -1,6 +1,5 @@
 """Asks Kafka what its topics are set to."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import wait
 
@@ -11,16 +10,16 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
+from shared.bus.admin import Admin
 from shared.bus.security import PLAINTEXT, KafkaSecurity
 
 ASK_SECONDS = 5.0
 
 
-def open_admin(bootstrap_servers: str, security: KafkaSecurity = PLAINTEXT) -> AdminClient:
+def open_admin(bootstrap_servers: str, security: KafkaSecurity = PLAINTEXT) -> Admin:
     """Return a client of Kafka's administration; it connects when it is first asked."""
     config = security.for_librdkafka()
-    config |= {"bootstrap.servers": bootstrap_servers, "client.id": "heliotrope-admin", "log_level": 3}
-    return AdminClient(config, logger=logging.getLogger("librdkafka"))
+    return Admin(config | {"bootstrap.servers": bootstrap_servers, "client.id": "heliotrope-admin", "log_level": 3})
 
 
 def describe_topics(admin: AdminClient, topics: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -38,6 +38,22 @@ def find_offsets(
         reader.close()
 
 
+def keep_back(admin: AdminClient, group: str, places: Sequence[TopicPartition]) -> list[TopicPartition]:
+    """Return the places with the group's own offset where it has not come so far: nobody is set forward past what he
+    has not read. Where it has read nothing yet, and so begins at the oldest record, there is none.
+
+    Raises:
+        KafkaException: no broker answers.
+    """
+    [answer] = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
+    own = {(at.topic, at.partition): at.offset for at in answer.result(ASK_SECONDS).topic_partitions if at.offset >= 0}
+    return [
+        TopicPartition(place.topic, place.partition, min(place.offset, own[place.topic, place.partition]))
+        for place in places
+        if (place.topic, place.partition) in own
+    ]
+
+
 def set_offsets(admin: AdminClient, group: str, places: Sequence[TopicPartition]) -> None:
     """Commit the offsets in the name of a group that has no member.
 

@@ -1,6 +1,6 @@
 """Our topics and how each is set: made where they are missing, compared where they are there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from shared.bus.access import plan_dead_letter_topics
+from shared.bus.admin import Admin
 from shared.bus.limits import describe_topics
 from shared.events import TOPICS, RolloutAdvanced
 from shared.user_stores import RAW_TOPICS
@@ -43,6 +44,9 @@ class TopicPlan:
 
     def settings(self) -> dict[str, str]:
         settings = {"retention.ms": str(self.retention_ms), "max.message.bytes": str(self.max_message_bytes)}
+        settings["cleanup.policy"] = "delete"  # compaction keeps the newest of each key for ever
+        if self.retention_ms == FOR_EVER:
+            settings["retention.bytes"] = str(FOR_EVER)
         return settings if self.segment_ms is None else settings | {"segment.ms": str(self.segment_ms)}
 
 
@@ -83,13 +87,8 @@ def _milliseconds(span: timedelta) -> int:
     return int(span.total_seconds() * 1000)
 
 
-def list_topics(admin: AdminClient) -> set[str]:
-    """Raises: KafkaException: no broker answers."""
-    return set(admin.list_topics(timeout=CREATE_SECONDS).topics)
-
-
 def ensure_topics(
-    admin: AdminClient,
+    admin: Admin,
     plans: Sequence[TopicPlan],
     *,
     partitions: int = BROKER_DEFAULT,
@@ -98,9 +97,9 @@ def ensure_topics(
     """Make the topics that are missing, with their settings; return their names. -1 takes what the broker would.
 
     Raises:
-        KafkaException: one could not be made.
+        KafkaException: no broker answers, or one could not be made.
     """
-    present = list_topics(admin)
+    present = set(admin.reach(CREATE_SECONDS).topics)
     missing = [
         NewTopic(plan.name, num_partitions=partitions, replication_factor=replicas, config=plan.settings())
         for plan in plans
@@ -122,7 +121,11 @@ def find_differences(admin: AdminClient, plans: Sequence[TopicPlan]) -> list[Dif
     Raises:
         KafkaException: no broker answers.
     """
-    described = describe_topics(admin, [plan.name for plan in plans])
+    return compare_topics(describe_topics(admin, [plan.name for plan in plans]), plans)
+
+
+def compare_topics(described: Mapping[str, Mapping[str, str]], plans: Sequence[TopicPlan]) -> list[Difference]:
+    """Compare what `describe_topics` found; a topic that it left out differs in nothing."""
     return [
         Difference(plan.name, setting, found[setting], planned)
         for plan in plans

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from confluent_kafka import TopicPartition
 
 from local.servers.kafka_cluster import KafkaCluster
 from shared.bus import Record
 from shared.bus.limits import describe_topics, find_size_limits, open_admin
-from shared.bus.rewinding import find_offsets, set_offsets
+from shared.bus.rewinding import find_offsets, keep_back, set_offsets
 from shared.bus.topics import apply_plans, ensure_topics, find_differences, plan_topics
 from tests.contract import test_bus, test_librdkafka_consumer
 from tests.contract.test_bus import LibrdkafkaBus, producer, topic
@@ -78,11 +77,8 @@ def test_a_group_is_set_back_by_time(kafka_bootstrap: str, topic_prefix: str):
     reader.close()
     places = find_offsets(kafka_bootstrap, [topic], began - timedelta(minutes=1))
     assert sum(max(0, place.offset) for place in places) == 0
-    set_offsets(
-        open_admin(kafka_bootstrap),
-        f"{topic_prefix}group",
-        [TopicPartition(each.topic, each.partition, each.offset) for each in places],
-    )
+    admin, group = open_admin(kafka_bootstrap), f"{topic_prefix}group"
+    set_offsets(admin, group, keep_back(admin, group, places))
     again = bus.consumer(topic, f"{topic_prefix}group")
     assert len(test_bus.read(again, 1)) == 1
     again.close()

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.main import app
-from cli.status import render_status, watch_status
+from cli.status import read_status, render_status, watch_status
+from local.connections import choose_connections
+from local.credentials import Secrets
+from local.layout import Layout
+from local.supervision.health import Health
 
 
 def describe(*, ready: bool, interactions: int = 3) -> dict[str, Any]:
@@ -94,3 +99,24 @@ def test_json_and_watch_exclude_each_other():
     result = CliRunner().invoke(app, ["status", "--json", "--watch"])
     assert result.exit_code == 2
     assert "not both" in result.stderr
+
+
+class StackOfStrangers:
+    """One process runs, and no server answers."""
+
+    def __init__(self, home: Path) -> None:
+        self.layout = Layout(home)
+        given = {"HELIOTROPE_DATABASE_URL": "postgresql+psycopg://a@127.0.0.1:1/a"}
+        self.connections = choose_connections(self.layout, Secrets("", "", "", "", "", "", ""), given)
+
+    def list_health(self) -> list[Health]:
+        return [Health("gateway", "RUNNING", ready=True, problem=None, pid=1, port=8002, seconds=75, memory_mb=90)]
+
+
+def test_a_setting_that_is_wrong_is_a_problem_and_nobody_is_asked_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HELIOTROPE_KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
+    status = read_status(StackOfStrangers(tmp_path))  # type: ignore[arg-type]
+    assert any("set HELIOTROPE_KAFKA_SASL_USERNAME" in problem for problem in status["problems"])
+    assert status["consumer_lag"] is None
