@@ -2,10 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from uuid import UUID
 
 from fastapi import FastAPI
@@ -28,10 +27,10 @@ from services.ingest.repository import find_feedback_hashes, find_interaction_ha
 from services.ingest.settings import IngestSettings, SharedSettings
 from shared.auth import KeyRing, open_key_ring
 from shared.bus import Producer
+from shared.bus.admin import Admin
 from shared.bus.kafka import KafkaBusProducer
 from shared.bus.librdkafka import LibrdkafkaBusProducer
 from shared.bus.limits import find_size_limits, open_admin
-from shared.bus.reachability import check_broker
 from shared.db import SessionFactory, connect, make_session_factory
 from shared.events import FeedbackReceived, InteractionRecorded
 from shared.feedback_tokens import FeedbackTokens
@@ -45,6 +44,7 @@ from shared.user_hash_generations import UserHashesInForce, configure_user_hashe
 
 SERVICE = "ingest"
 TOPIC_LIMITS_SECONDS = 30.0
+REACH_SECONDS = 2.0
 
 
 def now() -> datetime:
@@ -95,7 +95,8 @@ def create(settings: SharedSettings, own: IngestSettings, producer: Producer) ->
         max_in_flight=own.max_in_flight_events,
         max_in_flight_bytes=own.max_in_flight_bytes,
     )
-    topic_limits = _make_topic_limits(settings)
+    admin = open_admin(settings.kafka_bootstrap_servers, settings.kafka_security)
+    topic_limits = _make_topic_limits(admin, settings.topic_prefix)
     reader = SubmissionReader(_make_limits(own), user_hashes, settings.topic_prefix, now, topic_limits)
     recent_feedback, recent_interactions = (RecentContentHashes(own.remembered_events) for _ in range(2))
     endpoints = Endpoints(
@@ -129,7 +130,10 @@ def create(settings: SharedSettings, own: IngestSettings, producer: Producer) ->
         every(TOPIC_LIMITS_SECONDS, "topic-limits", topic_limits.refresh),
     ]
     history = FeedbackHistory(sessions, user_hashes)
-    reach_broker = partial(check_broker, settings.kafka_bootstrap_servers)
+
+    def reach_broker() -> None:
+        admin.reach(REACH_SECONDS)  # a login that is refused is no contact
+
     return create_http(endpoints, history, keys, own, run_workers(workers, close), reach_broker)
 
 
@@ -161,11 +165,12 @@ def create_http(
     return app
 
 
-def _make_topic_limits(settings: SharedSettings) -> TopicLimits:
-    topics = [settings.topic_prefix + event.topic for event in (FeedbackReceived, InteractionRecorded)]
-    return TopicLimits(
-        topics, partial(find_size_limits, open_admin(settings.kafka_bootstrap_servers, settings.kafka_security))
-    )
+def _make_topic_limits(admin: Admin, topic_prefix: str) -> TopicLimits:
+    def ask(topics: Sequence[str]) -> Mapping[str, int]:
+        admin.reach(REACH_SECONDS)  # says why nobody answers
+        return find_size_limits(admin, topics)
+
+    return TopicLimits([topic_prefix + event.topic for event in (FeedbackReceived, InteractionRecorded)], ask)
 
 
 def _make_tokens(settings: SharedSettings) -> FeedbackTokens:

@@ -8,8 +8,9 @@ from shared.errors import RecordRefused, TopicRefused, Unavailable
 TOO_LARGE = frozenset({10, 18})
 RECORD = TOO_LARGE | {32, 87, -138}
 """Message or record list too large, invalid timestamp, invalid record; and of librdkafka: a neighbour is invalid."""
-TOPIC = frozenset({3, 17, 29, 44, -188, -190})
-"""Unknown topic or partition, invalid topic, topic not authorised, a policy; librdkafka: unknown topic, partition."""
+TOPIC = frozenset({3, 17, 29, 31, 44, -188, -190})
+"""Unknown topic or partition, invalid topic, topic not authorised, none authorised (as an idempotent producer is told),
+a policy; librdkafka: unknown topic, partition."""
 
 
 def describe_failure(code: int, topic: str, words: str) -> Exception:

@@ -142,6 +142,7 @@ class _Client:
         """`send_alone` is told of each record that was refused in a batch; without it, a refusal is final."""
         self._send_alone = send_alone
         self.failed = False
+        self._fatal: KafkaError | None = None
         self._stopped = False
         self._epoch_seen = 0
         self._stored = 0
@@ -161,7 +162,7 @@ class _Client:
             elif self._send_alone is not None and error.code() in RECORD:
                 self._send_alone(record, index, settle)
             else:
-                settle(index, describe_failure(error.code(), record.topic, str(error)))
+                settle(index, self._describe(error, record.topic))
 
         headers: list[Any] = list(record.headers.items())
         try:
@@ -172,13 +173,20 @@ class _Client:
             raise Unavailable("the producer's buffer is full") from error
         except KafkaException as error:
             self._hear(error.args[0])
-            raise describe_failure(error.args[0].code(), record.topic, str(error.args[0])) from error
+            raise self._describe(error.args[0], record.topic) from error
         except (TypeError, ValueError, AssertionError) as error:
             raise RecordRefused(f"{record.topic}: the client takes no such record: {error}") from error
 
     def _hear(self, error: KafkaError) -> None:
         if error.fatal() or error.code() == KafkaError._FATAL:
             self.failed = True
+        if error.fatal() and error.code() != KafkaError._FATAL:
+            self._fatal = error
+
+    def _describe(self, error: KafkaError, topic: str) -> Exception:
+        """Whatever is held or sent after a fatal error is told that there was one: what it was says more."""
+        cause = self._fatal if error.code() == KafkaError._FATAL and self._fatal is not None else error
+        return describe_failure(cause.code(), topic, str(cause))
 
     def _look(self, statistics: str) -> None:
         """Told by a broker that it is not known, librdkafka tries a new epoch ten times a second, for ever."""
