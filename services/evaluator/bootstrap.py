@@ -88,6 +88,6 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
         lifespan=run_workers(workers, close),
     )
     app.state.keys = keys
-    voting = VoteHandler(sessions, user_hashes, own.lease_seconds, now)
+    voting = VoteHandler(sessions, user_hashes, own.lease_seconds, own.leases_per_key, now)
     app.include_router(create_router(voting, sessions))
     return app

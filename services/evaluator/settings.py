@@ -37,5 +37,8 @@ class EvaluatorSettings(BaseSettings):
     lease_seconds: float = Field(
         default=60, gt=0, description="a comparison shown to one person is kept for them this long"
     )
+    leases_per_key: int = Field(
+        default=4, ge=1, description="comparisons that one key keeps at once, however many share it"
+    )
     announce_again_seconds: float = Field(default=30, gt=0, description="without a rollout by then: announced again")
     announcements: int = Field(default=20, ge=1, description="how often a result is announced, at most")

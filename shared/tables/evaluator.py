@@ -75,6 +75,8 @@ class Comparison(Base):
     offered_to: Mapped[str | None]
     """The person (hashed), else the key, that was shown it last."""
     offered_at: Mapped[datetime | None]
+    offered_key: Mapped[str | None]
+    """Id of the API key, or account, that it was shown to last."""
     vote: Mapped[str | None]
     voter: Mapped[str | None]
     """Whoever the caller said was judging (hashed), else the key."""

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from shared.tables.access import ApiKey
+from shared.tables.access import Account, ApiKey
 from shared.tables.curator import Dataset, Feedback, Pair, RetrainRequestRow
 from shared.tables.evaluator import Comparison, Evaluation
 from shared.tables.trainer import Run
@@ -29,8 +29,9 @@ def load_run_hashes(session: Session, run_id: UUID) -> dict[str, str]:
 
 
 def has_judged(session: Session, request_id: UUID, key_id: str, name: str) -> bool:
-    """Tell whether a key, or another one of the same name, voted in the evaluation of a request's candidate."""
-    keys = select(ApiKey.key_id).where(ApiKey.name == name)
+    """Tell whether a key or account, or another one of the same name, voted on a request's candidate."""
+    accounts = select(Account.account_id).where(Account.name == name)
+    keys = select(ApiKey.key_id).where(ApiKey.name == name).union(accounts)
     evaluations = select(Evaluation.evaluation_id).where(Evaluation.request_id == request_id)
     theirs = or_(Comparison.voter_key == key_id, Comparison.voter_key.in_(keys))
     return bool(session.scalar(select(exists().where(Comparison.evaluation_id.in_(evaluations), theirs))))

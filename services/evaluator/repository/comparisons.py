@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, load_only
 
 from services.evaluator.domain.votes.ballots import EQUAL_ANSWERS, Ballot, Vote
 from services.evaluator.domain.votes.comparisons import ComparisonDraft
-from services.evaluator.domain.votes.offers import Offer, Place
+from services.evaluator.domain.votes.offers import Offer, Place, Rater
 from shared.ids import new_id
 from shared.tables import curator, erasures
 from shared.tables.evaluator import Comparison, Evaluation
@@ -110,6 +110,7 @@ def load_places(session: Session, evaluation_id: UUID) -> list[Place]:
             Comparison.vote.is_not(None),
             Comparison.offered_to,
             Comparison.offered_at,
+            Comparison.offered_key,
         )
         .where(Comparison.evaluation_id == evaluation_id)
         .order_by(Comparison.position)
@@ -117,12 +118,12 @@ def load_places(session: Session, evaluation_id: UUID) -> list[Place]:
     return [Place(*row) for row in rows]
 
 
-def lease_comparison(session: Session, offer: Offer, person: str, now: datetime) -> Comparison | None:
-    """Keep the comparison for this person; None when it has a vote by now."""
+def lease_comparison(session: Session, offer: Offer, rater: Rater, now: datetime) -> Comparison | None:
+    """Keep the comparison for this rater; None when it has a vote by now."""
     comparison = session.get(Comparison, offer.comparison_id, with_for_update=True)
     if comparison is None or comparison.vote is not None:
         return None
-    comparison.offered_to, comparison.offered_at = person, now
+    comparison.offered_to, comparison.offered_key, comparison.offered_at = rater.person, rater.key_id, now
     comparison.selection_probability, comparison.selection_pool = offer.probability, offer.pool
     return comparison
 
@@ -166,7 +167,7 @@ def load_for_vote(session: Session, comparison_id: UUID) -> tuple[Comparison, Ev
     return comparison, evaluation
 
 
-def has_voted_as_another(session: Session, evaluation_id: UUID, key_id: str, person: str) -> bool:
-    """Tell whether a key has voted in an evaluation for somebody else than this person."""
-    by_key = (Comparison.evaluation_id == evaluation_id) & (Comparison.voter_key == key_id)
-    return bool(session.scalar(select(exists().where(by_key, Comparison.voter != person))))
+def has_voted_as_another(session: Session, evaluation_id: UUID, rater: Rater) -> bool:
+    """Tell whether a rater's key has voted in an evaluation for somebody else."""
+    by_key = (Comparison.evaluation_id == evaluation_id) & (Comparison.voter_key == rater.key_id)
+    return bool(session.scalar(select(exists().where(by_key, Comparison.voter != rater.person))))

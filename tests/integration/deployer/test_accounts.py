@@ -33,7 +33,7 @@ class Town:
         deployer, evaluator = setup.client.app, create_app("evaluator", checks={})
         deployer.state.keys = evaluator.state.keys = self.keys  # type: ignore[attr-defined]
         deployer.include_router(create_sign_in_router(SIGNER, lambda: datetime.now(UTC)))  # type: ignore[attr-defined]
-        voting = VoteHandler(setup.sessions, lambda: UserHashes("secret of tests"), 60.0, setup.clock)
+        voting = VoteHandler(setup.sessions, lambda: UserHashes("secret of tests"), 60.0, 4, setup.clock)
         evaluator.include_router(create_evaluator_router(voting, setup.sessions))
         self.evaluator = TestClient(evaluator)
 

@@ -47,7 +47,7 @@ def room(database_url: str, tmp_path: Path) -> Iterator[Room]:
     app = create_app("evaluator", checks={})
     app.state.keys = KeyRing(lambda: load_keys(sessions))
     app.state.keys.refresh()
-    app.include_router(create_router(VoteHandler(sessions, lambda: UserHashes("secret"), 60.0, clock), sessions))
+    app.include_router(create_router(VoteHandler(sessions, lambda: UserHashes("secret"), 60.0, 4, clock), sessions))
     artifacts = make_artifacts(tmp_path / "models")
     generation = GenerationHandler(
         sessions,

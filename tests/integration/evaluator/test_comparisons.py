@@ -45,7 +45,7 @@ def test_who_says_their_name_is_shown_the_same_comparison_until_they_vote(room: 
     open_voting(room, tmp_path)
     first = room.get("/v1/comparisons/next", rater="Ada").json()["comparison_id"]
     assert room.get("/v1/comparisons/next", rater="Ada").json()["comparison_id"] == first
-    assert room.get("/v1/comparisons/next", rater="Grace").json()["comparison_id"] != first
+    assert room.get("/v1/comparisons/next", role="ops", rater="Grace").json()["comparison_id"] != first
     room.vote(first, "tie", rater="Ada")
     assert room.get("/v1/comparisons/next", rater="Ada").json()["comparison_id"] != first
 
@@ -95,6 +95,26 @@ def test_one_key_votes_under_one_name(room: Room, tmp_path: Path) -> None:
     assert room.vote(second, "left", rater="Ada").status_code == 200
     third = room.get("/v1/comparisons/next", role="ops").json()["comparison_id"]
     assert room.vote(third, "left", role="ops", rater="Grace").status_code == 200
+
+
+def test_a_key_with_ever_new_names_keeps_one_comparison_and_leaves_the_others(room: Room, tmp_path: Path) -> None:
+    open_voting(room, tmp_path)
+    assert room.get("/v1/comparisons/next", rater="Ada").status_code == 200
+    for number in range(30):
+        refused = room.get("/v1/comparisons/next", rater=f"invented {number}")
+        assert (refused.status_code, refused.json()["title"]) == (409, "The key votes under another name")
+    others = [room.get("/v1/comparisons/next", role=rater).status_code for rater in RATERS[:9]]
+    assert others == [200] * 9
+    room.clock.advance(61)  # the lease is over, and another name may have the next one
+    assert room.get("/v1/comparisons/next", rater="Grace").status_code == 200
+
+
+def test_a_key_that_is_shared_keeps_so_many_and_no_more(room: Room, tmp_path: Path) -> None:
+    room.generation = replace(room.generation, policy=with_plan(estimand="panel"))
+    open_voting(room, tmp_path)
+    shown = [room.get("/v1/comparisons/next").json()["comparison_id"] for _ in range(12)]
+    assert len(set(shown)) == 4
+    assert shown[4] == shown[0], "the oldest again"
 
 
 @pytest.mark.parametrize(

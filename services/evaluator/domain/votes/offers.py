@@ -20,6 +20,7 @@ class Place:
     has_vote: bool
     offered_to: str | None
     offered_at: datetime | None
+    offered_key: str | None = None
 
     @property
     def unit(self) -> object:
@@ -37,6 +38,14 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Rater:
+    """Who judges (hashed), and the id of the key or account that says so."""
+
+    person: str
+    key_id: str
+
+
+@dataclass(frozen=True)
 class Offer:
     """`probability` is the chance with which it was drawn of the `pool` that could have been."""
 
@@ -46,6 +55,12 @@ class Offer:
     @property
     def probability(self) -> float:
         return 1 / self.pool
+
+
+def list_held(places: Sequence[Place], key_id: str, leased_after: datetime) -> list[Place]:
+    """List what a key keeps for itself now, whatever names it gave, the oldest first."""
+    held = [place for place in places if place.offered_key == key_id and place.is_leased(leased_after)]
+    return sorted(held, key=lambda place: (place.offered_at or leased_after, place.position))
 
 
 def choose_offer(places: Sequence[Place], person: str, leased_after: datetime, estimand: Estimand) -> Offer | None:
