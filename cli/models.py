@@ -32,3 +32,27 @@ def merge(
 
         weights_sha256 = merge_model(folder, target)
     console.print(f"{target}: weights {weights_sha256}", markup=False)
+
+
+@app.command()
+def place(
+    source: Annotated[str, typer.Argument(help="A base model: its folder or address, as `adopt` takes it.")],
+    target: Annotated[Path, typer.Argument(help="A folder that is not there yet, which vLLM will read.")],
+    content_sha256: Annotated[str | None, typer.Option(help="What its manifest must hash to.")] = None,
+) -> None:
+    """Copy a base model, verified, to where vLLM reads it, and print what each start of vLLM is held against."""
+    from local.models.placing import place_model
+    from shared.artifacts import open_artifacts
+    from shared.artifacts.models import explain_unloadable, is_adapter
+    from shared.errors import Conflict, InvalidRequest
+    from shared.settings import Settings, load_settings
+
+    with clear_errors():
+        if target.exists():
+            raise Conflict(f"{str(target)!r} exists: give another folder")
+        folder = open_artifacts(load_settings(Settings)).fetch(source, content_sha256, unlisted=content_sha256 is None)
+        problem = "it is an adapter" if is_adapter(folder) else explain_unloadable(folder)
+        if problem:
+            raise InvalidRequest(f"{source} is no base model: {problem}")
+        sums = place_model(folder, target)
+    console.print(f"HELIOTROPE_BASE_FILES={target.absolute()}\nHELIOTROPE_BASE_SUMS={sums}", markup=False)

@@ -225,6 +225,25 @@ def test_gpus_are_asked_for_where_they_are_used():
         assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
 
 
+def test_vllm_starts_only_from_a_base_whose_sums_are_configured(tmp_path: Path):
+    values = yaml.safe_load((CHART / "ci" / "gpu-values.yaml").read_text())
+    base = {"baseSource": "s3://models/base", "baseFiles": "/var/lib/heliotrope/base", "baseSums": "a" * 64}
+    written = tmp_path / "values.yaml"
+    written.write_text(yaml.safe_dump(values | {"vllm": values["vllm"] | base}))
+    manifests = {(each["kind"], each["metadata"]["name"]): each for each in render(written)}
+    pod = manifests["Deployment", "sun-vllm"]["spec"]["template"]["spec"]
+    server, placing = pod["containers"][0], pod["initContainers"][0]
+    script = manifests["ConfigMap", "sun-vllm"]["data"]["serve-verified.sh"]
+    assert server["command"] == ["sh", "/opt/heliotrope/serve-verified.sh"]
+    assert script.strip() == (CHART / "files" / "serve-verified.sh").read_text().strip()
+    told = {each["name"]: each["value"] for each in server["env"]}
+    assert told["HELIOTROPE_BASE_FILES"] == "/var/lib/heliotrope/base"
+    assert told["HELIOTROPE_BASE_SUMS"] == "a" * 64
+    assert placing["args"] == ["s3://models/base", "/var/lib/heliotrope/base"]
+    [state] = [each for each in server["volumeMounts"] if each["mountPath"] == "/var/lib/heliotrope"]
+    assert state["readOnly"] is True
+
+
 def list_references(workload: dict[str, Any]) -> dict[str, str]:
     """Variable -> the key of the secret that it is taken from."""
     (container,) = workload["spec"]["template"]["spec"]["containers"]
