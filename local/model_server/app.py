@@ -25,6 +25,8 @@ from shared.conversation import derive_template_messages
 
 MOST_BYTES = 8 << 20
 RETRY_AFTER = {"retry-after": "2"}
+UNRENDERED = (TemplateError, TypeError, ValueError, LookupError, AttributeError, RecursionError, OverflowError)
+"""What a template, or a tokenizer, makes of messages that it was not written for."""
 Events = asyncio.Queue[Piece | End | Failure]
 
 
@@ -116,9 +118,9 @@ def _render(served: Served, asked: ChatRequest) -> list[int]:
             add_generation_prompt=True,
             tokenize=False,
         )
-    except (TemplateError, TypeError, KeyError, AttributeError) as error:
+        tokens = served.tokenizer(text, add_special_tokens=False)["input_ids"]
+    except UNRENDERED as error:
         raise Refused(400, f"the chat template refuses the messages: {error}", "invalid_value", "messages") from error
-    tokens = served.tokenizer(text, add_special_tokens=False)["input_ids"]
     _check_length(len(tokens), asked.most_tokens or 1, served.base.context)
     return list(tokens)
 

@@ -167,8 +167,17 @@ class Batch:
     def _write(self) -> None:
         writing = list(self._writing)
         scores = self._compute(0, writing, [range(len(each.tokens) - 1, len(each.tokens)) for each in writing])
-        for sequence in [each for each, row in zip(writing, scores, strict=True) if each.take(row)]:
+        for sequence in [each for each, row in zip(writing, scores, strict=True) if self._take(each, row)]:
             self._leave(sequence)
+
+    def _take(self, sequence: Sequence, scores: Tensor) -> bool:
+        """Write a request's next token; return whether it leaves. What is wrong with its scores harms no other."""
+        try:
+            return sequence.take(scores)
+        except Exception:
+            logger.exception("an answer could not go on")
+            sequence.emit(Failure("the answer could not go on"))
+            return True
 
     def _compute(self, first: int, sequences: list[Sequence], pieces: list[range]) -> Tensor:
         """Compute these tokens of requests in `first` and the slots after it; returns the scores after the last."""

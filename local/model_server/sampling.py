@@ -8,6 +8,9 @@ from torch import Tensor
 
 from local.model_server.requests import ChatRequest
 
+LEAST_TEMPERATURE = 1e-5
+"""Below it the likeliest token is taken: nothing else could be drawn, and scores divided by less may not be finite."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -39,14 +42,16 @@ def draw(scores: Tensor, sampling: Sampling, seen: list[int]) -> int:
     """Draw a token from a row of scores (one for each of the vocabulary); `seen` are prompt and answer so far."""
     if sampling.repetition_penalty != 1:
         scores = _hold_back(scores, sampling.repetition_penalty, seen)
-    if sampling.temperature == 0:
+    if sampling.temperature < LEAST_TEMPERATURE:
         return int(scores.argmax())
-    scores = scores / sampling.temperature
+    scores = _keep_finite(scores.float() / sampling.temperature)
     if not sampling.top_k and sampling.top_p == 1:
         return int(torch.multinomial(scores.softmax(-1), 1, generator=sampling.generator))
     values, tokens = scores.topk(min(sampling.top_k or len(scores), len(scores)))
     shares = values.softmax(-1)
-    shares = shares * (shares.cumsum(-1) - shares < sampling.top_p)
+    is_kept = shares.cumsum(-1) - shares < sampling.top_p
+    is_kept[0] = True  # however little is asked for
+    shares = shares * is_kept
     return int(tokens[torch.multinomial(shares, 1, generator=sampling.generator)])
 
 
@@ -54,7 +59,13 @@ def _hold_back(scores: Tensor, penalty: float, seen: list[int]) -> Tensor:
     """Make tokens that were there already less likely, as CTRL (Keskar et al. 2019) does."""
     tokens = torch.tensor(sorted(set(seen)))
     before = scores[tokens]
-    return scores.index_put((tokens,), torch.where(before < 0, before * penalty, before / penalty))
+    return scores.index_put((tokens,), _keep_finite(torch.where(before < 0, before * penalty, before / penalty)))
+
+
+def _keep_finite(scores: Tensor) -> Tensor:
+    """Bound what grew beyond the number format; what is no number stays so."""
+    bounds = torch.finfo(scores.dtype)
+    return scores.clamp(bounds.min, bounds.max)
 
 
 @dataclass(frozen=True)

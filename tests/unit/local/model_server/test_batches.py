@@ -174,12 +174,17 @@ def test_a_prompt_that_cannot_be_read_harms_nobody_else(running: tuple[Worker, M
     assert running[0].problem is None
 
 
+class Unreadable(list[int]):
+    def __getitem__(self, key: Any) -> Any:
+        raise ValueError("no tokens can be read")
+
+
 def test_a_worker_whose_step_fails_tells_everybody_and_is_dead(base: Path):
     with run_models() as (worker, models):
         models.load("base", str(base))
         (asked,) = ask((worker, models), "base", TEXTS[:1], most=150, likeliest=1)
         asked.wait_for_piece()
-        asked.sequence.most_tokens = None  # type: ignore[assignment]  # a step now meets what it cannot compare
+        asked.sequence.tokens = Unreadable(asked.sequence.tokens)  # which the next step for everybody meets
         assert isinstance(asked.wait()[-1], Failure)
         worker.wait(10)
         assert worker.problem == "the worker is dead"
