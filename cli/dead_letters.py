@@ -13,6 +13,7 @@ from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
 from cli.broker import Broker, find_broker
+from cli.database import record_if_reached
 from cli.errors import clear_errors
 from cli.refused import SPOOL, TABLES, Refused, find_stores
 from local.errors import StackFailed
@@ -124,6 +125,8 @@ def replay(
             producer.close(ACK_DEADLINE_SECONDS)
         if wanted and not sent + refused:
             raise StackFailed(f"no dead letter of {topic} by {consumer} was at {', '.join(sorted(wanted))}")
+        done = {"at": sorted(wanted) or "all", "sent": sent, "refused": refused}
+        record_if_reached("replay_dead_letters", f"{topic} by {consumer}", done)
     console.print(f"{sent:,} sent to {topic} again.")
     if refused:
         console.print(f"{refused:,} stay: the broker still refuses them.")

@@ -5,17 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import create_engine, select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from cli.broker import find_configured_hashes
-from cli.database import find_database_url
+from cli.database import find_database_url, reach_database, record_if_reached
 from cli.errors import clear_errors
 from local.errors import StackFailed
 from local.secret_rotation import (
@@ -102,7 +101,7 @@ def rotate(
             _rotate_internal(find_secrets(folder), grace)
         elif target == USER_HASH:
             later = add_user_hash_secret(find_secrets(folder))
-            _record("rotate_secret", USER_HASH, {"later_secret": later})
+            record_if_reached("rotate_secret", USER_HASH, {"later_secret": later})
             _say(
                 f"drawn: later secret number {later}. Restart {_RESTART_FOR_USERS}; nothing changes until then.",
                 "Then: heliotrope keys carry-users",
@@ -130,7 +129,7 @@ def _rotate_internal(store: SecretStore, grace: timedelta) -> None:
 def _rotate_kind(name: str, store: SecretStore, *, leaked: bool) -> None:
     kind = KINDS[name]
     new = rotate_secret(kind, store, leaked=leaked)
-    _record("rotate_secret", name, {"now": new, "leaked": leaked})
+    record_if_reached("rotate_secret", name, {"now": new, "leaked": leaked})
     kept = "is trusted no longer" if leaked else f"stays trusted: `heliotrope keys revoke {name}` ends that"
     # who verifies first; after a leak who signs, since nobody who verifies takes anything of before
     steps = reversed(kind.restart) if leaked else kind.restart
@@ -149,13 +148,13 @@ def carry(
 ) -> None:
     """Hash every stored user once more, with the newest secret: the second half of `rotate user-hash`. May be repeated.
 
-    Consumers wait meanwhile; ingest and chat go on.
+    Consumers wait meanwhile; ingest and chat go on. With --lost the local stack need not run.
     """
-    with clear_errors():
+    with clear_errors(), reach_database() as url:
         configured = find_configured_hashes(folder)
-        changed = carry_users(find_database_url(), configured, lost=lost)
-        _record("carry_users", USER_HASH, {"secret": len(configured.later), "lost": lost})
-        left = 0 if lost else count_left(find_database_url(), len(configured.later))
+        changed = carry_users(url, configured, lost=lost)
+        record_if_reached("carry_users", USER_HASH, {"secret": len(configured.later), "lost": lost})
+        left = 0 if lost else count_left(url, len(configured.later))
     _say(*(f"{rows:>9} {table}" for table, rows in changed.items() if rows))
     _say(f"users are hashed with secret number {len(configured.later)}; {left} still with an older one")
 
@@ -199,7 +198,7 @@ def revoke(
     with clear_errors():
         if target in KINDS:
             dropped = drop_former(KINDS[target], find_secrets(folder))
-            _record("revoke_secret", target, {"dropped": dropped})
+            record_if_reached("revoke_secret", target, {"dropped": dropped})
             order = "; ".join(KINDS[target].restart)
             _say(f"no longer trusted: {', '.join(dropped) or 'nothing was'}. Restart: {order or 'nothing'}")
             return
@@ -207,15 +206,6 @@ def revoke(
             revoke_key(session, target)
             record_command(session, "revoke_key", target, {})
     _say(f"{target} is revoked")
-
-
-def _record(action: str, subject: str, detail: dict[str, Any]) -> None:
-    """Record what was done to a secret; it is done, whether or not a database is within reach."""
-    try:
-        with open_session() as session:
-            record_command(session, action, subject, detail)
-    except (StackFailed, SQLAlchemyError) as error:
-        sys.stderr.write(f"not in the audit log, since no database was reached: {type(error).__name__}\n")
 
 
 def _read_key_id(key: str) -> str:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.broker import Broker, find_broker
+from cli.database import record_if_reached
 from cli.errors import clear_errors
 from local.errors import StackFailed
 from local.topics import load_plans
@@ -111,6 +112,7 @@ def rewind(
             if service not in READERS:
                 raise StackFailed(f"{service} reads in no group; these do: {', '.join(READERS)}")
             again = rewind_group(broker, service, at)
+            record_if_reached("rewind_group", service, {"to": at.isoformat(), "records": again})
             console.print(f"{service}: reads again from {at.isoformat(timespec='seconds')}, {again:,} records.")
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 
 from shared.ids import derive_pads
 from shared.user_hash_generations import calculate_fingerprint, check_fingerprints
-from shared.user_hashes import UserHashes
+from shared.user_hashes import SecretsDiffer, UserHashes
 from shared.user_stores import EVIDENCE_LOCK
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -60,21 +60,33 @@ def carry_users(database_url: str, configured: UserHashes, *, lost: bool = False
     With `lost`, the secret of before is gone: the newest one starts anew, and nothing leads from old hashes to it.
 
     Raises:
-        SecretsDiffer: a configured secret is not the one that the database knows.
+        SecretsDiffer: a configured secret is not the one that the database knows; `lost`: none is new to it.
     """
     changed = dict.fromkeys((*(one.table for one in COLUMNS), *DOCUMENTS), 0)
     with _hold_alone(database_url) as connection:
         known = _load_generations(connection)
-        if not lost:
-            check_fingerprints(configured, known)
         newest = len(configured.later)
-        for generation in range(1, newest + 1):
+        if lost:
+            _check_newest(newest, known)
+        else:
+            check_fingerprints(configured, known)
+        for generation, secret in enumerate(configured.later, start=1):
             anew = known[generation][1] if generation in known else lost and generation == newest
-            _record(connection, generation, configured.later[generation - 1], anew=anew)
-            if not anew:
-                for table, rows in _carry_once(connection, generation, configured.later[generation - 1]):
+            _record(connection, generation, secret, anew=anew)
+            if not anew and known.get(generation, (calculate_fingerprint(secret),))[0] == calculate_fingerprint(secret):
+                for table, rows in _carry_once(connection, generation, secret):
                     changed[table] += rows
     return changed
+
+
+def _check_newest(newest: int, known: Mapping[int, tuple[str, bool]]) -> None:
+    """Raises: SecretsDiffer: the database knows the newest secret's number already, and not as a beginning."""
+    latest = max(known, default=0)
+    if newest < latest or (newest == latest and not (latest in known and known[latest][1])):
+        raise SecretsDiffer(
+            f"the database knows {latest} later secrets, there are {newest} here: draw another one first "
+            "(heliotrope keys rotate user-hash)"
+        )
 
 
 def record_first_secret(database_url: str, secret: str) -> None:
@@ -82,6 +94,12 @@ def record_first_secret(database_url: str, secret: str) -> None:
     with psycopg.connect(_plain(database_url)) as connection:
         if not _load_generations(connection):
             _record(connection, 0, secret, anew=False)
+
+
+def check_secrets(database_url: str, configured: UserHashes) -> None:
+    """Raises: SecretsDiffer: the database's users are hashed with another secret."""
+    with psycopg.connect(_plain(database_url)) as connection:
+        check_fingerprints(configured, _load_generations(connection))
 
 
 def count_left(database_url: str, generation: int) -> int:

@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 
 import psycopg
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.orm import Session
 
 from local.connections import Connections, derive_mlflow_url
 from local.errors import PostgresCannotRun, StackFailed
@@ -31,9 +32,15 @@ from local.stack.backup_folder import (
     walk,
 )
 from local.stack.stack import Stack
+from shared.acts import record_command
 from shared.signing import Signer, Verifier
 
 FORMAT = 2
+NEXT_EPOCH = """
+    INSERT INTO deployer.epochs (epoch, reason)
+    SELECT greatest(extract(epoch FROM now())::bigint, coalesce(max(epoch), 0) + 1), :reason FROM deployer.epochs
+    RETURNING epoch
+"""
 
 
 @dataclass(frozen=True)
@@ -171,16 +178,17 @@ def begin_epoch(url: str, reason: str) -> int | None:
     Numbered by the second, so that restoring one backup twice begins two. None where the tables are of release 0.1.0,
     which knows no epochs: run this again after the migration.
     """
-    with psycopg.connect(_libpq_url(url), connect_timeout=5) as connection:
-        if connection.execute("SELECT to_regclass('deployer.epochs')").fetchone() == (None,):
-            return None
-        row = connection.execute(
-            "INSERT INTO deployer.epochs (epoch, reason) SELECT "
-            "greatest(extract(epoch FROM now())::bigint, coalesce(max(epoch), 0) + 1), %s FROM deployer.epochs "
-            "RETURNING epoch",
-            (reason,),
-        ).fetchone()
-    return int(row[0]) if row else None
+    engine = create_engine(url, connect_args={"connect_timeout": 5})
+    try:
+        with Session(engine) as session, session.begin():
+            if session.scalar(text("SELECT to_regclass('deployer.epochs')")) is None:
+                return None
+            epoch = int(session.execute(text(NEXT_EPOCH), {"reason": reason}).scalar_one())
+            if session.scalar(text("SELECT to_regclass('access.acts')")) is not None:
+                record_command(session, "begin_epoch", str(epoch), {"reason": reason})
+            return epoch
+    finally:
+        engine.dispose()
 
 
 def _dump(url: str, target: Path) -> None:

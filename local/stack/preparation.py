@@ -19,9 +19,10 @@ from local.layout import Layout, find_base_model, find_checkout
 from local.roles import grant_rights, make_roles
 from local.servers.postgres import create_database
 from local.topics import load_plans
-from local.user_hashing import record_first_secret
+from local.user_hashing import check_secrets, record_first_secret
 from shared.bus.limits import open_admin
 from shared.bus.topics import ensure_topics
+from shared.user_hashes import SecretsDiffer, UserHashes
 
 
 def prepare_databases(connections: Connections, secrets: Secrets) -> None:
@@ -52,6 +53,16 @@ def record_user_hash_secret(database_url: str, secret: str) -> None:
     """Have the database know which secret users are hashed with, by its fingerprint, from the first start on."""
     if secret:
         record_first_secret(database_url, secret)
+
+
+def check_user_hash_secrets(database_url: str, environment: Mapping[str, str]) -> None:
+    """Raises: PreparationFailed: the database knows other secrets, so that no service would become ready."""
+    later = environment.get("HELIOTROPE_USER_HASH_LATER_SECRETS", "").split(",")
+    configured = UserHashes(environment["HELIOTROPE_USER_HASH_SECRET"], tuple(each for each in later if each))
+    try:
+        check_secrets(database_url, configured)
+    except SecretsDiffer as error:
+        raise PreparationFailed(f"{error.detail}; docs/keys.md says what to do") from error
 
 
 def prepare_topics(connections: Connections) -> None:

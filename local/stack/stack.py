@@ -234,7 +234,7 @@ class Stack:
             if services:
                 self._prepare_services(report)
             launch(self.supervisor, [*models, *services], self.layout, report)
-            if "deployer" in self._only:
+            if {"deployer", "model-server"} <= self._only:
                 report(preparation.adopt(base_model.wait(), self.environment))
                 preparation.warm_up(self.layout, self.credentials["ops"])
                 report("the champion answers")
@@ -245,6 +245,7 @@ class Stack:
         preparation.prepare_roles(self.connections, self.secrets)
         secret = self.environment["HELIOTROPE_USER_HASH_SECRET"]
         preparation.record_user_hash_secret(self.connections.database_url, secret)
+        preparation.check_user_hash_secrets(self.connections.database_url, self.environment)
         given = self.environment["HELIOTROPE_GATEWAY_INTERNAL_KEY"]
         ensure_keys(self.connections.database_url, self.layout.credentials, {"internal": given})
         report("tables, topics and keys are ready")
