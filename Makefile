@@ -93,8 +93,12 @@ test-ops-runs: .venv-ops/stamp .venv/dev.stamp ## Prometheus on a whole loop, ea
 	@PATH="$$PWD/.venv-ops/prometheus/usr/bin:$$PATH" $(RUN) pytest -m ops tests/production $(ARGS)
 
 .PHONY: test-hostile
-test-hostile: .venv/dev.stamp ## A fuzzer at each door for HELIOTROPE_HOSTILE_SECONDS (600), ten of them
+test-hostile: .venv/dev.stamp ## A fuzzer at each door for HELIOTROPE_HOSTILE_SECONDS (600)
 	@$(RUN) pytest -m hostile --timeout 0 tests/hostile $(ARGS)
+
+.PHONY: test-migrations
+test-migrations: .venv/dev.stamp ## From the release before to today under traffic, 10^7 rows in each table: who waits how long
+	@HELIOTROPE_TEST_MIGRATION_ROWS=$${ROWS:-10000000} $(RUN) pytest -m ops -s --timeout 3000 tests/production/test_migration_locks.py -k two_seconds $(ARGS)
 
 .PHONY: dashboards
 dashboards: .venv-ops/stamp ## Write Grafana's dashboards from observability/dashboards.py, and the chart's copy of the rules

@@ -1,21 +1,26 @@
 """Inputs that a stranger would try: valid ones with parts replaced by poison, as JSON and as damaged bytes.
 
 Each door is fuzzed for `HELIOTROPE_HOSTILE_SECONDS`, in rounds whose seeds count up from `HELIOTROPE_HOSTILE_SEED`: the
-same inputs each time, so that a failure can be played again. `POISON` is the corpus.
+same inputs each time, so that a failure can be played again. `POISON` is the corpus; `build/hostile.jsonl` counts the
+inputs of each door.
 """
 
 import copy
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import HypothesisWarning
 
 SECONDS = float(os.environ.get("HELIOTROPE_HOSTILE_SECONDS", "600"))
 """For each door."""
+COUNTS = Path(__file__).parents[2] / "build" / "hostile.jsonl"
 FIRST_SEED = int(os.environ.get("HELIOTROPE_HOSTILE_SEED", "1"))
 EXAMPLES_A_ROUND = 50
 
@@ -101,6 +106,16 @@ def fuzz(strategy: st.SearchStrategy[Any], check: Callable[[Any], None], seconds
                 tried += 1
                 check(value)
 
-        run()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HypothesisWarning)  # of inputs too long to be shown, as some here are
+            run()
         round_seed += 1
+    keep_count(tried, seconds)
     return tried
+
+
+def keep_count(tried: int, seconds: float) -> None:
+    COUNTS.parent.mkdir(exist_ok=True)
+    test = os.environ["PYTEST_CURRENT_TEST"].removesuffix(" (call)")
+    with COUNTS.open("a") as file:
+        file.write(json.dumps({"test": test, "inputs": tried, "seconds": seconds}) + "\n")
