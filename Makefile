@@ -15,6 +15,8 @@ SCENARIO ?= turn
 ROUNDS ?= 5
 # The demo's model: smollm2 or tiny; each scenario has its own default
 MODEL ?=
+# BASELINE=1: a plain fine-tuning beside the loop, for comparison; three minutes more
+BASELINE ?=
 # Passed to pytest: make test ARGS="tests/unit -k pairing"
 ARGS ?=
 # With COVERAGE=1, make test measures branch coverage and holds it above its floor (pyproject.toml)
@@ -45,7 +47,7 @@ help: ## Show this list
 
 .PHONY: demo
 demo: .venv/project.stamp ## Watch the whole loop turn: simulated users teach a real small model (15 minutes)
-	@$(RUN) local.demo --scenario "$(SCENARIO)" --rounds "$(ROUNDS)" $(if $(MODEL),--model "$(MODEL)") $(ARGS)
+	@$(RUN) local.demo --scenario "$(SCENARIO)" --rounds "$(ROUNDS)" $(if $(MODEL),--model "$(MODEL)") $(if $(BASELINE),--baseline) $(ARGS)
 
 .PHONY: demo-pictures
 demo-pictures: .venv/project.stamp ## Keep the last demo's report, its page and pictures of that under docs/demo (needs Chromium)
@@ -67,9 +69,10 @@ test-vllm: .venv/dev.stamp ## Adapters on a real vLLM, whose command HELIOTROPE_
 	@$(RUN) pytest -m vllm -s tests/vllm $(ARGS)
 
 # Needs Docker and, where images cannot be pulled, debootstrap and KAFKA_HOME; HELIOTROPE_TEST_WHEELS may hold torch for CPUs.
+# INTERNAL=1: on a network without a way out (the images must have been built: that needs a package index).
 .PHONY: test-containers
 test-containers: .venv-ops/stamp .venv/dev.stamp ## docker-compose.yml in a Docker engine: its images built, the loop turned through it
-	@$(RUN) pytest -m containers -s tests/containers $(ARGS)
+	@HELIOTROPE_TEST_INTERNAL="$(INTERNAL)" $(RUN) pytest -m containers -s tests/containers $(ARGS)
 
 .PHONY: dashboard-pictures
 dashboard-pictures: .venv-ops/stamp .venv/dev.stamp ## Draw the dashboards from their queries, over one turn of the loop (minutes)
@@ -226,6 +229,10 @@ bench-ingest: .venv/project.stamp ## Feedback over HTTP beside a bare ASGI app, 
 .PHONY: bench-imports
 bench-imports: .venv/project.stamp ## Rows per second and memory of importing files of up to a million rows
 	@$(RUN) bench.imports $(ARGS)
+
+.PHONY: bench-model-server
+bench-model-server: .venv/project.stamp ## Model servers side by side on SmolLM2: ours, transformers serve, and what is named: vLLM, llama.cpp
+	@$(RUN) bench.model_server $(ARGS)
 
 .PHONY: bench-page
 bench-page: .venv/project.stamp ## Write docs/benchmarks.md from the kept results

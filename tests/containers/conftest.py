@@ -41,7 +41,9 @@ def compose(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
     sys.stdout.write(f"left out: {LEFT_OUT}\nreal: docker-compose.yml, Dockerfile (edge, slim, gpu, mlflow)\n")
     import_debian(folder)
     build_python(folder)
-    composed = Composed(copy_checkout(folder / "checkout"), model, PORT_BASE)
+    is_internal = bool(os.environ.get("HELIOTROPE_TEST_INTERNAL"))
+    sys.stdout.write(f"network: {'internal, with no way out' if is_internal else 'as the compose file has it'}\n")
+    composed = Composed(copy_checkout(folder / "checkout"), model, PORT_BASE, is_internal)
     for image in ("ingest", "prepare", "mlflow", "trainer"):  # one at a time; vllm's rests on the trainer's
         composed("build", image, minutes=30)
     composed("build", minutes=30)

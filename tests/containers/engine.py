@@ -83,6 +83,8 @@ class Composed:
     folder: Path
     model: Path
     port_base: int
+    is_internal: bool = False
+    """Whether the network leads nowhere; the test asks in through a door."""
 
     def __call__(self, *arguments: str, minutes: float = 5, **streams: Any) -> str:
         """Run a command of Docker Compose; return what it printed."""
@@ -93,6 +95,7 @@ class Composed:
             "HELIOTROPE_TEST_PORT_BASE": str(self.port_base // 10),
         }
         files = ["--env-file", ".env.example", "-f", "docker-compose.yml", "-f", str(HERE / "replacements.yml")]
+        files += ["-f", str(HERE / "internal.yml")] if self.is_internal else []
         command = [find_compose(), "--ansi", "never", "-p", PROJECT, "--profile", "gpu", *files, *arguments]
         return run(*command, cwd=self.folder, minutes=minutes, env=os.environ | environment, **streams)
 
@@ -106,6 +109,14 @@ class Composed:
             json.loads(line) for line in self("ps", "--all", "--format", "json").splitlines() if line.startswith("{")
         ]
         return {row["Service"]: row["Health"] or row["State"] for row in rows}
+
+    def find_networks(self) -> tuple[dict[str, set[str]], dict[str, bool]]:
+        """Return the networks that each service's container is on, and of each network whether it leads nowhere."""
+        containers = json.loads(run("docker", "inspect", *self("ps", "--quiet").split()))
+        label = "com.docker.compose.service"
+        joined = {each["Config"]["Labels"][label]: set(each["NetworkSettings"]["Networks"]) for each in containers}
+        networks = json.loads(run("docker", "network", "inspect", *set().union(*joined.values())))
+        return joined, {each["Name"]: each["Internal"] for each in networks}
 
     def say_logs(self) -> None:
         """Print the end of every log, for whoever reads why a test failed."""

@@ -40,6 +40,13 @@ def test_a_service_is_refused_what_is_anothers(compose: Composed, keys: dict[str
     assert told.split() == refused
 
 
+def test_there_is_a_way_out_only_where_the_network_has_one(compose: Composed, keys: dict[str, str]):
+    joined, internal = compose.find_networks()
+    joined.pop("door", None)
+    assert {name for names in joined.values() for name in names} == {f"{PROJECT}_default"}
+    assert internal[f"{PROJECT}_default"] == compose.is_internal
+
+
 def test_feedback_makes_a_champion(compose: Composed, keys: dict[str, str], model: Path):
     """Follows docs/operations.md: adopt, then the loop over HTTP."""
     mount = f"{model}:/model:ro"
