@@ -6,18 +6,10 @@ model's folder, without it SmolLM2 is written from its wheel.
 
 import json
 import os
-import shlex
-import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
-import psutil
 import pytest
 
 from services.deployer.adapters.candidate_files import CandidateFiles
@@ -27,14 +19,14 @@ from shared.events import Route
 from shared.registry import ModelVersion
 from shared.signing import Verifier
 from tests.builders import make_artifacts, make_routing
+from tests.vllm.replica import KEY, Replica
 
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
     pytest.mark.vllm,
     pytest.mark.timeout(1_500),
     pytest.mark.skipif("HELIOTROPE_TEST_VLLM" not in os.environ, reason="HELIOTROPE_TEST_VLLM names no vLLM"),
 ]
-START_SECONDS = 600.0
-KEY = "a-key-of-the-test"
 
 
 @pytest.fixture(scope="module")
@@ -56,60 +48,8 @@ def make_adapter(base: Path, folder: Path, seed: int) -> None:
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), config)
     for name, weight in model.named_parameters():
         if "lora_B" in name:
-            weight.data.normal_(0.0, 0.05)
+            weight.data.normal_(0.0, 0.2)
     model.save_pretrained(folder / "adapter")
-
-
-class Replica:
-    """A `vllm serve` that can be killed and started again at the same place."""
-
-    def __init__(self, base: Path, log: Path) -> None:
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self.port = one.getsockname()[1]
-        self.url, self._base, self._log = f"http://127.0.0.1:{self.port}/v1", base, log
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> float:
-        """Start, and return the seconds until it answers."""
-        command = [*shlex.split(os.environ["HELIOTROPE_TEST_VLLM"]), "serve", str(self._base)]
-        command += ["--served-model-name", "base", "--port", str(self.port), "--host", "127.0.0.1", "--api-key", KEY]
-        command += ["--max-model-len", "512", "--max-num-seqs", "8", "--enable-lora", "--max-lora-rank", "16"]
-        command += ["--max-loras", "2", "--dtype", "float32"]
-        environment = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
-        began = time.monotonic()
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=os.environ | environment, start_new_session=True
-            )
-        while time.monotonic() - began < START_SECONDS:
-            assert self.process.poll() is None, self._log.read_text()[-2_000:]
-            try:
-                httpx.get(self.url.removesuffix("/v1") + "/health", timeout=2).raise_for_status()
-                return time.monotonic() - began
-            except httpx.HTTPError:
-                time.sleep(1)
-        raise AssertionError("vLLM did not start")
-
-    def kill(self) -> None:
-        """End the whole tree: without its parent the engine would stay."""
-        if self.process is None:
-            return
-        for child in psutil.Process(self.process.pid).children(recursive=True):
-            child.send_signal(signal.SIGKILL)
-        self.process.kill()
-        self.process.wait()
-        self.process = None
-
-    def ask(self, model: str) -> Any:
-        body = {"model": model, "messages": [{"role": "user", "content": "Where is my parcel?"}]}
-        answer = httpx.post(
-            f"{self.url}/chat/completions",
-            json=body | {"max_tokens": 12, "temperature": 0},
-            headers={"authorization": f"Bearer {KEY}"},
-            timeout=180,
-        )
-        return answer.json()["choices"][0]["message"]["content"] if answer.is_success else answer.status_code
 
 
 @pytest.fixture(scope="module")
