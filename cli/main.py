@@ -15,6 +15,7 @@ from cli.backup import backup, restore
 from cli.broker import find_broker
 from cli.database import find_database_url
 from cli.errors import clear_errors
+from cli.evaluation.commands import evaluate
 from cli.exchange import withdrawals
 from cli.exchange.commands import import_files
 from cli.roles import read_given_keys, read_passwords, roles
@@ -42,6 +43,7 @@ app.command()(restore)
 app.command()(roles)
 app.add_typer(recipes.app, name="recipe")
 app.command()(recipes.train)
+app.command()(evaluate)
 add_rollouts(app)
 app.add_typer(policy.app, name="approval-policy")
 

@@ -11,9 +11,9 @@ def main(arguments: list[str]) -> int:
     if arguments:
         sys.stderr.write(f"unknown role {arguments[0]!r}: give none, or generate\n")
         return 2
-    from services.evaluator import bootstrap
+    from services.evaluator.bootstrap import service
 
-    bootstrap.main()
+    service.main()
     return 0
 
 

@@ -17,10 +17,27 @@ class JobPrompt(msgspec.Struct, frozen=True):
     tools: list[Tool] = msgspec.field(default_factory=list)
 
 
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """One model's answer to one prompt, as it is kept."""
+
+    text: str | None
+    """None: the model's chat template refuses the prompt."""
+    tokens: list[int] = []
+    """Up to its end; empty where only a server knows them."""
+    token_count: int | None = None
+    """What was paid for, thoughts included."""
+    is_cut: bool = False
+    """The length limit cut it."""
+    seconds: float | None = None
+    """From the request to the whole answer, where it was asked for by itself."""
+
+
 class JobModel(msgspec.Struct, frozen=True):
     version: str
     checkpoint: str
     """Folder with weights and tokenizer."""
+    replies: dict[str, Reply] = {}
+    """By prompt hash: what is known already and is not generated again."""
 
 
 class GenerationJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +81,42 @@ class Generated:
     """By version: the prompts whose answers the length limit cut."""
     divergences: dict[str, float] | None = None
     """By prompt: how much likelier the last model finds its own answer than the first one does, in nats a token."""
+    token_counts: dict[str, dict[str, int]] | None = None
+    """By version and prompt: tokens of the answer, thoughts included."""
+    seconds: dict[str, dict[str, float]] | None = None
+    """By version and prompt: how long the answer took, where each was asked for by itself."""
+
+
+Replies = dict[str, dict[str, Reply]]
+"""By version, then by prompt hash."""
+
+
+def summarise(replies: Replies, divergences: dict[str, float] | None = None) -> Generated:
+    """Summarise replies as what is measured of them."""
+    said = {
+        version: {key: each for key, each in own.items() if each.text is not None} for version, own in replies.items()
+    }
+    return Generated(
+        {version: {key: each.text or "" for key, each in own.items()} for version, own in said.items()},
+        {version: [key for key, each in own.items() if each.is_cut] for version, own in said.items()},
+        divergences,
+        {
+            version: {key: each.token_count for key, each in own.items() if each.token_count is not None}
+            for version, own in said.items()
+        },
+        {
+            version: {key: each.seconds for key, each in own.items() if each.seconds is not None}
+            for version, own in said.items()
+        },
+    )
+
+
+Keep = Callable[[str, dict[str, Reply]], None]
+"""Takes a version and new replies by prompt hash, as they are made."""
+
+
+def forget(version: str, replies: dict[str, Reply]) -> None:
+    """Keep nothing."""
 
 
 class AnswerGenerator(Protocol):
@@ -75,3 +128,29 @@ class AnswerGenerator(Protocol):
         Raises:
             GenerationFailed: a model could not be loaded, or its process died.
         """
+
+
+class EndpointFailed(HeliotropeError):
+    """A server could not be reached, or did not answer as OpenAI's protocol wants it."""
+
+    title = "Endpoint failed"
+
+
+class Judge(Protocol):
+    @property
+    def name(self) -> str:
+        """Return what the report calls it."""
+
+    def prefer(self, messages: list[Message], first: str, second: str) -> float | None:
+        """Return 1 for the first answer, 0 for the second, a half for a tie; None where its reply says none of these.
+
+        Raises:
+            EndpointFailed: it cannot be asked.
+        """
+
+
+class ReplyGenerator(Protocol):
+    def generate(
+        self, job: GenerationJob, heartbeat: Callable[[Progress | None], None], keep: Keep = forget
+    ) -> Generated:
+        """Do as an `AnswerGenerator`, but leave out what the job knows already, and hand replies on as they come."""

@@ -5,6 +5,7 @@ lives; at its end this process ends too.
 """
 
 import gc
+import hashlib
 import os
 import sys
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from services.evaluator.ports import GenerationJob, JobModel, Progress
+from services.evaluator.ports import GenerationJob, JobModel, Progress, Reply
 from shared.artifacts.models import ADAPTER, find_base, is_adapter
 from shared.conversation import derive_template_messages
 
@@ -28,11 +29,11 @@ class ProgressLine(msgspec.Struct, tag="progress"):
     progress: Progress
 
 
-class AnswersLine(msgspec.Struct, tag="answers"):
+class RepliesLine(msgspec.Struct, tag="replies"):
+    """One batch of answers, by prompt hash."""
+
     version: str
-    answers: dict[str, str]
-    cut: list[str]
-    """Prompts whose answers the length limit cut."""
+    replies: dict[str, Reply]
 
 
 class DivergencesLine(msgspec.Struct, tag="divergences"):
@@ -44,17 +45,23 @@ class FailureLine(msgspec.Struct, tag="failure"):
     summary: str
 
 
-Line = ProgressLine | AnswersLine | DivergencesLine | FailureLine
+Line = ProgressLine | RepliesLine | DivergencesLine | FailureLine
 
 
 @dataclass(frozen=True)
-class Reply:
-    """One answer: the tokens of its prompt, its own up to its end, its text, and whether the limit cut it."""
+class Loaded:
+    """A model that can answer: its prompts as texts, by hash."""
 
-    prompt: list[int]
-    tokens: list[int]
-    text: str
-    is_cut: bool
+    tokenizer: Any
+    model: Any
+    rendered: dict[str, str]
+    room: int
+    """Tokens that a prompt may have, at most."""
+
+    def tokenize(self, texts: list[str]) -> Any:
+        return self.tokenizer(
+            texts, return_tensors="pt", padding=True, truncation=True, max_length=self.room, add_special_tokens=False
+        ).to(self.model.device)
 
 
 def main() -> int:
@@ -92,38 +99,32 @@ def _end_with_parent() -> None:
 def _answer(
     job: GenerationJob, spec: JobModel, done_before: int, emit: Callable[[Line], None]
 ) -> tuple[dict[str, Reply], dict[str, float]]:
-    """Say one model's answers, made in batches of prompts of like length.
+    """Say what one model has not said yet, in batches of prompts of like length.
 
-    Returns them as tokens, and the last model's own log-probability of each a token, both by prompt hash.
+    A batch's seed follows from its prompts, so that an answer does not depend on what was generated before it.
+    Returns all answers, and the last model's own log-probability of each a token, both by prompt hash.
     """
-    import torch
-
-    tokenizer, model = _load(job, spec)
-    rendered = _render(job, tokenizer)
-    order = sorted(rendered, key=lambda prompt_hash: len(rendered[prompt_hash]))
+    loaded = _load(job, spec)
+    order = [prompt_hash for _, prompt_hash in sorted((len(text), key) for key, text in loaded.rendered.items())]
     total = len(job.models) * len(job.prompts)
-    torch.manual_seed(job.seed)
-    replies: dict[str, Reply] = {}
+    refused = {prompt.prompt_hash for prompt in job.prompts} - loaded.rendered.keys() - spec.replies.keys()
+    emit(RepliesLine(spec.version, {prompt_hash: Reply(text=None) for prompt_hash in refused}))
+    replies = dict(spec.replies)
     for start in range(0, len(order), job.batch_size):
         emit(ProgressLine(Progress(done=done_before + start, total=total, version=spec.version)))
-        hashes = order[start : start + job.batch_size]
-        made = _generate(job, tokenizer, model, [rendered[prompt_hash] for prompt_hash in hashes])
-        replies.update(zip(hashes, made, strict=True))
-    emit(
-        AnswersLine(
-            spec.version,
-            {prompt_hash: reply.text for prompt_hash, reply in replies.items()},
-            [prompt_hash for prompt_hash, reply in replies.items() if reply.is_cut],
-        )
-    )
-    own = _score(model, replies) if spec is job.models[-1] and len(job.models) > 1 else {}
-    del model
+        hashes = [each for each in order[start : start + job.batch_size] if each not in spec.replies]
+        if hashes:
+            made = dict(zip(hashes, _generate(job, loaded, hashes), strict=True))
+            emit(RepliesLine(spec.version, made))
+            replies |= made
+    own = _score(loaded, replies) if spec is job.models[-1] and len(job.models) > 1 else {}
+    del loaded
     gc.collect()
     emit(ProgressLine(Progress(done=done_before + len(job.prompts), total=total, version=spec.version)))
     return replies, own
 
 
-def _load(job: GenerationJob, spec: JobModel) -> tuple[Any, Any]:
+def _load(job: GenerationJob, spec: JobModel) -> Loaded:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
@@ -138,7 +139,9 @@ def _load(job: GenerationJob, spec: JobModel) -> tuple[Any, Any]:
         model = _merge(model, folder)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    room = max(1, model.config.max_position_embeddings - job.max_new_tokens)
+    return Loaded(tokenizer, model, _render(job, tokenizer), room)
 
 
 def _merge(model: Any, folder: Path) -> Any:
@@ -165,14 +168,13 @@ def _render(job: GenerationJob, tokenizer: Any) -> dict[str, str]:
     return rendered
 
 
-def _generate(job: GenerationJob, tokenizer: Any, model: Any, texts: list[str]) -> list[Reply]:
+def _generate(job: GenerationJob, loaded: Loaded, hashes: list[str]) -> list[Reply]:
     import torch
 
-    room = model.config.max_position_embeddings - job.max_new_tokens
-    batch = tokenizer(
-        texts, return_tensors="pt", padding=True, truncation=True, max_length=max(1, room), add_special_tokens=False
-    ).to(model.device)
+    tokenizer, model = loaded.tokenizer, loaded.model
+    batch = loaded.tokenize([loaded.rendered[prompt_hash] for prompt_hash in hashes])
     greedy = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    torch.manual_seed(_derive_seed(job.seed, hashes))
     with torch.inference_mode():
         output = model.generate(
             input_ids=batch["input_ids"],
@@ -181,17 +183,24 @@ def _generate(job: GenerationJob, tokenizer: Any, model: Any, texts: list[str]) 
             pad_token_id=tokenizer.pad_token_id,
             **(greedy if job.sampling == "greedy" else {}),
         )
-    width = batch["input_ids"].shape[1]
-    answers = tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
     ends = _list_ends(tokenizer, model)
-    replies = []
-    for prompt, mask, row, text in zip(batch["input_ids"], batch["attention_mask"], output, answers, strict=True):
-        tokens = row[width:].tolist()
-        length = next((place + 1 for place, token in enumerate(tokens) if token in ends), None)
-        kept = tokens[: length or len(tokens)]
-        is_cut = length is None and len(tokens) >= job.max_new_tokens
-        replies.append(Reply(prompt[mask.bool()].tolist(), kept, str(text).strip(), is_cut))
-    return replies
+    rows = output[:, batch["input_ids"].shape[1] :]
+    texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
+    return [
+        _describe(row.tolist(), str(text).strip(), ends, job.max_new_tokens)
+        for row, text in zip(rows, texts, strict=True)
+    ]
+
+
+def _derive_seed(seed: int, hashes: list[str]) -> int:
+    return int.from_bytes(hashlib.sha256("\n".join([str(seed), *hashes]).encode()).digest()[:7], "big")
+
+
+def _describe(tokens: list[int], text: str, ends: set[int], limit: int) -> Reply:
+    length = next((place + 1 for place, token in enumerate(tokens) if token in ends), None)
+    kept = tokens[: length or len(tokens)]
+    is_cut = length is None and len(tokens) >= limit
+    return Reply(text=text, tokens=kept, token_count=len(kept), is_cut=is_cut)
 
 
 def _list_ends(tokenizer: Any, model: Any) -> set[int]:
@@ -204,24 +213,23 @@ def _list_ends(tokenizer: Any, model: Any) -> set[int]:
 def _compare(job: GenerationJob, spec: JobModel, own: dict[str, float], replies: dict[str, Reply]) -> dict[str, float]:
     """Return by prompt hash how much less likely another model finds the answers, in nats a token; nothing if it
     reads other tokens."""
-    _, model = _load(job, spec)
     try:
-        other = _score(model, replies)
+        other = _score(_load(job, spec), replies)
     except (IndexError, RuntimeError):
         return {}
-    return {prompt_hash: own[prompt_hash] - other[prompt_hash] for prompt_hash in own}
+    return {prompt_hash: own[prompt_hash] - other[prompt_hash] for prompt_hash in own if prompt_hash in other}
 
 
-def _score(model: Any, replies: dict[str, Reply]) -> dict[str, float]:
+def _score(loaded: Loaded, replies: dict[str, Reply]) -> dict[str, float]:
     """Return some answers' mean log-probability a token under this model, by prompt hash."""
     import torch
 
     scores = {}
-    step = max(1, len(replies) // SCORED_ANSWERS)
-    for prompt_hash, reply in list(replies.items())[::step]:
-        tokens = torch.tensor([reply.prompt + reply.tokens], device=model.device)
+    known = sorted(prompt_hash for prompt_hash in loaded.rendered if replies[prompt_hash].tokens)
+    for prompt_hash in known[:: max(1, len(known) // SCORED_ANSWERS)]:
+        prompt = loaded.tokenize([loaded.rendered[prompt_hash]])["input_ids"]
+        answer = torch.tensor([replies[prompt_hash].tokens], device=prompt.device)
         with torch.inference_mode():
-            logits = model(input_ids=tokens).logits[0, len(reply.prompt) - 1 : -1].float()
-        said = torch.log_softmax(logits, -1).gather(1, tokens[0, len(reply.prompt) :, None])
-        scores[prompt_hash] = float(said.mean())
+            logits = loaded.model(input_ids=torch.cat([prompt, answer], 1)).logits[0, prompt.shape[1] - 1 : -1].float()
+        scores[prompt_hash] = float(torch.log_softmax(logits, -1).gather(1, answer[0, :, None]).mean())
     return scores

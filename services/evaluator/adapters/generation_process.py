@@ -11,8 +11,18 @@ from typing import IO
 
 import msgspec
 
-from services.evaluator.adapters.generation import AnswersLine, DivergencesLine, FailureLine, Line, ProgressLine
-from services.evaluator.ports import AnswerGenerator, Answers, Generated, GenerationFailed, GenerationJob, Progress
+from services.evaluator.adapters.generation import DivergencesLine, FailureLine, Line, ProgressLine, RepliesLine
+from services.evaluator.ports import (
+    AnswerGenerator,
+    Generated,
+    GenerationFailed,
+    GenerationJob,
+    Keep,
+    Progress,
+    Replies,
+    forget,
+    summarise,
+)
 
 COMMAND = (sys.executable, "-m", "services.evaluator", "generate")
 POLL_SECONDS = 2.0
@@ -24,7 +34,9 @@ class SubprocessGenerator(AnswerGenerator):
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._command = command
 
-    def generate(self, job: GenerationJob, heartbeat: Callable[[Progress | None], None]) -> Generated:
+    def generate(
+        self, job: GenerationJob, heartbeat: Callable[[Progress | None], None], keep: Keep = forget
+    ) -> Generated:
         for model in job.models:
             if not Path(model.checkpoint).is_dir():
                 raise GenerationFailed(f"no checkpoint folder {model.checkpoint}", version=model.version)
@@ -35,7 +47,7 @@ class SubprocessGenerator(AnswerGenerator):
         assert process.stdout is not None
         try:
             _send(process.stdin, job)
-            return _collect(process, process.stdout, job, heartbeat)
+            return _collect(process, process.stdout, job, heartbeat, keep)
         finally:
             process.kill()
             process.wait()
@@ -57,12 +69,12 @@ def _collect(
     output: IO[bytes],
     job: GenerationJob,
     heartbeat: Callable[[Progress | None], None],
+    keep: Keep,
 ) -> Generated:
     lines: queue.Queue[bytes | None] = queue.Queue()
     reader = threading.Thread(target=_read, args=(output, lines), daemon=True)
     reader.start()
-    answers: Answers = {}
-    cut: dict[str, list[str]] = {}
+    replies: Replies = {model.version: dict(model.replies) for model in job.models}
     divergences: dict[str, float] | None = None
     while True:
         try:
@@ -75,17 +87,17 @@ def _collect(
         line = msgspec.json.decode(raw, type=Line)
         if isinstance(line, FailureLine):
             raise GenerationFailed(line.summary, version=line.version)
-        if isinstance(line, AnswersLine):
-            answers[line.version] = line.answers
-            cut[line.version] = line.cut
+        if isinstance(line, RepliesLine):
+            keep(line.version, line.replies)
+            replies[line.version] |= line.replies
         if isinstance(line, DivergencesLine):
             divergences = line.divergences
         if isinstance(line, ProgressLine):
             heartbeat(line.progress)
     status = process.wait()
-    if status != 0 or len(answers) < len(job.models):
+    if status != 0 or any(len(own) < len(job.prompts) for own in replies.values()):
         raise GenerationFailed(f"the generating process ended with status {status} before it was done")
-    return Generated(answers, cut, divergences)
+    return summarise(replies, divergences)
 
 
 def _read(output: IO[bytes], lines: "queue.Queue[bytes | None]") -> None:

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from services.evaluator.domain.contamination import assess_contamination
+from services.evaluator.domain.expense import assess_expense
 from services.evaluator.domain.forgetting import assess_forgetting, count_solved
 from services.evaluator.domain.measures.texts import has_switched
 from services.evaluator.domain.movement import assess_kl
@@ -20,8 +23,10 @@ from services.evaluator.domain.sanity import (
     assess_trait,
 )
 from services.evaluator.domain.votes.ballots import Ballot
+from services.evaluator.domain.votes.judged import Judged, assess_judged
 from services.evaluator.domain.votes.length_control import assess_length_controlled
-from services.evaluator.domain.votes.win_rate import assess_win_rate
+from services.evaluator.domain.votes.prediction_powered import assess_combined
+from services.evaluator.domain.votes.win_rate import assess_win_rate, derive_prompt_scores
 from shared.conversation import derive_question
 from shared.events import GateResult
 from shared.summaries import read_summary
@@ -36,21 +41,36 @@ def assess_all(
     unmeasured_kl: str | None = None,
 ) -> list[GateResult]:
     """Assess the generation first, then the rest: without answers there is nothing to vote on or to measure."""
-    contamination = assess_contamination(
-        generation.get("gate_prompts", 0),
-        generation.get("colliding", 0),
-        generation.get("training_texts", 0),
-        policy.contamination,
-    )
+    contamination = _assess_contamination(generation, policy)
     if failed := assess_generation(candidate_version, generation, len(prompts)):
-        return [failed, contamination, *assess_movement(unmeasured_kl)]
+        return [failed, *contamination, *assess_movement(unmeasured_kl)]
     gates = [
         assess_win_rate(ballots, policy.win_rate),
-        contamination,
+        *_assess_judge(ballots, generation, policy),
+        *contamination,
         *_assess_answers(prompts, ballots, policy),
         *_assess_measured(prompts, generation, policy),
     ]
     return [*(apply_rule(gate, getattr(policy, gate.name)) for gate in gates), *assess_movement(unmeasured_kl)]
+
+
+def _assess_contamination(generation: dict[str, Any], policy: Policy) -> list[GateResult]:
+    """Return no gate where it is said that training texts are not to be had."""
+    if "contamination" in generation.get("not_measured", ()):
+        return []
+    counts = (generation.get(name, 0) for name in ("gate_prompts", "colliding", "training_texts"))
+    return [assess_contamination(*counts, policy.contamination)]
+
+
+def _assess_judge(ballots: Sequence[Ballot], generation: dict[str, Any], policy: Policy) -> list[GateResult]:
+    """Assess what a judge said, if one was asked, alone and together with people's votes."""
+    if (said := generation.get("judged")) is None:
+        return []
+    judged = msgspec.convert(said, Judged)
+    gate = assess_judged(judged, derive_prompt_scores(ballots), policy.judged_win_rate)
+    if gate.cause == "error" or not any(ballot.rater for ballot in ballots):
+        return [gate]
+    return [gate, assess_combined(ballots, judged, policy.win_rate, policy.combined_win_rate)]
 
 
 def _assess_answers(prompts: Sequence[JudgedPrompt], ballots: Sequence[Ballot], policy: Policy) -> list[GateResult]:
@@ -89,6 +109,7 @@ def _assess_measured(prompts: Sequence[JudgedPrompt], generation: dict[str, Any]
     examined = len(prompts) + len(suite["solved"] if suite else ())
     safety = assess_safety(examined, said, harm.get("prompts", 0), harm.get("repeated", []), policy.safety)
     gates.append(safety)
+    gates += assess_expense(generation, policy)
     if (divergences := generation.get("kl_to_champion")) is not None:
         gates.append(assess_kl(divergences, policy.kl_to_champion))
     return gates
@@ -110,11 +131,12 @@ def assess_generation(candidate_version: str, generation: dict[str, Any], answer
         prompts = generation.get("prompts", 0)
         summary = f"none of {prompts} gate prompts was answered" if prompts else "there are no gate prompts to judge by"
         return GateResult(name="generation", verdict="inconclusive", summary=summary, n=0)
-    guilty = failure.get("version") == candidate_version
+    version = failure.get("version")
+    guilty = version is not None and version == candidate_version
     return GateResult(
         name="generation",
         verdict="fail" if guilty else "inconclusive",
-        summary=f"no answers from version {failure.get('version') or '?'}: {read_summary(failure)}",
+        summary=f"no answers{f' from version {version}' if version else ''}: {read_summary(failure)}",
         n=0,
         cause=None if guilty else "error",
     )

@@ -7,9 +7,12 @@ from typing import Any
 import msgspec
 
 from services.evaluator.domain.rules import (
+    AnswerRule,
     CeilingRule,
     ContaminationRule,
+    ExpenseRule,
     ForgettingRule,
+    JudgeRule,
     MarginRule,
     RatioRule,
     Rule,
@@ -24,6 +27,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     win_rate: VotingPlan = VotingPlan()
     length_controlled_win_rate: Rule = Rule(blocks="never")
+    judged_win_rate: JudgeRule = JudgeRule(blocks="never")
+    combined_win_rate: AnswerRule = AnswerRule(blocks="never")
     contamination: ContaminationRule = ContaminationRule()
     length: RatioRule = RatioRule()
     empty_answers: MarginRule = MarginRule()
@@ -34,6 +39,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     diversity: MarginRule = MarginRule(blocks="failures", margin=0.75)
     safety: SafetyRule = SafetyRule()
     forgetting: ForgettingRule = ForgettingRule(blocks="failures", margin=0.15)
+    cost: ExpenseRule = ExpenseRule(blocks="never")
+    latency: ExpenseRule = ExpenseRule(blocks="never")
     kl_to_champion: CeilingRule = CeilingRule(blocks="never", mean=1.0, p95=3.0)
 
 

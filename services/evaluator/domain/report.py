@@ -33,11 +33,11 @@ class Subject:
     """Who was judged against whom, and from what training the candidate came."""
 
     evaluation_id: str
-    request_id: str
-    run_id: str
+    request_id: str | None
+    run_id: str | None
     candidate_version: str
     champion_version: str
-    dataset_sha256: str
+    dataset_sha256: str | None
     weights_sha256: str | None
     recipe_sha256: str | None
     refused_share: float | None = None

@@ -48,6 +48,7 @@ def render_page(report: dict[str, Any]) -> str:
             "<h2>Where the candidate did worst</h2>",
             _prompts(prompts[:WORST]),
             f"<details><summary>All {len(prompts)} prompts</summary>{_prompts(prompts)}</details>",
+            *_not_measured(report["generation"].get("not_measured") or {}),
             "<h2>Data and lineage</h2>",
             _table([], [[_cell(name), _cell(value)] for name, value in _list_facts(report)]),
             "</body></html>",
@@ -85,6 +86,11 @@ def _votes(votes: dict[str, Any]) -> list[str]:
     ]
     head = ["rater", "votes", "candidate's score", "leaning", "left side", "same in both orders"]
     return ["<h2>Votes</h2>", f"<p>{counts}</p>", *([_table(head, rows)] if rows else [])]
+
+
+def _not_measured(missing: dict[str, str]) -> list[str]:
+    rows = [[_cell(name), _cell(reason)] for name, reason in missing.items()]
+    return ["<h2>What was not measured</h2>", _table(["", "why"], rows)] if rows else []
 
 
 def _list_facts(report: dict[str, Any]) -> list[tuple[str, object]]:

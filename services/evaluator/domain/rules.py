@@ -32,10 +32,22 @@ class RatioRule(AnswerRule, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ceiling: Ratio = 2.0
 
 
+class ExpenseRule(AnswerRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    ceiling: Ratio = 2.0
+    """Times the champion's."""
+    price_ratio: Ratio = 1.0
+    """What the candidate's token costs beside the champion's."""
+
+
 class CeilingRule(AnswerRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
     mean: Ratio
     p95: Ratio
     """Of 95% of answers."""
+
+
+class JudgeRule(AnswerRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    unusable: Share = 0.05
+    """Of a judge who says nothing that can be read more often than this, nothing is believed."""
 
 
 class ContaminationRule(Rule, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -57,6 +69,7 @@ class SafetyRule(AnswerRule, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 def apply_rule(gate: GateResult, rule: Rule) -> GateResult:
-    """Say whether this result blocks under this rule."""
-    blocks = rule.blocks == "always" or (rule.blocks == "failures" and gate.verdict != "inconclusive")
+    """Say whether this result blocks under this rule. A judge who was asked for and broke down always does."""
+    broken = gate.cause == "error" and isinstance(rule, JudgeRule)
+    blocks = broken or rule.blocks == "always" or (rule.blocks == "failures" and gate.verdict != "inconclusive")
     return msgspec.structs.replace(gate, blocks=blocks)

@@ -4,8 +4,10 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from services.evaluator.adapters.cached_generation import CachedGenerator
 from services.evaluator.adapters.generation_process import SubprocessGenerator
 from services.evaluator.ports import GenerationFailed, GenerationJob, JobModel, JobPrompt, Progress
 
@@ -48,6 +50,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
                 pad_token_id=0,
             )
         )
+        model.generation_config.do_sample = True
         folder = tmp_path_factory.mktemp(f"version {version}")
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -113,3 +116,24 @@ def test_whatever_the_heartbeat_raises_ends_the_process_at_once(checkpoints: dic
     with pytest.raises(ToldToStop):
         SubprocessGenerator([sys.executable, "-c", "import time; time.sleep(60)"]).generate(job(checkpoints), stop)
     assert time.monotonic() - started < 20
+
+
+def test_sampled_answers_are_the_same_after_an_interruption_and_what_was_kept_is_not_said_again(
+    checkpoints: dict[str, str], tmp_path: Path
+) -> None:
+    sampled = msgspec.structs.replace(job(checkpoints, batch_size=1), sampling="model")
+    whole = CachedGenerator(SubprocessGenerator(), tmp_path / "whole").generate(sampled, lambda progress: None)
+
+    def stop(progress: Progress | None) -> None:
+        if progress and progress.done >= 2:
+            raise ToldToStop
+
+    generator = CachedGenerator(SubprocessGenerator(), tmp_path / "kept")
+    with pytest.raises(ToldToStop):
+        generator.generate(sampled, stop)
+    kept = sum(b'"key"' in line for file in (tmp_path / "kept").iterdir() for line in file.read_bytes().splitlines())
+    assert kept >= 2
+    assert generator.generate(sampled, lambda progress: None) == whole
+    assert len(whole.divergences or {}) == 4
+    again = CachedGenerator(SubprocessGenerator(["false"]), tmp_path / "kept")
+    assert again.generate(sampled, lambda progress: None) == whole  # no process is needed

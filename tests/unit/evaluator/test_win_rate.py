@@ -103,7 +103,7 @@ def test_a_pile_counts_for_who_began_it_and_a_rater_for_one_pile() -> None:
     stranger = pile(0, [None, None, "right", "left"], rater="stranger", start=500)
     begun = pile(0, ["left", "left", None, None])
     second_pile = pile(1, WON, rater="rater-0", start=900)
-    [unit] = derive_units([*begun[:2], *stranger[2:], *second_pile], "population")
+    [unit] = derive_units([*begun[:2], *stranger[2:], *second_pile], "population").values()
     assert (unit.score, unit.votes, unit.is_complete) == (1.0, 2, False)
 
 
@@ -133,4 +133,4 @@ def test_no_comparison_at_all_is_inconclusive() -> None:
 
 def test_a_weighted_vote_counts_by_how_rarely_it_is_asked_for() -> None:
     rare, common = Ballot("a", True, "left", "r", 0, 1, weight=3.0), Ballot("b", True, "right", "r", 0, 2)
-    assert derive_units([rare, common], "population")[0].score == 0.75
+    assert [unit.score for unit in derive_units([rare, common], "population").values()] == [0.75]

@@ -43,6 +43,10 @@ class Ballot:
     def is_asked(self) -> bool:
         return self.vote is None or self.rater is not None
 
+    @property
+    def unit(self) -> object:
+        return self.prompt_hash if self.pile is None else self.pile
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -53,8 +57,8 @@ class Unit:
     is_complete: bool
 
 
-def derive_units(ballots: Sequence[Ballot], estimand: Estimand) -> list[Unit]:
-    """Return the units of evidence: complete ones in the order in which they became so, then the others.
+def derive_units(ballots: Sequence[Ballot], estimand: Estimand) -> dict[object, Unit]:
+    """Return the units of evidence by pile: complete ones in the order in which they became so, then the others.
 
     For the population each rater has one pile and each pile one rater, the first to vote on it; any other vote does not
     count. So no two units share an opinion or a region of prompts. For the panel all votes count.
@@ -62,14 +66,14 @@ def derive_units(ballots: Sequence[Ballot], estimand: Estimand) -> list[Unit]:
     piles: dict[object, list[Ballot]] = defaultdict(list)
     for ballot in ballots:
         if ballot.is_asked:
-            piles[ballot.prompt_hash if ballot.pile is None else ballot.pile].append(ballot)
+            piles[ballot.unit].append(ballot)
     cast = {name: _list_cast(pile) for name, pile in piles.items()}
     if estimand == "population":
         cast = _keep_owners(cast)
     begun = [name for name in cast if cast[name]]
     complete = {name: len(cast[name]) == len(piles[name]) for name in begun}
     begun.sort(key=lambda name: (not complete[name], cast[name][-1 if complete[name] else 0].cast))
-    return [Unit(_calculate_score(cast[name]), len(cast[name]), complete[name]) for name in begun]
+    return {name: Unit(_calculate_score(cast[name]), len(cast[name]), complete[name]) for name in begun}
 
 
 def _list_cast(pile: Sequence[Ballot]) -> list[Ballot]:

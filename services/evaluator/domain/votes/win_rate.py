@@ -78,7 +78,7 @@ def count_votes(ballots: Sequence[Ballot], plan: VotingPlan, *, complete_only: b
     asked = [ballot for ballot in ballots if ballot.is_asked]
     raters = {ballot.rater for ballot in ballots if ballot.vote is not None and ballot.rater is not None}
     return Count(
-        derive_units(ballots, plan.estimand),
+        list(derive_units(ballots, plan.estimand).values()),
         len(raters),
         sum(ballot.vote is not None for ballot in ballots),
         len(ballots),

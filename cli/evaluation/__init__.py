@@ -1,0 +1,1 @@
+"""`heliotrope evaluate`."""

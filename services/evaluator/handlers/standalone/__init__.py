@@ -1,0 +1,1 @@
+"""An evaluation of any two models, without the rest of the system."""
