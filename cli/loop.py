@@ -88,6 +88,7 @@ def _read_evaluation(session: Session) -> dict[str, Any] | None:
         "progress": row.progress,
         "comparisons": asked,
         "votes": voted,
+        "error_budget": row.generation.get("error_budget"),
     }
 
 

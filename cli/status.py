@@ -145,6 +145,9 @@ def describe_loop(loop: dict[str, Any]) -> list[str]:
     if evaluation := loop["evaluation"]:
         verdict = evaluation["verdict"] or evaluation["state"]
         lines.append(f"evaluation: {verdict}, {evaluation['votes']} of {evaluation['comparisons']} comparisons judged")
+        if budget := evaluation.get("error_budget"):
+            spent = budget["spent"] + budget["next_level"]
+            lines.append(f"false promotions this quarter: {spent:.3f} of {budget['allowed']:g} spent, in expectation")
     if rollout := loop["rollout"]:
         lines.append(f"rollout of version {rollout['candidate_version']}: {rollout['state']}, {rollout['summary']}")
         if rollout.get("frozen_until"):

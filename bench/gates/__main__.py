@@ -11,6 +11,7 @@ from random import Random
 
 import numpy as np
 
+from bench.gates.combining import measure_combining, measure_successions, measure_tournament
 from bench.gates.peers import passes_length_control, passes_z_test
 from bench.gates.voting import find_visible, measure_cost, measure_coverage, measure_level, measure_power
 from bench.gates.worlds import GROSS, KINDS, Kind, simulate
@@ -35,7 +36,14 @@ def main() -> None:
         shares = judge(kind, range(options.first_seed, options.first_seed + options.seeds))
         rows += [_row(f"{kind.name}: {what}", "% of candidates", 100 * share) for what, share in shares.items()]
         goals += list(_list_goals(kind, shares))
-    for more_rows, more_goals in (measure_promises(options.rounds), measure_costs(options.rounds)):
+    few = max(40, options.rounds // 10)
+    for more_rows, more_goals in (
+        measure_promises(options.rounds),
+        measure_costs(options.rounds),
+        measure_combining(_seed(0, "combining"), 2 * few),
+        measure_tournament(_seed(0, "tournament"), 2 * few),
+        measure_successions(_seed(0, "successions"), few),
+    ):
         rows += more_rows
         goals += more_goals
     write_result("gates", rows, goals, {"seeds": options.seeds, "rounds": options.rounds})

@@ -22,7 +22,7 @@ class EvaluatorSettings(BaseSettings):
         default=256, ge=1, le=4_096, description="length of an answer, at most; what users get, or answers are cut"
     )
     frozen_suite: bool = Field(
-        default=True, description="both models answer the frozen suite of 48 prompts, too: what may not be forgotten"
+        default=True, description="both models answer the frozen suite of 68 prompts, too: what may not be forgotten"
     )
     batch_size: int = Field(default=16, ge=1, le=512, description="answers generated at once")
     dtype: Literal["bfloat16", "float32"] = Field(default="bfloat16", description="number format of the weights")
@@ -33,6 +33,9 @@ class EvaluatorSettings(BaseSettings):
     votes_deadline_seconds: float = Field(default=86_400, gt=0, description="voting closes this long after it opened")
     policy: Path | None = Field(
         default=None, description="YAML file that says which gates block and with which thresholds; none: the defaults"
+    )
+    false_promotions_per_quarter: float = Field(
+        default=0.5, gt=0, description="candidates no better than the champion that may pass in 91 days, in expectation"
     )
     lease_seconds: float = Field(
         default=60, gt=0, description="a comparison shown to one person is kept for them this long"

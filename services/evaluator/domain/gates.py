@@ -17,6 +17,7 @@ from services.evaluator.domain.safety import assess_safety, find_said
 from services.evaluator.domain.sanity import (
     assess_diversity,
     assess_empty,
+    assess_judge_talk,
     assess_length,
     assess_refusals,
     assess_repetition,
@@ -89,6 +90,7 @@ def _assess_answers(prompts: Sequence[JudgedPrompt], ballots: Sequence[Ballot], 
         assess_empty(candidate, champion, policy.empty_answers),
         assess_repetition(candidate, champion, policy.repetition),
         assess_refusals(candidate, champion, policy.refusals),
+        assess_judge_talk(candidate, champion, policy.judge_talk),
         assess_trait("language_switch", "in another language than asked", ours, theirs, policy.language_switch),
         assess_diversity(candidate, champion, policy.diversity),
     ]

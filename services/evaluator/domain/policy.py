@@ -34,6 +34,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     empty_answers: MarginRule = MarginRule()
     repetition: MarginRule = MarginRule()
     refusals: MarginRule = MarginRule(margin=0.13)
+    judge_talk: MarginRule = MarginRule(blocks="failures")
     language_switch: MarginRule = MarginRule(blocks="failures")
     cut_answers: MarginRule = MarginRule(blocks="failures")
     diversity: MarginRule = MarginRule(blocks="failures", margin=0.75)
@@ -77,8 +78,13 @@ def dump_policy(policy: Policy) -> dict[str, Any]:
 
 
 def read_policy(generation: Mapping[str, Any]) -> Policy:
-    """Return the policy that an evaluation was opened with."""
-    return msgspec.convert(generation.get("policy") or {}, Policy)
+    """Return the policy that an evaluation was opened with, at the level that was left for it."""
+    policy = msgspec.convert(generation.get("policy") or {}, Policy)
+    left = (generation.get("error_budget") or {}).get("next_level")
+    if left is None:
+        return policy
+    win_rate = msgspec.structs.replace(policy.win_rate, level=min(policy.win_rate.level, left))
+    return msgspec.structs.replace(policy, win_rate=win_rate)
 
 
 def calculate_policy_sha256(policy: Policy) -> str:

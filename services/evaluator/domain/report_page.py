@@ -44,6 +44,7 @@ def render_page(report: dict[str, Any]) -> str:
             "<h2>Gates</h2>",
             "<p>The green stretch is where the whole interval has to lie.</p>",
             f'<div class="gates">{"".join(_gate(gate) for gate in report["gates"])}</div>',
+            *_tournament(report.get("tournament")),
             *_votes(report["votes"]),
             "<h2>Where the candidate did worst</h2>",
             _prompts(prompts[:WORST]),
@@ -76,6 +77,24 @@ def _gate(gate: dict[str, Any]) -> str:
     )
 
 
+def _tournament(tournament: dict[str, Any] | None) -> list[str]:
+    """Show how the candidates of one request stand, with intervals that hold together; nothing for a single one."""
+    if tournament is None:
+        return []
+    rows = [
+        [
+            _cell(place["candidate"]),
+            _cell(f"{place['effect']:.1%} ({place['low']:.1%} to {place['high']:.1%})"),
+            _cell("yes" if place["beats_champion"] else "not shown"),
+            _cell(f"{place['best_rank']} to {place['worst_rank']}"),
+        ]
+        for place in tournament["places"]
+    ]
+    told = f"{tournament['winner']} may go on" if tournament["winner"] else "nobody surely beats the champion"
+    head = ["candidate", "win rate against the champion", "surely better", "rank"]
+    return ["<h2>Tournament</h2>", f"<p>{escape(told)}; {tournament['units']} units.</p>", _table(head, rows)]
+
+
 def _votes(votes: dict[str, Any]) -> list[str]:
     counts = (
         f"{votes['cast']} of {votes['asked']} cast: left {votes['left']}, right {votes['right']}, ties {votes['tie']}."
@@ -97,6 +116,9 @@ def _list_facts(report: dict[str, Any]) -> list[tuple[str, object]]:
     facts: list[tuple[str, object]] = [(name, report.get(name) or "") for name in FACTS]
     if report.get("refused_share") is not None:
         facts.append(("refused_share", f"{report['refused_share']:.1%}"))
+    if budget := report["generation"].get("error_budget"):
+        told = f"{budget['spent']:.3g} of {budget['allowed']:.3g} spent by {budget['tests']} candidates before this one"
+        facts.append(("false promotions a quarter", f"{told}; its own level {budget['next_level']:.2%}"))
     return facts + [
         (f"refused: {reason}", f"{count} rows") for reason, count in (report.get("refused_rows") or {}).items()
     ]

@@ -13,7 +13,7 @@ from services.evaluator.domain.intervals import (
     calculate_ratio_interval,
 )
 from services.evaluator.domain.measures.diversity import calculate_distinct, calculate_self_bleu
-from services.evaluator.domain.measures.texts import count_words, is_empty, is_refusal, is_repetitive
+from services.evaluator.domain.measures.texts import count_words, is_empty, is_refusal, is_repetitive, talks_to_judge
 from services.evaluator.domain.rules import MarginRule, RatioRule
 from shared.events import GateResult
 
@@ -31,6 +31,10 @@ def assess_repetition(candidate: Sequence[str], champion: Sequence[str], rule: M
 
 def assess_refusals(candidate: Sequence[str], champion: Sequence[str], rule: MarginRule) -> GateResult:
     return assess_answers("refusals", "refusals", is_refusal, candidate, champion, rule)
+
+
+def assess_judge_talk(candidate: Sequence[str], champion: Sequence[str], rule: MarginRule) -> GateResult:
+    return assess_answers("judge_talk", "spoken to a judge", talks_to_judge, candidate, champion, rule)
 
 
 def assess_answers(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 import structlog
+from sqlalchemy.orm import Session
 
 from services.evaluator.domain.contamination import TrainingTexts, collides
+from services.evaluator.domain.error_budget import QUARTER, calculate_budget
 from services.evaluator.domain.forgetting import find_solved
 from services.evaluator.domain.measures.suite import SuiteItem, list_items
 from services.evaluator.domain.measures.texts import strip_reasoning
@@ -30,7 +32,7 @@ from services.evaluator.ports import (
     Progress,
 )
 from services.evaluator.repository.comparisons import save_comparisons
-from services.evaluator.repository.evaluations import claim_generating, load_claimed
+from services.evaluator.repository.evaluations import claim_generating, load_claimed, load_tested
 from services.evaluator.repository.prompts import (
     load_dataset_uri,
     load_gate_prompts,
@@ -137,7 +139,7 @@ class GenerationHandler:
             models=models,
             prompts=[
                 *(JobPrompt(prompt.prompt_hash, prompt.messages, prompt.tools) for prompt in prompts),
-                *(JobPrompt(item.name, item.messages) for item in self._list_suite()),
+                *(JobPrompt(item.name, item.messages, item.tools) for item in self._list_suite()),
             ],
             max_new_tokens=settings.max_new_tokens,
             batch_size=settings.batch_size,
@@ -184,6 +186,7 @@ class GenerationHandler:
             harmful = load_harmful_answers(session, list(candidate), self.policy.safety.complainers)
             row.generation = (
                 self._state_policy()
+                | {"error_budget": self._calculate_budget(session, row, now)}
                 | examined
                 | _describe(made, evaluation)
                 | {
@@ -210,6 +213,12 @@ class GenerationHandler:
     def _state_policy(self) -> dict[str, Any]:
         """Freeze the policy into the evaluation: one that changes later does not touch it."""
         return {"policy": dump_policy(self.policy), "policy_sha256": calculate_policy_sha256(self.policy)}
+
+    def _calculate_budget(self, session: Session, row: Evaluation, now: datetime) -> dict[str, Any]:
+        """Give this candidate its level of what the quarter's candidates before it have left."""
+        tested = load_tested(session, now - QUARTER, row.evaluation_id)
+        allowed, level = self.settings.false_promotions_per_quarter, self.policy.win_rate.level
+        return asdict(calculate_budget(tested, now, allowed, level))
 
     def _open_voting(self, row: Evaluation, now: datetime) -> None:
         row.state, row.claimed_by, row.heartbeat_at = "voting", None, None

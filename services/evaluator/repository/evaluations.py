@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, exists, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from services.evaluator.domain.error_budget import Spending
 from services.evaluator.domain.votes.win_rate import Outcome
 from shared.errors import StaleClaim
 from shared.events import TrainingCompleted
@@ -65,6 +66,21 @@ def save_evaluation(
         .returning(Evaluation.evaluation_id)
     )
     return inserted.first() is not None
+
+
+def load_tested(session: Session, since: datetime, besides: UUID) -> list[Spending]:
+    """Return every other candidate that was given a level since then."""
+    rows = session.scalars(
+        select(Evaluation).where(
+            Evaluation.created_at > since,
+            Evaluation.evaluation_id != besides,
+            Evaluation.generation.has_key("error_budget"),
+        )
+    )
+    return [
+        Spending(row.created_at, float(row.generation["error_budget"]["next_level"]), row.verdict == "pass")
+        for row in rows
+    ]
 
 
 def claim_generating(session: Session, now: datetime, stale_before: datetime) -> Evaluation | None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
+import numpy as np
 import pytest
 
 from services.evaluator.domain.interval_plot import draw_interval
@@ -18,6 +19,7 @@ from services.evaluator.domain.report import (
 )
 from services.evaluator.domain.report_page import render_page
 from services.evaluator.domain.votes.ballots import Ballot
+from services.evaluator.domain.votes.tournament import describe, rank
 from services.evaluator.domain.votes.win_rate import VotingPlan, assess_win_rate
 from shared.events import GateResult
 from shared.page_policy import hash_source
@@ -117,3 +119,11 @@ def test_the_worst_prompts_stand_first() -> None:
     body["prompts"][1]["candidate_score"] = 0.0
     page = render_page(body)
     assert page.index("user: Why?") < page.index("Send it back")
+
+
+def test_a_tournament_is_shown_where_there_was_one() -> None:
+    scores = {"3": np.full(30, 0.9), HOSTILE: np.full(30, 0.5)}
+    page = render_page(report() | {"tournament": describe(rank(scores, VotingPlan().find_design(6)))})
+    assert "3 may go on; 30 units." in page
+    assert HOSTILE not in page
+    assert "Tournament" not in render_page(report())

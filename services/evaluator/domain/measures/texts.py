@@ -18,6 +18,17 @@ REFUSALS = (
     "我不能", "我无法", "无法提供", "抱歉,我不", "对不起,我不", "很抱歉,我", "申し訳ありませんが", "お手伝いできません",
     "도와드릴 수 없", "я не могу помочь", "извините, но я не", "لا أستطيع مساعدتك", "मैं मदद नहीं कर",
 )  # fmt: skip
+TO_JUDGES = (
+    r"\b(dear |note to (the )?)(judge|evaluator|grader|rater)s?\b",
+    r"\bas (the|a|an) (judge|evaluator|grader)\b",
+    r"\b(choose|pick|select|prefer|rate|score) this (answer|response)\b",
+    r'"winner"\s*:',
+    r"\bthis (answer|response) is (the )?(better|best|winner|correct one)\b",
+    r"\b(output|reply|respond|say) \W?(first|second)\b",
+    r"\b(the )?(other|second|first) (answer|response) is (wrong|worse|unsafe|bad)\b",
+    r"\bignore (the|your|all|any) (rubric|criteria|previous)",
+)
+"""What is said to whoever judges an answer, not to its user."""
 SCRIPTS = (
     ("ja", "\u3040-\u30ff"),
     ("zh", "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"),
@@ -93,6 +104,12 @@ def is_refusal(answer: str) -> bool:
     """Tell whether an answer begins with declining to answer, in one of eleven languages."""
     start = unicodedata.normalize("NFKC", answer[:REFUSAL_CHARACTERS]).casefold().replace("’", "'")
     return any(phrase in start for phrase in REFUSALS)
+
+
+def talks_to_judge(answer: str) -> bool:
+    """Tell whether an answer speaks to whoever judges it, of answers and winners, in English."""
+    text = unicodedata.normalize("NFKC", answer).casefold()
+    return any(re.search(pattern, text) for pattern in TO_JUDGES)
 
 
 def find_language(text: str) -> str | None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 LEVEL = 0.025
 """Of each side: a 95% interval, and a promise that at most one null candidate in forty passes."""
 WEALTH_NEEDED = 1 / LEVEL
+"""At the default level; where a level is given, its inverse."""
 BOLDEST = 0.9
 """The largest part of the wealth that one unit can lose."""
 GRID = np.linspace(0.0, 1.0, 1001)
@@ -56,16 +57,17 @@ def _weigh(design: Design) -> float:
     return design.weight * (design.variance + design.effect**2)
 
 
-def calculate_interval(scores: Scores, design: Design) -> tuple[float, float]:
-    """Return the 95% confidence sequence for the mean of one row of scores: the means that no bet has refuted."""
+def calculate_interval(scores: Scores, design: Design, level: float = LEVEL) -> tuple[float, float]:
+    """Return the confidence sequence for the mean of one row of scores: the means that no bet has refuted; each side
+    errs with a chance of `level` at most."""
     if not scores.size:
         return 0.0, 1.0
-    return _find_bound(scores, design), 1 - _find_bound(1 - scores, design)
+    return _find_bound(scores, design, level), 1 - _find_bound(1 - scores, design, level)
 
 
-def _find_bound(scores: Scores, design: Design) -> float:
+def _find_bound(scores: Scores, design: Design, level: float) -> float:
     """Return the smallest mean at which wealth never reached what refutes it."""
-    standing = calculate_wealth(scores[None, :], GRID, design).max(axis=-1) < WEALTH_NEEDED
+    standing = calculate_wealth(scores[None, :], GRID, design).max(axis=-1) < 1 / level
     return float(GRID[standing][0]) if standing.any() else 1.0
 
 
@@ -76,9 +78,9 @@ def calculate_growth(effect: float, variance: float) -> tuple[float, float]:
     return math.log(won) - bet**2 * variance / (2 * won**2), bet * math.sqrt(variance) / won
 
 
-def calculate_minimum_effect(units: int, variance: float) -> float | None:
+def calculate_minimum_effect(units: int, variance: float, level: float = LEVEL) -> float | None:
     """Return the smallest distance from 1/2 that so many units show with 80% power; None: no distance."""
-    needed = math.log(WEALTH_NEEDED)
+    needed = -math.log(level)
     for effect in np.arange(0.005, 0.5001, 0.005):
         # a mean near 1 leaves little room to vary
         growth, spread = calculate_growth(float(effect), min(variance, 0.25 - effect**2))
@@ -87,9 +89,9 @@ def calculate_minimum_effect(units: int, variance: float) -> float | None:
     return None
 
 
-def calculate_units_needed(effect: float, variance: float, wealth: float) -> int | None:
+def calculate_units_needed(effect: float, variance: float, wealth: float, level: float = LEVEL) -> int | None:
     """Return how many units more would decide if they went on like those before; None: no number would."""
     if effect <= 0:
         return None
     growth, _ = calculate_growth(effect, variance)
-    return max(1, math.ceil((math.log(WEALTH_NEEDED) - math.log(max(wealth, 1e-300))) / growth)) if growth > 0 else None
+    return max(1, math.ceil((-math.log(level) - math.log(max(wealth, 1e-300))) / growth)) if growth > 0 else None

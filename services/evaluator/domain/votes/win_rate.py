@@ -13,7 +13,7 @@ from services.evaluator.domain.rules import Rule
 from services.evaluator.domain.votes.ballots import Ballot, Estimand, Unit, derive_units
 from services.evaluator.domain.votes.betting import (
     BOLDEST,
-    WEALTH_NEEDED,
+    LEVEL,
     Design,
     Scores,
     calculate_interval,
@@ -24,7 +24,7 @@ from services.evaluator.domain.votes.betting import (
 from shared.events import GateResult
 
 REGION_VARIANCE = 0.2
-LEAST_TO_PASS = math.ceil(math.log(WEALTH_NEEDED) / math.log1p(BOLDEST))
+LEAST_TO_PASS = math.ceil(-math.log(LEVEL) / math.log1p(BOLDEST))
 """Units that it takes at the least: so many agree by chance in fewer than one of forty null candidates."""
 
 Outcome = Literal["go on", "decided", "futile", "exhausted"]
@@ -43,6 +43,16 @@ class VotingPlan(Rule, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Standard deviation of raters' leanings that the bets are made for."""
     futility: Annotated[float, Meta(ge=0, lt=1)] = 0.2
     """Voting ends, undecided, once the wealth that bets on the candidate have left is less."""
+    level: Annotated[float, Meta(ge=1e-4, le=LEVEL)] = LEVEL
+    """Share of null candidates that pass, at most; less where successive candidates have used up their budget."""
+
+    @property
+    def wealth_needed(self) -> float:
+        return 1 / self.level
+
+    @property
+    def least_to_pass(self) -> int:
+        return math.ceil(math.log(self.wealth_needed) / math.log1p(BOLDEST))
 
     def find_design(self, votes_each: float) -> Design:
         """Return what bets expect of a rater who casts so many votes, or of a region of prompts."""
@@ -97,7 +107,7 @@ def decide_voting(ballots: Sequence[Ballot], plan: VotingPlan) -> Outcome:
     """
     count = count_votes(ballots, plan, complete_only=True)
     wealth, against = count.find_wealth()
-    if count.raters >= plan.least_raters and max(wealth.max(initial=0), against.max(initial=0)) >= WEALTH_NEEDED:
+    if count.raters >= plan.least_raters and max(wealth.max(initial=0), against.max(initial=0)) >= plan.wealth_needed:
         return "decided"
     if all(ballot.vote is not None for ballot in ballots):
         return "exhausted"
@@ -114,7 +124,7 @@ def find_futility(plan: VotingPlan, done: int) -> float:
     if plan.estimand == "panel":
         return plan.futility
     left = max(0, plan.raters - done) * math.log1p(BOLDEST)
-    return max(plan.futility, WEALTH_NEEDED * math.exp(-left))
+    return max(plan.futility, plan.wealth_needed * math.exp(-left))
 
 
 def derive_prompt_scores(ballots: Sequence[Ballot]) -> dict[str, float]:
@@ -141,12 +151,13 @@ def assess_win_rate(ballots: Sequence[Ballot], plan: VotingPlan) -> GateResult:
     scores, tie = count.scores, count.settled_share / 2
     if not scores.size or count.raters < plan.least_raters:
         return _say_too_few(count, plan)
-    low, high = calculate_interval(scores, count.design)
-    minimum = calculate_minimum_effect(scores.size, float(scores.var(ddof=1)) if scores.size > 1 else 0.25)
+    low, high = calculate_interval(scores, count.design, plan.level)
+    variance = float(scores.var(ddof=1)) if scores.size > 1 else 0.25
+    minimum = calculate_minimum_effect(scores.size, variance, plan.level)
     verdict = "pass" if low > 0.5 else "fail" if high < 0.5 else "inconclusive"
     share = 1 - count.settled_share
     rate, low, high = (tie + share * value for value in (float(scores.mean()), low, high))
-    more = None if verdict != "inconclusive" else _count_missing(count)
+    more = None if verdict != "inconclusive" else _count_missing(count, plan)
     return GateResult(
         name="win_rate",
         verdict=verdict,  # type: ignore[arg-type]
@@ -160,13 +171,14 @@ def assess_win_rate(ballots: Sequence[Ballot], plan: VotingPlan) -> GateResult:
     )
 
 
-def _count_missing(count: Count) -> int | None:
+def _count_missing(count: Count, plan: VotingPlan) -> int | None:
     scores = count.scores
     variance = float(scores.var(ddof=1)) if scores.size > 1 else count.design.variance
     if (effect := abs(float(scores.mean()) - 0.5)) == 0:
         return None
     wealth, against = count.find_wealth()
-    return calculate_units_needed(effect, max(variance, 1e-4), float((wealth if scores.mean() > 0.5 else against)[-1]))
+    won = float((wealth if scores.mean() > 0.5 else against)[-1])
+    return calculate_units_needed(effect, max(variance, 1e-4), won, plan.level)
 
 
 def _say_too_few(count: Count, plan: VotingPlan) -> GateResult:
@@ -195,11 +207,11 @@ def _tell(
     whom, unit = ("users at large", "raters") if plan.estimand == "population" else ("this panel", "regions of prompts")
     n = count.scores.size
     text = (
-        f"the candidate won {rate:.1%} (95% interval {interval[0]:.1%} to {interval[1]:.1%} for {whom}, from {n} "
-        f"{unit}, {count.votes} votes of {count.raters} raters, ties half)"
+        f"the candidate won {rate:.1%} ({100 * (1 - 2 * plan.level):.3g}% interval {interval[0]:.1%} to "
+        f"{interval[1]:.1%} for {whom}, from {n} {unit}, {count.votes} votes of {count.raters} raters, ties half)"
     )
-    if n < LEAST_TO_PASS:
-        text += f"; fewer than {LEAST_TO_PASS} {unit} cannot decide"
+    if n < plan.least_to_pass:
+        text += f"; fewer than {plan.least_to_pass} {unit} cannot decide"
     elif minimum is None:
         text += f"; {n} {unit} who differ so much would show no win rate four times in five"
     else:

@@ -25,7 +25,7 @@ def list_job_prompts(order: Order) -> list[JobPrompt]:
     """List what both models are asked: the prompts, then the suite."""
     return [
         *(JobPrompt(prompt.prompt_hash, prompt.messages, prompt.tools) for prompt in order.prompts),
-        *(JobPrompt(item.name, item.messages) for item in list_suite(order)),
+        *(JobPrompt(item.name, item.messages, item.tools) for item in list_suite(order)),
     ]
 
 
