@@ -239,8 +239,9 @@ bench-page: .venv/project.stamp ## Write docs/benchmarks.md from the kept result
 	@$(RUN) bench.page
 
 .PHONY: api-docs
-api-docs: .venv/project.stamp ## Write docs/api/asyncapi.json from the events
+api-docs: .venv/project.stamp ## Write docs/api/asyncapi.json from the events, and the schema of evaluation reports
 	@$(RUN) shared.asyncapi > docs/api/asyncapi.json
+	@$(RUN) services.evaluator schema > docs/api/report.schema.json
 
 .PHONY: setup
 setup: .venv/project.stamp .venv/dev.stamp ## Only make .venv: what the demo and the tests need

@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from services.evaluator.domain.report_schema import Report
 from services.evaluator.handlers.asking import CONCURRENCY
 from tests.fake_chat import FakeChat, serve_chat
 
@@ -56,6 +58,8 @@ def run(prompts: Path, chat: FakeChat, *options: str, candidate: str | None = No
     result = CliRunner().invoke(app, [*derive_arguments(prompts, chat, candidate), *options])
     file = prompts.parent / "out" / "report.json"
     report = json.loads(file.read_text()) if file.exists() else {}
+    if report:
+        msgspec.convert(report, Report)
     return result.exit_code, result.output, report
 
 

@@ -3,8 +3,10 @@
 import json
 from datetime import UTC, datetime
 from html import escape
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -18,6 +20,7 @@ from services.evaluator.domain.report import (
     encode_report,
 )
 from services.evaluator.domain.report_page import render_page
+from services.evaluator.domain.report_schema import Report, render_schema
 from services.evaluator.domain.votes.ballots import Ballot
 from services.evaluator.domain.votes.tournament import describe, rank
 from services.evaluator.domain.votes.win_rate import VotingPlan, assess_win_rate
@@ -127,3 +130,14 @@ def test_a_tournament_is_shown_where_there_was_one() -> None:
     assert "3 may go on; 30 units." in page
     assert HOSTILE not in page
     assert "Tournament" not in render_page(report())
+
+
+def test_the_published_schema_is_what_the_code_says_and_what_reports_keep() -> None:
+    published = Path(__file__).parents[3] / "docs" / "api" / "report.schema.json"
+    assert json.loads(published.read_text()) == render_schema(), "run make api-docs"
+    made = report() | {"tournament": describe(rank({"3": np.full(30, 0.9)}, VotingPlan().find_design(6)))}
+    for content in (report(), made, json.loads(encode_report(report()))):
+        assert msgspec.convert(content, Report).verdict == "inconclusive"
+    for wrong in ({"verdict": "maybe"}, {"more": 1}, {"gates": [{"name": 1}]}):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(report() | wrong, Report)
