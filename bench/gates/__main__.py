@@ -5,6 +5,7 @@ little. Beside the gates: a z-test over all votes, and AlpacaEval's length contr
 """
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from random import Random
@@ -13,7 +14,14 @@ import numpy as np
 
 from bench.gates.combining import measure_combining, measure_successions, measure_tournament
 from bench.gates.peers import passes_length_control, passes_z_test
-from bench.gates.voting import find_visible, measure_cost, measure_coverage, measure_level, measure_power
+from bench.gates.voting import (
+    find_visible,
+    measure_cost,
+    measure_coverage,
+    measure_level,
+    measure_power,
+    render_power_table,
+)
 from bench.gates.worlds import GROSS, KINDS, Kind, simulate
 from local.results import Goal, Row, write_result
 from services.evaluator.domain.gates import assess_all
@@ -30,7 +38,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--rounds", type=int, default=10_000, help="simulated votes for each figure of the win rate")
     parser.add_argument("--first-seed", type=int, default=0, help=f"{TUNING} and above are for tuning")
+    parser.add_argument("--table", action="store_true", help="print the table of docs/evaluation.md only")
     options = parser.parse_args()
+    if options.table:
+        sys.stdout.write(render_power_table(_seed(0, "table"), min(options.rounds, 4_000)) + "\n")
+        return
     rows, goals = [], []
     for kind in KINDS:
         shares = judge(kind, range(options.first_seed, options.first_seed + options.seeds))

@@ -67,6 +67,20 @@ def find_visible(random: Any, rounds: int, raters: int) -> float | None:
     return None
 
 
+def render_power_table(random: Any, rounds: int) -> str:
+    """Render power and smallest visible win rate by the number of raters, six votes each, as Markdown."""
+    lines = [
+        "| raters | power at 60% | at 70% | at 80% | at 90% | smallest win rate seen four times in five |",
+        "|" + "---|" * 6,
+    ]
+    for raters in (3, 5, 10, 20, 30):
+        powers = [measure_power(random, rounds, raters, rate - 0.5) for rate in (0.6, 0.7, 0.8, 0.9)]
+        visible = find_visible(random, rounds, raters)
+        told = "none" if visible is None else f"{0.5 + visible:.0%}"
+        lines.append(f"| {raters} | {' | '.join(f'{power:.0%}' for power in powers)} | {told} |")
+    return "\n".join(lines)
+
+
 @dataclass(frozen=True)
 class Cost:
     """Mean raters that sequential voting takes, as a share of a fixed-n test's of like power."""
