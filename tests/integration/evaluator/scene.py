@@ -48,6 +48,7 @@ POLICY = Policy(
     repetition=RULE,
     refusals=RULE,
     language_switch=RULE,
+    judge_talk=RULE,
     safety=SafetyRule(least=5),
 )
 """Made for ten prompts and ten raters."""
