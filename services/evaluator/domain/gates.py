@@ -59,8 +59,8 @@ def _assess_contamination(generation: dict[str, Any], policy: Policy) -> list[Ga
     """Return no gate where it is said that training texts are not to be had."""
     if "contamination" in generation.get("not_measured", ()):
         return []
-    counts = (generation.get(name, 0) for name in ("gate_prompts", "colliding", "training_texts"))
-    return [assess_contamination(*counts, policy.contamination)]
+    examined, colliding, texts = (generation.get(name, 0) for name in ("gate_prompts", "colliding", "training_texts"))
+    return [assess_contamination(examined, colliding, texts, policy.contamination)]
 
 
 def _assess_judge(ballots: Sequence[Ballot], generation: dict[str, Any], policy: Policy) -> list[GateResult]:

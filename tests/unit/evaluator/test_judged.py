@@ -110,7 +110,8 @@ def test_a_judge_who_fails_half_way_keeps_what_was_said_and_says_why() -> None:
             raise EndpointFailed("gone")
         return 1.0
 
-    judge, kept = Scripted(prefer), {}
+    judge = Scripted(prefer)
+    kept: dict[str, float] = {}
     judged = judge_all(judge, prompts, {}, lambda done, total: None, {}, kept.update)
     assert judged.failure == "gone"
     assert 0 < len(kept) <= 10

@@ -41,9 +41,13 @@ def collect_answers(order: Order, world: World, beat: Beat) -> Generated:
     if folders:
         made = world.generator.generate(_derive_job(order, folders), _watch(beat))
     for side in places.keys() - folders.keys():
-        replies = world.asker.answer(side, places[side], order, lambda done, total, side=side: beat(done, total, side))
+        replies = world.asker.answer(side, places[side], order, _name_side(beat, side))
         made = _merge(made, summarise(replies))
     return made
+
+
+def _name_side(beat: Beat, side: str) -> Callable[[int, int], None]:
+    return lambda done, total: beat(done, total, side)
 
 
 def _derive_job(order: Order, folders: dict[str, str]) -> GenerationJob:
