@@ -26,7 +26,7 @@ def ask_all(
         try:
             while waiting:
                 done, _ = wait(waiting, timeout=BEAT_SECONDS, return_when=FIRST_COMPLETED)
-                for future in done:
+                for future in sorted(done, key=lambda each: each.exception() is not None):  # a failure comes last
                     keep(waiting.pop(future), future.result())
                 beat()
         except BaseException:
