@@ -35,6 +35,7 @@ class HashColumns:
 COLUMNS = (
     HashColumns("curator.interactions", ("user", "conversation_id", "content_hash"), ("user", "conversation_id")),
     HashColumns("curator.feedback", ("user", "content_hash"), ("user",)),
+    HashColumns("curator.votes", ("user",)),
     HashColumns("curator.conflicting_events", ("content_hash",), ("user", "conversation_id")),
     HashColumns("curator.quarantined", ("subject_id",), where="subject_kind = 'user'"),
     HashColumns("curator.quarantine_decisions", ("subject_id",), where="subject_kind = 'user'"),

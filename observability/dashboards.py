@@ -130,6 +130,17 @@ BOARDS: dict[str, tuple[str, tuple[Graph, ...]]] = {
                 "percentunit",
             ),
             Graph("Who wants retraining", "max by (detector) (heliotrope_detector_wants_retraining)", "{{detector}}"),
+            Graph(
+                "Cannot tell",
+                'max by (detector) (heliotrope_detector_figure{figure="unmeasurable"})',
+                "{{detector}}",
+            ),
+            Graph(
+                "Prompts moved, as a share of their spread",
+                'max(heliotrope_detector_figure{detector="prompt_drift", figure="effect"})',
+                "effect",
+                "percentunit",
+            ),
             Graph("Decisions", "sum by (action) (increase(heliotrope_retrain_decisions_total[1h]))", "{{action}}"),
         ),
     ),

@@ -23,6 +23,7 @@ class DatabaseRole:
 EVIDENCE = (
     "curator.interactions",
     "curator.feedback",
+    "curator.votes",
     "curator.conflicting_events",
     "curator.erasures",
     "curator.tombstones",

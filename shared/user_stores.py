@@ -51,6 +51,7 @@ OF_ERASED_PROMPTS = """
 TABLES = (
     TableStore("curator.interactions", OWN, "curator"),
     TableStore("curator.feedback", OWN, "curator"),
+    TableStore("curator.votes", OWN, "curator", "deleted with the feedback"),
     TableStore("curator.conflicting_events", IN_EVENT, "curator"),
     TableStore("curator.quarantined", "subject_id = %(user)s OR strpos(detail::text, %(user)s) > 0", "curator"),
     TableStore("curator.quarantine_decisions", "subject_id = %(user)s", "curator"),
@@ -72,7 +73,8 @@ TABLES = (
 
 WITHOUT_USERS = (
     *("access.accounts", "access.api_keys", "access.user_hash_generations", "curator.cells", "curator.loop_switch"),
-    *("curator.import_withdrawals", "curator.retrain_requests", "curator.routing", "curator.tombstones"),
+    *("curator.drift_windows", "curator.import_withdrawals", "curator.retrain_requests"),
+    *("curator.routing", "curator.tombstones"),
     *("deployer.audit", "deployer.epochs", "deployer.heard_thumbs", "deployer.rollouts", "deployer.routing"),
     *("deployer.approvals", "deployer.approval_policies", "deployer.notices"),  # of admins, and of our own words
     *("deployer.aliases", "deployer.registrations"),

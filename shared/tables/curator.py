@@ -28,6 +28,7 @@ DERIVED = Sequence("derived_sequence", schema="curator", metadata=Base.metadata)
 CANONICAL_FORM = 1
 UNPLACED = "unplaced"
 """Cell and split of a prompt until the next dataset is frozen."""
+KNOWN_USER = '"user" IS NOT NULL'
 SPLIT_CHECK = "split IN ('train', 'validation', 'gate', 'unplaced')"
 
 Redacted = Annotated[bool, mapped_column(server_default=false())]
@@ -88,6 +89,9 @@ class Interaction(Base):
     __table_args__ = (
         ForeignKeyConstraint(["prompt_hash"], ["curator.prompts.prompt_hash"]),
         Index("ix_interactions_prompt_hash", "prompt_hash"),
+        Index("ix_interactions_served_at", "served_at"),
+        Index("ix_interactions_model_version", "model_version", "served_at"),
+        Index("ix_interactions_user", "user", postgresql_where=KNOWN_USER),
         SCHEMA,
     )
 
@@ -119,6 +123,8 @@ class Feedback(Base):
         Index("ix_feedback_interaction_id", "interaction_id"),
         Index("ix_feedback_other_interaction_id", "other_interaction_id"),
         Index("ix_feedback_state", "state"),
+        Index("ix_feedback_received_at", "received_at"),
+        Index("ix_feedback_user", "user", postgresql_where=KNOWN_USER),
         SCHEMA,
     )
 
@@ -136,6 +142,27 @@ class Feedback(Base):
     event: Mapped[dict[str, Any]]
     """The whole `FeedbackReceived`, with the client's id."""
     redacted: Mapped[Redacted]
+
+
+class Vote(Base):
+    """An attached thumb or rating, as far as the drift monitor looks at it; a trigger of `feedback` keeps it."""
+
+    __tablename__ = "votes"
+    __table_args__ = (
+        ForeignKeyConstraint(["event_id"], ["curator.feedback.event_id"], ondelete="CASCADE", onupdate="CASCADE"),
+        Index("ix_votes_model_version", "model_version", "received_at"),
+        Index("ix_votes_user", "user", postgresql_where=KNOWN_USER),
+        SCHEMA,
+    )
+
+    event_id: Mapped[UuidKey]
+    user: Mapped[str | None]
+    """Who gave it, else whom the answer was given to."""
+    model_version: Mapped[str]
+    served_at: Mapped[datetime]
+    received_at: Mapped[datetime]
+    value: Mapped[str]
+    """`up`, `down`, or 1 to 5."""
 
 
 class ConflictingEvent(Base):
@@ -160,6 +187,7 @@ class Pair(Base):
         ForeignKeyConstraint(["prompt_hash"], ["curator.prompts.prompt_hash"]),
         Index("ix_pairs_prompt_hash", "prompt_hash"),
         Index("ix_pairs_created_at", "created_at"),
+        Index("ix_pairs_sequence", "sequence"),
         SCHEMA,
     )
 
@@ -190,6 +218,7 @@ class Label(Base):
     __table_args__ = (
         ForeignKeyConstraint(["prompt_hash"], ["curator.prompts.prompt_hash"]),
         Index("ix_labels_prompt_hash", "prompt_hash"),
+        Index("ix_labels_sequence", "sequence"),
         SCHEMA,
     )
 
@@ -274,6 +303,28 @@ class DetectorState(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     state: Mapped[dict[str, Any]]
     updated_at: Mapped[datetime]
+
+
+class DriftWindow(Base):
+    """What a detector saw in one window of a champion's reign, and what it made of it then."""
+
+    __tablename__ = "drift_windows"
+    __table_args__ = SCHEMA
+
+    detector: Mapped[str] = mapped_column(primary_key=True)
+    model_version: Mapped[str] = mapped_column(primary_key=True)
+    began_at: Mapped[datetime] = mapped_column(primary_key=True)
+    ended_at: Mapped[datetime]
+    closed_at: Mapped[datetime]
+    inputs: Mapped[dict[str, Any]]
+    e_value: Mapped[float | None]
+    evidence: Mapped[float | None]
+    """In days, this window included."""
+    threshold: Mapped[float]
+    verdict: Mapped[str]
+    summary: Mapped[str]
+    explanation: Mapped[dict[str, Any] | None]
+    """Topics with example prompts by hash, and a picture: no words, no users."""
 
 
 class LoopSwitch(Base):

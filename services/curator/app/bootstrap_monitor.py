@@ -11,9 +11,13 @@ from services.curator.config.settings import CuratorSettings, MonitorSettings
 from services.curator.datasets.domain.snapshot import Caps
 from services.curator.datasets.handlers import preview_dataset
 from services.curator.monitor.api import create_detectors_router
-from services.curator.monitor.domain.drift import OpinionRules
+from services.curator.monitor.domain.evidence import Budget
+from services.curator.monitor.domain.opinion import OpinionRules
 from services.curator.monitor.domain.policy import RetrainLimits
-from services.curator.monitor.handlers import Monitor, MonitorRules, export_report
+from services.curator.monitor.domain.prompt_drift import PromptRules
+from services.curator.monitor.handlers.look import Monitor, MonitorRules
+from services.curator.monitor.handlers.reports import export_report
+from services.curator.monitor.handlers.windows import OpinionWatch, PromptWatch
 from services.curator.requests.handlers import request_retrain
 from shared.auth import open_key_ring
 from shared.db import check_database, connect, make_session_factory
@@ -33,6 +37,10 @@ def main() -> None:
     serve(app, settings, settings.choose_port(SERVICE))
 
 
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
 def create(settings: Settings, curator: CuratorSettings, own: MonitorSettings) -> FastAPI:
     engine = connect(settings)
     check_database(engine)
@@ -43,10 +51,10 @@ def create(settings: Settings, curator: CuratorSettings, own: MonitorSettings) -
     monitor = Monitor(
         sessions,
         settings.family,
-        derive_rules(curator, own),
+        derive_rules(curator, own, embedder.version),
         partial(request_retrain, settings=settings, curator=curator, embedder=embedder),
         partial(preview_dataset, caps=caps, embedder=embedder),
-        lambda: datetime.now(UTC),
+        now,
     )
     workers = [
         every(curator.monitor_seconds, "monitor", lambda: export_report(monitor.look())),
@@ -57,17 +65,33 @@ def create(settings: Settings, curator: CuratorSettings, own: MonitorSettings) -
         SERVICE, checks={"database": partial(check_database, engine)}, lifespan=run_workers(workers, engine.dispose)
     )
     app.state.keys = keys
-    app.include_router(create_detectors_router(sessions))
+    app.include_router(create_detectors_router(sessions, Budget(own.false_alarm_days), now))
     return app
 
 
-def derive_rules(curator: CuratorSettings, own: MonitorSettings) -> MonitorRules:
+def derive_rules(curator: CuratorSettings, own: MonitorSettings, embedder: str) -> MonitorRules:
+    budget = Budget(own.false_alarm_days)
     return MonitorRules(
-        OpinionRules(
-            own.opinion_run_length,
-            own.opinion_warm_up_votes,
-            timedelta(seconds=own.opinion_period_seconds),
-            own.opinion_margin,
+        OpinionWatch(
+            OpinionRules(
+                timedelta(seconds=own.opinion_period_seconds),
+                own.opinion_settling_periods,
+                own.opinion_warm_up_votes,
+                own.opinion_warm_up_periods,
+                own.opinion_least_users,
+                own.opinion_margin,
+            ),
+            budget,
+        ),
+        PromptWatch(
+            PromptRules(
+                timedelta(seconds=own.prompt_window_seconds),
+                own.prompt_cycle_windows,
+                own.prompt_sample,
+                own.prompt_least_effect,
+            ),
+            budget,
+            embedder,
         ),
         RetrainLimits(timedelta(seconds=own.cooldown_seconds), own.monthly_budget, own.minimum_pairs, own.shadow),
         curator.volume_pairs,

@@ -71,8 +71,19 @@ class MonitorSettings(BaseSettings):
     )
     minimum_pairs: int = Field(20, ge=1, description="pairs that a dataset needs to be worth training on")
     schedule_seconds: float | None = Field(None, gt=0, description="ask at least this often; unset: never by the clock")
-    opinion_run_length: int = Field(2_000, ge=10, description="votes between two false alarms, on average and at least")
-    opinion_warm_up_votes: int = Field(300, ge=20, description="votes from which a new champion's rate is measured")
+    false_alarm_days: float = Field(
+        180, gt=0, description="days between two needless requests for drift, on average and at least, of all detectors"
+    )
     opinion_period_seconds: float = Field(86_400, gt=0, description="a user's first vote in each such period counts")
+    opinion_settling_periods: int = Field(7, ge=0, description="periods in which the novelty of a champion wears off")
+    opinion_warm_up_votes: int = Field(300, ge=20, description="votes from which a new champion's rate is learnt")
+    opinion_warm_up_periods: int = Field(7, ge=1, description="whole periods from which it is learnt, at least")
+    opinion_least_users: float = Field(100, ge=1, description="users, of equal weight, who must have voted by then")
     opinion_margin: float = Field(0.0, ge=0, lt=1, description="a fall of the positive rate not worth retraining for")
+    prompt_window_seconds: float = Field(86_400, gt=0, description="prompts of such a window are compared with earlier")
+    prompt_cycle_windows: int = Field(7, ge=1, description="first windows of a reign, the reference: a week of days")
+    prompt_sample: int = Field(500, ge=50, le=2_000, description="prompts of a window that are looked at, one a user")
+    prompt_least_effect: float = Field(
+        0.03, ge=0, description="a move of the mean prompt, as a share of their spread, not worth retraining for"
+    )
     window_seconds: float = Field(3_600, gt=0, description="feedback and answers this recent show the loop's health")

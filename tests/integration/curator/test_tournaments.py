@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy import update
 
 from services.curator.config.settings import CuratorSettings
-from services.curator.monitor.repository import load_request_history
+from services.curator.monitor.repository.loop import load_request_history
 from services.curator.requests.api import RetrainBody
 from services.curator.requests.handlers import close_ended_request
 from shared.bus import Record, decode

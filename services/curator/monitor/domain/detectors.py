@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from services.curator.monitor.domain.drift import Opinion
+from services.curator.monitor.domain.opinion import Opinion
 from services.curator.monitor.domain.policy import Decision
 from services.curator.monitor.domain.volume import Volume, assess_volume
 from shared.events import Reason
@@ -43,25 +43,51 @@ class LoopHealth:
     """Since the last feedback of any type."""
 
 
-def describe_opinion(opinion: Opinion, run_length: int, response_rate: float | None) -> DetectorResult:
+def describe_opinion(opinion: Opinion, threshold: float, response_rate: float | None) -> DetectorResult:
     reason = None
     if opinion.state == "alarm":
-        reason = Reason(
-            kind="opinion",
-            summary=f"opinion of the champion fell: {opinion.summary}",
-            value=opinion.value,
-            threshold=float(run_length),
-        )
+        summary = f"opinion of the champion fell: {opinion.summary}"
+        reason = Reason(kind="opinion", summary=summary, value=opinion.value, threshold=threshold)
+    baseline = opinion.baseline
     figures: dict[str, Figure] = {
         "state": opinion.state,
+        "unmeasurable": int(opinion.state == "unmeasurable"),
         "votes": opinion.votes,
-        "baseline_rate": opinion.baseline_rate,
-        "floor": opinion.floor,
+        "baseline_rate": baseline.rate if baseline else None,
+        "floor": baseline.floor if baseline else None,
+        "users": baseline.users if baseline else None,
         "recent_rate": opinion.recent_rate,
         "recent_votes": opinion.recent_votes,
         "response_rate": response_rate,
     }
-    return DetectorResult("opinion", opinion.summary, opinion.value, float(run_length), reason, figures)
+    return DetectorResult("opinion", opinion.summary, opinion.value, threshold, reason, figures)
+
+
+@dataclass(frozen=True)
+class PromptReading:
+    """What the last closed window said of prompts; `windows` have passed since the reign began."""
+
+    state: str
+    summary: str
+    evidence: float = 0.0
+    effect: float | None = None
+    p_value: float | None = None
+    windows: int = 0
+
+
+def describe_prompts(reading: PromptReading, threshold: float) -> DetectorResult:
+    reason = None
+    if reading.state == "alarm":
+        summary = f"what users ask has changed: {reading.summary}"
+        reason = Reason(kind="prompt_drift", summary=summary, value=reading.evidence, threshold=threshold)
+    figures: dict[str, Figure] = {
+        "state": reading.state,
+        "unmeasurable": int(reading.state == "unmeasurable"),
+        "effect": reading.effect,
+        "p_value": reading.p_value,
+        "windows": reading.windows,
+    }
+    return DetectorResult("prompt_drift", reading.summary, reading.evidence, threshold, reason, figures)
 
 
 def describe_volume(volume: Volume, threshold: int) -> DetectorResult:

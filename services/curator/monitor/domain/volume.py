@@ -40,7 +40,8 @@ class Basis:
 
 @dataclass(frozen=True)
 class Count:
-    """A count that was made: of what, when, and how long it took; `sequence` is that of the last pair or label seen."""
+    """A count that was made, or a bound: of what, when, and how long it took; `sequence` is that of the last pair or
+    label seen."""
 
     basis: Basis
     sequence: int
@@ -64,7 +65,7 @@ def derive_bound(count: Count, stored_pairs: int, stored_labels: int) -> Volume:
         volume.pairs + stored_pairs,
         volume.new_pairs + stored_pairs,
         volume.new_labels + stored_labels,
-        exact=not stored_pairs and not stored_labels,
+        exact=volume.exact and not stored_pairs and not stored_labels,
     )
 
 

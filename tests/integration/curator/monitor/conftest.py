@@ -9,7 +9,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from services.curator.config.settings import CuratorSettings
-from services.curator.monitor.handlers import Monitor
+from services.curator.monitor.handlers.look import Monitor
 from services.curator.requests.handlers import request_retrain
 from shared.events import Reason
 from shared.settings import Settings

@@ -12,9 +12,13 @@ from sqlalchemy.orm import Session, sessionmaker
 from services.curator.datasets.domain.snapshot import Caps
 from services.curator.datasets.handlers import preview_dataset
 from services.curator.monitor.domain.detectors import DetectorResult, MonitorReport
-from services.curator.monitor.domain.drift import OpinionRules
+from services.curator.monitor.domain.evidence import Budget
+from services.curator.monitor.domain.opinion import OpinionRules
 from services.curator.monitor.domain.policy import RetrainLimits
-from services.curator.monitor.handlers import Monitor, MonitorRules
+from services.curator.monitor.domain.prompt_drift import PromptRules
+from services.curator.monitor.domain.windows import EPOCH
+from services.curator.monitor.handlers.look import Monitor, MonitorRules
+from services.curator.monitor.handlers.windows import OpinionWatch, PromptWatch
 from services.curator.monitor.ports import RequestRetrain
 from shared.errors import Conflict
 from shared.events import Reason
@@ -31,8 +35,14 @@ Sessions = sessionmaker[Session]
 NOW = datetime.now(UTC).replace(microsecond=0)
 HOUR = timedelta(hours=1)
 PROMOTED = NOW - 5 * HOUR
+PERIOD = HOUR / 6
+BUDGET = Budget(days=0.5)
 RULES = MonitorRules(
-    OpinionRules(run_length=500, warm_up=100, period=timedelta(days=1), margin=0.0),
+    OpinionWatch(
+        OpinionRules(PERIOD, settling=0, warm_up=100, warm_up_periods=1, least_users=50, margin=0.0),
+        BUDGET,
+    ),
+    PromptWatch(PromptRules(HOUR, cycle=1, most=100, least_effect=0.03), BUDGET, EMBEDDER.version),
     RetrainLimits(cooldown=HOUR, monthly_budget=30, minimum_pairs=5, shadow=False),
     volume_pairs=10,
     schedule=None,
@@ -96,6 +106,7 @@ def add_vote(
             event={},
         )
     )
+    session.flush()
     feedback = Feedback(
         event_id=new_id(),
         key_id="frontend",
@@ -119,6 +130,11 @@ def add_votes(sessions: Sessions, rate: float, count: int, at: datetime) -> None
     with sessions() as session, session.begin():
         for n, up in enumerate(ups):
             add_vote(session, at + timedelta(seconds=n), "up" if up else "down", user=f"{at}-{n}")
+
+
+def begin_window(at: datetime, period: timedelta = PERIOD) -> datetime:
+    """When the first window begins that has not begun before."""
+    return EPOCH - (EPOCH - at) // period * period
 
 
 def list_requests(sessions: Sessions) -> list[RetrainRequestRow]:

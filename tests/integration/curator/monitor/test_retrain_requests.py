@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from services.curator.monitor.handlers import Monitor
+from services.curator.monitor.handlers.look import Monitor
 from services.curator.requests.repository import load_champion
 from shared.bus import Record, decode
 from shared.events import Reason, RetrainRequested

@@ -1,22 +1,19 @@
-"""SQL of the drift monitor. It reads the other services' schemas and writes `detectors` only."""
+"""The state of the loop: its health, its requests, how much is new, and what the detectors showed last."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, exists, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from services.curator.monitor.domain.detectors import LoopHealth
-from services.curator.monitor.domain.drift import ChampionVote
 from services.curator.monitor.domain.volume import Basis, Volume
 from services.curator.requests.domain import ATTEMPTS
 from services.curator.requests.repository import Champion
 from services.curator.weighing.repository import STANDING
-from shared.feedback import derive_rating_polarity
 from shared.tables.curator import (
     UNPLACED,
     Dataset,
@@ -32,9 +29,13 @@ from shared.tables.erasures import DatasetItem
 from shared.tables.quarantine import QuarantineDecision
 from shared.tables.trainer import Run
 
-FIRST_VOTES = 5_000
-LATEST_VOTES = 50_000
 VOTING_TYPES = ("thumb", "rating")
+LAST_ASKED = text(
+    """
+    SELECT reason->>'kind', max(requested_at)
+    FROM curator.retrain_requests, jsonb_array_elements(reasons) AS reason GROUP BY 1
+    """
+)
 MAY_BE_TRAINED_ON = ("train", "validation", UNPLACED)
 
 
@@ -43,49 +44,10 @@ class RequestHistory:
     is_open: bool
     last_requested_at: datetime | None
     last_closed_at: datetime | None
-    last_opinion_at: datetime | None
-    """Last request that an opinion alarm had a part in."""
+    last_asked_at: dict[str, datetime]
+    """By kind of reason: the last request that it had a part in."""
     this_month: int
     """Trainings asked for: one for each recipe of a request."""
-
-
-def load_votes(session: Session, champion: Champion) -> list[ChampionVote]:
-    """Load the votes on the champion's answers since its promotion: the first 5,000 and the last 50,000, in order."""
-    order = (Feedback.happened_at, Feedback.event_id)
-    ranked = (
-        _select_votes(champion)
-        .add_columns(
-            func.row_number().over(order_by=order).label("first"),
-            func.row_number().over(order_by=[column.desc() for column in order]).label("latest"),
-        )
-        .subquery()
-    )
-    rows = session.execute(
-        select(ranked.c.event_id, ranked.c.voter, ranked.c.happened_at, ranked.c.type, ranked.c.value)
-        .where(or_(ranked.c.first <= FIRST_VOTES, ranked.c.latest <= LATEST_VOTES))
-        .order_by(ranked.c.first)
-    )
-    votes = []
-    for event_id, user, at, kind, value in rows:
-        up = value == "up" if kind == "thumb" else derive_rating_polarity(int(value))
-        if up is not None:
-            votes.append(ChampionVote(event_id, user, at, up))
-    return votes
-
-
-def _select_votes(champion: Champion) -> Select[tuple[UUID, str | None, datetime, str, str]]:
-    selected: Select[tuple[UUID, str | None, datetime, str, str]] = (
-        select(
-            Feedback.event_id,
-            func.coalesce(Feedback.user, Interaction.user).label("voter"),
-            Feedback.happened_at,
-            Feedback.type,
-            Feedback.event["feedback"]["value"].astext.label("value"),
-        )
-        .join(Interaction, Interaction.interaction_id == Feedback.interaction_id)
-        .where(Feedback.type.in_(VOTING_TYPES), Feedback.state == "attached", _is_served_by(champion))
-    )
-    return selected
 
 
 def _is_served_by(champion: Champion) -> ColumnElement[bool]:
@@ -165,18 +127,18 @@ def _count_new(item: Any, baseline: str | None) -> ColumnElement[int]:
 
 
 def load_request_history(session: Session, month_ago: datetime) -> RequestHistory:
-    requested_at, opinion = RetrainRequestRow.requested_at, RetrainRequestRow.reasons.contains([{"kind": "opinion"}])
+    requested_at = RetrainRequestRow.requested_at
     runs = func.coalesce(func.jsonb_array_length(RetrainRequestRow.recipes), 1)
     row = session.execute(
         select(
             func.count().filter(RetrainRequestRow.state == "open"),
             func.max(requested_at),
             func.max(RetrainRequestRow.closed_at),
-            func.max(requested_at).filter(opinion),
             func.coalesce(func.sum(runs).filter(requested_at > month_ago), 0),
         )
     ).one()
-    return RequestHistory(row[0] > 0, row[1], row[2], row[3], row[4])
+    asked = {kind: at for kind, at in session.execute(LAST_ASKED)}  # noqa: C416
+    return RequestHistory(row[0] > 0, row[1], row[2], asked, row[3])
 
 
 def measure_health(session: Session, now: datetime, window: timedelta) -> LoopHealth:

@@ -7,22 +7,15 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.orm import Session
 
-from services.curator.config.metrics import (
-    DETECTOR_FIGURE,
-    DETECTOR_THRESHOLD,
-    DETECTOR_VALUE,
-    DETECTOR_WANTS,
-    RETRAIN_DECISIONS,
-)
-from services.curator.monitor import repository
+from services.curator.datasets.repository import load_last_sequence
 from services.curator.monitor.domain.detectors import (
     DetectorResult,
     MonitorReport,
     describe_health,
     describe_opinion,
+    describe_prompts,
     describe_volume,
 )
-from services.curator.monitor.domain.drift import OpinionRules, assess_opinion
 from services.curator.monitor.domain.policy import (
     MONTH,
     Decision,
@@ -32,22 +25,26 @@ from services.curator.monitor.domain.policy import (
     decide,
 )
 from services.curator.monitor.domain.volume import Basis, Count, Volume, count_new, derive_bound
+from services.curator.monitor.handlers.reports import save_report
+from services.curator.monitor.handlers.windows import OpinionWatch, PromptWatch, Reign
 from services.curator.monitor.ports import PreviewDataset, RequestRetrain
-from services.curator.monitor.repository import RequestHistory
+from services.curator.monitor.repository import loop as repository
+from services.curator.monitor.repository.loop import RequestHistory
+from services.curator.monitor.repository.windows import forget_windows
 from services.curator.requests import repository as requests
 from services.curator.requests.handlers import UnchangedDataset, close_ended_request
 from services.curator.requests.repository import Champion
-from shared.db import SessionFactory
+from shared.db import SessionFactory, wait_for_holders
 from shared.errors import Conflict, InvalidRequest
+from shared.user_stores import EVIDENCE_LOCK
 
 logger = structlog.get_logger(__name__)
-
-NOT_MEASURED = float("nan")
 
 
 @dataclass(frozen=True)
 class MonitorRules:
-    opinion: OpinionRules
+    opinion: OpinionWatch
+    prompts: PromptWatch
     limits: RetrainLimits
     volume_pairs: int
     schedule: timedelta | None
@@ -69,6 +66,8 @@ class Observation:
 class Memory:
     """What a look leaves to the next one."""
 
+    bound: Count | None = None
+    """Everything stored that the baseline does not hold, measured once for each basis."""
     count: Count | None = None
     refused: tuple[Count, str] | None = None
     """The count that led to a request that was refused, and why: what the same count would lead to again."""
@@ -89,6 +88,7 @@ class Monitor:
         now = self.clock()
         with self.sessions() as session, session.begin():
             close_ended_request(session)
+        self._close_windows(now)
         with self.sessions() as session:
             observed = self._observe(session, now)
             volume = self._bound_volume(session, observed.basis)
@@ -110,35 +110,59 @@ class Monitor:
         results = self._run_detectors(session, champion, history, now)
         return Observation(champion, history, requests.is_paused(session), basis, results)
 
+    def _close_windows(self, now: datetime) -> None:
+        """Close what is over, each detector's in a transaction of its own: the next look goes on where it ends."""
+        for watch in (self.rules.opinion, self.rules.prompts):
+            with self.sessions() as session, session.begin():
+                reign = self._load_reign(session, now)
+                if reign and watch.close_due(session, reign, now):
+                    forget_windows(session, now)
+
+    def _load_reign(self, session: Session, now: datetime) -> Reign | None:
+        champion = requests.load_champion(session, self.family)
+        if champion is None:
+            return None
+        return Reign(champion, repository.load_request_history(session, now - MONTH).last_asked_at)
+
     def _run_detectors(
         self, session: Session, champion: Champion | None, history: RequestHistory, now: datetime
     ) -> tuple[DetectorResult, ...]:
         rules = self.rules
-        results = [
-            self._detect_opinion_drift(session, champion, history, now),
-            describe_health(repository.measure_health(session, now, rules.window)),
-        ]
+        results = [*self._detect_drift(session, champion, history, now)]
+        results.append(describe_health(repository.measure_health(session, now, rules.window)))
         if rules.schedule:
             reason = assess_schedule(history.last_requested_at, rules.schedule, now)
             summary = reason.summary if reason else "not due yet"
             results.append(DetectorResult("schedule", summary, threshold=rules.schedule.total_seconds(), reason=reason))
         return tuple(results)
 
-    def _detect_opinion_drift(
+    def _detect_drift(
         self, session: Session, champion: Champion | None, history: RequestHistory, now: datetime
-    ) -> DetectorResult:
+    ) -> tuple[DetectorResult, DetectorResult]:
+        opinion, prompts = self.rules.opinion, self.rules.prompts
         if champion is None:
-            return DetectorResult("opinion", "no champion is known")
-        votes = repository.load_votes(session, champion)
-        opinion = assess_opinion(votes, self.rules.opinion, history.last_opinion_at)
+            unknown = "no champion is known"
+            return DetectorResult("opinion", unknown), DetectorResult("prompt_drift", unknown)
+        reign = Reign(champion, history.last_asked_at)
         rate = repository.measure_response_rate(session, champion, now - self.rules.window)
-        return describe_opinion(opinion, self.rules.opinion.run_length, rate)
+        return (
+            describe_opinion(opinion.assess(session, reign), opinion.budget.threshold("opinion"), rate),
+            describe_prompts(prompts.assess(session, reign), prompts.budget.threshold("prompt_drift")),
+        )
 
     def _bound_volume(self, session: Session, basis: Basis) -> Volume:
-        count = self.memory.count
-        if count is None or count.basis != basis:
-            return repository.measure_stored(session, basis.baseline)
-        return derive_bound(count, *repository.count_stored_since(session, count.sequence))
+        """Bound what is new by what was counted or measured before and what was stored since."""
+        memory = self.memory
+        if memory.bound is None or memory.bound.basis != basis:
+            memory.bound = self._measure_stored(session, basis)
+        known = memory.count if memory.count and memory.count.basis == basis else memory.bound
+        return derive_bound(known, *repository.count_stored_since(session, known.sequence))
+
+    def _measure_stored(self, session: Session, basis: Basis) -> Count:
+        now, through = self.clock(), load_last_sequence(session)
+        wait_for_holders(session, EVIDENCE_LOCK)
+        volume = repository.measure_stored(session, basis.baseline)
+        return Count(basis, through, volume, now, self.clock() - now)
 
     def _assess(self, observed: Observation, volume: Volume, now: datetime) -> MonitorReport:
         detected = describe_volume(volume, self.rules.volume_pairs)
@@ -186,31 +210,3 @@ class Monitor:
             logger.info("retrain_refused", detail=refusal.detail, reasons=decision.summary)
             return Decision("wait", f"{refusal.detail}, although: {decision.summary}")
         return decision
-
-
-def save_report(session: Session, report: MonitorReport, now: datetime) -> None:
-    """Save one row for each detector, and one for the decision."""
-    for result in report.results:
-        state: dict[str, object] = {
-            "summary": result.summary,
-            "value": result.value,
-            "threshold": result.threshold,
-            "wants_retraining": result.reason is not None,
-            "figures": result.figures,
-        }
-        repository.save_detector(session, result.name, state, now)
-    decision = report.decision
-    repository.save_detector(session, "decision", {"summary": decision.summary, "action": decision.action}, now)
-
-
-def export_report(report: MonitorReport) -> None:
-    """Show a report's figures; what cannot be measured now is NaN."""
-    for result in report.results:
-        DETECTOR_VALUE.labels(result.name).set(NOT_MEASURED if result.value is None else result.value)
-        DETECTOR_WANTS.labels(result.name).set(result.reason is not None)
-        if result.threshold is not None:
-            DETECTOR_THRESHOLD.labels(result.name).set(result.threshold)
-        for figure, value in result.figures.items():
-            if not isinstance(value, str):
-                DETECTOR_FIGURE.labels(result.name, figure).set(NOT_MEASURED if value is None else value)
-    RETRAIN_DECISIONS.labels(report.decision.action).inc()
