@@ -218,6 +218,10 @@ bench-scenarios: .venv/project.stamp ## Placebo, harm and falling approval with 
 bench-curator: .venv/project.stamp ## Events per second from topic to rows with pairs, at three table sizes, beside a plain COPY
 	@$(RUN) bench.curator
 
+.PHONY: bench-size
+bench-size: .venv/project.stamp ## What a look of the drift monitor costs at 10^5 and 10^6 interactions, beside an older commit's
+	@$(RUN) bench.size $(ARGS)
+
 .PHONY: bench-gateway
 bench-gateway: .venv/project.stamp ## Our gateway beside the LiteLLM proxy and no proxy at all: requests/s, added latency
 	@$(RUN) bench.gateway $(ARGS)

@@ -18,6 +18,7 @@ from services.curator.config.settings import CuratorSettings
 from services.curator.erasure.api import create_erasure_router
 from services.curator.imports.api import create_imports_router
 from services.curator.monitor.api import create_detectors_router
+from services.curator.monitor.domain.evidence import Budget
 from services.curator.requests.api import create_loop_router
 from services.curator.review.api import create_review_router
 from services.deployer import api as deployer_api
@@ -159,7 +160,7 @@ def make_apps(ring: KeyRing) -> dict[str, FastAPI]:
             create_erasure_router(away, missing, missing),
             create_imports_router(away, missing),
         ],
-        "monitor": [create_detectors_router(away)],
+        "monitor": [create_detectors_router(away, Budget(180), now)],
         "trainer": [trainer_api.make_router(away, topic_prefix="")],
         "evaluator": [evaluator_api.create_router(missing, away)],
         "deployer": [deployer_api.create_router(missing, away), deployer_api.create_sign_in_router(None, now)],

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import Session
 
-from services.curator.config.settings import CuratorSettings
+from services.curator.app.bootstrap_monitor import derive_rules
+from services.curator.config.settings import CuratorSettings, MonitorSettings
 from services.curator.datasets.domain.snapshot import Caps, Preview
 from services.curator.datasets.handlers import preview_dataset
-from services.curator.monitor.domain.drift import OpinionRules
-from services.curator.monitor.domain.policy import RetrainLimits
-from services.curator.monitor.handlers import Monitor, MonitorRules
+from services.curator.monitor.handlers.look import Monitor
 from services.curator.requests.handlers import UnchangedDataset, request_retrain
 from shared.events import Edit, Event
 from shared.ids import new_id
@@ -25,12 +24,10 @@ from tests.builders import EMBEDDER, NOON, make_feedback
 from tests.integration.curator.scene import adopted, live
 from tests.integration.curator.shop import MANUAL, Curator, asked, open_curator
 
-RULES = MonitorRules(
-    OpinionRules(run_length=500, warm_up=100, period=timedelta(days=1), margin=0.0),
-    RetrainLimits(cooldown=timedelta(), monthly_budget=30, minimum_pairs=5, shadow=False),
-    volume_pairs=100,
-    schedule=timedelta(seconds=1),
-    window=timedelta(hours=1),
+RULES = derive_rules(
+    CuratorSettings(volume_pairs=100),
+    MonitorSettings(cooldown_seconds=0, minimum_pairs=5, schedule_seconds=1),
+    EMBEDDER.version,
 )
 
 

@@ -11,6 +11,7 @@ the same form, so that the first alarm of any of them comes after N days at leas
 one another.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -44,4 +45,4 @@ def accumulate(evidence: FloatArray, e_values: FloatArray, days: float, threshol
 
 def calibrate(p_value: float) -> float:
     """Turn a p-value into an e-value: 0.5 / sqrt(p) has the mean 1 when p is uniform (Vovk & Wang 2021)."""
-    return 0.5 / np.sqrt(p_value).item()
+    return 0.5 / math.sqrt(p_value)

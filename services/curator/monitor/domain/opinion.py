@@ -182,7 +182,8 @@ def weigh(votes: FloatArray, ups: FloatArray, floor: FloatArray, dispersion: Flo
     rates = floor[..., None] * SHARES
     of_down = np.log((1 - rates) / (1 - floor[..., None]))
     ratios = ups[..., None] * np.log(SHARES) + (votes - ups)[..., None] * of_down
-    return np.exp(ratios / dispersion[..., None])
+    e_values: FloatArray = np.exp(ratios / dispersion[..., None])
+    return e_values
 
 
 def assess_opinion(

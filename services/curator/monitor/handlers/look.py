@@ -91,7 +91,7 @@ class Monitor:
         self._close_windows(now)
         with self.sessions() as session:
             observed = self._observe(session, now)
-            volume = self._bound_volume(session, observed.basis)
+            volume = self._bound_volume(session, observed.basis, now)
         report = self._assess(observed, volume, now)
         if report.decision.action != "wait" and not volume.exact:
             report = self._count_and_assess(observed, report, now)
@@ -150,19 +150,13 @@ class Monitor:
             describe_prompts(prompts.assess(session, reign), prompts.budget.threshold("prompt_drift")),
         )
 
-    def _bound_volume(self, session: Session, basis: Basis) -> Volume:
+    def _bound_volume(self, session: Session, basis: Basis, now: datetime) -> Volume:
         """Bound what is new by what was counted or measured before and what was stored since."""
         memory = self.memory
         if memory.bound is None or memory.bound.basis != basis:
-            memory.bound = self._measure_stored(session, basis)
+            memory.bound = _measure_stored(session, basis, now)
         known = memory.count if memory.count and memory.count.basis == basis else memory.bound
         return derive_bound(known, *repository.count_stored_since(session, known.sequence))
-
-    def _measure_stored(self, session: Session, basis: Basis) -> Count:
-        now, through = self.clock(), load_last_sequence(session)
-        wait_for_holders(session, EVIDENCE_LOCK)
-        volume = repository.measure_stored(session, basis.baseline)
-        return Count(basis, through, volume, now, self.clock() - now)
 
     def _assess(self, observed: Observation, volume: Volume, now: datetime) -> MonitorReport:
         detected = describe_volume(volume, self.rules.volume_pairs)
@@ -210,3 +204,10 @@ class Monitor:
             logger.info("retrain_refused", detail=refusal.detail, reasons=decision.summary)
             return Decision("wait", f"{refusal.detail}, although: {decision.summary}")
         return decision
+
+
+def _measure_stored(session: Session, basis: Basis, now: datetime) -> Count:
+    """Measure what is stored once those who store now are done: what comes after has a higher `sequence`."""
+    through = load_last_sequence(session)
+    wait_for_holders(session, EVIDENCE_LOCK)
+    return Count(basis, through, repository.measure_stored(session, basis.baseline), now, timedelta())

@@ -156,11 +156,13 @@ def ask_prompts(session: Session, at: datetime, *, new_topic: bool) -> None:
     vectors = normalize((np.eye(DIMENSIONS)[topics] + 0.01 * rng.normal(size=(80, DIMENSIONS))).astype(np.float32))
     for n, (topic, embedding) in enumerate(zip(topics, pack(vectors), strict=True)):
         key = f"{'new' if topic == 4 else 'known'}-{at.timestamp()}-{n}"
-        named = {"cell": "cell-train", "split": "train", "embedding": embedding, "embedder": EMBEDDER.version}
-        session.add(Prompt(prompt_hash=key, messages=[{"role": "user", "content": key}], **named))
+        prompt = Prompt(prompt_hash=key, messages=[{"role": "user", "content": key}], cell="cell-train", split="train")
+        prompt.embedding, prompt.embedder = embedding, EMBEDDER.version
+        session.add(prompt)
         session.flush()
-        named = {"key_id": "frontend", "answer": "Yes.", "model_version": "2", "content_hash": "c", "event": {}}
-        session.add(Interaction(interaction_id=new_id(), prompt_hash=key, served_at=at, user=key, **named))
+        answer = Interaction(interaction_id=new_id(), prompt_hash=key, served_at=at, user=key, answer="Yes.", event={})
+        answer.key_id, answer.model_version, answer.content_hash = "frontend", "2", "c"
+        session.add(answer)
 
 
 def test_the_loops_health_is_shown_and_is_never_a_reason(sessions: Sessions, monitor: Monitor):

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from services.curator.cells.domain.vectors import normalize
 from services.curator.monitor.domain import prompt_drift
 from services.curator.monitor.domain.evidence import accumulate, calibrate
 from services.curator.monitor.domain.prompt_drift import (
@@ -39,7 +40,7 @@ def ask(rng: np.random.Generator, shares: Floats, users: int) -> Vectors:
 
 def say(rng: np.random.Generator, topics: npt.NDArray[np.intp]) -> Vectors:
     points = CENTRES[topics] + SPREAD * np.sqrt(DIMENSIONS) * rng.normal(size=(len(topics), DIMENSIONS))
-    return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    return normalize(points.astype(np.float32))
 
 
 def test_the_matrix_products_give_the_mmd_of_the_definition():
