@@ -26,7 +26,8 @@ INSERT = f"""
         served_at = excluded.served_at, received_at = excluded.received_at, value = excluded.value
 """
 KEEP = f"""
-CREATE OR REPLACE FUNCTION curator.keep_votes() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION curator.keep_votes() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         DELETE FROM curator.votes USING changed WHERE votes.event_id = changed.event_id
@@ -43,7 +44,7 @@ REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION curator.kee
 FIRST = "00000000-0000-0000-0000-000000000000"
 BATCH = f"""
 WITH batch AS (
-    SELECT * FROM curator.feedback WHERE event_id > '{{after}}' ORDER BY event_id LIMIT 20000
+    SELECT * FROM curator.feedback WHERE event_id > '{{after}}' ORDER BY event_id LIMIT 20000 FOR KEY SHARE
 ), kept AS (
     INSERT INTO curator.votes (event_id, "user", model_version, served_at, received_at, value)
     {SELECTED.format(changed="batch")} ON CONFLICT DO NOTHING

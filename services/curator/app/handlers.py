@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +26,8 @@ CONVERTED_PROMPTS = 500
 """A batch; meanwhile nobody stores evidence, for a fraction of a second."""
 CONVERTED_BATCHES = 20
 """In one sweep."""
+SHARE_OF_TIME = 0.02
+"""Counting whole tables for the metrics takes at most this share of the sweeper's time."""
 
 
 def summarise(session: Session) -> dict[str, Any]:
@@ -89,6 +91,19 @@ def show_counts(session: Session, now: datetime) -> None:
     metrics.PARKED_AGE.set((now - oldest).total_seconds() if oldest else 0.0)
 
 
+@dataclass
+class Pace:
+    """Lets something be done whose cost grows with the tables: it takes at most `SHARE_OF_TIME`."""
+
+    due_at: datetime | None = None
+
+    def is_due(self, now: datetime) -> bool:
+        return self.due_at is None or now >= self.due_at
+
+    def note(self, began_at: datetime, ended_at: datetime) -> None:
+        self.due_at = ended_at + (ended_at - began_at) / SHARE_OF_TIME
+
+
 @dataclass(frozen=True)
 class Sweeper:
     """Looks regularly at what waits for too long, and shows the tables as metrics."""
@@ -97,6 +112,7 @@ class Sweeper:
     settings: CuratorSettings
     topic_prefix: str
     clock: Callable[[], datetime]
+    counting: Pace = field(default_factory=Pace)
 
     def sweep(self) -> None:
         now = self.clock()
@@ -106,8 +122,11 @@ class Sweeper:
                 metrics.EXPIRED.inc(expired)
                 logger.info("parked_feedback_expired", events=expired)
         self._convert_old_prompts()
-        with self.sessions() as session:
-            show_counts(session, now)
+        if self.counting.is_due(now):
+            began_at = self.clock()
+            with self.sessions() as session:
+                show_counts(session, now)
+            self.counting.note(began_at, self.clock())
 
     def _convert_old_prompts(self) -> None:
         """Once after an upgrade from 0.1.0; a look at an empty index ever after."""
