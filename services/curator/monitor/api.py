@@ -15,7 +15,7 @@ from services.curator.monitor.repository.windows import count_verdicts, list_win
 from shared.auth import require
 from shared.db import SessionFactory
 from shared.summaries import read_summary
-from shared.tables.curator import DetectorState
+from shared.tables.drift import DetectorState
 
 
 class DetectorView(BaseModel):

@@ -23,7 +23,7 @@ from services.curator.monitor.domain.windows import Span, list_due
 from services.curator.monitor.repository import windows as repository
 from services.curator.monitor.repository.windows import Sample
 from services.curator.requests.repository import Champion
-from shared.tables.curator import DriftWindow
+from shared.tables.drift import DriftWindow
 
 OPINION, PROMPTS = "opinion", "prompt_drift"
 

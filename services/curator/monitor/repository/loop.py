@@ -17,7 +17,6 @@ from services.curator.weighing.repository import STANDING
 from shared.tables.curator import (
     UNPLACED,
     Dataset,
-    DetectorState,
     Feedback,
     Interaction,
     Label,
@@ -25,6 +24,7 @@ from shared.tables.curator import (
     Prompt,
     RetrainRequestRow,
 )
+from shared.tables.drift import DetectorState
 from shared.tables.erasures import DatasetItem
 from shared.tables.quarantine import QuarantineDecision
 from shared.tables.trainer import Run

@@ -15,7 +15,7 @@ from services.curator.monitor.domain.windows import EPOCH, Span
 from services.curator.requests.repository import Champion
 from shared.events import IMPORT_KEY_ID
 from shared.feedback import derive_rating_polarity
-from shared.tables.curator import DriftWindow
+from shared.tables.drift import DriftWindow
 
 STARS = range(1, 6)
 PRAISE = ["up", *(str(stars) for stars in STARS if derive_rating_polarity(stars) is True)]

@@ -22,7 +22,8 @@ from services.curator.requests.repository import load_champion
 from shared.auth import create_key
 from shared.ids import new_id
 from shared.settings import Settings
-from shared.tables.curator import DetectorState, Feedback, Interaction, Prompt, Vote
+from shared.tables.curator import Feedback, Interaction, Prompt
+from shared.tables.drift import DetectorState, Vote
 from tests.builders import EMBEDDER
 from tests.integration.curator.monitor.scene import (
     HOUR,

@@ -11,13 +11,13 @@ from shared.bus import Record, decode
 from shared.events import Reason, RetrainRequested
 from shared.ids import new_id
 from shared.tables.curator import (
-    DetectorState,
     LoopSwitch,
     Outbox,
     RetrainRequestRow,
     RoutingRow,
 )
 from shared.tables.deployer import RoutingGeneration
+from shared.tables.drift import DetectorState
 from shared.tables.trainer import Run
 from tests.integration.curator.monitor.scene import (
     HOUR,
