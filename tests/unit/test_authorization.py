@@ -84,6 +84,7 @@ ALLOWED: dict[tuple[str, str, str], frozenset[str]] = {
     ("curator", "POST", "/v1/pause"): ADMIN,
     ("curator", "POST", "/v1/resume"): ADMIN,
     ("monitor", "GET", "/v1/detectors"): OPERATORS,
+    ("monitor", "GET", "/v1/detectors/windows"): OPERATORS,
     ("trainer", "GET", "/v1/runs"): OPERATORS,
     ("trainer", "GET", "/v1/runs/{run_id}"): OPERATORS,
     ("trainer", "POST", "/v1/runs/{run_id}/cancel"): ADMIN,
