@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0210"
-down_revision = "0175"
+down_revision = "0170"
 branch_labels = None
 depends_on = None
 
