@@ -18,6 +18,7 @@ SELECTED = """
            changed.event->'feedback'->>'value'
     FROM {changed} AS changed JOIN curator.interactions USING (interaction_id)
     WHERE changed.state = 'attached' AND changed.type IN ('thumb', 'rating')
+        AND changed.event->'feedback'->>'value' IS NOT NULL
 """
 INSERT = f"""
     INSERT INTO curator.votes (event_id, "user", model_version, served_at, received_at, value)

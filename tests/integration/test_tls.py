@@ -137,4 +137,4 @@ def test_the_doctor_names_a_kafka_that_wants_tls(
     findings = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
     finding = next(each for each in findings if each["check"] == "kafka")
     assert finding["verdict"] == "problem"
-    assert "how it is spoken to" in finding["remedy"]
+    assert "_SECURITY_PROTOCOL" in finding["remedy"]

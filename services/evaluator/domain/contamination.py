@@ -15,8 +15,6 @@ from shared.events import GateResult
 
 RUN_WORDS = 8
 COVERED_SHARE = 0.9
-LONG_RUN_WORDS = 13
-LONG_COVERED_SHARE = 0.5
 BOILERPLATE_TEXTS = 3
 QUOTABLE_WORDS = 4
 
@@ -56,8 +54,7 @@ def collides(question: str, training: TrainingTexts) -> bool:
     - its words are a training prompt's words;
     - it has four words or more and stands whole inside a training prompt;
     - nine tenths of its own words lie in runs of eight that it shares with one training prompt. A word is its own if
-      some run around it is not boilerplate;
-    - half of its own words lie in runs of thirteen that it shares with one training prompt, whatever is around them.
+      some run around it is not boilerplate.
     """
     words = tuple(split_units(question))
     if words in training.texts:
@@ -65,25 +62,15 @@ def collides(question: str, training: TrainingTexts) -> bool:
     if len(words) >= QUOTABLE_WORDS and f" {' '.join(words)} " in training.joined:
         return True
     own: set[int] = set()
-    shared: dict[Words, set[int]] = defaultdict(set)
+    covered: dict[Words, set[int]] = defaultdict(set)
     for start, run in enumerate(derive_runs(words)):
         if training.is_boilerplate(run):
             continue
-        own.update(range(start, start + RUN_WORDS))
+        places = range(start, start + RUN_WORDS)
+        own.update(places)
         for text in training.by_run.get(run, ()):
-            shared[text].add(start)
-    return any(
-        len(_cover(starts, RUN_WORDS)) >= COVERED_SHARE * len(own)
-        or len(_cover(starts, LONG_RUN_WORDS)) >= LONG_COVERED_SHARE * len(own)
-        for starts in shared.values()
-    )
-
-
-def _cover(starts: set[int], length: int) -> set[int]:
-    """Return the words in runs of this length, each made of shared runs of eight one after the other."""
-    after = length - RUN_WORDS + 1
-    begun = [start for start in starts if all(start + step in starts for step in range(after))]
-    return {start + place for start in begun for place in range(length)}
+            covered[text].update(places)
+    return any(len(places) >= COVERED_SHARE * len(own) for places in covered.values())
 
 
 def assess_contamination(examined: int, colliding: int, training_texts: int, rule: ContaminationRule) -> GateResult:

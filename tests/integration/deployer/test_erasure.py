@@ -14,14 +14,14 @@ from services.curator.erasure.handlers import Eraser
 from services.deployer.domain.approval import calculate_approval_hash
 from services.evaluator.handlers.completion import log_report
 from services.evaluator.handlers.erasure import erase_comparisons
-from shared.events import InteractionRecorded
+from shared.events import InteractionRecorded, Thumb
 from shared.tables.deployer import Rollout, Vote
 from shared.tables.evaluator import Comparison, Evaluation
 from shared.tables.quarantine import Quarantined, QuarantineDecision
 from shared.user_stores import OTHERS, TABLES
 from tests.builders import NOON, make_artifacts
 from tests.integration.curator.erasure_scene import judge, start
-from tests.integration.curator.scene import WORDS, Curator, hashed, open_curator, read_text
+from tests.integration.curator.scene import WORDS, Curator, hashed, open_curator, read_text, said
 from tests.integration.deployer.scene import HASHES, Setup
 from tests.integration.deployer.test_commands import erase_dataset
 
@@ -38,6 +38,7 @@ def plant(curator: Curator, setup: Setup) -> tuple[dict[str, Any], Evaluation]:
     """Ines asks, votes, is judged about, judges herself, and is set aside."""
     events, _ = start(curator)
     assert isinstance(events[0], InteractionRecorded)
+    curator.hear(said(902, 1, Thumb(value="up"), USER))
     rollout = setup.start_canary()
     setup.vote(rollout, canary=True, up=True, user=USER)
     setup.vote(rollout, canary=True, up=True, user="somebody else")

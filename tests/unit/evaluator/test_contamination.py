@@ -61,14 +61,3 @@ def test_more_than_one_in_a_hundred_is_blocked(colliding: int, verdict: str) -> 
 @pytest.mark.parametrize(("examined", "texts"), [(0, 500), (100, 0)])
 def test_nothing_to_compare_is_inconclusive(examined: int, texts: int) -> None:
     assert assess_contamination(examined, 0, texts, ContaminationRule()).verdict == "inconclusive"
-
-
-HALF = "my neighbour says that the blue kettle which he bought from you last winter leaks at the handle"
-
-
-def test_half_of_a_question_in_long_runs_is_a_collision_and_a_short_quotation_in_a_long_one_is_not() -> None:
-    training = TrainingTexts.index([f"{HALF}, what now?"])
-    other = "so before I order one for my mother I would like to hear whether that was mended"
-    assert collides(f"{HALF} {other}", training)
-    assert not collides(f"{HALF} {' '.join([other, other.replace('mother', 'sister'), other])}", training)
-    assert not collides(" ".join([*HALF.split()[:12], "drips", *other.split()]), training)
