@@ -88,7 +88,10 @@ def test_the_doctor_does_not_call_well_what_it_may_not_look_at(
     assert configure().invoke(app, ["topics"]).exit_code == 0
     allow(secured, "deployer", "topic", "*", "describe")
     configure(SASL_USERNAME="deployer", SASL_PASSWORD=secured.passwords["deployer"])
-    finding = examine()["topic settings"]
+    deadline = time.monotonic() + SOON_SECONDS
+    while "topic settings" not in (found := examine()) and time.monotonic() < deadline:
+        time.sleep(0.5)  # until the right has reached the brokers, and the topics have leaders
+    finding = found["topic settings"]
     revoke_all(secured, "deployer")
     assert finding.verdict == "warning"
     assert f"{topic_prefix}feedback.received" in finding.summary
