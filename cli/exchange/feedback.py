@@ -7,22 +7,45 @@ from cli.exchange.found import Found, ImportedFeedback, Preferred, Refused, Repl
 from cli.exchange.ports import Record
 from shared.events import AnyFeedback
 
+Said = AnyFeedback | Preferred | Replaced | None
 
-def collect_feedback(records: Iterable[Record], read: Callable[[Record], list[ImportedFeedback]]) -> Found:
+
+def collect_feedback(records: Iterable[Record], read: Callable[[Record], Found]) -> Found:
     """Collect what each record says; one that is refused costs itself alone."""
     found = Found()
     for record in records:
         try:
-            found.feedback.extend(read(record))
+            one = read(record)
         except Refused as refused:
             found.refused.append(refused)
+        else:
+            found.feedback.extend(one.feedback)
+            found.refused.extend(one.refused)
+    return found
+
+
+def collect_said(
+    key: str, about: str, reads: Sequence[Callable[[], Said]], user: str | None = None, at: datetime | None = None
+) -> Found:
+    """Collect what one record says of the answer with key `about`, each part by a call of its own: one that is refused
+    costs itself alone.
+    """
+    found = Found()
+    says: list[Said] = []
+    for read in reads:
+        try:
+            says.append(read())
+        except Refused as refused:
+            found.refused.append(refused)
+            says.append(None)
+    found.feedback.extend(number_feedback(key, about, says, user, at))
     return found
 
 
 def number_feedback(
     key: str,
     about: str,
-    says: Sequence[AnyFeedback | Preferred | Replaced | None],
+    says: Sequence[Said],
     user: str | None = None,
     at: datetime | None = None,
 ) -> list[ImportedFeedback]:

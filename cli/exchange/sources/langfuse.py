@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from cli.exchange.feedback import collect_feedback, number_feedback
-from cli.exchange.found import Found, ImportedAnswer, ImportedFeedback, Options, Refused
+from cli.exchange.feedback import collect_feedback, collect_said
+from cli.exchange.found import Found, ImportedAnswer, Options, Refused
 from cli.exchange.ports import Importer, Record
 from cli.exchange.scales import derive_comment, derive_edit, derive_feedback
 from cli.exchange.shapes import (
@@ -113,7 +113,7 @@ def _refuse_columns(record: Record) -> Iterator[Refused]:
             yield Refused("no_score_source", f"column {name} does not say who gave it: export the scores' table too")
 
 
-def _read_score(score: Record, options: Options, trace: Record) -> list[ImportedFeedback]:
+def _read_score(score: Record, options: Options, trace: Record) -> Found:
     if score.get("source") == "EVAL":
         raise Refused("machine_score", f"{score.get('name')} was given by an evaluator, not by a person")
     subject = parse_json(score.get("subject"))
@@ -126,8 +126,8 @@ def _read_score(score: Record, options: Options, trace: Record) -> list[Imported
     key = read_name(score.get("id")) or calculate_key(score)
     user = _get(score, "authorUserId") or dig(score, "author", "id") or _get(score, "authorUserName")
     at = time_of(score.get("timestamp") or _get(score, "createdAt"))
-    says = [_read_value(score, options), derive_comment(score.get("comment"))]
-    return number_feedback(key, about, says, read_name(user), at)
+    reads = [lambda: _read_value(score, options), lambda: derive_comment(score.get("comment"))]
+    return collect_said(key, about, reads, read_name(user), at)
 
 
 def _read_value(score: Record, options: Options) -> AnyFeedback | None:
@@ -145,14 +145,14 @@ def _read_value(score: Record, options: Options) -> AnyFeedback | None:
 def _read_comments(comments: Sequence[Record], about: str | None) -> Found:
     """Read comments: those inside what they are about, or of the API, which name it."""
 
-    def read_one(comment: Record) -> list[ImportedFeedback]:
+    def read_one(comment: Record) -> Found:
         named = comment.get("objectType") in ("TRACE", "OBSERVATION")
         answer = about or (read_name(comment.get("objectId")) if named else None)
         if answer is None:
             raise Refused("no_answer_named", "a comment on a session or a prompt: about which answer is not said")
         key = read_name(comment.get("id")) or calculate_key(comment)
         user, at = read_name(_get(comment, "authorUserId")), time_of(_get(comment, "createdAt"))
-        return number_feedback(f"comment:{key}", answer, [derive_comment(comment.get("content"))], user, at)
+        return collect_said(f"comment:{key}", answer, [lambda: derive_comment(comment.get("content"))], user, at)
 
     return collect_feedback(comments, read_one)
 

@@ -1,10 +1,10 @@
 """LangSmith: runs and feedback, as the SDK, the API and bulk exports give them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from cli.exchange.feedback import collect_feedback, number_feedback
-from cli.exchange.found import Found, ImportedFeedback, Options, Refused, Scale
+from cli.exchange.feedback import collect_feedback, collect_said
+from cli.exchange.found import Found, Options, Refused, Scale
 from cli.exchange.ports import Importer, Record
 from cli.exchange.scales import derive_comment, derive_edit, derive_feedback
 from cli.exchange.shapes import (
@@ -66,7 +66,7 @@ def _find(metadata: Any, names: tuple[str, ...]) -> str | None:
     return next((found for name in names if (found := read_name(dig(metadata, name)))), None)
 
 
-def _read_feedback(one: Record, options: Options, run: str | None) -> list[ImportedFeedback]:
+def _read_feedback(one: Record, options: Options, run: str | None) -> Found:
     name, source = str(one.get("key")), parse_json(one.get("feedback_source"))
     if dig(source, "type") in MACHINES:
         raise Refused("machine_score", f"{name} was given by a model, not by a person")
@@ -76,11 +76,15 @@ def _read_feedback(one: Record, options: Options, run: str | None) -> list[Impor
     if about is None:
         raise Refused("no_answer_named", f"{name} is about a project: about which answer is not said")
     key = read_name(one.get("id")) or calculate_key(one)
-    says = [_read_value(name, one, options), _read_correction(one), derive_comment(one.get("comment"))]
+    reads: list[Callable[[], AnyFeedback | None]] = [
+        lambda: _read_value(name, one, options),
+        lambda: _read_correction(one),
+        lambda: derive_comment(one.get("comment")),
+    ]
     user = read_name(dig(source, "user_id")) or _find(dig(source, "metadata"), USERS)
     user = user or read_name(dig(source, "user_name"))
     at = read_time(one.get("modified_at") or one.get("created_at"))
-    return number_feedback(key, about, says, user, at)
+    return collect_said(key, about, reads, user, at)
 
 
 def _read_value(name: str, one: Record, options: Options) -> AnyFeedback | None:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cli.exchange.feedback import collect_feedback, number_feedback
-from cli.exchange.found import Found, ImportedFeedback, Options, Refused
+from cli.exchange.feedback import collect_feedback, collect_said
+from cli.exchange.found import Found, Options, Refused
 from cli.exchange.ports import Importer, Record
 from cli.exchange.scales import derive_comment, derive_feedback
 from cli.exchange.shapes import (
@@ -130,7 +130,7 @@ def _read_call(call: Any) -> dict[str, Any]:
     return {"id": dig(call, "id"), "type": "function", "function": function}
 
 
-def _read_annotation(one: Record, options: Options, span: str | None) -> list[ImportedFeedback]:
+def _read_annotation(one: Record, options: Options, span: str | None) -> Found:
     name, kind = str(one.get("name") or one.get("annotation_name")), str(one.get("annotator_kind") or "").upper()
     if kind != "HUMAN":
         raise Refused("machine_score", f"{name} was given by {kind or 'nobody who is named'}, not by a person")
@@ -142,9 +142,9 @@ def _read_annotation(one: Record, options: Options, span: str | None) -> list[Im
         next((found for place in (("result", part), (part,)) if (found := _find(one, *place)) is not None), None)
         for part in ("label", "score", "explanation")
     )
-    says = [_read_result(name, label, score, options), derive_comment(text)]
+    reads = [lambda: _read_result(name, label, score, options), lambda: derive_comment(text)]
     user, at = read_name(one.get("user_id")), read_time(one.get("updated_at") or one.get("created_at"))
-    return number_feedback(key, about, says, user, at)
+    return collect_said(key, about, reads, user, at)
 
 
 def _read_result(name: str, label: Any, score: Any, options: Options) -> AnyFeedback | None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cli.exchange.found import Found, ImportedFeedback, Options, Preferred
+from cli.exchange.found import Found, ImportedFeedback, Options, Preferred, Refused
 from cli.exchange.ports import Importer, Record
 from cli.exchange.shapes import (
     build_answer,
@@ -38,11 +38,9 @@ def read(record: Record, options: Options) -> Found:
     if isinstance(label, bool) and answers:
         thumb = Thumb(value="up" if label else "down")
         feedback.append(ImportedFeedback(f"{key}:label", answers[-1].key, thumb))
-    return Found(answers or [_refuse(messages)], feedback)
-
-
-def _refuse(messages: list[Message]) -> Any:
-    return read_answer([turn for turn in messages if turn["role"] == "assistant"])
+    if not answers:
+        raise Refused("no_answer", "a conversation in which the assistant answers nothing")
+    return Found(answers, feedback)
 
 
 def _read_preference(key: str, record: Record, messages: list[Message], said: dict[str, Any]) -> Found:
