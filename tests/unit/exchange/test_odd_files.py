@@ -79,9 +79,10 @@ def test_a_file_with_nothing_in_it_makes_nothing(source: str, tmp_path: Path):
     [
         (b"PK\x03\x04rest", "a zip archive: unpack it"),
         ("[]".encode("utf-16"), "UTF-16: save it as UTF-8"),
-        (gzip.compress("[]".encode("utf-16")), "UTF-16: save it as UTF-8"),
+        (gzip.compress("[]".encode("utf-16"), mtime=0), "UTF-16: save it as UTF-8"),
         (b"\x28\xb5\x2f\xfdrest", "packed with zstd"),
     ],
+    ids=["zip", "utf-16", "packed utf-16", "zstd"],
 )
 def test_what_cannot_be_read_says_what_to_do(content: bytes, said: str, tmp_path: Path):
     for ending in (".json", ".jsonl", ".csv"):
