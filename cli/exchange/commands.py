@@ -19,11 +19,12 @@ from cli.exchange.events import AnyEvent, Import, SecretMissing
 from cli.exchange.fetching import Client, Credentials
 from cli.exchange.found import Found, Options, Refused, Scale
 from cli.exchange.ports import Importer
-from cli.exchange.progress import Progress
+from cli.exchange.recognising import describe_strange_files
 from cli.exchange.registry import IMPORTERS, find_importer
-from cli.exchange.reports import render
+from cli.exchange.reporting.progress import Progress
+from cli.exchange.reporting.reports import render
+from cli.exchange.reporting.tally import Tally
 from cli.exchange.sending import ACK_DEADLINE_SECONDS, Checkpoint, Sender, at_the_cost_of_one_record
-from cli.exchange.tally import Tally
 from cli.exchange.walking import Place, walk, walk_pages
 from cli.exchange.withdrawals import refuse_withdrawn
 from local.errors import StackFailed
@@ -88,11 +89,14 @@ def import_files(
         begun = since.replace(tzinfo=since.tzinfo or UTC) if since else None
         job = Job(find_importer(source), files or [], about, options, url, begun)
         check_origin(job)
+        check_columns(job)
         report = run_dry(job) if dry_run else run_import(job)
     if as_json:
         sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     else:
         render(report, console)
+    if any(one["nothing_taken"] for one in report["strange_files"]):
+        raise typer.Exit(1)
 
 
 def check_origin(job: Job) -> None:
@@ -107,6 +111,19 @@ def check_origin(job: Job) -> None:
     timed = job.importer.api and any(one.times for stage in job.importer.api.stages for one in stage)
     if job.since and not (job.url and timed):
         raise StackFailed("--since is for an API that lists by time: here everything is read")
+
+
+def check_columns(job: Job) -> None:
+    """Refuse columns that the source does not let the operator name. Raises: StackFailed: says which it does."""
+    known = job.importer.columns
+    for name in job.options.columns:
+        if not known:
+            raise StackFailed(
+                f"--column is not for {job.about.tool}, whose fields have names of their own: for a table of yours say "
+                "`heliotrope import csv`"
+            )
+        if name not in known:
+            raise StackFailed(f"--column {name}=...: of {job.about.tool}, {', '.join(known)} can be named")
 
 
 def parse_scale(text: str) -> tuple[str, Scale]:
@@ -135,7 +152,8 @@ def run_dry(job: Job) -> dict[str, Any]:
     about = replace(job.about, hashes=UserHashes("of a dry run, which sends nothing"))
     preview = Preview()
     tally = take_all(replace(job, about=about), Place(0, 0), Progress(_say), lambda events, place: preview.take(events))
-    return {"import": about.name, "sent": False, **tally.as_dict(), **preview.derive()}
+    found = describe_strange_files(job.files, about.tool, job.options, tally, Place(0, 0))
+    return {"import": about.name, "sent": False, **tally.as_dict(), "strange_files": found, **preview.derive()}
 
 
 def run_import(job: Job) -> dict[str, Any]:
@@ -150,7 +168,9 @@ def run_import(job: Job) -> dict[str, Any]:
     with _open_sender(checkpoint) as sender:
         tally = send_all(replace(job, about=about), sender, begun, Progress(_say))
     checkpoint.remove()
-    return {"import": about.name, "sent": True, "resumed_after_record": begun.record or None, **tally.as_dict()}
+    found = describe_strange_files(job.files, about.tool, job.options, tally, begun)
+    counted = {**tally.as_dict(), "strange_files": found}
+    return {"import": about.name, "sent": True, "resumed_after_record": begun.record or None, **counted}
 
 
 def send_all(job: Job, sender: Sender, begun: Place, progress: Progress) -> Tally:
@@ -177,13 +197,14 @@ def take_all(job: Job, begun: Place, progress: Progress, take: Take) -> Tally:
         if found is not None:
             try:
                 with at_the_cost_of_one_record():
+                    found = job.about.check_times(found)
                     events = list(job.about.derive_events(found))
                 take(events, place)
-                tally.count(found, str(place))
+                tally.count(found, str(place), place.file)
             except SecretMissing as error:
                 raise StackFailed(str(error)) from None
             except Refused as refused:
-                tally.count_record(refused, str(place))
+                tally.count_record(refused, str(place), place.file)
         progress.report(tally.records, place.share)
     return tally
 

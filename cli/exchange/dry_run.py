@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from cli.exchange.events import AnyEvent
+from cli.exchange.reporting.tally import EXAMPLES
 from cli.exchange.sending import encode_all
-from cli.exchange.tally import EXAMPLES
 from services.curator.pairs.domain.pairing import Derived, derive_group
 from services.curator.pairs.domain.rules import Answer, PreferencePair
 from shared.conversation import calculate_prompt_hash, derive_conversation, explain_unrenderable
@@ -28,7 +28,7 @@ class Preview:
     feedback: dict[UUID, FeedbackReceived] = field(default_factory=dict)
     unrenderable: Counter[str] = field(default_factory=Counter)
     same_ids: int = 0
-    """Answers that differ from an earlier one of the same id: of these the curator keeps one aside."""
+    """Answers and feedback that differ from an earlier one of the same id: of these the curator keeps one aside."""
     is_cut: bool = False
 
     def take(self, events: Sequence[AnyEvent]) -> None:
@@ -36,6 +36,7 @@ class Preview:
         encode_all(events)
         for event in events:
             if isinstance(event, FeedbackReceived):
+                self.same_ids += self.feedback.get(event.event_id, event) != event
                 self.feedback[event.event_id] = event
             elif event.interaction_id in self.answers or len(self.answers) < MOST_ANSWERS:
                 self._add_answer(event)

@@ -1,7 +1,7 @@
 """What importers find, as events: under ids that follow from the import's name and the source's own ids."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -9,7 +9,16 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid5
 
-from cli.exchange.found import Found, ImportedAnswer, ImportedFeedback, Preferred, Refused, Replaced
+from cli.exchange.found import (
+    Found,
+    ImportedAnswer,
+    ImportedFeedback,
+    Preferred,
+    Refused,
+    Replaced,
+    Time,
+    WrongTime,
+)
 from services.ingest.domain.validation import EARLIEST
 from shared.events import (
     IMPORT_KEY_ID,
@@ -48,19 +57,30 @@ class Import:
     latest: datetime = END
     """What is said to be of later has a wrong time."""
 
+    def check_times(self, found: Found) -> Found:
+        """Mark the times that are none, or cannot be, as wrong, and count each as refused; what has one is undated."""
+        dated: list[ImportedAnswer | ImportedFeedback] = [*found.answers, *found.feedback]
+        if not any(self._is_wrong(one.at) for one in dated):
+            return found
+        answers = [replace(one, at=self._check_time(one.at)) for one in found.answers]
+        feedback = [replace(one, at=self._check_time(one.at)) for one in found.feedback]
+        wrong = [*_refuse_times("answer.time", answers), *_refuse_times("feedback.time", feedback)]
+        return Found(answers, feedback, [*found.refused, *wrong])
+
+    def _check_time(self, at: Time) -> Time:
+        return WrongTime(at.isoformat()) if isinstance(at, datetime) and self._is_wrong(at) else at
+
+    def _is_wrong(self, at: Time) -> bool:
+        return isinstance(at, WrongTime) or (at is not None and not EARLIEST <= at <= self.latest)
+
     def derive_id(self, kind: str, key: str) -> UUID:
         return _derive_id(self.name, self.tool, kind, key)
 
     def derive_events(self, found: Found) -> Iterator[AnyEvent]:
         """Derive answers first, then what was said of them.
 
-        Raises:
-            SecretMissing: there is a user, and no secret to hash it with.
-            Refused: one of them has a time that cannot be; nothing of the record is imported.
+        Raises: SecretMissing: there is a user, and no secret to hash it with.
         """
-        for at in (*(one.at for one in found.answers), *(one.at for one in found.feedback)):
-            if at is not None and not EARLIEST <= at <= self.latest:
-                raise Refused("no_time", f"{at} is before {EARLIEST.year}, or later than now: a wrong time")
         publish = (self.hashes or UserHashes("")).publish
         yield from (publish(self._derive_interaction(answer)) for answer in found.answers)
         yield from (publish(self._derive_feedback(one)) for one in found.feedback)
@@ -72,7 +92,7 @@ class Import:
             messages=answer.messages,
             answer=answer.text,
             model_version=f"imported:{self.name}",
-            served_at=answer.at or self.at,
+            served_at=_read_known(answer.at) or self.at,
             key_id=IMPORT_KEY_ID,
             user=self._draw_user(answer.user, conversation),
             conversation_id=self._draw_user(None, conversation),
@@ -85,7 +105,7 @@ class Import:
         )
 
     def _derive_feedback(self, one: ImportedFeedback) -> FeedbackReceived:
-        at = one.at or self.at
+        at = _read_known(one.at) or self.at
         return FeedbackReceived(
             event_id=self.derive_id("feedback", one.key),
             interaction_id=self.derive_id("answer", one.answer),
@@ -116,10 +136,10 @@ class Import:
             case said:
                 return said
 
-    def _describe(self, key: str, at: datetime | None, more: dict[str, str | None]) -> dict[str, Any]:
+    def _describe(self, key: str, at: Time, more: dict[str, str | None]) -> dict[str, Any]:
         """Where it comes from; `undated` where the time is not the source's."""
         said = {name: value for name, value in more.items() if value is not None}
-        undated = {} if at is not None else {"undated": True}
+        undated = {} if _read_known(at) else {"undated": True}
         return {"imported": {"source": self.name, "tool": self.tool, "record": key, **said, **undated}}
 
     def _draw_user(self, user: str | None, conversation: str | None) -> str | None:
@@ -128,6 +148,17 @@ class Import:
         if self.hashes is None:
             raise SecretMissing("there are users in it: set HELIOTROPE_USER_HASH_SECRET to the deployment's secret")
         return self.hashes.draw(user, conversation)
+
+
+def _read_known(at: Time) -> datetime | None:
+    return at if isinstance(at, datetime) else None
+
+
+def _refuse_times(field: str, dated: Sequence[ImportedAnswer | ImportedFeedback]) -> Iterator[Refused]:
+    for one in dated:
+        if isinstance(one.at, WrongTime):
+            what = f"{one.at.said!r} is no time, is before {EARLIEST.year}, or later than now: it is left out"
+            yield Refused("no_time", what, field)
 
 
 @lru_cache(REMEMBERED_IDS)

@@ -1,9 +1,8 @@
 """Records that each say something of an answer: one thing or several, or nothing that can be read."""
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 
-from cli.exchange.found import Found, ImportedFeedback, Preferred, Refused, Replaced
+from cli.exchange.found import Found, ImportedFeedback, Preferred, Refused, Replaced, Time
 from cli.exchange.ports import Record
 from shared.events import AnyFeedback
 
@@ -21,11 +20,13 @@ def collect_feedback(records: Iterable[Record], read: Callable[[Record], Found])
         else:
             found.feedback.extend(one.feedback)
             found.refused.extend(one.refused)
+            if not one.feedback and not one.refused:
+                found.refused.append(Refused("no_value", "a record of feedback that says nothing"))
     return found
 
 
 def collect_said(
-    key: str, about: str, reads: Sequence[Callable[[], Said]], user: str | None = None, at: datetime | None = None
+    key: str, about: str, reads: Sequence[Callable[[], Said]], user: str | None = None, at: Time = None
 ) -> Found:
     """Collect what one record says of the answer with key `about`, each part by a call of its own: one that is refused
     costs itself alone.
@@ -47,7 +48,7 @@ def number_feedback(
     about: str,
     says: Sequence[Said],
     user: str | None = None,
-    at: datetime | None = None,
+    at: Time = None,
 ) -> list[ImportedFeedback]:
     """Number what one record says of the answer with key `about`: None is left out, and numbers stay."""
     numbered = [(f"{key}:{place}", said) for place, said in enumerate(says)]

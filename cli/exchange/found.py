@@ -8,14 +8,28 @@ from typing import Any
 from shared.events import AnyFeedback, Message
 
 LONGEST_DETAIL = 200
+LONGEST_FIELD = 60
 
 
 class Refused(Exception):
-    """A record, or a part of it, cannot be imported; `reason` is a word to count, `detail` says what to do about it."""
+    """A record, or a part of it, cannot be imported; `reason` is a word to count, `detail` says what to do about it,
+    `field` which field of the source it is about.
+    """
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    def __init__(self, reason: str, detail: str = "", field: str = "") -> None:
         super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail[:LONGEST_DETAIL]
+        self.reason, self.detail, self.field = reason, detail[:LONGEST_DETAIL], field[:LONGEST_FIELD]
+
+
+@dataclass(frozen=True, slots=True)
+class WrongTime:
+    """What a source gives as a time, and is none that can be read, or none that can be."""
+
+    said: str
+
+
+Time = datetime | WrongTime | None
+"""None: the source does not say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +41,7 @@ class ImportedAnswer:
     text: str
     user: str | None = None
     conversation: str | None = None
-    at: datetime | None = None
+    at: Time = None
     model: str | None = None
     error: str | None = None
     finish_reason: str | None = None
@@ -60,7 +74,7 @@ class ImportedFeedback:
     answer: str
     says: AnyFeedback | Preferred | Replaced
     user: str | None = None
-    at: datetime | None = None
+    at: Time = None
 
 
 @dataclass(frozen=True)

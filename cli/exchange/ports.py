@@ -7,6 +7,16 @@ from typing import Any, Literal
 from cli.exchange.found import Found, Options
 
 Record = Mapping[str, Any]
+Reads = Callable[[Record, str, Any], bool]
+"""Whether `read` answers for a record's member at this path (a.b[].c) of this value, if that looks like feedback: it
+takes it, or refuses it with a reason.
+"""
+
+
+def name_read(*names: str) -> Reads:
+    """Say by the last part of a member's name whether a source reads it."""
+    known = frozenset(names)
+    return lambda record, path, value: path.rsplit(".", 1)[-1].removesuffix("[]") in known
 
 
 @dataclass(frozen=True)
@@ -49,3 +59,6 @@ class Importer:
     wrappers: tuple[str, ...] = ("data",)
     """Members of an object around the records in which their list may stand."""
     api: Api | None = None
+    columns: tuple[str, ...] = ()
+    """Of our fields, those that the operator can name with `--column`."""
+    reads: Reads = lambda record, path, value: False

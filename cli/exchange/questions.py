@@ -6,15 +6,17 @@ Which field is what follows from its name, or from `--column prompt=FIELD --colu
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from cli.exchange.found import ImportedAnswer, ImportedFeedback, Options, Preferred, Refused
+from cli.exchange.found import ImportedAnswer, ImportedFeedback, Options, Preferred, Refused, Time
 from cli.exchange.scales import check_length, derive_edit, derive_feedback
-from cli.exchange.shapes import build_answer, read_answer, read_messages, read_name
+from cli.exchange.shapes import build_answer, read_answer, read_messages, read_name, split_last_answer
 from shared.events import AnyFeedback, Comment
 
+ANSWERS = ("answer", "answer_2", "answer_3", "answer_4")
+COLUMNS = ("prompt", *ANSWERS)
+"""What `--column` can name of a task."""
 PROMPTS = ("prompt", "instruction", "question", "input", "messages", "conversation", "chat", "dialogue")
 ANSWER = re.compile(
     r"(chosen|rejected|(?:response|answer|completion|output|generation|reply|text)s?(?:[-_ ]?\w{1,2})?)"
@@ -44,7 +46,7 @@ class Reply:
     question: str
     value: Any
     user: str | None = None
-    at: datetime | None = None
+    at: Time = None
     about: str | None = None
     """The field that the question was asked about, if that is said."""
 
@@ -56,12 +58,19 @@ def read_task(key: str, fields: Mapping[str, Any], options: Options, listed: Seq
     """
     columns = options.columns
     prompt = columns.get("prompt") or next((name for name in PROMPTS if fields.get(name)), None)
+    if not any(fields.values()):
+        raise Refused("no_prompt", "its fields are empty")
     if prompt is None or not fields.get(prompt):
         raise Refused("no_prompt", f"which of {', '.join(fields)[:120]} is the prompt? Say --column prompt=FIELD")
     messages = read_messages(fields[prompt])
-    chosen = [columns[name] for name in ("answer", "answer_2", "answer_3", "answer_4") if name in columns]
+    chosen = [columns[name] for name in ANSWERS if name in columns]
     names = chosen or listed or [name for name in fields if name != prompt and ANSWER.fullmatch(name.casefold())]
     filled = [name for name in names if fields.get(name)]
+    if not filled and not names and messages[-1]["role"] == "assistant":
+        asked, answer = split_last_answer(messages)
+        return Task({prompt: build_answer(f"{key}:{prompt}", asked, answer, **said)})
+    if names and not filled:
+        raise Refused("no_answer", f"{', '.join(names)[:120]}: empty")
     if not filled:
         raise Refused("no_answer", f"which of {', '.join(fields)[:120]} is the answer? Say --column answer=FIELD")
     answers = {name: build_answer(f"{key}:{name}", messages, read_answer(fields[name]), **said) for name in filled}
@@ -97,7 +106,9 @@ def _find_only(task: Task, reply: Reply) -> str:
         return task.keys[0]
     named = [answer.key for name, answer in task.answers.items() if name in reply.question]
     if len(named) != 1:
-        raise Refused("no_answer_named", f"{reply.question} is asked of several answers: of which is not said")
+        raise Refused(
+            "no_answer_named", f"{reply.question} is asked of several answers: of which is not said", reply.question
+        )
     return named[0]
 
 
@@ -109,7 +120,9 @@ def _read_words(reply: Reply, options: Options) -> AnyFeedback:
     if isinstance(value, str) and any(word in name for word in COMMENTS):
         return Comment(text=check_length(value, "comment"))
     if not isinstance(value, str | int | float):
-        raise Refused("unknown_value", f"{reply.question} has a value of a kind that says nothing of one answer")
+        raise Refused(
+            "unknown_value", f"{reply.question} has a value of a kind that says nothing of one answer", reply.question
+        )
     return derive_feedback(reply.question, value, options.scales)
 
 

@@ -12,6 +12,7 @@ UP = frozenset({"up", "thumbs_up", "thumbsup", "thumbs-up", "thumbs up", "good",
 DOWN = frozenset({"down", "thumbs_down", "thumbsdown", "thumbs-down", "thumbs down", "bad", "dislike", "disliked",
                   "negative", "no", "false", "incorrect", "unhelpful", "not_helpful", "not helpful", "👎",
                   "undesirable", "reject", "rejected"})  # fmt: skip
+LABELS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 COMPLAINTS = {"harmful": "harmful", "unsafe": "harmful", "toxic": "harmful", "wrong": "wrong", "untrue": "wrong",
               "hallucination": "wrong", "off_topic": "off_topic", "off-topic": "off_topic", "irrelevant": "off_topic",
               "complaint": "other"}  # fmt: skip
@@ -24,6 +25,8 @@ def derive_feedback(name: str, value: object, scales: Mapping[str, Scale], known
 
     Raises: Refused: nobody said what it means, or it lies outside its scale or in its middle.
     """
+    if value is None:
+        raise Refused("no_value", f"{name} holds no value", name)
     if isinstance(value, bool):
         return Thumb(value="up" if value else "down")
     if isinstance(value, str) and (word := _read_word(value)) is not None:
@@ -31,12 +34,25 @@ def derive_feedback(name: str, value: object, scales: Mapping[str, Scale], known
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise Refused("unknown_value", f"{name} says {str(value)[:40]!r}, which is no vote") from None
+        raise Refused("unknown_value", f"{name} says {str(value)[:40]!r}, which is no vote", name) from None
     scale = scales.get(name) or known
     if scale is None:
         raise Refused("unknown_scale", f"{name} is {number:g} on a scale that the source does not state: "
-                                       f"say --scale {name}=LOW:HIGH")  # fmt: skip
+                                       f"say --scale {name}=LOW:HIGH", name)  # fmt: skip
     return _place(name, number, scale)
+
+
+def derive_label(name: str, value: object) -> Thumb | None:
+    """Derive what a training label says: true and 1 praise, false and 0 blame, None says nothing.
+
+    Raises: Refused: it is something else.
+    """
+    if value is None or value == "":
+        return None
+    said = LABELS.get(str(value).casefold()) if isinstance(value, bool | int | float | str) else None
+    if said is None:
+        raise Refused("unknown_value", f"{name} is {str(value)[:40]!r}, which is neither true nor false", name)
+    return Thumb(value="up" if said else "down")
 
 
 def _read_word(value: str) -> AnyFeedback | None:
@@ -51,11 +67,11 @@ def _read_word(value: str) -> AnyFeedback | None:
 def _place(name: str, number: float, scale: Scale) -> AnyFeedback:
     """A scale of two ends around zero or from 0 to 1 is a thumb; any other is spread over the five stars."""
     if not scale.low <= number <= scale.high:
-        raise Refused("outside_scale", f"{name} is {number:g}, outside {scale.low:g} to {scale.high:g}")
+        raise Refused("outside_scale", f"{name} is {number:g}, outside {scale.low:g} to {scale.high:g}", name)
     share = (number - scale.low) / (scale.high - scale.low)
     if (scale.low, scale.high) in ((0, 1), (-1, 1)):
         if share == 0.5:
-            raise Refused("neutral", f"{name} is neither up nor down")
+            raise Refused("neutral", f"{name} is neither up nor down", name)
         return Thumb(value="up" if share > 0.5 else "down")
     return Rating(value=1 + int(share * 4 + 0.5))
 

@@ -2,17 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from cli.exchange.found import ImportedAnswer, Refused
+from cli.exchange.found import ImportedAnswer, Refused, Time, WrongTime
 from shared.errors import MalformedBody
 from shared.events import Message
 from shared.json_depth import check_depth
 
 ROLES = {
     "human": "user",
+    "customer": "user",
+    "client": "user",
+    "visitor": "user",
     "ai": "assistant",
     "gpt": "assistant",
     "chatgpt": "assistant",
@@ -20,9 +23,18 @@ ROLES = {
     "bard": "assistant",
     "model": "assistant",
     "bot": "assistant",
+    "chatbot": "assistant",
+    "agent": "assistant",
     "observation": "tool",
 }
 """Words for the roles of a conversation that are not OpenAI's."""
+OPENAI_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+SPEAKERS = ("author", "speaker", "sender")
+"""Members that name who said a message, where its role is not said."""
+PROMPTS = ("messages", "input", "prompt", "question", "query", "user_input", "human_input", "instruction")
+"""Members of a call's input that hold what was asked."""
+HISTORIES = ("chat_history", "history")
+PAIR = ("user", "assistant")
 MILLISECONDS, MICROSECONDS, NANOSECONDS = 1e11, 1e14, 1e17
 """Numbers from here on count these since 1970, and smaller ones seconds: 1e11 seconds are the year 5138."""
 
@@ -75,8 +87,17 @@ def read_name(value: object) -> str | None:
     return str(value)
 
 
-def read_time(value: object) -> datetime | None:
-    """Return a time: ISO 8601 (without a zone: UTC), or a number since 1970 in s, ms, µs or ns; else None."""
+def read_time(value: object) -> Time:
+    """Return a time: ISO 8601 (without a zone: UTC), or a number since 1970 in s, ms, µs or ns.
+
+    None if there is nothing; a `WrongTime` if there is something else.
+    """
+    if value is None or value == "":
+        return None
+    return _parse_time(value) or WrongTime(str(value)[:40])
+
+
+def _parse_time(value: object) -> datetime | None:
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, str) and not value.replace(".", "", 1).isdigit():
@@ -89,7 +110,7 @@ def read_time(value: object) -> datetime | None:
 
 def _read_iso(value: str) -> datetime | None:
     try:
-        return read_time(datetime.fromisoformat(value.strip().removesuffix(" UTC")))
+        return _parse_time(datetime.fromisoformat(value.strip().removesuffix(" UTC")))
     except ValueError:
         return None
 
@@ -120,9 +141,7 @@ def read_message(value: object) -> Message:
         raise Refused("no_messages", f"a message is {type(value).__name__}, not an object")
     wrapped = (value.get(name) for name in ("kwargs", "data", "message"))
     inner = next((one for one in wrapped if one and isinstance(one, Mapping)), value)
-    role = value.get("role") or value.get("from") or value.get("type") or dig(value, "id", -1)
-    role = str(inner.get("role") or inner.get("type") or role or "").removesuffix("MessageChunk")
-    role = role.removesuffix("Message").lower()
+    role = _read_role(value, inner)
     content = next(
         (inner[name] for name in ("content", "content_parts", "value", "text") if inner.get(name) is not None), None
     )
@@ -136,6 +155,18 @@ def read_message(value: object) -> Message:
     if not role or (content is None and not kept):
         raise Refused("no_messages", "a message without a role or a content")
     return {"role": ROLES.get(role, role), "content": content, **kept}
+
+
+def _read_role(value: Mapping[str, Any], inner: Mapping[str, Any]) -> str:
+    """Read whose a message is. Raises: Refused: it names somebody, and not whether that is the model or its user."""
+    role = value.get("role") or value.get("from") or value.get("type") or dig(value, "id", -1)
+    role = inner.get("role") or inner.get("type") or role
+    if role:
+        return str(role).removesuffix("MessageChunk").removesuffix("Message").lower()
+    said = str(first_filled(value, SPEAKERS) or "")
+    if said and said.casefold() not in (*ROLES, *OPENAI_ROLES):
+        raise Refused("unknown_speaker", f"{said[:40]!r} says something: is that the model or its user?", said)
+    return said.casefold()
 
 
 def _read_call(call: Any) -> Any:
@@ -153,10 +184,9 @@ def read_messages(value: object) -> list[Message]:
     """
     value = parse_json(value)
     if isinstance(value, Mapping):
-        inner = next((value[name] for name in ("messages", "input", "prompt", "question") if value.get(name)), None)
-        earlier = next((value[name] for name in ("chat_history", "history") if value.get(name)), None)
-        if inner is not None and isinstance(earlier, list) and not value.get("messages"):
-            return [*(read_message(message) for message in earlier), *read_messages(inner)]
+        inner = first_filled(value, PROMPTS)
+        if inner is not None and not value.get("messages"):
+            return [*read_history(first_filled(value, HISTORIES)), *read_messages(inner)]
         value = inner if inner is not None else [value]
     if isinstance(value, str) and value.strip():
         return [{"role": "user", "content": value}]
@@ -167,6 +197,30 @@ def read_messages(value: object) -> list[Message]:
     raise Refused("no_prompt", "no text and no messages that were answered")
 
 
+def first_filled(value: Mapping[str, Any], names: Iterable[str]) -> Any:
+    """Return the first of these members that holds something; None if none does."""
+    return next((value[name] for name in names if value.get(name)), None)
+
+
+def read_history(value: Any) -> list[Message]:
+    """Read what was said before a question: messages, pairs of a question and its answer, or nothing.
+
+    Raises: Refused: it is something else, so that nobody knows what the model saw.
+    """
+    if value is None:
+        return []
+    listed = parse_json(value)
+    if not isinstance(listed, list):
+        raise Refused("unknown_history", "what was said before the question is no list of messages")
+    messages: list[Message] = []
+    for one in listed:
+        if isinstance(one, list) and len(one) == 2 and all(isinstance(text, str) for text in one):
+            messages += [{"role": role, "content": text} for role, text in zip(PAIR, one, strict=True)]
+        else:
+            messages.append(read_message(one))
+    return messages
+
+
 def read_answer(value: object) -> Message:
     """Return an answer as a message: of a text, a message, a list that ends with one, or a chat completion.
 
@@ -175,7 +229,7 @@ def read_answer(value: object) -> Message:
     value = parse_json(value)
     for path in (("choices", 0), ("generations", 0), ("messages",), ("output",), ("content",)):
         inner = dig(value, *path)
-        if inner is not None and not (path == ("content",) and _says_who(value)):
+        if inner is not None and not (path == ("content",) and says_who(value)):
             return read_answer(inner)
     if isinstance(value, list) and value and isinstance(value[-1], Mapping | list):
         if dig(value, -1, "message") is None and read_text(value):
@@ -188,7 +242,14 @@ def read_answer(value: object) -> Message:
     raise Refused("no_answer", "no text that could be an answer")
 
 
-def _says_who(value: object) -> bool:
+def read_side(record: Mapping[str, Any], name: str) -> Message:
+    """Read the answer that a member of this name is. Raises: Refused: it is none, or not there."""
+    if record.get(name) in (None, "", [], {}):
+        raise Refused("no_answer", f"{name} is empty, or not there")
+    return read_answer(record[name])
+
+
+def says_who(value: object) -> bool:
     """Whether a message says whose it is: by its role, or as LangChain does by its type."""
     return bool(dig(value, "role")) or str(dig(value, "type")) in (*ROLES, "user", "system", "assistant", "tool")
 

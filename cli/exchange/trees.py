@@ -3,9 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from itertools import pairwise
 
+from cli.exchange.found import Time
 from shared.events import Message
 
 
@@ -16,7 +16,7 @@ class Node:
     key: str
     parent: str | None
     message: Message | None
-    at: datetime | None = None
+    at: Time = None
     model: str | None = None
     is_alone: bool = False
     """One answer was shown at a time: a later answer to the same message was asked for in its place."""

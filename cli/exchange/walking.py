@@ -8,7 +8,8 @@ from cli.exchange.fetching import Client, Page
 from cli.exchange.files.reading import RecordFile
 from cli.exchange.found import Found, Options, Refused
 from cli.exchange.ports import Importer, Record
-from cli.exchange.tally import Tally
+from cli.exchange.reporting.tally import Tally
+from cli.exchange.unread import find_unread
 
 FAULTS = (RecursionError, TypeError, ValueError, AttributeError, LookupError, OverflowError)
 """Of a reader, before a record of a shape that nobody thought of: it costs that record, not the import."""
@@ -71,13 +72,17 @@ def walk_pages(
 def read_record(
     importer: Importer, record: Record | Refused, options: Options, tally: Tally, place: Place
 ) -> Found | None:
-    """Read a record; None if it is refused, which is counted."""
+    """Read a record; None if it is refused, which is counted. What looks like feedback in it and is not read is counted
+    too.
+    """
     try:
         if isinstance(record, Refused):
             raise record
+        for unread in find_unread(record, importer.reads, options.columns.values()):
+            tally.count_refused(unread, str(place))
         return importer.read(record, options)
     except Refused as refused:
-        tally.count_record(refused, str(place))
+        tally.count_record(refused, str(place), place.file)
     except FAULTS as error:
-        tally.count_record(Refused("unreadable", f"{type(error).__name__}: {error}"), str(place))
+        tally.count_record(Refused("unreadable", f"{type(error).__name__}: {error}"), str(place), place.file)
     return None

@@ -5,7 +5,7 @@ from typing import Any
 
 from cli.exchange.found import Found, Options, Refused
 from cli.exchange.ports import Importer, Record
-from cli.exchange.questions import Reply, read_replies, read_task
+from cli.exchange.questions import COLUMNS, Reply, read_replies, read_task
 from cli.exchange.shapes import calculate_key, dig, list_objects, parse_json, read_name, read_time
 
 OURS = "heliotrope"
@@ -15,7 +15,7 @@ OURS = "heliotrope"
 def read(record: Record, options: Options) -> Found:
     """Read a record: its fields are a prompt and answers, its submitted responses what people said of them.
 
-    - suggestions are a machine's and not read, but for those of our own export, where nobody has responded since
+    - suggestions are a machine's and refused, but for those of our own export, where nobody has responded since
     - drafts and discarded responses are refused
     - when a response was given is not said
     """
@@ -26,7 +26,7 @@ def read(record: Record, options: Options) -> Found:
     refused: list[Refused] = []
     replies = list(_list_replies(key, record, refused))
     answered = {reply.question for reply in replies}
-    replies += [one for one in _list_ours(key, record) if one.question not in answered]
+    replies += [one for one in _list_suggested(key, record, refused) if one.question not in answered]
     return Found(list(task.answers.values()), read_replies(task, replies, options, refused), refused)
 
 
@@ -47,15 +47,17 @@ def _list_replies(key: str, record: Record, refused: list[Refused]) -> Iterator[
         yield from _keep_submitted(key, _list_flat(record), refused)
 
 
-def _list_ours(key: str, record: Record) -> Iterator[Reply]:
-    """List the suggestions of our own export: nested, or in columns."""
+def _list_suggested(key: str, record: Record, refused: list[Refused]) -> Iterator[Reply]:
+    """List the suggestions of our own export: nested, or in columns; others are refused."""
     nested = parse_json(record.get("suggestions"))
-    columns = [name for name in record if name.endswith(".suggestion")]
+    columns = [name for name in record if name.endswith((".suggestion", "-suggestion"))]
     listed = dict(nested) if isinstance(nested, Mapping) else {}
-    listed |= {name.removesuffix(".suggestion"): _read_column(record, name) for name in columns}
+    listed |= {name[: -len(".suggestion")]: _read_column(record, name) for name in columns}
     for question, one in listed.items():
         if dig(one, "agent") == OURS:
             yield Reply(f"{key}:{question}:{OURS}", question, dig(one, "value"), OURS)
+        elif dig(one, "value") is not None:
+            refused.append(Refused("machine_score", f"a suggestion for {question}, not by a person", question))
 
 
 def _read_column(record: Record, name: str) -> dict[str, Any]:
@@ -103,10 +105,23 @@ def _keep_submitted(key: str, listed: list[tuple[str, Any]], refused: list[Refus
         status = dig(one, "status") or "submitted"
         user = read_name(dig(one, "user_id"))
         if status != "submitted":
-            refused.append(Refused("not_submitted", f"a response to {question} is {status}"))
+            refused.append(Refused("not_submitted", f"a response to {question} is {status}", question))
             continue
         value = dig(one, "value")
         yield Reply(f"{key}:{question}:{user}", question, _list_rows(value) if dig(value, "rank") else value, user)
 
 
-IMPORTER = Importer("Argilla: records with responses (versions 1 and 2)", read, ("data", "records", "items"))
+def _reads(record: Record, path: str, value: Any) -> bool:
+    """Whether it stands among a record's fields, responses or suggestions, nested or in columns."""
+    if path.startswith(("fields.", "responses.", "responses[]", "suggestions.", "suggestions[]")):
+        return True
+    return ".responses" in path or "suggestion" in path or all("status" in one for one in _list_rows(value) or [{}])
+
+
+IMPORTER = Importer(
+    "Argilla: records with responses (versions 1 and 2)",
+    read,
+    ("data", "records", "items"),
+    columns=COLUMNS,
+    reads=_reads,
+)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from cli.exchange.feedback import number_feedback
+from cli.exchange.feedback import collect_said
 from cli.exchange.found import Found, ImportedAnswer, ImportedFeedback, Options, Preferred, Refused, Replaced
 from cli.exchange.ports import Record
 from cli.exchange.scales import COMPLAINTS, derive_comment, derive_feedback
@@ -57,9 +57,15 @@ def read_rating(record: Record, options: Options) -> Found:
     tags = [str(tag) for tag in dig(content, "tags") or []]
     text = dig(content, "text") or (content if isinstance(content, str) else None) or ", ".join(tags)
     category = next((TAGS[tag.casefold()] for tag in tags if tag.casefold() in TAGS), None)
-    complaint = Complaint(category=category) if category else None  # type: ignore[arg-type]
-    thumb = derive_feedback("rating", record["rating"], options.scales)
-    return Found(feedback=number_feedback(about, about, [thumb, derive_comment(text), complaint], user, at))
+    reads = [
+        lambda: derive_feedback("rating", record["rating"], options.scales),
+        lambda: derive_comment(text),
+        lambda: Complaint(category=category) if category else None,  # type: ignore[arg-type]
+    ]
+    found = collect_said(about, about, reads, user, at)
+    if unread := [tag for tag in tags if tag not in text and TAGS.get(tag.casefold()) is None]:
+        found.refused.append(Refused("not_read", f"picked beside words of the user's own: {', '.join(unread)}", "tags"))
+    return found
 
 
 def is_comparison(record: Record) -> bool:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cli.exchange.found import Found, ImportedFeedback, Options, Preferred, Refused, Scale
-from cli.exchange.ports import Importer, Record
-from cli.exchange.scales import derive_feedback
+from cli.exchange.ports import Importer, Record, name_read
+from cli.exchange.scales import derive_feedback, derive_label
 from cli.exchange.shapes import (
     build_answer,
     calculate_key,
@@ -18,7 +18,7 @@ from cli.exchange.shapes import (
     read_tools,
 )
 from cli.exchange.sources.pairs import find_prompt, read_sides, read_user, split_common
-from shared.events import Message, Thumb
+from shared.events import Message
 
 OVERALL = Scale(1, 10)
 """Of UltraFeedback's overall score."""
@@ -99,7 +99,7 @@ def _find_winner(key: str, record: Record) -> str | None:
         return f"{key}:{words.get(word) or flagged}"
     if "tie" in word or "both" in word or str(record.get("winner_tie")) in ("1", "True"):
         return None
-    raise Refused("unknown_value", f"a winner of {word[:40]!r}")
+    raise Refused("unknown_value", f"a winner of {word[:40]!r}", "winner")
 
 
 def _read_ultrafeedback(record: Record, completions: Sequence[Any]) -> Found:
@@ -122,23 +122,18 @@ def _read_score(about: str, one: Any) -> ImportedFeedback:
     """The overall score, of one rater who saw all completions of a prompt: GPT-4, as the dataset's card says."""
     score = dig(one, "overall_score")
     if score is None:
-        raise Refused("unknown_value", "a completion without an overall_score")
+        raise Refused("no_score", "a completion without an overall_score", "overall_score")
     return ImportedFeedback(f"{about}:score", about, derive_feedback("overall_score", score, {}, OVERALL), "gpt-4")
 
 
 def _read_label(record: Record) -> Found:
-    label = record["label"]
-    if isinstance(label, str):
-        label = {"true": True, "false": False, "1": True, "0": False}.get(label.casefold())
-    if not isinstance(label, bool) and label not in (0, 1):
-        raise Refused("unknown_value", f"a label of {record['label']!r}, which is neither true nor false")
+    thumb = derive_label("label", record["label"])
     messages, answer = _read_completion(record)
     user = read_user(record)
     tools = read_tools(record.get("tools"))
     key = calculate_key(messages, answer, user, tools)
-    thumb = Thumb(value="up" if label else "down")
     judged = build_answer(key, messages, answer, user=user, tools=tools)
-    return Found([judged], [ImportedFeedback(f"{key}:label", key, thumb, user)])
+    return Found([judged], [ImportedFeedback(f"{key}:label", key, thumb, user)] if thumb else [])
 
 
 def _read_completion(record: Record) -> tuple[list[Message], Message]:
@@ -147,7 +142,12 @@ def _read_completion(record: Record) -> tuple[list[Message], Message]:
     if prompt is None and isinstance(parse_json(completion), list):
         messages = read_messages(completion)
         return messages[:-1], read_answer(messages)
+    if prompt is None:
+        raise Refused("no_prompt", "none of prompt, instruction, question, input holds anything")
     return read_messages(prompt), read_answer(completion)
 
 
-IMPORTER = Importer("Hugging Face datasets: pairs, UltraFeedback, labels", read, ("rows", "data", "train"))
+READ = ("label", "winner", "winner_model_a", "winner_model_b", "winner_tie", "overall_score")
+IMPORTER = Importer(
+    "Hugging Face datasets: pairs, UltraFeedback, labels", read, ("rows", "data", "train"), reads=name_read(*READ)
+)

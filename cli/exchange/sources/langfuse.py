@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
+from cli.exchange.calls import COLUMNS, read_question, read_reply
 from cli.exchange.feedback import collect_feedback, collect_said
 from cli.exchange.found import Found, ImportedAnswer, Options, Refused
 from cli.exchange.ports import Importer, Record
@@ -15,16 +16,16 @@ from cli.exchange.shapes import (
     list_objects,
     parse_json,
     read_answer,
-    read_messages,
     read_name,
 )
 from cli.exchange.shapes import read_time as time_of
 from cli.exchange.sources.langfuse_api import API
+from cli.exchange.sources.langfuse_columns import is_own_column
 from shared.events import AnyFeedback
 
 SCORE_TYPES = ("NUMERIC", "CATEGORICAL", "BOOLEAN", "CORRECTION", "TEXT")
-LISTED = ("tags", "traceTags", "observations", "scores", "comments", "input", "output")
-"""Members that may be lists, and are no scores."""
+LONGEST_WORD = 100
+"""Of a score that is a category."""
 TRACE_CONTEXT = ("userId", "sessionId", "traceName")
 """What only an observation of version 4 says itself, in which there are no traces."""
 
@@ -41,14 +42,14 @@ def read(record: Record, options: Options) -> Found:
     if "objectType" in record:
         return _read_comments([record], None)
     if "parentObservationId" in record or "parent_observation_id" in record or "type" in record:
-        return _read_observation(record)
+        return _read_observation(record, options)
     observations = [one for one in list_objects(record.get("observations")) if one.get("type") == "GENERATION"]
     scores = list_objects(record.get("scores"))
     judged = {read_name(_get(score, "observationId")) for score in scores}
-    answers = [_read_answer_of(record, read_name(record.get("id")))]
-    answers += [
-        _read_answer_of(one, about, record) for one in observations if (about := read_name(one.get("id"))) in judged
-    ]
+    answers = [_read_answer_of(record, read_name(record.get("id")), options)]
+    for one in observations:
+        if (about := read_name(one.get("id"))) in judged:
+            answers.append(_read_answer_of(one, about, options, record))
     found = collect_feedback(scores, lambda score: _read_score(score, options, record))
     said = _read_comments(list_objects(record.get("comments")), read_name(record.get("id")))
     refused = [*found.refused, *said.refused, *_refuse_columns(record)]
@@ -73,7 +74,7 @@ def _write_with_underscores(name: str) -> str:
     return "".join(f"_{sign.lower()}" if sign.isupper() else sign for sign in name)
 
 
-def _read_observation(record: Record) -> Found:
+def _read_observation(record: Record, options: Options) -> Found:
     key, trace = read_name(record.get("id")), read_name(_get(record, "traceId"))
     kind, outermost = str(record.get("type")), not _get(record, "parentObservationId")
     keys = [key] if kind == "GENERATION" else []
@@ -82,19 +83,19 @@ def _read_observation(record: Record) -> Found:
     if not keys:
         raise Refused("inner_observation", f"an observation of type {kind[:40]} is no answer to a user")
     said = _read_comments(list_objects(record.get("comments")), keys[0])
-    answers = [_read_answer_of(record, one) for one in keys]
+    answers = [_read_answer_of(record, one, options) for one in keys]
     return Found(answers, said.feedback, [*said.refused, *_refuse_columns(record)])
 
 
-def _read_answer_of(record: Record, key: str | None, trace: Record | None = None) -> ImportedAnswer:
+def _read_answer_of(record: Record, key: str | None, options: Options, trace: Record | None = None) -> ImportedAnswer:
     trace = trace or record
     if key is None:
         raise Refused("no_id", "a trace without an id: its scores could not be told from others'")
     failed = record.get("level") == "ERROR"
     return build_answer(
         key,
-        read_messages(record.get("input")),
-        read_answer(record.get("output")),
+        read_question(record.get("input"), options),
+        read_reply(record.get("output"), options),
         user=read_name(_get(trace, "userId")),
         conversation=read_name(_get(trace, "sessionId")),
         at=time_of(record.get("timestamp") or _get(record, "startTime")),
@@ -104,25 +105,41 @@ def _read_answer_of(record: Record, key: str | None, trace: Record | None = None
 
 
 def _refuse_columns(record: Record) -> Iterator[Refused]:
-    """Refuse the scores that an export of traces or observations from the UI has as columns, averaged: a person's and
-    an evaluator's look alike there.
+    """Refuse the scores that an export of traces or observations from the UI has as columns: a number, a list of words.
+    A person's and an evaluator's look alike there. A column is one if it is none that Langfuse itself names.
     """
     for name, value in record.items():
-        listed = None if name in LISTED or name.startswith("tool") else parse_json(value)
-        if isinstance(listed, list) and listed and all(isinstance(one, int | float | str) for one in listed):
-            yield Refused("no_score_source", f"column {name} does not say who gave it: export the scores' table too")
+        if not is_own_column(name) and _may_be_score(value):
+            yield Refused(
+                "no_score_source",
+                f"column {name}, a score if you gave scores that name, does not say who gave it: export the scores' "
+                "table too",
+                name,
+            )
+
+
+def _may_be_score(value: Any) -> bool:
+    """Whether it is a number, a word, or a list of such, also as JSON."""
+    value = parse_json(value)
+    listed = value if isinstance(value, list) else [value]
+    return bool(listed) and all(isinstance(one, int | float) or _is_word(one) for one in listed)
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value.strip()) <= LONGEST_WORD
 
 
 def _read_score(score: Record, options: Options, trace: Record) -> Found:
+    name = str(score.get("name"))
     if score.get("source") == "EVAL":
-        raise Refused("machine_score", f"{score.get('name')} was given by an evaluator, not by a person")
+        raise Refused("machine_score", f"{name} was given by an evaluator, not by a person", name)
     subject = parse_json(score.get("subject"))
     about = read_name(_get(score, "observationId"))
     if about is None and dig(subject, "kind") in (None, "trace", "observation"):
         about = read_name(dig(subject, "id"))
     about = about or read_name(_get(score, "traceId") or trace.get("id"))
     if about is None:
-        raise Refused("no_answer_named", f"{score.get('name')} is about a session: about which answer is not said")
+        raise Refused("no_answer_named", f"{name} is about a session: about which answer is not said", name)
     key = read_name(score.get("id")) or calculate_key(score)
     user = _get(score, "authorUserId") or dig(score, "author", "id") or _get(score, "authorUserName")
     at = time_of(score.get("timestamp") or _get(score, "createdAt"))
@@ -149,7 +166,9 @@ def _read_comments(comments: Sequence[Record], about: str | None) -> Found:
         named = comment.get("objectType") in ("TRACE", "OBSERVATION")
         answer = about or (read_name(comment.get("objectId")) if named else None)
         if answer is None:
-            raise Refused("no_answer_named", "a comment on a session or a prompt: about which answer is not said")
+            raise Refused(
+                "no_answer_named", "a comment on a session or a prompt: on which answer is not said", "comments"
+            )
         key = read_name(comment.get("id")) or calculate_key(comment)
         user, at = read_name(_get(comment, "authorUserId")), time_of(_get(comment, "createdAt"))
         return collect_said(f"comment:{key}", answer, [lambda: derive_comment(comment.get("content"))], user, at)
@@ -157,9 +176,18 @@ def _read_comments(comments: Sequence[Record], about: str | None) -> Found:
     return collect_feedback(comments, read_one)
 
 
+def _reads(record: Record, path: str, value: Any) -> bool:
+    """Of a record itself each column is answered for, but an unknown one that is an object; scores stand in lists."""
+    if "." in path:
+        return path.startswith(("scores[].", "comments[]."))
+    return is_own_column(path) or _may_be_score(value)
+
+
 IMPORTER = Importer(
     "Langfuse: traces, observations, scores, comments",
     read,
     ("data", "traces", "scores", "observations"),
     API,
+    COLUMNS,
+    _reads,
 )

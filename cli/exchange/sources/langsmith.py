@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cli.exchange.calls import COLUMNS, read_question, read_reply
 from cli.exchange.feedback import collect_feedback, collect_said
 from cli.exchange.found import Found, Options, Refused, Scale
-from cli.exchange.ports import Importer, Record
+from cli.exchange.ports import Importer, Record, name_read
 from cli.exchange.scales import derive_comment, derive_edit, derive_feedback
 from cli.exchange.shapes import (
     build_answer,
@@ -14,12 +15,11 @@ from cli.exchange.shapes import (
     list_objects,
     parse_json,
     read_answer,
-    read_messages,
     read_name,
     read_text,
     read_time,
 )
-from shared.events import AnyFeedback
+from shared.events import AnyFeedback, Message
 
 MACHINES = ("model", "auto_eval")
 USERS = ("user_id", "user-id", "ls_user_id")
@@ -41,8 +41,8 @@ def read(record: Record, options: Options) -> Found:
     metadata = dig(parse_json(record.get("extra")), "metadata") or parse_json(record.get("metadata")) or {}
     answer = build_answer(
         key,
-        read_messages(parse_json(record.get("inputs"))),
-        _read_outputs(record),
+        read_question(record.get("inputs"), options),
+        _read_outputs(record, options),
         user=_find(metadata, USERS),
         conversation=_find(metadata, THREADS),
         at=read_time(record.get("start_time")),
@@ -53,13 +53,10 @@ def read(record: Record, options: Options) -> Found:
     return Found([answer], found.feedback, found.refused)
 
 
-def _read_outputs(record: Record) -> Any:
+def _read_outputs(record: Record, options: Options) -> Message:
     if record.get("error") and not record.get("outputs"):
         raise Refused("no_answer", "a run that failed without an answer")
-    outputs = parse_json(record.get("outputs"))
-    if isinstance(outputs, Mapping) and len(outputs) == 1 and not outputs.keys() & {"choices", "generations"}:
-        outputs = next(iter(outputs.values()))
-    return read_answer(outputs)
+    return read_reply(record.get("outputs"), options)
 
 
 def _find(metadata: Any, names: tuple[str, ...]) -> str | None:
@@ -69,12 +66,12 @@ def _find(metadata: Any, names: tuple[str, ...]) -> str | None:
 def _read_feedback(one: Record, options: Options, run: str | None) -> Found:
     name, source = str(one.get("key")), parse_json(one.get("feedback_source"))
     if dig(source, "type") in MACHINES:
-        raise Refused("machine_score", f"{name} was given by a model, not by a person")
+        raise Refused("machine_score", f"{name} was given by a model, not by a person", name)
     if one.get("comparative_experiment_id"):
-        raise Refused("half_a_comparison", f"{name} ranks a run among others that the record does not name")
+        raise Refused("half_a_comparison", f"{name} ranks a run among others that the record does not name", name)
     about = read_name(one.get("run_id")) or run
     if about is None:
-        raise Refused("no_answer_named", f"{name} is about a project: about which answer is not said")
+        raise Refused("no_answer_named", f"{name} is about a project: about which answer is not said", name)
     key = read_name(one.get("id")) or calculate_key(one)
     reads: list[Callable[[], AnyFeedback | None]] = [
         lambda: _read_value(name, one, options),
@@ -88,10 +85,17 @@ def _read_feedback(one: Record, options: Options, run: str | None) -> Found:
 
 
 def _read_value(name: str, one: Record, options: Options) -> AnyFeedback | None:
-    value = one.get("score") if one.get("score") is not None else one.get("value")
-    if value is None or isinstance(value, Mapping):
+    """The score; where that says nothing, the value beside it."""
+    score, value = one.get("score"), one.get("value")
+    first, second = (value, None) if score is None else (score, value)
+    if first is None:
         return None
-    return derive_feedback(name, value, options.scales, _read_scale(one))
+    try:
+        return derive_feedback(name, first, options.scales, _read_scale(one))
+    except Refused:
+        if second is None:
+            raise
+        return derive_feedback(name, second, options.scales, _read_scale(one))
 
 
 def _read_scale(one: Record) -> Scale | None:
@@ -103,13 +107,18 @@ def _read_scale(one: Record) -> Scale | None:
 
 
 def _read_correction(one: Record) -> AnyFeedback | None:
-    """A corrected answer is an edit; a correction of a score is none."""
+    """A corrected answer is an edit. Raises: Refused: it corrects a score, or holds no text."""
     correction = parse_json(one.get("correction"))
-    if not correction or (isinstance(correction, Mapping) and "score" in correction):
+    if not correction:
         return None
+    if isinstance(correction, Mapping) and "score" in correction:
+        raise Refused("not_read", "a correction of a score says nothing of the answer's words", "correction")
     if isinstance(correction, Mapping) and len(correction) == 1:
         correction = next(iter(correction.values()))
     return derive_edit(read_text(read_answer(correction)["content"]))
 
 
-IMPORTER = Importer("LangSmith: runs, feedback", read, ("runs", "feedback", "data"))
+READ = ("feedback", "feedback_config", "feedback_source", "score", "value", "correction", "comment", "key")
+IMPORTER = Importer(
+    "LangSmith: runs, feedback", read, ("runs", "feedback", "data"), columns=COLUMNS, reads=name_read(*READ)
+)

@@ -19,6 +19,7 @@ from cli.exchange.shapes import (
 from cli.exchange.shapes import read_time as time_of
 from shared.events import Message
 
+MEMBERS = ("call_type", "messages", "response", "proxy_server_request")
 CHAT = ("completion", "acompletion", "text_completion", "atext_completion", "responses", "aresponses")
 PYTHON = ("[{'", '[{"', "{'", "ModelResponse(", "TextCompletionResponse(")
 """Beginnings of what LiteLLM wrote to buckets before it had its standard payload: values as Python shows them."""
@@ -33,6 +34,8 @@ def read(record: Record, options: Options) -> Found:
     user `user`.
     """
     record = record.get("standard_logging_object") or record
+    if not record.keys() & MEMBERS:
+        raise Refused("no_call", f"none of {', '.join(MEMBERS)} in it")
     call = str(record.get("call_type") or "acompletion").removeprefix("litellm.")
     if call not in CHAT:
         raise Refused("no_chat", f"a call of type {call}")

@@ -1,11 +1,22 @@
 """Open WebUI: exported chats with their ratings and edits, and exported feedback with its snapshot of the chat."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from cli.exchange.feedback import number_feedback
-from cli.exchange.found import Found, ImportedAnswer, ImportedFeedback, Options, Preferred, Refused, Replaced, Scale
-from cli.exchange.ports import Importer, Record
+from cli.exchange.feedback import collect_said
+from cli.exchange.found import (
+    Found,
+    ImportedAnswer,
+    ImportedFeedback,
+    Options,
+    Preferred,
+    Refused,
+    Replaced,
+    Scale,
+    Time,
+)
+from cli.exchange.ports import Importer, Record, name_read
 from cli.exchange.scales import derive_comment, derive_edit, derive_feedback
 from cli.exchange.shapes import dig, list_objects, read_name, read_text, read_time
 from cli.exchange.trees import Node, read_tree
@@ -29,13 +40,15 @@ class Seen:
 
 
 def read(record: Record, options: Options) -> Found:
-    """Read a chat, or a feedback record. When a rating inside a chat was given is not said; a feedback record says
-    it.
+    """Read a chat, or a feedback record. When a rating inside a chat was given is not said; a feedback record says it.
+    A rated message names that record, so that both are one event.
     """
     snapshot = record.get("snapshot")
     if "data" in record and ("meta" in record or snapshot):
         return _read_feedback(record, snapshot)
     chat = record.get("chat") if isinstance(record.get("chat"), dict) else record
+    if not isinstance(chat, dict) or not chat.keys() & {"history", "messages"}:
+        raise Refused("no_messages", "neither a chat with messages nor feedback")
     user = read_name(record.get("user_id"))
     seen = _read_chat(chat, user, read_name(record.get("id")))
     if not seen:
@@ -43,7 +56,9 @@ def read(record: Record, options: Options) -> Found:
     found = _read_traces(seen, user)
     for one in seen:
         rated = dig(one.message, "annotation") or {"rating": dig(one.message, "rating")}
-        _add(found, f"annotation:{one.answer.key}", one.answer.key, rated, user, None)
+        record_of_it = read_name(dig(one.message, "feedbackId"))
+        key = f"feedback:{record_of_it}" if record_of_it else f"annotation:{one.answer.key}"
+        _add(found, key, one.answer.key, rated, user, None)
     return found
 
 
@@ -128,27 +143,50 @@ def _read_feedback(record: Record, snapshot: Any) -> Found:
     rated = {"details": record.get("details"), **record["data"]} if isinstance(record["data"], dict) else {}
     _add(found, f"feedback:{key}", about, rated, user, at)
     found.feedback.extend(_read_comparison(key, about, record, seen, user, at))
+    if not found.feedback and not found.refused:
+        found.refused.append(Refused("no_value", "feedback that says nothing"))
     return found
 
 
-def _add(found: Found, key: str, about: str, rated: Any, user: str | None, at: Any) -> None:
-    try:
-        found.feedback.extend(number_feedback(key, about, _read_rated(rated), user, at))
-    except Refused as refused:
-        found.refused.append(refused)
+def _add(found: Found, key: str, about: str, rated: Any, user: str | None, at: Time) -> None:
+    reads = (_read_thumb, _read_stars, _read_comment, _read_complaint)
+    one = collect_said(key, about, [partial(read_part, rated) for read_part in reads], user, at)
+    found.feedback.extend(one.feedback)
+    found.refused.extend(one.refused)
 
 
-def _read_rated(rated: Any) -> list[AnyFeedback | None]:
-    rating, stars = dig(rated, "rating"), dig(rated, "details", "rating")
-    thumb = derive_feedback("rating", rating, {}, Scale(-1, 1)) if rating is not None else None
-    detailed = derive_feedback("details.rating", stars, {}, STARS) if stars is not None else None
-    wrong = dig(rated, "reason") in WRONG and str(rating) == "-1"
-    complaint = Complaint(category="wrong") if wrong else None
-    return [thumb, detailed, derive_comment(dig(rated, "comment")), complaint]
+def _read_thumb(rated: Any) -> AnyFeedback | None:
+    rating = dig(rated, "rating")
+    return derive_feedback("rating", rating, {}, Scale(-1, 1)) if rating is not None else None
+
+
+def _read_stars(rated: Any) -> AnyFeedback | None:
+    stars = dig(rated, "details", "rating")
+    return derive_feedback("details.rating", stars, {}, STARS) if stars is not None else None
+
+
+def _read_comment(rated: Any) -> AnyFeedback | None:
+    """The user's own words; where there are none, the reason that was picked."""
+    picked = None if _complains(rated) else dig(rated, "reason")
+    return derive_comment(dig(rated, "comment")) or derive_comment(picked)
+
+
+def _read_complaint(rated: Any) -> AnyFeedback | None:
+    """A reason that is a complaint. Raises: Refused: it is another one, and stands beside words of the user's own."""
+    reason = dig(rated, "reason")
+    if _complains(rated):
+        return Complaint(category="wrong")
+    if reason and derive_comment(dig(rated, "comment")):
+        raise Refused("not_read", f"the reason {str(reason)[:40]!r} beside a comment", "reason")
+    return None
+
+
+def _complains(rated: Any) -> bool:
+    return dig(rated, "reason") in WRONG and str(dig(rated, "rating")) == "-1"
 
 
 def _read_comparison(
-    key: str, about: str, record: Record, seen: list[Seen], user: str | None, at: Any
+    key: str, about: str, record: Record, seen: list[Seen], user: str | None, at: Time
 ) -> list[ImportedFeedback]:
     """Where answers of several models stood side by side, a thumb up prefers its answer to the others, and a thumb
     down the others to it, as Open WebUI's own leaderboard counts it.
@@ -173,4 +211,5 @@ def _read_comparison(
     ]
 
 
-IMPORTER = Importer("Open WebUI: chats, feedback", read, ("data", "chats", "feedbacks"))
+READ = ("annotation", "rating", "comment")
+IMPORTER = Importer("Open WebUI: chats, feedback", read, ("data", "chats", "feedbacks"), reads=name_read(*READ))

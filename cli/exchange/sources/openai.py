@@ -3,7 +3,7 @@
 from typing import Any
 
 from cli.exchange.found import Found, ImportedFeedback, Options, Preferred, Refused
-from cli.exchange.ports import Api, Importer, Listing, Record
+from cli.exchange.ports import Api, Importer, Listing, Record, name_read
 from cli.exchange.shapes import (
     build_answer,
     calculate_key,
@@ -11,6 +11,7 @@ from cli.exchange.shapes import (
     read_answer,
     read_messages,
     read_name,
+    read_side,
     read_time,
     read_tools,
     split_last_answer,
@@ -40,8 +41,10 @@ def read(record: Record, options: Options) -> Found:
         return _read_preference(record)
     response = record.get("response") or record
     response = dig(response, "body") or response
-    if isinstance(dig(response, "choices") or dig(response, "output"), list):
+    if any(isinstance(dig(response, name), list) for name in ("choices", "output")):
         return _read_completion(record, response)
+    if "messages" not in record:
+        raise Refused("unknown_columns", f"neither a completion nor messages: {', '.join(record)[:120]}")
     messages, answer = split_last_answer(read_messages(record.get("messages")))
     return Found([build_answer(read_name(record.get("id")) or calculate_key(messages, answer), messages, answer)])
 
@@ -60,6 +63,8 @@ def _read_completion(record: Record, response: Any) -> Found:
                 "no_prompt", f"a completion without messages: put what {MESSAGES} lists beside it, or say --url"
             )
         messages, tools = read_messages(asked), read_tools(dig(request, "tools"))
+    if not choices:
+        raise Refused("no_answer", "a completion without choices")
     key = read_name(response.get("id")) or calculate_key(messages, choices)
     who = dig(request, "safety_identifier") or dig(request, "user") or dig(response, "user")
     answers = [
@@ -80,7 +85,7 @@ def _read_completion(record: Record, response: Any) -> Found:
 
 def _read_preference(record: Record) -> Found:
     messages = read_messages(record.get("input"))
-    sides = [read_answer(record.get(side)) for side in ("preferred_output", "non_preferred_output")]
+    sides = [read_side(record, side) for side in ("preferred_output", "non_preferred_output")]
     key = calculate_key(messages, sides)
     answers = [
         build_answer(f"{key}:{name}", messages, side) for name, side in zip(("preferred", "other"), sides, strict=True)
@@ -93,4 +98,7 @@ API = Api(
     "OPENAI_API_KEY",
     ((Listing("/v1/chat/completions", {"limit": "100", "order": "asc"}, None, "after", ("messages", MESSAGES)),),),
 )
-IMPORTER = Importer("OpenAI: completions, logs, fine-tuning files, ChatGPT's export", read, ("data",), API)
+READ = ("rating", "preferred_output", "non_preferred_output")
+IMPORTER = Importer(
+    "OpenAI: completions, logs, fine-tuning files, ChatGPT's export", read, ("data",), API, reads=name_read(*READ)
+)

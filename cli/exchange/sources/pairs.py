@@ -13,6 +13,7 @@ from cli.exchange.shapes import (
     read_answer,
     read_messages,
     read_name,
+    read_side,
     read_time,
     read_tools,
 )
@@ -47,8 +48,7 @@ def read_sides(record: Record) -> tuple[list[Message], list[Message]]:
     prompt = find_prompt(record)
     if prompt is None:
         return split_common(_read_whole(chosen), _read_whole(rejected))
-    messages, both = read_messages(prompt), [read_answer(chosen), read_answer(rejected)]
-    return messages, both
+    return read_messages(prompt), [read_side(record, side) for side in ("chosen", "rejected")]
 
 
 def find_prompt(record: Record) -> Any:
@@ -67,7 +67,7 @@ def _read_whole(side: Any) -> list[Message]:
     if not isinstance(side, str):
         raise Refused("no_answer", "no chosen or no rejected answer")
     if not side.lstrip().startswith(HUMAN.strip()):
-        raise Refused("no_prompt", "no prompt column, and chosen is no conversation")
+        raise Refused("no_prompt", "no prompt, and chosen is no conversation")
     messages: list[Message] = []
     for part in ("\n\n" + side.lstrip()).split(HUMAN)[1:]:
         asked, *replies = part.split(ASSISTANT)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cli.exchange.calls import COLUMNS, read_question, read_reply
 from cli.exchange.feedback import collect_feedback, collect_said
 from cli.exchange.found import Found, Options, Refused
-from cli.exchange.ports import Importer, Record
+from cli.exchange.ports import Importer, Record, name_read
 from cli.exchange.scales import derive_comment, derive_feedback
 from cli.exchange.shapes import (
     build_answer,
@@ -13,14 +14,13 @@ from cli.exchange.shapes import (
     dig,
     list_objects,
     parse_json,
-    read_answer,
     read_messages,
     read_name,
     read_time,
 )
 from shared.events import AnyFeedback, Message
 
-ANSWERING = ("CHAIN", "AGENT")
+ANSWERING = ("CHAIN", "AGENT", "UNKNOWN")
 """Kinds of spans beside LLM whose input and output are the user's question and the answer, if they are outermost."""
 DEEPEST = 12
 """Parts of an attribute's name that are nested; what lies deeper is left as it is."""
@@ -41,8 +41,8 @@ def read(record: Record, options: Options) -> Found:
     failed = str(record.get("status_code", "")).upper() == "ERROR"
     answer = build_answer(
         span,
-        _read_side(attributes, "input") or read_messages(_find(attributes, "input", "value")),
-        read_answer(_read_side(attributes, "output") or _find(attributes, "output", "value")),
+        _read_side(attributes, "input") or read_question(_find(attributes, "input", "value"), options),
+        read_reply(_read_side(attributes, "output") or _find(attributes, "output", "value"), options),
         user=read_name(_find(attributes, "user", "id")),
         conversation=read_name(_find(attributes, "session", "id")),
         at=read_time(record.get("start_time")),
@@ -133,10 +133,10 @@ def _read_call(call: Any) -> dict[str, Any]:
 def _read_annotation(one: Record, options: Options, span: str | None) -> Found:
     name, kind = str(one.get("name") or one.get("annotation_name")), str(one.get("annotator_kind") or "").upper()
     if kind != "HUMAN":
-        raise Refused("machine_score", f"{name} was given by {kind or 'nobody who is named'}, not by a person")
+        raise Refused("machine_score", f"{name} was given by {kind or 'nobody who is named'}, not by a person", name)
     about = read_name(one.get("span_id")) or span
     if about is None:
-        raise Refused("no_answer_named", f"{name} is about a trace or session: about which answer is not said")
+        raise Refused("no_answer_named", f"{name} is about a trace or session: about which answer is not said", name)
     key = read_name(one.get("id")) or calculate_key(one)
     label, score, text = (
         next((found for place in (("result", part), (part,)) if (found := _find(one, *place)) is not None), None)
@@ -159,4 +159,13 @@ def _read_result(name: str, label: Any, score: Any, options: Options) -> AnyFeed
         return derive_feedback(name, score, options.scales)
 
 
-IMPORTER = Importer("Arize Phoenix: spans, annotations", read, ("data", "spans", "annotations"))
+READ = (
+    "annotations", "span_annotations", "annotation_name", "annotator_kind", "label", "score", "explanation",
+)  # fmt: skip
+IMPORTER = Importer(
+    "Arize Phoenix: spans, annotations",
+    read,
+    ("data", "spans", "annotations"),
+    columns=COLUMNS,
+    reads=name_read(*READ),
+)

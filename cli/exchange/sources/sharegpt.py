@@ -3,24 +3,32 @@
 from typing import Any
 
 from cli.exchange.found import Found, ImportedFeedback, Options, Preferred, Refused
-from cli.exchange.ports import Importer, Record
+from cli.exchange.ports import Importer, Record, name_read
+from cli.exchange.scales import derive_label
 from cli.exchange.shapes import (
     build_answer,
     calculate_key,
+    first_filled,
     parse_json,
     read_answer,
     read_messages,
     read_name,
+    read_side,
     read_time,
 )
-from shared.events import Message, Thumb
+from shared.events import Message
+
+LISTS = ("conversations", "conversation", "items", "messages")
+"""Members that hold the turns."""
 
 
 def read(record: Record, options: Options) -> Found:
     """Read a conversation: every turn of the assistant is an answer. `chosen` and `rejected` answer the whole
     conversation; `kto_tag` (or `label`) judges its last turn. Who said so, and when, no file says.
     """
-    listed = record.get("conversations") or record.get("conversation") or record.get("items") or record.get("messages")
+    listed = first_filled(record, LISTS)
+    if listed is None:
+        raise Refused("no_messages", f"none of {', '.join(LISTS)} holds anything")
     messages = read_messages(parse_json(listed))
     if system := record.get("system"):
         messages = [{"role": "system", "content": str(system)}, *messages]
@@ -33,22 +41,26 @@ def read(record: Record, options: Options) -> Found:
     ]
     if "chosen" in record:
         return _read_preference(key, record, messages, said)
-    label = record.get("kto_tag", record.get("label"))
-    feedback = []
-    if isinstance(label, bool) and answers:
-        thumb = Thumb(value="up" if label else "down")
-        feedback.append(ImportedFeedback(f"{key}:label", answers[-1].key, thumb))
     if not answers:
         raise Refused("no_answer", "a conversation in which the assistant answers nothing")
-    return Found(answers, feedback)
+    found = Found(answers)
+    name = "kto_tag" if "kto_tag" in record else "label"
+    try:
+        if (thumb := derive_label(name, record.get(name))) is not None:
+            found.feedback.append(ImportedFeedback(f"{key}:label", answers[-1].key, thumb))
+    except Refused as refused:
+        found.refused.append(refused)
+    return found
 
 
 def _read_preference(key: str, record: Record, messages: list[Message], said: dict[str, Any]) -> Found:
-    sides = {side: read_answer(record.get(side)) for side in ("chosen", "rejected")}
+    sides = {side: read_side(record, side) for side in ("chosen", "rejected")}
     key = f"{key}:{calculate_key(sides)[:16]}"
     answers = [build_answer(f"{key}:{side}", messages, answer, **said) for side, answer in sides.items()]
     preferred = Preferred(other=f"{key}:rejected", key=f"{key}:chosen")
     return Found(answers, [ImportedFeedback(key, f"{key}:chosen", preferred)])
 
 
-IMPORTER = Importer("ShareGPT: conversations, preferences, labels", read, ("data", "conversations"))
+IMPORTER = Importer(
+    "ShareGPT: conversations, preferences, labels", read, ("data", "conversations"), reads=name_read("kto_tag", "label")
+)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cli.exchange.found import Found, ImportedAnswer, ImportedFeedback, Options, Preferred, Refused
-from cli.exchange.ports import Importer, Record
+from cli.exchange.ports import Importer, Record, name_read
 from cli.exchange.scales import COMPLAINTS, derive_comment, derive_edit, derive_feedback
 from cli.exchange.shapes import (
     build_answer,
@@ -13,6 +13,7 @@ from cli.exchange.shapes import (
     read_answer,
     read_messages,
     read_name,
+    read_side,
     read_time,
 )
 from shared.events import AnyFeedback, Complaint, Rating
@@ -28,23 +29,20 @@ def read(record: Record, options: Options) -> Found:
 
     A whole number of 1 to 5 stars is a rating; other numbers need `--scale rating=LOW:HIGH`.
     """
-    unknown = options.columns.keys() - set(FIELDS)
-    if unknown:
-        raise Refused("unknown_field", f"--column {min(unknown)}=...: the fields are {', '.join(FIELDS)}")
     for name in ("prompt", "chosen" if options.columns.get("chosen", "chosen") in record else "answer"):
         _check_column(record, options, name)
+        if record[options.columns.get(name, name)] in (None, ""):
+            raise Refused("no_prompt" if name == "prompt" else "no_answer", f"{name} is empty")
     row = {name: record.get(options.columns.get(name, name)) for name in FIELDS}
     messages = read_messages(row["prompt"])
     if row["system"]:
         messages = [{"role": "system", "content": str(row["system"])}, *messages]
     said = {
         "user": read_name(row["user"]),
-        "at": read_time(row["time"]) if row["time"] else None,
+        "at": read_time(row["time"]),
         "model": read_name(row["model"]),
         "conversation": read_name(row["conversation"]),
     }
-    if row["time"] and said["at"] is None:
-        raise Refused("no_time", f"{str(row['time'])[:40]!r} is no time that can be read: write ISO 8601")
     key = read_name(row["id"]) or calculate_key(row)
     return _read_pair(key, row, messages, said) if row["chosen"] else _read_single(key, row, messages, said, options)
 
@@ -57,9 +55,7 @@ def _check_column(record: Record, options: Options, name: str) -> None:
 
 
 def _read_pair(key: str, row: dict[str, Any], messages: Any, said: dict[str, Any]) -> Found:
-    answers = [
-        build_answer(f"{key}:{side}", messages, read_answer(row[side]), **said) for side in ("chosen", "rejected")
-    ]
+    answers = [build_answer(f"{key}:{side}", messages, read_side(row, side), **said) for side in ("chosen", "rejected")]
     preferred = Preferred(other=answers[1].key, key=answers[0].key)
     return Found(answers, [ImportedFeedback(key, answers[0].key, preferred, said["user"], said["at"])])
 
@@ -96,4 +92,6 @@ def _read_complaint(value: Any) -> AnyFeedback:
     return Complaint(category=COMPLAINTS.get(word, "other"), text=None if word in COMPLAINTS else str(value)[:20_000])  # type: ignore[arg-type]
 
 
-IMPORTER = Importer("a table of your own, by --column FIELD=COLUMN", read, ("data", "rows"))
+IMPORTER = Importer(
+    "a table of your own, by --column FIELD=COLUMN", read, ("data", "rows"), columns=FIELDS, reads=name_read(*FIELDS)
+)

@@ -113,11 +113,8 @@ def odd_rows() -> dict[str, tuple[Any, str | None]]:
             f'{{"prompt": "q", "chosen": "a", "rejected": "b", "n": {"9" * 5000}}}',
             "not_json",
         ),
-        "no number": ('{"prompt": "q", "chosen": "a b", "rejected": "c", "at": NaN}', None),
+        "no number": ('{"prompt": "q", "chosen": "a b", "rejected": "c", "n": NaN}', None),
         "a broken word": ('{"prompt": "q", "chosen": yes}', "not_json"),
-        "the future": (json.dumps({**GOOD, "at": "2099-01-01"}), "no_time"),
-        "before us": (json.dumps({**GOOD, "at": 20260101}), "no_time"),
-        "the end of time": (json.dumps({**GOOD, "at": "9999-12-31T23:59:59-12:00"}), "no_time"),
         "no zone": (json.dumps({**GOOD, "at": "2026-01-01 10:00"}), None),
         "no record": ("[1]", "no_object"),
     }
@@ -135,12 +132,6 @@ def test_an_odd_row_between_good_ones_costs_itself(name: str, ending: str, tmp_p
     refused = {found: one["count"] for found, one in report["refused"].items()}
     assert (report["records"], refused) == (3, {reason: 1} if reason else {})
     assert report["answers"] == (4 if reason else 6)
-
-
-def test_a_time_without_a_zone_is_utc_and_one_that_cannot_be_read_is_not_said(tmp_path: Path):
-    rows = [{**GOOD, "at": at} for at in ("01/02/2026", "Thu, 01 Jan 2026 10:00:00 GMT")]
-    (tmp_path / "a.json").write_text(json.dumps(rows))
-    assert dry("pairs", tmp_path / "a.json")["unsaid"]["answer.time"] == 4
 
 
 def test_answers_that_differ_under_one_id_are_counted_and_the_same_again_is_not(tmp_path: Path):

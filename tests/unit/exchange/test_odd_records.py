@@ -13,7 +13,7 @@ from cli.exchange.files.reading import RecordFile
 from cli.exchange.found import Found, Options, Refused
 from cli.exchange.ports import Importer, Record
 from cli.exchange.registry import IMPORTERS
-from cli.exchange.tally import Tally
+from cli.exchange.reporting.tally import Tally
 from cli.exchange.walking import Place, read_record
 from shared.bus import decode, encode
 from shared.user_hashes import UserHashes
@@ -55,7 +55,7 @@ def test_a_record_with_something_odd_in_it_is_read_or_refused_and_what_is_read_c
     for record in draw_odd_records(source, name):
         try:
             found = IMPORTERS[source].read(record, options_for(name))
-            events = list(ABOUT.derive_events(found))
+            events = list(ABOUT.derive_events(ABOUT.check_times(found)))
         except Refused:
             continue
         for event in events:

@@ -11,9 +11,9 @@ from cli.exchange import sending
 from cli.exchange.commands import Job, parse_column, parse_scale, run_dry, send_all
 from cli.exchange.events import Import
 from cli.exchange.found import Options
-from cli.exchange.progress import Progress
 from cli.exchange.registry import IMPORTERS
-from cli.exchange.reports import describe
+from cli.exchange.reporting.progress import Progress
+from cli.exchange.reporting.reports import describe
 from cli.exchange.sending import Checkpoint, Sender
 from cli.exchange.walking import Place
 from local.errors import StackFailed
@@ -120,6 +120,7 @@ def test_a_dry_run_shows_examples_of_what_would_be_refused_and_what_waits():
     report = dry("langfuse", "langfuse.json", "langfuse-scores-v3.jsonl")
     assert report["refused"]["unknown_scale"] == {  # type: ignore[index]
         "count": 2,
+        "fields": {"stars": 1, "tone": 1},
         "examples": [
             "langfuse.json, record 1: stars is 4 on a scale that the source does not state: say --scale stars=LOW:HIGH",
             "langfuse-scores-v3.jsonl, record 4: tone is 7 on a scale that the source does not state: "

@@ -6,7 +6,7 @@ import pytest
 
 from cli.exchange.found import ImportedFeedback, Options, Preferred, Replaced, Scale
 from cli.exchange.registry import IMPORTERS
-from cli.exchange.tally import name_type
+from cli.exchange.reporting.tally import name_type
 from shared.events import Complaint, Edit, Rating, Thumb
 from tests.unit.exchange.reading_files import FIXTURES, read_files, read_fixture
 
@@ -23,20 +23,23 @@ OURS = {
 }
 FIXTURE_COUNTS: list[tuple[str, str, int, dict[str, int], dict[str, int]]] = [
     ("argilla", "argilla.json", 6, {"choice": 3, "thumb": 1, "edit": 1, "complaint": 1},
-     {"not_submitted": 1, "no_answer_named": 1, "unknown_scale": 1, "no_answer": 1}),
+     {"not_submitted": 1, "machine_score": 1, "no_answer_named": 1, "unknown_scale": 1, "no_answer": 1}),
     ("argilla", "argilla-hub.jsonl", 3, {"thumb": 1, "comment": 1},
-     {"not_submitted": 1, "unknown_scale": 2, "no_prompt": 1}),
+     {"not_submitted": 1, "machine_score": 2, "unknown_scale": 2, "no_prompt": 1}),
     ("argilla", "argilla-parquet.jsonl", 3, {"choice": 1, "thumb": 1}, {"not_submitted": 1}),
-    ("csv", "csv.csv", 3, {"thumb": 2, "rating": 2, "edit": 1, "comment": 1, "complaint": 1},
-     {"unknown_value": 1, "no_answer": 1, "no_time": 1, "ragged_row": 1}),
+    ("csv", "csv.csv", 4, {"thumb": 3, "rating": 2, "edit": 1, "comment": 1, "complaint": 1},
+     {"unknown_value": 1, "no_answer": 1, "no_time": 2, "ragged_row": 1}),
     ("csv", "csv-pairs.csv", 2, {"choice": 1}, {}),
-    ("huggingface", "huggingface.jsonl", 8, {"choice": 3, "thumb": 2}, {"no_common_prompt": 1, "unknown_columns": 1}),
-    ("huggingface", "huggingface-ultrafeedback.json", 3, {"rating": 2}, {"unknown_value": 1}),
+    ("huggingface", "huggingface.jsonl", 8, {"choice": 3, "thumb": 2},
+     {"no_common_prompt": 1, "unknown_columns": 1, "not_read": 2}),
+    ("huggingface", "huggingface-ultrafeedback.json", 3, {"rating": 2}, {"no_score": 1, "not_read": 1}),
     ("huggingface", "huggingface-arena.json", 4, {"choice": 2}, {"no_common_prompt": 1, "unknown_value": 1}),
     ("label-studio", "label-studio-ranker.json", 2, {"choice": 1}, {"unknown_value": 1}),
     ("label-studio", "label-studio.json", 3, {"choice": 2, "comment": 1, "edit": 1, "complaint": 1, "thumb": 1},
      {"cancelled": 1, "no_prompt": 1}),
     ("label-studio", "label-studio-min.json", 2, {"thumb": 1, "comment": 1}, {"unknown_scale": 1}),
+    ("label-studio", "label-studio-dialogues.json", 2, {"thumb": 2},
+     {"machine_score": 1, "unknown_value": 1, "not_read": 2, "unknown_speaker": 1}),
     ("langfuse", "langfuse.json", 2, {"thumb": 2, "comment": 1},
      {"unknown_scale": 1, "machine_score": 1, "no_answer": 1}),
     ("langfuse", "langfuse-scores-v3.jsonl", 0, {"edit": 1, "comment": 1, "complaint": 1},
@@ -47,7 +50,7 @@ FIXTURE_COUNTS: list[tuple[str, str, int, dict[str, int], dict[str, int]]] = [
     ("langsmith", "langsmith.jsonl", 2, {"thumb": 1, "comment": 1, "rating": 1, "edit": 1, "complaint": 1},
      {"inner_run": 1, "no_answer": 1, "machine_score": 1, "half_a_comparison": 1, "unknown_scale": 1,
       "no_answer_named": 1}),
-    ("langsmith", "langsmith-langgraph.jsonl", 2, {"thumb": 1}, {"no_answer": 2}),
+    ("langsmith", "langsmith-langgraph.jsonl", 2, {"thumb": 1}, {"no_answer": 2, "unknown_value": 1}),
     ("litellm", "litellm.jsonl", 2, {}, {"no_chat": 1, "no_content": 1, "failed_call": 1, "no_object": 1}),
     ("litellm", "litellm-buckets.jsonl", 3, {}, {"not_json": 1, "redacted": 1, "cut_text": 1}),
     ("open-webui", "open-webui.json", 2, {"regenerate": 1, "thumb": 2, "comment": 1, "complaint": 1, "rating": 1},
@@ -55,14 +58,15 @@ FIXTURE_COUNTS: list[tuple[str, str, int, dict[str, int], dict[str, int]]] = [
     ("open-webui", "open-webui-feedback.json", 2, {"thumb": 1, "comment": 1, "choice": 1},
      {"no_answer_named": 1, "outside_scale": 1}),
     ("open-webui", "open-webui-edits.json", 5,
-     {"edit": 1, "thumb": 2, "rating": 1, "complaint": 1, "choice": 1}, {}),
+     {"edit": 1, "thumb": 2, "rating": 1, "complaint": 1, "choice": 1}, {"no_value": 1}),
     ("openai", "openai-comparisons.json", 2, {"choice": 2, "thumb": 1, "comment": 1, "complaint": 1},
      {"unfinished": 1, "no_choice": 1, "no_answer_named": 1}),
     ("openai", "openai-responses.jsonl", 3, {}, {"no_prompt": 3}),
     ("openai", "openai.jsonl", 6, {"choice": 1}, {"no_prompt": 1, "no_answer": 1}),
     ("openai", "openai-chatgpt.json", 2, {"regenerate": 1, "thumb": 1, "comment": 1}, {"no_answer_named": 1}),
     ("pairs", "pairs.jsonl", 4, {"choice": 2}, {"no_answer": 1, "no_user": 1}),
-    ("pairs", "pairs-conversations.jsonl", 8, {"choice": 4}, {"no_prompt": 1, "no_common_prompt": 1}),
+    ("pairs", "pairs-conversations.jsonl", 8, {"choice": 4},
+     {"no_prompt": 1, "no_common_prompt": 1, "not_read": 2}),
     ("phoenix", "phoenix.jsonl", 2, {"thumb": 1, "comment": 2, "complaint": 1},
      {"inner_span": 1, "machine_score": 1, "unknown_scale": 1, "no_answer_named": 1, "no_id": 1}),
     ("phoenix", "phoenix-flat.json", 2, {"thumb": 1, "comment": 1}, {"no_messages": 1}),

@@ -7,6 +7,18 @@ from typing import Any
 from cli.exchange.found import Found, Preferred, Refused, Replaced
 
 EXAMPLES = 3
+MOST_FIELDS = 50
+"""Names that are counted one by one, of a reason; those of more are counted together."""
+OTHERS = "(others)"
+
+
+@dataclass
+class FileCount:
+    """Of one file: its records, those of which something was taken, and those of which nothing was, by reason."""
+
+    records: int = 0
+    taken: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -19,11 +31,19 @@ class Tally:
     """By field: of how many answers or feedback events the source does not say it."""
     refused: Counter[str] = field(default_factory=Counter)
     """By reason."""
+    fields: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """Reason -> of which field of the source it was said how often."""
     examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Reason -> where the first three were, and what was wrong."""
 
-    def count(self, found: Found, where: str) -> None:
+    files: dict[int, FileCount] = field(default_factory=lambda: defaultdict(FileCount))
+    """By the file's place among those that were named, from 0."""
+
+    def count(self, found: Found, where: str, file: int = 0) -> None:
+        """Count what was found in a record."""
         self.records += 1
+        self.files[file].records += 1
+        self.files[file].taken += bool(found.answers or found.feedback)
         self.answers += len(found.answers)
         for answer in found.answers:
             self._count_unsaid("answer", user=answer.user or answer.conversation, time=answer.at, model=answer.model)
@@ -33,15 +53,22 @@ class Tally:
         for refused in found.refused:
             self.count_refused(refused, where)
 
-    def count_record(self, refused: Refused, where: str) -> None:
+    def count_record(self, refused: Refused, where: str, file: int = 0) -> None:
         """Count a record of which nothing is imported."""
         self.records += 1
+        self.files[file].records += 1
+        self.files[file].refused[refused.reason] += 1
         self.count_refused(refused, where)
 
     def count_refused(self, refused: Refused, where: str) -> None:
         self.refused[refused.reason] += 1
+        if refused.field:
+            self._count_field(self.fields[refused.reason], _escape(refused.field))
         if len(self.examples[refused.reason]) < EXAMPLES:
             self.examples[refused.reason].append(f"{where}: {_escape(refused.detail)}")
+
+    def _count_field(self, counted: Counter[str], name: str) -> None:
+        counted[name if name in counted or len(counted) < MOST_FIELDS else OTHERS] += 1
 
     def _count_unsaid(self, kind: str, **fields: object) -> None:
         self.unsaid.update(f"{kind}.{name}" for name, value in fields.items() if value is None)
@@ -54,7 +81,7 @@ class Tally:
             "feedback": dict(sorted(self.feedback.items())),
             "unsaid": dict(sorted(self.unsaid.items())),
             "refused": {
-                reason: {"count": count, "examples": self.examples[reason]}
+                reason: {"count": count, "fields": dict(self.fields.get(reason, {})), "examples": self.examples[reason]}
                 for reason, count in sorted(self.refused.items())
             },
         }

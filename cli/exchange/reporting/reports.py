@@ -13,6 +13,8 @@ def render(report: Mapping[str, Any], console: Console) -> None:
 
 def describe(report: Mapping[str, Any]) -> Iterator[str]:
     """Describe what was found, what was not said, what was refused, and what the rules would make of it, in lines."""
+    for file in report["strange_files"]:
+        yield _describe_strange(file)
     yield f"{report['records']:,} records, {report['answers']:,} answers"
     if after := report.get("resumed_after_record"):
         yield f"  (went on after record {after:,})"
@@ -37,8 +39,21 @@ def _describe_preview(report: Mapping[str, Any]) -> Iterator[str]:
     if report["without_answer"]:
         yield f"{report['without_answer']:,} of feedback waits for answers that are not in these files"
     if report["same_ids"]:
-        yield f"{report['same_ids']:,} answers differ from an earlier one of the same id: one of each two is kept aside"
+        yield (
+            f"{report['same_ids']:,} answers or pieces of feedback differ from an earlier one of the same id: one of "
+            "each two is kept aside, and counts once"
+        )
     yield "Nothing was sent."
+
+
+def _describe_strange(file: Mapping[str, Any]) -> str:
+    """Say in one line that a file is not what it was named as, and what it may be."""
+    name, source, other = file["file"], file["source"], file["looks_like"]
+    if not file["records"]:
+        return f"{name} holds no records."
+    how = f"Nothing of {name} can" if file["nothing_taken"] else f"Most of {name} cannot"
+    hint = f"; it looks like {other}: say `heliotrope import {other}`" if other else ", nor as any other source"
+    return f"{how} be read as {source}{hint}."
 
 
 def _count(title: str, counts: Mapping[str, int]) -> Iterator[str]:
@@ -52,4 +67,6 @@ def _refused(title: str, refused: Mapping[str, Any]) -> Iterator[str]:
         yield title
     for reason, found in refused.items():
         yield f"  {reason:<20} {found['count']:,}"
+        if fields := found.get("fields"):
+            yield "    of " + ", ".join(f"{name} {count:,}" for name, count in fields.items())
         yield from (f"    {example}" for example in found["examples"])

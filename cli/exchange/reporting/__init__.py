@@ -1,0 +1,1 @@
+"""What an import says of itself: counts, how far it is, and the report."""

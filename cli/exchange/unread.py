@@ -1,0 +1,80 @@
+"""What a record holds that looks like feedback, and that its source's reader does not answer for."""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from cli.exchange.found import Refused
+from cli.exchange.ports import Reads, Record
+from cli.exchange.shapes import parse_json
+
+WORDS = frozenset({
+    "accepted", "annotation", "annotations", "comment", "comments", "complaint", "complaints", "correction",
+    "corrections", "critique", "csat", "dislike", "disliked", "dislikes", "downvote", "downvotes", "evaluation",
+    "evaluations", "feedback", "feedbacks", "flagged", "grade", "helpful", "helpfulness", "judgement", "judgment",
+    "label", "labels", "like", "liked", "likes", "nps", "preference", "preferred", "rating", "ratings", "reaction",
+    "reactions", "review", "reviews", "satisfaction", "score", "scores", "star", "stars", "thumb", "thumbs",
+    "thumbsdown", "thumbsup", "upvote", "upvotes", "verdict", "vote", "voted", "votes", "winner",
+})  # fmt: skip
+"""Of a member's name: what is called so is somebody's opinion, mostly."""
+ABOUT = frozenset({
+    "id", "ids", "at", "by", "author", "authors", "type", "updated", "created", "config", "configs", "source",
+})  # fmt: skip
+"""Beside one of those: this is about feedback, and holds none."""
+CONTENT = frozenset({
+    "input", "inputs", "output", "outputs", "content", "text", "prompt", "tools", "tool_calls",
+    "arguments", "choices", "manifest", "serialized", "proxy_server_request", "vectors",
+})  # fmt: skip
+"""Members that hold what was said to a model and by it, mostly at length."""
+AS_JSON = ("metadata", "extra", "details", "annotations")
+"""Members that tables hold as JSON in a text."""
+DEEPEST = 6
+WORD = re.compile(r"[^\W\d_]+", re.UNICODE)
+HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z])")
+MOST_NAMES = 10_000
+
+
+def find_unread(record: Record, reads: Reads, columns: Collection[str] = ()) -> Iterator[Refused]:
+    """Find the members, at any depth down to six, that are called like feedback, hold something, and are not read.
+
+    Each path is named once a record; members of a list have the path of the list. The operator named `columns`: they
+    are read.
+
+    Raises: Refused: one of them holds JSON that is nested too deep.
+    """
+    seen: set[str] = set()
+    for path in _walk(record, "", lambda path, value: path in columns or reads(record, path, value), DEEPEST):
+        if path not in seen:
+            seen.add(path)
+            yield Refused("not_read", f"{path} looks like feedback, and is not read from this source", path)
+
+
+def _walk(value: Any, path: str, reads: Callable[[str, Any], bool], depth: int) -> Iterator[str]:
+    if isinstance(value, list):
+        for one in value:
+            if isinstance(one, dict | list):
+                yield from _walk(one, f"{path}[]", reads, depth)
+    elif isinstance(value, Mapping) and depth:
+        for name, one in _list_members(value):
+            if one is None or one == "" or one == [] or one == {}:
+                continue
+            inner = f"{path}.{name}" if path else str(name)
+            if _looks_like_feedback(str(name)) and not reads(inner, one):
+                yield inner
+            elif name not in CONTENT:
+                yield from _walk(parse_json(one) if name in AS_JSON else one, inner, reads, depth - 1)
+
+
+def _list_members(value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """List the members of an object; of one that is a name with its value, that."""
+    if value.keys() == {"key", "value"}:
+        yield str(value["key"]), value["value"]
+        return
+    yield from value.items()
+
+
+@lru_cache(MOST_NAMES)
+def _looks_like_feedback(name: str) -> bool:
+    words = {word.casefold() for part in WORD.findall(name) for word in HUMPS.split(part)}
+    return bool((words & WORDS) and not words & ABOUT) or "👍" in name or "👎" in name
