@@ -1,7 +1,7 @@
 """What a record holds that looks like feedback, and that its source's reader does not answer for."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +29,8 @@ CONTENT = frozenset({
 """Members that hold what was said to a model and by it, mostly at length."""
 AS_JSON = ("metadata", "extra", "details", "annotations")
 """Members that tables hold as JSON in a text."""
+NOTHING: tuple[Any, ...] = (None, "", [], {})
+NAMED_VALUE = {"key", "value"}
 DEEPEST = 6
 WORD = re.compile(r"[^\W\d_]+", re.UNICODE)
 HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -55,23 +57,22 @@ def _walk(value: Any, path: str, reads: Callable[[str, Any], bool], depth: int) 
         for one in value:
             if isinstance(one, dict | list):
                 yield from _walk(one, f"{path}[]", reads, depth)
-    elif isinstance(value, Mapping) and depth:
+    elif isinstance(value, dict) and depth:
         for name, one in _list_members(value):
-            if one is None or one == "" or one == [] or one == {}:
+            if one in NOTHING:
                 continue
-            inner = f"{path}.{name}" if path else str(name)
+            inner, deeper = f"{path}.{name}" if path else str(name), parse_json(one) if name in AS_JSON else one
             if _looks_like_feedback(str(name)) and not reads(inner, one):
                 yield inner
-            elif name not in CONTENT:
-                yield from _walk(parse_json(one) if name in AS_JSON else one, inner, reads, depth - 1)
+            elif isinstance(deeper, dict | list) and name not in CONTENT:
+                yield from _walk(deeper, inner, reads, depth - 1)
 
 
-def _list_members(value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _list_members(value: dict[str, Any]) -> Iterable[tuple[Any, Any]]:
     """List the members of an object; of one that is a name with its value, that."""
-    if value.keys() == {"key", "value"}:
-        yield str(value["key"]), value["value"]
-        return
-    yield from value.items()
+    if len(value) == 2 and value.keys() == NAMED_VALUE:
+        return [(value["key"], value["value"])]
+    return value.items()
 
 
 @lru_cache(MOST_NAMES)
