@@ -110,7 +110,10 @@ class Rollouts:
         limits = load_limits(rollout, self.settings)
         after = next_status(before, change.command, stages=len(limits.stages))
         if change.command in FORWARD and (erased := find_erased_dataset(session, rollout.request_id)) is not None:
-            raise CandidateTainted(f"its dataset {erased} held a user who was erased since: train on its successor")
+            raise CandidateTainted(
+                f"its dataset {erased} held a user who was erased since, or an import that was taken back: train on "
+                "its successor"
+            )
         table = self.load_table(session)
         moved = self._derive_table(table, before, after, rollout, canary)
         self._save(rollout, before, after, change)

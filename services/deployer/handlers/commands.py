@@ -115,7 +115,10 @@ class Commands:
             raise Conflict(f"version {table.champion.version} is champion, and there is {wanted}")
         made = load_rollout_of_candidate(session, route.version)
         if made is not None and (erased := find_erased_dataset(session, made.request_id)) is not None:
-            raise CandidateTainted(f"version {route.version}: its dataset {erased} held a user who was erased since")
+            raise CandidateTainted(
+                f"version {route.version}: its dataset {erased} held a user who was erased since, or an import that "
+                "was taken back"
+            )
         return route
 
     def _check_served(self, route: Route, table: RoutingTable) -> Route:

@@ -81,7 +81,7 @@ class Reconciler:
         if status.state == "champion":
             self._watch(rollout.rollout_id)
         elif self._is_tainted(rollout):
-            self._abort(rollout.rollout_id, "a user whose words it was trained on has been erased")
+            self._abort(rollout.rollout_id, "what it was trained on was erased or taken back")
         elif status.state == "awaiting_approval":
             self._await_approval(rollout.rollout_id)
         elif status.state == "canary" and status.stage is None:

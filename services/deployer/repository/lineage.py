@@ -38,7 +38,7 @@ def has_judged(session: Session, request_id: UUID, key_id: str, name: str) -> bo
 
 
 def find_erased_dataset(session: Session, request_id: UUID) -> str | None:
-    """Return the dataset that this request's candidate was trained on, if a user in it has been erased since."""
+    """Return the dataset that this request's candidate learnt from, if a user or import in it was erased since."""
     query = select(Dataset.dataset_sha256).join(Run, Run.dataset_sha256 == Dataset.dataset_sha256)
     return session.scalar(query.where(Run.request_id == request_id, Dataset.erased_at.is_not(None)))
 

@@ -14,10 +14,10 @@ from cli.exchange.commands import Job, check_origin, send_all
 from cli.exchange.events import Import
 from cli.exchange.fetching import Client, Credentials
 from cli.exchange.found import Options
-from cli.exchange.reporting.progress import Progress
 from cli.exchange.registry import IMPORTERS
-from cli.exchange.sending import Checkpoint, Sender
+from cli.exchange.reporting.progress import Progress
 from cli.exchange.reporting.tally import Tally
+from cli.exchange.sending import Checkpoint, Sender
 from cli.exchange.walking import walk_pages
 from cli.main import app
 from local.errors import StackFailed

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,12 +80,19 @@ SMALLEST = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Somebody says `one` of a subject, where others may say `other`; wrong with probability `epsilon`."""
+    """Somebody says `one` of a subject, where others may say `other`; wrong with probability `epsilon`.
+
+    What the voters of a `crowd` say is said by one voice, their majority's.
+    """
 
     one: Hashable
     other: Hashable
     voter: str
     epsilon: float
+    crowd: str | None = None
+
+
+Sides = tuple[Hashable, Hashable]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,8 @@ class Resolution:
 def resolve_claims(claims: Sequence[Claim]) -> list[Resolution]:
     """Resolve claims, in their order: the stronger of two opposites stands, near-ties do not.
 
-    The strength of one side is the sum, over those who say so, of the log-odds of the best that each has to offer.
+    The strength of one side is the sum, over those who say so, of the log-odds of the best that each has to offer. A
+    crowd adds what its voters on this side are stronger than its voters on the other, and no more than one of them.
     """
     strength = _calculate_strengths(claims)
     return [_resolve(strength[claim.one, claim.other], strength.get((claim.other, claim.one))) for claim in claims]
@@ -114,13 +122,23 @@ def _resolve(ours: float, theirs: float | None) -> Resolution:
     return Resolution("contradicted" if margin <= -NEAR_TIE else "near_tie", margin)
 
 
-def _calculate_strengths(claims: Iterable[Claim]) -> dict[tuple[Hashable, Hashable], float]:
-    best: dict[tuple[Hashable, Hashable], dict[str, float]] = defaultdict(dict)
+def _calculate_strengths(claims: Iterable[Claim]) -> dict[Sides, float]:
+    best: dict[Sides, dict[str | None, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for claim in claims:
         epsilon = max(claim.epsilon, SMALLEST)
-        strongest = best[claim.one, claim.other]
+        strongest = best[claim.one, claim.other][claim.crowd]
         strongest[claim.voter] = max(math.log((1 - epsilon) / epsilon), strongest.get(claim.voter, 0.0))
-    return {sides: math.fsum(voters.values()) for sides, voters in best.items()}
+    return {(one, other): _add_up(crowds, best.get((other, one), {})) for (one, other), crowds in best.items()}
+
+
+def _add_up(ours: Mapping[str | None, Mapping[str, float]], theirs: Mapping[str | None, Mapping[str, float]]) -> float:
+    """Add up voters of one side, by crowd; None is the crowd of those who speak for themselves."""
+    leads = [
+        min(max(math.fsum(voters.values()) - math.fsum(theirs.get(crowd, {}).values()), 0.0), max(voters.values()))
+        for crowd, voters in ours.items()
+        if crowd is not None
+    ]
+    return math.fsum([*ours.get(None, {}).values(), *leads])
 
 
 def derive_states(assessed: list[tuple[Draft, str | None]]) -> list[PreferencePair]:

@@ -128,8 +128,8 @@ def _split_by_polarity(records: Sequence[FeedbackRecord]) -> tuple[list[Feedback
 
 def _resolve_pairs(weighed: list[Weighed[PairEvidence]], history: History) -> list[Weighed[PairEvidence]]:
     def claim(one: Weighed[PairEvidence]) -> Claim:
-        prompt, voter = one.item.prompt_hash, _name_voter(one.item, history)
-        return Claim((prompt, one.item.chosen.strip()), (prompt, one.item.rejected.strip()), voter, one.epsilon)
+        prompt, (voter, crowd) = one.item.prompt_hash, _name_claimant(one.item, history)
+        return Claim((prompt, one.item.chosen.strip()), (prompt, one.item.rejected.strip()), voter, one.epsilon, crowd)
 
     return _resolve(weighed, [claim(one) for one in weighed if one.reason is None])
 
@@ -137,7 +137,8 @@ def _resolve_pairs(weighed: list[Weighed[PairEvidence]], history: History) -> li
 def _resolve_labels(weighed: list[Weighed[LabelEvidence]], history: History) -> list[Weighed[LabelEvidence]]:
     def claim(one: Weighed[LabelEvidence]) -> Claim:
         subject, desirable = (one.item.prompt_hash, one.item.completion.strip()), one.item.desirable
-        return Claim((*subject, desirable), (*subject, not desirable), _name_voter(one.item, history), one.epsilon)
+        voter, crowd = _name_claimant(one.item, history)
+        return Claim((*subject, desirable), (*subject, not desirable), voter, one.epsilon, crowd)
 
     return _resolve(weighed, [claim(one) for one in weighed if one.reason is None])
 
@@ -156,3 +157,12 @@ def _apply_resolution(one: Weighed[Item], resolution: Resolution) -> Weighed[Ite
 
 def _name_voter(item: Evidence, history: History) -> str:
     return "+".join(user or "anonymous" for user in history.list_users(item.evidence))
+
+
+def _name_claimant(item: Evidence, history: History) -> tuple[str, str | None]:
+    """Name (who claims it, the crowd whose one voice that is a part of; None: nobody's but their own)."""
+    voter = _name_voter(item, history)
+    members = [one.member for event_id in item.evidence if (one := history.feedback.get(event_id)) is not None]
+    if not members or None in members:
+        return voter, None
+    return "+".join(sorted({member for member in members if member is not None})), voter

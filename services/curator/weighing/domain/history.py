@@ -30,6 +30,8 @@ class FeedbackRecord:
     """The API key that sent it."""
     source: str | None = None
     """The name of the import that brought it."""
+    member: str | None = None
+    """Of what a crowd says with one voice: who of them said it; `user` is the crowd's name then."""
 
     @property
     def holder(self) -> str:
