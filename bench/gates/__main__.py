@@ -12,8 +12,9 @@ from random import Random
 
 import numpy as np
 
-from bench.gates.combining import measure_combining, measure_successions, measure_tournament
+from bench.gates.combining import measure_combining, measure_tournament
 from bench.gates.peers import passes_length_control, passes_z_test
+from bench.gates.successions import measure_successions
 from bench.gates.voting import (
     find_visible,
     measure_cost,
@@ -52,9 +53,9 @@ def main() -> None:
     for more_rows, more_goals in (
         measure_promises(options.rounds),
         measure_costs(options.rounds),
-        measure_combining(_seed(0, "combining"), 2 * few),
+        measure_combining(_seed(0, "combining"), 4 * few),
         measure_tournament(_seed(0, "tournament"), 2 * few),
-        measure_successions(_seed(0, "successions"), few),
+        measure_successions(_seed(0, "successions"), 20 * options.rounds),
     ):
         rows += more_rows
         goals += more_goals

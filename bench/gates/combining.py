@@ -1,6 +1,5 @@
-"""What the evaluator promises beside the win rate: judges with people, tournaments, successive candidates."""
+"""What the evaluator promises beside the win rate: judges with people, tournaments."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -8,8 +7,6 @@ from scipy import stats
 
 from bench.gates.voting import draw_scores
 from local.results import Goal, Row
-from services.evaluator.domain.error_budget import LEAST_LEVEL, QUARTER, Spending, calculate_budget
-from services.evaluator.domain.votes.betting import LEVEL
 from services.evaluator.domain.votes.prediction_powered import combine
 from services.evaluator.domain.votes.tournament import find_beating
 from services.evaluator.domain.votes.win_rate import VotingPlan
@@ -17,21 +14,50 @@ from services.evaluator.domain.votes.win_rate import VotingPlan
 SPREAD = 0.12
 WITHOUT_VOTES = 50
 """Units that only the judge saw, for each that people saw, too."""
-START = datetime(2026, 1, 1, tzinfo=UTC)
+LEANINGS = ("normal", "two camps", "few zealots")
 
 
 def measure_combining(random: Any, rounds: int) -> tuple[list[Row], list[Goal]]:
-    """Measure coverage, and the votes that are needed beside people alone."""
-    rows, goals, covered = [], [], []
+    """Measure coverage, with leaning raters too, and the votes that are needed beside people alone."""
+    rows, covered = _measure_leaning(random, rounds)
+    goals = []
     for n in (30, 100, 1_000):
         for rho in (0.0, 0.4, 0.6, 0.8):
-            coverage, need = _combine(random, rounds if n < 1_000 else rounds // 4, n, rho)
+            coverage, need = _combine(random, rounds if n < 1_000 else rounds // 2, n, rho)
             covered.append(coverage)
             most = 1.05 if rho == 0 else 1.15 * (1 - rho**2)
             rows.append(Row.of(f"judge of rho {rho}, {n} units: covered", "%", [100 * coverage]))
             goals.append(Goal(f"judge of rho {rho}, {n} units: votes beside people alone", need, most, "at_most"))
     goals.append(Goal("judge and people: coverage, % at least over all", 100 * min(covered), 93, "at_least"))
     return rows, goals
+
+
+def _measure_leaning(random: Any, rounds: int) -> tuple[list[Row], list[float]]:
+    """Measure coverage where units are raters who lean, six votes each, and the judge is biased by a fifth."""
+    rows, covered = [], []
+    for units in (20, 30):
+        for leaning in LEANINGS:
+            for effect in (0.0, 0.2):
+                share, passed = _lean(random, rounds, units, leaning, effect)
+                covered.append(share)
+                name = f"judge and {units} raters, {leaning}, true rate {0.5 + effect:.0%}"
+                rows.append(Row.of(f"{name}: covered", "%", [100 * share]))
+                if not effect:
+                    rows.append(Row.of(f"{name}: null passes at the end", "%", [100 * passed]))
+    return rows, covered
+
+
+def _lean(random: Any, rounds: int, units: int, leaning: str, effect: float, rho: float = 0.6) -> tuple[float, float]:
+    scores, truth = draw_scores(random, rounds, 5 * units, 6, effect, leaning, spread=0.2)
+    standard = (scores - truth) / scores.std()
+    judge = 0.7 + 0.1 * (rho * standard + np.sqrt(1 - rho**2) * random.normal(size=scores.shape))
+    found = [
+        combine(own[:units], said[:units], said[units:])
+        for own, said in zip(scores, judge, strict=True)
+        if own[:units].var() > 0
+    ]
+    covered = [each.low <= truth <= each.high for each in found]
+    return float(np.mean(covered)), float(np.mean([each.low > truth for each in found]))
 
 
 def _combine(random: Any, rounds: int, n: int, rho: float) -> tuple[float, float]:
@@ -71,25 +97,3 @@ def _play(random: Any, rounds: int, raters: int, effects: list[float], leaning: 
             scores[str(number)] = drawn[0] - (mean - 0.5 - effect)
         found += bool(find_beating(scores, design))
     return found / rounds
-
-
-def measure_successions(random: Any, rounds: int) -> tuple[list[Row], list[Goal]]:
-    """Measure false promotions in a quarter of null candidates, with the budget and without."""
-    rows, goals = [], []
-    for candidates, allowed in ((12, 0.5), (80, 0.5), (80, 0.1)):
-        passed = np.mean([_retrain(random, candidates, allowed) for _ in range(rounds)])
-        name = f"{candidates} null candidates a quarter, budget {allowed}: false promotions"
-        goals.append(Goal(name, float(passed), allowed + candidates * LEAST_LEVEL, "at_most"))
-        rows.append(
-            Row.of(f"{candidates} null candidates a quarter, no budget: false promotions", "", [LEVEL * candidates])
-        )
-    return rows, goals
-
-
-def _retrain(random: Any, candidates: int, allowed: float) -> int:
-    spent: list[Spending] = []
-    for number in range(candidates):
-        at = START + QUARTER * (number + 1) / (candidates + 1)
-        level = calculate_budget(spent, at, allowed, LEVEL).next_level
-        spent.append(Spending(at, level, bool(random.random() < level)))
-    return sum(each.passed for each in spent)

@@ -21,6 +21,7 @@ class Spending:
     """One candidate that was judged at a level."""
 
     at: datetime
+    """When its evaluation was opened."""
     level: float
     passed: bool
 
@@ -36,14 +37,17 @@ class Budget:
     next_level: float
 
 
-def calculate_budget(tested: Sequence[Spending], now: datetime, allowed: float, level: float) -> Budget:
-    """Return what is left of a quarter's budget before the next candidate.
+def calculate_budget(tested: Sequence[Spending], opened_at: datetime, allowed: float, level: float) -> Budget:
+    """Return what is left of a quarter's budget for the next candidate, whose evaluation was opened then.
+
+    Evaluations may be given their levels in another order than that in which they were opened: those opened later that
+    have theirs count, too. So in any 91 days the levels sum to `allowed` at most, and `LEAST_LEVEL` for each candidate.
 
     The expected number of false promotions is at most the sum of the levels spent, whatever each candidate is worth and
     however its level depends on those before it: each null candidate passes with a chance of its level at most, given
     all that went before. So the level of the next one is the wanted `level`, or a quarter of what is left.
     """
-    recent = [each for each in tested if now - QUARTER < each.at <= now]
+    recent = [each for each in tested if opened_at - QUARTER < each.at]
     spent = sum(each.level for each in recent)
     left = max(0.0, allowed - spent)
     following = max(LEAST_LEVEL, min(level, SHARE * left))

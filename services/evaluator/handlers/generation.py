@@ -41,7 +41,7 @@ from services.evaluator.repository.prompts import (
 )
 from services.evaluator.settings import EvaluatorSettings
 from shared.conversation import derive_dialogue
-from shared.db import SessionFactory
+from shared.db import SessionFactory, lock_all
 from shared.errors import NotFound, StaleClaim
 from shared.registry import ModelRegistry, ModelVersion
 from shared.tables.evaluator import Evaluation
@@ -186,7 +186,7 @@ class GenerationHandler:
             harmful = load_harmful_answers(session, list(candidate), self.policy.safety.complainers)
             row.generation = (
                 self._state_policy()
-                | {"error_budget": self._calculate_budget(session, row, now)}
+                | {"error_budget": self._calculate_budget(session, row)}
                 | examined
                 | _describe(made, evaluation)
                 | {
@@ -214,11 +214,12 @@ class GenerationHandler:
         """Freeze the policy into the evaluation: one that changes later does not touch it."""
         return {"policy": dump_policy(self.policy), "policy_sha256": calculate_policy_sha256(self.policy)}
 
-    def _calculate_budget(self, session: Session, row: Evaluation, now: datetime) -> dict[str, Any]:
-        """Give this candidate its level of what the quarter's candidates before it have left."""
-        tested = load_tested(session, now - QUARTER, row.evaluation_id)
+    def _calculate_budget(self, session: Session, row: Evaluation) -> dict[str, Any]:
+        """Give this candidate its level of what the quarter's candidates before it have left, one at a time."""
+        lock_all(session, ["error budget"])
+        tested = load_tested(session, row.created_at - QUARTER, row.evaluation_id)
         allowed, level = self.settings.false_promotions_per_quarter, self.policy.win_rate.level
-        return asdict(calculate_budget(tested, now, allowed, level))
+        return asdict(calculate_budget(tested, row.created_at, allowed, level))
 
     def _open_voting(self, row: Evaluation, now: datetime) -> None:
         row.state, row.claimed_by, row.heartbeat_at = "voting", None, None

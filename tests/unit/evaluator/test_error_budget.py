@@ -35,6 +35,19 @@ def test_false_promotions_stay_within_the_budget(candidates: int, allowed: float
     assert max(sum(each.level for each in run) for run in runs) <= allowed + candidates * LEAST_LEVEL
 
 
+def test_every_quarter_keeps_the_budget_whatever_the_order_in_which_levels_are_given() -> None:
+    """A slow evaluation is given its level after others that were opened later, and may not spend theirs again."""
+    random, days = np.random.default_rng(5), 300
+    opened = [START + timedelta(days=float(day)) for day in np.sort(random.uniform(0, days, 400))]
+    tested: list[Spending] = []
+    for number in np.argsort(np.arange(400) + random.uniform(0, 60, 400)):
+        level = calculate_budget(tested, opened[number], 0.1, 0.025).next_level
+        tested.append(Spending(opened[number], level, False))
+    for begin in opened:
+        inside = [each.level for each in tested if begin <= each.at < begin + QUARTER]
+        assert sum(inside) <= 0.1 + len(inside) * LEAST_LEVEL
+
+
 def test_without_a_budget_the_same_retrainings_go_beyond_it() -> None:
     """What the budget is for: eighty candidates at 2.5% each are two false promotions."""
     random = np.random.default_rng(1)
