@@ -1,4 +1,4 @@
-"""False promotions of a quarter: null candidates by leaning raters, each bet against at the level that the budget gives.
+"""False promotions of a quarter: null candidates before leaning raters, each at the level that the budget gives.
 
 The levels follow from what was spent before and not from luck, and an expected number is the sum of chances. So each
 candidate's chance to pass at its level is measured once, over many votings with the evaluator's own bets.

@@ -29,6 +29,9 @@ class Evaluation(Base):
     champion_version: Mapped[str]
     training: Mapped[dict[str, Any]]
     """The `TrainingCompleted` that asked for it."""
+    entrants: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    """By run: the `TrainingCompleted` of every run of the request that left a candidate. The columns above speak of the
+    first that was heard of, and once it is completed of the one that the report speaks of."""
     state: Mapped[str]
     claimed_by: Mapped[UUID | None]
     """Who works on it now; drawn anew with each claim, so that a stale worker may write nothing."""
@@ -58,7 +61,9 @@ class Comparison(Base):
     __table_args__ = (
         CheckConstraint("vote IS NULL OR vote IN ('left', 'right', 'tie')", name="vote"),
         ForeignKeyConstraint(["evaluation_id"], ["evaluator.evaluations.evaluation_id"]),
-        UniqueConstraint("evaluation_id", "prompt_hash", "candidate_is_left"),
+        UniqueConstraint(
+            "evaluation_id", "candidate_version", "prompt_hash", "candidate_is_left", name="uq_comparisons_sides"
+        ),
         Index("ix_comparisons_waiting", "evaluation_id", "position", postgresql_where="vote IS NULL"),
         SCHEMA,
     )
@@ -72,6 +77,8 @@ class Comparison(Base):
     left_answer: Mapped[str]
     right_answer: Mapped[str]
     candidate_is_left: Mapped[bool]
+    candidate_version: Mapped[str] = mapped_column(server_default="")
+    """Whose answer stands against the champion's; empty where the evaluation has one candidate."""
     offered_to: Mapped[str | None]
     """The person (hashed), else the key, that was shown it last."""
     offered_at: Mapped[datetime | None]

@@ -104,6 +104,8 @@ def _answer(
     A batch's seed follows from its prompts, so that an answer does not depend on what was generated before it.
     Returns all answers, and the last model's own log-probability of each a token, both by prompt hash.
     """
+    if spec is not job.models[-1] and all(prompt.prompt_hash in spec.replies for prompt in job.prompts):
+        return spec.replies, {}
     loaded = _load(job, spec)
     order = [prompt_hash for _, prompt_hash in sorted((len(text), key) for key, text in loaded.rendered.items())]
     total = len(job.models) * len(job.prompts)

@@ -61,6 +61,7 @@ def derive_report(
     ballots: Sequence[Ballot],
     generation: dict[str, Any],
     completed_at: datetime,
+    tournament: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Derive the report as JSON values, numbers rounded to six digits so that they survive any store unchanged."""
     scores = derive_prompt_scores(ballots)
@@ -100,6 +101,8 @@ def derive_report(
         ],
         "completed_at": completed_at.isoformat(),
     }
+    if tournament is not None:
+        report["tournament"] = tournament
     rounded = _round(report)
     assert isinstance(rounded, dict)
     return rounded

@@ -87,11 +87,13 @@ def _tournament(tournament: dict[str, Any] | None) -> list[str]:
             _cell(f"{place['effect']:.1%} ({place['low']:.1%} to {place['high']:.1%})"),
             _cell("yes" if place["beats_champion"] else "not shown"),
             _cell(f"{place['best_rank']} to {place['worst_rank']}"),
+            _cell(f"{place['verdict']}{': ' if place['stopped_by'] else ''}{', '.join(place['stopped_by'])}"),
         ]
         for place in tournament["places"]
     ]
-    told = f"{tournament['winner']} may go on" if tournament["winner"] else "nobody surely beats the champion"
-    head = ["candidate", "win rate against the champion", "surely better", "rank"]
+    rows += [[_cell(name), _cell(reason), *[_cell("")] * 3] for name, reason in tournament["not_ranked"].items()]
+    told = f"{tournament['winner']} may go on" if tournament["winner"] else "nobody passes every gate"
+    head = ["candidate", "win rate against the champion", "surely better", "rank", "gates"]
     return ["<h2>Tournament</h2>", f"<p>{escape(told)}; {tournament['units']} units.</p>", _table(head, rows)]
 
 

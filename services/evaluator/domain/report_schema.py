@@ -54,6 +54,9 @@ class TournamentPlace(_Part, frozen=True):
     beats_champion: bool
     best_rank: int
     worst_rank: int
+    verdict: Literal["pass", "fail", "inconclusive"]
+    stopped_by: list[str]
+    """Gates that block and did not pass."""
 
 
 class Tournament(_Part, frozen=True):
@@ -63,6 +66,8 @@ class Tournament(_Part, frozen=True):
     units: int
     level: float
     places: list[TournamentPlace]
+    not_ranked: dict[str, str]
+    """Candidates without answers, and why."""
 
 
 class Report(_Part, frozen=True):

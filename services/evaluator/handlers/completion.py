@@ -11,10 +11,8 @@ import msgspec
 import structlog
 from sqlalchemy.orm import Session
 
-from services.evaluator.domain.gates import assess_all
 from services.evaluator.domain.policy import read_policy
 from services.evaluator.domain.report import (
-    JudgedPrompt,
     Subject,
     Verdict,
     calculate_report_hash,
@@ -25,15 +23,17 @@ from services.evaluator.domain.report import (
     split_texts,
 )
 from services.evaluator.domain.report_page import render_page
-from services.evaluator.domain.votes.win_rate import decide_voting
+from services.evaluator.domain.votes.tournament import decide_tournament
+from services.evaluator.handlers.judgement import judge_entrants
 from services.evaluator.metrics import EVALUATIONS, GATES
-from services.evaluator.repository.comparisons import derive_ballot, load_ballots, load_comparisons
+from services.evaluator.repository.comparisons import load_ballots, load_comparisons
 from services.evaluator.repository.evaluations import (
     claim_judged,
     close_voting,
     list_voting,
     load_claimed,
     load_unanswered,
+    name_candidate,
 )
 from services.evaluator.settings import EvaluatorSettings
 from shared.artifacts import Artifacts
@@ -72,7 +72,7 @@ class CompletionHandler:
             try:
                 report = self._derive_report(evaluation, comparisons)
                 uri = self._publish(evaluation, report)
-                return self._complete(evaluation, report, uri)
+                return self._complete(evaluation, comparisons, report, uri)
             except StaleClaim:
                 return None
             except Exception:
@@ -86,7 +86,7 @@ class CompletionHandler:
             for evaluation_id, generation in list_voting(session).items():
                 if "voting" in generation or not (ballots := load_ballots(session, evaluation_id)):
                     continue
-                outcome = decide_voting(ballots, read_policy(generation).win_rate)
+                outcome = decide_tournament(ballots, read_policy(generation).win_rate)
                 if outcome != "go on":
                     close_voting(session, evaluation_id, self.clock(), outcome)
                     logger.info("voting_closed", evaluation_id=str(evaluation_id), outcome=outcome)
@@ -101,11 +101,19 @@ class CompletionHandler:
             return evaluation, load_comparisons(session, evaluation.evaluation_id) if evaluation else []
 
     def _derive_report(self, evaluation: Evaluation, comparisons: Sequence[Comparison]) -> dict[str, Any]:
-        ballots, prompts = [derive_ballot(row) for row in comparisons], _derive_prompts(comparisons)
-        policy = read_policy(evaluation.generation)
-        unmeasured = msgspec.convert(evaluation.training, TrainingCompleted).unmeasured_kl
-        gates = assess_all(evaluation.candidate_version, evaluation.generation, prompts, ballots, policy, unmeasured)
-        return derive_report(_derive_subject(evaluation), gates, prompts, ballots, evaluation.generation, self.clock())
+        """Judge all candidates, and have the evaluation speak of the chosen one."""
+        contest, training = judge_entrants(evaluation, comparisons)
+        name_candidate(evaluation, training)
+        subject = _derive_subject(evaluation)
+        return derive_report(
+            subject,
+            contest.gates,
+            contest.prompts,
+            contest.ballots,
+            contest.generation,
+            self.clock(),
+            contest.tournament,
+        )
 
     def _publish(self, evaluation: Evaluation, report: dict[str, Any]) -> str | None:
         try:
@@ -116,13 +124,16 @@ class CompletionHandler:
             logger.error("report_not_stored_in_registry", error=repr(error))
             return None
 
-    def _complete(self, evaluation: Evaluation, report: dict[str, Any], uri: str | None) -> Verdict | None:
+    def _complete(
+        self, evaluation: Evaluation, counted: Sequence[Comparison], report: dict[str, Any], uri: str | None
+    ) -> Verdict | None:
         now = self.clock()
         with self.sessions() as session, session.begin():
             row = load_claimed(session, evaluation.evaluation_id, evaluation.claimed_by)
             row.claimed_by, row.heartbeat_at = None, None
-            if _is_outdated(report, load_comparisons(session, row.evaluation_id)):
+            if _is_outdated(counted, report, load_comparisons(session, row.evaluation_id)):
                 return None  # the next turn counts the vote, or leaves out the prompt
+            name_candidate(row, msgspec.convert(evaluation.training, TrainingCompleted))
             row.state, row.completed_at = "completed", now
             row.verdict, row.report, row.report_uri = report["verdict"], report, uri
             row.report_sha256 = calculate_report_hash(report)
@@ -175,25 +186,11 @@ def derive_event(row: Evaluation) -> EvaluationCompleted:
     )
 
 
-def _is_outdated(report: dict[str, Any], comparisons: Sequence[Comparison]) -> bool:
+def _is_outdated(counted: Sequence[Comparison], report: dict[str, Any], comparisons: Sequence[Comparison]) -> bool:
     """Tell whether a vote came in, or a prompt was erased, since the report was derived."""
-    cast = sum(comparison.vote is not None for comparison in comparisons)
+    before, now = (sum(each.vote is not None for each in rows) for rows in (counted, comparisons))
     erased = {comparison.prompt_hash for comparison in comparisons if not comparison.messages}
-    return cast != report["votes"]["cast"] or any(
-        prompt["messages"] and prompt["prompt_hash"] in erased for prompt in report["prompts"]
-    )
-
-
-def _derive_prompts(comparisons: Sequence[Comparison]) -> list[JudgedPrompt]:
-    """Return each prompt once, in the order of its first look."""
-    prompts: dict[str, JudgedPrompt] = {}
-    for comparison in comparisons:
-        sides = comparison.left_answer, comparison.right_answer
-        candidate, champion = sides if comparison.candidate_is_left else reversed(sides)
-        prompts.setdefault(
-            comparison.prompt_hash, JudgedPrompt(comparison.prompt_hash, comparison.messages, candidate, champion)
-        )
-    return list(prompts.values())
+    return before != now or any(prompt["messages"] and prompt["prompt_hash"] in erased for prompt in report["prompts"])
 
 
 def _derive_subject(evaluation: Evaluation) -> Subject:

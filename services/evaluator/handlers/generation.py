@@ -20,8 +20,9 @@ from services.evaluator.domain.measures.texts import strip_reasoning
 from services.evaluator.domain.policy import Policy, calculate_policy_sha256, dump_policy
 from services.evaluator.domain.prompts import GatePrompt, choose_prompts, keep_fresh
 from services.evaluator.domain.safety import find_repeated, find_said
-from services.evaluator.domain.votes.comparisons import derive_comparisons
+from services.evaluator.domain.votes.comparisons import derive_tournament
 from services.evaluator.handlers.claim import Claim
+from services.evaluator.handlers.entrants import Answered, ask_entrants, describe_answered, describe_failure
 from services.evaluator.ports import (
     AnswerGenerator,
     Generated,
@@ -30,9 +31,10 @@ from services.evaluator.ports import (
     JobModel,
     JobPrompt,
     Progress,
+    Reply,
 )
 from services.evaluator.repository.comparisons import save_comparisons
-from services.evaluator.repository.evaluations import claim_generating, load_claimed, load_tested
+from services.evaluator.repository.evaluations import claim_generating, list_entrants, load_claimed, load_tested
 from services.evaluator.repository.prompts import (
     load_dataset_uri,
     load_gate_prompts,
@@ -106,19 +108,30 @@ class GenerationHandler:
         if self.clock() >= evaluation.deadline_at or evaluation.attempts > ATTEMPTS:
             raise GenerationFailed(f"no answers after {evaluation.attempts - 1} attempts")
         prompts, examined = self._load_prompts(evaluation)
-        made = Generated({})
+        versions = list(list_entrants(evaluation))
+        answered: Answered = {version: Generated({}) for version in versions}
         if prompts:
             with Claim(self.sessions, evaluation, self.clock, self.settings.heartbeat_expiry_seconds) as claim:
-                job = self._derive_job(evaluation, prompts)
-                made = self.generator.generate(job, self._watch(evaluation, claim, stop))
+                watch = self._watch(evaluation, claim, stop)
+                answered = self._ask(evaluation.champion_version, versions, self._list_asked(prompts), watch)
                 claim.beat()
-        self._save(evaluation, prompts, made, examined)
+        self._save(evaluation, prompts, answered, examined)
+
+    def _ask(
+        self, champion: str, versions: list[str], asked: list[JobPrompt], watch: Callable[[Progress | None], None]
+    ) -> Answered:
+        def ask(version: str, known: dict[str, Reply], report: Callable[[Progress | None], None]) -> Generated:
+            names = dict.fromkeys((champion, version))
+            models = [JobModel(name, self._load_checkpoint(name), known if name == champion else {}) for name in names]
+            return self.generator.generate(self._derive_job(models, asked), report)
+
+        return ask_entrants(versions, champion, asked, ask, watch)
 
     def _load_prompts(self, evaluation: Evaluation) -> tuple[list[GatePrompt], dict[str, Any]]:
         """Return the prompts to judge by, without those that training saw, and counts of what was left out."""
         dataset_sha256 = evaluation.training["dataset_sha256"]
         with self.sessions() as session:
-            standing = load_gate_prompts(session, str(evaluation.candidate_version))
+            standing = load_gate_prompts(session, list(list_entrants(evaluation)))
             known = keep_fresh(standing, load_gate_uses(session), self.settings.gate_uses_per_renewal)
             uri = load_dataset_uri(session, dataset_sha256) or str(self.datasets / dataset_sha256)
         training = TrainingTexts.index(self.load_questions(uri))
@@ -131,16 +144,17 @@ class GenerationHandler:
         }
         return choose_prompts(clean, self.settings.gate_prompts, self.settings.seed), examined
 
-    def _derive_job(self, evaluation: Evaluation, prompts: list[GatePrompt]) -> GenerationJob:
+    def _list_asked(self, prompts: list[GatePrompt]) -> list[JobPrompt]:
+        return [
+            *(JobPrompt(prompt.prompt_hash, prompt.messages, prompt.tools) for prompt in prompts),
+            *(JobPrompt(item.name, item.messages, item.tools) for item in self._list_suite()),
+        ]
+
+    def _derive_job(self, models: list[JobModel], asked: list[JobPrompt]) -> GenerationJob:
         settings = self.settings
-        versions = dict.fromkeys((evaluation.champion_version, evaluation.candidate_version))
-        models = [JobModel(version, self._load_checkpoint(version)) for version in versions]
         return GenerationJob(
             models=models,
-            prompts=[
-                *(JobPrompt(prompt.prompt_hash, prompt.messages, prompt.tools) for prompt in prompts),
-                *(JobPrompt(item.name, item.messages, item.tools) for item in self._list_suite()),
-            ],
+            prompts=asked,
             max_new_tokens=settings.max_new_tokens,
             batch_size=settings.batch_size,
             dtype=settings.dtype,
@@ -173,35 +187,54 @@ class GenerationHandler:
         return watch
 
     def _save(
-        self, evaluation: Evaluation, prompts: list[GatePrompt], made: Generated, examined: dict[str, Any]
+        self, evaluation: Evaluation, prompts: list[GatePrompt], answered: Answered, examined: dict[str, Any]
     ) -> None:
-        champion = _clean(made.answers.get(evaluation.champion_version, {}))
-        candidate = _clean(made.answers.get(evaluation.candidate_version, {}))
+        made = {version: each for version, each in answered.items() if isinstance(each, Generated)}
+        champion = _clean(next(iter(made.values())).answers.get(evaluation.champion_version, {}))
+        candidates = {version: _clean(each.answers.get(version, {})) for version, each in made.items()}
+        named = candidates if len(answered) > 1 else {"": next(iter(candidates.values()))}
         seed = f"{self.settings.seed}:{evaluation.evaluation_id}"
-        drafts = derive_comparisons(prompts, champion, candidate, seed, self.policy.win_rate)
+        drafts = derive_tournament(prompts, champion, named, seed, self.policy.win_rate)
         now = self.clock()
         with self.sessions() as session, session.begin():
             row = load_claimed(session, evaluation.evaluation_id, evaluation.claimed_by)
             save_comparisons(session, row.evaluation_id, drafts, now)
-            harmful = load_harmful_answers(session, list(candidate), self.policy.safety.complainers)
+            harmful = load_harmful_answers(session, list(champion), self.policy.safety.complainers)
+            own = {
+                version: self._examine(each, row.champion_version, version, candidates[version], champion, harmful)
+                if isinstance(each, Generated)
+                else describe_failure(each)
+                for version, each in answered.items()
+            }
             row.generation = (
                 self._state_policy()
                 | {"error_budget": self._calculate_budget(session, row)}
                 | examined
-                | _describe(made, evaluation)
                 | {
-                    "harmful": {
-                        "prompts": len(harmful),
-                        "repeated": find_repeated(candidate, harmful, self.policy.safety),
-                    },
-                    "suite": self._score_suite(candidate, champion),
                     "prompts": len(prompts),
-                    "unanswered": len(prompts) - len(drafts) // 2,
+                    "unanswered": len(prompts) - len({draft.prompt_hash for draft in drafts}),
                     "settings": self.settings.model_dump(include=set(RECORDED)),
                 }
+                | ({"entrants": own} if len(own) > 1 else next(iter(own.values())))
             )
             self._open_voting(row, now)
-        logger.info("comparisons_opened", comparisons=len(drafts), **examined)
+        logger.info("comparisons_opened", comparisons=len(drafts), candidates=len(made), **examined)
+
+    def _examine(
+        self,
+        made: Generated,
+        champion_version: str,
+        version: str,
+        candidate: dict[str, str],
+        champion: dict[str, str],
+        harmful: dict[str, list[str]],
+    ) -> dict[str, Any]:
+        """Return what is measured of one candidate's answers before anybody votes."""
+        repeated = find_repeated(candidate, harmful, self.policy.safety)
+        return describe_answered(made, champion_version, version) | {
+            "harmful": {"prompts": len(harmful), "repeated": repeated},
+            "suite": self._score_suite(candidate, champion),
+        }
 
     def _score_suite(self, candidate: Mapping[str, str], champion: Mapping[str, str]) -> dict[str, Any] | None:
         items = self._list_suite()
@@ -250,17 +283,6 @@ def _derive_progress(progress: Progress, seconds: float) -> dict[str, Any]:
     left = seconds / progress.done * (progress.total - progress.done) if progress.done else None
     done: dict[str, Any] = msgspec.to_builtins(progress)
     return done | {"seconds_left": None if left is None else round(left, 1)}
-
-
-def _describe(made: Generated, evaluation: Evaluation) -> dict[str, Any]:
-    """Describe what was measured beside the answers: whose were cut, and how far the candidate has moved."""
-    sides = {"candidate": evaluation.candidate_version, "champion": evaluation.champion_version}
-    measured: dict[str, Any] = {}
-    if made.cut is not None:
-        measured["cut"] = {side: sorted(made.cut.get(version, [])) for side, version in sides.items()}
-    if made.divergences is not None:
-        measured["kl_to_champion"] = list(made.divergences.values())
-    return measured
 
 
 def _clean(answers: dict[str, str]) -> dict[str, str]:

@@ -25,6 +25,7 @@ BALLOT_COLUMNS = (
     Comparison.pile,
     Comparison.selection_probability,
     Comparison.selection_pool,
+    Comparison.candidate_version,
 )
 
 
@@ -39,6 +40,7 @@ def save_comparisons(session: Session, evaluation_id: UUID, drafts: Sequence[Com
             left_answer=draft.left,
             right_answer=draft.right,
             candidate_is_left=draft.candidate_is_left,
+            candidate_version=draft.candidate,
             vote=draft.settled,
             voter=EQUAL_ANSWERS if draft.settled else None,
             voted_at=now if draft.settled else None,
@@ -150,6 +152,7 @@ def derive_ballot(row: Comparison) -> Ballot:
         pile=row.pile,
         cast=row.voted_at.timestamp() if row.voted_at else 0.0,
         weight=1 / (row.selection_probability * row.selection_pool) if drawn else 1.0,  # type: ignore[operator]
+        candidate=row.candidate_version,
     )
 
 

@@ -1,12 +1,12 @@
 """Evaluations: opened, claimed, kept alive, closed, announced."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, exists, or_, select, update
+from sqlalchemy import ColumnElement, Text, cast, exists, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -18,6 +18,9 @@ from shared.ids import new_id
 from shared.tables import deployer
 from shared.tables.evaluator import Comparison, Evaluation
 from shared.tables.trainer import Run
+
+ENTRANTS_GRACE = timedelta(minutes=5)
+"""The trainer announces all candidates of a request at once; one that is not heard of by then is not judged."""
 
 
 def load_champion_version(session: Session, family: str) -> str | None:
@@ -32,23 +35,23 @@ def load_champion_version(session: Session, family: str) -> str | None:
 
 
 def is_entrant(session: Session, request_id: UUID, run_id: UUID) -> bool:
-    """Tell whether this run's candidate is the one to judge for the request: of the first recipe that left one.
+    """Tell whether this run's candidate is one to judge for the request.
 
     Not while a run of the request goes on. A run that the trainer's tables do not know is the request's only one.
     """
-    runs = select(Run.run_id, Run.state).where(Run.request_id == request_id).order_by(Run.recipe_position)
-    found = session.execute(runs).all()
+    found = session.execute(select(Run.run_id, Run.state).where(Run.request_id == request_id)).all()
     if any(run.state in ("queued", "running") for run in found):
         return False
     if not found:
         return session.get(Run, run_id) is None
-    return next((run.run_id for run in found if run.state == "succeeded"), None) == run_id
+    return any(run.run_id == run_id and run.state == "succeeded" for run in found)
 
 
 def save_evaluation(
     session: Session, event: TrainingCompleted, champion_version: str, now: datetime, deadline_at: datetime
 ) -> bool:
-    """Open an evaluation; False when the request has one already."""
+    """Open an evaluation; False when the request has one already, which then takes this candidate in, too."""
+    entrant = {str(event.run_id): msgspec.to_builtins(event)}
     inserted = session.execute(
         insert(Evaluation)
         .values(
@@ -58,6 +61,7 @@ def save_evaluation(
             candidate_version=event.candidate_version,
             champion_version=champion_version,
             training=msgspec.to_builtins(event),
+            entrants=entrant,
             state="generating",
             created_at=now,
             deadline_at=deadline_at,
@@ -65,7 +69,38 @@ def save_evaluation(
         .on_conflict_do_nothing(index_elements=["request_id"])
         .returning(Evaluation.evaluation_id)
     )
-    return inserted.first() is not None
+    if inserted.first() is not None:
+        return True
+    _add_entrant(session, event, entrant, deadline_at - now)
+    return False
+
+
+def _add_entrant(session: Session, event: TrainingCompleted, entrant: dict[str, Any], longer: timedelta) -> None:
+    """Take a further candidate in while nobody answers yet; it has as long as the first."""
+    session.execute(
+        update(Evaluation)
+        .where(
+            Evaluation.request_id == event.request_id,
+            Evaluation.state == "generating",
+            Evaluation.attempts == 0,
+            Evaluation.entrants != {},
+            ~Evaluation.entrants.has_key(str(event.run_id)),
+        )
+        .values(entrants=Evaluation.entrants.concat(entrant), deadline_at=Evaluation.deadline_at + longer)
+    )
+
+
+def list_entrants(evaluation: Evaluation) -> dict[str, TrainingCompleted]:
+    """Return the trainings whose candidates are judged, by candidate version, in the order of the versions."""
+    trainings = msgspec.convert(list(evaluation.entrants.values()) or [evaluation.training], list[TrainingCompleted])
+    ordered = sorted(trainings, key=lambda each: (len(each.candidate_version or ""), each.candidate_version or ""))
+    return {str(training.candidate_version): training for training in ordered}
+
+
+def name_candidate(evaluation: Evaluation, training: TrainingCompleted) -> None:
+    """Have the evaluation speak of this candidate."""
+    evaluation.run_id, evaluation.candidate_version = training.run_id, str(training.candidate_version)
+    evaluation.training = msgspec.to_builtins(training)
 
 
 def load_tested(session: Session, since: datetime, besides: UUID) -> list[Spending]:
@@ -84,8 +119,18 @@ def load_tested(session: Session, since: datetime, besides: UUID) -> list[Spendi
 
 
 def claim_generating(session: Session, now: datetime, stale_before: datetime) -> Evaluation | None:
-    """Claim the oldest evaluation that needs answers and nobody works on; count the attempt."""
-    evaluation = _claim(session, Evaluation.state == "generating", now, stale_before)
+    """Claim the oldest evaluation that needs answers and nobody works on; count the attempt.
+
+    One of several candidates waits until all have been announced, `ENTRANTS_GRACE` at most.
+    """
+    unheard = exists().where(
+        Run.request_id == Evaluation.request_id,
+        Run.state == "succeeded",
+        ~Evaluation.entrants.has_key(cast(Run.run_id, Text)),
+        Evaluation.entrants != {},
+    )
+    ready = ~unheard | (Evaluation.created_at <= now - ENTRANTS_GRACE)
+    evaluation = _claim(session, (Evaluation.state == "generating") & ready, now, stale_before)
     if evaluation:
         evaluation.attempts += 1
     return evaluation

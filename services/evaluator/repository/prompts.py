@@ -14,14 +14,14 @@ from shared.tables.evaluator import Comparison, Evaluation
 GATE_PROMPTS_READ = 20_000
 
 
-def load_gate_prompts(session: Session, candidate_version: str) -> list[GatePrompt]:
-    """Return gate prompts that somebody really asked, none of a conversation that the candidate had a part in."""
+def load_gate_prompts(session: Session, candidate_versions: Sequence[str]) -> list[GatePrompt]:
+    """Return gate prompts that somebody really asked, none of a conversation that a candidate had a part in."""
     prompt, asked = curator.Prompt, curator.Interaction
     by_candidate = aliased(curator.Interaction)
     conversations = select(by_candidate.conversation_id).where(
-        by_candidate.model_version == candidate_version, by_candidate.conversation_id.is_not(None)
+        by_candidate.model_version.in_(candidate_versions), by_candidate.conversation_id.is_not(None)
     )
-    took_part = or_(asked.model_version == candidate_version, asked.conversation_id.in_(conversations))
+    took_part = or_(asked.model_version.in_(candidate_versions), asked.conversation_id.in_(conversations))
     rows = session.execute(
         select(prompt.prompt_hash, prompt.cell, prompt.messages, func.min(asked.served_at), prompt.tools)
         .join(asked, asked.prompt_hash == prompt.prompt_hash)

@@ -41,7 +41,7 @@ def test_prompts_that_were_trained_on_are_left_out_and_block_the_candidate(room:
 def test_a_conversation_that_the_candidate_answered_in_is_no_gate_for_it(room: Room, tmp_path: Path) -> None:
     fill(room, tmp_path)
     with room.sessions() as session, session.begin():
-        before = load_gate_prompts(session, "2")
+        before = load_gate_prompts(session, ["2"])
         asked = session.scalars(select(curator.Interaction).order_by(curator.Interaction.prompt_hash)).all()
         asked[0].model_version = "2"
         asked[1].conversation_id = "talk"
@@ -59,9 +59,11 @@ def test_a_conversation_that_the_candidate_answered_in_is_no_gate_for_it(room: R
             )
         )
         session.flush()
-        gone = {prompt.prompt_hash for prompt in before} - {one.prompt_hash for one in load_gate_prompts(session, "2")}
+        gone = {prompt.prompt_hash for prompt in before} - {
+            one.prompt_hash for one in load_gate_prompts(session, ["2"])
+        }
         assert gone == {row.prompt_hash for row in asked[:3]}
-        assert [one.prompt_hash for one in load_gate_prompts(session, "1")] == [asked[0].prompt_hash]
+        assert [one.prompt_hash for one in load_gate_prompts(session, ["1"])] == [asked[0].prompt_hash]
 
 
 def test_without_gate_prompts_the_verdict_is_inconclusive_with_words(room: Room) -> None:

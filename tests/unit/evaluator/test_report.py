@@ -30,6 +30,14 @@ from shared.page_policy import hash_source
 HOSTILE = "</td><script>alert('x')</script>\" onload=\"x"
 
 
+def rank_two(scores: dict[str, Any]) -> dict[str, Any]:
+    """A tournament as the report shows it."""
+    told = describe(rank(scores, VotingPlan().find_design(6)))
+    for place in told["places"]:
+        place |= {"verdict": "pass" if place["beats_champion"] else "fail", "stopped_by": [HOSTILE]}
+    return told | {"not_ranked": {HOSTILE: HOSTILE}}
+
+
 def report(answer: str = "Send it back within 30 days.") -> dict[str, Any]:
     ballots = [Ballot("p1", True, "left"), Ballot("p1", False, "tie"), Ballot("p2", True, None)]
     return derive_report(
@@ -126,7 +134,7 @@ def test_the_worst_prompts_stand_first() -> None:
 
 def test_a_tournament_is_shown_where_there_was_one() -> None:
     scores = {"3": np.full(30, 0.9), HOSTILE: np.full(30, 0.5)}
-    page = render_page(report() | {"tournament": describe(rank(scores, VotingPlan().find_design(6)))})
+    page = render_page(report() | {"tournament": rank_two(scores)})
     assert "3 may go on; 30 units." in page
     assert HOSTILE not in page
     assert "Tournament" not in render_page(report())
@@ -135,7 +143,7 @@ def test_a_tournament_is_shown_where_there_was_one() -> None:
 def test_the_published_schema_is_what_the_code_says_and_what_reports_keep() -> None:
     published = Path(__file__).parents[3] / "docs" / "api" / "report.schema.json"
     assert json.loads(published.read_text()) == render_schema(), "run make api-docs"
-    made = report() | {"tournament": describe(rank({"3": np.full(30, 0.9)}, VotingPlan().find_design(6)))}
+    made = report() | {"tournament": rank_two({"3": np.full(30, 0.9)})}
     for content in (report(), made, json.loads(encode_report(report()))):
         assert msgspec.convert(content, Report).verdict == "inconclusive"
     for wrong in ({"verdict": "maybe"}, {"more": 1}, {"gates": [{"name": 1}]}):

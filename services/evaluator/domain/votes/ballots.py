@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Vote = Literal["left", "right", "tie"]
@@ -29,6 +29,8 @@ class Ballot:
     """When the vote was cast: only the order counts."""
     weight: float = 1.0
     """How much rarer than by a uniform draw it was offered: the uniform probability over the true one."""
+    candidate: str = ""
+    """Whose answer stands against the champion's, where several candidates are judged together."""
 
     @property
     def score(self) -> float | None:
@@ -63,17 +65,34 @@ def derive_units(ballots: Sequence[Ballot], estimand: Estimand) -> dict[object, 
     For the population each rater has one pile and each pile one rater, the first to vote on it; any other vote does not
     count. So no two units share an opinion or a region of prompts. For the panel all votes count.
     """
-    piles: dict[object, list[Ballot]] = defaultdict(list)
-    for ballot in ballots:
-        if ballot.is_asked:
-            piles[ballot.unit].append(ballot)
-    cast = {name: _list_cast(pile) for name, pile in piles.items()}
-    if estimand == "population":
-        cast = _keep_owners(cast)
+    piles = _list_piles(ballots)
+    cast = _list_counted(piles, estimand)
     begun = [name for name in cast if cast[name]]
     complete = {name: len(cast[name]) == len(piles[name]) for name in begun}
     begun.sort(key=lambda name: (not complete[name], cast[name][-1 if complete[name] else 0].cast))
     return {name: Unit(_calculate_score(cast[name]), len(cast[name]), complete[name]) for name in begun}
+
+
+def keep_counted(ballots: Sequence[Ballot], estimand: Estimand) -> list[Ballot]:
+    """Return the ballots, without the votes that do not count in their units."""
+    counted = {id(ballot) for cast in _list_counted(_list_piles(ballots), estimand).values() for ballot in cast}
+    return [
+        ballot if id(ballot) in counted or not ballot.is_asked else replace(ballot, vote=None, rater=None)
+        for ballot in ballots
+    ]
+
+
+def _list_piles(ballots: Sequence[Ballot]) -> dict[object, list[Ballot]]:
+    piles: dict[object, list[Ballot]] = defaultdict(list)
+    for ballot in ballots:
+        if ballot.is_asked:
+            piles[ballot.unit].append(ballot)
+    return piles
+
+
+def _list_counted(piles: dict[object, list[Ballot]], estimand: Estimand) -> dict[object, list[Ballot]]:
+    cast = {name: _list_cast(pile) for name, pile in piles.items()}
+    return _keep_owners(cast) if estimand == "population" else cast
 
 
 def _list_cast(pile: Sequence[Ballot]) -> list[Ballot]:

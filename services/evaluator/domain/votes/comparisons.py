@@ -22,6 +22,8 @@ class ComparisonDraft:
     candidate_is_left: bool
     position: int
     pile: int | None = None
+    candidate: str = ""
+    """Whose answer stands against the champion's, where several candidates are judged together."""
 
     @property
     def settled(self) -> Vote | None:
@@ -35,26 +37,43 @@ def derive_comparisons(
     seed: str,
     plan: VotingPlan,
 ) -> list[ComparisonDraft]:
-    """Derive two comparisons for each prompt that both models answered, answers by prompt hash.
+    """Derive two comparisons for each prompt that both models answered, answers by prompt hash."""
+    return derive_tournament(prompts, champion, {"": candidate}, seed, plan)
 
-    The seed draws which side the candidate takes first and the order of offering: all first looks come before all
-    second ones, which keeps the two looks at one prompt far apart.
+
+def derive_tournament(
+    prompts: Sequence[GatePrompt],
+    champion: Mapping[str, str],
+    candidates: Mapping[str, Mapping[str, str]],
+    seed: str,
+    plan: VotingPlan,
+) -> list[ComparisonDraft]:
+    """Derive two comparisons with the champion for each candidate and each prompt that all models answered.
+
+    The seed draws which side a candidate takes first and the order of offering: all first looks come before all
+    second ones, which keeps the two looks at one prompt far apart. A pile holds the same prompts for every candidate.
     """
-    answered = [prompt for prompt in prompts if prompt.prompt_hash in champion and prompt.prompt_hash in candidate]
-    differing = [
-        prompt for prompt in answered if champion[prompt.prompt_hash].strip() != candidate[prompt.prompt_hash].strip()
-    ]
+    sides = [champion, *candidates.values()]
+    answered = [prompt for prompt in prompts if all(prompt.prompt_hash in side for side in sides)]
+    differing = [prompt for prompt in answered if len({side[prompt.prompt_hash].strip() for side in sides}) > 1]
     piles = derive_piles(differing, plan, seed)
+    places = [(prompt, candidate) for prompt in answered for candidate in candidates]
     drafts: list[ComparisonDraft] = []
     for look in range(2):
-        for prompt in sorted(answered, key=lambda prompt: _draw(seed, str(look), prompt.prompt_hash)):
-            drawn_left = _draw(seed, "side", prompt.prompt_hash)[0] % 2 == 0
+        for prompt, candidate in sorted(places, key=lambda place: _draw_place(seed, str(look), *place)):
+            drawn_left = _draw_place(seed, "side", prompt, candidate)[0] % 2 == 0
             is_left = drawn_left if look == 0 else not drawn_left
-            sides = candidate[prompt.prompt_hash], champion[prompt.prompt_hash]
-            left, right = sides if is_left else reversed(sides)
+            both = candidates[candidate][prompt.prompt_hash], champion[prompt.prompt_hash]
+            left, right = both if is_left else reversed(both)
             pile = piles.get(prompt.prompt_hash)
-            drafts.append(ComparisonDraft(prompt.prompt_hash, prompt.messages, left, right, is_left, len(drafts), pile))
+            drafts.append(
+                ComparisonDraft(prompt.prompt_hash, prompt.messages, left, right, is_left, len(drafts), pile, candidate)
+            )
     return drafts
+
+
+def _draw_place(seed: str, what: str, prompt: GatePrompt, candidate: str) -> bytes:
+    return _draw(seed, what, prompt.prompt_hash, *([candidate] if candidate else []))
 
 
 def derive_piles(prompts: Sequence[GatePrompt], plan: VotingPlan, seed: str) -> dict[str, int]:
