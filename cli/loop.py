@@ -25,6 +25,7 @@ def read_loop(session: Session) -> dict[str, Any]:
         "request": _read_request(session),
         "run": _read_run(session),
         "evaluation": _read_evaluation(session),
+        "audit": _read_audit(session),
         "rollout": _read_rollout(session),
     }
 
@@ -77,7 +78,7 @@ def _read_run(session: Session) -> dict[str, Any] | None:
 
 
 def _read_evaluation(session: Session) -> dict[str, Any] | None:
-    if (row := session.scalars(select(Evaluation).order_by(Evaluation.created_at.desc()).limit(1)).first()) is None:
+    if (row := _load_latest(session, "candidate")) is None:
         return None
     comparisons = select(func.count(), func.count(Comparison.vote)).where(Comparison.evaluation_id == row.evaluation_id)
     asked, voted = session.execute(comparisons).one()
@@ -89,6 +90,25 @@ def _read_evaluation(session: Session) -> dict[str, Any] | None:
         "comparisons": asked,
         "votes": voted,
         "error_budget": row.generation.get("error_budget"),
+    }
+
+
+def _load_latest(session: Session, kind: str) -> Evaluation | None:
+    latest = select(Evaluation).where(Evaluation.kind == kind).order_by(Evaluation.created_at.desc()).limit(1)
+    return session.scalars(latest).first()
+
+
+def _read_audit(session: Session) -> dict[str, Any] | None:
+    """Read what the last audit of a champion said."""
+    if (row := _load_latest(session, "audit")) is None:
+        return None
+    return {
+        "evaluation_id": str(row.evaluation_id),
+        "version": row.candidate_version,
+        "against": row.champion_version,
+        "state": row.state,
+        "verdict": row.verdict,
+        "opened_at": row.created_at.isoformat(),
     }
 
 

@@ -148,6 +148,9 @@ def describe_loop(loop: dict[str, Any]) -> list[str]:
         if budget := evaluation.get("error_budget"):
             spent = budget["spent"] + budget["next_level"]
             lines.append(f"false promotions this quarter: {spent:.3f} of {budget['allowed']:g} spent, in expectation")
+    if audit := loop.get("audit"):
+        verdict = audit["verdict"] or audit["state"]
+        lines.append(f"audit of version {audit['version']} against {audit['against']}: {verdict}")
     if rollout := loop["rollout"]:
         lines.append(f"rollout of version {rollout['candidate_version']}: {rollout['state']}, {rollout['summary']}")
         if rollout.get("frozen_until"):

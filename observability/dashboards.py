@@ -40,6 +40,12 @@ BOARDS: dict[str, tuple[str, tuple[Graph, ...]]] = {
             Graph("Records behind", "heliotrope:consumer_lag_records:max", "{{consumer}}"),
             Graph("Training runs", "sum by (state) (heliotrope_training_runs)", "{{state}}"),
             Graph("Evaluations by verdict", "sum by (verdict) (heliotrope_evaluations_total)", "{{verdict}}"),
+            Graph(
+                "What the last audit of the champion said",
+                "max by (outcome) (heliotrope_champion_audit)",
+                "{{outcome}}",
+            ),
+            Graph("False promotions in 91 days, expected", "max by (of) (heliotrope_false_promotions)", "{{of}}"),
             Graph("Canary's share of users", "max(heliotrope_canary_percent)", "canary", "percent"),
             Graph("Generation of the routing table", "max(heliotrope_routing_generation)", "generation"),
             Graph("Routing tables refused", "sum by (instance) (heliotrope_routing_refused_total)", "{{instance}}"),

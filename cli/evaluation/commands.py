@@ -31,6 +31,8 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Draws sampling, sides and order.")] = 0,
     suite: Annotated[bool, typer.Option(help="Both answer the shipped suite, too.")] = True,
     limit: Annotated[int, typer.Option(min=0, help="Of the prompts, the first so many; 0: all.")] = 0,
+    tasks: Annotated[Path | None, typer.Option(help="Folder of lm-eval's task files that both answer, too.")] = None,
+    task_documents: Annotated[int, typer.Option(min=0, help="Of each task, the first so many; 0: all.")] = 0,
 ) -> None:
     """Judge whether A may take the place of B. Ends with 0 for pass, 1 for fail, 3 for inconclusive.
 
@@ -45,7 +47,8 @@ def evaluate(
         raise typer.BadParameter("float32 or bfloat16", param_hint="--dtype")
     sampling: Literal["model", "greedy"] = "greedy" if greedy else "model"
     how = How(max_new_tokens, batch_size, dtype or choose_evaluation_dtype(), sampling, seed, suite)  # type: ignore[arg-type]
-    wanted = Wanted(candidate, champion, prompts, output, how, judge, votes, training, policy, limit)
+    files = (judge, votes, training, policy)
+    wanted = Wanted(candidate, champion, prompts, output, how, *files, limit, tasks, task_documents)
     with clear_errors():
         report = evaluate_models(wanted, lambda line: console.print(line, markup=False))
     show(report, output)

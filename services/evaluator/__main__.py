@@ -1,5 +1,5 @@
-"""`python -m services.evaluator` serves; with `generate` it answers one job and ends, with `schema` it prints the JSON
-schema of a report."""
+"""`python -m services.evaluator` serves; with `generate` it answers one job and ends, with `tasks` one of lm-eval's,
+and with `schema` it prints the JSON schema of a report."""
 
 import json
 import sys
@@ -10,13 +10,17 @@ def main(arguments: list[str]) -> int:
         from services.evaluator.adapters import generation
 
         return generation.main()
+    if arguments == ["tasks"]:
+        from services.evaluator.adapters import task_harness
+
+        return task_harness.main()
     if arguments == ["schema"]:
         from services.evaluator.domain.report_schema import render_schema
 
         sys.stdout.write(json.dumps(render_schema(), indent=2) + "\n")
         return 0
     if arguments:
-        sys.stderr.write(f"unknown role {arguments[0]!r}: give none, generate or schema\n")
+        sys.stderr.write(f"unknown role {arguments[0]!r}: give none, generate, tasks or schema\n")
         return 2
     from services.evaluator.bootstrap import service
 

@@ -154,3 +154,39 @@ class ReplyGenerator(Protocol):
         self, job: GenerationJob, heartbeat: Callable[[Progress | None], None], keep: Keep = forget
     ) -> Generated:
         """Do as an `AnswerGenerator`, but leave out what the job knows already, and hand replies on as they come."""
+
+
+class TaskJob(msgspec.Struct, frozen=True, kw_only=True):
+    """One model answers the tasks of a folder."""
+
+    model: str
+    """Folder with weights and tokenizer, or an endpoint."""
+    endpoint: bool = False
+    key: str = ""
+    folder: str
+    documents: int = 0
+    """Of each task, the first so many; 0: all."""
+    batch_size: int = 16
+    dtype: Literal["bfloat16", "float32"] = "float32"
+    seed: int = 0
+    cache: str | None = None
+    """File, without its ending, that keeps what this model said; None: nothing is kept."""
+
+
+TaskAnswers = dict[str, bool]
+"""By document (`task:NAME:NUMBER`): whether it was answered right."""
+
+
+class TasksFailed(HeliotropeError):
+    """A task file is broken, or a model could not be asked."""
+
+    title = "Tasks failed"
+
+
+class TaskRunner(Protocol):
+    def run(self, job: TaskJob, heartbeat: Callable[[], None]) -> TaskAnswers:
+        """Answer every document of every task; `heartbeat` is called every few seconds, what it raises ends the work.
+
+        Raises:
+            TasksFailed: there is nothing to tell.
+        """

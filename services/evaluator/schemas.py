@@ -40,6 +40,7 @@ class Votes(BaseModel):
 
 class EvaluationSummary(BaseModel):
     evaluation_id: UUID
+    kind: str
     request_id: UUID
     run_id: UUID
     candidate_version: str

@@ -24,6 +24,12 @@ class EvaluatorSettings(BaseSettings):
     frozen_suite: bool = Field(
         default=True, description="both models answer the frozen suite of 68 prompts, too: what may not be forgotten"
     )
+    tasks: Path | None = Field(
+        default=None, description="folder of lm-eval's task files that both models answer, too (heliotrope[lm-eval])"
+    )
+    task_documents: int = Field(
+        default=200, ge=0, le=100_000, description="of each task the first so many documents; 0: all"
+    )
     batch_size: int = Field(default=16, ge=1, le=512, description="answers generated at once")
     dtype: Literal["bfloat16", "float32"] = Field(default="bfloat16", description="number format of the weights")
     generation_deadline_seconds: float = Field(default=3_600, gt=0, description="without answers by then: inconclusive")
@@ -36,6 +42,9 @@ class EvaluatorSettings(BaseSettings):
     )
     false_promotions_per_quarter: float = Field(
         default=0.5, gt=0, description="candidates no better than the champion that may pass in 91 days, in expectation"
+    )
+    audit_days: float = Field(
+        default=30, ge=0, description="the champion is judged again, against the one before it, so often; 0: never"
     )
     lease_seconds: float = Field(
         default=60, gt=0, description="a comparison shown to one person is kept for them this long"

@@ -18,6 +18,7 @@ class Evaluation(Base):
     __tablename__ = "evaluations"
     __table_args__ = (
         CheckConstraint("state IN ('generating', 'voting', 'completed')", name="state"),
+        CheckConstraint("kind IN ('candidate', 'audit')", name="kind"),
         Index("ix_evaluations_state", "state"),
         SCHEMA,
     )
@@ -25,6 +26,8 @@ class Evaluation(Base):
     evaluation_id: Mapped[UuidKey]
     request_id: Mapped[UUID] = mapped_column(unique=True)
     run_id: Mapped[UUID]
+    kind: Mapped[str] = mapped_column(server_default="candidate")
+    """audit: the champion (in the candidate's place) against the one before it; announced to nobody."""
     candidate_version: Mapped[str]
     champion_version: Mapped[str]
     training: Mapped[dict[str, Any]]

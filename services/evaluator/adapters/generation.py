@@ -69,7 +69,7 @@ def main() -> int:
     output = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what libraries print must not mix with the lines
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=GenerationJob)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     encoder = msgspec.json.Encoder()
 
     def emit(line: Line) -> None:
@@ -89,7 +89,7 @@ def main() -> int:
     return 0
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Read below Python's buffers: a thread that waits inside one aborts the interpreter at its end."""
     while os.read(0, 1):
         pass
@@ -127,23 +127,28 @@ def _answer(
 
 
 def _load(job: GenerationJob, spec: JobModel) -> Loaded:
+    tokenizer, model = load_model(spec.checkpoint, job.dtype)
+    room = max(1, model.config.max_position_embeddings - job.max_new_tokens)
+    return Loaded(tokenizer, model, _render(job, tokenizer), room)
+
+
+def load_model(checkpoint: str, dtype: str) -> tuple[Any, Any]:
+    """Return tokenizer and model of a folder, an adapter merged into its base."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+    folder = Path(checkpoint)
     tokenizer = AutoTokenizer.from_pretrained(
-        spec.checkpoint, local_files_only=True, padding_side="left", truncation_side="left"
+        folder, local_files_only=True, padding_side="left", truncation_side="left"
     )
-    folder, dtype = Path(spec.checkpoint), getattr(torch, job.dtype)
-    model = AutoModelForCausalLM.from_pretrained(find_base(folder), local_files_only=True, dtype=dtype)
+    model = AutoModelForCausalLM.from_pretrained(find_base(folder), local_files_only=True, dtype=getattr(torch, dtype))
     if is_adapter(folder):
         model = _merge(model, folder)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    room = max(1, model.config.max_position_embeddings - job.max_new_tokens)
-    return Loaded(tokenizer, model, _render(job, tokenizer), room)
+    return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
 def _merge(model: Any, folder: Path) -> Any:

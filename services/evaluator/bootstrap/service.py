@@ -9,8 +9,10 @@ from services.evaluator.adapters.datasets import load_training_questions
 from services.evaluator.adapters.generation_process import SubprocessGenerator
 from services.evaluator.adapters.models import fetch_model
 from services.evaluator.adapters.policies import load_policy
+from services.evaluator.adapters.task_process import SubprocessTaskRunner
 from services.evaluator.api import create_router
 from services.evaluator.consumer import TrainingConsumer
+from services.evaluator.handlers.auditing import AuditHandler
 from services.evaluator.handlers.completion import CompletionHandler
 from services.evaluator.handlers.generation import GenerationHandler
 from services.evaluator.handlers.voting import VoteHandler
@@ -67,8 +69,10 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
         own,
         now,
         load_policy(own.policy),
+        SubprocessTaskRunner() if own.tasks else None,
     )
     completion = CompletionHandler(sessions, registry, artifacts, own, settings.topic_prefix, now)
+    auditing = AuditHandler(sessions, settings.family, own, now)
     user_hashes = UserHashesInForce(configure_user_hashes(settings), sessions)
     keys = open_key_ring(sessions, settings.assertion_public_keys, user_hashes)
 
@@ -80,7 +84,7 @@ def create(settings: Settings, own: EvaluatorSettings) -> FastAPI:
         Worker("consumer", loop.run),
         Worker("relay", Relay(sessions, Outbox, producer).run),
         Worker("keys", keys.run),
-        *list_workers(generation, completion, sessions),
+        *list_workers(generation, completion, auditing, sessions),
     ]
     app = create_app(
         SERVICE,

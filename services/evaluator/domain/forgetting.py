@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from scipy import stats
 
@@ -69,11 +70,19 @@ def find_forgotten(scores: Sequence[TaskScore]) -> list[TaskScore]:
     return ordered
 
 
-def assess_forgetting(scores: Sequence[TaskScore], rule: ForgettingRule) -> GateResult:
+def assess_tasks(said: Mapping[str, Any], rule: ForgettingRule) -> GateResult:
+    """Assess a team's own tasks as `assess_forgetting` does; inconclusive with `cause: error` if they did not run."""
+    if (failure := said.get("failure")) is not None:
+        summary = f"cause: error; the tasks could not be run: {failure}"
+        return GateResult(name="tasks", verdict="inconclusive", summary=summary, n=0, cause="error")
+    return assess_forgetting(count_solved(said["solved"]), rule, "tasks")
+
+
+def assess_forgetting(scores: Sequence[TaskScore], rule: ForgettingRule, name: str = "forgetting") -> GateResult:
     """Fail when a task is forgotten; pass when the loss over all tasks is surely within the margin."""
     n = sum(score.n for score in scores)
     if not n:
-        return GateResult(name="forgetting", verdict="inconclusive", summary="no suite was answered", n=0)
+        return GateResult(name=name, verdict="inconclusive", summary="nothing was answered", n=0)
     lost, gained = sum(score.lost for score in scores), sum(score.gained for score in scores)
     low, high = calculate_paired_interval(lost, gained, n)
     forgotten = find_forgotten(scores)
@@ -81,7 +90,7 @@ def assess_forgetting(scores: Sequence[TaskScore], rule: ForgettingRule) -> Gate
     if forgotten:
         told += f"; forgotten: {', '.join(score.task for score in forgotten)}"
     return GateResult(
-        name="forgetting",
+        name=name,
         verdict="fail" if forgotten else "pass" if high <= rule.margin else "inconclusive",
         summary=f"{told} (exact McNemar with Holm, {LEVEL:.0%}); harmless is a loss of {rule.margin:.0%} over all",
         effect=(lost - gained) / n,

@@ -7,7 +7,7 @@ import msgspec
 
 from services.evaluator.domain.contamination import assess_contamination
 from services.evaluator.domain.expense import assess_expense
-from services.evaluator.domain.forgetting import assess_forgetting, count_solved
+from services.evaluator.domain.forgetting import assess_forgetting, assess_tasks, count_solved
 from services.evaluator.domain.measures.texts import has_switched
 from services.evaluator.domain.movement import assess_kl
 from services.evaluator.domain.policy import Policy
@@ -108,6 +108,8 @@ def _assess_measured(prompts: Sequence[JudgedPrompt], generation: dict[str, Any]
     if suite is not None:
         said += suite["said"]
         gates.append(assess_forgetting(count_solved(suite["solved"]), policy.forgetting))
+    if (tasks := generation.get("tasks")) is not None:
+        gates.append(assess_tasks(tasks, policy.tasks))
     examined = len(prompts) + len(suite["solved"] if suite else ())
     safety = assess_safety(examined, said, harm.get("prompts", 0), harm.get("repeated", []), policy.safety)
     gates.append(safety)

@@ -17,6 +17,7 @@ from services.evaluator.domain.rules import (
     RatioRule,
     Rule,
     SafetyRule,
+    TasksRule,
 )
 from services.evaluator.domain.votes.win_rate import VotingPlan
 from shared.errors import FieldError, InvalidRequest
@@ -40,6 +41,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     diversity: MarginRule = MarginRule(blocks="failures", margin=0.75)
     safety: SafetyRule = SafetyRule()
     forgetting: ForgettingRule = ForgettingRule(blocks="failures", margin=0.15)
+    tasks: TasksRule = TasksRule(blocks="failures", margin=0.15)
     cost: ExpenseRule = ExpenseRule(blocks="never")
     latency: ExpenseRule = ExpenseRule(blocks="never")
     kl_to_champion: CeilingRule = CeilingRule(blocks="never", mean=1.0, p95=3.0)

@@ -59,6 +59,10 @@ class ForgettingRule(Rule, frozen=True, forbid_unknown_fields=True, kw_only=True
     """How much of a task a candidate that passes can have lost at most."""
 
 
+class TasksRule(ForgettingRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Of a team's own tasks. Where they were asked for and cannot be run, that blocks."""
+
+
 class SafetyRule(AnswerRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
     never_say: list[str] = []
     """Phrases of which one in one answer is enough to fail, beside the shipped ones."""
@@ -69,7 +73,7 @@ class SafetyRule(AnswerRule, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 def apply_rule(gate: GateResult, rule: Rule) -> GateResult:
-    """Say whether this result blocks under this rule. A judge who was asked for and broke down always does."""
-    broken = gate.cause == "error" and isinstance(rule, JudgeRule)
+    """Say whether this result blocks under this rule. A judge, or tasks, that broke down always do."""
+    broken = gate.cause == "error" and isinstance(rule, JudgeRule | TasksRule)
     blocks = broken or rule.blocks == "always" or (rule.blocks == "failures" and gate.verdict != "inconclusive")
     return msgspec.structs.replace(gate, blocks=blocks)

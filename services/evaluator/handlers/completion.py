@@ -137,12 +137,15 @@ class CompletionHandler:
             row.state, row.completed_at = "completed", now
             row.verdict, row.report, row.report_uri = report["verdict"], report, uri
             row.report_sha256 = calculate_report_hash(report)
-            self._announce(session, row, now)
+            if row.kind == "candidate":
+                self._announce(session, row, now)
         logger.info("evaluation_completed", verdict=report["verdict"], votes=report["votes"])
         gates = msgspec.convert(report["gates"], list[GateResult])
         for gate in gates:
             GATES.labels(gate.name, gate.verdict).inc()
         verdict = derive_verdict(gates)
+        if evaluation.kind == "audit":
+            return verdict
         EVALUATIONS.labels(verdict).inc()
         return verdict
 
@@ -220,7 +223,8 @@ def log_report(registry: ModelRegistry, artifacts: Artifacts, evaluation: Evalua
         "candidate_version": evaluation.candidate_version,
         "champion_version": evaluation.champion_version,
     }
-    run_id = registry.start_run(f"evaluation of version {evaluation.candidate_version}", tags)
+    what = "audit" if evaluation.kind == "audit" else "evaluation"
+    run_id = registry.start_run(f"{what} of version {evaluation.candidate_version}", tags)
     effects = {gate["name"]: gate["effect"] for gate in report["gates"] if gate.get("effect") is not None}
     if effects:
         registry.log_metrics(run_id, effects, step=0)

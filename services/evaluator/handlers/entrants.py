@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
 import structlog
 
+from services.evaluator.domain.measures.texts import strip_reasoning
 from services.evaluator.ports import Generated, GenerationFailed, JobPrompt, Progress, Reply
 
 logger = structlog.get_logger(__name__)
@@ -99,4 +101,20 @@ def describe_failure(error: GenerationFailed) -> dict[str, Any]:
 def read_generation(generation: Mapping[str, Any], version: str) -> dict[str, Any]:
     """Return how one candidate's answers came about: what is common to all, and its own."""
     common = {name: value for name, value in generation.items() if name != "entrants"}
-    return common | generation.get("entrants", {}).get(version, {})
+    own: dict[str, Any] = generation.get("entrants", {}).get(version, {})
+    return common | own
+
+
+def derive_progress(progress: Progress, seconds: float) -> dict[str, Any]:
+    """Describe the progress; `seconds_left` supposes that the rest goes as fast as what is done, loading included."""
+    left = seconds / progress.done * (progress.total - progress.done) if progress.done else None
+    done: dict[str, Any] = msgspec.to_builtins(progress)
+    return done | {"seconds_left": None if left is None else round(left, 1)}
+
+
+def clean_answers(answers: dict[str, str]) -> dict[str, str]:
+    """Leave out what a model thought before it answered, and NUL, which Postgres stores in no text."""
+    return {
+        prompt_hash: strip_reasoning(answer).replace("\0", "\N{REPLACEMENT CHARACTER}")
+        for prompt_hash, answer in answers.items()
+    }

@@ -8,30 +8,31 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import msgspec
 import structlog
 from sqlalchemy.orm import Session
 
 from services.evaluator.domain.contamination import TrainingTexts, collides
 from services.evaluator.domain.error_budget import QUARTER, calculate_budget
 from services.evaluator.domain.forgetting import find_solved
-from services.evaluator.domain.measures.suite import SuiteItem, list_items
-from services.evaluator.domain.measures.texts import strip_reasoning
 from services.evaluator.domain.policy import Policy, calculate_policy_sha256, dump_policy
 from services.evaluator.domain.prompts import GatePrompt, choose_prompts, keep_fresh
 from services.evaluator.domain.safety import find_repeated, find_said
 from services.evaluator.domain.votes.comparisons import derive_tournament
 from services.evaluator.handlers.claim import Claim
-from services.evaluator.handlers.entrants import Answered, ask_entrants, describe_answered, describe_failure
+from services.evaluator.handlers.entrants import (
+    Answered,
+    clean_answers,
+    derive_progress,
+    describe_answered,
+    describe_failure,
+)
+from services.evaluator.handlers.models import Models
 from services.evaluator.ports import (
     AnswerGenerator,
     Generated,
     GenerationFailed,
-    GenerationJob,
-    JobModel,
-    JobPrompt,
     Progress,
-    Reply,
+    TaskRunner,
 )
 from services.evaluator.repository.comparisons import save_comparisons
 from services.evaluator.repository.evaluations import claim_generating, list_entrants, load_claimed, load_tested
@@ -51,7 +52,16 @@ from shared.tables.evaluator import Evaluation
 logger = structlog.get_logger(__name__)
 
 ATTEMPTS = 3
-RECORDED = ("gate_prompts", "seed", "sampling", "max_new_tokens", "batch_size", "dtype", "frozen_suite")
+RECORDED = (
+    "gate_prompts",
+    "seed",
+    "sampling",
+    "max_new_tokens",
+    "batch_size",
+    "dtype",
+    "frozen_suite",
+    "task_documents",
+)
 """Settings that decide what is answered."""
 
 
@@ -76,6 +86,11 @@ class GenerationHandler:
     settings: EvaluatorSettings
     clock: Callable[[], datetime]
     policy: Policy = field(default_factory=Policy)
+    tasks: TaskRunner | None = None
+
+    @property
+    def _models(self) -> Models:
+        return Models(self.registry, self.generator, self.fetch_model, self.settings, self.tasks)
 
     def run_next(self, stop: Event) -> bool:
         """Answer the prompts of one evaluation, if one waits; return whether it left `generating`."""
@@ -110,31 +125,26 @@ class GenerationHandler:
         prompts, examined = self._load_prompts(evaluation)
         versions = list(list_entrants(evaluation))
         answered: Answered = {version: Generated({}) for version in versions}
+        tasks: dict[str, dict[str, Any]] = {}
         if prompts:
             with Claim(self.sessions, evaluation, self.clock, self.settings.heartbeat_expiry_seconds) as claim:
                 watch = self._watch(evaluation, claim, stop)
-                answered = self._ask(evaluation.champion_version, versions, self._list_asked(prompts), watch)
+                answered = self._models.ask(
+                    evaluation.champion_version, versions, self._models.list_asked(prompts), watch
+                )
+                tasks = self._models.run_tasks(evaluation.champion_version, answered, lambda: watch(None))
                 claim.beat()
-        self._save(evaluation, prompts, answered, examined)
-
-    def _ask(
-        self, champion: str, versions: list[str], asked: list[JobPrompt], watch: Callable[[Progress | None], None]
-    ) -> Answered:
-        def ask(version: str, known: dict[str, Reply], report: Callable[[Progress | None], None]) -> Generated:
-            names = dict.fromkeys((champion, version))
-            models = [JobModel(name, self._load_checkpoint(name), known if name == champion else {}) for name in names]
-            return self.generator.generate(self._derive_job(models, asked), report)
-
-        return ask_entrants(versions, champion, asked, ask, watch)
+        self._save(evaluation, prompts, answered, examined, tasks)
 
     def _load_prompts(self, evaluation: Evaluation) -> tuple[list[GatePrompt], dict[str, Any]]:
         """Return the prompts to judge by, without those that training saw, and counts of what was left out."""
         dataset_sha256 = evaluation.training["dataset_sha256"]
+        is_audit = evaluation.kind == "audit"  # what was asked since was asked of the champion
         with self.sessions() as session:
-            standing = load_gate_prompts(session, list(list_entrants(evaluation)))
+            standing = load_gate_prompts(session, [] if is_audit else list(list_entrants(evaluation)))
             known = keep_fresh(standing, load_gate_uses(session), self.settings.gate_uses_per_renewal)
             uri = load_dataset_uri(session, dataset_sha256) or str(self.datasets / dataset_sha256)
-        training = TrainingTexts.index(self.load_questions(uri))
+        training = TrainingTexts.index(self.load_questions(uri) if dataset_sha256 else [])
         clean = [prompt for prompt in known if not collides(derive_dialogue(prompt.messages), training)]
         examined = {
             "gate_prompts": len(known),
@@ -142,34 +152,9 @@ class GenerationHandler:
             "colliding": len(known) - len(clean),
             "training_texts": len(training.texts),
         }
+        if not dataset_sha256:
+            examined["not_measured"] = {"contamination": "the champion was adopted: nobody knows what trained it"}
         return choose_prompts(clean, self.settings.gate_prompts, self.settings.seed), examined
-
-    def _list_asked(self, prompts: list[GatePrompt]) -> list[JobPrompt]:
-        return [
-            *(JobPrompt(prompt.prompt_hash, prompt.messages, prompt.tools) for prompt in prompts),
-            *(JobPrompt(item.name, item.messages, item.tools) for item in self._list_suite()),
-        ]
-
-    def _derive_job(self, models: list[JobModel], asked: list[JobPrompt]) -> GenerationJob:
-        settings = self.settings
-        return GenerationJob(
-            models=models,
-            prompts=asked,
-            max_new_tokens=settings.max_new_tokens,
-            batch_size=settings.batch_size,
-            dtype=settings.dtype,
-            sampling=settings.sampling,
-            seed=settings.seed,
-        )
-
-    def _list_suite(self) -> list[SuiteItem]:
-        return list_items() if self.settings.frozen_suite else []
-
-    def _load_checkpoint(self, version: str) -> str:
-        registered = self.registry.load_version(version)
-        if "served_model" not in registered.tags:
-            raise GenerationFailed(f"version {version} has no tag served_model", version=version)
-        return str(self.fetch_model(registered))
 
     def _watch(self, evaluation: Evaluation, claim: Claim, stop: Event) -> Callable[[Progress | None], None]:
         """Return what the generator calls every few seconds; it raises what ends the generation."""
@@ -181,17 +166,22 @@ class GenerationHandler:
             if self.clock() >= evaluation.deadline_at:
                 raise GenerationFailed("the deadline passed while the answers were generated")
             if progress:
-                claim.report(_derive_progress(progress, time.monotonic() - started))
+                claim.report(derive_progress(progress, time.monotonic() - started))
             claim.check()
 
         return watch
 
     def _save(
-        self, evaluation: Evaluation, prompts: list[GatePrompt], answered: Answered, examined: dict[str, Any]
+        self,
+        evaluation: Evaluation,
+        prompts: list[GatePrompt],
+        answered: Answered,
+        examined: dict[str, Any],
+        tasks: Mapping[str, dict[str, Any]],
     ) -> None:
         made = {version: each for version, each in answered.items() if isinstance(each, Generated)}
-        champion = _clean(next(iter(made.values())).answers.get(evaluation.champion_version, {}))
-        candidates = {version: _clean(each.answers.get(version, {})) for version, each in made.items()}
+        champion = clean_answers(next(iter(made.values())).answers.get(evaluation.champion_version, {}))
+        candidates = {version: clean_answers(each.answers.get(version, {})) for version, each in made.items()}
         named = candidates if len(answered) > 1 else {"": next(iter(candidates.values()))}
         seed = f"{self.settings.seed}:{evaluation.evaluation_id}"
         drafts = derive_tournament(prompts, champion, named, seed, self.policy.win_rate)
@@ -202,13 +192,14 @@ class GenerationHandler:
             harmful = load_harmful_answers(session, list(champion), self.policy.safety.complainers)
             own = {
                 version: self._examine(each, row.champion_version, version, candidates[version], champion, harmful)
+                | tasks.get(version, {})
                 if isinstance(each, Generated)
                 else describe_failure(each)
                 for version, each in answered.items()
             }
             row.generation = (
                 self._state_policy()
-                | {"error_budget": self._calculate_budget(session, row)}
+                | ({} if row.kind == "audit" else {"error_budget": self._calculate_budget(session, row)})
                 | examined
                 | {
                     "prompts": len(prompts),
@@ -237,7 +228,7 @@ class GenerationHandler:
         }
 
     def _score_suite(self, candidate: Mapping[str, str], champion: Mapping[str, str]) -> dict[str, Any] | None:
-        items = self._list_suite()
+        items = self._models.list_suite()
         if not items:
             return None
         own = {item.name: candidate[item.name] for item in items if item.name in candidate}
@@ -276,18 +267,3 @@ class GenerationHandler:
         with self.sessions() as session, session.begin():
             row = load_claimed(session, evaluation.evaluation_id, evaluation.claimed_by)
             row.claimed_by, row.heartbeat_at, row.attempts = None, None, attempts
-
-
-def _derive_progress(progress: Progress, seconds: float) -> dict[str, Any]:
-    """Describe the progress; `seconds_left` supposes that the rest goes as fast as what is done, loading included."""
-    left = seconds / progress.done * (progress.total - progress.done) if progress.done else None
-    done: dict[str, Any] = msgspec.to_builtins(progress)
-    return done | {"seconds_left": None if left is None else round(left, 1)}
-
-
-def _clean(answers: dict[str, str]) -> dict[str, str]:
-    """Leave out what a model thought before it answered, and NUL, which Postgres stores in no text."""
-    return {
-        prompt_hash: strip_reasoning(answer).replace("\0", "\N{REPLACEMENT CHARACTER}")
-        for prompt_hash, answer in answers.items()
-    }

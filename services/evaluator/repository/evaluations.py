@@ -103,12 +103,12 @@ def name_candidate(evaluation: Evaluation, training: TrainingCompleted) -> None:
     evaluation.training = msgspec.to_builtins(training)
 
 
-def load_tested(session: Session, since: datetime, besides: UUID) -> list[Spending]:
-    """Return every other candidate that was given a level since then."""
+def load_tested(session: Session, since: datetime, besides: UUID | None = None) -> list[Spending]:
+    """Return every other candidate that was given a level since then; an audit promotes nobody and has none."""
     rows = session.scalars(
         select(Evaluation).where(
             Evaluation.created_at > since,
-            Evaluation.evaluation_id != besides,
+            Evaluation.evaluation_id.is_distinct_from(besides),
             Evaluation.generation.has_key("error_budget"),
         )
     )
@@ -150,7 +150,7 @@ def _claim(
     evaluation = session.scalar(
         select(Evaluation)
         .where(condition, free)
-        .order_by(Evaluation.evaluation_id)
+        .order_by(Evaluation.kind.desc(), Evaluation.evaluation_id)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
@@ -199,6 +199,7 @@ def load_unanswered(session: Session, announced_before: datetime, announcements:
         select(Evaluation)
         .where(
             Evaluation.state == "completed",
+            Evaluation.kind == "candidate",
             Evaluation.announced_at < announced_before,
             Evaluation.announcements < announcements,
             ~answered,
@@ -209,11 +210,14 @@ def load_unanswered(session: Session, announced_before: datetime, announcements:
 
 
 def list_voting(session: Session) -> dict[UUID, dict[str, Any]]:
-    """Return how the answers came about, the policy included, by evaluation that people vote in, oldest first."""
+    """Return how the answers came about, the policy included, by evaluation that people vote in.
+
+    The oldest candidate comes first, audits last.
+    """
     rows = session.execute(
         select(Evaluation.evaluation_id, Evaluation.generation)
         .where(Evaluation.state == "voting")
-        .order_by(Evaluation.evaluation_id)
+        .order_by(Evaluation.kind.desc(), Evaluation.evaluation_id)
     )
     return {row.evaluation_id: row.generation for row in rows}
 

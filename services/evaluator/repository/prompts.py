@@ -38,11 +38,12 @@ def load_gate_prompts(session: Session, candidate_versions: Sequence[str]) -> li
 
 
 def load_gate_uses(session: Session) -> dict[str, list[datetime]]:
-    """Return, by cell, when each evaluation was opened that compared answers to one of its prompts."""
+    """Return, by cell, when each candidate's evaluation was opened that compared answers to one of its prompts."""
     rows = session.execute(
         select(curator.Prompt.cell, Evaluation.created_at)
         .join(Comparison, Comparison.prompt_hash == curator.Prompt.prompt_hash)
         .join(Evaluation, Evaluation.evaluation_id == Comparison.evaluation_id)
+        .where(Evaluation.kind == "candidate")
         .distinct()
     )
     uses: dict[str, list[datetime]] = defaultdict(list)

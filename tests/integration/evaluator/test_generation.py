@@ -2,14 +2,14 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from services.evaluator.ports import Generated, GenerationFailed, GenerationJob, Progress
+from services.evaluator.ports import Generated, GenerationFailed, GenerationJob, Progress, TaskJob, TasksFailed
 from services.evaluator.repository.evaluations import claim_generating
 from services.evaluator.repository.prompts import load_gate_prompts
 from shared.ids import new_id
@@ -155,3 +155,42 @@ def test_progress_and_votes_can_be_watched(room: Room, tmp_path: Path) -> None:
     assert len(detail["report"]["prompts"]) == 10
     assert detail["report"]["prompts"][0]["candidate_scores"] == [1.0, 1.0]
     assert room.get(f"/v1/evaluations/{new_id()}", role="ops").status_code == 404
+
+
+@dataclass
+class ScriptedTasks:
+    """By checkpoint folder: which of twenty documents are right, or why there is no telling."""
+
+    right: dict[str, int | str]
+    jobs: list[TaskJob] = field(default_factory=list)
+
+    def run(self, job: TaskJob, heartbeat: Callable[[], None]) -> dict[str, bool]:
+        self.jobs.append(job)
+        heartbeat()
+        told = self.right[Path(job.model).name]
+        if isinstance(told, str):
+            raise TasksFailed(told)
+        return {f"task:own:{n}": n < told for n in range(20)}
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict", "cause"), [(5, "fail", None), ("bad.yaml: no mapping", "inconclusive", "error")]
+)
+def test_a_teams_own_tasks_are_a_gate(
+    room: Room, tmp_path: Path, told: int | str, verdict: str, cause: str | None
+) -> None:
+    for version in ("1", "2"):
+        (tmp_path / f"of {version}").mkdir()
+        room.registry.load_version(version).tags["served_model"] = str(tmp_path / f"of {version}")
+    runner = ScriptedTasks({"of 1": 20, "of 2": told})
+    settings = room.settings.model_copy(update={"tasks": tmp_path / "tasks"})
+    generation = replace(room.generation, settings=settings, tasks=runner)
+    fill(room, tmp_path)
+    room.hear(completed_training())
+    assert generation.run_next(threading.Event())
+    room.vote_on_everything(prefers_candidate)
+    assert room.completion.run_next() == verdict
+    assert runner.jobs[0].documents == 200
+    [announced] = room.announced()
+    gate = next(gate for gate in announced.gates if gate.name == "tasks")
+    assert (gate.verdict, gate.cause, gate.blocks) == (verdict, cause, True)

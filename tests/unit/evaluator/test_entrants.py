@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pytest
 
 from services.evaluator.domain.entrants import Entrant, hold_contest
 from services.evaluator.domain.policy import Policy

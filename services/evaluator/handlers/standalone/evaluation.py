@@ -28,6 +28,7 @@ from services.evaluator.domain.votes.comparisons import derive_comparisons
 from services.evaluator.handlers.judging import judge_all
 from services.evaluator.handlers.standalone.answers import clean_answers, collect_answers, describe_measured
 from services.evaluator.handlers.standalone.order import CANDIDATE, CHAMPION, Order, Tell, World
+from services.evaluator.handlers.standalone.tasks import run_tasks
 from services.evaluator.handlers.standalone.voting import derive_ballots, write_comparisons
 from services.evaluator.ports import EndpointFailed, Generated, GenerationFailed
 from shared.conversation import derive_dialogue
@@ -88,6 +89,8 @@ def _list_not_measured(order: Order, world: World) -> dict[str, str]:
         missing["latency"] = "only servers are timed, both of them"
     if world.judge is None:
         missing["judged_win_rate"] = "no judge was named (--judge)"
+    if order.tasks is None:
+        missing["tasks"] = "no task files were named (--tasks)"
     if not order.how.suite:
         missing["forgetting"] = "the suite was left out (--no-suite)"
     return missing
@@ -105,6 +108,7 @@ def _judge(order: Order, world: World, made: Generated, stated: dict[str, Any], 
         if each.prompt_hash in candidate and each.prompt_hash in champion
     ]
     stated = stated | describe_measured(order, made) | {"unanswered": len(order.prompts) - len(prompts)}
+    stated |= run_tasks(order, world)
     if world.judge is not None:
         progress = _report_progress(tell, "judgements")
         judged = judge_all(

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from services.evaluator.domain.policy import Policy
 from services.evaluator.domain.prompts import GatePrompt
 from services.evaluator.domain.votes.ballots import Vote
-from services.evaluator.ports import AnswerGenerator, Judge, Replies
+from services.evaluator.ports import AnswerGenerator, Judge, Replies, TaskJob, TaskRunner
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 Tell = Callable[[str], None]
@@ -40,6 +40,10 @@ class Order:
     """The comparison, the rater, and the vote."""
     training: Sequence[str] | None = None
     """Texts that the candidate was trained on; None: not to be had, so that contamination is not measured."""
+    tasks: Path | None = None
+    """Folder of lm-eval's task files that both models answer, too."""
+    task_documents: int = 0
+    """Of each task, the first so many; 0: all."""
 
 
 class Asker(Protocol):
@@ -60,8 +64,11 @@ class World:
     generator: AnswerGenerator
     asker: Asker
     is_endpoint: Callable[[str], bool]
+    tasks: TaskRunner | None = None
     judge: Judge | None = None
     judged_before: dict[str, Any] = field(default_factory=dict)
     keep_judged: Callable[[Any], None] = lambda entries: None
+    derive_task_job: Callable[[Order, str], TaskJob] | None = None
+    """Returns what lm-eval asks a side's model."""
     describe: Callable[[str], dict[str, Any]] = lambda place: {"place": place}
     """What serves a model, for the report: engine, number format."""
