@@ -1,6 +1,6 @@
 # One file, four images (docs/operations.md says what is in each, and how large they are):
 #   docker build --target edge -t heliotrope:edge .      ingest, gateway
-#   docker build --target slim -t heliotrope:slim .      curator, drift monitor, deployer, the command; no torch
+#   docker build --target slim -t heliotrope:slim .      curator, drift monitor, deployer, console, the command; no torch
 #   docker build --target gpu -t heliotrope:gpu .        trainer, its worker, evaluator (torch for CUDA)
 #   docker build --target mlflow -t heliotrope:mlflow .  the compose file's MLflow
 # For torch without CUDA: --build-arg TORCH_INDEX_URL=<the CPU wheel index named on PyTorch's install page>.

@@ -63,7 +63,8 @@ def up() -> None:
     for name, place in {
         "chat, OpenAI's protocol": f"{stack.url('gateway')}/v1",
         "feedback": f"{stack.url('ingest')}/v1/feedback",
-        "console": stack.url("deployer"),
+        "console, for people": stack.url("console"),
+        "sign-in keys, by role": stack.layout.accounts,
         "MLflow": stack.url("mlflow"),
         "API keys, by role": stack.layout.credentials,
         "logs": stack.layout.logs,

@@ -5,17 +5,20 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from sqlalchemy import create_engine, make_url, select
 
+from shared.accounts import SIGN_IN_PATTERN, StoredAccount, create_account, load_accounts
 from shared.auth import KEY_PATTERN, KeyRing, create_key, draw_key, load_keys, store_key
 from shared.db import make_session_factory
 from shared.errors import Unauthenticated
+from shared.secret_hashes import calculate_secret_hash
 from shared.signing import generate_key
-from shared.tables.access import ROLES, ApiKey
+from shared.tables.access import ACCOUNT_ROLES, ROLES, Account, ApiKey
 from shared.user_hashes import UserHashes
 
 KEPT = ("_later_secrets", "_previous_secrets", "_public_keys")
@@ -132,6 +135,38 @@ def store_given_keys(database_url: str, given: Mapping[str, str]) -> None:
                     store_key(session, key, f"given {role}", role)
     finally:
         engine.dispose()
+
+
+def ensure_accounts(database_url: str, path: Path) -> dict[str, str]:
+    """Return the sign-in key of one account per role, for the console: those of `path`, and new ones for the rest."""
+    kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    engine = create_engine(database_url)
+    sessions = make_session_factory(engine)
+    known = load_accounts(sessions)
+    accounts = {role: key for role, key in kept.items() if _is_known(key, role, known)}
+    with sessions() as session, session.begin():
+        taken = set(session.scalars(select(Account.name)))
+        for role in (role for role in ACCOUNT_ROLES if role not in accounts):
+            name = next(name for name in _list_names(role) if name not in taken)
+            accounts[role] = create_account(session, name, role)
+    engine.dispose()
+    if accounts != kept:
+        write_private(path, accounts)
+    return accounts
+
+
+def _list_names(role: str) -> Iterator[str]:
+    """Names for a role's account, until one is free: an account that was disabled keeps its own."""
+    yield f"local {role}"
+    yield from (f"local {role} {number}" for number in count(2))
+
+
+def _is_known(key: str, role: str, known: Mapping[str, StoredAccount]) -> bool:
+    match = SIGN_IN_PATTERN.fullmatch(key)
+    account = known.get(match[1]) if match else None
+    if match is None or account is None or account.role != role:
+        return False
+    return hmac.compare_digest(account.secret_hash, calculate_secret_hash(match[2]))
 
 
 def name_rater(number: int) -> str:

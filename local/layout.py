@@ -96,6 +96,11 @@ class Layout:
         return self.home / "credentials.json"
 
     @property
+    def accounts(self) -> Path:
+        """Sign-in keys of the people that the stack made, by role."""
+        return self.home / "accounts.json"
+
+    @property
     def started_with(self) -> Path:
         """What the stack was last started with, for commands that come later."""
         return self.home / STARTED_WITH

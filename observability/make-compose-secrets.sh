@@ -16,13 +16,14 @@ keep heliotrope_user_hash_later_secrets ""
 keep heliotrope_feedback_token_previous_secrets ""
 keep heliotrope_gateway_internal_key "hk_$(random 6)_$(random 22 | cut -c1-43)"
 keep heliotrope_database_url "postgresql+psycopg://heliotrope:$(cat secrets/postgres_password)@postgres:5432/heliotrope"
-# Redis: ingest counts requests, the trainer's queues are the trainer's; who has not logged in may ask for life and no more.
-for user in ingest trainer; do
+# Redis: ingest counts requests, the trainer's queues are the trainer's, the console keeps who is signed in; who has not logged in may ask for life and no more.
+for user in ingest trainer console; do
     keep "redis_url_$user" "redis://$user:$(random)@redis:6379/0"
 done
 find_password() { sed 's|.*:\([0-9a-f]*\)@.*|\1|' "secrets/$1"; }
 keep redis_users "user default on nopass -@all +ping
 user ingest on >$(find_password redis_url_ingest) ~heliotrope:*rate:* -@all +@connection +incrby +expire
+user console on >$(find_password redis_url_console) ~heliotrope:console:* -@all +@connection +get +set +del
 user trainer on >$(find_password redis_url_trainer) ~_kombu* ~unacked* ~*training* ~*celery* &* +@all -@admin -@dangerous +info
 "
 # Kafka: a user for each service, whose rights `prepare` grants.
@@ -54,7 +55,7 @@ if [ ! -e secrets/heliotrope_manifest_public_keys ]; then
 fi
 # A Postgres role for each service, which `prepare` makes with these passwords.
 passwords=
-for role in ingest gateway curator monitor trainer evaluator deployer mlflow; do
+for role in ingest gateway curator monitor trainer evaluator deployer console mlflow; do
     database=heliotrope
     [ "$role" = mlflow ] && database=heliotrope_mlflow
     keep "database_url_$role" "postgresql+psycopg://heliotrope_$role:$(random)@postgres:5432/$database"

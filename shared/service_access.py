@@ -93,6 +93,7 @@ PROCESSES = {
     "trainer-worker": ProcessAccess("trainer", ("redis_url", "trainer_manifest_key", MLFLOW_SECRET)),
     "evaluator": ProcessAccess("evaluator", (*USER_SECRETS, MLFLOW_SECRET)),
     "deployer": ProcessAccess("deployer", DEPLOYER_SECRETS),
+    "console": ProcessAccess("console", ("redis_url",)),
 }
 """Process -> what it may do. A secret `x` is the setting `HELIOTROPE_X`."""
 

@@ -18,6 +18,7 @@ ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[^\s:/@]{1,253}):[0-9]{1,5}")
 LAST_PORT = 65_535
 
 PORT_NUMBERS = {
+    "console": 0,
     "ingest": 1,
     "gateway": 2,
     "curator": 3,

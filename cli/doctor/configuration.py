@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings
 
 from cli.doctor.finding import Finding, ok, problem, warning
 from cli.roles import RoleSettings
+from services.console.settings import ConsoleSettings
 from services.curator.config.settings import CuratorSettings, MonitorSettings
 from services.deployer.settings import DeployerSettings
 from services.evaluator.settings import EvaluatorSettings
@@ -27,6 +28,7 @@ GROUPS: tuple[type[BaseSettings], ...] = (
     TrainerSettings,
     EvaluatorSettings,
     DeployerSettings,
+    ConsoleSettings,
     RoleSettings,
 )
 OTHERS = {

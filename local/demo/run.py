@@ -61,6 +61,9 @@ async def run_demo(
         try:
             with screen.stage("start", "Servers and services start, each its own process"):
                 stack.up(screen.say)
+                screen.say(
+                    f"watch it at {stack.url('console')}, signed in with the admin key in {stack.layout.accounts}"
+                )
             report = await _play(played, plan, stack, seed, screen)
         finally:
             with screen.stage("stop", "Everything stops, in order"):

@@ -25,7 +25,7 @@ COMES_WITH_TORCH = ("torch", "triton", "nvidia-", "cuda-")
 # What each image holds (Dockerfile): these extras, and what the `heliotrope` command needs beside them.
 IMAGES = {
     "edge": ("ingest", "gateway"),
-    "slim": ("curator", "deployer", "s3"),
+    "slim": ("curator", "deployer", "console", "s3"),
     "gpu": ("trainer", "evaluator", "s3"),
 }
 BESIDE_THE_SERVICES = ("redis", "psutil")

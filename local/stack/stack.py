@@ -24,7 +24,7 @@ from local.connections import (
     leave_out_secrets,
     select_secrets,
 )
-from local.credentials import Secrets, ensure_keys, load_secrets, make_rater_keys, write_private
+from local.credentials import Secrets, ensure_accounts, ensure_keys, load_secrets, make_rater_keys, write_private
 from local.errors import StackFailed
 from local.layout import OFFSETS, Layout, find_checkout, find_home, find_port_base, read_port_base
 from local.servers import programs, prometheus
@@ -94,6 +94,11 @@ class Stack:
     def credentials(self) -> dict[str, str]:
         """Role -> API key."""
         return dict(json.loads(self.layout.credentials.read_text()))
+
+    @property
+    def accounts(self) -> dict[str, str]:
+        """Role -> sign-in key of somebody of that role."""
+        return dict(json.loads(self.layout.accounts.read_text()))
 
     def make_rater_keys(self, count: int) -> dict[str, str]:
         """Make keys for so many raters, by the name of each one's credential."""
@@ -248,6 +253,7 @@ class Stack:
         preparation.check_user_hash_secrets(self.connections.database_url, self.environment)
         given = self.environment["HELIOTROPE_GATEWAY_INTERNAL_KEY"]
         ensure_keys(self.connections.database_url, self.layout.credentials, {"internal": given})
+        ensure_accounts(self.connections.database_url, self.layout.accounts)
         report("tables, topics and keys are ready")
 
     # down

@@ -53,6 +53,7 @@ SERVICES = (
     Service("trainer-worker", "services.trainer", "worker", needs=("mlflow",), computes=True),
     Service("drift-monitor", "services.curator", "monitor"),
     Service("gateway", "services.gateway", starts_with="healthz"),  # ready once a model is adopted
+    Service("console", "services.console"),
 )
 """In start order, where their needs allow it. `computes`: uses every core for torch; the others take one thread."""
 

@@ -92,6 +92,7 @@ class Interaction(Base):
         Index("ix_interactions_served_at", "served_at"),
         Index("ix_interactions_model_version", "model_version", "served_at"),
         Index("ix_interactions_user", "user", postgresql_where=KNOWN_USER),
+        Index("ix_interactions_conversation_id", "conversation_id", postgresql_where="conversation_id IS NOT NULL"),
         SCHEMA,
     )
 
@@ -167,6 +168,7 @@ class Pair(Base):
         Index("ix_pairs_prompt_hash", "prompt_hash"),
         Index("ix_pairs_created_at", "created_at"),
         Index("ix_pairs_sequence", "sequence"),
+        Index("ix_pairs_contested", "created_at", postgresql_where="state = 'contested'"),
         SCHEMA,
     )
 

@@ -46,7 +46,7 @@ class DriftWindow(Base):
     """What a detector saw in one window of a champion's reign, and what it made of it then."""
 
     __tablename__ = "drift_windows"
-    __table_args__ = SCHEMA
+    __table_args__ = (Index("ix_drift_windows_closed_at", "closed_at"), SCHEMA)
 
     detector: Mapped[str] = mapped_column(primary_key=True)
     model_version: Mapped[str] = mapped_column(primary_key=True)

@@ -14,11 +14,11 @@ import pytest
 from shared.service_access import PROCESSES
 
 ROOT = Path(__file__).parents[2]
-PUBLIC = {"ingest", "gateway", "deployer"}
-EDGE = ("ingest", "gateway")
+PUBLIC = {"console", "ingest", "gateway", "deployer"}
+EDGE = ("ingest", "gateway", "console")
 """They store no files for others."""
-ON_KAFKA = set(PROCESSES) - {"drift-monitor", "trainer-worker"}
-"""The others are woken by rows and by Celery."""
+ON_KAFKA = set(PROCESSES) - {"drift-monitor", "trainer-worker", "console"}
+"""The others are woken by rows, by Celery, and by people."""
 
 
 def find_compose() -> str:
@@ -52,7 +52,7 @@ def test_compose_refuses_what_is_wrong(tmp_path: Path):
     assert "helthcheck" in said.stderr
 
 
-def test_only_ingest_gateway_and_deployer_can_leave_loopback(services: dict[str, Any]):
+def test_only_console_ingest_gateway_and_deployer_can_leave_loopback(services: dict[str, Any]):
     text = (ROOT / "docker-compose.yml").read_text()
     for name, service in services.items():
         for port in service.get("ports", []):
@@ -66,7 +66,7 @@ def test_our_containers_are_confined(services: dict[str, Any]):
         for name, each in services.items()
         if str(each.get("image")).endswith(("-edge", "-slim", "-gpu", "-mlflow"))
     }
-    assert len(ours) == 11
+    assert len(ours) == 12
     for name, service in ours.items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
@@ -146,7 +146,7 @@ def test_our_services_share_no_volume(services: dict[str, Any]):
         if volume["target"] == "/var/lib/heliotrope" and name != "vllm"
     ]
     assert sorted(homes) == sorted(set(homes))
-    assert len(homes) == len({*PROCESSES, "prepare", "vllm-agent"} - {"ingest"})
+    assert len(homes) == len({*PROCESSES, "prepare", "vllm-agent"} - {"ingest", "console"})
 
 
 def test_the_secrets_that_are_made_fit_together(tmp_path: Path):
@@ -172,7 +172,7 @@ def test_the_secrets_that_are_made_fit_together(tmp_path: Path):
         assert len(base64.b64decode(made[0][f"heliotrope_{name}_public_keys"])) == 32
     for service in (*ON_KAFKA, "prepare"):
         assert f'user_{service}="{made[0][f"kafka_password_{service}"]}"' in made[0]["kafka_users"]
-    for user in ("ingest", "trainer"):
+    for user in ("ingest", "trainer", "console"):
         password = made[0][f"redis_url_{user}"].removeprefix(f"redis://{user}:").removesuffix("@redis:6379/0")
         assert f"user {user} on >{password} " in made[0]["redis_users"]
     assert made[0]["objects_credentials"].endswith(f"aws_secret_access_key = {made[0]['objects_password']}")

@@ -29,6 +29,7 @@ EXTRAS = {
     "deployer": ("deployer",),
     "trainer": ("trainer", "trainer-worker"),
     "evaluator": ("evaluator",),
+    "console": ("console",),
 }
 """Extra -> the services that run with it."""
 PASSWORD = "a-password-of-the-roles"

@@ -74,7 +74,7 @@ ALLOWED: dict[tuple[str, str, str], frozenset[str]] = {
     ("curator", "GET", "/v1/contested"): OPERATORS,
     ("curator", "GET", "/v1/quarantine"): OPERATORS,
     ("curator", "GET", "/v1/quarantine/decisions"): OPERATORS,
-    ("curator", "POST", "/v1/quarantine/{kind}/{subject}/{decision}"): ADMIN,
+    ("curator", "POST", "/v1/quarantine/{kind}/{subject}/{decision}"): ADMIN | {"data"},
     ("curator", "POST", "/v1/erasures"): ADMIN,
     ("curator", "GET", "/v1/erasures"): ADMIN,
     ("curator", "GET", "/v1/erasures/{erasure_id}"): ADMIN,
@@ -230,6 +230,8 @@ def test_every_route_says_who_may_call_it(house: House):
 def list_written_routes() -> Iterator[tuple[str, str, str]]:
     """Process, method and path of every route in the source, each below the prefix of the router before it."""
     for source in Path("services").rglob("*.py"):
+        if "console" in source.parts:  # pages for people who signed in: tests/integration/console/test_doors.py
+            continue
         process, prefix = "monitor" if "monitor" in source.parts else source.parts[1], ""
         for found in ROUTER_OR_ROUTE.finditer(source.read_text("utf-8")):
             if found["method"]:

@@ -2,22 +2,24 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.curator.config.http import READERS, Admin, Limit, View
+from services.curator.config.http import READERS, Limit, View
 from services.curator.evidence.repository import status
 from services.curator.review import repository as review
 from services.curator.review.handlers import decide_on, list_open_quarantine
 from services.curator.weighing.repository import load_quarantine_decisions
 from shared.acts import record_act
+from shared.auth import Caller, require
 from shared.db import SessionFactory
 from shared.tables.erasures import Act
 
 Kind = Literal["user", "event", "pair", "label"]
+Reviewer = Annotated[Caller, Depends(require("data", "admin"))]
 
 
 class ParkedView(View):
@@ -130,7 +132,7 @@ def _add_quarantine_routes(router: APIRouter, sessions: SessionFactory, clock: C
         kind: Kind,
         subject: str,
         decision: Literal["release", "reject"],
-        caller: Admin,
+        caller: Reviewer,
         body: DecisionBody | None = None,
     ) -> DecisionView:
         """Release something from quarantine, or reject it for good; the same for a contested pair."""

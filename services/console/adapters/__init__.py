@@ -1,0 +1,1 @@
+"""What the console reaches: sessions in Redis, the services' APIs, templates."""
