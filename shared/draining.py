@@ -24,7 +24,8 @@ class DrainingApp:
     """An app that says so once its drain has begun.
 
     `/readyz` is then 503, whatever its checks say, so that no load balancer sends more; every answer closes its
-    connection, so that clients who keep theirs come back on one to another replica.
+    connection, so that clients who keep theirs come back on one to another replica. What streams without end finds the
+    drain in its scope, as `drain`.
     """
 
     def __init__(self, app: ASGIApp, drain: Drain) -> None:
@@ -32,6 +33,7 @@ class DrainingApp:
         self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["drain"] = self._drain
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif self._drain.has_begun and scope["path"] == _READINESS:

@@ -1,15 +1,13 @@
-"""HTTP: rollouts and routing for operators, commands for admins, the console for both."""
+"""HTTP: rollouts and routing for operators, commands for admins."""
 
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
 import structlog
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import HTMLResponse
 
 from services.deployer.domain.approval_policy import ApprovalPolicy
 from services.deployer.domain.audit import verify_chain
@@ -37,7 +35,6 @@ from shared.assertions import LIFETIME, issue_assertion
 from shared.auth import Caller, KeyRing, require
 from shared.db import SessionFactory
 from shared.errors import Unavailable
-from shared.page_policy import hash_source
 from shared.signing import Signer
 
 logger = structlog.get_logger(__name__)
@@ -46,13 +43,10 @@ Admin = Annotated[Caller, Depends(require("admin"))]
 Operator = Annotated[Caller, Depends(require("ops", "admin"))]
 Reader = Annotated[Caller, Depends(require("internal", "ops", "admin"))]
 
-CONSOLE = Path(__file__).with_name("console.html")
-
 
 def create_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
     router = APIRouter()
     for part in (
-        create_console_router(),
         create_rollouts_router(commands, sessions),
         create_commands_router(commands),
         create_policy_router(commands, sessions),
@@ -85,36 +79,6 @@ def create_sign_in_router(signer: Signer | None, clock: Callable[[], datetime]) 
         )
 
     return router
-
-
-def create_console_router() -> APIRouter:
-    router = APIRouter()
-    page = CONSOLE.read_text()
-    headers = _make_page_headers(page)
-
-    @router.get("/", response_class=HTMLResponse, include_in_schema=False)
-    def console() -> HTMLResponse:
-        """Return a page without data: its script asks for a key and calls this API with it."""
-        return HTMLResponse(page, headers=headers)
-
-    return router
-
-
-def _make_page_headers(page: str) -> dict[str, str]:
-    """Allow the page's own script and style, by their hashes, and nothing else."""
-    policy = (
-        f"default-src 'none'; script-src {_hash_element(page, 'script')}; style-src {_hash_element(page, 'style')};"
-        " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    return {
-        "content-security-policy": policy,
-        "x-content-type-options": "nosniff",
-        "referrer-policy": "no-referrer",
-    }
-
-
-def _hash_element(page: str, name: str) -> str:
-    return hash_source(page.partition(f"<{name}>")[2].partition(f"</{name}>")[0])
 
 
 def create_rollouts_router(commands: Commands, sessions: SessionFactory) -> APIRouter:

@@ -124,7 +124,7 @@ class DeployerSettings(BaseSettings):
         default=3 * 86_400, gt=0, description="a notice that could not be delivered by then is given up"
     )
     notices_kept_seconds: float = Field(default=90 * 86_400, gt=0, description="how long the delivery log goes back")
-    console_url: str = Field(default="", description="where people find the deployer's page, for links in notices")
+    console_url: str = Field(default="", description="where people find the console, for links in notices")
     alerts_url: str = Field(
         default="",
         description="Prometheus, whose firing alerts keep the approval policy from approving; empty: the deployer's "

@@ -48,7 +48,6 @@ FRONTEND, TOKEN = frozenset({"frontend"}), frozenset({"frontend", "token"})
 OPERATORS, ADMIN = frozenset({"ops", "admin"}), frozenset({"admin"})
 RATERS, INTERNAL = OPERATORS | {"rater"}, OPERATORS | {"internal"}
 PERSON: frozenset[str] = frozenset({"a person's sign-in key"})
-ANYBODY = frozenset({*ROLES, "token", "nobody"})
 
 ROUTER_OR_ROUTE = re.compile(
     r'APIRouter\((?:prefix="(?P<prefix>[^"]*)")?|@\w+\.(?P<method>get|post|put|patch|delete)\(\s*"(?P<path>[^"]*)"'
@@ -92,7 +91,6 @@ ALLOWED: dict[tuple[str, str, str], frozenset[str]] = {
     ("evaluator", "POST", "/v1/comparisons/{comparison_id}/vote"): RATERS,
     ("evaluator", "GET", "/v1/evaluations"): OPERATORS,
     ("evaluator", "GET", "/v1/evaluations/{evaluation_id}"): OPERATORS,
-    ("deployer", "GET", "/"): ANYBODY,  # a page without data: its script asks for a key
     ("deployer", "GET", "/v1/routing"): INTERNAL,
     ("deployer", "GET", "/v1/rollouts"): OPERATORS,
     ("deployer", "GET", "/v1/rollouts/{rollout_id}"): OPERATORS,
@@ -253,8 +251,6 @@ def test_only_the_roles_of_the_table_are_let_in(house: House, service: str, meth
         status = house.call(service, method, path, bearer(house.keys[role])).status_code
         refused = 401 if allowed is PERSON else 403
         assert (status not in (401, 403)) if role in allowed else (status == refused), (role, status)
-    if "nobody" in allowed:
-        return
     answers = {name: house.call(service, method, path, bearer(house.keys[name])) for name in WRONG_KEYS}
     answers["nothing"] = house.call(service, method, path, {})
     answers["another scheme"] = house.call(service, method, path, {"authorization": f"Basic {house.keys['admin']}"})
@@ -265,7 +261,7 @@ def test_only_the_roles_of_the_table_are_let_in(house: House, service: str, meth
 @pytest.mark.parametrize(("service", "method", "path"), sorted(ALLOWED))
 def test_an_assertion_opens_what_the_persons_role_opens(house: House, service: str, method: str, path: str):
     allowed = ALLOWED[service, method, path]
-    if allowed is PERSON or "nobody" in allowed:
+    if allowed is PERSON:
         return
     for role in ACCOUNT_ROLES:
         token = issue_assertion(f"id-{role}", role, DEPLOYER, now())
@@ -293,8 +289,6 @@ def test_feedback_tokens_open_feedback_on_their_own_answers_and_nothing_else(
     house: House, service: str, method: str, path: str
 ):
     allowed = ALLOWED[service, method, path]
-    if "nobody" in allowed:
-        return
     ways = [lambda text: {"x-heliotrope-feedback-token": text}, bearer]
     for headers in ways:
         statuses = {

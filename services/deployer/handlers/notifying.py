@@ -51,7 +51,7 @@ def add_notice(
     `part` tells two decisions of one kind and rollout apart; `at`: when the policy will approve.
     """
     key = ":".join(filter(None, (kind, str(rollout.rollout_id), part)))
-    link = f"{settings.console_url.rstrip('/')}/#rollout-{rollout.rollout_id}" if settings.console_url else ""
+    link = f"{settings.console_url.rstrip('/')}/rollouts/{rollout.rollout_id}" if settings.console_url else ""
     body = {
         "kind": kind,
         "at": now.isoformat(),

@@ -162,6 +162,7 @@ def _set_rollout(session: Any, rollout_id: UUID, now: datetime) -> None:
         {"percent": 25, "started_at": (now - timedelta(hours=2)).isoformat(), "ended_by": None},
     ]
     gates = _make_report()["gates"]
+    limits = session.get_one(deployer.Rollout, rollout_id).limits | {"stages": [5, 25, 50, 100]}
     session.execute(
         update(deployer.Rollout)
         .where(deployer.Rollout.rollout_id == rollout_id)
@@ -171,7 +172,7 @@ def _set_rollout(session: Any, rollout_id: UUID, now: datetime) -> None:
             stage_started_at=now - timedelta(hours=2),
             stages=stages,
             evidence=evidence,
-            limits={"stages": [5, 25, 50, 100], "approvals": 1},
+            limits=limits,
             approved_by="Anna",
             approved_at=now - timedelta(hours=9),
             summary="canary at 25%: not worse so far",
@@ -207,6 +208,7 @@ def _add_comparisons(session: Any, evaluation_id: UUID) -> None:
                 left_answer=good if is_left else rambling,
                 right_answer=rambling if is_left else good,
                 candidate_is_left=is_left,
+                pile=1,
             )
         )
 

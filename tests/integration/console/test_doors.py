@@ -125,7 +125,7 @@ def test_the_page_that_was_wanted_is_shown_after_sign_in_and_no_address_elsewher
 
 def test_a_session_gets_a_new_secret_and_the_one_before_opens_nothing(desk: Desk):
     browser = desk.open()
-    browser.cookies.set("heliotrope_session", "planted-by-somebody-else")
+    browser.cookies.set("heliotrope_session", "planted-by-somebody-else", domain="console.local")
     browser.post("/sign-in", data={"key": desk.keys["ops"]})
     first = browser.cookies["heliotrope_session"]
     assert first != "planted-by-somebody-else"

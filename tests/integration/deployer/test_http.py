@@ -1,15 +1,11 @@
-"""Who may call what over HTTP, and the console's page."""
+"""Who may call what over HTTP."""
 
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, Response
-from fastapi.responses import HTMLResponse
 
-from local.chromium import Chromium
 from services.deployer.repository.audit import load_audit_end
 from tests.integration.deployer.scene import Setup
-from tests.integration.gateway.model_server import serve
 
 UNKNOWN = "00000000-0000-7000-8000-000000000000"
 
@@ -43,30 +39,6 @@ def test_a_command_without_a_reason_names_the_field(setup: Setup):
     response = setup.call("POST", "/v1/rollback", body={})
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == "reason"
-
-
-def test_the_console_is_one_page_without_data_or_foreign_resources(setup: Setup):
-    response = setup.client.get("/")
-    assert response.status_code == 200
-    policy = response.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert "innerHTML =" not in response.text
-    assert "http://" not in response.text
-
-
-def test_the_console_runs_its_own_script_and_no_other(setup: Setup, chromium: Chromium):
-    page = setup.client.get("/")
-    policy = {"content-security-policy": page.headers["content-security-policy"]}
-    foreign = page.text.replace("</body>", "<script>document.title = 'taken over'</script></body>")
-    app = FastAPI()
-    app.add_api_route("/own", lambda: HTMLResponse(page.text, headers=policy))
-    app.add_api_route("/foreign", lambda: HTMLResponse(foreign, headers=policy))
-    app.add_api_route("/favicon.ico", lambda: Response(status_code=204))
-    with serve(app) as url:
-        assert chromium.load(f"{url}/own", width=1280, height=900).complaints == []
-        refused = chromium.load(f"{url}/foreign", width=1280, height=900).complaints
-    assert ["Content Security Policy" in complaint for complaint in refused] == [True]
 
 
 def test_the_audit_log_names_the_admins_key_and_comes_in_pages(setup: Setup) -> None:

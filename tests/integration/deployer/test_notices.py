@@ -97,7 +97,7 @@ def test_an_approval_that_is_needed_is_told_once_with_a_link_and_a_signature(
     [(headers, raw)] = receiver.heard
     body = json.loads(raw)
     assert body["text"] == "Version 2 passed its gates against 1 and waits for an approval."
-    assert body["link"] == f"https://loop.example/#rollout-{rollout['rollout_id']}"
+    assert body["link"] == f"https://loop.example/rollouts/{rollout['rollout_id']}"
     assert body["id"] == headers["x-heliotrope-notice-id"]
     signed = f"{headers['x-heliotrope-timestamp']}.".encode() + raw
     expected = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
@@ -208,7 +208,7 @@ def test_slack_is_sent_what_it_takes(setup: Setup, receiver: Receiver, deliver: 
     setup.reconciler.reconcile()
     assert deliver() == 2
     [slack] = [body for body in receiver.bodies if "id" not in body]
-    link = f"https://loop.example/#rollout-{rollout['rollout_id']}"
+    link = f"https://loop.example/rollouts/{rollout['rollout_id']}"
     assert slack == {"text": f"Version 2 passed its gates against 1 and waits for an approval. <{link}|Look at it>"}
 
 
