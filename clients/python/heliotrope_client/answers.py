@@ -1,7 +1,7 @@
 """What an answer means for the events that were sent: stored, to be sent again, or wrong."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from heliotrope_client.errors import Rejected
-from heliotrope_client.events import Event
+from heliotrope_client.items import Item
 
 MAX_BATCH = 1_000
 MAX_BATCH_BYTES = 4_000_000
@@ -22,26 +22,26 @@ MAX_PAUSE_SECONDS = 30.0
 class Verdict:
     """`again` are the events to send again, and `reason` is why; `rejected` the first that was wrong, if any."""
 
-    again: list[Event]
+    again: list[Item]
     reason: str = ""
     pause_seconds: float = 0.0
     rejected: Rejected | None = None
 
 
-def make_request(events: Sequence[Event]) -> tuple[str, dict[str, Any]]:
-    """Return path and body: one event by itself, several as a batch."""
+def make_request(events: Sequence[Item]) -> tuple[str, dict[str, Any]]:
+    """Return path and body, of events of one kind: one by itself, several as a batch."""
     if len(events) == 1:
-        return "/v1/feedback", events[0].body()
-    return "/v1/feedback/batch", {"events": [event.body() for event in events]}
+        return events[0].path, events[0].body()
+    return f"{events[0].path}/batch", {"events": [event.body() for event in events]}
 
 
-def split(events: Sequence[Event]) -> Iterator[list[Event]]:
-    """Yield batches that ingest takes: few enough events, and small enough together."""
-    batch: list[Event] = []
+def split(events: Iterable[Item]) -> Iterator[list[Item]]:
+    """Yield batches that ingest takes: of one kind, few enough events, and small enough together."""
+    batch: list[Item] = []
     room = MAX_BATCH_BYTES
     for event in events:
         size = len(json.dumps(event.body()))
-        if batch and (len(batch) == MAX_BATCH or size > room):
+        if batch and (len(batch) == MAX_BATCH or size > room or event.path != batch[0].path):
             yield batch
             batch, room = [], MAX_BATCH_BYTES
         batch.append(event)
@@ -50,7 +50,7 @@ def split(events: Sequence[Event]) -> Iterator[list[Event]]:
         yield batch
 
 
-def assess(events: Sequence[Event], answer: httpx.Response) -> Verdict:
+def assess(events: Sequence[Item], answer: httpx.Response) -> Verdict:
     if answer.status_code in AGAIN or answer.status_code >= 500:
         pause = read_retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
         return Verdict(list(events), f"status {answer.status_code}", pause)
@@ -61,7 +61,7 @@ def assess(events: Sequence[Event], answer: httpx.Response) -> Verdict:
     return _assess_outcomes(events, answer.json()["outcomes"])
 
 
-def _assess_outcomes(events: Sequence[Event], outcomes: Sequence[dict[str, Any]]) -> Verdict:
+def _assess_outcomes(events: Sequence[Item], outcomes: Sequence[dict[str, Any]]) -> Verdict:
     pairs = list(zip(events, outcomes, strict=True))
     again = [event for event, outcome in pairs if outcome["outcome"] == "retry"]
     wrong = [(event, outcome["problem"]) for event, outcome in pairs if outcome["outcome"] == "rejected"]

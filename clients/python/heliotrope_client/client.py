@@ -1,20 +1,28 @@
-"""The clients: sync and async, with the same words."""
+"""The client for threads."""
 
-import asyncio
-import random
+import logging
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import httpx
 
-from heliotrope_client.answers import MAX_BATCH, Verdict, assess, make_request, next_pause, split
-from heliotrope_client.errors import NotStored, Rejected, raise_all
-from heliotrope_client.events import Event
+from heliotrope_client.errors import HeliotropeError, QueueFull, Rejected
+from heliotrope_client.items import Item
+from heliotrope_client.queues import open_queue
+from heliotrope_client.sending import Heard, Pause, Post, Steps, advance, deliver, drain
+
+MAX_QUEUED = 10_000
+MAX_QUEUED_BYTES = 64 * 2**20
+
+logger = logging.getLogger("heliotrope_client")
 
 
-def _make_headers(key: str | None, feedback_token: str | None) -> dict[str, str]:
+def make_headers(key: str | None, feedback_token: str | None) -> dict[str, str]:
+    """Raises: ValueError: there are both, or none."""
     if (key is None) == (feedback_token is None):
         raise ValueError("give either a key or a feedback token")
     return (
@@ -22,12 +30,13 @@ def _make_headers(key: str | None, feedback_token: str | None) -> dict[str, str]
     )
 
 
-def _lost(events: list[Event], error: httpx.TransportError) -> Verdict:
-    return Verdict(events, type(error).__name__)
+def log_rejected(error: Rejected) -> None:
+    """Tell of what nobody waits for."""
+    logger.warning("%s event(s) rejected: %s", len(error.events), error)
 
 
 class Heliotrope:
-    """Sends feedback to ingest at `base_url`; may be shared by threads."""
+    """Sends feedback and interactions to ingest at `base_url`; may be shared by threads."""
 
     def __init__(
         self,
@@ -37,72 +46,95 @@ class Heliotrope:
         feedback_token: str | None = None,
         retries: int = 5,
         timeout_seconds: float = 15.0,
+        queue_path: Path | str | None = None,
+        max_queued: int = MAX_QUEUED,
+        max_queued_bytes: int = MAX_QUEUED_BYTES,
+        flush_every_seconds: float | None = None,
+        on_rejected: Callable[[Rejected], None] = log_rejected,
     ) -> None:
-        headers = _make_headers(key, feedback_token)
-        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=timeout_seconds)
-        self._retries = retries
-        self._queued: list[Event] = []
-        self._lock = threading.Lock()
+        """Open the client.
 
-    def send(self, *events: Event) -> None:
-        """Send events, and return when all are stored; at most 1,000 at once.
+        `queue_path` names a file for the queue, which then outlives the process. With `flush_every_seconds` a thread
+        sends what is queued; what ingest will never take it hands to `on_rejected`, which is called in that thread.
+        """
+        headers = make_headers(key, feedback_token)
+        self._queue = open_queue(queue_path, max_queued, max_queued_bytes)
+        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=timeout_seconds)
+        self._retries, self._on_rejected = retries, on_rejected
+        self._flushing = threading.Lock()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        if flush_every_seconds is not None:
+            self._thread = threading.Thread(target=self._run, args=(flush_every_seconds,), daemon=True)
+            self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many are queued."""
+        return self._queue.count()
+
+    def send(self, *items: Item) -> None:
+        """Send events or interactions, and return when all are stored.
 
         Raises:
             Rejected: some are wrong; the others are stored.
             NotStored: it is not known whether some are stored.
         """
-        waiting, rejected = list(events), list[Rejected]()
-        for attempt in range(1, self._retries + 2):
-            if not waiting:
-                break
-            verdict = self._try(waiting)
-            waiting = verdict.again
-            rejected += [verdict.rejected] if verdict.rejected else []
-            if waiting:
-                if attempt > self._retries:
-                    raise NotStored(verdict.reason, waiting) from (rejected[0] if rejected else None)
-                time.sleep(next_pause(attempt, verdict.pause_seconds, random.random()))
-        raise_all(rejected)
+        self._drive(deliver(items, self._retries))
 
-    def _try(self, events: list[Event]) -> Verdict:
-        path, body = make_request(events)
+    def queue(self, item: Item) -> None:
+        """Keep it for the next flush. A full queue is flushed first, unless a thread does that.
+
+        Raises:
+            QueueFull: it was not kept.
+            HeliotropeError: what the flush raised; it was not kept.
+        """
         try:
-            return assess(events, self._http.post(path, json=body))
-        except httpx.TransportError as error:
-            return _lost(events, error)
-
-    def queue(self, event: Event) -> None:
-        """Keep it for the next flush. A full queue is flushed first; if that raises, the event was not kept."""
-        with self._lock:
-            full = len(self._queued) >= MAX_BATCH
-        if full:
+            self._queue.add(item)
+        except QueueFull:
+            if self._thread is not None:
+                raise
             self.flush()
-        with self._lock:
-            self._queued.append(event)
+            self._queue.add(item)
 
     def flush(self) -> None:
-        """Send what is queued. What is not stored after all retries is queued again. Raises as `send` does."""
-        with self._lock:
-            waiting, self._queued = self._queued, []
-        rejected: list[Rejected] = []
-        for batch in split(waiting):
-            waiting = waiting[len(batch) :]
-            try:
-                self.send(*batch)
-            except Rejected as error:
-                rejected.append(error)
-            except NotStored as error:
-                with self._lock:
-                    self._queued = error.events + waiting + self._queued
-                raise
-        raise_all(rejected)
+        """Send what is queued. What is not stored after all retries stays queued. Raises as `send` does."""
+        with self._flushing:
+            self._drive(drain(self._queue, self._retries))
 
     def close(self) -> None:
-        """Flush, and close the connections."""
+        """Flush, and close the connections. What a file's queue holds then is sent by whoever opens it next."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join()
         try:
             self.flush()
         finally:
             self._http.close()
+            self._queue.close()
+
+    def _run(self, seconds: float) -> None:
+        while not self._closing.wait(seconds):
+            try:
+                self.flush()
+            except Rejected as error:
+                self._on_rejected(error)
+            except HeliotropeError as error:
+                logger.info("still queued: %s", error)
+
+    def _drive(self, steps: Steps) -> None:
+        heard: Heard = None
+        while (step := advance(steps, heard)) is not None:
+            heard = self._do(step)
+
+    def _do(self, step: Post | Pause) -> Heard:
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
+        try:
+            return self._http.post(step.path, json=step.body)
+        except httpx.TransportError as error:
+            return error
 
     def __enter__(self) -> Self:
         return self
@@ -111,79 +143,3 @@ class Heliotrope:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-class AsyncHeliotrope:
-    """The same for an event loop."""
-
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        key: str | None = None,
-        feedback_token: str | None = None,
-        retries: int = 5,
-        timeout_seconds: float = 15.0,
-    ) -> None:
-        headers = _make_headers(key, feedback_token)
-        self._http = httpx.AsyncClient(base_url=base_url, headers=headers, timeout=timeout_seconds)
-        self._retries = retries
-        self._queued: list[Event] = []
-
-    async def send(self, *events: Event) -> None:
-        """Send as `Heliotrope.send` does."""
-        waiting, rejected = list(events), list[Rejected]()
-        for attempt in range(1, self._retries + 2):
-            if not waiting:
-                break
-            verdict = await self._try(waiting)
-            waiting = verdict.again
-            rejected += [verdict.rejected] if verdict.rejected else []
-            if waiting:
-                if attempt > self._retries:
-                    raise NotStored(verdict.reason, waiting) from (rejected[0] if rejected else None)
-                await asyncio.sleep(next_pause(attempt, verdict.pause_seconds, random.random()))
-        raise_all(rejected)
-
-    async def _try(self, events: list[Event]) -> Verdict:
-        path, body = make_request(events)
-        try:
-            return assess(events, await self._http.post(path, json=body))
-        except httpx.TransportError as error:
-            return _lost(events, error)
-
-    async def queue(self, event: Event) -> None:
-        """Queue as `Heliotrope.queue` does."""
-        if len(self._queued) >= MAX_BATCH:
-            await self.flush()
-        self._queued.append(event)
-
-    async def flush(self) -> None:
-        """Flush as `Heliotrope.flush` does."""
-        waiting, self._queued = self._queued, []
-        rejected: list[Rejected] = []
-        for batch in split(waiting):
-            waiting = waiting[len(batch) :]
-            try:
-                await self.send(*batch)
-            except Rejected as error:
-                rejected.append(error)
-            except NotStored as error:
-                self._queued = error.events + waiting + self._queued
-                raise
-        raise_all(rejected)
-
-    async def close(self) -> None:
-        """Flush, and close the connections."""
-        try:
-            await self.flush()
-        finally:
-            await self._http.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from heliotrope_client.events import Event
+from heliotrope_client.items import Item
 
 
 class HeliotropeError(Exception):
@@ -16,7 +16,7 @@ class Rejected(HeliotropeError):
     `errors` names the wrong fields, as `{"field": ..., "message": ...}`; `events` are those that were rejected.
     """
 
-    def __init__(self, problem: Mapping[str, Any], events: Sequence[Event]) -> None:
+    def __init__(self, problem: Mapping[str, Any], events: Sequence[Item]) -> None:
         super().__init__(f"{problem.get('title', 'Rejected')}: {problem.get('detail', '')}")
         self.status = int(problem.get("status", 0))
         self.errors: list[dict[str, str]] = list(problem.get("errors", []))
@@ -26,9 +26,13 @@ class Rejected(HeliotropeError):
 class NotStored(HeliotropeError):
     """It is not known whether these events were stored. Sending the same ones again is safe."""
 
-    def __init__(self, reason: str, events: Sequence[Event]) -> None:
+    def __init__(self, reason: str, events: Sequence[Item]) -> None:
         super().__init__(f"{len(events)} event(s) not acknowledged: {reason}")
         self.events = list(events)
+
+
+class QueueFull(HeliotropeError):
+    """The queue holds as much as it may; this event was not kept."""
 
 
 def raise_all(rejected: Sequence[Rejected]) -> None:

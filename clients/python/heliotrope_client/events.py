@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from uuid import UUID, uuid4
 
 Id = UUID | str
@@ -21,21 +21,39 @@ class Event:
     event_id: UUID = field(default_factory=uuid4)
     occurred_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    def body(self) -> dict[str, Any]:
-        """Return what is posted now: `sent_at` lets ingest correct a clock that is wrong."""
-        body = {
+    path: ClassVar[str] = "/v1/feedback"
+
+    @property
+    def item_id(self) -> UUID:
+        return self.event_id
+
+    def content(self) -> dict[str, Any]:
+        """Return what is kept in a queue: the event without the time of its sending."""
+        content = {
             "type": self.type,
             "event_id": str(self.event_id),
             "interaction_id": self.interaction_id,
             "occurred_at": self.occurred_at.isoformat(),
-            "sent_at": datetime.now(UTC).isoformat(),
             **self.fields,
         }
         if self.user_id is not None:
-            body["user_id"] = self.user_id
+            content["user_id"] = self.user_id
         if self.metadata is not None:
-            body["metadata"] = self.metadata
-        return body
+            content["metadata"] = self.metadata
+        return content
+
+    def body(self) -> dict[str, Any]:
+        """Return what is posted now: `sent_at` lets ingest correct a clock that is wrong."""
+        return {**self.content(), "sent_at": datetime.now(UTC).isoformat()}
+
+    @classmethod
+    def restore(cls, content: dict[str, Any]) -> "Event":
+        """Make it of its `content()`."""
+        fields = dict(content)
+        kind, about, event_id = (fields.pop(name) for name in ("type", "interaction_id", "event_id"))
+        at = datetime.fromisoformat(fields.pop("occurred_at"))
+        user, metadata = fields.pop("user_id", None), fields.pop("metadata", None)
+        return cls(kind, about, fields, user, metadata, UUID(event_id), at)
 
 
 def thumb(

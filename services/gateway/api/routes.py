@@ -22,7 +22,12 @@ from shared.request_body import RequestBodyReader
 
 T = TypeVar("T")
 
-EXPOSED_HEADERS = ("x-heliotrope-interaction-id", "x-heliotrope-model-version", "x-heliotrope-feedback-token")
+EXPOSED_HEADERS = (
+    "x-heliotrope-interaction-id",
+    "x-heliotrope-interaction-ids",
+    "x-heliotrope-model-version",
+    "x-heliotrope-feedback-token",
+)
 
 authorize = require("frontend", *OPERATORS)
 
@@ -138,5 +143,6 @@ def _make_headers(exchange: Exchange) -> dict[str, str]:
     headers = {"x-heliotrope-model-version": first.served.version}
     if exchange.feedback_token is not None:
         headers["x-heliotrope-interaction-id"] = str(first.interaction_id)
+        headers["x-heliotrope-interaction-ids"] = ",".join(str(choice.interaction_id) for choice in exchange.answered)
         headers["x-heliotrope-feedback-token"] = exchange.feedback_token
     return headers

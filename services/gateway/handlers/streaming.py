@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 
 from services.gateway.adapters.upstream import Chunks
+from services.gateway.domain.beginnings import Beginnings
 from services.gateway.domain.completions import may_be_last, place_choice, sum_usage
 from services.gateway.domain.errors import UpstreamFailed, describe_error
 from services.gateway.handlers.exchange import Choice, Exchange
 from services.gateway.handlers.recording import Recorder
 
-Parts = AsyncGenerator[tuple[Choice, list[dict[str, Any]]], None]
+Part = tuple[Choice, list[dict[str, Any]]]
+Parts = AsyncGenerator[Part, None]
 
 CLIENT_LEFT = "client_disconnected"
 """The `error` of an answer whose client left before its end; nobody has seen all of it."""
@@ -92,22 +94,29 @@ async def _follow(exchange: Exchange, choice: Choice, chunks: Chunks) -> Parts:
 
 async def _merge(exchange: Exchange, streams: Sequence[tuple[Choice, Chunks]]) -> Parts:
     """Yield the chunks of several choices as they come, under their index in the reply; without usage."""
-    followed = {choice.index: _follow(exchange, choice, chunks) for choice, chunks in streams}
-    places = {index: place for place, index in enumerate(followed)}
-    following = {asyncio.ensure_future(anext(parts, None)): parts for parts in followed.values()}
+    followed = [_follow(exchange, choice, chunks) for choice, chunks in streams]
+    following = {asyncio.ensure_future(anext(parts, None)): place for place, parts in enumerate(followed)}
+    beginnings: Beginnings[Part] = Beginnings(len(followed))
     try:
         while following:
             done, _ = await asyncio.wait(following, return_when=asyncio.FIRST_COMPLETED)
             for came in done:
-                parts = following.pop(came)
-                if (part := came.result()) is None:
-                    continue
-                following[asyncio.ensure_future(anext(parts, None))] = parts
-                choice, chunks = part
-                yield choice, [place_choice(chunk, places[choice.index]) for chunk in chunks if chunk.get("choices")]
+                place, part = following.pop(came), came.result()
+                if part is not None:
+                    following[asyncio.ensure_future(anext(followed[place], None))] = place
+                for ready in _place(beginnings, place, part):
+                    yield ready
     finally:
         for waiting in following:
             waiting.cancel()
         await asyncio.gather(*following, return_exceptions=True)
-        for parts in followed.values():
+        for parts in followed:
             await parts.aclose()
+
+
+def _place(beginnings: Beginnings[Part], place: int, part: Part | None) -> list[Part]:
+    """Return what may go out once a choice has said something, or has ended."""
+    if part is None:
+        return beginnings.end(place)
+    placed = [place_choice(chunk, place) for chunk in part[1] if chunk.get("choices")]
+    return beginnings.take(place, (part[0], placed)) if placed else []

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from heliotrope_client import (
     AsyncHeliotrope,
     Event,
     Heliotrope,
+    Interaction,
     NotStored,
     Rejected,
     choice,
@@ -35,6 +37,7 @@ from openai import OpenAI
 from shared.events import Thumb
 from shared.ids import new_id
 from tests.integration.edge.conftest import Edge
+from tests.integration.gateway.model_server import wait_until
 
 EXAMPLE = Path("clients/python/examples/drop_in.py")
 
@@ -218,3 +221,54 @@ def test_the_drop_in_example_goes_from_chat_to_thumb(edge: Edge):
     assert ran.stdout.strip() == "Send us your order number."
     code = [line for line in EXAMPLE.read_text().splitlines() if line and not line.startswith(('"""', ")"))]
     assert len(code) <= 12
+
+
+def test_what_a_file_holds_is_sent_by_the_next_process_and_counts_once(edge: Edge, tmp_path: Path):
+    events = [thumb(new_id(), "up") for _ in range(3)]
+    path = tmp_path / "queue.sqlite"
+    with pytest.raises(NotStored), Heliotrope("http://127.0.0.1:9", key=edge.key, retries=0, queue_path=path) as away:
+        for event in events:
+            away.queue(event)
+    with Heliotrope(edge.ingest, key=edge.key, queue_path=path) as heliotrope:
+        assert heliotrope.waiting == 3
+    stored = edge.read_feedback(ids(*events))
+    assert sorted(event.event_id for event in stored) == sorted(ids(*events))
+
+
+def test_a_thread_sends_what_is_queued_once_ingest_is_back(edge: Edge):
+    fine, wrong = thumb(new_id(), "up"), rating(new_id(), 9)
+    told: list[Rejected] = []
+    with obstruct(edge.ingest) as (obstacle, url):
+        obstacle.plan = [503, 503]
+        heliotrope = Heliotrope(url, key=edge.key, retries=0, flush_every_seconds=0.05, on_rejected=told.append)
+        heliotrope.queue(fine)
+        heliotrope.queue(wrong)
+        wait_until(lambda: heliotrope.waiting == 0)
+        heliotrope.close()
+    assert [error.events for error in told] == [[wrong]]
+    assert len(edge.read_feedback([fine.event_id])) == 1
+
+
+def test_a_task_does_the_same_for_a_loop(edge: Edge):
+    event = thumb(new_id(), "up")
+
+    async def send() -> None:
+        with obstruct(edge.ingest) as (obstacle, url):
+            obstacle.plan = [503]
+            async with AsyncHeliotrope(url, key=edge.key, retries=0, flush_every_seconds=0.05) as heliotrope:
+                await heliotrope.queue(event)
+                async with asyncio.timeout(20):
+                    while heliotrope.waiting:
+                        await asyncio.sleep(0.01)
+
+    asyncio.run(send())
+    assert len(edge.read_feedback([event.event_id])) == 1
+
+
+def test_an_answer_of_another_server_is_stored_under_its_id_and_taken_once(edge: Edge):
+    interaction = Interaction([{"role": "user", "content": "Where is it?"}], "On its way.", "gpt", "ada")
+    with Heliotrope(edge.ingest, key=edge.key) as heliotrope:
+        heliotrope.send(interaction, interaction, thumb(interaction.interaction_id, "up", user_id="ada"))
+        with pytest.raises(Rejected) as raised:
+            heliotrope.send(replace(interaction, answer="Lost."))
+    assert raised.value.status == 409

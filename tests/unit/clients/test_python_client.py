@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from heliotrope_client import Heliotrope, edit, thumb
+from heliotrope_client import Heliotrope, Interaction, edit, thumb
 from heliotrope_client.answers import MAX_BATCH, assess, make_request, next_pause, read_retry_after, split
 
 
@@ -90,3 +90,9 @@ def test_a_client_has_a_key_or_a_token():
     for wrong in wrongs:
         with pytest.raises(ValueError, match="either a key or a feedback token"):
             Heliotrope("http://127.0.0.1:1", **wrong)
+
+
+def test_an_interaction_and_events_go_to_their_own_doors():
+    interaction = Interaction([{"role": "user", "content": "Hi"}], "Hello", "gpt")
+    items = [interaction, thumb(interaction.interaction_id, "up"), thumb(interaction.interaction_id, "down")]
+    assert [make_request(batch)[0] for batch in split(items)] == ["/v1/interactions", "/v1/feedback/batch"]

@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.gateway.domain.beginnings import Beginnings
 from services.gateway.domain.completions import Answer, may_be_last, merge_completions
 from services.gateway.domain.sse import EventParser
 
@@ -86,3 +87,32 @@ def test_only_an_ending_chunk_may_be_the_last():
     assert not may_be_last(chunk(content="Send"))
     assert may_be_last(chunk(finish="stop"))
     assert may_be_last({"choices": [], "usage": {}})
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=12))
+def test_choices_begin_in_their_order_and_nothing_is_lost(said: list[tuple[int, bool]]):
+    """`said` are parts by place, True for the last of it."""
+    beginnings: Beginnings[tuple[int, int]] = Beginnings(3)
+    took: list[tuple[int, int]] = []
+    came: list[tuple[int, int]] = []
+    ended: set[int] = set()
+
+    def hear(parts: list[tuple[int, int]]) -> None:
+        for part in parts:
+            assert set(range(part[0])) <= ended | {place for place, _ in came}
+            came.append(part)
+
+    for number, (place, is_last) in enumerate(said):
+        if place in ended:
+            continue
+        took.append((place, number))
+        hear(beginnings.take(place, took[-1]))
+        if is_last:
+            ended.add(place)
+            hear(beginnings.end(place))
+    for place in set(range(3)) - ended:
+        ended.add(place)
+        hear(beginnings.end(place))
+    for place in range(3):
+        assert [one for one in came if one[0] == place] == [one for one in took if one[0] == place]
+    assert len(came) == len(took)
