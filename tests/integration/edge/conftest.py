@@ -60,6 +60,23 @@ class Edge:
 
     def read_feedback(self, event_ids: list[UUID], seconds: float = 20) -> list[FeedbackReceived]:
         """What the topic holds of these events, as often as it does; waits until each is there."""
+        wanted = set(event_ids)
+        return self._read(
+            lambda event: event.event_id in wanted, lambda found: {event.event_id for event in found} == wanted, seconds
+        )
+
+    def read_about(self, interaction_id: UUID, count: int, seconds: float = 20) -> list[FeedbackReceived]:
+        """What the topic holds of an answer, once there are so many."""
+        return self._read(
+            lambda event: event.interaction_id == interaction_id, lambda found: len(found) >= count, seconds
+        )
+
+    def _read(
+        self,
+        is_wanted: Callable[[Any], bool],
+        is_all: Callable[[list[FeedbackReceived]], bool],
+        seconds: float,
+    ) -> list[FeedbackReceived]:
         connections = self.stack.connections
         topic = connections.topic_prefix + FeedbackReceived.topic
         consumer = KafkaBusConsumer(connections.kafka_bootstrap_servers, [topic], None, client_id="test")
@@ -69,8 +86,8 @@ class Edge:
         while not quiet and time.monotonic() < deadline:
             records = consumer.poll(0.3)
             events: list[Any] = [decode(record) for record in records]
-            found += [event for event in events if event.event_id in event_ids]
-            quiet = not records and {event.event_id for event in found} == set(event_ids)
+            found += [event for event in events if is_wanted(event)]
+            quiet = not records and is_all(found)
         consumer.close()
         assert quiet, "not every event is on the topic"
         return found
@@ -87,7 +104,11 @@ def edge(find_port_base: Callable[[], int], tmp_path_factory: pytest.TempPathFac
             find_port_base(),
             only=("postgres", "valkey", "broker", "ingest", "gateway"),
             throwaway=True,
-            environment={"HELIOTROPE_LOG_LEVEL": "DEBUG", "HELIOTROPE_GATEWAY_ALLOWED_BASE_URLS": server},
+            environment={
+                "HELIOTROPE_LOG_LEVEL": "DEBUG",
+                "HELIOTROPE_GATEWAY_ALLOWED_BASE_URLS": server,
+                "HELIOTROPE_INGEST_CORS_ORIGINS": "*",
+            },
         )
         write_routing(stack, make_routing(make_route(base_url=server)))
         stack.up()
