@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -31,6 +31,8 @@ from shared.events import FeedbackReceived, InteractionRecorded
 BUDGET_SECONDS = 5.0
 MAX_DEPTH = 200
 MAX_PASSES = 8
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 Finder = Callable[[str], Iterator[tuple[int, int] | None]]
 
@@ -153,25 +155,43 @@ def redact_text(text: str, counts: Counter[str]) -> str:
     return redacted
 
 
+NO_TEXT = frozenset(
+    {
+        *("interaction_id", "event_id", "rollout_id", "key_id", "conversation_id", "user", "content_hash"),
+        *("model_version", "intended_version", "solicited", "propensity", "clock_offset_seconds"),
+        *("served_at", "received_at", "occurred_at"),
+        *("prompt_tokens", "completion_tokens", "first_byte_seconds", "total_seconds"),
+    }
+)
+"""Fields of the two events that hold ids, keyed hashes, times and numbers. Every other one, a new one too, is text."""
+
+
 def redact_interaction(event: InteractionRecorded) -> tuple[InteractionRecorded, Counter[str]]:
     """Return the event without personal data in its texts; the same event gives the same bytes, so a replay does too.
 
     Raises: RedactionTooSlow; InvalidRequest: it is nested too deep.
     """
     redaction = Redaction()
-    messages, answer = redaction.redact_value(event.messages), redaction.redact_text(event.answer)
-    metadata = redaction.redact_value(event.metadata)
-    if redaction.counts:
-        event = msgspec.structs.replace(event, messages=messages, answer=answer, metadata=metadata)
+    event = _redact_fields(event, redaction)
     return event, redaction.counts
 
 
 def redact_feedback(event: FeedbackReceived) -> tuple[FeedbackReceived, Counter[str]]:
     """Redact likewise the texts of edits, complaints and comments, and metadata."""
     redaction = Redaction()
-    feedback, metadata = event.feedback, redaction.redact_value(event.metadata)
-    if isinstance(text := getattr(feedback, "text", None), str):
-        feedback = msgspec.structs.replace(feedback, text=redaction.redact_text(text))
-    if redaction.counts:
-        event = msgspec.structs.replace(event, feedback=feedback, metadata=metadata)
+    event = _redact_fields(event, redaction)
     return event, redaction.counts
+
+
+def _redact_fields(struct: S, redaction: Redaction) -> S:
+    """Redact every field but those that hold no text, in structs within it too; what has nothing to redact stays."""
+    fields = {name: getattr(struct, name) for name in struct.__struct_fields__ if name not in NO_TEXT}
+    redacted = {name: _redact_field(value, redaction) for name, value in fields.items()}
+    changed = {name: value for name, value in redacted.items() if value != fields[name]}
+    return msgspec.structs.replace(struct, **changed) if changed else struct
+
+
+def _redact_field(value: Any, redaction: Redaction) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return _redact_fields(value, redaction)
+    return redaction.redact_value(value)

@@ -1,11 +1,14 @@
 """Personal data leaves a text; what only looks like it stays."""
 
 from collections import Counter
+from typing import Any
 
+import msgspec
 import pytest
 
 from services.curator.evidence.adapters.redaction import (
     MAX_DEPTH,
+    NO_TEXT,
     Redaction,
     RedactionTooSlow,
     redact_feedback,
@@ -14,7 +17,7 @@ from services.curator.evidence.adapters.redaction import (
 )
 from shared.db import is_transient
 from shared.errors import InvalidRequest
-from shared.events import Edit
+from shared.events import Comment, Complaint, Edit, FeedbackReceived, InteractionRecorded
 from tests.builders import make_feedback, make_interaction
 
 TOKEN = "ghp_" + "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hI6"
@@ -101,3 +104,49 @@ def test_what_is_nested_too_deep_is_refused():
         value = [value]
     with pytest.raises(InvalidRequest):
         Redaction().redact_value(value)
+
+
+PLANTED = "Ask ines@mail.example, card 4111 1111 1111 1111"
+CLEAN = "Ask [EMAIL], card [CARD]"
+SHAPES: dict[str, Any] = {
+    "messages": [{"role": "user", "content": [{"type": "text", "text": PLANTED}], "name": PLANTED}],
+    "tool_calls": [{"id": "1", "function": {"name": "send", "arguments": PLANTED}}],
+    "metadata": {"note": [PLANTED], PLANTED: 1},
+    "feedback": Comment(text=PLANTED),
+}
+"""Fields that are not one text; each other one is taken for one, those that somebody adds tomorrow too."""
+
+
+def list_text_fields(event_type: type[msgspec.Struct]) -> list[str]:
+    return sorted(set(event_type.__struct_fields__) - NO_TEXT)
+
+
+@pytest.mark.parametrize("name", list_text_fields(InteractionRecorded))
+def test_personal_data_leaves_every_field_of_an_interaction(name: str):
+    event, counts = redact_interaction(make_interaction(1, **{name: SHAPES.get(name, PLANTED)}))
+    assert counts["email"] >= 1
+    assert counts["card"] >= 1
+    text = msgspec.json.encode(event).decode()
+    assert "mail.example" not in text
+    assert "4111" not in text
+    assert CLEAN in text
+
+
+@pytest.mark.parametrize("name", list_text_fields(FeedbackReceived))
+def test_personal_data_leaves_every_field_of_feedback(name: str):
+    event = make_feedback(2, 1, Edit(text="Hello."), **{name: SHAPES[name]}) if name != "feedback" else None
+    event = event or make_feedback(2, 1, SHAPES[name])
+    text = msgspec.json.encode(redact_feedback(event)[0]).decode()
+    assert "mail.example" not in text
+    assert "4111" not in text
+    assert CLEAN in text
+
+
+def test_a_complaint_keeps_its_category():
+    complaint = make_feedback(2, 1, Complaint(category="wrong", text=PLANTED))
+    assert redact_feedback(complaint)[0].feedback == Complaint(category="wrong", text=CLEAN)
+
+
+def test_ids_hashes_and_versions_are_not_redacted():
+    event = make_interaction(1, user="4111111111111111", model_version="10.0.0.12", conversation_id=TOKEN, key_id=TOKEN)
+    assert redact_interaction(event)[0] is event
