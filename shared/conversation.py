@@ -98,7 +98,7 @@ def _derive_template_message(message: Message) -> Message:
 
 def _parse(arguments: str) -> Any:
     try:
-        return json.loads(arguments) if arguments else {}
+        return json.loads(mend_escapes(arguments)) if arguments else {}
     except (ValueError, RecursionError):
         return arguments
 
@@ -107,7 +107,8 @@ def canonicalize(messages: Sequence[Message]) -> list[Message]:
     """Return the messages in canonical form; doing it twice changes nothing.
 
     - `developer` is `system`, `function` is `tool`
-    - text: Unicode NFC, outer white space trimmed; text parts joined by a line break, as vLLM joins them
+    - text: Unicode NFC, outer white space trimmed, U+FFFD for half a character
+    - text parts joined by a line break, as vLLM joins them
     - other parts (images, audio, files) by type and SHA-256, in a list of parts, never their bytes
     - a refusal in place of content is the content
     - `tool_calls` as id, name and arguments (a string of JSON), `tool_call_id`, `name` and `reasoning_content` stay
@@ -128,11 +129,32 @@ def _canonicalize_message(message: Message) -> Message:
         "name": message.get("name"),
         "reasoning_content": _canonicalize_text(reasoning) if role == "assistant" else None,
     }
-    return canonical | {name: value for name, value in optional.items() if isinstance(value, str) and value}
+    return canonical | {
+        name: mend_halves(value) for name, value in optional.items() if isinstance(value, str) and value
+    }
 
 
 def _canonicalize_text(text: object) -> str:
-    return unicodedata.normalize("NFC", text).strip() if isinstance(text, str) else ""
+    return unicodedata.normalize("NFC", mend_halves(text)).strip() if isinstance(text, str) else ""
+
+
+def mend_halves(text: str) -> str:
+    """Return the text with U+FFFD for each half of a surrogate pair that stands alone: no UTF-8 can hold one."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+_ESCAPES = re.compile(
+    r"\\(?:u[dD][89aAbB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.S
+)
+
+
+def mend_escapes(document: str) -> str:
+    """Mend halves in a JSON document, also those that stand in it as escapes (`\\ud83d`); all else stays as written."""
+    if "\\u" not in document:
+        return mend_halves(document)
+    return mend_halves(_ESCAPES.sub(lambda found: "\\ufffd" if found[1] else found[0], document))
 
 
 def _canonicalize_content(content: object) -> str | list[dict[str, Any]]:
@@ -167,16 +189,23 @@ def _canonicalize_calls(message: Message) -> list[dict[str, Any]]:
     if isinstance(message.get("function_call"), dict):
         listed.append({"function": message["function_call"]})
     return [
-        ({"id": str(call["id"])} if call.get("id") else {})
-        | {"type": "function", "function": {"name": str(function.get("name", "")), "arguments": _write(function)}}
+        _canonicalize_call(call, function)
         for call in listed
         if isinstance(call, dict) and isinstance(function := call.get("function"), dict)
     ]
 
 
+def _canonicalize_call(call: dict[str, Any], function: dict[str, Any]) -> dict[str, Any]:
+    named = {"id": mend_halves(str(call["id"]))} if call.get("id") else {}
+    name = mend_halves(str(function.get("name", "")))
+    return named | {"type": "function", "function": {"name": name, "arguments": _write(function)}}
+
+
 def _write(function: dict[str, Any]) -> str:
     arguments = function.get("arguments", "")
-    return arguments if isinstance(arguments, str) else json.dumps(arguments, sort_keys=True, ensure_ascii=False)
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments, sort_keys=True, ensure_ascii=False)
+    return mend_escapes(arguments)
 
 
 def _hash_json(value: object) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.conversation import canonicalize, explain_unrenderable
+from shared.conversation import canonicalize, derive_template_messages, explain_unrenderable
 
 QUESTION = [{"role": "user", "content": "Where is it?"}]
 CALL = {"id": "call_1", "type": "function", "function": {"name": "order_lookup", "arguments": '{"order": "A-17"}'}}
@@ -123,3 +123,29 @@ ASKED, SAID = QUESTION[0], {"role": "assistant", "content": "On its way."}
 )
 def test_what_no_template_renders_is_named(messages: list[dict[str, object]], reason: str | None):
     assert explain_unrenderable(messages) == reason
+
+
+@pytest.mark.parametrize(
+    ("written", "form"),
+    [
+        (r'{"q": "\ud83d"}', r'{"q": "\ufffd"}'),
+        (r'{"q": "\uDE00 \ud83d\ude00"}', r'{"q": "\ufffd \ud83d\ude00"}'),
+        (r'{"q": "\\ud83d"}', r'{"q": "\\ud83d"}'),
+        (r'{"q": "\\\ud83d\u0041"}', r'{"q": "\\\ufffd\u0041"}'),
+        ('{"q": "\ud83d"}', '{"q": "\ufffd"}'),
+        (r'{"q": "é\n"', r'{"q": "é\n"'),
+        ({"q": "\ud83d"}, '{"q": "\ufffd"}'),
+    ],
+)
+def test_half_a_character_in_arguments_is_replaced_and_all_else_stays(written: object, form: str):
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": written}}
+    (turn,) = canonicalize([{"role": "assistant", "content": "Hm \ud83d", "tool_calls": [call]}])
+    assert turn["tool_calls"][0]["function"]["arguments"] == form
+    assert turn["content"] == "Hm \ufffd"
+    assert canonicalize([turn]) == [turn]
+
+
+def test_half_a_character_in_arguments_that_were_stored_before_is_replaced_for_the_template():
+    function = {"name": "f", "arguments": r'{"q": "\ud83d"}'}
+    (turn,) = derive_template_messages([{"role": "assistant", "content": "", "tool_calls": [{"function": function}]}])
+    assert turn["tool_calls"][0]["function"]["arguments"] == {"q": "\ufffd"}

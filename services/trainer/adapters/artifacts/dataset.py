@@ -136,7 +136,22 @@ def _read_conversation(row: dict[str, Any]) -> dict[str, Any]:
     """A row as model servers saw its prompt; without tools it has no such column."""
     tools = {} if row.get(TOOLS) is None else {TOOLS: row[TOOLS]}
     others = {name: value for name, value in row.items() if name != TOOLS}
-    return others | {"prompt": derive_template_messages(row["prompt"])} | tools
+    prompt = derive_template_messages(row["prompt"])
+    return others | {"prompt": prompt if _is_held(prompt) else NOT_HELD} | tools
+
+
+NOT_HELD: list[Message] = []
+"""In place of a prompt that a column cannot give back as it was: no template renders it, and so its row is refused."""
+
+
+def _is_held(prompt: list[Message]) -> bool:
+    """Whether a column gives the prompt's calls back: it rounds numbers, and takes none beyond 64 bits."""
+    column = Json()
+    calls = [message["tool_calls"] for message in prompt if "tool_calls" in message]
+    try:
+        return json.dumps([column.decode_example(column.encode_example(call)) for call in calls]) == json.dumps(calls)
+    except (ValueError, OverflowError, RecursionError):
+        return False
 
 
 def make_dataset(rows: list[dict[str, Any]]) -> Dataset:
@@ -162,7 +177,7 @@ def keep_renderable(rows: Dataset, tokenizer: Any) -> Dataset:
     Others a chat template refuses, or writes otherwise once an answer follows: Mistral's, for one, then leaves out the
     system's turn and the tools.
     """
-    return rows.filter(lambda row: _is_renderable(row, tokenizer))
+    return rows.filter(lambda row: is_renderable(row, tokenizer))
 
 
 def keep_trainable(rows: Dataset, tokenizer: Any, limit: int) -> tuple[Dataset, Counter[str]]:
@@ -190,7 +205,7 @@ def _keep(rows: Dataset, find: Callable[[dict[str, Any]], Refusal | None]) -> tu
 
 
 def _find_refusal(row: dict[str, Any], tokenizer: Any, limit: int) -> Refusal | None:
-    if not _is_renderable(row, tokenizer):
+    if not is_renderable(row, tokenizer):
         return "unrenderable"
     if not _is_answered(row):
         return "no_answer"
@@ -209,7 +224,10 @@ def _says_something(message: dict[str, Any]) -> bool:
     return bool(content.strip() if isinstance(content, str) else content) or bool(message.get("tool_calls"))
 
 
-def _is_renderable(row: dict[str, Any], tokenizer: Any) -> bool:
+def is_renderable(row: dict[str, Any], tokenizer: Any) -> bool:
+    """Tell whether a row's training text begins with what was served."""
+    if row["prompt"] == NOT_HELD:
+        return False
     answers = [row[column] for column in ANSWER_COLUMNS if row.get(column)]
     try:
         prompt = render_prompt(row, tokenizer, tokenize=False)

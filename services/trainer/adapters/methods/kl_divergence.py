@@ -1,13 +1,14 @@
 """KL divergence of a checkpoint from others, on answers that none of them gave."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from services.trainer.adapters.artifacts.dataset import list_chosen, render_prompt
+from services.trainer.adapters.artifacts.dataset import is_renderable, list_chosen, render_prompt
 from services.trainer.adapters.methods.models import load_policy, load_tokenizer
 from services.trainer.adapters.methods.resource_errors import free_memory, is_out_of_memory
 from services.trainer.domain.recipe.sections import Point
@@ -39,7 +40,7 @@ def measure_kl(
     is one, and then the CPU.
     """
     tokenizer = load_tokenizer(candidate)
-    rows = _list_different(validation, examples)
+    rows = _list_different(validation, tokenizer, examples)
     sequences = [sequence for row in rows if (sequence := _tokenize(row, tokenizer, max_length))]
     if not sequences:
         return {}
@@ -81,9 +82,10 @@ def _score_all(model: Any, sequences: list[Answer]) -> list[Tensor]:
     return kept
 
 
-def _list_different(validation: Path, limit: int) -> list[dict[str, Any]]:
+def _list_different(validation: Path, tokenizer: Any, limit: int) -> list[dict[str, Any]]:
     rows = {str(row["prompt"]): row for row in reversed(list_chosen(validation))}
-    return list(reversed(rows.values()))[:limit]
+    renderable = (row for row in reversed(rows.values()) if is_renderable(row, tokenizer))
+    return list(islice(renderable, limit))
 
 
 def _tokenize(row: dict[str, Any], tokenizer: Any, max_length: int) -> Answer | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from trl import KTOConfig, KTOTrainer
 
 from services.trainer.adapters.artifacts.checkpoints import SHARED_ROWS
-from services.trainer.adapters.artifacts.dataset import keep_trainable, load_labels, split_pairs
+from services.trainer.adapters.artifacts.dataset import keep_renderable, keep_trainable, load_labels, split_pairs
 from services.trainer.adapters.distributed.collectives import share_dataset
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
@@ -39,7 +39,9 @@ def train_kto(job: Job, reporter: RunReporter) -> TrainingResult:
     labels = labels.select(range(len(labels) - len(labels) % recipe.batch_size))
     model = load_trainable(recipe, job.parent)
     arguments = build_arguments(recipe, job.checkpoints)
-    validation = split_pairs(job.dataset / "validation.parquet") if recipe.eval_steps else None
+    validation = None
+    if recipe.eval_steps:
+        validation = keep_renderable(split_pairs(job.dataset / "validation.parquet"), tokenizer)
     trainer = KTOTrainer(
         model=model,
         args=arguments,

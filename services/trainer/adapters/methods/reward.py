@@ -18,7 +18,7 @@ from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import suppress_seqcls_warning
 
 from services.trainer.adapters.artifacts.candidate import make_readable
-from services.trainer.adapters.artifacts.dataset import keep_trainable, load_pairs, weigh_pairs
+from services.trainer.adapters.artifacts.dataset import keep_renderable, keep_trainable, load_pairs, weigh_pairs
 from services.trainer.adapters.artifacts.harm_pairs import add_harm_pairs
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.epsilon import (
@@ -128,7 +128,9 @@ def _build_trainer(
             args=build_config(RewardConfig, recipe, job.checkpoints, max_length=recipe.length),
             data_collator=EpsilonRewardCollator(pad_token_id=tokenizer.pad_token_id),
             train_dataset=pairs,
-            eval_dataset=load_pairs(job.dataset / "validation.parquet") if recipe.eval_steps else None,
+            eval_dataset=keep_renderable(load_pairs(job.dataset / "validation.parquet"), tokenizer)
+            if recipe.eval_steps
+            else None,
             processing_class=tokenizer,
             peft_config=make_adapter_config(recipe, model, "SEQ_CLS"),
             callbacks=[callback],

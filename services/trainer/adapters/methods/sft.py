@@ -1,8 +1,17 @@
 """The method `sft`: imitate users' corrections and praised answers, or the pairs' chosen answers."""
 
+from typing import Any
+
+from datasets import Dataset
 from trl import SFTConfig
 
-from services.trainer.adapters.artifacts.dataset import keep_trainable, list_chosen, load_answers, make_dataset
+from services.trainer.adapters.artifacts.dataset import (
+    keep_renderable,
+    keep_trainable,
+    list_chosen,
+    load_answers,
+    make_dataset,
+)
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
 from services.trainer.adapters.methods.models import (
@@ -40,7 +49,7 @@ def train_sft(job: Job, reporter: RunReporter) -> TrainingResult:
         model=model,
         args=build_config(SFTConfig, recipe, job.checkpoints, max_length=recipe.length, completion_only_loss=True),
         train_dataset=kept,
-        eval_dataset=make_dataset(list_chosen(job.dataset / "validation.parquet")) if recipe.eval_steps else None,
+        eval_dataset=_load_validation(job, tokenizer) if recipe.eval_steps else None,
         processing_class=tokenizer,
         peft_config=make_adapter_config(recipe, model),
         callbacks=[callback],
@@ -48,3 +57,7 @@ def train_sft(job: Job, reporter: RunReporter) -> TrainingResult:
     compile_layers(recipe, trainer.model)
     run_training_loop(job, reporter, trainer, callback)
     return save_policy(job, reporter, trainer, callback, refusals)
+
+
+def _load_validation(job: Job, tokenizer: Any) -> Dataset:
+    return keep_renderable(make_dataset(list_chosen(job.dataset / "validation.parquet")), tokenizer)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from services.trainer.adapters.artifacts.dataset import load_pairs, render_conversation, render_prompt
+from services.trainer.adapters.artifacts.dataset import keep_renderable, load_pairs, render_conversation, render_prompt
 
 MAX_PAIRS = 128
 """The first ones of the split; more would tell little more and cost time at every measurement."""
@@ -23,7 +23,8 @@ class ValidationPreference:
 
     def __init__(self, path: Path, tokenizer: Any, max_length: int) -> None:
         """Tokenize the pairs. Raises: TrainingFailed: no such file, or a column is missing."""
-        pairs = [[_encode(tokenizer, pair, pair[side]) for side in ("chosen", "rejected")] for pair in load_pairs(path)]
+        found = keep_renderable(load_pairs(path), tokenizer)
+        pairs = [[_encode(tokenizer, pair, pair[side]) for side in ("chosen", "rejected")] for pair in found]
         self._pairs = [pair for pair in pairs if all(start < len(ids) <= max_length for ids, start in pair)][:MAX_PAIRS]
 
     def measure(self, model: Any) -> float | None:

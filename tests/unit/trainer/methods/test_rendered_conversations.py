@@ -8,31 +8,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet
 import pytest
 from transformers import PreTrainedTokenizerFast
 from trl.data_utils import apply_chat_template
 
-from services.curator.datasets.adapters import SCHEMAS
 from services.trainer.adapters.artifacts.dataset import keep_renderable, load_pairs, render_conversation, render_prompt
-from shared.conversation import Conversation, canonicalize, explain_unrenderable, normalize_text
+from shared.conversation import Conversation, canonicalize, explain_unrenderable
+from tests.unit.trainer.methods.rendering import ANSWER, ASKED, CALLED, TEMPLATES, THANKS, TOOL, freeze, serve
 from tests.unit.trainer.tiny_model import save_tiny_model
 
-TEMPLATES = Path(__file__).parents[2] / "shared" / "chat_templates"
-TOOL = {
-    "type": "function",
-    "function": {
-        "name": "order_lookup",
-        "description": "The state of an order",
-        "parameters": {"type": "object", "properties": {"order": {"type": "string"}}, "required": ["order"]},
-    },
-}
-CALL = {"id": "call00001", "type": "function", "function": {"name": "order_lookup", "arguments": '{"order": "A-17"}'}}
-RESULT = {"role": "tool", "tool_call_id": "call00001", "content": '{"state": "shipped"}'}
-ASKED = {"role": "user", "content": "Where is my order A-17?"}
-CALLED: list[dict[str, Any]] = [ASKED, {"role": "assistant", "content": None, "tool_calls": [CALL]}, RESULT]
-ANSWER = [{"role": "assistant", "content": "It was shipped on Monday."}]
-THANKS = {"role": "user", "content": "Thanks!"}
 PARTS = [{"type": "text", "text": " Where is"}, {"type": "text", "text": "it? "}]
 
 CONVERSATIONS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
@@ -65,39 +49,6 @@ def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         found[path.stem] = PreTrainedTokenizerFast.from_pretrained(folder)
         found[path.stem].chat_template = path.read_text()
     return found
-
-
-def serve(request: list[dict[str, Any]], tools: list[dict[str, Any]], tokenizer: Any) -> str:
-    """What the model reads: the gateway's text, the server's joining of parts and parsing of arguments."""
-    turns = []
-    for message in request:
-        turn = normalize_text(message)
-        if isinstance(turn.get("content"), list):
-            turn["content"] = "\n".join(part["text"] for part in turn["content"])
-        turn["content"] = turn.get("content") or ""
-        if turn.get("tool_calls"):
-            turn["tool_calls"] = [
-                {**call, "function": {**call["function"], "arguments": json.loads(call["function"]["arguments"])}}
-                for call in turn["tool_calls"]
-            ]
-        turns.append(turn)
-    return str(tokenizer.apply_chat_template(turns, tools=tools or None, add_generation_prompt=True, tokenize=False))
-
-
-def freeze(path: Path, *conversations: Conversation) -> Path:
-    rows = [
-        {
-            "prompt": seen.messages,
-            "chosen": ANSWER,
-            "rejected": [{"role": "assistant", "content": "No idea."}],
-            "epsilon": 0.1,
-            "pair_id": str(number),
-            "tools": json.dumps(seen.tools) if seen.tools else None,
-        }
-        for number, seen in enumerate(conversations)
-    ]
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=SCHEMAS["train"]), path)
-    return path
 
 
 @pytest.mark.parametrize("template", ["llama", "mistral", "qwen"])
