@@ -14,6 +14,7 @@ from services.curator.pairs.domain.rules import Answer, PreferencePair
 from shared.conversation import calculate_prompt_hash, derive_conversation, explain_unrenderable
 from shared.events import FeedbackReceived, InteractionRecorded
 from shared.feedback import attribute, list_interactions
+from shared.finishes import classify_finish
 
 MOST_ANSWERS = 200_000
 """Of which pairs are derived: a dry run holds them in memory."""
@@ -54,7 +55,7 @@ class Preview:
             event.model_version,
             event.user,
             event.error,
-            event.finish_reason == "length",
+            classify_finish(event.finish_reason),
         )
         self.same_ids += self.answers.get(event.interaction_id, answer) != answer
         self.answers[event.interaction_id] = answer

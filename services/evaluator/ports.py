@@ -27,7 +27,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     token_count: int | None = None
     """What was paid for, thoughts included."""
     is_cut: bool = False
-    """The length limit cut it."""
+    """It did not end by itself: a length limit or a filter cut it."""
     seconds: float | None = None
     """From the request to the whole answer, where it was asked for by itself."""
 

@@ -16,6 +16,7 @@ from services.curator.pairs.domain.rules import Answer, PreferencePair, Unpaired
 from shared.conversation import derive_question
 from shared.events import FeedbackReceived
 from shared.feedback import attribute
+from shared.finishes import classify_finish
 from shared.tables.curator import Feedback, Interaction, Label, Pair, Prompt
 
 UUID_CHARACTERS = 36
@@ -44,7 +45,7 @@ _decoder: msgspec.json.Decoder[FeedbackReceived] = msgspec.json.Decoder(Feedback
 def load_answers(session: Session, interaction_ids: Collection[UUID]) -> list[Answer]:
     """Load these answers. Release 0.1.0 and front ends without the gateway said in the metadata why an answer ended."""
     finish_reason = func.coalesce(
-        Interaction.event["finish_reason"].astext, Interaction.event["metadata"]["finish_reason"].astext, ""
+        Interaction.event["finish_reason"].astext, Interaction.event["metadata"]["finish_reason"].astext
     )
     query = select(
         Interaction.interaction_id,
@@ -53,10 +54,11 @@ def load_answers(session: Session, interaction_ids: Collection[UUID]) -> list[An
         Interaction.model_version,
         Interaction.user,
         Interaction.error,
-        finish_reason == "length",
+        finish_reason,
     )
     condition = Interaction.interaction_id == func.any(list(interaction_ids))
-    return [Answer(*row) for row in session.execute(query.where(condition).order_by(Interaction.interaction_id))]
+    rows = session.execute(query.where(condition).order_by(Interaction.interaction_id))
+    return [Answer(*answer, classify_finish(reason)) for *answer, reason in rows]
 
 
 def save_derived(session: Session, groups: Mapping[str, Derived]) -> None:

@@ -30,6 +30,7 @@ from shared.events import (
     Retract,
     Thumb,
 )
+from shared.finishes import classify_finish
 from shared.ids import new_id
 from shared.tables.deployer import Rollout
 from shared.user_hash_generations import LoadUserHashes, load_without_secrets
@@ -141,10 +142,16 @@ class EventHandler:
             error=event.error,
             served_at=event.served_at,
             seconds=event.total_seconds,
-            is_void=event.error is None and not (event.answer or event.tool_calls),
+            is_void=event.error is None and is_void(event),
         )
         if user is not None:
             note_exposure(session, event)
+
+
+def is_void(event: InteractionRecorded) -> bool:
+    """Tell whether an answer is none: empty, a refusal, or cut or replaced by a filter."""
+    said_nothing = not (event.answer or event.tool_calls)
+    return said_nothing or classify_finish(event.finish_reason) == "filtered"
 
 
 def _is_erased(session: Session, user: str | None) -> bool:

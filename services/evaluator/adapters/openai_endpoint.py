@@ -14,6 +14,7 @@ from services.evaluator.ports import EndpointFailed, Reply
 from shared.conversation import Tool
 from shared.errors import InvalidRequest
 from shared.events import Message
+from shared.finishes import classify_finish
 
 TIMEOUT = httpx.Timeout(300.0, connect=5.0)
 TRIES = 3
@@ -113,13 +114,16 @@ def _read(response: httpx.Response, seconds: float, place: Place) -> Reply:
         if calls := message.get("tool_calls"):
             text = "\n".join([*([text] if text else []), *(json.dumps(call.get("function")) for call in calls)])
         tokens = (content.get("usage") or {}).get("completion_tokens")
-        is_cut = choice.get("finish_reason") == "length"
+        finish = choice.get("finish_reason")
+        ending = classify_finish(finish if isinstance(finish, str) else None)
+        if ending == "failed":
+            raise ValueError(f"generation broke off: {finish}")
         if not isinstance(text, str):
             raise TypeError("the content is no text")
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise EndpointFailed(f"{place.name}: its answer is not of OpenAI's protocol ({error!r})") from error
     count = tokens if isinstance(tokens, int) else None
-    return Reply(text=text.strip(), token_count=count, is_cut=is_cut, seconds=seconds)
+    return Reply(text=text.strip(), token_count=count, is_cut=ending != "whole", seconds=seconds)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 
-from services.gateway.domain.completions import FAILED_FINISHES, ends_choice, has_choices, read_finish
+from services.gateway.domain.completions import ends_choice, has_choices, read_finish
 from services.gateway.domain.errors import UpstreamFailed
 from services.gateway.domain.sse import EventParser
+from shared.finishes import classify_finish
 
 DONE = b"[DONE]"
 MAX_EVENT_BYTES = 16 * 2**20
@@ -32,7 +33,7 @@ def decode_completion(data: bytes, version: str) -> dict[str, Any]:
 
 
 def _is_failed(finish_reason: object) -> bool:
-    return isinstance(finish_reason, str) and finish_reason in FAILED_FINISHES
+    return isinstance(finish_reason, str) and classify_finish(finish_reason) == "failed"
 
 
 def check_error(body: dict[str, Any], data: bytes) -> None:

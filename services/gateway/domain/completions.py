@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.gateway.domain.tool_calls import ToolCall, add_piece
+from shared.finishes import has_reason
 
-FAILED_FINISHES = frozenset({"error", "abort"})
-"""Finish reasons with which OpenRouter and vLLM say that generation broke off."""
 REASONING_FIELDS = ("reasoning_content", "reasoning")
 """DeepSeek, SGLang and LiteLLM write the first; OpenRouter, Ollama and newer vLLM the second."""
 
@@ -73,7 +72,7 @@ class Answer:
 def read_finish(choice: dict[str, Any]) -> str | None:
     """Return a choice's finish reason; None for one that goes on."""
     reason = choice.get("finish_reason")
-    return reason if isinstance(reason, str) and reason else None
+    return str(reason) if has_reason(reason) else None
 
 
 def has_choices(body: dict[str, Any]) -> bool:

@@ -196,6 +196,26 @@ STREAMS: dict[str, tuple[list[Any], dict[str, Any]]] = {
         ],
         {"answer": "Which ", "error": "error_in_answer"},
     ),
+    "DeepSeek: no room": (
+        [say(content="Which "), say("insufficient_system_resource"), DONE],
+        {"answer": "Which ", "error": "error_in_answer"},
+    ),
+    "GLM: its network": (
+        [say(content="Which "), say("network_error"), DONE],
+        {"answer": "Which ", "error": "error_in_answer"},
+    ),
+    "a finish reason null in quotes, then closed": (
+        [say("null", content="Which ")],
+        {"answer": "Which ", "error": "no_finish_reason"},
+    ),
+    "a finish reason null in quotes, then one": (
+        [say("null", content="Which one?"), STOP, DONE],
+        {"answer": "Which one?", "finish_reason": "stop", "error": None},
+    ),
+    "Mistral: cut off": (
+        [say("model_length", content="Which "), DONE],
+        {"answer": "Which ", "finish_reason": "model_length", "error": None},
+    ),
     "vLLM: aborted": ([say(content="Which "), say("abort"), DONE], {"answer": "Which ", "error": "error_in_answer"}),
 }
 
@@ -229,6 +249,12 @@ COMPLETIONS: dict[str, tuple[Any, int, dict[str, Any]]] = {
     "no choices": ({"choices": []}, 502, {"error": "no_choices"}),
     "choices that are none": ({"choices": [7]}, 502, {"error": "no_choices"}),
     "no finish reason": (choose({"content": "Which"}, None), 502, {"error": "no_finish_reason"}),
+    "a finish reason null in quotes": (choose({"content": "Which"}, "null"), 502, {"error": "no_finish_reason"}),
+    "DeepSeek: no room": (
+        choose({"content": "Which"}, "insufficient_system_resource"),
+        502,
+        {"error": "error_in_answer"},
+    ),
     "no JSON": ("<html>gateway time-out</html>", 502, {"error": "malformed"}),
     "no object": ("[1]", 502, {"error": "malformed"}),
 }

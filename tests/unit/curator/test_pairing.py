@@ -20,6 +20,7 @@ from shared.events import (
     Retract,
     Thumb,
 )
+from shared.finishes import Ending
 from tests.builders import MORNING, make_choice, make_feedback
 
 PROMPT = "p" * 64
@@ -225,8 +226,27 @@ def test_poor_sides_are_refused(other: Answer, reason: str) -> None:
     assert read(derive([chose(1, preferred=1)], answer(1), other)) == [("choice", TEXTS[1], "refused", reason)]
 
 
+@pytest.mark.parametrize("ending, reason", [("filtered", "filtered"), ("failed", "error_answer")])
+def test_an_answer_that_a_filter_or_a_fault_ended_is_on_neither_side_and_has_no_label(ending: Ending, reason: str):
+    broken = answer(2, ending=ending)
+    for preferred in (1, 2):
+        (pair,) = derive([chose(1, preferred=preferred)], answer(1), broken).pairs
+        assert (pair.state, pair.reason) == ("refused", reason)
+    assert derive([said(1, 2, UP)], broken).labels == []
+    assert derive([said(1, 2, DOWN)], broken).labels == []
+
+
+def test_an_answer_that_ended_nobody_knows_why_is_never_chosen():
+    strange = answer(2, ending="unknown")
+    assert read(derive([chose(1, preferred=2)], answer(1), strange)) == [
+        ("choice", TEXTS[2], "refused", "unknown_ending")
+    ]
+    assert read(derive([chose(1, preferred=1)], answer(1), strange)) == [("choice", TEXTS[1], "active", "")]
+    assert derive([said(1, 2, UP)], strange).labels == []
+
+
 def test_an_answer_that_was_cut_off_is_never_chosen_and_never_desirable() -> None:
-    cut = answer(2, truncated=True)
+    cut = answer(2, ending="cut_off")
     assert read(derive([chose(1, preferred=2)], answer(1), cut)) == [("choice", TEXTS[2], "refused", "truncated")]
     assert read(derive([chose(1, preferred=1)], answer(1), cut)) == [("choice", TEXTS[1], "active", "")]
     assert derive([said(1, 2, UP)], cut).labels == []

@@ -29,7 +29,8 @@ def assess_quality(draft: Draft, vetoed: set[object]) -> str | None:
     """Give the first reason to refuse a draft, or None.
 
     - an answer that failed, or a side without words
-    - a complaint stands against the chosen answer, or a token limit cut it off
+    - one that a filter cut or replaced: its text is not the model's
+    - a complaint stands against the chosen answer, or a limit cut it off, or nobody knows why it ended
     - a side longer than any answer that a model is trained on
     - an edit that changes no word, number, sign or line, or is out of all proportion
     - sides that say the same; of a choice, only the very same text, for whoever compared them saw a difference
@@ -37,8 +38,9 @@ def assess_quality(draft: Draft, vetoed: set[object]) -> str | None:
     """
     if draft.reason:
         return draft.reason
-    if draft.rejected.error or (isinstance(draft.chosen, Answer) and draft.chosen.error):
-        return "error_answer"
+    for side in (draft.rejected, draft.chosen):
+        if isinstance(side, Answer) and has_failed(side):
+            return "filtered" if side.ending == "filtered" and not side.error else "error_answer"
     chosen, rejected = draft.chosen.text, draft.rejected.text
     lengths = len(derive_units(chosen)), len(derive_units(rejected))
     if not lengths[0]:
@@ -47,8 +49,8 @@ def assess_quality(draft: Draft, vetoed: set[object]) -> str | None:
         return "empty"
     if isinstance(draft.chosen, Answer) and draft.chosen.interaction_id in vetoed:
         return "complaint"
-    if isinstance(draft.chosen, Answer) and draft.chosen.truncated:
-        return "truncated"
+    if isinstance(draft.chosen, Answer) and draft.chosen.ending != "whole":
+        return "truncated" if draft.chosen.ending == "cut_off" else "unknown_ending"
     if max(lengths) > LONGEST_UNITS:
         return "too_long"
     if draft.rule == EDIT:
@@ -58,6 +60,11 @@ def assess_quality(draft: Draft, vetoed: set[object]) -> str | None:
     if is_near_identical(chosen, rejected, NEAR_IDENTICAL):
         return "near_identical"
     return _assess_languages(derive_language(chosen), derive_language(rejected))
+
+
+def has_failed(answer: Answer) -> bool:
+    """Tell whether an answer is none of the model's: it failed, or a filter cut or replaced it."""
+    return answer.error is not None or answer.ending in ("failed", "filtered")
 
 
 def _assess_languages(chosen: str | None, rejected: str | None) -> str | None:

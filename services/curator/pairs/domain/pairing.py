@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from uuid import UUID
 
-from services.curator.pairs.domain.assessment import assess_quality, derive_states
+from services.curator.pairs.domain.assessment import assess_quality, derive_states, has_failed
 from services.curator.pairs.domain.rules import (
     CHOICE,
     CROSS_USER_CONTRAST,
@@ -189,7 +189,8 @@ def derive_labels(
 
     - A thumb or rating that no active pair rests on; not if its user said the opposite of the answer as well.
     - A replaced answer is undesirable, unless its user liked it; one that somebody found harmful is undesirable.
-    - Failed and empty answers get none; one that a complaint stands against, or that was cut off, is never desirable.
+    - Failed, filtered and empty answers get none; one that a complaint stands against, or that did not end by itself,
+      is never desirable.
     """
     opinions: dict[tuple[str | None, UUID], set[bool]] = defaultdict(set)
     for event in current:
@@ -199,8 +200,8 @@ def derive_labels(
         _make_label(rule, event, answer, desirable)
         for event in current
         for rule, desirable in _derive_rules(event, opinions[event.user, event.interaction_id], used)
-        if not (answer := answers[event.interaction_id]).error and derive_words(answer.text)
-        if not (desirable and (answer.truncated or answer.interaction_id in vetoed))
+        if not has_failed(answer := answers[event.interaction_id]) and derive_words(answer.text)
+        if not (desirable and (answer.ending != "whole" or answer.interaction_id in vetoed))
     ]
     return sorted(labels, key=lambda label: label.label_id)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
+from shared.finishes import Ending
+
 State = Literal["active", "contested", "refused"]
 
 
@@ -43,8 +45,7 @@ class Answer:
     model_version: str
     user: str | None = None
     error: str | None = None
-    truncated: bool = False
-    """Cut off by a token limit."""
+    ending: Ending = "whole"
 
 
 @dataclass(frozen=True)
