@@ -74,8 +74,11 @@ def find_last_word(answer: JudgedAnswer) -> tuple[UUID, bool] | None:
 
 
 def list_standing(feedback: Iterable[FeedbackReceived], user: str) -> list[FeedbackReceived]:
-    """Return the feedback on one answer that stands, given to `user` where it does not say whose it is."""
-    return derive_current_feedback(_assign_ids(feedback, user))
+    """Return the feedback of `user` on their answer that stands; what does not say whose it is, is theirs.
+
+    What others say of it (whoever a link was shared with) is no word of the user who was served.
+    """
+    return [event for event in derive_current_feedback(_assign_ids(feedback, user)) if event.user == user]
 
 
 def list_event_ids(answers: Iterable[JudgedAnswer]) -> set[UUID]:

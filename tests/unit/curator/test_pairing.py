@@ -250,3 +250,15 @@ def test_an_answer_that_was_cut_off_is_never_chosen_and_never_desirable() -> Non
     assert read(derive([chose(1, preferred=2)], answer(1), cut)) == [("choice", TEXTS[2], "refused", "truncated")]
     assert read(derive([chose(1, preferred=1)], answer(1), cut)) == [("choice", TEXTS[1], "active", "")]
     assert derive([said(1, 2, UP)], cut).labels == []
+
+
+def test_who_changed_their_mind_about_an_answer_contrasts_it_by_their_last_word() -> None:
+    five, down = said(1, 1, Rating(value=5), minute=1), said(2, 1, DOWN, minute=5)
+    assert read(derive([five, down, said(3, 2, Rating(value=1))])) == []
+    assert read(derive([five, down, said(3, 2, UP)])) == [("same_user_contrast", TEXTS[2], "active", "")]
+    back = said(4, 1, UP, minute=9)  # replaces the thumb
+    assert read(derive([five, down, back, said(3, 2, Rating(value=1))])) == [
+        ("same_user_contrast", TEXTS[1], "active", "")
+    ]
+    of_tomas = said(5, 1, DOWN, user="tomas", minute=9)
+    assert ("same_user_contrast", TEXTS[1], "active", "") in read(derive([five, of_tomas, said(3, 2, Rating(value=1))]))

@@ -1,5 +1,6 @@
 """What a user's first time in a stage amounts to."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -113,3 +114,10 @@ def test_the_time_to_an_answer_is_the_mean_over_whole_ones():
         answer(seconds=1.0), answer(number=2, at=5, seconds=3.0), answer(number=3, at=9, error="timeout", seconds=60.0)
     )
     assert outcome.seconds == 2.0
+
+
+def test_what_another_user_says_of_an_answer_is_no_part_of_its_users_outcome():
+    bert = make_feedback(9, 1, Complaint(category="harmful"), user="bert", received_at=NOON + timedelta(minutes=9))
+    mine = answer(UP)
+    outcome = derive(replace(mine, feedback=[*mine.feedback, bert]))
+    assert (outcome.value, outcome.is_harmed) == (1.0, False)

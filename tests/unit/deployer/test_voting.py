@@ -91,3 +91,12 @@ def test_what_another_version_gave_is_no_vote() -> None:
 def test_no_text_is_kept_for_a_vote() -> None:
     [event] = say(HARMFUL)
     assert strip_text(event).feedback == Complaint(category="harmful")
+
+
+def test_what_another_user_says_of_an_answer_is_not_its_users_word():
+    anna = make_feedback(1, 1, DOWN, user="anna", received_at=NOON + timedelta(minutes=1))
+    bert = make_feedback(2, 1, UP, user="bert", received_at=NOON + timedelta(minutes=2))
+    unnamed = make_feedback(3, 1, UP, received_at=NOON + timedelta(minutes=3))
+    assert find_vote(answer(anna, bert)) == ("canary", False)
+    assert find_vote(answer(bert)) is None
+    assert find_vote(answer(anna, bert, unnamed)) == ("canary", True)

@@ -26,7 +26,7 @@ from services.curator.pairs.domain.rules import (
 )
 from shared.conversation import derive_words
 from shared.events import Choice, Complaint, Edit, FeedbackReceived, Rating, Regenerate, Thumb
-from shared.feedback import derive_current_feedback, derive_polarity
+from shared.feedback import derive_current_feedback, derive_polarity, effective_time
 
 CONTRASTS_PER_USER = 20
 """Of one user on one prompt: keeps the rule from growing with the square of what one user says."""
@@ -55,16 +55,30 @@ def derive_group(answers: Answers, events: list[FeedbackReceived], set_aside: fr
         if event.interaction_id in answers and event.event_id not in set_aside
     ]
     vetoed: set[object] = {event.interaction_id for event in current if isinstance(event.feedback, Complaint)}
+    last = drop_contradicted(current)
     drafts = [
         *derive_choices(answers, current),
         *derive_edits(answers, current),
-        *derive_same_user_contrasts(answers, current),
+        *derive_same_user_contrasts(answers, last),
         *derive_cross_user_contrasts(answers, current),
-        *derive_regenerations(answers, current),
+        *derive_regenerations(answers, last),
     ]
     pairs = derive_states([(draft, assess_quality(draft, vetoed)) for draft in drafts])
     used = {event_id for pair in pairs if pair.state == "active" for event_id in pair.draft.evidence}
     return Derived(pairs, derive_labels(answers, current, used, vetoed))
+
+
+def drop_contradicted(current: list[FeedbackReceived]) -> list[FeedbackReceived]:
+    """Leave out the thumbs and ratings whose user later said the opposite of the same answer, by either of them."""
+    last: dict[tuple[str | None, UUID], bool] = {}
+    for event in sorted(current, key=lambda event: (effective_time(event), event.event_id)):
+        if (polarity := derive_polarity(event.feedback)) is not None:
+            last[event.user, event.interaction_id] = polarity
+    return [
+        event
+        for event in current
+        if (polarity := derive_polarity(event.feedback)) is None or last[event.user, event.interaction_id] == polarity
+    ]
 
 
 def derive_choices(answers: Answers, current: list[FeedbackReceived]) -> Iterable[Draft]:
