@@ -1,7 +1,8 @@
 """Which event stands, when it happened, and what feedback says of the answer that it is about."""
 
 import hashlib
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
@@ -100,6 +101,7 @@ def derive_current_feedback(events: Iterable[FeedbackReceived]) -> list[Feedback
     - Per user, interaction (of a choice or regeneration: both) and type, the latest by effective time is the user's
       word; of several at one time, one that was not withdrawn, then the highest event id. It stands unless withdrawn:
       withdrawing it brings no earlier one back, about which the user had changed their mind already.
+    - Saying the same again says nothing new: of equal words in a row, the first that was not withdrawn stands.
     - All anonymous callers count as one user.
     """
     by_id = {event.event_id: event for event in events}
@@ -111,13 +113,22 @@ def derive_current_feedback(events: Iterable[FeedbackReceived]) -> list[Feedback
         and target.user == event.user
         and event.interaction_id in list_interactions(target)
     }
-    latest: dict[tuple[str | None, frozenset[UUID], type], FeedbackReceived] = {}
+    words: dict[tuple[str | None, frozenset[UUID], type], list[FeedbackReceived]] = defaultdict(list)
     for event in sorted(by_id.values(), key=lambda event: _order(event, withdrawn)):
         if not isinstance(event.feedback, Retract):
-            latest[event.user, _subject(event), type(event.feedback)] = event
-    return sorted(
-        (event for event in latest.values() if event.event_id not in withdrawn), key=lambda event: event.event_id
-    )
+            words[event.user, _subject(event), type(event.feedback)].append(event)
+    standing = [_find_first(events, withdrawn) for events in words.values() if events[-1].event_id not in withdrawn]
+    return sorted(standing, key=lambda event: event.event_id)
+
+
+def _find_first(events: Sequence[FeedbackReceived], withdrawn: set[UUID]) -> FeedbackReceived:
+    """Find where the last of one user's words, in order, was said first: withdrawn ones do not count."""
+    first = events[-1]
+    for event in reversed(events):
+        if event.feedback != first.feedback:
+            break
+        first = first if event.event_id in withdrawn else event
+    return first
 
 
 def _order(event: FeedbackReceived, withdrawn: set[UUID]) -> tuple[datetime, bool, UUID]:
