@@ -21,7 +21,7 @@ from stdnum.exceptions import ValidationError
 from stdnum.us import ssn
 
 from services.curator.evidence.adapters.context import is_numbered_thing, is_said_before
-from services.curator.evidence.adapters.top_level_domains import is_top_level_domain
+from services.curator.evidence.adapters.top_level_domains import OTHER_SCRIPTS, is_top_level_domain
 
 Span = tuple[int, int]
 Found = Iterator[Span | None]
@@ -31,6 +31,8 @@ LONGEST_LOCAL_PART = 64
 _LOCAL_PART_BACKWARDS = re.compile(r"[A-Za-z0-9\u00c0-\u024f_%+-](?:\.?[A-Za-z0-9\u00c0-\u024f_%+'-]){0,63}+")
 _LABEL = r"[A-Za-z0-9\u00c0-\u024f](?:[A-Za-z0-9\u00c0-\u024f-]{0,62}+)"
 _DOMAIN = re.compile(rf"(?a)(?:{_LABEL}\.){{1,8}}?((?:[A-Za-z]{{2,24}}|xn--[a-z0-9-]{{2,59}}))(?![\w(]|-\w|\.\w)")
+_OTHER_SCRIPT = re.compile(r"(?:[\w-]{1,63}+\.){1,4}([^\W\d_a-zA-Z]{2,12}+)(?!\w)")
+_OTHER_LOCAL_PART_BACKWARDS = re.compile(r"[\w%+-](?:\.?[\w%+'-]){0,63}+")
 _DOMAIN_BEFORE_A_SENTENCE = re.compile(rf"(?:{_LABEL}\.){{1,8}}?([a-z]{{2,24}})(?=\.[A-Z][a-z])")
 _VERSION = re.compile(r"[v^~=]?[0-9]{1,9}\.[0-9]|[0-9]x\.")
 _NOBODY = frozenset({"git", "hg", "svn", "this", "super", "self", "return", "break", "continue"})
@@ -40,7 +42,7 @@ def find_emails(text: str) -> Found:
     at = text.find("@")
     while at >= 0:
         domain = _match_domain(text, at + 1)
-        start = _find_local_part(text, at) if domain else at
+        start = _find_local_part(text, at, domain.re is _OTHER_SCRIPT) if domain else at
         is_somebody = domain is not None and start < at and text[start:at].lower() not in _NOBODY
         yield (start, domain.end()) if domain and is_somebody else None
         at = text.find("@", at + 1)
@@ -51,12 +53,14 @@ def _match_domain(text: str, start: int) -> re.Match[str] | None:
         match = pattern.match(text, start)
         if match and is_top_level_domain(match[1]):
             return None if _VERSION.match(match[0]) else match
-    return None
+    match = _OTHER_SCRIPT.match(text, start)
+    return match if match and match[1] in OTHER_SCRIPTS else None
 
 
-def _find_local_part(text: str, at: int) -> int:
+def _find_local_part(text: str, at: int, in_any_script: bool) -> int:
     """Where the name before the `@` begins, without quotes and signs in front of it; at the `@` if there is none."""
-    match = _LOCAL_PART_BACKWARDS.match(text[max(0, at - LONGEST_LOCAL_PART) : at][::-1])
+    pattern = _OTHER_LOCAL_PART_BACKWARDS if in_any_script else _LOCAL_PART_BACKWARDS
+    match = pattern.match(text[max(0, at - LONGEST_LOCAL_PART) : at][::-1])
     if match is None:
         return at
     name = match[0][::-1]
@@ -141,7 +145,7 @@ def _is_ssn(candidate: str) -> bool:
     return True
 
 
-_IPV4 = re.compile(r"(?a)(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?!\w|\.[0-9]|-[A-Za-z])")
+_IPV4 = re.compile(r"(?a)(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?!\w|[ ,]?-?\.[0-9]|-[A-Za-z])")
 _IPV6 = re.compile(
     r"(?a)(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:|::)(?:[0-9A-Fa-f]{0,4}:){1,7}(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]{0,4})(?![\w:]|\.[0-9])"
 )
@@ -153,9 +157,11 @@ _VERSION_BEFORE = re.compile(
 )
 _ADDRESS_BEFORE = re.compile(
     r"(?<!\[)\b(?:ip|ips|ipv4|addr|address(?:es)?|adresse[n]?|direcci[oó]n|host|server|servidor|clients?|cliente|ping|ssh|dns|gateway"
-    r"|peer|subnet|nameserver|remote|login)\b|地址|服务器|//|@",
+    r"|peer|subnet|nameserver|remote|login)\b|地址|服务器|//$|@$",
     re.I,
 )
+_FRACTION_BEFORE = re.compile(r"\.[0-9]{1,4}[ ,-]$")
+_FRACTION_AFTER = re.compile(r"[ ,]?-?[0-9]{0,4}\.[0-9]")
 LOW = 30
 
 
@@ -167,9 +173,16 @@ def find_addresses(text: str) -> Found:
 
 
 def _may_be_address(text: str, match: re.Match[str]) -> bool:
-    if is_said_before(_VERSION_BEFORE, text, match.start()):
+    if is_said_before(_VERSION_BEFORE, text, match.start()) or _is_among_fractions(text, match):
         return False
     return _is_no_version(match[0]) or is_said_before(_ADDRESS_BEFORE, text, match.start())
+
+
+def _is_among_fractions(text: str, match: re.Match[str]) -> bool:
+    """As in the path of a drawing, `-2.12 3.51.98.32 2.03.5`, where points divide numbers."""
+    start = match.start()
+    before = _FRACTION_BEFORE.search(text, max(0, start - 8), start)
+    return before is not None and _FRACTION_AFTER.match(text, match.end()) is not None
 
 
 def _is_ipv4(candidate: str) -> bool:

@@ -52,8 +52,15 @@ _WORDS = re.compile(
 )
 _DATE = re.compile(
     r"(?:19|20)[0-9]{2}([-./ ])(?:0?[1-9]|1[0-2])\1[0-3]?[0-9](?![0-9])"
-    r"|(?<![0-9])[0-3]?[0-9]([-./])[0-3]?[0-9]\2(?:19|20)?[0-9]{2}(?![0-9])"
+    r"|(?<![0-9])(?<![0-9][-./])[0-3]?[0-9]([-./])[0-3]?[0-9]\2(?:19|20)?[0-9]{2}(?![0-9]|\2[0-9])"
 )
+_PAIRS_BEFORE = re.compile(
+    r"\b(?:gpios?|pins?|bytes?|buffer|hex|bits|ids|octets?|[0-9A-Fa-f]{2})[ :=<(\[]{1,3}$", re.IGNORECASE
+)
+_PAIR_AFTER = re.compile(r" [0-9A-Fa-f]{2}(?!\w)")
+"""What is written in pairs without end, or called so, is a list of bytes or pins."""
+_STATE_BEFORE = re.compile(r"\b[A-Z]{2} {1,2}$")
+_ZIP = re.compile(r"[0-9]{5}-[0-9]{4}")
 _LAST_GROUP = re.compile(r"[ ./()-]{1,3}[0-9]{1,15}$")
 _GROUPS = re.compile(r"[0-9]{1,15}")
 
@@ -80,21 +87,33 @@ def _find_national(text: str, start: int) -> tuple[int, int] | None:
 
 
 def _is_no_phone(text: str, match: re.Match[str]) -> bool:
-    return _DATE.search(match[0]) is not None or is_numbered_thing(text, match.start())
+    return _DATE.search(match[0]) is not None or is_numbered_thing(text, match.start()) or _is_list_or_zip(text, match)
+
+
+def _is_list_or_zip(text: str, match: re.Match[str]) -> bool:
+    if _ZIP.fullmatch(match[0]):
+        return _ends_with(_STATE_BEFORE, text, match.start())
+    in_pairs = all(len(group) == 2 for group in _GROUPS.findall(match[0]))
+    return in_pairs and (
+        _PAIR_AFTER.match(text, match.end()) is not None or _ends_with(_PAIRS_BEFORE, text, match.start())
+    )
+
+
+def _ends_with(words: re.Pattern[str], text: str, end: int) -> bool:
+    return words.search(text, max(0, end - 12), end) is not None
 
 
 def _measure_international(candidate: str) -> int:
     """How much of it is a number: what follows may only look like its last group. 0 for none."""
     for _ in range(3):
-        number = candidate if candidate.startswith("+") else "+" + candidate[2:]
-        if _is_possible(number):
+        if _is_possible(candidate) if candidate.startswith("+") else _is_valid("+" + candidate[2:], None):
             return len(candidate)
         candidate = _LAST_GROUP.sub("", candidate)
     return 0
 
 
 def _is_possible(number: str) -> bool:
-    """Of numbers made up as examples, `+1 555 010 0199`, few are valid."""
+    """Of numbers made up as examples, `+1 555 010 0199`, few are valid; `00` begins other numbers too."""
     try:
         return bool(phonenumbers.is_possible_number(phonenumbers.parse(number.replace("(0)", ""), None)))
     except phonenumbers.NumberParseException:
@@ -106,7 +125,7 @@ def _is_national(candidate: str, region: str | None) -> bool:
 
 
 @lru_cache(4096)
-def _is_valid(candidate: str, region: str) -> bool:
+def _is_valid(candidate: str, region: str | None) -> bool:
     try:
         return bool(phonenumbers.is_valid_number(phonenumbers.parse(candidate, region)))
     except phonenumbers.NumberParseException:

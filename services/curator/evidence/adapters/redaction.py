@@ -24,7 +24,13 @@ from services.curator.evidence.adapters.personal_data import (
 )
 from services.curator.evidence.adapters.phone_numbers import find_phones
 from services.curator.evidence.adapters.plain_text import make_plain
-from services.curator.evidence.adapters.secret_formats import find_passwords, find_secrets, is_random
+from services.curator.evidence.adapters.secret_formats import (
+    PASSWORD_WORDS,
+    find_named_passwords,
+    find_passwords,
+    find_secrets,
+    is_random,
+)
 from shared.errors import InvalidRequest
 from shared.events import FeedbackReceived, InteractionRecorded
 
@@ -38,6 +44,7 @@ Finder = Callable[[str], Iterator[tuple[int, int] | None]]
 
 # an earlier kind has the first claim on a place
 OF_TOKENS: tuple[tuple[str, Finder], ...] = (("secret", find_secrets),)
+OF_PASSWORDS: tuple[tuple[str, Finder], ...] = (("secret", find_named_passwords),)
 OF_NAMES: tuple[tuple[str, Finder], ...] = (("secret", find_passwords), ("email", find_emails))
 OF_NUMBERS: tuple[tuple[str, Finder], ...] = (
     ("iban", find_ibans),
@@ -123,6 +130,7 @@ def _choose_finders(text: str) -> tuple[tuple[str, Finder], ...]:
     """Those whose shapes the text has something of."""
     chosen = OF_TOKENS if _may_hold_token(text) else ()
     chosen += OF_NAMES if "@" in text else ()
+    chosen += OF_PASSWORDS if _names_password(text) else ()
     if _NUMBERS.search(text) or (":" in text and _GROUPS.search(text)):
         chosen += OF_NUMBERS
     return chosen
@@ -131,6 +139,11 @@ def _choose_finders(text: str) -> tuple[tuple[str, Finder], ...]:
 def _may_hold_token(text: str) -> bool:
     long_words = [word for word in text.split() if len(word) >= SHORTEST_TOKEN]
     return any(map(is_random, long_words)) or "-----BEGIN" in text
+
+
+def _names_password(text: str) -> bool:
+    lowered = text.lower()
+    return any(word in lowered for word in PASSWORD_WORDS)
 
 
 @lru_cache(4096)

@@ -125,9 +125,31 @@ _KEY_LINE = re.compile(r"[A-Za-z0-9+/]{40,}+={0,2}")
 _PASSWORD_IN_URL = re.compile(r"://[^\s:/?#@\[\]{}<>$\"']{0,64}+:([^\s:/?#@\[\]{}<>$\"']{1,256}+)@")
 _STAND_INS = frozenset({"", "pass", "passwd", "password", "pwd", "secret", "token", "x-oauth-basic"})
 _ASSIGNED = re.compile(
-    r"(?i:api_?-?key|secret|token|passwd|password|passphrase|access_?-?key|private_?-?key|credentials?|authorization)"
-    r"[A-Za-z_]{0,16}[\"']?\s{0,3}(?:[:=]|=>|:=)\s{0,3}[\"']?(?:(?i:bearer|basic|token)\s{1,3})?"
+    r"(?i:api[ _-]{0,2}key|secret|token|passwd|password|passphrase|access_?-?key|private_?-?key|credentials?"
+    r"|authorization)[A-Za-z_]{0,16}[\"']?(?:\s{0,3}(?:[:=]|=>|:=)\s{0,3}|\sis\s)[\"']?(?:(?i:bearer|basic|token)\s{1,3})?"
     r"([A-Za-z0-9+/_.~=-]{16,512}+)(?!\()"
+)
+
+_KEYED = re.compile(
+    r"(?<![A-Za-z0-9_-])([A-Za-z][A-Za-z0-9_-]{0,40}[_-](?i:key))[\"']?\s{0,3}(?:[:=]|=>|:=)\s{0,3}[\"']?"
+    r"([A-Za-z0-9+/_~=-]{20,512}+)(?![(.])"
+)
+_NO_SECRETS = re.compile(
+    r"primary|foreign|sort|cache|partition|object|public|idempotency|unique|hash|dict|lookup|session|content|group|row|map"
+    r"|routing|storage|s3|message|state|site|index|dedup|item|file|query",
+    re.IGNORECASE,
+)
+"""Before `key`: what is looked up by it."""
+PASSWORD_WORDS = ("passw", "passphrase", "pwd", "kennwort", "contrase", "mot de passe", "пароль", "密码")
+"""One of them stands, in whatever case, where a password is called one."""
+_PASSWORD = re.compile(
+    r"(?i:passwd|password|passphrase|passwort|kennwort|contrase[ñn]a|mot de passe|пароль|密码|(?<![A-Za-z])pwd)"
+    r"[A-Za-z_]{0,8}[\"']?(?:\s{0,3}[:=：]\s{0,3}|\s{1,3}(?:is|ist|es|est)\s{1,3})[\"']?([^\s\"'<>{}()\[\]$;,\\]{8,64}+)(?!\()"
+)
+_PATH = re.compile(r"[A-Za-z_]\w*+(?:\.[A-Za-z_]\w*+)+")
+_ALONE = (
+    re.compile(r"(?:(?<=bot)|(?<![0-9A-Za-z_]))[0-9]{8,10}:AA[A-Za-z0-9_-]{32,33}(?![A-Za-z0-9_-])"),  # Telegram's bots
+    re.compile(r"(?<![\w.-])[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40}(?![\w.-])"),  # Discord's
 )
 
 
@@ -138,6 +160,11 @@ def find_secrets(text: str) -> Iterator[tuple[int, int]]:
     for match in _ASSIGNED.finditer(text):
         if is_random(match[1]) and not _is_name(match[1]):
             yield match.span(1)
+    for match in _KEYED.finditer(text):
+        if is_random(match[2]) and not _is_name(match[2]) and not _NO_SECRETS.search(match[1]):
+            yield match.span(2)
+    for pattern in _ALONE:
+        yield from (match.span() for match in pattern.finditer(text))
 
 
 def find_passwords(text: str) -> Iterator[tuple[int, int]]:
@@ -145,6 +172,19 @@ def find_passwords(text: str) -> Iterator[tuple[int, int]]:
     for match in _PASSWORD_IN_URL.finditer(text):
         if match[1].lower().strip("*x") not in _STAND_INS:
             yield match.span(1)
+
+
+def find_named_passwords(text: str) -> Iterator[tuple[int, int]]:
+    """Yield spans of what is called a password and mixes three kinds of characters."""
+    for match in _PASSWORD.finditer(text):
+        if _count_kinds(match[1]) >= 3 and "://" not in match[1] and not _PATH.fullmatch(match[1]):
+            yield match.span(1)
+
+
+def _count_kinds(word: str) -> int:
+    """Of small and capital letters, digits and signs; names in code have two, and the sign `_` or `.`."""
+    signs = any(not (character.isalnum() or character in "_.-") for character in word)
+    return sum((word.lower() != word, word.upper() != word, any(map(str.isdigit, word)), signs))
 
 
 def _find_private_keys(text: str) -> Iterator[tuple[int, int]]:

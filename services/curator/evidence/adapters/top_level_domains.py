@@ -1,6 +1,7 @@
 """Top-level domains, by which an address's end is told from a file's extension or an attribute in code.
 
-Those of the Public Suffix List as of November 2026 that are ASCII, and the ones that RFC 2606 keeps for examples.
+Those of the Public Suffix List as of November 2026 that are ASCII, the ones that RFC 2606 keeps for examples, and of
+other scripts those of countries and the commonest others.
 """
 
 RESERVED = frozenset({"example", "invalid", "test"})
@@ -79,6 +80,22 @@ you youtube yt yun za zappos zara zero zip zm zone zuerich zw
 )
 
 
+OTHER_SCRIPTS = frozenset(
+    """
+рф рус укр бел срб мкд қаз мон бг ею дети москва онлайн сайт орг ком ευ ελ հայ გე
+भारत बांग्ला ভারত বাংলা ভাৰত ਭਾਰਤ ભારત ଭାରତ இந்தியா இலங்கை சிங்கப்பூர் భారత్ ಭಾರತ ഭാരതം ලංකා ไทย ລາວ ישראל
+السعودية امارات مصر ایران الاردن المغرب تونس الجزائر قطر عمان فلسطين سورية عراق پاکستان موقع شبكة
+中国 中國 香港 台湾 台灣 澳門 新加坡 公司 网络 在线 网址 移动 한국 삼성 みんな コム
+""".split()  # noqa: SIM905 - as above
+)
+"""As people write them; `xn--` stands for them where machines do."""
+WRITTEN_AS_A_NAME = frozenset(
+    ("Com", "Net", "Org", "Edu", "Gov", "Info", "De", "Fr", "Uk", "Es", "Eu", "Ch", "At", "Nl", "Pl", "Br", "Ru", "Cn")
+)
+"""Common ones, as in `John@Example.Com`."""
+
+
 def is_top_level_domain(name: str) -> bool:
-    """Tell whether it is one. Names of other scripts begin with `xn--`. Mixed case is code, as in `query@key.mT`."""
-    return (name.islower() or name.isupper()) and (name.lower() in TOP_LEVEL_DOMAINS or name.startswith("xn--"))
+    """Tell whether it is one. Mixed case is code, as in `query@key.mT`, but for the commonest ones' first letter."""
+    one_case = name.islower() or name.isupper() or name in WRITTEN_AS_A_NAME
+    return one_case and (name.lower() in TOP_LEVEL_DOMAINS or name.startswith("xn--"))
