@@ -38,6 +38,11 @@ def say(event: int, about: int, feedback: AnyFeedback) -> FeedbackReceived:
         ("Bring a coat, a hat and a scarf", "Bring:\n- a coat\n- a hat\n- and a scarf"),
         ("First unplug it. Then open it.", "First unplug it.\nThen open it."),
         ("It costs 15 euros", "It costs 1.5 euros"),
+        ("if x:\n    a()\n    b()", "if x:\n    a()\nb()"),
+        ("for x in xs:\n    a\n    b", "for x in xs:\n    a\nb"),
+        ("return true", "return True"),
+        ("Unpack it with tar -c", "Unpack it with tar -C"),
+        ("Ship to us", "Ship to US"),
     ],
 )
 def test_an_edit_that_changes_what_is_said_stands(before: str, after: str) -> None:
@@ -49,6 +54,8 @@ def test_an_edit_that_changes_what_is_said_stands(before: str, after: str) -> No
     [
         ("请您稍后再试", "请您稍后再试。", "trivial_edit"),
         ("Sorry, it is late.", "sorry it is  late!", "trivial_edit"),
+        ("\tx = 5\n\ty = 6", "    x = 5\n    y = 6\n", "trivial_edit"),
+        ("It is late. We are sorry", " it is late.  we are sorry ", "trivial_edit"),
         ("请您稍后再试", "我们没有货物", "edit_out_of_bounds"),
         ("请您稍后再试", "请" * 500, "edit_out_of_bounds"),
         ("请您稍后再试", "请" * 4_001, "too_long"),

@@ -146,7 +146,6 @@ _PASSWORD = re.compile(
     r"(?i:passwd|password|passphrase|passwort|kennwort|contrase[ñn]a|mot de passe|пароль|密码|(?<![A-Za-z])pwd)"
     r"[A-Za-z_]{0,8}[\"']?(?:\s{0,3}[:=：]\s{0,3}|\s{1,3}(?:is|ist|es|est)\s{1,3})[\"']?([^\s\"'<>{}()\[\]$;,\\]{8,64}+)(?!\()"
 )
-_PATH = re.compile(r"[A-Za-z_]\w*+(?:\.[A-Za-z_]\w*+)+")
 _ALONE = (
     re.compile(r"(?:(?<=bot)|(?<![0-9A-Za-z_]))[0-9]{8,10}:AA[A-Za-z0-9_-]{32,33}(?![A-Za-z0-9_-])"),  # Telegram's bots
     re.compile(r"(?<![\w.-])[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40}(?![\w.-])"),  # Discord's
@@ -177,8 +176,12 @@ def find_passwords(text: str) -> Iterator[tuple[int, int]]:
 def find_named_passwords(text: str) -> Iterator[tuple[int, int]]:
     """Yield spans of what is called a password and mixes three kinds of characters."""
     for match in _PASSWORD.finditer(text):
-        if _count_kinds(match[1]) >= 3 and "://" not in match[1] and not _PATH.fullmatch(match[1]):
+        if _count_kinds(match[1]) >= 3 and "://" not in match[1] and not _is_attribute(match[1]):
             yield match.span(1)
+
+
+def _is_attribute(word: str) -> bool:
+    return "." in word and all(map(str.isidentifier, word.split(".")))
 
 
 def _count_kinds(word: str) -> int:

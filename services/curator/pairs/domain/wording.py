@@ -6,6 +6,7 @@ And the language of a text, where it is plain to see.
 import re
 import unicodedata
 from collections import Counter
+from textwrap import dedent
 
 from shared.conversation import UNSPACED, derive_words
 
@@ -13,7 +14,8 @@ SHINGLE_TOKENS = 3
 CODE_SIGNS = frozenset("=(){}[]<>_")
 
 _units = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
-_tokens = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|\n|[^\w\s]")
+_tokens = re.compile(rf"^ +|[{UNSPACED}]|[^\W{UNSPACED}]+|\n|[^\w\s]", re.MULTILINE)
+_first_letters = re.compile(r"(?:\A|(?<=\n)|(?<=[.!?\u2026] ))[^\W\d_]")
 _quoting = "\u3001\u3002\uff01\uff0c\uff1f\u201c\u201d\u2018\u2019\u00ab\u00bb"
 _sentence_ends = re.compile(rf"(?<=\w)[.,!?\u2026]+(?=\s|$)|[{_quoting}]")
 
@@ -24,15 +26,16 @@ def derive_units(text: str) -> list[str]:
 
 
 def derive_tokens(text: str) -> list[str]:
-    """Split a text into units, signs and line breaks.
+    """Split a text into units, signs, line breaks and what lines are indented by.
 
-    Punctuation that ends or quotes a sentence is left out. So is the case of letters, but in what looks like code.
+    Punctuation that ends or quotes a sentence is left out. So is the case of its first letter, but in what looks like
+    code.
     """
-    known = unicodedata.normalize("NFC", text).strip()
+    known = dedent(unicodedata.normalize("NFC", text).expandtabs(4))
     if CODE_SIGNS.isdisjoint(known):
-        known = known.casefold()
-    lines = (line.strip() for line in _sentence_ends.sub("", known).splitlines())
-    return _tokens.findall("\n".join(line for line in lines if line))
+        known = _first_letters.sub(lambda first: first[0].casefold(), known)
+    lines = (line.rstrip() for line in _sentence_ends.sub("", known).splitlines())
+    return _tokens.findall("\n".join(line for line in lines if line.strip()))
 
 
 def says_the_same(one: str, other: str) -> bool:
