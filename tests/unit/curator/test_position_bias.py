@@ -50,6 +50,21 @@ def test_one_lazy_client_takes_nothing_from_the_others() -> None:
     assert count_standing(history) == 500
 
 
+def test_front_ends_that_name_the_winner_first_are_found_though_each_has_few_choices() -> None:
+    lazy = [one for key in range(30) for one in make_choices(f"lazy-{key}", 12, 1.0, start=100 * key, solicited=True)]
+    fair = make_choices("fair", 100, 0.5, start=5_000, solicited=True)
+    history = make_history(lazy + fair)
+    bias = fit_position_bias(history.pairs, history)
+    assert (len(bias.sorted_by), bias.choices, bias.strength) == (30, 100, 0)
+    assert count_standing(history) == 460
+
+
+def test_few_choices_of_many_keys_prove_nothing_where_people_are_biased() -> None:
+    asked = [one for key in range(30) for one in make_choices(f"k{key}", 10, 0.7, start=100 * key, solicited=True)]
+    history = make_history(asked)
+    assert fit_position_bias(history.pairs, history).sorted_by == ()
+
+
 def test_a_real_bias_of_people_is_measured_where_we_drew_the_order_and_taken_off_everywhere() -> None:
     asked = make_choices("asked", 1_000, 0.7, solicited=True)
     own = make_choices("own", 100, 0.5, start=5_000)

@@ -68,12 +68,16 @@ def fit_position_bias(pairs: Iterable[PairEvidence], history: History) -> Positi
 def find_sorting_keys(choices: Iterable[tuple[FeedbackRecord, bool]]) -> frozenset[str]:
     """Find API keys whose choices go to one position more often than people's bias explains.
 
-    `choices` are (a choice, whether the answer shown first was preferred).
+    `choices` are (a choice, whether the answer shown first was preferred). Keys with so few that nothing would be found
+    out of any alone are judged together.
     """
     preferences: dict[str, list[bool]] = defaultdict(list)
     for choice, first in choices:
         preferences[choice.key_id].append(first)
-    return frozenset(key for key, found in preferences.items() if _is_sorted(sum(found), len(found)))
+    few = {key for key, found in preferences.items() if not _is_sorted(len(found), len(found))}
+    together = [first for key in few for first in preferences[key]]
+    alone = {key for key, found in preferences.items() if _is_sorted(sum(found), len(found))}
+    return frozenset(alone | few if _is_sorted(sum(together), len(together)) else alone)
 
 
 def _is_sorted(first_preferred: int, choices: int) -> bool:
