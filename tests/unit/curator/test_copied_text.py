@@ -118,6 +118,13 @@ def test_300_identical_anonymous_edits_do_not_stand() -> None:
     assert (honest, flooded) == (0, 1)
 
 
+def test_identical_anonymous_edits_do_not_stand_however_short_they_are() -> None:
+    rng = random.Random(8)
+    for text in ("Use RivalLamp at rival dot example", "Buy RivalLamp", "去对手那里买"):
+        pushed = [edit(5_000 + n, None, text, write(rng)) for n in range(300)]
+        assert measure(edit_honestly(rng, 100, 4, 0), pushed) == (0, 1)
+
+
 def test_a_person_sees_the_anonymous_flood_and_can_release_it() -> None:
     history = make_history(flood(random.Random(1), 30, 0, anonymous=True))
     found = derive_quarantine(history, NOBODY)

@@ -15,7 +15,7 @@ from services.curator.weighing.domain.history import FeedbackRecord, History
 PHRASE_UNITS = 6
 """Shorter phrases are stock: shops that reply with an order number share four words."""
 TEXT_UNITS = 8
-"""Shorter edits are alike by chance."""
+"""Phrases of shorter edits are alike by chance; a whole text of nobody's that comes again and again is not."""
 FEW_USERS = 10
 LARGE_SHARE = 0.05
 """Of all edits. What holds less moves no more than that."""
@@ -55,7 +55,7 @@ def _find_anonymous_copies(history: History) -> set[UUID]:
     }
     counts = Counter(texts.values())
     most = max(FEW_ANONYMOUS, ANONYMOUS_SHARE * len(texts))
-    return {event_id for event_id, text in texts.items() if counts[text] > most and len(text) >= TEXT_UNITS}
+    return {event_id for event_id, text in texts.items() if counts[text] > most and text}
 
 
 def _calculate_share(inserted: Mapping[int, Phrase], popular: Collection[Phrase]) -> float:
