@@ -20,8 +20,8 @@ from bench.import_files import SOURCES
 from cli.exchange.commands import Job, send_all
 from cli.exchange.events import Import
 from cli.exchange.found import Options
-from cli.exchange.reporting.progress import Progress
 from cli.exchange.registry import IMPORTERS
+from cli.exchange.reporting.progress import Progress
 from cli.exchange.sending import Checkpoint, Sender
 from cli.exchange.walking import Place
 from local.results import RESULTS, Goal, Row, write_result

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0230"
-down_revision = "0210"
+down_revision = "0225"
 branch_labels = None
 depends_on = None
 

@@ -17,8 +17,8 @@ from cli.exchange.events import Import
 from cli.exchange.files.reading import RecordFile
 from cli.exchange.found import Found, Options, Refused
 from cli.exchange.registry import IMPORTERS
-from cli.exchange.sending import encode_all
 from cli.exchange.reporting.tally import Tally
+from cli.exchange.sending import encode_all
 from cli.exchange.walking import walk
 from local.errors import StackFailed
 from local.stack.backup_folder import MANIFEST, SIGNATURE, seal, unseal

@@ -101,9 +101,7 @@ def test_the_champion_is_judged_by_the_same_gates_and_nobody_is_told(
     assert room.generate()
     assert room.evaluation().training["run_id"] == str(completed_training().run_id)
     assert "error_budget" not in room.evaluation().generation
-    prefer = (
-        prefers_candidate if prefers_today else lambda left, right: "left" if right.startswith("Send") else "right"
-    )
+    prefer = prefers_candidate if prefers_today else lambda left, right: "left" if right.startswith("Send") else "right"
     assert room.vote_on_everything(prefer) == 20
     measure(room.sessions, room.completion, audit(room))
     assert read_outcome() is None

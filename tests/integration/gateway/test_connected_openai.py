@@ -51,7 +51,7 @@ def recorded_ids(gateway: LightGateway) -> list[str]:
     return [record.key.decode() for _, record in gateway.spool.read(1_000)]
 
 
-def test_a_reply_is_the_librarys_own_and_carries_its_id(gateway: LightGateway, client: OpenAI):
+def test_a_reply_is_of_the_library_itself_and_carries_its_id(gateway: LightGateway, client: OpenAI):
     with play(answer(content="On its way.")) as server:
         gateway.route_to(server.url)
         reply = client.chat.completions.create(model="heliotrope", messages=MESSAGES, user="ada")

@@ -49,7 +49,9 @@ def test_an_event_retracted_and_sent_anew_at_its_old_time_stands() -> None:
 def test_saying_the_same_again_says_nothing_new() -> None:
     up, again = said(5, UP, minute=1), said(2, UP, minute=2)
     assert list_standing(up, again) == [5]
-    assert list_standing(said(1, UP, minute=0), said(4, DOWN, minute=1), said(3, UP, minute=2)) == [3], "a change of mind"
+    assert list_standing(said(1, UP, minute=0), said(4, DOWN, minute=1), said(3, UP, minute=2)) == [3], (
+        "a change of mind"
+    )
     assert list_standing(up, again, said(3, Retract(retracted_event_id=UUID(int=5)), minute=3)) == [2]
     assert list_standing(up, again, said(3, Retract(retracted_event_id=UUID(int=2)), minute=3)) == []
 
