@@ -17,7 +17,7 @@ from shared.feedback import attribute, list_interactions
 from shared.finishes import classify_finish
 
 MOST_ANSWERS = 200_000
-"""Of which pairs are derived: a dry run holds them in memory."""
+"""Of which pairs are derived, and as much feedback: a dry run holds them in memory."""
 SHOWN = 60
 
 
@@ -37,12 +37,20 @@ class Preview:
         encode_all(events)
         for event in events:
             if isinstance(event, FeedbackReceived):
-                self.same_ids += self.feedback.get(event.event_id, event) != event
-                self.feedback[event.event_id] = event
+                self._add_feedback(event)
             elif event.interaction_id in self.answers or len(self.answers) < MOST_ANSWERS:
                 self._add_answer(event)
             else:
                 self.is_cut = True
+
+    def _add_feedback(self, event: FeedbackReceived) -> None:
+        """Keep feedback, but what is beyond the limit, and what is about answers that were beyond it."""
+        is_about_later = self.is_cut and event.interaction_id not in self.answers
+        if event.event_id not in self.feedback and (is_about_later or len(self.feedback) >= MOST_ANSWERS):
+            self.is_cut = True
+            return
+        self.same_ids += self.feedback.get(event.event_id, event) != event
+        self.feedback[event.event_id] = event
 
     def _add_answer(self, event: InteractionRecorded) -> None:
         conversation = derive_conversation(event)

@@ -29,7 +29,7 @@ def describe(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _describe_preview(report: Mapping[str, Any]) -> Iterator[str]:
     if most := report["only_the_first_answers"]:
-        yield f"Of the first {most:,} answers:"
+        yield f"Of the first {most:,} answers, and as much feedback:"
     yield "pairs" if report["pairs"] else "no pairs"
     for rule, states in report["pairs"].items():
         yield f"  {rule:<20} " + ", ".join(f"{count:,} {state}" for state, count in states.items())

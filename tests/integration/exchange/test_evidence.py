@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet
 import pytest
@@ -16,11 +15,12 @@ from cli.exchange.found import Options
 from cli.exchange.sources import pairs
 from shared.conversation import calculate_prompt_hash
 from shared.ids import new_id
-from shared.tables.curator import RetrainRequestRow
+from shared.tables.curator import Dataset, RetrainRequestRow
 from shared.tables.trainer import Run
 from shared.user_hashes import UserHashes
 from tests.builders import NOON
 from tests.integration.curator.scene import SECRET, VOCABULARY, Curator, adopted, hashed, live
+from tests.integration.curator.test_imports import freeze
 from tests.integration.deployer.scene import Setup
 
 ROWS = 120
@@ -63,8 +63,10 @@ def read_splits(curator: Curator) -> dict[str, str]:
     return {row.prompt_hash: row.split for row in rows}
 
 
-def read_questions(folder: str) -> dict[str, set[str]]:
+def read_questions(curator: Curator, dataset: str) -> dict[str, set[str]]:
     """File name -> the questions in its rows."""
+    with curator.sessions() as session:
+        folder = session.get_one(Dataset, dataset).uri
     found: dict[str, set[str]] = defaultdict(set)
     for file in Path(folder).glob("*.parquet"):
         for row in pyarrow.parquet.read_table(file).to_pylist():
@@ -72,10 +74,10 @@ def read_questions(folder: str) -> dict[str, set[str]]:
     return found
 
 
-def train(curator: Curator, request: RetrainRequestRow, version: str, run_id: Any = None) -> None:
+def train(curator: Curator, request: RetrainRequestRow, version: str) -> None:
     """A run on the request's dataset made a candidate."""
     run = Run(
-        run_id=run_id or new_id(), request_id=request.request_id, dataset_sha256=request.dataset_sha256, dataset_uri="",
+        run_id=new_id(), request_id=request.request_id, dataset_sha256=request.dataset_sha256, dataset_uri="",
         parent_version="1", recipe={}, recipe_sha256="", state="succeeded", candidate_version=version, deadline_at=NOON,
     )  # fmt: skip
     with curator.sessions() as session, session.begin():
@@ -85,33 +87,31 @@ def train(curator: Curator, request: RetrainRequestRow, version: str, run_id: An
 def test_imported_prompts_are_split_like_any_others_and_none_of_the_gate_is_trained_on(curator: Curator) -> None:
     questions = draw_questions()
     curator.hear(*import_rows(questions))
-    request = curator.freeze()
+    dataset = freeze(curator)
     splits = read_splits(curator)
     of_import = {question: splits[hash_prompt(question)] for question in questions}
     shares = {split: list(of_import.values()).count(split) / ROWS for split in ("train", "validation", "gate")}
     assert shares["gate"] == pytest.approx(0.2, abs=0.08)
     assert shares["validation"] == pytest.approx(0.1, abs=0.06)
     assert sum(shares.values()) == 1
-    rows = read_questions(request.dataset_uri)
-    trained = set().union(*(found for name, found in rows.items() if name.startswith("train")))
-    validated = set().union(*(found for name, found in rows.items() if name.startswith("validation")))
-    assert {of_import[one] for one in trained & of_import.keys()} == {"train"}
-    assert {of_import[one] for one in validated & of_import.keys()} == {"validation"}
+    rows = read_questions(curator, dataset)
+    assert {of_import[one] for one in rows["train"] & of_import.keys()} == {"train"}
+    assert {of_import[one] for one in rows["validation"] & of_import.keys()} == {"validation"}
 
 
 def test_an_import_cannot_bring_a_prompt_of_the_gate_into_training(curator: Curator) -> None:
-    first = curator.freeze()
+    first = freeze(curator)
     gate = {key for key, split in read_splits(curator).items() if split == "gate"}
     with curator.sessions() as session:
         rows = session.execute(text("SELECT prompt_hash, messages FROM curator.prompts WHERE split = 'gate'")).all()
     asked = [row.messages[-1]["content"] for row in rows]
     assert asked
     curator.hear(*import_rows(asked + draw_questions(20)))
-    second = curator.freeze()
-    assert second.dataset_sha256 != first.dataset_sha256
+    second = freeze(curator)
+    assert second != first
     assert {hash_prompt(question) for question in asked} == gate
     assert gate <= {key for key, split in read_splits(curator).items() if split == "gate"}
-    held = set().union(*read_questions(second.dataset_uri).values())
+    held = set().union(*read_questions(curator, second).values())
     assert held & set(draw_questions(20))
     assert held.isdisjoint(asked)
 

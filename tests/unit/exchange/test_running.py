@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.exchange import sending
+from cli.exchange import dry_run, sending
 from cli.exchange.commands import Job, parse_column, parse_scale, run_dry, send_all
 from cli.exchange.events import Import
 from cli.exchange.found import Options
@@ -152,3 +152,15 @@ def test_a_column_that_is_none_is_refused():
     assert parse_column("answer=Reply=Text") == ("answer", "Reply=Text")
     with pytest.raises(StackFailed, match="FIELD=COLUMN"):
         parse_column("answer")
+
+
+def test_a_dry_run_holds_no_more_of_a_large_file_than_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(dry_run, "MOST_ANSWERS", 10)
+    preview = dry_run.Preview()
+    about = Import("rows", "csv", datetime(2000, 1, 1, tzinfo=UTC))
+    for number in range(50):
+        row = {"id": number, "prompt": f"Question {number}", "answer": f"Answer {number}", "thumb": "up"}
+        preview.take(list(about.derive_events(IMPORTERS["csv"].read(row, Options()))))
+    report = preview.derive()
+    assert (len(preview.answers), len(preview.feedback)) == (10, 10)
+    assert (report["labels"], report["without_answer"], report["only_the_first_answers"]) == ({"thumb": 10}, 0, 10)
