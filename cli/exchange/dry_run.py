@@ -10,7 +10,7 @@ from cli.exchange.events import AnyEvent
 from cli.exchange.reporting.tally import EXAMPLES
 from cli.exchange.sending import encode_all
 from services.curator.pairs.domain.pairing import Derived, derive_group
-from services.curator.pairs.domain.rules import Answer, PreferencePair
+from services.curator.pairs.domain.rules import Answer, PreferencePair, name_untold
 from shared.conversation import calculate_prompt_hash, derive_conversation, explain_unrenderable
 from shared.events import FeedbackReceived, InteractionRecorded
 from shared.feedback import attribute, list_interactions
@@ -64,6 +64,7 @@ class Preview:
             event.user,
             event.error,
             classify_finish(event.finish_reason),
+            name_untold(bool(event.tool_calls), bool((event.reasoning or "").strip())),
         )
         self.same_ids += self.answers.get(event.interaction_id, answer) != answer
         self.answers[event.interaction_id] = answer

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from services.curator.evidence.repository.intake import Row, array_of, connection_of, copy_rows, fetch
 from services.curator.pairs.domain.pairing import Derived
-from services.curator.pairs.domain.rules import Answer, PreferencePair, UnpairedLabel
+from services.curator.pairs.domain.rules import Answer, PreferencePair, UnpairedLabel, name_untold
 from shared.conversation import derive_question
 from shared.events import FeedbackReceived
 from shared.feedback import attribute
@@ -55,10 +55,15 @@ def load_answers(session: Session, interaction_ids: Collection[UUID]) -> list[An
         Interaction.user,
         Interaction.error,
         finish_reason,
+        func.coalesce(Interaction.event["tool_calls"].astext, "[]") != "[]",
+        func.coalesce(Interaction.event["reasoning"].astext, "").regexp_match(r"\S"),
     )
     condition = Interaction.interaction_id == func.any(list(interaction_ids))
     rows = session.execute(query.where(condition).order_by(Interaction.interaction_id))
-    return [Answer(*answer, classify_finish(reason)) for *answer, reason in rows]
+    return [
+        Answer(*answer, classify_finish(reason), name_untold(has_calls, has_reasoning))
+        for *answer, reason, has_calls, has_reasoning in rows
+    ]
 
 
 def save_derived(session: Session, groups: Mapping[str, Derived]) -> None:

@@ -42,6 +42,27 @@ def test_the_same_question_in_two_notations_is_one_prompt_and_makes_a_pair(curat
     assert (pair.prompt_hash, pair.rule, pair.state) == (prompt.prompt_hash, CHOICE.name, "active")
 
 
+@pytest.mark.parametrize(
+    ("beside", "reason"),
+    [
+        ({"finish_reason": "model_length"}, "truncated"),
+        ({"finish_reason": "content_filter"}, "filtered"),
+        ({"metadata": {"finish_reason": "insufficient_system_resource"}}, "error_answer"),
+        ({"tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}, "tool_calls"),
+        ({"reasoning": "They ask for a date."}, "reasoning"),
+        ({"finish_reason": "eos", "reasoning": "\n\n", "tool_calls": []}, None),
+    ],
+)
+def test_an_answer_that_its_text_does_not_tell_whole_is_not_preferred(
+    curator: Curator, beside: dict[str, Any], reason: str | None
+) -> None:
+    asking = [{"role": "user", "content": QUESTION}]
+    curator.hear(answered(1, asking, **beside), answered(2, asking))
+    curator.hear(make_feedback(9, 1, make_choice(1, 2), user="ines"))
+    (pair,) = curator.read(Pair)
+    assert (pair.state, pair.reason) == ("active" if reason is None else "refused", reason)
+
+
 def test_a_retry_in_the_same_notation_is_a_duplicate(curator: Curator) -> None:
     event = answered(2, [{"role": "user", "content": [{"type": "text", "text": f"{QUESTION} "}]}])
     curator.hear(event)

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from services.curator.pairs.domain.pairing import Derived, derive_group
-from services.curator.pairs.domain.rules import Answer
+from services.curator.pairs.domain.rules import Answer, Untold
 from shared.events import (
     AnyFeedback,
     Choice,
@@ -262,3 +262,14 @@ def test_who_changed_their_mind_about_an_answer_contrasts_it_by_their_last_word(
     ]
     of_tomas = said(5, 1, DOWN, user="tomas", minute=9)
     assert ("same_user_contrast", TEXTS[1], "active", "") in read(derive([five, of_tomas, said(3, 2, Rating(value=1))]))
+
+
+@pytest.mark.parametrize("untold", ["tool_calls", "reasoning"])
+def test_an_answer_whose_text_is_not_all_that_the_model_wrote_is_refused_and_counted(untold: Untold) -> None:
+    partial = answer(2, untold=untold)
+    for preferred in (1, 2):
+        (pair,) = derive([chose(1, preferred=preferred)], answer(1), partial).pairs
+        assert (pair.state, pair.reason) == ("refused", untold)
+    edited = derive([said(1, 2, Edit(text="I can help you with that, madam."))], partial)
+    assert [pair.reason for pair in edited.pairs] == [untold]
+    assert derive([said(1, 2, UP), said(2, 2, Rating(value=1))], partial).labels == []

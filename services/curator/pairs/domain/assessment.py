@@ -30,6 +30,7 @@ def assess_quality(draft: Draft, vetoed: set[object]) -> str | None:
 
     - an answer that failed, or a side without words
     - one that a filter cut or replaced: its text is not the model's
+    - one that called tools, or was thought about first: its text is not all that the model wrote
     - a complaint stands against the chosen answer, or a limit cut it off, or nobody knows why it ended
     - a side longer than any answer that a model is trained on
     - an edit that changes no word, number, sign or line, or is out of all proportion
@@ -41,6 +42,8 @@ def assess_quality(draft: Draft, vetoed: set[object]) -> str | None:
     for side in (draft.rejected, draft.chosen):
         if isinstance(side, Answer) and has_failed(side):
             return "filtered" if side.ending == "filtered" and not side.error else "error_answer"
+        if isinstance(side, Answer) and side.untold:
+            return side.untold
     chosen, rejected = draft.chosen.text, draft.rejected.text
     lengths = len(derive_units(chosen)), len(derive_units(rejected))
     if not lengths[0]:

@@ -203,8 +203,8 @@ def derive_labels(
 
     - A thumb or rating that no active pair rests on; not if its user said the opposite of the answer as well.
     - A replaced answer is undesirable, unless its user liked it; one that somebody found harmful is undesirable.
-    - Failed, filtered and empty answers get none; one that a complaint stands against, or that did not end by itself,
-      is never desirable.
+    - Failed, filtered and empty answers get none, nor do those whose text is not all that the model wrote.
+    - One that a complaint stands against, or that did not end by itself, is never desirable.
     """
     opinions: dict[tuple[str | None, UUID], set[bool]] = defaultdict(set)
     for event in current:
@@ -214,7 +214,7 @@ def derive_labels(
         _make_label(rule, event, answer, desirable)
         for event in current
         for rule, desirable in _derive_rules(event, opinions[event.user, event.interaction_id], used)
-        if not has_failed(answer := answers[event.interaction_id]) and derive_words(answer.text)
+        if not has_failed(answer := answers[event.interaction_id]) and derive_words(answer.text) and not answer.untold
         if not (desirable and (answer.ending != "whole" or answer.interaction_id in vetoed))
     ]
     return sorted(labels, key=lambda label: label.label_id)

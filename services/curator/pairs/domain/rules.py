@@ -9,6 +9,9 @@ from uuid import UUID
 
 from shared.finishes import Ending
 
+Untold = Literal["tool_calls", "reasoning"]
+"""What a model wrote beside an answer's text: a row holds the text alone, and would teach not to call, or not to
+think."""
 State = Literal["active", "contested", "refused"]
 
 
@@ -46,6 +49,14 @@ class Answer:
     user: str | None = None
     error: str | None = None
     ending: Ending = "whole"
+    untold: Untold | None = None
+
+
+def name_untold(has_calls: bool, has_reasoning: bool) -> Untold | None:
+    """Name what of an answer its text does not tell."""
+    if has_calls:
+        return "tool_calls"
+    return "reasoning" if has_reasoning else None
 
 
 @dataclass(frozen=True)
