@@ -215,7 +215,7 @@ def _hash_json(value: object) -> str:
 def explain_unrenderable(messages: Sequence[Message]) -> str | None:
     """Return why chat templates or training on text cannot take canonical messages, as a word to count; or None.
 
-    - media: a part that is no text
+    - media: a part that is no text, or a text that was recorded without the data URI in it
     - unknown_role, late_system: a role that templates do not know; a system turn that is not the first
     - empty_turn: neither content nor tool calls
     - orphan_tool_result: a tool's result that follows neither a call nor another result
@@ -223,7 +223,7 @@ def explain_unrenderable(messages: Sequence[Message]) -> str | None:
     - no_question: the last turn is neither a user's nor a tool's
     """
     turns = list(messages)
-    if any(isinstance(turn.get("content"), list) for turn in turns):
+    if any(_holds_media(turn.get("content")) for turn in turns):
         return "media"
     if any(turn["role"] not in ROLES for turn in turns):
         return "unknown_role"
@@ -237,6 +237,14 @@ def explain_unrenderable(messages: Sequence[Message]) -> str | None:
             return reason
         before = "call" if turn.get("tool_calls") else turn["role"]
     return None if before in ("user", "tool") else "no_question"
+
+
+_HASHED_URI = re.compile(r";sha256,[0-9a-f]{64}")
+"""What is left of a data URI in a text (`shared.recording`)."""
+
+
+def _holds_media(content: object) -> bool:
+    return isinstance(content, list) or (isinstance(content, str) and _HASHED_URI.search(content) is not None)
 
 
 _MAY_FOLLOW = {

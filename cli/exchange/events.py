@@ -28,6 +28,7 @@ from shared.events import (
     InteractionRecorded,
     Regenerate,
 )
+from shared.recording import hash_attachments
 from shared.user_hashes import UserHashes
 
 NAMESPACE = UUID("6f1b2a4e-4c1d-5b0a-9d3e-2f7c8a1e5b60")
@@ -89,7 +90,7 @@ class Import:
         conversation = answer.conversation
         return InteractionRecorded(
             interaction_id=self.derive_id("answer", answer.key),
-            messages=answer.messages,
+            messages=hash_attachments(answer.messages),
             answer=answer.text,
             model_version=f"imported:{self.name}",
             served_at=_read_known(answer.at) or self.at,

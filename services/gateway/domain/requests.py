@@ -7,6 +7,7 @@ from typing import Any
 from services.gateway.domain.errors import InvalidChatRequest
 from shared.conversation import normalize_text
 from shared.events import Message
+from shared.recording import split_conversation
 
 MAX_CHOICES = 16
 
@@ -54,8 +55,7 @@ def read_request(body: Any, conversation_header: str | None) -> ChatRequest:
     choices = _read(body, "n", int, 1)
     if not 1 <= choices <= MAX_CHOICES:
         raise InvalidChatRequest(f"'n' must be between 1 and {MAX_CHOICES}", param="n")
-    metadata = _read(body, "metadata", dict, {})
-    conversation_id = metadata.get("conversation_id") or conversation_header
+    conversation, _ = split_conversation(_read(body, "metadata", dict, {}))
     return ChatRequest(
         body=body,
         model=_read(body, "model", str),
@@ -63,7 +63,7 @@ def read_request(body: Any, conversation_header: str | None) -> ChatRequest:
         stream=_read(body, "stream", bool, False),
         choices=choices,
         user=_read(body, "user", str, "") or _read(body, "safety_identifier", str, "") or None,
-        conversation_id=str(conversation_id) if conversation_id else None,
+        conversation_id=conversation or conversation_header or None,
     )
 
 

@@ -9,11 +9,11 @@ import msgspec
 import structlog
 
 from services.gateway.adapters.spool import Spool, SpoolFull
-from services.gateway.domain.attachments import hash_attachments
 from services.gateway.handlers.exchange import Choice, Exchange
 from services.gateway.metrics import INTERACTIONS, SPOOL_LATE, UNRECORDED
 from shared.bus import Record, encode
 from shared.events import InteractionRecorded
+from shared.recording import hash_attachments, split_conversation
 
 logger = structlog.get_logger(__name__)
 
@@ -121,8 +121,7 @@ def derive_interaction(exchange: Exchange, choice: Choice, error: str | None) ->
 
 def _describe(exchange: Exchange, choice: Choice) -> dict[str, Any]:
     """Return the client's metadata but the conversation's id, and what else bears on the answer's worth as evidence."""
-    metadata: dict[str, Any] = dict(exchange.request.body.get("metadata") or {})
-    metadata.pop("conversation_id", None)
+    _, metadata = split_conversation(exchange.request.body.get("metadata"))
     if choice.answer.finish_reason:
         metadata["finish_reason"] = choice.answer.finish_reason
     if exchange.request.body.get("tools"):

@@ -29,6 +29,7 @@ from shared.errors import Conflict, HeliotropeError, TooLarge, TooManyRequests, 
 from shared.events import AnyFeedback, FeedbackReceived, InteractionRecorded
 from shared.feedback import calculate_content_hash
 from shared.ids import new_id
+from shared.recording import hash_attachments, split_conversation
 from shared.user_hashes import FindUserHashes, UserHashes
 
 Raw = bytes | msgspec.Raw
@@ -214,7 +215,7 @@ class SubmissionReader:
             key_id=principal.key_id,
             user=principal.draw_user(body.user_id, None, hashes),
             occurred_at=body.occurred_at,
-            metadata=body.metadata,
+            metadata=split_conversation(body.metadata)[1] or None,
             clock_offset_seconds=offset.total_seconds() if offset else None,
         )
         kind = _TAGS[type(feedback)]
@@ -226,17 +227,19 @@ class SubmissionReader:
         errors = assess_messages(body.messages)
         if errors := errors + assess_time("served_at", body.served_at, now, self._limits.future):
             raise make_invalid(errors)
+        named, metadata = split_conversation(body.metadata)
+        conversation = body.conversation_id or named
         event = InteractionRecorded(
             interaction_id=body.interaction_id or new_id(),
-            messages=body.messages,
+            messages=hash_attachments(body.messages),
             answer=body.answer,
             model_version=body.model_version,
             served_at=body.served_at,
             key_id=principal.key_id,
-            conversation_id=hashes.draw(None, body.conversation_id),
-            user=principal.draw_user(body.user_id, body.conversation_id, hashes),
+            conversation_id=hashes.draw(None, conversation),
+            user=principal.draw_user(body.user_id, conversation, hashes),
             solicited=body.solicited,
-            metadata=body.metadata,
+            metadata=metadata or None,
         )
         chosen = body.interaction_id is not None
         return self._prepare(event, event.interaction_id, "interaction", hashes, chosen=chosen)

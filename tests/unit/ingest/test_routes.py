@@ -220,6 +220,30 @@ def test_an_interaction_is_recorded_with_its_user_or_else_its_conversation_hashe
     }
 
 
+def test_a_conversation_named_in_the_metadata_leaves_the_process_as_a_keyed_hash_only(edge: Edge):
+    named = {"metadata": {"conversation_id": "c-77", "page": "/cart"}}
+    anonymous = {
+        name: value for name, value in INTERACTION_EXAMPLE.items() if name not in ("user_id", "conversation_id")
+    }
+    assert edge.post("/v1/interactions", anonymous | named).status_code == 202
+    assert edge.post("/v1/feedback", THUMB | named).status_code == 202
+    records = [*edge.broker.records("interaction.recorded"), *edge.broker.records("feedback.received")]
+    assert len(records) == 2
+    assert not any(b"c-77" in record.value for record in records)
+    (event,) = edge.interactions()
+    assert event.user == event.conversation_id == calculate_user_hash(None, "c-77", HASH_SECRET)
+    assert event.metadata == edge.feedback()[0].metadata == {"page": "/cart"}
+
+
+def test_attachments_leave_the_process_as_hashes_and_so_fit_on_the_bus(edge: Edge):
+    image = "data:image/png;base64," + "A" * 60_000
+    parts = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": image}}]
+    for content in (parts, f"What is ![it]({image})?"):
+        asked = {"messages": [{"role": "user", "content": content}]}
+        assert edge.post("/v1/interactions", INTERACTION_EXAMPLE | asked).status_code == 202
+    assert not any(b"AAAA" in record.value for record in edge.broker.records("interaction.recorded"))
+
+
 def test_an_interaction_from_the_future_or_without_roles_is_422(edge: Edge):
     wrong = INTERACTION_EXAMPLE | {"served_at": "2026-11-23T00:00:00Z", "messages": [{"content": "hello"}]}
     errors = edge.post("/v1/interactions", wrong).json()["errors"]
