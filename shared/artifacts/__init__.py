@@ -26,7 +26,7 @@ from shared.artifacts.manifest import (
     verify_files,
     write_manifest,
 )
-from shared.artifacts.storage import Storage, find_local_folder, locate_folder, open_storage, translate
+from shared.artifacts.storage import FsspecStorage, Storage, find_local_folder, locate_folder, open_storage, translate
 from shared.artifacts.weights import WeightsNotFound, calculate_weights_sha256, check_weights
 from shared.settings import Settings
 
@@ -140,6 +140,19 @@ class Artifacts:
             storage.download(files, draft)
             verify_files(draft, files)
             draft.rename(folder)
+
+    def copy_unlisted(self, uri: str, folder: Path) -> None:
+        """Copy what is at an address, as it is, into a folder that is not there yet: files of other people's making.
+
+        Raises:
+            ArtifactNotFound: nothing is there, or the address is of a store that has manifests only.
+            ArtifactDenied, ArtifactCorrupt, ArtifactTooLarge, ArtifactStoreUnavailable: as `fetch`.
+        """
+        storage = self._open(uri)
+        if not isinstance(storage, FsspecStorage):
+            raise ArtifactNotFound(f"nothing at {uri} without a manifest")
+        folder.mkdir(parents=True)
+        storage.copy_unlisted(folder)
 
     def store(self, folder: Path, place: str) -> str:
         """Write the folder's manifest, copy it to its place under the root, and return the address it is fetched by.

@@ -108,6 +108,23 @@ class FsspecStorage:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self._files.get_file(f"{self._root}/{name}", str(target))
 
+    def copy_unlisted(self, folder: Path) -> None:
+        """Copy everything that is there into an empty folder, whatever lists it.
+
+        Raises: ArtifactNotFound: nothing is there; and those of `translate`.
+        """
+        with translate(self._uri):
+            found = self._files.find(self._root)
+            if not found:
+                raise FileNotFoundError(self._root)
+            start = len(self._root.rstrip("/")) + 1
+            for path in found:
+                target = folder / path[start:]
+                if not target.resolve().is_relative_to(folder.resolve()):
+                    raise ArtifactCorrupt(f"{path} of {self._uri} leads out of it")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._files.get_file(path, str(target))
+
     def upload(self, folder: Path, files: Files) -> None:
         with translate(self._uri):
             for name in [*files, NAME]:

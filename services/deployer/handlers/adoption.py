@@ -9,7 +9,7 @@ import structlog
 
 from services.deployer.handlers.commands import Commands
 from services.deployer.repository.rollouts import lock_adoption
-from shared.artifacts import Artifacts, calculate_weights_sha256, find_local_folder
+from shared.artifacts import ArtifactNotFound, Artifacts, calculate_weights_sha256, find_local_folder
 from shared.artifacts.models import explain_unloadable
 from shared.errors import InvalidRequest
 from shared.events import Route
@@ -37,7 +37,8 @@ class Adoption:
         Args:
             model: its folder or address; with `files`, the name that its server knows it by.
             name: what people call it.
-            files: the address of its files, which trainer and evaluator load.
+            files: the address of its files, which trainer and evaluator load; where they are not listed by a manifest,
+                they are copied to where this deployment stores its own.
 
         Raises:
             InvalidRequest: they could not load it.
@@ -56,15 +57,23 @@ class Adoption:
         return f"version {version.version} ({version.tags.get('name', model)}) is the champion"
 
     def _register(self, model: str, name: str | None, files: str | None) -> ModelVersion:
-        folder = self.artifacts.fetch(files or model, unlisted=True)
-        if problem := explain_unloadable(folder):
-            hint = "" if files else "; of a model that a server knows by a name, give the address of its files too"
-            raise InvalidRequest(f"{files or model} cannot be adopted: {problem}{hint}")
-        weights = calculate_weights_sha256(folder)
-        registry = self.commands.registry
-        if (known := registry.find_version("weights_sha256", weights)) is not None:
-            return known
-        uri = self._share(folder, files or model, weights)
+        source = files or model
+        with tempfile.TemporaryDirectory() as draft:
+            try:
+                folder, is_own = self.artifacts.fetch(source, unlisted=True), _is_listed(source)
+            except ArtifactNotFound:
+                if find_local_folder(source) is not None or not self.artifacts.is_shared:
+                    raise
+                folder, is_own = Path(draft, "plain"), False
+                self.artifacts.copy_unlisted(source, folder)
+            if problem := explain_unloadable(folder):
+                hint = "" if files else "; of a model that a server knows by a name, give the address of its files too"
+                raise InvalidRequest(f"{source} cannot be adopted: {problem}{hint}")
+            weights = calculate_weights_sha256(folder)
+            registry = self.commands.registry
+            if (known := registry.find_version("weights_sha256", weights)) is not None:
+                return known
+            uri = source if is_own else self._share(folder, weights)
         served = model if files else uri
         tags = {"served_model": served, "name": name or Path(model).name, "adopted": "true", "weights_sha256": weights}
         tags |= {"artifact_uri": uri} if uri != served else {}
@@ -76,11 +85,8 @@ class Adoption:
         if self.signer and TAG not in version.tags and version.served_model == champion.model:
             self.commands.registry.tag_version(version.version, TAG, sign_tags(version.tags, self.signer)[TAG])
 
-    def _share(self, folder: Path, source: str, weights_sha256: str) -> str:
-        """Return the address that other machines fetch the files by; a local folder is stored where they can."""
-        is_here = find_local_folder(source) is not None or source.startswith("hf://")
-        if not is_here:
-            return source
+    def _share(self, folder: Path, weights_sha256: str) -> str:
+        """Return the address that other machines fetch the files by: they are stored where those can."""
         if not self.artifacts.is_shared:
             return str(folder.resolve())
         with tempfile.TemporaryDirectory() as draft:  # the hub's cache is made of links, and a manifest is written
@@ -94,3 +100,8 @@ class Adoption:
             self.commands.registry.set_alias("champion", version.version)
         except Exception as error:
             logger.warning("alias_not_set", error=repr(error))
+
+
+def _is_listed(source: str) -> bool:
+    """Tell whether an address is one that every machine fetches by its manifest."""
+    return find_local_folder(source) is None and not source.startswith("hf://")

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import fsspec
 import pytest
 from sqlalchemy.orm import Session
 
 from services.deployer.handlers.adoption import Adoption
 from services.deployer.handlers.change import Rollouts
 from services.deployer.handlers.commands import Commands
-from shared.artifacts import Artifacts
+from shared.artifacts import ArtifactNotFound, Artifacts
 from shared.auth import create_key
 from shared.errors import InvalidRequest
 from shared.tables.curator import Dataset
@@ -237,3 +238,17 @@ def test_a_served_name_is_adopted_with_its_files_where_other_machines_find_them(
     elsewhere = Artifacts(tmp_path / "elsewhere", max_cache_bytes=1 << 20, root=root)
     assert (elsewhere.fetch(version.artifact_uri) / "model.safetensors").read_bytes() == b"weights"
     assert not (folder / "manifest.json").exists()
+
+
+def test_files_of_other_peoples_making_are_copied_to_where_this_deployment_stores_its_own(setup: Setup, tmp_path: Path):
+    root, source = f"memory://models-{tmp_path.name}", f"memory://theirs-{tmp_path.name}/base"
+    artifacts = Artifacts(tmp_path / "cache", max_cache_bytes=1 << 20, root=root)
+    commands = Commands(setup.sessions, Rollouts(setup.rollouts.settings, "another", ""), setup.binding, setup.clock)
+    adoption = Adoption(commands, artifacts, "http://vllm/v1")
+    with pytest.raises(ArtifactNotFound):
+        adoption.adopt("Qwen/Qwen2.5", files=source)
+    fsspec.filesystem("memory").put(f"{save_base(tmp_path / 'base')}/", f"{source}/", recursive=True)
+    adoption.adopt("Qwen/Qwen2.5", files=source)
+    address = setup.registry.load_version("3").artifact_uri
+    assert address.startswith(f"{root}/models/")
+    assert (artifacts.fetch(address) / "model.safetensors").read_bytes() == b"weights"
