@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from services.gateway.adapters.breakers import Breakers
+from services.gateway.adapters.renewed_session import RenewedSession
 from services.gateway.domain.chunks import StreamReader, decode_completion
 from services.gateway.domain.completions import make_chunk
 from services.gateway.domain.errors import UpstreamFailed
@@ -21,6 +22,8 @@ Chunks = AsyncGenerator[list[dict[str, Any]], None]
 
 # Below the five seconds after which uvicorn, and so vLLM, hangs up: a request must not meet a closing connection.
 KEEPALIVE_SECONDS = 4.0
+# Below the time for which a server that is to end still answers (the chart's drainSeconds).
+CONNECTION_SECONDS = 5.0
 END_SECONDS = 1.0
 LARGE_BODY_BYTES = 2**19
 MAX_ANSWER_BYTES = 64 * 2**20
@@ -54,22 +57,29 @@ class Upstream:
         self._endings: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> "Upstream":
-        kept = aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=KEEPALIVE_SECONDS)
-        self._session = aiohttp.ClientSession(connector=kept, cookie_jar=aiohttp.DummyCookieJar())
+        self._kept = RenewedSession(self._open_session, CONNECTION_SECONDS)
         fresh = aiohttp.TCPConnector(limit=self._max_connections, force_close=True)
         self._fresh_session = aiohttp.ClientSession(connector=fresh, cookie_jar=aiohttp.DummyCookieJar())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
+        await self._kept.close()
         await self._fresh_session.close()
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        kept = aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=KEEPALIVE_SECONDS)
+        return aiohttp.ClientSession(connector=kept, cookie_jar=aiohttp.DummyCookieJar())
 
     async def complete(self, route: Route, request: dict[str, Any], user: str) -> dict[str, Any]:
         """Return the whole answer to a user's request. Raises: UpstreamFailed."""
         self._breakers.check(route)
         with self._settling(route, user):
-            response = await self._send(route, request, self._whole)
-            return decode_completion(await _read(response), route.version)
+            async with self._kept.lend() as session:
+                return await self._complete(session, route, request)
+
+    async def _complete(self, session: aiohttp.ClientSession, route: Route, request: dict[str, Any]) -> dict[str, Any]:
+        response = await self._send(session, route, request, self._whole)
+        return decode_completion(await _read(response), route.version)
 
     async def stream(self, route: Route, request: dict[str, Any], user: str) -> Chunks:
         """Return the chunks, once the first have come, so that the caller may begin to answer.
@@ -84,26 +94,31 @@ class Upstream:
 
     async def _read_stream(self, route: Route, request: dict[str, Any], user: str) -> Chunks:
         with self._settling(route, user):
-            response = await self._send(route, request, self._chunks)
-            if response.content_type == "application/json":
-                yield [make_chunk(decode_completion(await _read(response), route.version))]
-                return
-            reader = StreamReader(route.version)
-            try:
-                async with aclosing(_iterate(response)) as pieces:
-                    async for piece in pieces:
-                        if chunks := reader.feed(piece):
-                            yield chunks
-                        if reader.is_done:
-                            break
-            except (aiohttp.ClientError, TimeoutError) as error:
-                raise _describe(error, route) from error
-            finally:
-                self._release(response, reuse=reader.is_done and reader.failure is None)
-            if chunks := reader.finish():
-                yield chunks
-            if reader.failure is not None:
-                raise reader.failure
+            async with self._kept.lend() as session, aclosing(self._read_chunks(session, route, request)) as parts:
+                async for chunks in parts:
+                    yield chunks
+
+    async def _read_chunks(self, session: aiohttp.ClientSession, route: Route, request: dict[str, Any]) -> Chunks:
+        response = await self._send(session, route, request, self._chunks)
+        if response.content_type == "application/json":
+            yield [make_chunk(decode_completion(await _read(response), route.version))]
+            return
+        reader = StreamReader(route.version)
+        try:
+            async with aclosing(_iterate(response)) as pieces:
+                async for piece in pieces:
+                    if chunks := reader.feed(piece):
+                        yield chunks
+                    if reader.is_done:
+                        break
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _describe(error, route) from error
+        finally:
+            self._release(response, reuse=reader.is_done and reader.failure is None)
+        if chunks := reader.finish():
+            yield chunks
+        if reader.failure is not None:
+            raise reader.failure
 
     @contextmanager
     def _settling(self, route: Route, user: str) -> Iterator[None]:
@@ -126,11 +141,15 @@ class Upstream:
         UPSTREAM_REQUESTS.labels(route.version, outcome).inc()
 
     async def _send(
-        self, route: Route, request: dict[str, Any], timeout: aiohttp.ClientTimeout
+        self,
+        session: aiohttp.ClientSession,
+        route: Route,
+        request: dict[str, Any],
+        timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         try:
             try:
-                response = await self._post(self._session, route, request, timeout)
+                response = await self._post(session, route, request, timeout)
             except HUNG_UP as error:
                 if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerTimeoutError):
                     raise
