@@ -16,6 +16,8 @@ class FakeVllm:
     def __init__(self, base: str = "base", key: str = "", port: int = 0) -> None:
         self.base, self.key = base, key
         self.adapters: dict[str, str] = {}
+        self.wanted: list[str] | None = None
+        """What it was told is wanted of it, as an agent is."""
         self.asked: list[str] = []
         self.is_broken = False
         """Whether it answers requests for text with 500."""
@@ -49,6 +51,9 @@ class FakeVllm:
 
     def handle(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         match path:
+            case "/v1/wanted_adapters":
+                self.wanted = body["lora_names"]
+                return 200, "Success"
             case "/v1/load_lora_adapter":
                 return self._load(body["lora_name"], body["lora_path"])
             case "/v1/unload_lora_adapter":

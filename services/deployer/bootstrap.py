@@ -120,7 +120,8 @@ def run_agent(vllm_url: str, port: int) -> None:
     """Serve beside a vLLM until told to stop."""
     settings, own = load_settings(Settings), load_settings(DeployerSettings)
     configure_logging("serving-agent", settings.log_level)
-    agent = create_agent(open_artifacts(settings), vllm_url, own.model_server_key.get_secret_value())
+    memory = settings.home / "wanted_adapters.json"
+    agent = create_agent(open_artifacts(settings), vllm_url, own.model_server_key.get_secret_value(), memory)
     serve(agent, settings, port)
 
 

@@ -39,6 +39,7 @@ def open_serving(
         have_flipped=lambda: have_gateways_flipped(list_replicas(own.gateway_urls), load_generation),
         deadline_seconds=deadline,
         start_empty=own.serving == "local",
+        have_agents=own.adapters_by_address,
     )
 
 

@@ -1,9 +1,12 @@
 """Beside each vLLM: takes an adapter by address, fetches and verifies it onto this disk, and has vLLM load it.
 
-Speaks vLLM's own protocol, so that the deployer sees one kind of replica: what is not about adapters is passed on.
+Speaks vLLM's own protocol, so that the deployer sees one kind of replica: what is not about adapters is passed on. It
+is ready once vLLM serves what the deployer wants of it: gateways would be told that there is no such model.
 """
 
 import hmac
+from collections.abc import Sequence
+from pathlib import Path
 
 import httpx
 import msgspec
@@ -32,8 +35,30 @@ class Wanted(msgspec.Struct, frozen=True):
     content_sha256: str | None = None
 
 
-def create_agent(artifacts: Artifacts, vllm_url: str, key: str) -> Starlette:
-    """Create the agent's app. `vllm_url`: its base URL with `/v1`; `key`: what callers, and vLLM, ask for, if any."""
+class Served(msgspec.Struct, frozen=True):
+    """What the deployer wants vLLM to serve, beside its base."""
+
+    lora_names: list[str]
+
+
+class Model(msgspec.Struct, frozen=True):
+    id: str
+
+
+class Models(msgspec.Struct, frozen=True):
+    """What vLLM lists."""
+
+    data: Sequence[Model]
+
+
+def create_agent(artifacts: Artifacts, vllm_url: str, key: str, memory: Path) -> Starlette:
+    """Create the agent's app.
+
+    Args:
+        vllm_url: its base URL with `/v1`.
+        key: what callers, and vLLM, ask for, if any.
+        memory: a file for what the deployer wants, so that a restarted agent knows it.
+    """
     client = httpx.AsyncClient(timeout=httpx.Timeout(ANSWER_SECONDS, connect=5.0))
     bodies = RequestBodyReader(
         max_bytes=MAX_BODY_BYTES, max_arriving_bytes=4 * MAX_BODY_BYTES, deadline_seconds=BODY_SECONDS
@@ -68,12 +93,47 @@ def create_agent(artifacts: Artifacts, vllm_url: str, key: str) -> Starlette:
         body = msgspec.json.encode({"lora_name": wanted.lora_name, "lora_path": str(folder / ADAPTER)})
         return await _ask(client, "POST", f"{vllm_url}/load_lora_adapter", key, body)
 
+    async def remember(request: Request) -> Response:
+        if not is_known(request):
+            return _refuse(401, "an API key is needed")
+        try:
+            wanted = msgspec.json.decode(await bodies.read(request.headers, request.receive), type=Served)
+        except (ValueError, RecursionError) as error:
+            return _refuse(400, f"lora_names is needed: {error}")
+        except HeliotropeError as error:
+            return _refuse(error.status, error.detail)
+        await run_in_threadpool(_write, memory, msgspec.json.encode(wanted))
+        return JSONResponse({"status": "ok"})
+
+    async def tell_readiness(_: Request) -> Response:
+        if not memory.exists():
+            return _refuse(503, "the deployer has not said what it wants served")
+        wanted = msgspec.json.decode(memory.read_bytes(), type=Served)
+        answer = await _ask(client, "GET", f"{vllm_url}/models", key, b"")
+        if answer.status_code != httpx.codes.OK:
+            return _refuse(503, "vLLM does not list its models")
+        served = {model.id for model in msgspec.json.decode(answer.body, type=Models).data}
+        missing = sorted(set(wanted.lora_names) - served)
+        return _refuse(503, f"not loaded yet: {', '.join(missing)}") if missing else tell_health(_)
+
     def tell_health(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     passed = [Route(f"/v1/{path}", forward, methods=["GET", "POST"]) for path in PASSED_ON]
-    own = [Route("/healthz", tell_health), Route("/v1/load_lora_adapter", load, methods=["POST"])]
+    own = [
+        Route("/healthz", tell_health),
+        Route("/readyz", tell_readiness),
+        Route("/v1/load_lora_adapter", load, methods=["POST"]),
+        Route("/v1/wanted_adapters", remember, methods=["POST"]),
+    ]
     return Starlette(routes=[*own, *passed])
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".new")
+    beside.write_bytes(content)
+    beside.replace(path)
 
 
 async def _ask(client: httpx.AsyncClient, method: str, url: str, key: str, body: bytes) -> Response:

@@ -4,7 +4,7 @@ Never under the name of another one: vLLM's prefix cache is keyed by name, and w
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -55,6 +55,7 @@ class VllmReplicas:
         deadline_seconds: float = 120.0,
         clock: Callable[[], float] = time.monotonic,
         start_empty: bool = False,
+        have_agents: bool = False,
     ) -> None:
         """Prepare.
 
@@ -65,10 +66,12 @@ class VllmReplicas:
             have_flipped: whether every gateway has answered by the table in force; nothing is unloaded before.
             clock: seconds.
             start_empty: replicas serve nothing but what they were told to load.
+            have_agents: replicas are told what is wanted of them, and are not ready before they serve it.
         """
         self._base_url, self._list_replicas, self._locate = base_url, list_replicas, locate
         self._prefix, self._drain_seconds, self._have_flipped = f"{family}-v", drain_seconds, have_flipped
         self._loaded_by_us = "" if start_empty else self._prefix
+        self._have_agents = have_agents
         self._clock, self._client = clock, open_client(key, deadline_seconds)
         self._unwanted_since: dict[str, float] = {}
 
@@ -90,10 +93,10 @@ class VllmReplicas:
 
     def maintain(self, wanted: Sequence[tuple[ModelVersion, Route]]) -> int:
         adapters = {route.model: version for version, route in wanted if route.model.startswith(self._loaded_by_us)}
+        there = self._ask_replicas(sorted(adapters))
+        outdated = self._find_outdated(adapters.keys(), there) if wanted else set()
         moved = 0
-        outdated = self._find_outdated(adapters.keys()) if wanted else set()
-        for replica in self._list_replicas():
-            loaded = self._list_models(replica)
+        for replica, loaded in there.items():
             for model in adapters.keys() - loaded:
                 moved += self._put_back(replica, model, adapters[model])
             for model in loaded & outdated:
@@ -101,10 +104,22 @@ class VllmReplicas:
                 moved += 1
         return moved
 
-    def _find_outdated(self, wanted: Collection[str]) -> set[str]:
+    def _ask_replicas(self, wanted: list[str]) -> dict[str, set[str]]:
+        """Tell agents what is wanted, and ask what is loaded; who does not answer waits for the next turn."""
+        there = {}
+        for replica in self._list_replicas():
+            try:
+                if self._have_agents:
+                    self._client.post(f"{replica}/wanted_adapters", json={"lora_names": wanted}).raise_for_status()
+                there[replica] = self._list_models(replica)
+            except httpx.HTTPError as error:
+                logger.warning("replica_not_asked", replica=replica, error=repr(error))
+        return there
+
+    def _find_outdated(self, wanted: Collection[str], there: Mapping[str, set[str]]) -> set[str]:
         """Return the adapters that nobody has been routed to for long enough."""
         now = self._clock()
-        seen = {model for replica in self._list_replicas() for model in self._list_models(replica)}
+        seen = set().union(*there.values())
         unwanted = {model for model in seen if model.startswith(self._loaded_by_us) and model not in wanted}
         self._unwanted_since = {model: self._unwanted_since.get(model, now) for model in unwanted}
         if not unwanted or not self._have_flipped():

@@ -56,7 +56,7 @@ class Maintenance:
         with self.sessions() as session:
             table = self.rollouts.find_table(session)
             if table is None:
-                return 0
+                return self.serving.maintain([])
             promotion = load_latest_promotion(session, table.champion.version)
             previous = load_route(session, table.family, promotion.champion_version) if promotion else None
         routes = [route for route in (table.champion, table.canary, table.holdback, previous) if route is not None]

@@ -22,8 +22,8 @@ def artifacts(tmp_path: Path) -> Artifacts:
 
 
 @pytest.fixture
-def agent(artifacts: Artifacts, vllm: FakeVllm) -> Iterator[TestClient]:
-    with TestClient(create_agent(artifacts, vllm.url, "secret"), headers=KEY) as client:
+def agent(artifacts: Artifacts, vllm: FakeVllm, tmp_path: Path) -> Iterator[TestClient]:
+    with TestClient(create_agent(artifacts, vllm.url, "secret", tmp_path / "wanted.json"), headers=KEY) as client:
         yield client
 
 
@@ -78,7 +78,7 @@ def test_nobody_else_has_it_load_anything(
     artifacts: Artifacts, vllm: FakeVllm, tmp_path: Path, key: dict[str, str]
 ) -> None:
     wanted = train(tmp_path / "7", artifacts)
-    with TestClient(create_agent(artifacts, vllm.url, "secret"), headers=key) as stranger:
+    with TestClient(create_agent(artifacts, vllm.url, "secret", tmp_path / "wanted.json"), headers=key) as stranger:
         for path in ("load_lora_adapter", "unload_lora_adapter", "models"):
             assert stranger.post(f"/v1/{path}", json=wanted).status_code == 401
     assert vllm.adapters == {}

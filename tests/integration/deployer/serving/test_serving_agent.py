@@ -15,7 +15,9 @@ KEY = {"authorization": "Bearer secret"}
 
 @pytest.fixture
 def agent(tmp_path: Path, vllm: FakeVllm) -> Iterator[TestClient]:
-    with TestClient(create_agent(make_artifacts(tmp_path / "cache"), vllm.url, "secret")) as client:
+    with TestClient(
+        create_agent(make_artifacts(tmp_path / "cache"), vllm.url, "secret", tmp_path / "wanted.json")
+    ) as client:
         yield client
 
 
@@ -65,3 +67,26 @@ def test_what_is_not_there_is_told_as_such(agent: TestClient, tmp_path: Path):
 @pytest.mark.parametrize("path", ["load_lora_adapter", "chat/completions"])
 def test_a_body_without_end_is_413(agent: TestClient, path: str):
     assert agent.post(f"/v1/{path}", content=b" " * (17 * 2**20), headers=KEY).status_code == 413
+
+
+def test_it_is_ready_once_vllm_serves_what_the_deployer_wants_also_after_a_restart(
+    agent: TestClient, vllm: FakeVllm, tmp_path: Path
+):
+    assert agent.get("/readyz").status_code == 503
+    assert agent.post("/v1/wanted_adapters", json={"lora_names": ["shop-v2"]}).status_code == 401
+    assert agent.post("/v1/wanted_adapters", json=["shop-v2"], headers=KEY).status_code == 400
+    assert agent.post("/v1/wanted_adapters", json={"lora_names": ["shop-v2"]}, headers=KEY).status_code == 200
+    assert "not loaded yet: shop-v2" in agent.get("/readyz").text
+    uri, content = store_candidate(tmp_path / "candidate")
+    agent.post(
+        "/v1/load_lora_adapter",
+        json={"lora_name": "shop-v2", "lora_path": uri, "content_sha256": content},
+        headers=KEY,
+    )
+    assert agent.get("/readyz").status_code == 200
+    vllm.restart()
+    restarted = create_agent(make_artifacts(tmp_path / "cache"), vllm.url, "secret", tmp_path / "wanted.json")
+    with TestClient(restarted) as anew:
+        assert anew.get("/readyz").status_code == 503
+    agent.post("/v1/wanted_adapters", json={"lora_names": []}, headers=KEY)
+    assert agent.get("/readyz").status_code == 200

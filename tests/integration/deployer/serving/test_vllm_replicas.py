@@ -40,7 +40,7 @@ class Clock:
 class Deployment:
     """The serving port over these replicas, on artifacts of a folder."""
 
-    def __init__(self, folder: Path, replicas: list[FakeVllm]) -> None:
+    def __init__(self, folder: Path, replicas: list[FakeVllm], have_agents: bool = False) -> None:
         self.folder, self.clock, self.flipped = folder, Clock(), True
         self.artifacts: Artifacts = make_artifacts(folder / "models")
         self.serving = VllmReplicas(
@@ -53,6 +53,7 @@ class Deployment:
             have_flipped=lambda: self.flipped,
             deadline_seconds=5,
             clock=self.clock,
+            have_agents=have_agents,
         )
 
     def train(self, version: str) -> ModelVersion:
@@ -163,6 +164,19 @@ def test_gateways_have_flipped_when_each_says_so():
     assert not have_gateways_flipped([replica.url.removesuffix("/v1")], lambda: 3)  # no gateway answers there
     replica.close()
     assert not have_gateways_flipped([replica.url.removesuffix("/v1")], lambda: 0)
+
+
+def test_agents_are_told_what_is_wanted_of_them_and_vllm_itself_is_not(tmp_path: Path, replicas: list[FakeVllm]):
+    deployment = Deployment(tmp_path, replicas, have_agents=True)
+    version = deployment.train("2")
+    deployment.serving.maintain([(version, deployment.serving.serve(version, TABLE))])
+    assert [replica.wanted for replica in replicas] == [["shop-v2"], ["shop-v2"]]
+    deployment.serving.maintain([])
+    assert [replica.wanted for replica in replicas] == [[], []]
+    plain = FakeVllm(key="secret")
+    Deployment(tmp_path / "plain", [plain]).serving.maintain([])
+    assert plain.wanted is None
+    plain.close()
 
 
 def test_a_host_name_stands_for_each_of_its_addresses():
