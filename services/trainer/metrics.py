@@ -5,6 +5,7 @@ from prometheus_client import Counter, Gauge
 from shared.metrics import start_at_zero
 
 RUNS = Gauge("heliotrope_training_runs", "Training runs by state", ["state"])
+OPEN_RUNS = Gauge("heliotrope_training_open_runs", "Training runs that wait or run: what workers are scaled on")
 SWEPT = Counter("heliotrope_training_runs_swept_total", "What the sweeper did about runs", ["action"])
 STEP = Gauge("heliotrope_training_step", "Step that the running run is at (0: none runs)")
 STEPS = Gauge("heliotrope_training_steps", "Steps that the running run will take (0: none runs)")

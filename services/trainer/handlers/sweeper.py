@@ -78,6 +78,7 @@ def export_runs(runs: Sequence[Run], counts: dict[str, int], guarded: dict[str, 
     """Show the runs as metrics; a worker's own figures die with its process, so they come from the rows."""
     for state, count in counts.items():
         metrics.RUNS.labels(state).set(count)
+    metrics.OPEN_RUNS.set(sum(counts.get(state, 0) for state in repository.OPEN_STATES))
     for action, count in guarded.items():
         metrics.GUARDED.labels(action).set(count)
     for cause, count in failed.items():
