@@ -76,7 +76,7 @@ class Desk:
         page = self.sign_in(role).get("/rating" if role == "rater" else "/review" if role == "data" else "/settings")
         return page.text.partition('name="csrf" value="')[2].partition('"')[0]
 
-    def send(self, role: str, path: str, **fields: str) -> httpx.Response:
+    def send(self, role: str, path: str, **fields: str) -> Any:
         """Send a form as the page's own would be."""
         return self.sign_in(role).post(path, data={"csrf": self.find_csrf(role), "reason": "the test asks", **fields})
 
@@ -86,7 +86,7 @@ def open_desk(
     setup: Setup, database_url: str, redis_url: str, add: Callable[[Setup], Rows] = add_rows
 ) -> Iterator[Desk]:
     signer = Signer(generate_key())
-    settings = Settings(database_url=database_url, redis_url=redis_url)  # type: ignore[arg-type]
+    settings = Settings(database_url=database_url, redis_url=redis_url)
     keys = {}
     with setup.sessions() as session, session.begin():
         for role in ROLES:
