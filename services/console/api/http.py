@@ -13,8 +13,8 @@ from starlette.concurrency import run_in_threadpool
 
 from services.console.adapters.pages import Pages
 from services.console.adapters.services import Services
+from services.console.api.cursors import decode_cursor, encode_cursor
 from services.console.domain.commands import DONE
-from services.console.domain.cursors import decode_cursor, encode_cursor
 from services.console.domain.people import SignedIn
 from services.console.handlers.overview import OverviewLooks
 from services.console.handlers.signing_in import SignIns

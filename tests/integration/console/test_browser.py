@@ -98,7 +98,7 @@ def test_twenty_pairs_are_rated_by_keys_alone(shop: Desk, chromium: Chromium):
         votes = session.execute(
             text("SELECT vote, count(*) FROM evaluator.comparisons WHERE vote IS NOT NULL GROUP BY vote")
         )
-        assert {row.vote: row.count for row in votes} == {"left": 5, "right": 10, "tie": 5}
+        assert dict(votes.all()) == {"left": 5, "right": 10, "tie": 5}
 
 
 def test_an_admin_aborts_after_reading_what_follows(shop: Desk, chromium: Chromium):
