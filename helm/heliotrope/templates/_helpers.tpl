@@ -110,3 +110,18 @@ egress:
       {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* The environment of whoever may change everything: the migration job, and commands that people run. */}}
+{{- define "heliotrope.migrator" -}}
+{{- include "heliotrope.environment" . }}
+{{- include "heliotrope.database" (dict "root" . "role" "migrator") }}
+{{- include "heliotrope.kafkaUser" (dict "root" . "role" "migrator") }}
+- name: HELIOTROPE_USER_HASH_SECRET
+  valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: HELIOTROPE_USER_HASH_SECRET}}
+- name: HELIOTROPE_API_KEYS
+  valueFrom: {secretKeyRef: {name: {{ include "heliotrope.keys" . }}, key: HELIOTROPE_API_KEYS, optional: true}}
+- name: HELIOTROPE_GATEWAY_INTERNAL_KEY
+  valueFrom: {secretKeyRef: {name: {{ include "heliotrope.keys" . }}, key: HELIOTROPE_GATEWAY_INTERNAL_KEY, optional: true}}
+- name: HELIOTROPE_ROLE_PASSWORDS
+  valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: HELIOTROPE_ROLE_PASSWORDS, optional: true}}
+{{- end }}

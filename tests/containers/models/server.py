@@ -1,20 +1,28 @@
 """`server.py FOLDER NAME PORT`: answers chats by a model and adapters that are loaded by name, as vLLM's server does.
 
-It speaks of OpenAI's and vLLM's protocol what deployer, gateway and agent use, and generates, one answer at a time.
+It speaks of OpenAI's and vLLM's protocol what deployer, gateway and agent use, and generates, one answer at a time. A
+stream is as slow as a large model's: ten tokens a second, however few the answer has.
 """
 
+import json
 import os
 import sys
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import uvicorn
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Response
+from fastapi.responses import StreamingResponse
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+TOKENS_PER_SECOND = 10
+PIECES_PER_SECOND = 2
 
 
 class Models:
@@ -26,6 +34,20 @@ class Models:
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         self._model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         self._lock = threading.Lock()
+        self.running = 0
+
+    @contextmanager
+    def count(self) -> Iterator[None]:
+        """Count a request among those that run."""
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
+
+    def follow(self, events: Iterator[str]) -> Iterator[str]:
+        with self.count():
+            yield from events
 
     def load(self, name: str, path: str) -> None:
         with self._lock:
@@ -76,6 +98,10 @@ def create_app(models: Models) -> FastAPI:
     def health() -> dict[str, str]:
         return {}
 
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(f'vllm:num_requests_running{{model_name="{models.base}"}} {models.running}\n')
+
     @app.get("/v1/models")
     def list_models() -> dict[str, Any]:
         return {"object": "list", "data": [{"id": name, "object": "model"} for name in [models.base, *models.names]]}
@@ -94,22 +120,41 @@ def create_app(models: Models) -> FastAPI:
         models.unload(body["lora_name"])
         return "Success"
 
-    @app.post("/v1/chat/completions")
-    def chat(body: dict[str, Any]) -> dict[str, Any]:
+    @app.post("/v1/chat/completions", response_model=None)
+    def chat(body: dict[str, Any]) -> dict[str, Any] | StreamingResponse:
         if body["model"] not in {models.base, *models.names}:
             raise HTTPException(404, f"The model `{body['model']}` does not exist.")
-        text, reason, read, written = models.generate(body["model"], body)
+        with models.count():
+            text, reason, read, written = models.generate(body["model"], body)
+        common = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": body["model"]}
+        usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+        if body.get("stream"):
+            seconds = (body.get("max_tokens") or 64) / TOKENS_PER_SECOND
+            events = models.follow(write_stream(text, reason, common, usage, seconds))
+            return StreamingResponse(events, media_type="text/event-stream")
         message = {"role": "assistant", "content": text}
-        return {
-            "id": f"chatcmpl-{uuid.uuid4().hex}",
-            "object": "chat.completion",
-            "created": int(time.time()),
-            "model": body["model"],
-            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
-            "usage": {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written},
-        }
+        choice = {"index": 0, "message": message, "finish_reason": reason}
+        return common | {"object": "chat.completion", "choices": [choice], "usage": usage}
 
     return app
+
+
+def write_stream(
+    text: str, reason: str, common: dict[str, Any], usage: dict[str, int], seconds: float
+) -> Iterator[str]:
+    """Yield the events of an answer, spread over so many seconds."""
+
+    def event(choices: list[dict[str, Any]], **more: Any) -> str:
+        return f"data: {json.dumps(common | {'object': 'chat.completion.chunk', 'choices': choices} | more)}\n\n"
+
+    pieces = max(1, round(seconds * PIECES_PER_SECOND))
+    for number in range(pieces):
+        piece = text[len(text) * number // pieces : len(text) * (number + 1) // pieces]
+        yield event([{"index": 0, "delta": {"content": piece}, "finish_reason": None}])
+        time.sleep(seconds / pieces)
+    yield event([{"index": 0, "delta": {}, "finish_reason": reason}])
+    yield event([], usage=usage)
+    yield "data: [DONE]\n\n"
 
 
 if __name__ == "__main__":

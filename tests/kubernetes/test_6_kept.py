@@ -1,0 +1,31 @@
+"""An uninstallation keeps what holds data, and an installation goes on where it was."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.kubernetes.cluster import NAMESPACE, RELEASE, ask, find_pods
+from tests.kubernetes.conftest import read_keys
+from tests.kubernetes.manual import read_manual, run_line
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(3600)]
+
+
+def list_pairs(keys: dict[str, str]) -> set[str]:
+    return {pair["pair_id"] for pair in ask("curator:8003", "/v1/pairs?limit=1000", keys["ops"])["pairs"]}
+
+
+def test_an_installation_goes_on_where_an_uninstallation_left(
+    release: dict[str, str], workplace: Path, tools: dict[str, str]
+):
+    champion = ask("deployer:8004", "/v1/routing", release["ops"])["champion"]
+    pairs = list_pairs(release)
+    run_line(f"helm uninstall {RELEASE} -n {NAMESPACE} --wait --timeout 10m", workplace, tools)
+    assert find_pods("gateway") == []
+    assert read_keys() == release
+    for line in read_manual().lines:
+        if line.startswith(("helm install", "helm test")) or " wait " in line:
+            run_line(line, workplace, tools)
+    assert read_keys() == release
+    assert ask("deployer:8004", "/v1/routing", release["ops"])["champion"] == champion
+    assert pairs <= list_pairs(release)
