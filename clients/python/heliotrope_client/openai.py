@@ -35,7 +35,7 @@ def connect(client: Client, record: Record | None = None) -> Client:
     """
     kind: Any = type(client)
     own = {"_record": staticmethod(record) if record else None}
-    connected = object.__new__(type(kind.__name__, (_Connected, kind), own))
+    connected: Client = object.__new__(type(kind.__name__, (_Connected, kind), own))
     # not what the class made for the client that was given, as it was asked for: `chat`, and others
     kept = {
         name: value

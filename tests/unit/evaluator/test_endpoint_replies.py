@@ -3,7 +3,8 @@
 import httpx
 import pytest
 
-from services.evaluator.adapters.openai_endpoint import EndpointFailed, OpenAIEndpoint, Place
+from services.evaluator.adapters.openai_endpoint import OpenAIEndpoint, Place
+from services.evaluator.ports import EndpointFailed
 
 
 def make_endpoint(finish: object) -> OpenAIEndpoint:
