@@ -58,7 +58,7 @@ def count_strange(count: FileCount) -> int:
 
 
 def is_foreign(count: FileCount) -> bool:
-    """Whether nothing of a file was taken, and no record was of the source's shape."""
+    """Say whether nothing of a file was taken, and no record was of the source's shape."""
     return count_strange(count) == count.records
 
 

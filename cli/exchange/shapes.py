@@ -250,7 +250,7 @@ def read_side(record: Mapping[str, Any], name: str) -> Message:
 
 
 def says_who(value: object) -> bool:
-    """Whether a message says whose it is: by its role, or as LangChain does by its type."""
+    """Say whether a message says whose it is: by its role, or as LangChain does by its type."""
     return bool(dig(value, "role")) or str(dig(value, "type")) in (*ROLES, "user", "system", "assistant", "tool")
 
 

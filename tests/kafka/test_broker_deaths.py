@@ -17,7 +17,7 @@ from tests.kafka.acls import allow, revoke_all
 from tests.kafka.conftest import Report
 from tests.kafka.test_consumer_errors import TOPIC, consuming
 from tests.kafka.topics import make_topic
-from tests.unit.shared.test_consumer import Recorder, thumb
+from tests.unit.shared.kafka.test_consumer import Recorder, thumb
 
 DOWN_SECONDS = 12.0
 """Longer than it takes the others to take over its partitions, and its groups."""

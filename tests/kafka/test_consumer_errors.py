@@ -29,7 +29,7 @@ from shared.ids import new_id
 from tests.builders import make_feedback
 from tests.kafka.acls import allow, revoke_all
 from tests.kafka.topics import count_records, find_ends, make_topic
-from tests.unit.shared.test_consumer import FakeSession, Recorder
+from tests.unit.shared.kafka.test_consumer import FakeSession, Recorder
 
 TOPIC = FeedbackReceived.topic
 EVENTS = 300

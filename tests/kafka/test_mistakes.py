@@ -23,7 +23,7 @@ from shared.errors import TopicRefused, Unavailable
 from tests.kafka.acls import allow, revoke_all
 from tests.kafka.test_consumer_errors import TOPIC, cannot_read, consuming, send, wait_for
 from tests.kafka.topics import count_records, make_topic
-from tests.unit.shared.test_consumer import Recorder
+from tests.unit.shared.kafka.test_consumer import Recorder
 
 CLIENTS = {"librdkafka": LibrdkafkaBusProducer, "kafka-python": KafkaBusProducer}
 

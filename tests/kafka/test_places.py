@@ -16,7 +16,7 @@ from shared.dead_letters import dead_letter_topic
 from tests.kafka.test_consumer_errors import TOPIC, cannot_read, consuming, read_metric, send, wait_for
 from tests.kafka.test_mistakes import delete_topic
 from tests.kafka.topics import count_records, find_ends, make_topic
-from tests.unit.shared.test_consumer import Recorder, thumb
+from tests.unit.shared.kafka.test_consumer import Recorder, thumb
 
 PARTITIONS = 3
 

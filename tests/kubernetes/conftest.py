@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from local.layout import find_base_model, find_checkout
-from local.roles import DATABASE_ROLES
+from shared.service_access import DATABASE_ROLES
 from tests.containers.engine import run
 from tests.kubernetes.cluster import (
     HERE,

@@ -4,6 +4,7 @@ import os
 import random
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,11 @@ def count_champions(keys: dict[str, str]) -> int:
     return len({each["candidate_version"] for each in holding} | {champion})
 
 
+def are_all_ready(name: str) -> bool:
+    pods = find_pods(name)
+    return bool(pods) and all(map(is_ready, pods))
+
+
 def test_nothing_is_lost_while_pods_are_killed_and_the_loop_goes_on(
     release: dict[str, str], workplace: Path, tools: dict[str, str]
 ):
@@ -72,7 +78,7 @@ def test_nothing_is_lost_while_pods_are_killed_and_the_loop_goes_on(
             killed[kill_one(draw)] += 1
         wait_for_rollout("statefulset/postgres", "statefulset/kafka", "deployment/redis", namespace=STORES)
         for name in VICTIMS:
-            wait_for(lambda name=name: all(map(is_ready, find_pods(name))) and find_pods(name), name, seconds=600)
+            wait_for(partial(are_all_ready, name), name, seconds=600)
         time.sleep(30)
     say(f"killed without a word, {sum(killed.values())} times in {KILL_SECONDS:.0f} s: {dict(killed)}")
     seen.tell("pods killed at random")

@@ -17,7 +17,7 @@ READING_PATHS = {"From a click to a pair": 25, "From a retrain request to a cand
 
 PURE = re.compile(
     r"bisect|collections|copy|dataclasses|datetime|decimal|difflib|enum|fractions|functools|hashlib|heapq|hmac|html"
-    r"|itertools|json|math|operator|pathlib|re|statistics|string|types|typing|unicodedata|uuid|zlib"
+    r"|itertools|json|math|operator|pathlib|re|statistics|string|textwrap|types|typing|unicodedata|uuid|zlib"
     r"|datasketch|msgspec|networkx|numpy|scipy|services|shared"
 )
 """What a module in `domain/` may import; of `services` and `shared` the contracts in pyproject.toml say which."""

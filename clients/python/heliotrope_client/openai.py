@@ -43,7 +43,7 @@ def connect(client: Client, record: Record | None = None) -> Client:
         if not isinstance(getattr(kind, name, None), cached_property)
     }
     vars(connected).update(kept)
-    return cast(Client, connected)
+    return connected
 
 
 def find_interaction_id(reply: Any, choice: int = 0) -> str:

@@ -61,8 +61,8 @@ def load_answers(session: Session, interaction_ids: Collection[UUID]) -> list[An
     condition = Interaction.interaction_id == func.any(list(interaction_ids))
     rows = session.execute(query.where(condition).order_by(Interaction.interaction_id))
     return [
-        Answer(*answer, classify_finish(reason), name_untold(has_calls, has_reasoning))
-        for *answer, reason, has_calls, has_reasoning in rows
+        Answer(key, prompt, text, version, user, error, classify_finish(reason), name_untold(has_calls, has_reasoning))
+        for key, prompt, text, version, user, error, reason, has_calls, has_reasoning in rows
     ]
 
 

@@ -146,7 +146,7 @@ class GenerationHandler:
             uri = load_dataset_uri(session, dataset_sha256) or str(self.datasets / dataset_sha256)
         training = TrainingTexts.index(self.load_questions(uri) if dataset_sha256 else [])
         clean = [prompt for prompt in known if not collides(derive_dialogue(prompt.messages), training)]
-        examined = {
+        examined: dict[str, Any] = {
             "gate_prompts": len(known),
             "spent": len(standing) - len(known),
             "colliding": len(known) - len(clean),

@@ -71,7 +71,12 @@ def test_it_holds_what_it_needs_and_nothing_else(consumer: Path):
 
 def test_its_types_are_what_a_strict_compiler_takes(consumer: Path):
     compiler = consumer.parent / "typescript" / "node_modules" / ".bin" / "tsc"
-    options = {"jsx": "react-jsx", "module": "esnext", "moduleResolution": "bundler", "target": "es2022"}
+    options: dict[str, object] = {
+        "jsx": "react-jsx",
+        "module": "esnext",
+        "moduleResolution": "bundler",
+        "target": "es2022",
+    }
     options |= {"strict": True, "noEmit": True, "lib": ["es2022", "dom"]}
     (consumer / "tsconfig.json").write_text(json.dumps({"compilerOptions": options, "files": ["page.tsx"]}))
     run([compiler], consumer)

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from sqlalchemy import select
@@ -181,7 +182,8 @@ def test_a_teams_own_tasks_are_a_gate(
 ) -> None:
     for version in ("1", "2"):
         (tmp_path / f"of {version}").mkdir()
-        room.registry.load_version(version).tags["served_model"] = str(tmp_path / f"of {version}")
+        tags = cast(dict[str, str], room.registry.load_version(version).tags)
+        tags["served_model"] = str(tmp_path / f"of {version}")
     runner = ScriptedTasks({"of 1": 20, "of 2": told})
     settings = room.settings.model_copy(update={"tasks": tmp_path / "tasks"})
     generation = replace(room.generation, settings=settings, tasks=runner)

@@ -119,7 +119,7 @@ def test_of_two_choices_each_has_its_own_id(gateway: LightGateway, client: OpenA
     assert sorted(recorded_ids(gateway)[-2:]) == sorted(ids)
 
 
-def test_calls_of_tools_are_the_librarys_own(gateway: LightGateway, client: OpenAI):
+def test_calls_of_tools_are_those_of_the_library(gateway: LightGateway, client: OpenAI):
     with play(answer(tool_calls=[{"id": "c1"} | FIND])) as server:
         gateway.route_to(server.url)
         reply = client.chat.completions.create(model="heliotrope", messages=MESSAGES, tools=TOOLS)

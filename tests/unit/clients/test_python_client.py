@@ -7,6 +7,7 @@ import httpx
 import pytest
 from heliotrope_client import Heliotrope, Interaction, edit, thumb
 from heliotrope_client.answers import MAX_BATCH, assess, make_request, next_pause, read_retry_after, split
+from heliotrope_client.items import Item
 
 
 def test_a_batch_is_neither_too_long_nor_too_large():
@@ -94,5 +95,9 @@ def test_a_client_has_a_key_or_a_token():
 
 def test_an_interaction_and_events_go_to_their_own_doors():
     interaction = Interaction([{"role": "user", "content": "Hi"}], "Hello", "gpt")
-    items = [interaction, thumb(interaction.interaction_id, "up"), thumb(interaction.interaction_id, "down")]
+    items: list[Item] = [
+        interaction,
+        thumb(interaction.interaction_id, "up"),
+        thumb(interaction.interaction_id, "down"),
+    ]
     assert [make_request(batch)[0] for batch in split(items)] == ["/v1/interactions", "/v1/feedback/batch"]

@@ -5,7 +5,7 @@ from pathlib import Path
 from shared.bus.access import SERVICES
 from shared.bus.acls import list_rights
 
-PAGE = Path(__file__).parents[3] / "docs/kafka.md"
+PAGE = Path(__file__).parents[4] / "docs/kafka.md"
 
 
 def read_table() -> dict[str, str]:

@@ -12,7 +12,7 @@ from shared.bus.memory import MemoryBroker, MemoryConsumer, MemoryProducer
 from shared.bus.read_errors import ReadErrors
 from shared.consumer import CannotRead, ConsumerLoop
 from shared.dead_letters import DeadLetters, dead_letter_topic, is_loss
-from tests.unit.shared.test_consumer import TOPIC, FakeSession, Recorder
+from tests.unit.shared.kafka.test_consumer import TOPIC, FakeSession, Recorder
 
 OUTAGE, DENIED = -195, 29
 
