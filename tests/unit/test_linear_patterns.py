@@ -17,7 +17,7 @@ from services.curator.evidence.adapters.redaction import BUDGET_SECONDS, Redacti
 
 ROOT = Path(__file__).parents[2]
 CALLS = {"compile", "search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
-JS_LITERAL = re.compile(r"[(,=]\s{0,4}/((?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+)/[dgimsuvy]*")
+JS_LITERAL = re.compile(r"[(,=]\s{0,4}/(?!\*)((?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+)/[dgimsuvy]*")
 
 OF_THE_PAGES_AUTHOR = {r"\/+$"}
 """Patterns in the browser's client that meet what the page's author wrote only: the address to send to."""
@@ -79,7 +79,7 @@ def collect() -> tuple[dict[str, re.Pattern[str]], set[str]]:
                 patterns[f"{path.relative_to(ROOT)}:{line}"] = re.compile(argument.value, re.DOTALL)
             else:
                 composing.add(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    for path in sorted((ROOT / "clients").rglob("*.js")):
+    for path in sorted(path for path in (ROOT / "clients").rglob("*.[jt]s*") if path.suffix in {".js", ".ts", ".tsx"}):
         for match in JS_LITERAL.finditer(path.read_text()):
             if match[1] not in OF_THE_PAGES_AUTHOR:
                 patterns[f"{path.relative_to(ROOT)}: {match[1]}"] = re.compile(match[1])

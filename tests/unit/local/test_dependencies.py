@@ -10,8 +10,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 OURS = {"shared", "services", "local", "cli", "tests", "clients", "heliotrope_client", "bench", "recipes"}
-OF_THEIR_OWN = {ROOT / "tests" / "ops", ROOT / "tests" / "production" / "samples"}
-"""Folders whose code runs in environments of its own."""
+OF_THEIR_OWN = {
+    ROOT / "tests" / "ops",
+    ROOT / "tests" / "production" / "samples",
+    ROOT / "tests" / "kubernetes" / "helm.py",
+}
+"""Whose code runs in environments of its own."""
 RUNTIME_LOCKS = ("requirements.lock", "requirements-torch.lock", "requirements-dev.lock")
 HASHED_LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-ops.lock")
 LOCK_LINE = re.compile(r"([A-Za-z0-9._-]+==[0-9][0-9a-z.!]*|    --hash=sha256:[0-9a-f]{64})( \\)?")
@@ -35,7 +39,7 @@ def list_imports(path: Path) -> Iterator[str]:
 def list_third_party() -> dict[str, str]:
     """Module -> one file that imports it."""
     files = [path for folder in sorted(OURS) for path in sorted((ROOT / folder).rglob("*.py"))]
-    files = [path for path in files if not OF_THEIR_OWN & set(path.parents)]
+    files = [path for path in files if not OF_THEIR_OWN & {path, *path.parents}]
     imported = {name: str(path.relative_to(ROOT)) for path in files for name in list_imports(path)}
     return {name: path for name, path in imported.items() if name not in sys.stdlib_module_names | OURS}
 
