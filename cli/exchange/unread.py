@@ -24,7 +24,7 @@ ABOUT = frozenset({
 """Beside one of those: this is about feedback, and holds none."""
 CONTENT = frozenset({
     "input", "inputs", "output", "outputs", "content", "text", "prompt", "tools", "tool_calls",
-    "arguments", "choices", "manifest", "serialized", "proxy_server_request", "vectors",
+    "arguments", "choices", "manifest", "proxy_server_request", "vectors",
 })  # fmt: skip
 """Members that hold what was said to a model and by it, mostly at length."""
 AS_JSON = ("metadata", "extra", "details", "annotations")
