@@ -15,6 +15,7 @@ from rich.console import Console
 from local.demo.plan import PLANS
 from local.demo.run import run_demo
 from local.demo.screen import Screen
+from tests.e2e.visitor import KINDS, PAGES, Visitor, visiting
 
 
 @pytest.mark.timeout(900)
@@ -23,8 +24,10 @@ def test_feedback_reaches_a_promoted_model(tmp_path: Path, find_port_base: Calla
     home = tmp_path / "a home" / "demo"
     told = io.StringIO()
     screen = Screen(Console(file=told, width=200))
+    port_base = find_port_base()
     try:
-        asyncio.run(run_demo(PLANS["tiny"], home, find_port_base(), seed=3, screen=screen))
+        with visiting(Visitor(home, f"http://127.0.0.1:{port_base}")) as visitor:
+            asyncio.run(run_demo(PLANS["tiny"], home, port_base, seed=3, screen=screen))
     except BaseException:
         sys.stdout.write(told.getvalue())
         raise
@@ -43,6 +46,9 @@ def test_feedback_reaches_a_promoted_model(tmp_path: Path, find_port_base: Calla
     assert len(report["dataset_sha256"]) == 64
     assert report["lineage_checked"]
     _check_what_the_pictures_need(report)
+    assert {path: status for path, status in visitor.answers.items() if status != 200} == {}
+    assert set(PAGES) <= visitor.answers.keys()
+    assert visitor.kinds == KINDS
     assert f"{report['approval_rate']['after']['value']:.0%}" in (home / "report.html").read_text()
     assert "report.html" in told.getvalue()
     assert not [process for process in psutil.process_iter() if str(home) in " ".join(_read_command(process))]

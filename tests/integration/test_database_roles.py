@@ -131,7 +131,7 @@ def test_a_migrator_of_its_own_can_set_up_an_empty_database(database_url: str):
             connection.execute(f"DROP ROLE {name}_owner")
 
 
-SMALL = ("ingest", "gateway", "curator", "drift-monitor", "trainer")
+SMALL = ("ingest", "gateway", "curator", "drift-monitor", "trainer", "console")
 """Of our services those that need neither MLflow nor a model; the end-to-end test runs all of them with their roles."""
 
 
