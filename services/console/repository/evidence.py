@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, String, Text, cast, or_, select, tuple_
+from sqlalchemy import Select, String, Subquery, Text, cast, or_, select, true, tuple_
 from sqlalchemy.orm import Session
 
 from shared.tables.curator import Dataset, Feedback, Interaction, Label, Pair, Prompt
@@ -40,8 +40,8 @@ class Found:
 
 def search_feedback(session: Session, search: Search, limit: int) -> Found:
     """Return feedback, the newest first. Filters look at `WINDOW` rows at most."""
-    order = Feedback.received_at.desc(), Feedback.event_id.desc()
-    window = select(Feedback.event_id, Feedback.received_at, Feedback.interaction_id).order_by(*order)
+    window = select(Feedback.event_id, Feedback.received_at, Feedback.type, Feedback.event, Feedback.interaction_id)
+    window = window.order_by(Feedback.received_at.desc(), Feedback.event_id.desc())
     if search.until is not None:
         window = window.where(Feedback.received_at < search.until)
     if search.after is not None:
@@ -50,30 +50,28 @@ def search_feedback(session: Session, search: Search, limit: int) -> Found:
     if not (search.type or search.version or search.words):
         return _cut(_load_feedback(session, window.limit(limit + 1)), limit, None)
     looked = window.limit(WINDOW).subquery()
-    ids = select(looked.c.event_id).join(Feedback, Feedback.event_id == looked.c.event_id)
-    ids = _filter_feedback(ids, search).order_by(looked.c.received_at.desc(), looked.c.event_id.desc())
-    rows = _load_feedback(session, ids.limit(limit + 1))
-    if len(rows) > limit:
-        return _cut(rows, limit, WINDOW)
+    found = _load_feedback(session, _filter_feedback(looked, search).limit(limit + 1))
+    if len(found) > limit:
+        return _cut(found, limit, WINDOW)
     edge = session.execute(select(looked.c.received_at, looked.c.event_id).offset(WINDOW - 1).limit(1)).first()
-    return Found(rows, (edge[0], str(edge[1])) if edge else None, WINDOW)
+    return Found(found, (edge[0], str(edge[1])) if edge else None, WINDOW)
 
 
-def _filter_feedback(ids: Select[Any], search: Search) -> Select[Any]:
+def _filter_feedback(looked: Subquery, search: Search) -> Select[*tuple[Any, ...]]:
+    """Select what fits. Answers are looked up one by one: joined, the planner may read the whole table for them."""
+    ids = select(looked.c.event_id).order_by(looked.c.received_at.desc(), looked.c.event_id.desc())
     if search.type:
-        ids = ids.where(Feedback.type == search.type)
+        ids = ids.where(looked.c.type == search.type)
     if search.version or search.words:
-        ids = ids.outerjoin(Interaction, Interaction.interaction_id == Feedback.interaction_id)
-    if search.version:
-        ids = ids.where(Interaction.model_version == search.version)
-    if search.words:
-        said = cast(Feedback.event["feedback"], Text)
-        ids = ids.where(
-            or_(
-                said.icontains(search.words, autoescape=True),
-                Interaction.answer.icontains(search.words, autoescape=True),
-            )
-        )
+        answers = select(Interaction.answer, Interaction.model_version)
+        answer = answers.where(Interaction.interaction_id == looked.c.interaction_id).limit(1).lateral()
+        ids = ids.outerjoin(answer, true())
+        if search.version:
+            ids = ids.where(answer.c.model_version == search.version)
+        if search.words:
+            said = cast(looked.c.event["feedback"], Text)
+            texts = (each.icontains(search.words, autoescape=True) for each in (said, answer.c.answer))
+            ids = ids.where(or_(*texts))
     return ids
 
 

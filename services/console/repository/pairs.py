@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy import Select, Subquery, func, or_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from services.console.repository.evidence import WINDOW, Found
@@ -25,17 +25,18 @@ class PairSearch:
 def search_pairs(session: Session, search: PairSearch, limit: int) -> Found:
     """Return pairs with their prompts, the newest first. Filters look at `WINDOW` rows at most, but for contested."""
     order = Pair.created_at.desc(), Pair.pair_id.desc()
-    window = select(Pair.pair_id, Pair.created_at).order_by(*order)
+    window = select(Pair.pair_id, Pair.created_at, Pair.state, Pair.rule, Pair.chosen, Pair.rejected).order_by(*order)
     if search.state == "contested":
         window = window.where(Pair.state == "contested")
     if search.after is not None:
         window = window.where(tuple_(Pair.created_at, Pair.pair_id) < search.after)
     is_filtered = search.state not in ("", "contested") or search.rule or search.words
-    looked = window.limit(WINDOW if is_filtered else limit + 1).subquery()
-    rows = select(Pair, Prompt.messages, Prompt.split).join(looked, looked.c.pair_id == Pair.pair_id)
-    rows = _filter(rows.join(Prompt, Prompt.prompt_hash == Pair.prompt_hash), search).order_by(*order)
-    found = list(session.execute(rows.limit(limit + 1)))
     looked_at = WINDOW if is_filtered else None
+    looked = window.limit(looked_at or limit + 1).subquery()
+    fitting = _filter(select(looked.c.pair_id), looked, search)
+    ids = list(session.scalars(fitting.order_by(looked.c.created_at.desc(), looked.c.pair_id.desc()).limit(limit + 1)))
+    rows = select(Pair, Prompt.messages, Prompt.split).join(Prompt, Prompt.prompt_hash == Pair.prompt_hash)
+    found = list(session.execute(rows.where(Pair.pair_id.in_(ids)).order_by(*order)))
     if len(found) > limit:
         last = found[limit - 1][0]
         return Found(found[:limit], (last.created_at, last.pair_id), looked_at)
@@ -43,15 +44,15 @@ def search_pairs(session: Session, search: PairSearch, limit: int) -> Found:
     return Found(found, (edge[0], edge[1]) if edge else None, looked_at)
 
 
-def _filter(rows: Any, search: PairSearch) -> Any:
+def _filter(ids: Select[Any], looked: Subquery, search: PairSearch) -> Select[Any]:
     if search.state:
-        rows = rows.where(Pair.state == search.state)
+        ids = ids.where(looked.c.state == search.state)
     if search.rule:
-        rows = rows.where(Pair.rule == search.rule)
+        ids = ids.where(looked.c.rule == search.rule)
     if search.words:
-        sides = (side.icontains(search.words, autoescape=True) for side in (Pair.chosen, Pair.rejected))
-        rows = rows.where(or_(*sides))
-    return rows
+        sides = (side.icontains(search.words, autoescape=True) for side in (looked.c.chosen, looked.c.rejected))
+        ids = ids.where(or_(*sides))
+    return ids
 
 
 def load_pair(session: Session, pair_id: str) -> Any:
