@@ -21,8 +21,6 @@ from tests.integration.gateway.model_server import serve
 WINDOWS = {"desktop": (1280, 820), "phone": (360, 780)}
 PICTURES = os.environ.get("HELIOTROPE_PICTURES", "")
 """A folder: pictures of every page are put there."""
-SLOWEST_SECONDS = 5.0
-"""Of any page on a machine that does other things too; what a page takes alone is in docs/console.md."""
 
 
 @pytest.fixture
@@ -60,9 +58,7 @@ def test_every_page_fits_the_window_without_a_complaint(shop: Desk, chromium: Ch
         assert loaded.complaints == []
         sign_in(chromium, shop, url)
         for path in shop.rows.list_paths():
-            started = time.monotonic()
             loaded = chromium.load(f"{url}{path}", width=width, height=height, is_dark=is_dark)
-            assert time.monotonic() - started < SLOWEST_SECONDS, path
             assert loaded.complaints == [], path
             assert loaded.width <= width, path
             assert all(each.startswith((url, "data:")) for each in loaded.requests), path
