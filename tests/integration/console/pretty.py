@@ -32,7 +32,7 @@ QUESTIONS = (
 
 def add_pretty_rows(setup: Setup) -> Rows:
     """Add what a week of a shop leaves: conversations, pairs, a finished evaluation, a canary at its second stage."""
-    rows = add_rows(setup, "told to be brief")
+    rows = add_rows(setup, "nothing new since yesterday")
     now = datetime.now(UTC)
     with setup.sessions() as session, session.begin():
         for number, (question, good, rambling) in enumerate(QUESTIONS * 4):

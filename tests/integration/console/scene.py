@@ -87,10 +87,10 @@ def open_desk(
 ) -> Iterator[Desk]:
     signer = Signer(generate_key())
     settings = Settings(database_url=database_url, redis_url=redis_url)
-    keys = {}
+    keys, name = {}, "<b>Anna</b>" if add is add_rows else "Anna"
     with setup.sessions() as session, session.begin():
         for role in ROLES:
-            keys[role] = create_account(session, f"{role} <b>Anna</b>", role)
+            keys[role] = create_account(session, f"{name} ({role})", role)
     services_app: Any = setup.client.app
     voting = VoteHandler(setup.sessions, lambda: UserHashes("a secret of sixteen"), 300, 4, now)
     for router in (
