@@ -14,7 +14,9 @@ DONE = b"[DONE]"
 MAX_EVENT_BYTES = 16 * 2**20
 
 _decoder: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
-_TEXT_FIELDS = ("content", "reasoning_content", "reasoning", "refusal")
+
+Path = tuple[str | int, ...]
+"""Where a text stands in a chunk: names of members, and of items of lists their index."""
 
 
 def decode_completion(data: bytes, version: str) -> dict[str, Any]:
@@ -82,7 +84,7 @@ class StreamReader:
 
     def finish(self) -> list[dict[str, Any]]:
         """Return what was left when the stream ended, and find out whether it ended properly."""
-        chunks = self._read(self._parser.finish())
+        chunks = self._read(self._parser.finish()) + self._decoder.flush()
         if self.failure is None and not self._finished:
             reason, what = ("no_finish_reason", "broke off") if self._chunks_seen else ("empty", "is empty")
             self.failure = UpstreamFailed(reason, f"the answer of version {self._version} {what}")
@@ -91,7 +93,7 @@ class StreamReader:
     def _read(self, events: list[bytes]) -> list[dict[str, Any]]:
         chunks: list[dict[str, Any]] = []
         for data in events:
-            if self.is_done or data == DONE:
+            if self.is_done or data.strip() == DONE:
                 self.is_done = True
                 break
             if not data.strip():
@@ -102,7 +104,7 @@ class StreamReader:
                 self.failure, self.is_done = failure, True
                 break
             self._finished = self._finished or ends_choice(chunk)
-            chunks.append(chunk)
+            chunks += [*(self._decoder.flush() if ends_choice(chunk) else []), chunk]
         self._chunks_seen = self._chunks_seen or bool(chunks)
         return chunks
 
@@ -116,7 +118,11 @@ class ChunkDecoder:
 
     def __init__(self, version: str) -> None:
         self._version = version
-        self._waiting: dict[tuple[int, str], str] = {}
+        self._waiting: dict[Path, str] = {}
+        self._kinds: dict[Path, str] = {}
+        """Types of the list items in which a half waits."""
+        self._is_last = False
+        """Whether the chunk ends a choice, after which no other half comes."""
 
     def decode(self, data: bytes) -> dict[str, Any]:
         """Return the chunk. Raises: UpstreamFailed, when it is not JSON or says that the server failed."""
@@ -130,25 +136,53 @@ class ChunkDecoder:
         check_error(chunk, data)
         return chunk
 
+    def flush(self) -> list[dict[str, Any]]:
+        """Return chunks with U+FFFD for the halves whose other half never came."""
+        waiting, self._waiting = self._waiting, {}
+        return [{"choices": [{"index": path[0], "delta": self._nest(path, 1)}]} for path in waiting]
+
+    def _nest(self, path: Path, depth: int) -> Any:
+        """Put U+FFFD where the half would stand."""
+        if depth == len(path):
+            return "\ufffd"
+        inner, step = self._nest(path, depth + 1), path[depth]
+        if isinstance(step, str):
+            return {step: inner}
+        kind = self._kinds.get(path[: depth + 1])
+        return [{"index": step} | ({"type": kind} if kind else {}) | inner if isinstance(inner, dict) else inner]
+
     def _join(self, chunk: dict[str, Any]) -> dict[str, Any]:
         choices = chunk.get("choices")
+        self._is_last = ends_choice(chunk)
         for place, choice in enumerate(choices if isinstance(choices, list) else ()):
-            delta = choice.get("delta") if isinstance(choice, dict) else None
-            if isinstance(delta, dict):
-                for name in _TEXT_FIELDS:
-                    self._join_field(delta, name, place)
+            if isinstance(choice, dict) and "delta" in choice:
+                choice["delta"] = self._join_halves(choice["delta"], (_read_place(choice, place),))
         joined: dict[str, Any] = _replace_halves(chunk)
         return joined
 
-    def _join_field(self, delta: dict[str, Any], name: str, place: int) -> None:
-        text = delta.get(name)
-        if not isinstance(text, str) or not text:
-            return
-        text = _pair(self._waiting.pop((place, name), "") + text)
-        if "\ud800" <= text[-1] <= "\udbff":
-            self._waiting[place, name] = text[-1]
+    def _join_halves(self, value: Any, path: Path) -> Any:
+        if isinstance(value, dict):
+            return {name: self._join_halves(item, (*path, name)) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._join_item(item, (*path, _read_place(item, place))) for place, item in enumerate(value)]
+        if not isinstance(value, str) or not value:
+            return value
+        text = _pair(self._waiting.pop(path, "") + value)
+        if "\ud800" <= text[-1] <= "\udbff" and not self._is_last:
+            self._waiting[path] = text[-1]
             text = text[:-1]
-        delta[name] = text
+        return text
+
+    def _join_item(self, item: Any, path: Path) -> Any:
+        if isinstance(item, dict) and isinstance(item.get("type"), str):
+            self._kinds[path] = item["type"]
+        return self._join_halves(item, path)
+
+
+def _read_place(item: Any, place: int) -> int:
+    """Return an item's index, by which the next chunk calls it too; else its place."""
+    index = item.get("index") if isinstance(item, dict) else None
+    return index if isinstance(index, int) else place
 
 
 def _decode(data: bytes, version: str) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Answer:
 
     def _add(self, body: dict[str, Any], name: str) -> None:
         for choice in _dicts(body.get("choices"))[:1]:
-            message = choice.get(name)
+            message = choice.get(name) or choice.get("message")
             self._add_message(message if isinstance(message, dict) else {})
             self.finish_reason = read_finish(choice) or self.finish_reason
         self._count(body.get("usage"))

@@ -100,6 +100,63 @@ STREAMS: dict[str, tuple[list[Any], dict[str, Any]]] = {
         [call(piece("find_order", "", index=1, id="c1")), call(piece(None, '{"id": 7}', index=1)), CALLED, DONE],
         {"tool_calls": [{"id": "c1"} | FIND]},
     ),
+    "vLLM, a call asked for by name: a new id and the name in every delta": (
+        [
+            call(piece("find_order", '{"id"', index=0, id="c1")),
+            call(piece("find_order", ": 7", index=0, id="c2")),
+            call(piece("find_order", "}", index=0, id="c3")),
+            STOP,
+            DONE,
+        ],
+        {"tool_calls": [{"id": "c1"} | FIND]},
+    ),
+    "LiteLLM: the whole arguments once more": (
+        [
+            call(piece("find_order", '{"id"', index=0, id="c1")),
+            call(piece(None, ": 7}", index=0)),
+            call(piece("find_order", '{"id": 7}', index=0, id="c1")),
+            CALLED,
+            DONE,
+        ],
+        {"tool_calls": [{"id": "c1"} | FIND]},
+    ),
+    "an empty object first": (
+        [
+            call(piece("find_order", "{}", index=0, id="c1")),
+            call(piece(None, '{"id"', index=0)),
+            call(piece(None, ": 7}", index=0)),
+            CALLED,
+            DONE,
+        ],
+        {"tool_calls": [{"id": "c1"} | FIND]},
+    ),
+    "index 0 and no id, two calls": (
+        [
+            call(piece("find_order", '{"id": 7}', index=0)),
+            call(piece("track", '{"parcel": "p"}', index=0)),
+            CALLED,
+            DONE,
+        ],
+        {"tool_calls": [FIND, TRACK]},
+    ),
+    "index 0 and no id, one function twice": (
+        [
+            call(piece("find_order", '{"id": 7}', index=0)),
+            call(piece("find_order", '{"id":8}', index=0)),
+            CALLED,
+            DONE,
+        ],
+        {"tool_calls": [FIND, {"type": "function", "function": {"name": "find_order", "arguments": '{"id":8}'}}]},
+    ),
+    "an index in quotes": (
+        [
+            call(piece("find_order", '{"id"', index="0", id="c1"), piece("track", "", index="1", id="c2")),
+            call(piece(None, '{"parcel": "p"}', index="1"), piece(None, ": 7}", index="0")),
+            CALLED,
+            DONE,
+        ],
+        {"tool_calls": [{"id": "c1"} | FIND, {"id": "c2"} | TRACK]},
+    ),
     "arguments as an object": (
         [call(piece("find_order", {"id": 7}, index=0, id="c1")), CALLED, DONE],
         {"tool_calls": [{"id": "c1", "type": "function", "function": {"name": "find_order", "arguments": '{"id":7}'}}]},
@@ -179,6 +236,29 @@ STREAMS: dict[str, tuple[list[Any], dict[str, Any]]] = {
         ['{"choices": [{"index": 0, "delta": {"content": "Hi \\ud83d"}}]}', say(content="!"), STOP, DONE],
         {"answer": "Hi \ufffd!", "error": None},
     ),
+    "half an emoji last": (
+        ['{"choices": [{"index": 0, "delta": {"content": "Hi \\ud83d"}}]}', STOP, DONE],
+        {"answer": "Hi \ufffd", "error": None},
+    ),
+    "half an emoji with the finish reason": (
+        ['{"choices": [{"index": 0, "delta": {"content": "Hi \\ud83d"}, "finish_reason": "stop"}]}', DONE],
+        {"answer": "Hi \ufffd", "error": None},
+    ),
+    "Mistral: an emoji in two halves": (
+        [
+            '{"choices": [{"index": 0, "delta": {"content": [{"type": "text", "text": "Hi \\ud83d"}]}}]}',
+            say(reasoning="Friendly."),
+            '{"choices": [{"index": 0, "delta": {"content": [{"type": "text", "text": "\\ude00"}]}}]}',
+            STOP,
+            DONE,
+        ],
+        {"answer": "Hi \N{GRINNING FACE}", "reasoning": "Friendly.", "error": None},
+    ),
+    "a message in place of a delta": (
+        [{"choices": [{"index": 0, "message": {"content": "Which one?"}, "finish_reason": "stop"}]}, DONE],
+        {"answer": "Which one?", "error": None},
+    ),
+    "a blank behind [DONE]": ([say(content="Which one?"), STOP, f"{DONE} "], {"answer": "Which one?", "error": None}),
     "no finish reason": ([say(content="Which "), DONE], {"answer": "Which ", "error": "no_finish_reason"}),
     "closed in the middle": ([say(content="Which ")], {"answer": "Which ", "error": "no_finish_reason"}),
     "OpenAI, vLLM: an error in the middle": (

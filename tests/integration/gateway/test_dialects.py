@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.bus import decode
-from tests.integration.gateway.dialects import COMPLETIONS, DONE, STREAMS, say
+from tests.integration.gateway.dialects import CALLED, COMPLETIONS, DONE, STOP, STREAMS, call, piece, say
 from tests.integration.gateway.scripted import LightGateway, make_events, make_reply, open_gateway, play, read_stream
 
 
@@ -43,6 +43,40 @@ def test_llama_cpp_tells_errors_in_a_field_of_their_own(gateway: LightGateway):
         gateway.route_to(server.url)
         reply = gateway.post(stream=True)
     assert "out of memory" in reply.text
+    assert last_event(gateway).error == "error_in_answer"
+
+
+def test_a_client_too_gets_characters_whole(gateway: LightGateway):
+    written = json.dumps(call(piece(None, "<half>", index=0)))
+    halves = [written.replace("<half>", half) for half in (r"\ud83d", r"\ude00\"}", r"\ud83d")]
+    data = [call(piece("find_order", '{"id": "', index=0, id="c1")), *halves, CALLED, DONE]
+    with play(make_reply(make_events(*data))) as server:
+        gateway.route_to(server.url)
+        chunks = read_stream(gateway.post(stream=True))[:-1]
+    pieces = [
+        made["function"]["arguments"]
+        for chunk in chunks
+        for choice in chunk["choices"]
+        for made in choice["delta"].get("tool_calls", ())
+    ]
+    assert "".join(pieces) == '{"id": "\N{GRINNING FACE}"}\ufffd'
+
+
+@pytest.mark.parametrize("line_end", [b"\r", b"\r\n", b"\n"])
+def test_lines_end_as_server_sent_events_may_end_them(gateway: LightGateway, line_end: bytes):
+    body = b"\xef\xbb\xbf" + make_events(say(content="Which one?"), STOP, DONE).replace(b"\n", line_end)
+    with play(make_reply(body)) as server:
+        gateway.route_to(server.url)
+        gateway.post(stream=True)
+    event = last_event(gateway)
+    assert (event.answer, event.error) == ("Which one?", None)
+
+
+def test_an_event_named_error_is_one(gateway: LightGateway):
+    body = make_events(say(content="Which ")) + b'event: error\ndata: {"message": "out of memory"}\n\n'
+    with play(make_reply(body)) as server:
+        gateway.route_to(server.url)
+        assert "out of memory" in gateway.post(stream=True).text
     assert last_event(gateway).error == "error_in_answer"
 
 

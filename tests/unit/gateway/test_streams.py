@@ -25,6 +25,13 @@ def test_events_do_not_depend_on_where_the_bytes_are_cut(cuts: list[int]):
     assert parse([STREAM[start:end] for start, end in itertools.pairwise(bounds)]) == EVENTS
 
 
+@given(st.lists(st.integers(0, len(STREAM)), max_size=20), st.sampled_from([b"\r", b"\r\n"]))
+def test_lines_may_end_otherwise_and_a_mark_stand_before_them(cuts: list[int], line_end: bytes):
+    stream = b"\xef\xbb\xbf" + STREAM.replace(b"\r\n", b"\n").replace(b"\n", line_end)
+    bounds = [0, *sorted(cuts), len(stream)]
+    assert parse([stream[start:end] for start, end in itertools.pairwise(bounds)]) == EVENTS
+
+
 def test_a_stream_that_ends_without_an_empty_line_still_ends_its_event():
     assert parse([b"data: last"]) == [b"last"]
 
