@@ -49,28 +49,6 @@ def calculate_prompt_hash(messages: Sequence[Message], tools: Sequence[Tool] = (
     return hashlib.sha256(_sorted_json.encode(canonical)).hexdigest()
 
 
-def normalize_text(message: Message) -> Message:
-    """Return a message as it may be served: its role and text in canonical form, parts and other fields as they came.
-
-    A model that reads this reads what a training row made of it says.
-    """
-    content = message.get("content")
-    if isinstance(content, list):
-        served: Any = [_normalize_part(part) for part in content]
-        if all(isinstance(part, dict) and part.get("type") == "text" for part in served):
-            served = _canonicalize_content(served)
-    else:
-        served = _canonicalize_text(content) if isinstance(content, str) else content
-    role = "system" if message.get("role") == "developer" else message.get("role")
-    return message | {"role": role} | ({"content": served} if "content" in message else {})
-
-
-def _normalize_part(part: Any) -> Any:
-    if isinstance(part, dict) and part.get("type") == "text":
-        return part | {"text": _canonicalize_text(part.get("text"))}
-    return part
-
-
 def derive_template_messages(messages: Sequence[Message]) -> list[Message]:
     """Return canonical messages as model servers hand them to a chat template: arguments of calls as objects.
 
@@ -111,18 +89,34 @@ def canonicalize(messages: Sequence[Message]) -> list[Message]:
     - text parts joined by a line break, as vLLM joins them
     - other parts (images, audio, files) by type and SHA-256, in a list of parts, never their bytes
     - a refusal in place of content is the content
-    - `tool_calls` as id, name and arguments (a string of JSON), `tool_call_id`, `name` and `reasoning_content` stay
+    - `tool_calls` as id, name and arguments (a string of JSON), those of no function by type and SHA-256
+    - `tool_call_id`, `name` and `reasoning_content` stay
+    - a call without an id gets one, and a result that names none is the next one's that waits for it
     - every other field, and every empty one, goes
     """
-    return [_canonicalize_message(message) for message in messages]
+    return _name_calls([_canonicalize_message(message) for message in messages])
+
+
+def _name_calls(messages: list[Message]) -> list[Message]:
+    waiting: list[str] = []
+    count = 0
+    for message in messages:
+        for call in message.get("tool_calls", ()):
+            count += 1
+            waiting.append(call.setdefault("id", f"call{count:05}"))
+        if message["role"] == "tool":
+            answered = message.get("tool_call_id") or next(iter(waiting), None)
+            waiting = [call_id for call_id in waiting if call_id != answered]
+            message |= {"tool_call_id": answered} if answered else {}
+    return messages
 
 
 def _canonicalize_message(message: Message) -> Message:
     role = {"developer": "system", "function": "tool"}.get(str(message.get("role")), str(message.get("role")))
     content = _canonicalize_content(message.get("content"))
     canonical: Message = {"role": role, "content": content or _canonicalize_text(message.get("refusal"))}
-    if calls := _canonicalize_calls(message):
-        canonical["tool_calls"] = calls
+    if calls := list_calls(message):
+        canonical["tool_calls"] = [_canonicalize_call(call) for call in calls]
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     optional = {
         "tool_call_id": message.get("tool_call_id"),
@@ -182,21 +176,22 @@ def _canonicalize_part(part: object) -> dict[str, Any]:
     return {"type": kind, "sha256": _hash_json(source)}
 
 
-def _canonicalize_calls(message: Message) -> list[dict[str, Any]]:
-    """Return the tool calls of a turn, the retired `function_call` among them; what is no call is left out."""
+def list_calls(message: Message) -> list[dict[str, Any]]:
+    """Return the calls of a turn, the retired `function_call` among them; what is no object is left out."""
     calls = message.get("tool_calls")
-    listed = list(calls) if isinstance(calls, list) else []
+    listed = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     if isinstance(message.get("function_call"), dict):
         listed.append({"function": message["function_call"]})
-    return [
-        _canonicalize_call(call, function)
-        for call in listed
-        if isinstance(call, dict) and isinstance(function := call.get("function"), dict)
-    ]
+    return listed
 
 
-def _canonicalize_call(call: dict[str, Any], function: dict[str, Any]) -> dict[str, Any]:
+def _canonicalize_call(call: dict[str, Any]) -> dict[str, Any]:
     named = {"id": mend_halves(str(call["id"]))} if call.get("id") else {}
+    function = call.get("function")
+    if not isinstance(function, dict):
+        known = call.get("sha256")
+        kind = mend_halves(str(call.get("type", "unknown")))
+        return named | {"type": kind, "sha256": known if isinstance(known, str) else _hash_json(call)}
     name = mend_halves(str(function.get("name", "")))
     return named | {"type": "function", "function": {"name": name, "arguments": _write(function)}}
 
@@ -216,6 +211,7 @@ def explain_unrenderable(messages: Sequence[Message]) -> str | None:
     """Return why chat templates or training on text cannot take canonical messages, as a word to count; or None.
 
     - media: a part that is no text, or a text that was recorded without the data URI in it
+    - unknown_call: of something that is no function
     - unknown_role, late_system: a role that templates do not know; a system turn that is not the first
     - empty_turn: neither content nor tool calls
     - orphan_tool_result: a tool's result that follows neither a call nor another result
@@ -225,6 +221,8 @@ def explain_unrenderable(messages: Sequence[Message]) -> str | None:
     turns = list(messages)
     if any(_holds_media(turn.get("content")) for turn in turns):
         return "media"
+    if any("function" not in call for turn in turns for call in turn.get("tool_calls") or ()):
+        return "unknown_call"
     if any(turn["role"] not in ROLES for turn in turns):
         return "unknown_role"
     if any(turn["role"] == "system" for turn in turns[1:]):

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.gateway.domain.errors import InvalidChatRequest
-from shared.conversation import normalize_text
 from shared.events import Message
 from shared.recording import split_conversation
+from shared.served_messages import derive_served_messages
 
 MAX_CHOICES = 16
 
@@ -23,15 +23,14 @@ class ChatRequest:
     conversation_id: str | None
 
     def body_for(self, model: str, choice: int = 0) -> dict[str, Any]:
-        """Return the request for a model server: under the name that it knows, with the text in canonical form.
+        """Return the request for a model server: under the name that it knows, in canonical form.
 
-        What is served is then what a training row says, to the token (`shared.conversation`).
+        What is served is then what a training row says, to the token (`shared.served_messages`).
 
         Of several choices each is a request of its own, since not every server knows `n`; with a `seed`, choice i has
         seed + i, or all would be the same.
         """
-        messages = [normalize_text(message) for message in self.messages]
-        body = {**self.body, "model": model, "messages": messages}
+        body = {**self.body, "model": model, "messages": derive_served_messages(self.messages)}
         if self.choices > 1:
             del body["n"]
             if isinstance(body.get("seed"), int):

@@ -56,8 +56,25 @@ def test_arguments_that_came_as_an_object_are_written_as_json():
 
 def test_the_retired_function_call_is_a_tool_call():
     function = {"name": "order_lookup", "arguments": "{}"}
-    (turn,) = canonicalize([{"role": "assistant", "content": None, "function_call": function}])
-    assert turn["tool_calls"] == [{"type": "function", "function": function}]
+    called = {"role": "assistant", "content": None, "function_call": function}
+    turn, result = canonicalize([called, {"role": "function", "name": "order_lookup", "content": "shipped"}])
+    assert turn["tool_calls"] == [{"id": "call00001", "type": "function", "function": function}]
+    assert (result["role"], result["tool_call_id"]) == ("tool", "call00001")
+
+
+def test_results_that_name_no_call_answer_the_calls_in_order():
+    calls = [{"id": name, "type": "function", "function": {"name": "f", "arguments": "{}"}} for name in "ab"]
+    _, one, other, more = canonicalize(
+        [{"role": "assistant", "tool_calls": calls}, *[{"role": "tool", "content": "7"}] * 3]
+    )
+    assert (one["tool_call_id"], other["tool_call_id"], more.get("tool_call_id")) == ("a", "b", None)
+
+
+def test_a_call_of_no_function_is_kept_by_its_hash_and_not_trained_on():
+    call = {"id": "1", "type": "custom", "custom": {"name": "run", "input": "print(1)"}}
+    turns = canonicalize([QUESTION[0], {"role": "assistant", "content": "", "tool_calls": [call]}, RESULT])
+    assert turns[1]["tool_calls"][0].keys() == {"id", "type", "sha256"}
+    assert explain_unrenderable(turns) == "unknown_call"
 
 
 def test_a_picture_stands_as_its_hash():

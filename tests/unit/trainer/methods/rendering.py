@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow.parquet
 
 from services.curator.datasets.adapters import SCHEMAS
-from shared.conversation import Conversation, normalize_text
+from shared.conversation import Conversation
+from shared.served_messages import derive_served_messages
 
 TEMPLATES = Path(__file__).parents[2] / "shared" / "chat_templates"
 TOOL = {
@@ -29,8 +30,7 @@ THANKS = {"role": "user", "content": "Thanks!"}
 def serve(request: list[dict[str, Any]], tools: list[dict[str, Any]], tokenizer: Any) -> str:
     """What the model reads: the gateway's text, the server's joining of parts and parsing of arguments."""
     turns = []
-    for message in request:
-        turn = normalize_text(message)
+    for turn in derive_served_messages(request):
         if isinstance(turn.get("content"), list):
             turn["content"] = "\n".join(part["text"] for part in turn["content"])
         turn["content"] = turn.get("content") or ""

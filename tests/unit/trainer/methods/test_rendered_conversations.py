@@ -14,7 +14,18 @@ from trl.data_utils import apply_chat_template
 
 from services.trainer.adapters.artifacts.dataset import keep_renderable, load_pairs, render_conversation, render_prompt
 from shared.conversation import Conversation, canonicalize, explain_unrenderable
-from tests.unit.trainer.methods.rendering import ANSWER, ASKED, CALLED, TEMPLATES, THANKS, TOOL, freeze, serve
+from tests.unit.trainer.methods.rendering import (
+    ANSWER,
+    ASKED,
+    CALL,
+    CALLED,
+    RESULT,
+    TEMPLATES,
+    THANKS,
+    TOOL,
+    freeze,
+    serve,
+)
 from tests.unit.trainer.tiny_model import save_tiny_model
 
 PARTS = [{"type": "text", "text": " Where is"}, {"type": "text", "text": "it? "}]
@@ -34,6 +45,16 @@ CONVERSATIONS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
     "tools offered": ([ASKED], [TOOL]),
     "a call and its result": (CALLED, [TOOL]),
     "a turn after a call": ([*CALLED, *ANSWER, {"role": "user", "content": "And A-18?"}], [TOOL]),
+    "a refusal": ([ASKED, {"role": "assistant", "content": None, "refusal": "I can't help. "}, THANKS], []),
+    "thoughts with spaces before a call": ([ASKED, CALLED[1] | {"reasoning_content": " Look. "}, RESULT], [TOOL]),
+    "the retired function_call": (
+        [
+            ASKED,
+            {"role": "assistant", "content": None, "function_call": CALL["function"]},
+            {"role": "function", "name": "order_lookup", "content": '{"state": "shipped"}'},
+        ],
+        [TOOL],
+    ),
     "thoughts": ([ASKED, {**ANSWER[0], "reasoning_content": "A date."}, THANKS], []),
 }
 
