@@ -98,9 +98,9 @@ def flood(rows: int, rows_each: int = 1, spread: timedelta | None = None, prompt
             for event in vote(number, TRUE, f"person{person}", name_import("people"), at):
                 store.store(event)
     for row in range(rows):
-        stamp = MORNING + row * spread if spread else None
+        said_at = MORNING + row * spread if spread else None
         user, number = f"invented{row // rows_each}", row % prompts
-        for event in vote(number, FALSE, user, script, stamp):
+        for event in vote(number, FALSE, user, script, said_at):
             store.store(event)
     return store.read()[0]
 
