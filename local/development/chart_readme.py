@@ -66,7 +66,7 @@ def write_readme(chart: Path) -> str:
     about = yaml.safe_load((chart / "Chart.yaml").read_text())
     title = f"# {about['name']}\n\nVersion {about['version']}, for Kubernetes {about['kubeVersion']}. "
     rows = map(_write_row, list_rows((chart / "values.yaml").read_text()))
-    return f"{title}{about['description']}\n" + INTRODUCTION + "\n".join(rows) + "\n"
+    return title + f"{about['description']}\n" + INTRODUCTION + "\n".join(rows) + "\n"
 
 
 def _write_row(row: Row) -> str:

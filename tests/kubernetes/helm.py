@@ -49,8 +49,8 @@ def main(given: argparse.Namespace) -> None:
     act = getattr(config, given.action)
     if given.action in ("install", "upgrade"):
         files = [yaml.safe_load(Path(file).read_text()) for file in given.values]
-        nothing: dict[str, Any] = {}
-        values = functools.reduce(merge, [*files, *map(helm_python.parse_set_string, given.set)], nothing)
+        laid: list[dict[str, Any]] = [*files, *map(helm_python.parse_set_string, given.set)]
+        values = functools.reduce(merge, laid)
         told = act(given.rest, given.release, values, namespace=given.namespace, timeout=timeout, wait=given.wait)
         sys.stdout.write(f"{told.get('notes') or ''}\n")
     elif given.action == "rollback":

@@ -56,8 +56,8 @@ def run(body: Callable[[RenewedSession, str, list[object], asyncio.Event], Await
 
 
 def test_a_connection_is_kept_for_a_while_and_then_another_is_opened():
-    async def body(kept: RenewedSession, url: str, connections: list[object], gate: asyncio.Event) -> None:
-        for _ in range(3):
+    async def body(kept: RenewedSession, url: str, connections: list[object], _: asyncio.Event) -> None:
+        for _turn in range(3):
             await ask(kept, url)
         assert len(set(connections)) == 1
         await asyncio.sleep(1.1 * SECONDS)
