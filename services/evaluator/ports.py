@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from services.evaluator.domain.pair_accuracy import HeldOutPair
 from shared.conversation import Tool
 from shared.errors import HeliotropeError
 from shared.events import Message
@@ -15,6 +16,17 @@ class JobPrompt(msgspec.Struct, frozen=True):
     prompt_hash: str
     messages: list[Message]
     tools: list[Tool] = msgspec.field(default_factory=list)
+
+
+class JobPair(msgspec.Struct, frozen=True, kw_only=True):
+    """Two answers of which users preferred one."""
+
+    pair_id: str
+    group: str
+    """Its region of prompts."""
+    prompt: JobPrompt
+    chosen: str
+    rejected: str
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +62,8 @@ class GenerationJob(msgspec.Struct, frozen=True, kw_only=True):
     dtype: Literal["bfloat16", "float32"]
     sampling: Literal["model", "greedy"]
     seed: int
+    pairs: list[JobPair] = []
+    """Looked at by the first model and the last, where there are two."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,13 +99,17 @@ class Generated:
     """By version and prompt: tokens of the answer, thoughts included."""
     seconds: dict[str, dict[str, float]] | None = None
     """By version and prompt: how long the answer took, where each was asked for by itself."""
+    pairs: dict[str, HeldOutPair] | None = None
+    """By pair: what the last model's margin has more than the first one's, and the last one's tokens."""
 
 
 Replies = dict[str, dict[str, Reply]]
 """By version, then by prompt hash."""
 
 
-def summarise(replies: Replies, divergences: dict[str, float] | None = None) -> Generated:
+def summarise(
+    replies: Replies, divergences: dict[str, float] | None = None, pairs: dict[str, HeldOutPair] | None = None
+) -> Generated:
     """Summarise replies as what is measured of them."""
     said = {
         version: {key: each for key, each in own.items() if each.text is not None} for version, own in replies.items()
@@ -108,6 +126,7 @@ def summarise(replies: Replies, divergences: dict[str, float] | None = None) -> 
             version: {key: each.seconds for key, each in own.items() if each.seconds is not None}
             for version, own in said.items()
         },
+        pairs,
     )
 
 

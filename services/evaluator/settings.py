@@ -24,6 +24,9 @@ class EvaluatorSettings(BaseSettings):
     frozen_suite: bool = Field(
         default=True, description="both models answer the frozen suite of 68 prompts, too: what may not be forgotten"
     )
+    held_out_pairs: int = Field(
+        default=50, ge=0, le=10_000, description="preference pairs of gate prompts that both models look at; 0: none"
+    )
     tasks: Path | None = Field(
         default=None, description="folder of lm-eval's task files that both models answer, too (heliotrope[lm-eval])"
     )

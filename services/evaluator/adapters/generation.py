@@ -9,14 +9,15 @@ import hashlib
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from services.evaluator.ports import GenerationJob, JobModel, Progress, Reply
+from services.evaluator.domain.pair_accuracy import HeldOutPair
+from services.evaluator.ports import GenerationJob, JobModel, JobPrompt, Progress, Reply
 from shared.artifacts.models import ADAPTER, find_base, is_adapter
 from shared.conversation import derive_template_messages
 
@@ -40,12 +41,16 @@ class DivergencesLine(msgspec.Struct, tag="divergences"):
     divergences: dict[str, float]
 
 
+class PairsLine(msgspec.Struct, tag="pairs"):
+    pairs: dict[str, HeldOutPair]
+
+
 class FailureLine(msgspec.Struct, tag="failure"):
     version: str
     summary: str
 
 
-Line = ProgressLine | RepliesLine | DivergencesLine | FailureLine
+Line = ProgressLine | RepliesLine | DivergencesLine | PairsLine | FailureLine
 
 
 @dataclass(frozen=True)
@@ -78,11 +83,14 @@ def main() -> int:
     done, spec = 0, job.models[0]
     try:
         for spec in job.models:
-            replies, own = _answer(job, spec, done, emit)
+            replies, own, looks = _answer(job, spec, done, emit)
             done += len(job.prompts)
         if len(job.models) > 1:
             spec = job.models[0]
-            emit(DivergencesLine(_compare(job, spec, own, replies)))
+            apart, theirs = _compare(job, spec, own, replies)
+            emit(DivergencesLine(apart))
+            if job.pairs:
+                emit(PairsLine(subtract(looks, theirs)))
     except Exception as error:
         emit(FailureLine(spec.version, f"{type(error).__name__}: {error}"[:FAILURE_LIMIT]))
         return 1
@@ -98,14 +106,15 @@ def end_with_parent() -> None:
 
 def _answer(
     job: GenerationJob, spec: JobModel, done_before: int, emit: Callable[[Line], None]
-) -> tuple[dict[str, Reply], dict[str, float]]:
+) -> tuple[dict[str, Reply], dict[str, float], dict[str, HeldOutPair]]:
     """Say what one model has not said yet, in batches of prompts of like length.
 
     A batch's seed follows from its prompts, so that an answer does not depend on what was generated before it.
-    Returns all answers, and the last model's own log-probability of each a token, both by prompt hash.
+    Returns all answers, and the last model's own log-probability of each a token, both by prompt hash; and its looks at
+    the job's pairs.
     """
     if spec is not job.models[-1] and all(prompt.prompt_hash in spec.replies for prompt in job.prompts):
-        return spec.replies, {}
+        return spec.replies, {}, {}
     loaded = _load(job, spec)
     order = [prompt_hash for _, prompt_hash in sorted((len(text), key) for key, text in loaded.rendered.items())]
     total = len(job.models) * len(job.prompts)
@@ -119,17 +128,19 @@ def _answer(
             made = dict(zip(hashes, _generate(job, loaded, hashes), strict=True))
             emit(RepliesLine(spec.version, made))
             replies |= made
-    own = _score(loaded, replies) if spec is job.models[-1] and len(job.models) > 1 else {}
+    is_compared = spec is job.models[-1] and len(job.models) > 1
+    own = _score(loaded, replies) if is_compared else {}
+    looks = look_at_pairs(job, loaded) if is_compared else {}
     del loaded
     gc.collect()
     emit(ProgressLine(Progress(done=done_before + len(job.prompts), total=total, version=spec.version)))
-    return replies, own
+    return replies, own, looks
 
 
 def _load(job: GenerationJob, spec: JobModel) -> Loaded:
     tokenizer, model = load_model(spec.checkpoint, job.dtype)
     room = max(1, model.config.max_position_embeddings - job.max_new_tokens)
-    return Loaded(tokenizer, model, _render(job, tokenizer), room)
+    return Loaded(tokenizer, model, _render(job.prompts, tokenizer), room)
 
 
 def load_model(checkpoint: str, dtype: str) -> tuple[Any, Any]:
@@ -157,12 +168,12 @@ def _merge(model: Any, folder: Path) -> Any:
     return PeftModel.from_pretrained(model, folder / ADAPTER).merge_and_unload()
 
 
-def _render(job: GenerationJob, tokenizer: Any) -> dict[str, str]:
+def _render(prompts: Iterable[JobPrompt], tokenizer: Any) -> dict[str, str]:
     """Render prompts with their tools, as model servers do; leave out those that the chat template refuses."""
     from jinja2.exceptions import TemplateError
 
     rendered: dict[str, str] = {}
-    for prompt in job.prompts:
+    for prompt in prompts:
         try:
             rendered[prompt.prompt_hash] = tokenizer.apply_chat_template(
                 derive_template_messages(prompt.messages),
@@ -217,26 +228,64 @@ def _list_ends(tokenizer: Any, model: Any) -> set[int]:
     return {end for end in (*listed, tokenizer.eos_token_id, tokenizer.pad_token_id) if end is not None}
 
 
-def _compare(job: GenerationJob, spec: JobModel, own: dict[str, float], replies: dict[str, Reply]) -> dict[str, float]:
+def _compare(
+    job: GenerationJob, spec: JobModel, own: dict[str, float], replies: dict[str, Reply]
+) -> tuple[dict[str, float], dict[str, HeldOutPair]]:
     """Return by prompt hash how much less likely another model finds the answers, in nats a token; nothing if it
-    reads other tokens."""
+    reads other tokens. And its looks at the job's pairs."""
+    loaded = _load(job, spec)
+    looks = look_at_pairs(job, loaded)
     try:
-        other = _score(_load(job, spec), replies)
+        other = _score(loaded, replies)
     except (IndexError, RuntimeError):
-        return {}
-    return {prompt_hash: own[prompt_hash] - other[prompt_hash] for prompt_hash in own if prompt_hash in other}
+        return {}, looks
+    return {prompt_hash: own[prompt_hash] - other[prompt_hash] for prompt_hash in own if prompt_hash in other}, looks
+
+
+def look_at_pairs(job: GenerationJob, loaded: Loaded) -> dict[str, HeldOutPair]:
+    """Return, by pair, how much likelier this model finds the chosen answer; those that its template takes."""
+    rendered = _render({pair.prompt.prompt_hash: pair.prompt for pair in job.pairs}.values(), loaded.tokenizer)
+    looks = {}
+    for pair in job.pairs:
+        if pair.prompt.prompt_hash in rendered:
+            prompt = rendered[pair.prompt.prompt_hash]
+            chosen, rejected = (_find_likelihood(job, loaded, prompt, text) for text in (pair.chosen, pair.rejected))
+            looks[pair.pair_id] = HeldOutPair(pair.group, chosen[0] - rejected[0], chosen[1], rejected[1])
+    return looks
+
+
+def subtract(candidate: dict[str, HeldOutPair], champion: dict[str, HeldOutPair]) -> dict[str, HeldOutPair]:
+    """Return how much more the candidate's margins are than the champion's, of the pairs that both looked at."""
+    return {
+        pair_id: msgspec.structs.replace(look, margin=look.margin - champion[pair_id].margin)
+        for pair_id, look in candidate.items()
+        if pair_id in champion
+    }
+
+
+def _find_likelihood(job: GenerationJob, loaded: Loaded, rendered: str, text: str) -> tuple[float, int]:
+    """Return an answer's log-probability with its end, and how many tokens it has, both up to the job's limit."""
+    tokens = loaded.tokenizer(text, add_special_tokens=False)["input_ids"] + [loaded.tokenizer.eos_token_id]
+    kept = tokens[: job.max_new_tokens]
+    return float(_list_likelihoods(loaded, rendered, kept).sum()), len(kept)
 
 
 def _score(loaded: Loaded, replies: dict[str, Reply]) -> dict[str, float]:
     """Return some answers' mean log-probability a token under this model, by prompt hash."""
-    import torch
-
     scores = {}
     known = sorted(prompt_hash for prompt_hash in loaded.rendered if replies[prompt_hash].tokens)
     for prompt_hash in known[:: max(1, len(known) // SCORED_ANSWERS)]:
-        prompt = loaded.tokenize([loaded.rendered[prompt_hash]])["input_ids"]
-        answer = torch.tensor([replies[prompt_hash].tokens], device=prompt.device)
-        with torch.inference_mode():
-            logits = loaded.model(input_ids=torch.cat([prompt, answer], 1)).logits[0, prompt.shape[1] - 1 : -1].float()
-        scores[prompt_hash] = float(torch.log_softmax(logits, -1).gather(1, answer[0, :, None]).mean())
+        likelihoods = _list_likelihoods(loaded, loaded.rendered[prompt_hash], replies[prompt_hash].tokens)
+        scores[prompt_hash] = float(likelihoods.mean())
     return scores
+
+
+def _list_likelihoods(loaded: Loaded, rendered: str, tokens: list[int]) -> Any:
+    """Return the log-probability of each token of an answer to a prompt: a tensor of its length."""
+    import torch
+
+    prompt = loaded.tokenize([rendered])["input_ids"]
+    answer = torch.tensor([tokens], device=prompt.device)
+    with torch.inference_mode():
+        logits = loaded.model(input_ids=torch.cat([prompt, answer], 1)).logits[0, prompt.shape[1] - 1 : -1].float()
+    return torch.log_softmax(logits, -1).gather(1, answer[0, :, None])

@@ -11,7 +11,15 @@ from typing import IO
 
 import msgspec
 
-from services.evaluator.adapters.generation import DivergencesLine, FailureLine, Line, ProgressLine, RepliesLine
+from services.evaluator.adapters.generation import (
+    DivergencesLine,
+    FailureLine,
+    Line,
+    PairsLine,
+    ProgressLine,
+    RepliesLine,
+)
+from services.evaluator.domain.pair_accuracy import HeldOutPair
 from services.evaluator.ports import (
     AnswerGenerator,
     Generated,
@@ -76,6 +84,7 @@ def _collect(
     reader.start()
     replies: Replies = {model.version: dict(model.replies) for model in job.models}
     divergences: dict[str, float] | None = None
+    pairs: dict[str, HeldOutPair] | None = None
     while True:
         try:
             raw = lines.get(timeout=POLL_SECONDS)
@@ -92,12 +101,14 @@ def _collect(
             replies[line.version] |= line.replies
         if isinstance(line, DivergencesLine):
             divergences = line.divergences
+        if isinstance(line, PairsLine):
+            pairs = line.pairs
         if isinstance(line, ProgressLine):
             heartbeat(line.progress)
     status = process.wait()
     if status != 0 or any(len(own) < len(job.prompts) for own in replies.values()):
         raise GenerationFailed(f"the generating process ended with status {status} before it was done")
-    return summarise(replies, divergences)
+    return summarise(replies, divergences, pairs)
 
 
 def _read(output: IO[bytes], lines: "queue.Queue[bytes | None]") -> None:

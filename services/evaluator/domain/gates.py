@@ -10,6 +10,7 @@ from services.evaluator.domain.expense import assess_expense
 from services.evaluator.domain.forgetting import assess_forgetting, assess_tasks, count_solved
 from services.evaluator.domain.measures.texts import has_switched
 from services.evaluator.domain.movement import assess_kl
+from services.evaluator.domain.pair_accuracy import HeldOutPair, assess_pair_accuracy
 from services.evaluator.domain.policy import Policy
 from services.evaluator.domain.report import JudgedPrompt
 from services.evaluator.domain.rules import apply_rule
@@ -108,6 +109,9 @@ def _assess_measured(prompts: Sequence[JudgedPrompt], generation: dict[str, Any]
     if suite is not None:
         said += suite["said"]
         gates.append(assess_forgetting(count_solved(suite["solved"]), policy.forgetting))
+    if pairs := generation.get("held_out_pairs"):
+        held_out = msgspec.convert(pairs, list[HeldOutPair])
+        gates += assess_pair_accuracy(held_out, policy.pair_accuracy, policy.pair_accuracy_length_matched)
     if (tasks := generation.get("tasks")) is not None:
         gates.append(assess_tasks(tasks, policy.tasks))
     examined = len(prompts) + len(suite["solved"] if suite else ())

@@ -41,6 +41,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     diversity: MarginRule = MarginRule(blocks="failures", margin=0.75)
     safety: SafetyRule = SafetyRule()
     forgetting: ForgettingRule = ForgettingRule(blocks="failures", margin=0.15)
+    pair_accuracy: AnswerRule = AnswerRule(blocks="never")
+    pair_accuracy_length_matched: AnswerRule = AnswerRule(blocks="never")
     tasks: TasksRule = TasksRule(blocks="failures", margin=0.15)
     cost: ExpenseRule = ExpenseRule(blocks="never")
     latency: ExpenseRule = ExpenseRule(blocks="never")

@@ -91,6 +91,8 @@ def describe_answered(made: Generated, champion: str, version: str) -> dict[str,
         measured["cut"] = {side: sorted(made.cut.get(own, [])) for side, own in sides.items()}
     if made.divergences is not None:
         measured["kl_to_champion"] = list(made.divergences.values())
+    if made.pairs is not None:
+        measured["held_out_pairs"] = msgspec.to_builtins(list(made.pairs.values()))
     return measured
 
 

@@ -31,6 +31,7 @@ from services.evaluator.ports import (
     AnswerGenerator,
     Generated,
     GenerationFailed,
+    JobPair,
     Progress,
     TaskRunner,
 )
@@ -38,6 +39,7 @@ from services.evaluator.repository.comparisons import save_comparisons
 from services.evaluator.repository.evaluations import claim_generating, list_entrants, load_claimed, load_tested
 from services.evaluator.repository.prompts import (
     load_dataset_uri,
+    load_gate_pairs,
     load_gate_prompts,
     load_gate_uses,
     load_harmful_answers,
@@ -61,6 +63,7 @@ RECORDED = (
     "dtype",
     "frozen_suite",
     "task_documents",
+    "held_out_pairs",
 )
 """Settings that decide what is answered."""
 
@@ -122,7 +125,7 @@ class GenerationHandler:
     def _answer(self, evaluation: Evaluation, stop: Event) -> None:
         if self.clock() >= evaluation.deadline_at or evaluation.attempts > ATTEMPTS:
             raise GenerationFailed(f"no answers after {evaluation.attempts - 1} attempts")
-        prompts, examined = self._load_prompts(evaluation)
+        prompts, pairs, examined = self._load_prompts(evaluation)
         versions = list(list_entrants(evaluation))
         answered: Answered = {version: Generated({}) for version in versions}
         tasks: dict[str, dict[str, Any]] = {}
@@ -130,14 +133,14 @@ class GenerationHandler:
             with Claim(self.sessions, evaluation, self.clock, self.settings.heartbeat_expiry_seconds) as claim:
                 watch = self._watch(evaluation, claim, stop)
                 answered = self._models.ask(
-                    evaluation.champion_version, versions, self._models.list_asked(prompts), watch
+                    evaluation.champion_version, versions, self._models.list_asked(prompts), pairs, watch
                 )
                 tasks = self._models.run_tasks(evaluation.champion_version, answered, lambda: watch(None))
                 claim.beat()
         self._save(evaluation, prompts, answered, examined, tasks)
 
-    def _load_prompts(self, evaluation: Evaluation) -> tuple[list[GatePrompt], dict[str, Any]]:
-        """Return the prompts to judge by, without those that training saw, and counts of what was left out."""
+    def _load_prompts(self, evaluation: Evaluation) -> tuple[list[GatePrompt], list[JobPair], dict[str, Any]]:
+        """Return the prompts to judge by, and pairs, none that training saw, and counts of what was left out."""
         dataset_sha256 = evaluation.training["dataset_sha256"]
         is_audit = evaluation.kind == "audit"  # what was asked since was asked of the champion
         with self.sessions() as session:
@@ -146,6 +149,8 @@ class GenerationHandler:
             uri = load_dataset_uri(session, dataset_sha256) or str(self.datasets / dataset_sha256)
         training = TrainingTexts.index(self.load_questions(uri) if dataset_sha256 else [])
         clean = [prompt for prompt in known if not collides(derive_dialogue(prompt.messages), training)]
+        with self.sessions() as session:
+            pairs = load_gate_pairs(session, clean, self.settings.held_out_pairs)
         examined: dict[str, Any] = {
             "gate_prompts": len(known),
             "spent": len(standing) - len(known),
@@ -154,7 +159,7 @@ class GenerationHandler:
         }
         if not dataset_sha256:
             examined["not_measured"] = {"contamination": "the champion was adopted: nobody knows what trained it"}
-        return choose_prompts(clean, self.settings.gate_prompts, self.settings.seed), examined
+        return choose_prompts(clean, self.settings.gate_prompts, self.settings.seed), pairs, examined
 
     def _watch(self, evaluation: Evaluation, claim: Claim, stop: Event) -> Callable[[Progress | None], None]:
         """Return what the generator calls every few seconds; it raises what ends the generation."""

@@ -15,6 +15,7 @@ from services.evaluator.ports import (
     GenerationFailed,
     GenerationJob,
     JobModel,
+    JobPair,
     JobPrompt,
     Progress,
     Reply,
@@ -36,14 +37,19 @@ class Models:
     tasks: TaskRunner | None = None
 
     def ask(
-        self, champion: str, versions: list[str], asked: list[JobPrompt], watch: Callable[[Progress | None], None]
+        self,
+        champion: str,
+        versions: list[str],
+        asked: list[JobPrompt],
+        pairs: list[JobPair],
+        watch: Callable[[Progress | None], None],
     ) -> Answered:
-        """Have the champion and every candidate answer. Raises as `ask_entrants` does."""
+        """Have the champion and every candidate answer, and look at held-out pairs. Raises as `ask_entrants` does."""
 
         def ask(version: str, known: dict[str, Reply], report: Callable[[Progress | None], None]) -> Generated:
             names = dict.fromkeys((champion, version))
             models = [JobModel(name, self._load_checkpoint(name), known if name == champion else {}) for name in names]
-            return self.generator.generate(self._derive_job(models, asked), report)
+            return self.generator.generate(self._derive_job(models, asked, pairs), report)
 
         return ask_entrants(versions, champion, asked, ask, watch)
 
@@ -64,7 +70,7 @@ class Models:
     def list_suite(self) -> list[SuiteItem]:
         return list_items() if self.settings.frozen_suite else []
 
-    def _derive_job(self, models: list[JobModel], asked: list[JobPrompt]) -> GenerationJob:
+    def _derive_job(self, models: list[JobModel], asked: list[JobPrompt], pairs: list[JobPair]) -> GenerationJob:
         settings = self.settings
         return GenerationJob(
             models=models,
@@ -74,6 +80,7 @@ class Models:
             dtype=settings.dtype,
             sampling=settings.sampling,
             seed=settings.seed,
+            pairs=pairs,
         )
 
     def _derive_task_job(self, version: str) -> TaskJob:

@@ -8,6 +8,7 @@ from sqlalchemy import exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from services.evaluator.domain.prompts import GatePrompt
+from services.evaluator.ports import JobPair, JobPrompt
 from shared.tables import curator
 from shared.tables.evaluator import Comparison, Evaluation
 
@@ -34,6 +35,30 @@ def load_gate_prompts(session: Session, candidate_versions: Sequence[str]) -> li
     return [
         GatePrompt(prompt_hash, cell, messages, first_asked_at, tools or [])
         for prompt_hash, cell, messages, first_asked_at, tools in rows
+    ]
+
+
+def load_gate_pairs(session: Session, prompts: Sequence[GatePrompt], limit: int) -> list[JobPair]:
+    """Return at most so many active pairs of these gate prompts."""
+    known = {prompt.prompt_hash: prompt for prompt in prompts}
+    rows = session.scalars(
+        select(curator.Pair)
+        .join(curator.Prompt, curator.Prompt.prompt_hash == curator.Pair.prompt_hash)
+        .where(
+            curator.Prompt.split == "gate", curator.Pair.state == "active", curator.Pair.prompt_hash.in_(known.keys())
+        )
+        .order_by(curator.Pair.pair_id)
+        .limit(limit)
+    )
+    return [
+        JobPair(
+            pair_id=row.pair_id,
+            group=known[row.prompt_hash].cell,
+            prompt=JobPrompt(row.prompt_hash, known[row.prompt_hash].messages, known[row.prompt_hash].tools),
+            chosen=row.chosen,
+            rejected=row.rejected,
+        )
+        for row in rows
     ]
 
 

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from services.evaluator.domain.pair_accuracy import HeldOutPair
 from services.evaluator.ports import Generated, GenerationFailed, GenerationJob, Progress, TaskJob, TasksFailed
 from services.evaluator.repository.evaluations import claim_generating
 from services.evaluator.repository.prompts import load_gate_prompts
@@ -17,6 +18,7 @@ from shared.ids import new_id
 from shared.tables import curator
 from tests.integration.evaluator.scene import (
     BEGINNING,
+    ITEMS,
     Room,
     ScriptedGenerator,
     completed_training,
@@ -196,3 +198,48 @@ def test_a_teams_own_tasks_are_a_gate(
     [announced] = room.announced()
     gate = next(gate for gate in announced.gates if gate.name == "tasks")
     assert (gate.verdict, gate.cause, gate.blocks) == (verdict, cause, True)
+
+
+def test_held_out_pairs_of_clean_gate_prompts_are_looked_at(room: Room, tmp_path: Path) -> None:
+    fill(room, tmp_path, leaked=("lamp",))
+    with room.sessions() as session, session.begin():
+        for prompt in session.scalars(select(curator.Prompt)).all():
+            asked = session.scalars(
+                select(curator.Interaction).where(curator.Interaction.prompt_hash == prompt.prompt_hash)
+            ).one()
+            for state in ("active", "contested"):
+                session.add(
+                    curator.Pair(
+                        pair_id=f"{state}-{prompt.cell}",
+                        prompt_hash=prompt.prompt_hash,
+                        rule="choice",
+                        rule_version=1,
+                        chosen="Send it back.",
+                        rejected="Oh.",
+                        rejected_interaction_id=asked.interaction_id,
+                        rejected_version="1",
+                        evidence=[],
+                        epsilon=0.1,
+                        state=state,
+                    )
+                )
+    looks = {f"active-cell-{item}": HeldOutPair(f"cell-{item}", 2.0, 12, 3) for item in ITEMS}
+    answer = room.generator.generate
+
+    def generate(job: GenerationJob, heartbeat: Callable[[Progress | None], None]) -> Generated:
+        seen = {pair.pair_id: looks[pair.pair_id] for pair in job.pairs}
+        return replace(answer(job, heartbeat), pairs=seen)
+
+    room.generator.generate = generate  # type: ignore[method-assign]
+    room.hear(completed_training())
+    assert room.generate()
+    [job] = room.generator.jobs
+    assert len(job.pairs) == 9, "neither what is contested, nor what training saw"
+    assert room.evaluation().generation["held_out_pairs"][0] == {
+        "group": "cell-chair", "margin": 2.0, "chosen_tokens": 12, "rejected_tokens": 3,
+    }  # fmt: skip
+    room.vote_on_everything(prefers_candidate)
+    room.completion.run_next()
+    gates = {gate.name: gate for gate in room.announced()[0].gates}
+    assert (gates["pair_accuracy"].n, gates["pair_accuracy"].blocks) == (9, False)
+    assert gates["pair_accuracy_length_matched"].n == 0

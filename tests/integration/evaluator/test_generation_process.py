@@ -9,7 +9,7 @@ import pytest
 
 from services.evaluator.adapters.cached_generation import CachedGenerator
 from services.evaluator.adapters.generation_process import SubprocessGenerator
-from services.evaluator.ports import GenerationFailed, GenerationJob, JobModel, JobPrompt, Progress
+from services.evaluator.ports import GenerationFailed, GenerationJob, JobModel, JobPair, JobPrompt, Progress
 from tests.integration.evaluator.tiny_models import QUESTIONS, make_checkpoints
 
 
@@ -97,3 +97,64 @@ def test_sampled_answers_are_the_same_after_an_interruption_and_what_was_kept_is
     assert len(whole.divergences or {}) == 4
     again = CachedGenerator(SubprocessGenerator(["false"]), tmp_path / "kept")
     assert again.generate(sampled, lambda progress: None) == whole  # no process is needed
+
+
+def test_held_out_pairs_are_looked_at_by_both_models(checkpoints: dict[str, str]) -> None:
+    prompt = JobPrompt("h0", [{"role": "user", "content": QUESTIONS[0]}])
+    answers = ("It is on its way.", "Why?")
+    pairs = [
+        JobPair(pair_id="right", group="a", prompt=prompt, chosen=answers[0], rejected=answers[1]),
+        JobPair(pair_id="turned", group="a", prompt=prompt, chosen=answers[1], rejected=answers[0]),
+        JobPair(
+            pair_id="no template",
+            group="b",
+            prompt=JobPrompt("h1", [{"role": "tool", "content": "x"}]),
+            chosen="x",
+            rejected="y",
+        ),
+    ]
+    made = SubprocessGenerator().generate(
+        GenerationJob(
+            models=[JobModel(version, checkpoints[version]) for version in ("1", "2")],
+            prompts=[prompt],
+            max_new_tokens=16,
+            batch_size=2,
+            dtype="float32",
+            sampling="greedy",
+            seed=0,
+            pairs=pairs,
+        ),
+        lambda progress: None,
+    )
+    assert made.pairs is not None
+    assert set(made.pairs) == {"right", "turned"}
+    right, turned = made.pairs["right"], made.pairs["turned"]
+    assert right.margin == pytest.approx(-turned.margin, rel=1e-4)
+    assert (right.group, right.chosen_tokens, right.rejected_tokens) == (
+        "a",
+        turned.rejected_tokens,
+        turned.chosen_tokens,
+    )
+    assert right.margin == pytest.approx(
+        _find_margin(checkpoints["2"], answers) - _find_margin(checkpoints["1"], answers), abs=1e-3
+    )
+
+
+def _find_margin(checkpoint: str, answers: tuple[str, str]) -> float:
+    """What transformers' own loss says: the log-odds of the first answer against the second."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    asked = [{"role": "user", "content": QUESTIONS[0]}]
+    prompt = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
+    start = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    sums = []
+    for answer in answers:
+        tokens = (tokenizer(answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id])[:16]
+        labels = torch.tensor([[-100] * len(start) + tokens])
+        with torch.inference_mode():
+            loss = model(input_ids=torch.tensor([start + tokens]), labels=labels).loss
+        sums.append(-float(loss) * len(tokens))
+    return sums[0] - sums[1]
