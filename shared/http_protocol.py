@@ -24,7 +24,7 @@ class DeadlineHttpProtocol(HttpToolsProtocol):
     - a client takes what is written to it: the connection is cut when its buffer stays full for `write_seconds`
     - clients take no more than `max_connections` of the files that a process may have open; the next one is 503
 
-    Idle connections have uvicorn's deadline.
+    Idle connections have `HELIOTROPE_IDLE_SECONDS`.
     """
 
     head_seconds: ClassVar[float] = 20.0

@@ -102,6 +102,7 @@ def serve(app: ASGIApp, settings: Settings, port: int) -> None:
         port=port,
         log_config=None,
         access_log=False,
+        timeout_keep_alive=settings.idle_seconds,
         timeout_graceful_shutdown=math.ceil(settings.stop_seconds),
         server_header=False,
     )

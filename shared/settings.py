@@ -95,6 +95,12 @@ class Settings(BaseSettings):
         0.0, ge=0, description="how long a server that was told to end still accepts, not ready any more"
     )
     stop_seconds: float = Field(20.0, ge=0, description="how long requests in flight may then still take")
+    idle_seconds: int = Field(
+        75,
+        ge=1,
+        description="how long a connection may wait for its next request: longer than load balancers in front keep "
+        "theirs, or a request of theirs meets its end",
+    )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
     @field_validator("model_server_urls", mode="before")

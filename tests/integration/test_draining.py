@@ -124,3 +124,16 @@ def test_a_server_that_cannot_start_says_so_by_its_exit_status(start_server: Cal
     port = server.url.rpartition(":")[2]
     second = subprocess.run([sys.executable, str(tmp_path / "program.py"), port, "0", "1"], timeout=120)
     assert second.returncode == STARTUP_FAILURE
+
+
+def test_a_connection_waits_for_its_next_request_for_longer_than_clients_keep_theirs(
+    start_server: Callable[..., Server],
+):
+    server = start_server("0", "1")
+    address = ("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
+    request = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"
+    with socket.create_connection(address, 10) as kept:
+        for pause_seconds in (6, 0):  # clients commonly keep theirs for five seconds
+            kept.sendall(request)
+            assert kept.recv(4096).startswith(b"HTTP/1.1 200")
+            time.sleep(pause_seconds)
