@@ -180,6 +180,17 @@ BOARDS: dict[str, tuple[str, tuple[Graph, ...]]] = {
                 "max by (guardrail) (heliotrope_rollout_guardrail_ratio)",
                 "{{guardrail}}",
             ),
+            Graph("Prompts compared in a shadow", "max(heliotrope_shadow_prompts)", "prompts"),
+            Graph(
+                "Evidence of a shadow's guardrails, 1 acts",
+                "max by (guardrail) (heliotrope_shadow_guardrail_ratio)",
+                "{{guardrail}}",
+            ),
+            Graph(
+                "Answers mirrored to a shadow",
+                "sum by (outcome) (increase(heliotrope_shadow_mirrored_total[1h]))",
+                "{{outcome}}",
+            ),
             Graph("Stage must decide in", "min(heliotrope_rollout_deadline_seconds)", "time left", "s"),
             Graph("Votes", "sum by (arm, value) (heliotrope_rollout_votes)", "{{arm}} {{value}}"),
             Graph(

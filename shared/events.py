@@ -12,6 +12,10 @@ import msgspec
 from msgspec import Meta
 
 from shared.gate_results import GateResult as GateResult
+from shared.routing_table import Collection as Collection
+from shared.routing_table import Route as Route
+from shared.routing_table import RoutingTable as RoutingTable
+from shared.routing_table import Shadow as Shadow
 from shared.summaries import Summarised
 
 Message = dict[str, Any]  # one chat message as the model saw it, OpenAI's shape, unknown fields kept
@@ -221,43 +225,6 @@ class EvaluationCompleted(Event, frozen=True, kw_only=True, tag="EvaluationCompl
     report_sha256: str
     completed_at: datetime
     report_uri: str | None = None
-
-
-class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a registered version is served: an OpenAI-compatible base URL and the model name to ask it for."""
-
-    version: str
-    model: str
-    base_url: str
-
-
-class Collection(msgspec.Struct, frozen=True, kw_only=True):
-    """A collection request: evidence is too scarce, so two answers to one request come from champion and canary."""
-
-    until: datetime
-
-
-class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is served what. A user's bucket is a number in [0, 100) from `salt` and the user.
-
-    Of two tables the one with the higher (epoch, generation) stands; a restored backup raises the epoch.
-    Below `canary_percent` (but never in the holdback's top slice): the canary. In the top `holdback_percent`: the
-    holdback, if there is one. Else the champion. Buckets nest, so that nobody flips while a stage grows.
-    """
-
-    generation: int
-    family: str
-    champion: Route
-    salt: str
-    canary: Route | None = None
-    canary_percent: float = 0.0
-    holdback: Route | None = None
-    holdback_percent: float = 0.0
-    rollout_id: UUID | None = None
-    collection: Collection | None = None
-    epoch: int = 0
-    signature: str | None = None
-    """The deployer's, over all the rest (`shared.routing`)."""
 
 
 class RolloutAdvanced(Summarised, Event, frozen=True, kw_only=True, tag="RolloutAdvanced"):

@@ -77,7 +77,7 @@ WITHOUT_USERS = (
     *("curator.routing", "curator.tombstones"),
     *("deployer.audit", "deployer.epochs", "deployer.heard_thumbs", "deployer.rollouts", "deployer.routing"),
     *("deployer.approvals", "deployer.approval_policies", "deployer.notices"),  # of admins, and of our own words
-    *("deployer.aliases", "deployer.registrations"),
+    *("deployer.aliases", "deployer.registrations", "deployer.shadow_comparisons"),
     *("access.acts", "curator.acts", "trainer.acts", "deployer.sealed_acts", "trainer.runs"),
     *(f"{schema}.{name}" for schema in ("curator", "trainer", "evaluator", "deployer") for name in RELAYED),
 )

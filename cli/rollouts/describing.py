@@ -20,6 +20,8 @@ def describe_rollout(rollout: dict[str, Any]) -> Iterator[str]:
         yield f"  {_describe_policy(policy)}"
     if confirmed := evidence.get("confirmed"):
         yield f"  its holdback confirms it: not worse by {confirmed['not_worse_by']:.0%} or more"
+    if shadow := evidence.get("shadow"):
+        yield from _describe_shadow(shadow)
     for reading in evidence.get("guardrails", []):
         yield f"  {_describe_reading(reading)}"
     if evidence.get("summary"):
@@ -31,6 +33,14 @@ def describe_rollout(rollout: dict[str, Any]) -> Iterator[str]:
             yield f"  {forecast['warning']}"
     if evidence.get("deadline_at") and rollout["closed_at"] is None:
         yield f"  ended if undecided by {evidence['deadline_at']}"
+
+
+def _describe_shadow(shadow: dict[str, Any]) -> Iterator[str]:
+    ended = f"until {shadow['passed_at']}" if shadow["passed_at"] else f"ended if undecided by {shadow['deadline_at']}"
+    yield f"  in its shadow {ended}: {shadow['prompts']} prompts compared"
+    for each in shadow["guardrails"]:
+        state = each["action"].replace("_", " ") if each["is_breached"] else "quiet"
+        yield f"    {each['name']}: {state}; evidence {each['e_value']:.3g} of {each['acts_at']:.3g}"
 
 
 def _describe_reading(reading: dict[str, Any]) -> str:

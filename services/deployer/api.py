@@ -11,9 +11,11 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from services.deployer.domain.approval_policy import ApprovalPolicy
 from services.deployer.domain.audit import verify_chain
+from services.deployer.domain.shadow import Comparison, MirroredAnswer
 from services.deployer.handlers.approving import RolloutNotFound
 from services.deployer.handlers.commands import Commands
 from services.deployer.handlers.policy import Policies
+from services.deployer.handlers.shadowing import Shadowing
 from services.deployer.repository.audit import load_audit_page
 from services.deployer.repository.notices import list_notices
 from services.deployer.repository.rollouts import list_rollouts, load_rollout
@@ -23,6 +25,7 @@ from services.deployer.schemas import (
     AuditLine,
     AuditLog,
     CommandBody,
+    ComparisonBody,
     NoticeList,
     NoticeView,
     PolicyBody,
@@ -42,6 +45,7 @@ logger = structlog.get_logger(__name__)
 Admin = Annotated[Caller, Depends(require("admin"))]
 Operator = Annotated[Caller, Depends(require("ops", "admin"))]
 Reader = Annotated[Caller, Depends(require("internal", "ops", "admin"))]
+Gateway = Annotated[Caller, Depends(require("internal"))]
 
 
 def create_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
@@ -52,6 +56,7 @@ def create_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
         create_policy_router(commands, sessions),
         create_audit_router(commands, sessions),
         create_notices_router(sessions),
+        create_shadow_router(commands, sessions),
     ):
         router.include_router(part)
     return router
@@ -165,6 +170,20 @@ def create_notices_router(sessions: SessionFactory) -> APIRouter:
         """Return the delivery log of the webhooks, newest first."""
         with sessions() as session:
             return NoticeList(notices=[NoticeView.model_validate(row) for row in list_notices(session, limit)])
+
+    return router
+
+
+def create_shadow_router(commands: Commands, sessions: SessionFactory) -> APIRouter:
+    router = APIRouter(prefix="/v1")
+
+    @router.post("/shadow-comparisons")
+    def record_comparison(body: ComparisonBody, caller: Gateway) -> dict[str, bool]:
+        """Save what a gateway compared; `wanted`: whether more is. Safe to repeat under one `comparison_id`."""
+        champion, candidate = (MirroredAnswer(**side.model_dump()) for side in (body.champion, body.candidate))
+        comparison = Comparison(champion, candidate, body.preference)
+        shadowing = Shadowing(sessions, commands.rollouts)
+        return {"wanted": shadowing.record(body.comparison_id, body.rollout_id, comparison, commands.clock())}
 
     return router
 

@@ -10,6 +10,15 @@ GUARDRAIL = Gauge(
     "heliotrope_rollout_guardrail_ratio", "Evidence of a guardrail over the bound at which it acts", ["guardrail"]
 )
 DEADLINE = Gauge("heliotrope_rollout_deadline_seconds", "Time that the canary's stage has left to decide")
+SHADOW_PROMPTS = Gauge("heliotrope_shadow_prompts", "Prompts compared in the shadow of a candidate; 0: there is none")
+SHADOW_GUARDRAIL = Gauge(
+    "heliotrope_shadow_guardrail_ratio",
+    "Evidence of a shadow's guardrail over its bound",
+    ["guardrail"],
+)
+SHADOW_SILENT = Gauge(
+    "heliotrope_shadow_silent_seconds", "Time since a shadow's last comparison, or its beginning; 0: there is none"
+)
 VOTES = Gauge("heliotrope_rollout_votes", "Votes in the rollout that has the canary", ["arm", "value"])
 CHANGES = Counter("heliotrope_rollout_changes_total", "What became of rollouts, step by step", ["command"])
 CLICK_TO_CHAMPION = Gauge(

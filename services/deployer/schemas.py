@@ -49,6 +49,7 @@ class RolloutView(BaseModel):
     paused_from: str | None
     stage: int | None
     stage_started_at: datetime | None
+    shadow_started_at: datetime | None
     stages: list[dict[str, Any]]
     evidence: dict[str, Any]
     limits: dict[str, Any] | None
@@ -70,6 +71,27 @@ class RolloutList(BaseModel):
 
     rollouts: list[RolloutView]
     frozen_until: datetime | None = None
+
+
+class MirroredAnswerBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    failed: bool = Field(description="it did not come whole, or was empty")
+    refused: bool
+    words: int = Field(ge=0, le=10_000_000)
+    seconds: float = Field(ge=0, le=86_400)
+
+
+class ComparisonBody(BaseModel):
+    """What champion and candidate made of one prompt, in numbers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    comparison_id: UUID
+    rollout_id: UUID
+    champion: MirroredAnswerBody
+    candidate: MirroredAnswerBody
+    preference: float | None = Field(default=None, ge=0, le=1, description="a judge's: 1 for the candidate")
 
 
 class PolicyBody(CommandBody):

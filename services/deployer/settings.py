@@ -53,6 +53,18 @@ class DeployerSettings(BaseSettings):
     )
     delta: float = Field(default=0.05, gt=0, lt=0.5, description="drop of the positive rate that counts as worse")
     holdback_percent: float = Field(default=5, ge=0, le=50, description="users kept on the previous champion")
+    shadow_percent: float = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="champion's answers that a candidate is asked for, too, before any user is; 0: no shadow stage",
+    )
+    shadow_prompts: int = Field(
+        default=200, ge=1, le=5_000, description="answers that a shadow stage compares before users are served"
+    )
+    shadow_length_factor: float = Field(
+        default=2.0, gt=1, description="answers that are mostly so many times longer or shorter hold a shadow stage"
+    )
     breaker_errors: int = Field(
         default=5, ge=1, description="failed canary answers, and users who met one, before the breaker looks"
     )

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from services.deployer.handlers.change import Rollouts, derive_status
@@ -16,6 +17,9 @@ from services.deployer.metrics import (
     E_VALUE,
     GUARDRAIL,
     ROLLOUTS,
+    SHADOW_GUARDRAIL,
+    SHADOW_PROMPTS,
+    SHADOW_SILENT,
     STUCK,
     VOTES,
 )
@@ -80,12 +84,25 @@ def measure(sessions: SessionFactory, rollouts: Rollouts) -> None:
     for state in OPEN_STATES:
         ROLLOUTS.labels(state).set(sum(rollout.state == state for rollout in waiting))
     CANARY_PERCENT.set(table.canary_percent if table else 0)
-    for gauge in (E_VALUE, VOTES, GUARDRAIL):
+    for gauge in (E_VALUE, VOTES, GUARDRAIL, SHADOW_GUARDRAIL):
         gauge.clear()
     DEADLINE.set(math.nan)
+    shadow = next((rollout.evidence.get("shadow") for rollout in waiting if derive_status(rollout).in_shadow), None)
+    _measure_shadow(shadow)
     for rollout in waiting:
         if derive_status(rollout).serves_canary and "guardrails" in rollout.evidence:
             _measure_evidence(rollout)
+
+
+def _measure_shadow(shadow: dict[str, Any] | None) -> None:
+    if shadow is None:
+        SHADOW_PROMPTS.set(0)
+        SHADOW_SILENT.set(0)
+        return
+    SHADOW_PROMPTS.set(shadow["prompts"])
+    SHADOW_SILENT.set((datetime.now(UTC) - datetime.fromisoformat(shadow["last_at"])).total_seconds())
+    for reading in shadow["guardrails"]:
+        SHADOW_GUARDRAIL.labels(reading["name"]).set(reading["e_value"] / reading["acts_at"])
 
 
 def _measure_evidence(rollout: Rollout) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from services.gateway.adapters.breakers import Breakers
 from services.gateway.adapters.routing import RoutingFollower, RoutingPoll, RoutingStore
+from services.gateway.adapters.shadow_reports import ShadowReports
 from services.gateway.adapters.spool import Spool
 from services.gateway.adapters.spool_relay import SpoolRelay
 from services.gateway.adapters.upstream import Upstream
@@ -21,6 +23,7 @@ from services.gateway.api.openapi import SECURITY_SCHEMES
 from services.gateway.api.routes import EXPOSED_HEADERS, create_router
 from services.gateway.handlers.admission import Admission
 from services.gateway.handlers.chat import ChatHandler
+from services.gateway.handlers.mirroring import Mirror, Report
 from services.gateway.handlers.recording import Recorder
 from services.gateway.metrics import REFUSED
 from services.gateway.settings import GatewaySettings, SharedSettings
@@ -30,7 +33,7 @@ from shared.bus.librdkafka import LibrdkafkaBusProducer
 from shared.bus.librdkafka_reader import LibrdkafkaBusReader
 from shared.bus.reachability import check_broker
 from shared.db import connect, make_session_factory
-from shared.events import RolloutAdvanced
+from shared.events import RolloutAdvanced, Route
 from shared.feedback_tokens import FeedbackTokens
 from shared.http import Check, Cors, RequestLimiter, create_app
 from shared.logging import configure_logging
@@ -73,15 +76,9 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
     )
     routing.load()
     spool = Spool(state_dir / "spool.sqlite", max_rows=own.spool_max_rows, max_bytes=own.spool_max_bytes)
-    upstream = Upstream(
-        Breakers(max_failures=own.breaker_failures, min_users=own.breaker_users, open_seconds=own.breaker_open_seconds),
-        max_connections=own.max_connections,
-        connect_timeout_seconds=own.connect_timeout_seconds,
-        answer_timeout_seconds=own.answer_timeout_seconds,
-        idle_timeout_seconds=own.idle_timeout_seconds,
-        stream_timeout_seconds=own.stream_timeout_seconds,
-        api_key=own.model_server_key.get_secret_value(),
-    )
+    upstream = _make_upstream(own, own.model_server_key, own.max_connections, own.breaker_failures)
+    reports = ShadowReports(_find_deployer(settings, own, "shadow-comparisons"), own.internal_key.get_secret_value)
+    mirror = make_mirror(own, routing, reports.report)
     deployer_client = httpx.Client(timeout=5.0, trust_env=False)
     relay = SpoolRelay(spool, _open_producer(settings), own.handover_seconds)
     follower = RoutingFollower(routing, _open_consumer(settings))
@@ -96,7 +93,7 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
             own.routing_poll_seconds,
             "routing-poll",
             RoutingPoll(
-                routing, deployer_client, _find_deployer(settings, own), own.internal_key.get_secret_value
+                routing, deployer_client, _find_deployer(settings, own, "routing"), own.internal_key.get_secret_value
             ).poll,
         ),
     ]
@@ -110,7 +107,11 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         spool.start()
         spare_collections()
-        async with upstream, run_workers(workers, close, STOP_DEADLINE_SECONDS + own.handover_seconds)(app):
+        async with (
+            upstream,
+            mirror.running(),
+            run_workers(workers, close, STOP_DEADLINE_SECONDS + own.handover_seconds)(app),
+        ):
             yield
 
     checks = {"keys": keys.check, "user-hashes": user_hashes.check, "spool": spool.check, "routing": routing.check}
@@ -118,7 +119,7 @@ def create(settings: SharedSettings, own: GatewaySettings) -> FastAPI:
         "broker": partial(check_broker, settings.kafka_bootstrap_servers),
         "routing-bus": follower.check,
     }
-    chat = _make_chat_handler(settings, own, routing, spool, upstream, user_hashes)
+    chat = _make_chat_handler(settings, own, routing, spool, upstream, mirror, user_hashes)
     return create_http(chat, keys, own, checks, lifespan, outages)
 
 
@@ -160,6 +161,7 @@ def _make_chat_handler(
     routing: RoutingStore,
     spool: Spool,
     upstream: Upstream,
+    mirror: Mirror,
     find_user_hashes: FindUserHashes,
 ) -> ChatHandler:
     admission = make_admission(own)
@@ -179,7 +181,34 @@ def _make_chat_handler(
         family=settings.family,
         find_user_hashes=find_user_hashes,
         token_lifetime=timedelta(days=own.feedback_token_days),
+        mirror=mirror,
         now=now,
+    )
+
+
+def _make_upstream(own: GatewaySettings, key: SecretStr, connections: int, failures: int = sys.maxsize) -> Upstream:
+    """Make a client of model servers; by default it leaves none alone, however often it fails."""
+    return Upstream(
+        Breakers(max_failures=failures, min_users=own.breaker_users, open_seconds=own.breaker_open_seconds),
+        max_connections=connections,
+        connect_timeout_seconds=own.connect_timeout_seconds,
+        answer_timeout_seconds=own.answer_timeout_seconds,
+        idle_timeout_seconds=own.idle_timeout_seconds,
+        stream_timeout_seconds=own.stream_timeout_seconds,
+        api_key=key.get_secret_value(),
+    )
+
+
+def make_mirror(own: GatewaySettings, routing: RoutingStore, report: Report) -> Mirror:
+    url, model = own.shadow_judge_url.rstrip("/"), own.shadow_judge_model
+    return Mirror(
+        routing=routing,
+        upstream=_make_upstream(own, own.model_server_key, own.shadow_requests),
+        report=report,
+        judge=Route(version="judge", model=model, base_url=url) if url else None,
+        judge_upstream=_make_upstream(own, own.shadow_judge_key, own.shadow_requests),
+        waiting=own.shadow_waiting,
+        workers=own.shadow_requests,
     )
 
 
@@ -218,9 +247,9 @@ def _open_consumer(settings: SharedSettings) -> Callable[[], Consumer]:
     return open_consumer
 
 
-def _find_deployer(settings: SharedSettings, own: GatewaySettings) -> str:
+def _find_deployer(settings: SharedSettings, own: GatewaySettings, route: str) -> str:
     base = own.deployer_url or f"http://127.0.0.1:{settings.port_base + PORT_NUMBERS['deployer']}"
-    return f"{base.rstrip('/')}/v1/routing"
+    return f"{base.rstrip('/')}/v1/{route}"
 
 
 def _describe_security(app: FastAPI) -> None:

@@ -21,5 +21,8 @@ ROUTING_REFUSED = Counter("heliotrope_routing_refused_total", "Routing tables un
 ROUTING_STALE = Gauge("heliotrope_routing_stale", "1 while the table is too old and only its champion is served")
 BREAKER_OPEN = Gauge("heliotrope_upstream_breaker_open", "1 while a version is left alone", ["version"])
 
+MIRRORED = Counter("heliotrope_shadow_mirrored_total", "Champion's answers that a candidate was asked for", ["outcome"])
+
+start_at_zero(MIRRORED, ["compared", "unreported", "dropped", "withdrawn", "failed"])
 start_at_zero(INTERACTIONS, ["champion", "canary", "holdback"], ["answered", "failed"])
 start_at_zero(UNRECORDED, ["spool_full", "too_large", "spool_failed"])

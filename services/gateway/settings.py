@@ -70,6 +70,15 @@ class GatewaySettings(BaseSettings):
     breaker_users: int = Field(2, ge=1, description="users whose failures it takes to leave a model alone")
     breaker_failures: int = Field(5, ge=1, description="failures in a row after which a model is left alone")
     breaker_open_seconds: float = Field(5.0, gt=0, description="time until one request tries such a model again")
+    shadow_waiting: int = Field(
+        50, ge=1, description="answers that wait to be asked of a candidate in its shadow; more are left out"
+    )
+    shadow_requests: int = Field(2, ge=1, description="requests to a candidate in its shadow at once")
+    shadow_judge_url: str = Field(
+        "", description="OpenAI-compatible server that compares what champion and candidate said; empty: nobody does"
+    )
+    shadow_judge_model: str = Field("", description="its model; no relative of what it judges")
+    shadow_judge_key: SecretStr = Field(SecretStr(""), description="API key that the judge asks for")
     feedback_token_days: float = Field(7.0, gt=0, description="how long a browser may speak of an answer")
     cors_origins: Annotated[list[str], NoDecode] = Field([], description="origins of browsers, comma separated, or *")
 

@@ -1,6 +1,6 @@
 """The tables, one module for each Postgres schema. Only its service writes a schema; the others may read it."""
 
-from shared.tables import access, curator, deployer, drift, erasures, evaluator, quarantine, trainer
+from shared.tables import access, curator, deployer, drift, erasures, evaluator, quarantine, shadow, trainer
 from shared.tables.base import Base
 
 SCHEMAS = ("access", "curator", "trainer", "evaluator", "deployer")
@@ -15,5 +15,6 @@ __all__ = [
     "erasures",
     "evaluator",
     "quarantine",
+    "shadow",
     "trainer",
 ]

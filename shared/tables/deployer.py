@@ -32,6 +32,8 @@ class Rollout(Base):
     stage: Mapped[int | None]
     """Index into the configured stages while in canary."""
     stage_started_at: Mapped[datetime | None]
+    shadow_started_at: Mapped[datetime | None]
+    """Since when the candidate is, or was, asked in secret; None without a shadow."""
     stages: Mapped[list[Any]] = mapped_column(server_default="[]")
     """One entry for each stage entered: percent, times, votes per arm and e-values at its end."""
     evidence: Mapped[dict[str, Any]] = mapped_column(server_default="{}")

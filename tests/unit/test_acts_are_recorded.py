@@ -13,8 +13,9 @@ RECORDS = re.compile(r"\brecord_act\(|\.audit\(|\bappend_audit\(")
 OF_USERS = {
     *("ingest /feedback", "ingest /feedback/batch", "ingest /interactions", "ingest /interactions/batch"),
     *("gateway /chat/completions", "evaluator /comparisons/{comparison_id}/vote", "deployer /assertions"),
+    "deployer /shadow-comparisons",
 }
-"""Events of users and raters, which are kept as such, and signing in."""
+"""Events of users and raters, which are kept as such, signing in, and what gateways measure."""
 ACTIONS = {
     "curator": ("quarantine_{decision}", "retrain", "pause", "resume", "erase", "withdraw_import"),
     "trainer": ("cancel_run",),

@@ -102,6 +102,7 @@ ALLOWED: dict[tuple[str, str, str], frozenset[str]] = {
     ("deployer", "POST", "/v1/approval-policy"): ADMIN,
     ("deployer", "POST", "/v1/approval-policy/stop"): ADMIN,
     ("deployer", "GET", "/v1/notices"): OPERATORS,
+    ("deployer", "POST", "/v1/shadow-comparisons"): frozenset({"internal"}),
     ("deployer", "POST", "/v1/assertions"): PERSON,
 }
 OPERATIONS = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}

@@ -47,6 +47,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     breaker_window: int
     approvals: int = 1
     """2: four eyes."""
+    shadow_percent: float = 0.0
+    """Of the champion's answers that are asked of the candidate before users are; 0: no shadow."""
+    shadow_prompts: int = 200
+    """Compared answers after which the shadow ends."""
+    shadow_length_factor: float = 2.0
+    """Answers that are mostly so many times longer, or shorter, are for a person to judge."""
     starts: int = 4
     """Start points of the detectors in each stage, the holdback's included."""
     spacing: int = 128

@@ -1,4 +1,4 @@
-"""A rollout as a state machine: awaiting_approval -> canary stages -> champion, with a way out at every step."""
+"""A rollout as a state machine: awaiting_approval -> (shadow) -> canary stages -> champion, with ways out."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 from shared.errors import Conflict
 from shared.rollouts import FINAL_STATES, RolloutState
 
-Command = Literal["approve", "reject", "pause", "resume", "abort", "promote", "start", "advance", "roll_back"]
+Command = Literal["approve", "reject", "pause", "resume", "abort", "promote", "shadow", "start", "advance", "roll_back"]
 
 
 class InvalidCommand(Conflict):
@@ -15,11 +15,15 @@ class InvalidCommand(Conflict):
 
 @dataclass(frozen=True)
 class RolloutStatus:
-    """Where a rollout stands. `stage` is None until the candidate's model server has it loaded."""
+    """Where a rollout stands. `stage` is None until users may be served by the candidate.
+
+    A shadow is no state of its own: who reads the states of an earlier release sees a canary without a stage.
+    """
 
     state: RolloutState
     stage: int | None = None
     paused_from: RolloutState | None = None
+    in_shadow: bool = False
 
     @property
     def is_closed(self) -> bool:
@@ -41,7 +45,8 @@ def next_status(status: RolloutStatus, command: Command, *, stages: int) -> Roll
 
     - approve: awaiting_approval -> canary, not yet at a stage
     - reject: awaiting_approval -> rejected
-    - start: canary without a stage -> its first stage
+    - shadow: canary without a stage -> in shadow
+    - start: canary without a stage, in shadow or not -> its first stage
     - advance: the next stage, after the last one champion
     - promote: canary or paused there, at a stage -> champion, skipping the rest
     - roll_back: canary or paused there, or champion -> rolled_back
@@ -57,8 +62,10 @@ def next_status(status: RolloutStatus, command: Command, *, stages: int) -> Roll
             return RolloutStatus("canary")
         case "reject" if state == "awaiting_approval":
             return RolloutStatus("rejected")
+        case "shadow" if status.state == "canary" and status.stage is None and not status.in_shadow:
+            return replace(status, in_shadow=True)
         case "start" if status.state == "canary" and status.stage is None:
-            return replace(status, stage=0)
+            return replace(status, stage=0, in_shadow=False)
         case "advance" if status.state == "canary" and status.stage is not None:
             last = status.stage + 1 >= stages
             return RolloutStatus("champion") if last else replace(status, stage=status.stage + 1)

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from services.deployer.domain.arms import Arm
-from shared.events import Route, RoutingTable
+from shared.events import Route, RoutingTable, Shadow
 
 replace = msgspec.structs.replace
 
@@ -18,6 +18,16 @@ def first_table(family: str, champion: Route, salt: str) -> RoutingTable:
 def choose_server(table: RoutingTable, servers: Sequence[str]) -> str:
     """Return the first model server that does not serve the champion; the only one, where there is one."""
     return next((server for server in servers if server != table.champion.base_url), servers[0])
+
+
+def shadowed_table(table: RoutingTable, shadow: Shadow) -> RoutingTable:
+    """Have a candidate asked in secret; everybody stays where they are."""
+    return replace(table, generation=table.generation + 1, shadow=shadow)
+
+
+def unshadowed_table(table: RoutingTable) -> RoutingTable:
+    """Ask the candidate nothing more; everybody stays where they are."""
+    return replace(table, generation=table.generation + 1, shadow=None)
 
 
 def next_stage_table(
@@ -66,6 +76,7 @@ def withdrawn_table(table: RoutingTable) -> RoutingTable:
         holdback=None,
         holdback_percent=0.0,
         rollout_id=None,
+        shadow=None,
     )
 
 

@@ -13,6 +13,8 @@ from services.deployer.domain.routing import (
     next_stage_table,
     promoted_table,
     restored_table,
+    shadowed_table,
+    unshadowed_table,
     withdrawn_table,
 )
 from services.deployer.handlers.limits import load_limits
@@ -23,7 +25,7 @@ from services.deployer.repository.lineage import find_erased_dataset
 from services.deployer.repository.routing import load_epoch, load_routing, save_routing
 from services.deployer.settings import DeployerSettings
 from shared.errors import Conflict
-from shared.events import RolloutAdvanced, Route, RoutingTable
+from shared.events import RolloutAdvanced, Route, RoutingTable, Shadow
 from shared.freeze_windows import find_freeze_end, parse_windows
 from shared.outbox import append_event
 from shared.routing import check_table, sign_table
@@ -32,7 +34,7 @@ from shared.tables.deployer import Outbox, Rollout
 
 OWN_ACTOR = "deployer"
 """Who acted, in the audit log, where no person did."""
-FORWARD: frozenset[Command] = frozenset({"approve", "start", "advance", "promote", "resume"})
+FORWARD: frozenset[Command] = frozenset({"approve", "shadow", "start", "advance", "promote", "resume"})
 
 
 class CandidateTainted(Conflict):
@@ -139,13 +141,16 @@ class Rollouts:
         if before.state == "champion":
             return restored_table(table, _find_holdback(table))
         if after.is_closed:
-            return withdrawn_table(table) if before.serves_canary else None
-        if after.stage is None or after.stage == before.stage:
+            return withdrawn_table(table) if before.serves_canary else _end_shadow(table, before)
+        if (after.stage, after.in_shadow) == (before.stage, before.in_shadow):
             return None
         route = canary or table.canary
         if route is None:
             raise Conflict("the canary's model server is not known")
         limits = load_limits(rollout, self.settings)
+        if after.stage is None:
+            shadow = Shadow(route=route, percent=limits.shadow_percent, rollout_id=rollout.rollout_id)
+            return shadowed_table(table, shadow)
         percent, holdback = limits.stages[after.stage], limits.holdback_percent
         return next_stage_table(table, route, rollout.rollout_id, percent=percent, holdback_percent=holdback)
 
@@ -154,6 +159,8 @@ class Rollouts:
         rollout.summary = change.summary
         if change.command == "resume":  # whoever paused it has vetoed what a policy had announced
             rollout.evidence = {name: value for name, value in rollout.evidence.items() if name != "policy"}
+        if after.in_shadow and not before.in_shadow:
+            rollout.shadow_started_at = change.at
         if before.stage is not None and after.stage != before.stage:
             rollout.stages = [*rollout.stages[:-1], rollout.stages[-1] | _end_stage(rollout, change)]
         if after.stage is not None and after.stage != before.stage:
@@ -195,7 +202,12 @@ class Rollouts:
 
 
 def derive_status(rollout: Rollout) -> RolloutStatus:
-    return RolloutStatus(rollout.state, rollout.stage, rollout.paused_from)  # type: ignore[arg-type]
+    in_shadow = rollout.shadow_started_at is not None and rollout.stage is None and rollout.closed_at is None
+    return RolloutStatus(rollout.state, rollout.stage, rollout.paused_from, in_shadow)  # type: ignore[arg-type]
+
+
+def _end_shadow(table: RoutingTable, before: RolloutStatus) -> RoutingTable | None:
+    return unshadowed_table(table) if before.in_shadow else None
 
 
 def _find_holdback(table: RoutingTable) -> Route:

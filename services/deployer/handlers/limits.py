@@ -24,6 +24,9 @@ def derive_limits(settings: DeployerSettings) -> Limits:
         breaker_share=settings.breaker_share,
         breaker_window=settings.breaker_window,
         approvals=settings.approvals,
+        shadow_percent=settings.shadow_percent,
+        shadow_prompts=settings.shadow_prompts,
+        shadow_length_factor=settings.shadow_length_factor,
     )
 
 

@@ -59,7 +59,9 @@ class Maintenance:
                 return self.serving.maintain([])
             promotion = load_latest_promotion(session, table.champion.version)
             previous = load_route(session, table.family, promotion.champion_version) if promotion else None
-        routes = [route for route in (table.champion, table.canary, table.holdback, previous) if route is not None]
+        shadow = table.shadow.route if table.shadow else None
+        served = (table.champion, table.canary, table.holdback, shadow, previous)
+        routes = [route for route in served if route is not None]
         known = {route.version: route for route in routes}
         return self.serving.maintain([(self.registry.load_version(version), known[version]) for version in known])
 

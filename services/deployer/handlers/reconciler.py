@@ -16,6 +16,7 @@ from services.deployer.handlers.change import OWN_ACTOR, Change, Rollouts, deriv
 from services.deployer.handlers.limits import load_limits
 from services.deployer.handlers.notifying import add_notice
 from services.deployer.handlers.policy import Policies, list_no_alarms
+from services.deployer.handlers.shadowing import Shadowing
 from services.deployer.handlers.weighing import Weighing, find_stage
 from services.deployer.metrics import FROZEN
 from services.deployer.ports import ListAlarms, ModelServing
@@ -43,6 +44,10 @@ class Reconciler:
     def policies(self) -> Policies:
         approving = Approving(self.sessions, self.rollouts, self.binding, self.clock)
         return Policies(approving, self.list_alarms)
+
+    @property
+    def shadowing(self) -> Shadowing:
+        return Shadowing(self.sessions, self.rollouts)
 
     @cached_property
     def weighing(self) -> Weighing:
@@ -84,6 +89,8 @@ class Reconciler:
             self._abort(rollout.rollout_id, "what it was trained on was erased or taken back")
         elif status.state == "awaiting_approval":
             self._await_approval(rollout.rollout_id)
+        elif status.state == "canary" and status.in_shadow:
+            self._weigh_shadow(rollout.rollout_id)
         elif status.state == "canary" and status.stage is None:
             self._start(rollout.rollout_id)
         elif status.serves_canary:
@@ -128,18 +135,52 @@ class Reconciler:
         seconds = self.rollouts.settings.approval_deadline_seconds
         if self.clock() - rollout.created_at > timedelta(seconds=seconds):
             return f"nobody approved it within {seconds / 86_400:.1f} days"
-        champion = self.rollouts.load_table(session).champion.version
-        if rollout.champion_version != champion:
-            return f"judged against version {rollout.champion_version}, and {champion} is champion now"
+        if (reason := self._find_other_champion(session, rollout)) is not None:
+            return reason
         newest = list_waiting(session)[-1]
         if newest.rollout_id != rollout.rollout_id:
             return f"superseded by version {newest.candidate_version}, which passed its gates later"
         return None
 
-    def _start(self, rollout_id: UUID) -> None:
-        """Load the model, if it is still what was approved, outside of any transaction; then the first stage."""
+    def _find_other_champion(self, session: Session, rollout: Rollout) -> str | None:
+        champion = self.rollouts.load_table(session).champion.version
+        if rollout.champion_version == champion:
+            return None
+        return f"judged against version {rollout.champion_version}, and {champion} is champion now"
+
+    def _abort_if_outdated(self, session: Session, rollout: Rollout) -> bool:
+        """End a rollout that was judged against a champion who is none any more; returns whether it was."""
+        reason = self._find_other_champion(session, rollout)
+        if reason is not None:
+            self.rollouts.apply(session, rollout, Change("abort", OWN_ACTOR, reason, self.clock()))
+        return reason is not None
+
+    def _weigh_shadow(self, rollout_id: UUID) -> None:
+        """Look at what the candidate answers in secret; once nothing speaks against it, its first users come."""
+        now = self.clock()
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
+            if rollout.state != "canary" or not derive_status(rollout).in_shadow:
+                return
+            if self._abort_if_outdated(session, rollout):
+                return
+            decision = self.shadowing.weigh(session, rollout, now)
+            held = [each for each in rollout.evidence["shadow"]["guardrails"] if each["action"] == "hold"]
+            if any(each["is_breached"] for each in held):
+                add_notice(session, self.rollouts.settings, "held", rollout, now, part="shadow")
+            if decision.action == "abort":
+                self._apply(session, rollout, decision, now)
+        if decision.action == "advance":
+            self._start(rollout_id)
+
+    def _start(self, rollout_id: UUID) -> None:
+        """Load the model, if it is still what was approved, outside of any transaction; then shadow or stage."""
+        with self.sessions() as session, session.begin():
+            rollout = self._load(session, rollout_id)
+            if rollout.state != "canary" or rollout.stage is not None:
+                return
+            if self._abort_if_outdated(session, rollout):
+                return
             if self._note_freeze(rollout):
                 rollout.evidence = rollout.evidence | {"waited_until": rollout.evidence["frozen_until"]}
                 return
@@ -159,8 +200,14 @@ class Reconciler:
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
             if rollout.state == "canary" and rollout.stage is None:
-                change = Change("start", OWN_ACTOR, "the model is loaded; the first stage begins", self.clock())
-                self.rollouts.apply(session, rollout, change, canary=route)
+                self.rollouts.apply(session, rollout, self._choose_beginning(rollout), canary=route)
+
+    def _choose_beginning(self, rollout: Rollout) -> Change:
+        """Return the change that follows once the model is loaded: a shadow where one is wanted, before any stage."""
+        limits, status = load_limits(rollout, self.rollouts.settings), derive_status(rollout)
+        if limits.shadow_percent > 0 and not status.in_shadow:
+            return Change("shadow", OWN_ACTOR, "the model is loaded; its shadow begins", self.clock())
+        return Change("start", OWN_ACTOR, "the model is loaded; the first stage begins", self.clock())
 
     def _retry_loading(self, rollout_id: UUID, reason: str) -> None:
         """Leave the rollout to the next reconciliation, or abort it past the deadline."""
@@ -169,8 +216,9 @@ class Reconciler:
             rollout = self._load(session, rollout_id)
             if rollout.state != "canary" or rollout.stage is not None:
                 return
-            waited = rollout.evidence.get("waited_until")
-            since = datetime.fromisoformat(waited) if waited else rollout.approved_at or rollout.created_at
+            waits = rollout.evidence.get("waited_until"), rollout.evidence.get("shadow", {}).get("passed_at")
+            begun = [rollout.approved_at or rollout.created_at]
+            since = max(begun + [datetime.fromisoformat(each) for each in waits if each])
             if now - since > timedelta(seconds=self.rollouts.settings.loading_deadline_seconds):
                 summary = f"its model could not be loaded: {reason}"
                 self.rollouts.apply(session, rollout, Change("abort", OWN_ACTOR, summary, now))

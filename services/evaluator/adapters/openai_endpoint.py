@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from services.evaluator.domain.votes.rubric import derive_request, read_preference
 from services.evaluator.ports import EndpointFailed, Reply
 from shared.conversation import Tool
 from shared.errors import InvalidRequest
 from shared.events import Message
 from shared.finishes import classify_finish
+from shared.rubric import derive_request, read_preference
 
 TIMEOUT = httpx.Timeout(300.0, connect=5.0)
 TRIES = 3

@@ -8,8 +8,8 @@ from typing import Any
 from lm_eval.api.model import LM
 
 from services.evaluator.adapters.openai_endpoint import OpenAIEndpoint, parse_place
-from services.evaluator.domain.measures.texts import strip_reasoning
 from services.evaluator.ports import TaskJob, TasksFailed
+from shared.answers import strip_reasoning
 
 CONCURRENCY = 8
 MAX_TOKENS = 256

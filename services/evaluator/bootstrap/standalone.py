@@ -16,13 +16,13 @@ from services.evaluator.adapters.openai_endpoint import EndpointJudge, OpenAIEnd
 from services.evaluator.adapters.policies import load_policy
 from services.evaluator.adapters.prompt_files import read_prompts, read_votes
 from services.evaluator.adapters.task_process import SubprocessTaskRunner
-from services.evaluator.domain.votes.rubric import RUBRIC_SHA256
 from services.evaluator.handlers.standalone.endpoints import EndpointAsker
 from services.evaluator.handlers.standalone.evaluation import evaluate
 from services.evaluator.handlers.standalone.order import How, Order, Tell, World
 from services.evaluator.ports import TaskJob
 from shared.artifacts import Artifacts, open_artifacts
 from shared.errors import HeliotropeError, InvalidRequest
+from shared.rubric import RUBRIC_SHA256
 from shared.settings import Settings, load_settings
 
 KEYS = {"candidate": "HELIOTROPE_EVALUATE_KEY_A", "champion": "HELIOTROPE_EVALUATE_KEY_B"}

@@ -13,8 +13,9 @@ from services.evaluator.domain.intervals import (
     calculate_ratio_interval,
 )
 from services.evaluator.domain.measures.diversity import calculate_distinct, calculate_self_bleu
-from services.evaluator.domain.measures.texts import count_words, is_empty, is_refusal, is_repetitive, talks_to_judge
+from services.evaluator.domain.measures.texts import is_repetitive, talks_to_judge
 from services.evaluator.domain.rules import MarginRule, RatioRule
+from shared.answers import count_words, is_empty, is_refusal
 from shared.events import GateResult
 
 LEAST_DIVERSITY = 0.05

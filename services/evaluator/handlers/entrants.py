@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import structlog
 
-from services.evaluator.domain.measures.texts import strip_reasoning
 from services.evaluator.ports import Generated, GenerationFailed, JobPrompt, Progress, Reply
+from shared.answers import strip_reasoning
 
 logger = structlog.get_logger(__name__)
 

@@ -8,9 +8,9 @@ import msgspec
 
 from services.evaluator.domain.report import JudgedPrompt
 from services.evaluator.domain.votes.judged import Judged, Judgement
-from services.evaluator.domain.votes.rubric import RUBRIC_SHA256
 from services.evaluator.handlers.asking import ask_all
 from services.evaluator.ports import EndpointFailed, Judge
+from shared.rubric import RUBRIC_SHA256
 
 Keep = Callable[[Mapping[str, Any]], None]
 

@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Request, Response
+from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from services.gateway.api.openapi import CHAT, MODEL, MODELS
 from services.gateway.domain.assignment import list_routes
-from services.gateway.domain.errors import InvalidChatRequest, ModelNotFound
+from services.gateway.domain.errors import InvalidChatRequest, ModelNotFound, UpstreamFailed
 from services.gateway.domain.requests import read_request
 from services.gateway.handlers.chat import OPERATORS, ChatHandler
 from services.gateway.handlers.exchange import Exchange
@@ -37,11 +38,14 @@ _encode = msgspec.json.Encoder().encode
 class EventStream(Response):
     """A streamed response that closes its generator when the client disconnects, so that it is recorded at once."""
 
-    def __init__(self, events: AsyncGenerator[bytes, None], headers: dict[str, str]) -> None:
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], headers: dict[str, str], background: BackgroundTask
+    ) -> None:
+        """`background` runs once the whole stream has been sent."""
         self._events = events
         self.status_code = 200
         self.media_type = "text/event-stream"
-        self.background = None
+        self.background = background
         self.init_headers(headers | {"cache-control": "no-cache", "x-accel-buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,6 +61,8 @@ class EventStream(Response):
                     await sending
         if not sending.cancelled():
             sending.result()
+            if self.background is not None:
+                await self.background()
 
     async def _send_all(self, send: Send) -> None:
         async with aclosing(self._events):
@@ -96,11 +102,17 @@ def create_router(chat: ChatHandler, bodies: RequestBodyReader) -> APIRouter:
         caller = authorize(request)
         body = _decode(await bodies.read(request.headers, request.receive))
         exchange = chat.begin(read_request(body, request.headers.get("x-conversation-id")), caller)
-        if exchange.request.stream:
-            events = await _run_while_connected(chat.open_stream(exchange), request.receive)
-            return EventStream(events, _make_headers(exchange))
-        reply = await _run_while_connected(chat.complete(exchange), request.receive)
-        return Response(_encode(reply), headers=_make_headers(exchange), media_type="application/json")
+        mirroring = BackgroundTask(_mirror, chat, exchange)
+        try:
+            if exchange.request.stream:
+                events = await _run_while_connected(chat.open_stream(exchange), request.receive)
+                return EventStream(events, _make_headers(exchange), mirroring)
+            reply = await _run_while_connected(chat.complete(exchange), request.receive)
+        except UpstreamFailed:
+            chat.mirror.offer(exchange)
+            raise
+        headers = _make_headers(exchange)
+        return Response(_encode(reply), headers=headers, media_type="application/json", background=mirroring)
 
     @router.get("/models", **MODELS)
     async def list_models(request: Request) -> dict[str, Any]:
@@ -117,6 +129,11 @@ def create_router(chat: ChatHandler, bodies: RequestBodyReader) -> APIRouter:
         return _describe_model(model_id)
 
     return router
+
+
+async def _mirror(chat: ChatHandler, exchange: Exchange) -> None:
+    """Offer an exchange to the mirror, in the event loop and after its reply."""
+    chat.mirror.offer(exchange)
 
 
 def _list_names(chat: ChatHandler, caller: Caller) -> list[str]:

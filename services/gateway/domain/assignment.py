@@ -84,13 +84,21 @@ def _is_below(url: str, base_urls: Sequence[str]) -> bool:
 def keep_champion(table: RoutingTable) -> RoutingTable:
     """Return the table with the champion for everybody: no rollout's evidence comes of it."""
     return msgspec.structs.replace(
-        table, canary=None, canary_percent=0.0, holdback=None, holdback_percent=0.0, rollout_id=None, collection=None
+        table,
+        canary=None,
+        canary_percent=0.0,
+        holdback=None,
+        holdback_percent=0.0,
+        rollout_id=None,
+        collection=None,
+        shadow=None,
     )
 
 
 def list_routes(table: RoutingTable) -> list[Route]:
-    """List every version that is served now."""
-    return [route for route in (table.champion, table.canary, table.holdback) if route is not None]
+    """List every version that is asked now, the one in its shadow too."""
+    shadow = table.shadow.route if table.shadow else None
+    return [route for route in (table.champion, table.canary, table.holdback, shadow) if route is not None]
 
 
 def find_version(table: RoutingTable, version: str) -> Route | None:

@@ -16,6 +16,7 @@ from services.gateway.domain.errors import ModelNotFound, NothingServed, Upstrea
 from services.gateway.domain.requests import ChatRequest
 from services.gateway.handlers.admission import Admission
 from services.gateway.handlers.exchange import Choice, Exchange
+from services.gateway.handlers.mirroring import Mirror
 from services.gateway.handlers.recording import Recorder
 from services.gateway.handlers.streaming import CLIENT_LEFT, relay, rename
 from services.gateway.metrics import FIRST_BYTE_SECONDS
@@ -43,6 +44,7 @@ class ChatHandler:
     family: str
     find_user_hashes: FindUserHashes
     token_lifetime: timedelta
+    mirror: Mirror
     now: Callable[[], datetime]
 
     def begin(self, request: ChatRequest, caller: Caller) -> Exchange:

@@ -108,3 +108,31 @@ def test_traffic_that_dries_up_is_held_and_then_closed_with_the_reason(town: Tow
     ended = town.wait(rollout, is_closed, 20)
     assert (ended["state"], ended["summary"].split(" in ")[0]) == ("aborted", "undecided after 9.26e-05 days")
     assert "votes needed" in ended["summary"] or "more users" in ended["summary"] or "e-value" in ended["summary"]
+
+
+def test_a_candidate_is_asked_in_secret_before_its_first_users(town: Town):
+    with town.users(pleased({}, 0.7), pause=0.05) as served:
+        rollout = town.begin(shadow_percent=100, shadow_prompts=40)
+        canary = rollout["candidate_version"]
+        town.wait(rollout, lambda found: found["evidence"].get("shadow", {}).get("prompts", 0) > 5)
+        assert served.last_of(canary) is None
+        started = town.wait(rollout, lambda found: found["stage"] == 0)
+        wait_until(lambda: served.last_of(canary) is not None, "the canary is served", 20)
+    shadow = started["evidence"]["shadow"]
+    assert (shadow["prompts"] >= 40, shadow["passed_at"] is not None) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "guardrail"),
+    [(Behaviour(fails_on="team-"), "failures"), (Behaviour(seconds=1.5), "latency")],
+    ids=["fails", "is slow"],
+)
+def test_a_candidate_that_is_worse_in_secret_is_ended_and_nobody_was_served_by_it(
+    town: Town, behaviour: Behaviour, guardrail: str
+):
+    with town.users(pleased({}, 0.7), pause=0.05) as served:
+        rollout = town.begin(behaviour, shadow_percent=100, shadow_prompts=400)
+        ended = town.wait(rollout, is_closed, 60)
+    assert (ended["state"], f"worse in its shadow: {guardrail}" in ended["summary"]) == ("aborted", True), ended
+    assert served.last_of(rollout["candidate_version"]) is None
+    assert town.champion == rollout["champion_version"]

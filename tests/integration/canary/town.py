@@ -111,6 +111,11 @@ class Town:
 
     def start(self, behaviour: Behaviour = Behaviour(), **limits: float) -> dict[str, Any]:
         """Open a rollout and approve it; returns it in its first stage. `limits`: other ones than the settings say."""
+        rollout = self.begin(behaviour, **limits)
+        return self.wait(rollout, lambda found: found["stage"] == 0)
+
+    def begin(self, behaviour: Behaviour = Behaviour(), **limits: float) -> dict[str, Any]:
+        """Open a rollout and approve it; returns it as it was when it opened."""
         rollout = self.open(behaviour)
         with self.engine.begin() as connection:
             for name, value in limits.items():
@@ -121,7 +126,7 @@ class Town:
                 )
         answer = self.approve(rollout)
         assert answer.status_code == 200, answer.text
-        return self.wait(rollout, lambda found: found["stage"] == 0)
+        return rollout
 
     def wait(self, rollout: dict[str, Any], is_so: Callable[[Any], bool], seconds: float = 30) -> dict[str, Any]:
         """Return the rollout once it is so."""

@@ -4,11 +4,12 @@ import json
 import socketserver
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 from fastapi import FastAPI
@@ -17,13 +18,13 @@ from services.gateway.adapters.breakers import Breakers
 from services.gateway.adapters.routing import RoutingStore
 from services.gateway.adapters.spool import Spool
 from services.gateway.adapters.upstream import Upstream
-from services.gateway.bootstrap import create_http, make_admission
+from services.gateway.bootstrap import create_http, make_admission, make_mirror
 from services.gateway.handlers.chat import ChatHandler
 from services.gateway.handlers.recording import Recorder
 from services.gateway.settings import GatewaySettings
 from shared.auth import Caller, KeyRing, StoredKey
 from shared.bus import decode
-from shared.events import InteractionRecorded
+from shared.events import InteractionRecorded, Shadow
 from shared.feedback_tokens import FeedbackTokens
 from shared.secret_hashes import calculate_secret_hash
 from shared.user_hashes import UserHashes
@@ -32,6 +33,7 @@ from tests.integration.gateway.model_server import serve, wait_until
 
 KEY = f"hk_{0:012x}_{'f' * 43}"
 HEADERS = {"authorization": f"Bearer {KEY}"}
+SHADOWED = UUID(int=8)
 MESSAGES = [{"role": "user", "content": "Where is my order?"}]
 
 Script = Sequence[bytes | float]
@@ -150,6 +152,8 @@ class LightGateway:
             max_event_bytes=own.max_event_bytes,
             deadline_seconds=own.spool_deadline_seconds,
         )
+        self.compared: list[Mapping[str, Any]] = []
+        mirror = make_mirror(own, self.routing, self._take)
         chat = ChatHandler(
             routing=self.routing,
             upstream=upstream,
@@ -159,20 +163,24 @@ class LightGateway:
             family="heliotrope",
             find_user_hashes=lambda: UserHashes("a hash secret of tests"),
             token_lifetime=timedelta(days=1),
+            mirror=mirror,
             now=lambda: datetime.now(UTC),
         )
 
         @asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
             self.spool.start()
-            async with upstream:
+            async with upstream, mirror.running():
                 yield
             self.spool.close()
 
         self.app = create_http(chat, ring, own, {"routing": self.routing.check}, lifespan, {})
         self.url = ""
 
-    def route_to(self, champion: str, canary: str | None = None, percent: float = 100) -> None:
+    def route_to(
+        self, champion: str, canary: str | None = None, percent: float = 100, shadow: str | None = None
+    ) -> None:
+        """`shadow`: where a candidate is asked in secret, in place of a canary."""
         generation = self.routing.table.generation + 1 if self.routing.table else 1
         self.routing.offer(
             make_routing(
@@ -180,8 +188,13 @@ class LightGateway:
                 generation=generation,
                 canary=make_route("2", canary) if canary else None,
                 canary_percent=percent if canary else 0.0,
+                shadow=Shadow(route=make_route("2", shadow), percent=percent, rollout_id=SHADOWED) if shadow else None,
             )
         )
+
+    async def _take(self, comparison: Mapping[str, Any]) -> bool:
+        self.compared.append(comparison)
+        return True
 
     def post(self, *, timeout: float = 20, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
         content = {"model": "heliotrope", "messages": MESSAGES} | body

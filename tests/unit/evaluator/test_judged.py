@@ -12,10 +12,10 @@ from services.evaluator.domain.rules import AnswerRule, JudgeRule, apply_rule
 from services.evaluator.domain.votes.ballots import Ballot
 from services.evaluator.domain.votes.judged import Judged, Judgement, assess_judged, calculate_seat_bias
 from services.evaluator.domain.votes.prediction_powered import assess_combined, combine
-from services.evaluator.domain.votes.rubric import derive_request, read_preference
 from services.evaluator.domain.votes.win_rate import VotingPlan
 from services.evaluator.handlers.judging import judge_all
 from services.evaluator.ports import EndpointFailed
+from shared.rubric import derive_request, read_preference
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 import pytest
 
-from services.evaluator.domain.measures.texts import count_words, is_empty, is_repetitive
+from services.evaluator.domain.measures.texts import is_repetitive
 from services.evaluator.domain.rules import MarginRule, RatioRule
 from services.evaluator.domain.sanity import assess_empty, assess_length, assess_repetition
+from shared.answers import count_words, is_empty
 
 MARGIN, RATIO = MarginRule(), RatioRule()
 GOOD = "Your toaster left our warehouse on Monday; reply with your order number and I will chase the courier."

@@ -5,14 +5,8 @@ import time
 import pytest
 
 from services.evaluator.domain.measures.diversity import calculate_distinct, calculate_self_bleu
-from services.evaluator.domain.measures.texts import (
-    find_language,
-    has_switched,
-    is_refusal,
-    split_units,
-    strip_reasoning,
-    talks_to_judge,
-)
+from services.evaluator.domain.measures.texts import find_language, has_switched, split_units, talks_to_judge
+from shared.answers import is_refusal, strip_reasoning
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.evaluator.domain.measures.texts import find_language, is_refusal
+from services.evaluator.domain.measures.texts import find_language
+from shared.answers import is_refusal
 from shared.conversation import Tool
 from shared.events import Message
 

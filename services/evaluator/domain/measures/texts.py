@@ -1,23 +1,12 @@
-"""Counters over one answer, for scripts with and without spaces: empty, looping, refusing, in which language?"""
+"""Counters over one answer, for scripts with and without spaces: looping, to a judge, in which language?"""
 
 import re
 import unicodedata
 from collections import Counter
 
+from shared.answers import split_words
 from shared.conversation import UNSPACED, derive_words
 
-REASONING = (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("<reasoning>", "</reasoning>"))
-REFUSAL_CHARACTERS = 200
-"""A refusal stands at an answer's beginning; a later "I cannot" is about something else."""
-REFUSALS = (
-    "i can't help", "i cannot help", "i can't assist", "i cannot assist", "i'm unable to", "i am unable to",
-    "i'm not able to", "i am not able to", "i can't provide", "i cannot provide", "i won't", "i will not help",
-    "i can't do that", "i cannot do that", "i can't answer", "i cannot answer", "i'm sorry, but i can", "as an ai",
-    "no puedo ayudar", "lo siento, pero no puedo", "je ne peux pas", "désolé, mais je", "ich kann dir dabei nicht",
-    "ich kann ihnen dabei nicht", "ich kann das nicht", "não posso ajudar", "não posso fornecer", "non posso aiutar",
-    "我不能", "我无法", "无法提供", "抱歉,我不", "对不起,我不", "很抱歉,我", "申し訳ありませんが", "お手伝いできません",
-    "도와드릴 수 없", "я не могу помочь", "извините, но я не", "لا أستطيع مساعدتك", "मैं मदद नहीं कर",
-)  # fmt: skip
 TO_JUDGES = (
     r"\b(dear |note to (the )?)(judge|evaluator|grader|rater)s?\b",
     r"\bas (the|a|an) (judge|evaluator|grader)\b",
@@ -53,34 +42,9 @@ _LETTERS = {language: re.compile(f"[{letters}]") for language, letters in SCRIPT
 LEAST_STOP_WORDS = 2
 
 
-def strip_reasoning(answer: str) -> str:
-    """Return what a user reads: the answer without the thoughts before it; thoughts without an end leave nothing."""
-    for opening, closing in REASONING:
-        while (start := answer.find(opening)) >= 0:
-            end = answer.find(closing, start)
-            answer = answer[:start] + (answer[end + len(closing) :] if end >= 0 else "")
-        if (end := answer.rfind(closing)) >= 0:  # the template opened it in the prompt
-            answer = answer[end + len(closing) :]
-    return answer.strip()
-
-
 def split_units(text: str) -> list[str]:
     """Split into words without case and punctuation, and single characters of scripts whose words no spaces divide."""
     return [unit for word in derive_words(text) for unit in re.findall(rf"[{UNSPACED}]|[^{UNSPACED}]+", word)]
-
-
-def count_words(answer: str) -> int:
-    """Count words, and single characters of scripts whose words no spaces divide."""
-    return len(_split(answer))
-
-
-def _split(answer: str) -> list[str]:
-    return re.findall(rf"[{UNSPACED}]|[^\s{UNSPACED}]+", answer)
-
-
-def is_empty(answer: str) -> bool:
-    """Tell whether an answer holds no letter and no digit."""
-    return re.search(r"[^\W_]", answer) is None
 
 
 def is_repetitive(answer: str) -> bool:
@@ -95,15 +59,9 @@ def is_repetitive(answer: str) -> bool:
     words = answer.casefold().split()
     if any(len(set(words[start : start + 6])) == 1 for start in range(len(words) - 5)):
         return True
-    units = _split(answer.casefold())
+    units = split_words(answer.casefold())
     triples = list(zip(units, units[1:], units[2:], strict=False))
     return len(triples) >= 12 and len(set(triples)) < len(triples) / 2
-
-
-def is_refusal(answer: str) -> bool:
-    """Tell whether an answer begins with declining to answer, in one of eleven languages."""
-    start = unicodedata.normalize("NFKC", answer[:REFUSAL_CHARACTERS]).casefold().replace("’", "'")
-    return any(phrase in start for phrase in REFUSALS)
 
 
 def talks_to_judge(answer: str) -> bool:

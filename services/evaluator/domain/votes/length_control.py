@@ -13,8 +13,8 @@ from scipy import stats
 from scipy.special import expit
 
 from services.evaluator.domain.intervals import CONFIDENCE
-from services.evaluator.domain.measures.texts import count_words
 from services.evaluator.domain.votes.ballots import Ballot
+from shared.answers import count_words
 from shared.events import GateResult
 
 LEAST_CLUSTERS = 5

@@ -8,11 +8,11 @@ import msgspec
 from services.evaluator.domain.expense import pair_figures
 from services.evaluator.domain.forgetting import find_solved
 from services.evaluator.domain.measures.suite import SuiteItem, list_items
-from services.evaluator.domain.measures.texts import strip_reasoning
 from services.evaluator.domain.policy import Policy
 from services.evaluator.domain.safety import find_said
 from services.evaluator.handlers.standalone.order import CANDIDATE, CHAMPION, Order, World
 from services.evaluator.ports import Generated, GenerationJob, JobModel, JobPrompt, Progress, summarise
+from shared.answers import strip_reasoning
 
 Beat = Callable[[int, int, str], None]
 

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from services.evaluator.domain.measures.texts import strip_reasoning
+from shared.answers import strip_reasoning
 from shared.conversation import derive_text
 from shared.events import Message
 
