@@ -20,6 +20,7 @@ from bench.canary.ours import Ours
 from bench.canary.plots import draw_delays
 from bench.canary.rivals import FirstEdition, FixedThresholds, MixtureSprt, PeekingTest
 from bench.canary.simulation import ENDED, HOUR, PROMOTED, ROLLED_BACK, Plan, Result, Rollouts, Rule, median
+from bench.canary.tables import PAGE, write_tables
 from bench.canary.worlds import STORIES, WORLDS, World
 from local.results import RESULTS, Goal, Row, write_result
 from services.deployer.domain.forecast import Effect, Traffic, add_up, forecast_stage
@@ -28,7 +29,7 @@ from services.deployer.handlers.limits import derive_limits
 from services.deployer.settings import DeployerSettings
 
 SEED = 1_001
-RUNS = 200
+RUNS = 400
 """Rollouts of each world under each rule."""
 BATCHES = 5
 """Parts that the spread is taken over."""
@@ -96,7 +97,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="heliotrope-bench-") as folder:
         write_result("canary", rows, goals, settings, RESULTS if given.keep else Path(folder))
     if given.keep:
-        draw_delays(played, Path(__file__).resolve().parents[2] / "docs" / "canary.svg")
+        draw_delays(played, PAGE.with_name("canary.svg"))
+        write_tables()
 
 
 def describe(rule: str, world: World, results: list[Result]) -> Iterator[Row]:
