@@ -22,6 +22,7 @@ from services.deployer.metrics import FROZEN
 from services.deployer.ports import ListAlarms, ModelServing
 from services.deployer.repository.lineage import find_erased_dataset
 from services.deployer.repository.rollouts import list_open_rollouts, list_waiting, load_rollout, lock_rollouts
+from services.deployer.repository.routing import load_epoch_start
 from shared.db import SessionFactory
 from shared.errors import NotFound
 from shared.tables.deployer import Rollout
@@ -87,6 +88,8 @@ class Reconciler:
             self._watch(rollout.rollout_id)
         elif self._is_tainted(rollout):
             self._abort(rollout.rollout_id, "what it was trained on was erased or taken back")
+        elif status.is_approved and self._is_of_a_backup(rollout):
+            self._abort(rollout.rollout_id, "a backup was restored: what became of it since is not known")
         elif status.state == "awaiting_approval":
             self._await_approval(rollout.rollout_id)
         elif status.state == "canary" and status.in_shadow:
@@ -99,6 +102,12 @@ class Reconciler:
     def _is_tainted(self, rollout: Rollout) -> bool:
         with self.sessions() as session:
             return find_erased_dataset(session, rollout.request_id) is not None
+
+    def _is_of_a_backup(self, rollout: Rollout) -> bool:
+        """Tell whether a backup was restored since its approval: its rollback may be among what is lost."""
+        with self.sessions() as session:
+            restored_at = load_epoch_start(session)
+        return restored_at is not None and (rollout.approved_at or rollout.created_at) < restored_at
 
     def _abort(self, rollout_id: UUID, summary: str) -> None:
         with self.sessions() as session, session.begin():

@@ -1,5 +1,7 @@
 """Generations of the routing table, and what the curator has heard of them."""
 
+from datetime import datetime
+
 import msgspec
 from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
@@ -44,6 +46,11 @@ def save_routing(session: Session, table: RoutingTable) -> None:
 def load_epoch(session: Session) -> int:
     """Return the epoch that tables belong to now."""
     return session.scalar(select(func.max(RoutingEpoch.epoch))) or 0
+
+
+def load_epoch_start(session: Session) -> datetime | None:
+    """Return when the newest epoch began: when a backup was last restored."""
+    return session.scalar(select(func.max(RoutingEpoch.began_at)))
 
 
 def load_route(session: Session, family: str, version: str) -> Route | None:

@@ -157,3 +157,26 @@ def test_tables_are_signed_and_said_anew_when_the_key_or_the_epoch_changes(setup
     assert [(event.routing.epoch, event.routing.generation) for event in renewed] == [(epochs[1], 3)]
     check_table(renewed[0].routing, verifier)
     assert renewed[0].routing.champion == signed[0].routing.champion
+
+
+def test_a_canary_of_a_restored_backup_serves_nobody_until_it_is_tried_anew(setup: Setup):
+    """Its rollback may be among what came after the backup, and is lost."""
+    rollout = setup.start_canary()
+    assert setup.call("GET", "/v1/routing").json()["canary"]["version"] == "2"
+    setup.register_candidate("3")
+    waiting = setup.open_rollout(candidate_version="3")
+    epoch = begin_epoch(setup.engine.url.render_as_string(hide_password=False), "a backup was restored")
+    setup.reconciler.reconcile()
+    setup.maintenance.renew_routing()
+    ended = setup.load(rollout)
+    assert (ended["state"], ended["summary"]) == (
+        "aborted",
+        "a backup was restored: what became of it since is not known",
+    )
+    table = setup.announced()[-1].routing
+    assert (table.epoch, table.canary, table.champion.version) == (epoch, None, "1")
+    assert setup.load(waiting)["state"] == "awaiting_approval"
+    setup.clock.pass_seconds(60)
+    assert setup.approve(waiting).status_code == 200
+    setup.reconciler.reconcile()
+    assert setup.load(waiting)["stage"] == 0
