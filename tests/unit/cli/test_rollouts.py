@@ -20,6 +20,12 @@ ROLLOUT: dict[str, Any] = {
     "approval_hash": "a" * 64,
     "closed_at": None,
     "evidence": {
+        "shadow": {
+            "prompts": 200,
+            "passed_at": "2026-11-27T00:00:00+00:00",
+            "deadline_at": "2026-12-10T00:00:00+00:00",
+            "guardrails": [{"name": "longer", "action": "hold", "is_breached": True, "e_value": 63.0, "acts_at": 40.0}],
+        },
         "guardrails": [
             {"name": "outcome", "action": "roll_back", "is_breached": False, "canary": 0.75, "champion": 0.8}
             | {"e_value": 1.5, "acts_at": 40.0}
@@ -92,6 +98,8 @@ def run(*arguments: str) -> Result:
 def test_a_rollout_is_shown_with_guardrails_forecast_and_deadline(asked: list[Any]):
     shown = run("rollouts", "0193aaaa").output
     assert "outcome: quiet; canary 75.0%, champion 80.0%; evidence 1.5 of 40" in shown
+    assert "in its shadow until 2026-11-27T00:00:00+00:00: 200 prompts compared" in shown
+    assert "longer: hold; evidence 63 of 40" in shown
     assert "decides in (20, 50, 80%): 1.0 h, 2.0 days, never" in shown
     assert "ended if undecided by 2026-12-12" in shown
     assert json.loads(run("rollouts", "--json").output) == [ROLLOUT]
