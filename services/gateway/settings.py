@@ -1,9 +1,9 @@
 """Settings of the gateway, `HELIOTROPE_GATEWAY_*`, beside the shared ones."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.settings import Settings
@@ -81,6 +81,12 @@ class GatewaySettings(BaseSettings):
     shadow_judge_key: SecretStr = Field(SecretStr(""), description="API key that the judge asks for")
     feedback_token_days: float = Field(7.0, gt=0, description="how long a browser may speak of an answer")
     cors_origins: Annotated[list[str], NoDecode] = Field([], description="origins of browsers, comma separated, or *")
+
+    @model_validator(mode="after")
+    def _check_judge(self) -> Self:
+        if bool(self.shadow_judge_url) != bool(self.shadow_judge_model):
+            raise ValueError("shadow_judge_url and shadow_judge_model go together: give both, or none")
+        return self
 
     @field_validator("cors_origins", "allowed_base_urls", "routing_public_keys", mode="before")
     @classmethod

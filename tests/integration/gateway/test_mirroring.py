@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.gateway.settings import GatewaySettings
 from tests.integration.gateway.dialects import choose
 from tests.integration.gateway.model_server import wait_until
 from tests.integration.gateway.scripted import (
@@ -123,3 +124,8 @@ def test_a_judge_compares_the_texts_in_both_orders(tmp_path: Path):
     first, second = (request["messages"][1]["content"] for request in judge.requests[:2])
     assert first.index("Ask us.") < first.index("Open Orders.")
     assert second.index("Open Orders.") < second.index("Ask us.")
+
+
+def test_a_judge_without_a_model_is_refused_at_the_start():
+    with pytest.raises(ValueError, match="shadow_judge_url and shadow_judge_model go together"):
+        GatewaySettings(shadow_judge_url="http://judge/v1")
