@@ -117,9 +117,9 @@ def test_a_judge_compares_the_texts_in_both_orders(tmp_path: Path):
         settings = {"shadow_judge_url": judge.url, "shadow_judge_model": "umpire", "shadow_requests": 1}
         with open_gateway(tmp_path, **settings) as gateway:
             gateway.route_to(champion.url, shadow=candidate.url)
-            for count in (1, 2):
-                gateway.post(user=f"user-{count}")
-                wait_until(lambda count=count: len(gateway.compared) == count)
+            gateway.post(user="ada")
+            gateway.post(user="bob")
+            wait_until(lambda: len(gateway.compared) == 2)
     assert [told["preference"] for told in gateway.compared] == [0.5, None]  # its seat won both times; it did not say
     first, second = (request["messages"][1]["content"] for request in judge.requests[:2])
     assert first.index("Ask us.") < first.index("Open Orders.")

@@ -84,7 +84,7 @@ def draw(rng: Random) -> Comparison:
         MirroredAnswer(fails[side], refuses == bool(side), rng.randint(10, 40), rng.expovariate(1.0)) for side in (0, 1)
     ]
     rng.shuffle(sides)
-    return Comparison(*sides, preference=rng.choice([0.0, 0.25, 0.5, 0.75, 1.0]))
+    return Comparison(sides[0], sides[1], rng.choice([0.0, 0.25, 0.5, 0.75, 1.0]))
 
 
 def test_a_candidate_as_good_as_the_champion_is_ended_no_more_often_than_alpha():
