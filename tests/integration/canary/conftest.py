@@ -12,7 +12,8 @@ from local.stack.stack import Stack
 from tests.integration.canary.models import ModelServer
 from tests.integration.canary.town import SETTINGS, Town, save_base
 
-PROCESSES = ("postgres", "valkey", "broker", "deployer", "ingest", "gateway")
+PROCESSES = ("postgres", "valkey", "broker", "model-server", "deployer", "ingest", "gateway")
+"""The model server is the tests' own; that it is named lets the first champion be adopted."""
 
 
 @pytest.fixture(scope="session")
