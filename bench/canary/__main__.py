@@ -7,6 +7,7 @@ what cannot be decided is ended by its deadline. The rules were tuned on seeds b
 """
 
 import argparse
+import hashlib
 import math
 import sys
 import tempfile
@@ -29,7 +30,7 @@ from services.deployer.handlers.limits import derive_limits
 from services.deployer.settings import DeployerSettings
 
 SEED = 1_001
-RUNS = 400
+RUNS = 200
 """Rollouts of each world under each rule."""
 BATCHES = 5
 """Parts that the spread is taken over."""
@@ -75,6 +76,22 @@ def play(contestant: Contestant, world: World, seed: int, runs: int) -> Result:
     return Rollouts(world, contestant.make(runs), contestant.plan, runs=runs, seed=seed).run()
 
 
+def resume(contestant: Contestant, world: World, seed: int, runs: int, folder: Path | None) -> Result:
+    """Play, or take what an earlier start of the same left in the folder."""
+    if folder is None:
+        return play(contestant, world, seed, runs)
+    told = repr((contestant.name, contestant.plan, make_limits(), world, seed, runs))
+    path = folder / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.npz"
+    if path.exists():
+        with np.load(path) as kept:
+            return Result(**kept)
+    result = play(contestant, world, seed, runs)
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(path.with_suffix(".part.npz"), **vars(result))
+    path.with_suffix(".part.npz").replace(path)
+    return result
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", action="store_true", help="keep the figures in bench/results/ and docs/")
@@ -82,6 +99,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--rules", nargs="+", help="only these")
     parser.add_argument("--worlds", nargs="+", help="only those whose names contain one of these")
+    parser.add_argument(
+        "--resume", type=Path, help="folder that holds what has been played, for a run in several starts"
+    )
     given = parser.parse_args()
     limits = make_limits()
     contestants = [one for one in list_contestants(limits) if not given.rules or one.name in given.rules]
@@ -89,7 +109,8 @@ def main() -> None:
     played: dict[tuple[str, str], list[Result]] = {}
     for world in worlds:
         for one in contestants:
-            played[one.name, world.name] = play(one, world, given.seed, given.runs).split(BATCHES)
+            result = resume(one, world, given.seed, given.runs, given.resume)
+            played[one.name, world.name] = result.split(BATCHES)
         sys.stderr.write(f"{world.name}: played\n")
     rows = [row for (rule, world), results in played.items() for row in describe(rule, STORIES[world], results)]
     goals = list(list_goals({world: results for (rule, world), results in played.items() if rule == "ours"}, limits))
