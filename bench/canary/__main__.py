@@ -30,7 +30,7 @@ from services.deployer.handlers.limits import derive_limits
 from services.deployer.settings import DeployerSettings
 
 SEED = 1_001
-RUNS = 200
+RUNS = 1_000
 """Rollouts of each world under each rule."""
 BATCHES = 5
 """Parts that the spread is taken over."""
