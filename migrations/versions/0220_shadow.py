@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0220"
-down_revision = "0210"
+down_revision = "0230"
 branch_labels = None
 depends_on = None
 
