@@ -1,7 +1,7 @@
 """What a record holds that looks like feedback, and that its source's reader does not answer for."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -31,6 +31,7 @@ AS_JSON = ("metadata", "extra", "details", "annotations")
 """Members that tables hold as JSON in a text."""
 NOTHING: tuple[Any, ...] = (None, "", [], {})
 NAMED_VALUE = {"key", "value"}
+CONTAINERS = (dict, list)
 DEEPEST = 6
 WORD = re.compile(r"[^\W\d_]+", re.UNICODE)
 HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -45,33 +46,37 @@ def find_unread(record: Record, reads: Reads, columns: Collection[str] = ()) -> 
 
     Raises: Refused: one of them holds JSON that is nested too deep.
     """
-    seen: set[str] = set()
-    for path in _walk(record, "", lambda path, value: path in columns or reads(record, path, value), DEEPEST):
-        if path not in seen:
-            seen.add(path)
-            yield Refused("not_read", f"{path} looks like feedback, and is not read from this source", path)
+    found: list[str] = []
+    _walk(record, "", lambda path, value: path in columns or reads(record, path, value), found)
+    for path in dict.fromkeys(found):
+        yield Refused("not_read", f"{path} looks like feedback, and is not read from this source", path)
 
 
-def _walk(value: Any, path: str, reads: Callable[[str, Any], bool], depth: int) -> Iterator[str]:
+def _walk(value: Any, path: str, reads: Callable[[str, Any], bool], found: list[str], depth: int = DEEPEST) -> None:
+    """Add the paths to `found`. A path is put together only where it is needed: most members are texts."""
     if isinstance(value, list):
         for one in value:
-            if isinstance(one, dict | list):
-                yield from _walk(one, f"{path}[]", reads, depth)
-    elif isinstance(value, dict) and depth:
-        for name, one in _list_members(value):
-            if one in NOTHING:
-                continue
-            inner, deeper = f"{path}.{name}" if path else str(name), parse_json(one) if name in AS_JSON else one
-            if _looks_like_feedback(str(name)) and not reads(inner, one):
-                yield inner
-            elif isinstance(deeper, dict | list) and name not in CONTENT:
-                yield from _walk(deeper, inner, reads, depth - 1)
+            if isinstance(one, CONTAINERS):
+                _walk(one, f"{path}[]", reads, found, depth)
+        return
+    for name, one in _list_members(value):
+        if _looks_like_feedback(name) and one not in NOTHING and not reads(_join(path, name), one):
+            found.append(_join(path, name))
+        elif isinstance(one, CONTAINERS):
+            if depth > 1 and name not in CONTENT:
+                _walk(one, _join(path, name), reads, found, depth - 1)
+        elif name in AS_JSON and depth > 1 and isinstance(parsed := parse_json(one), CONTAINERS):
+            _walk(parsed, _join(path, name), reads, found, depth - 1)
 
 
-def _list_members(value: dict[str, Any]) -> Iterable[tuple[Any, Any]]:
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _list_members(value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     """List the members of an object; of one that is a name with its value, that."""
     if len(value) == 2 and value.keys() == NAMED_VALUE:
-        return [(value["key"], value["value"])]
+        return [(str(value["key"]), value["value"])]
     return value.items()
 
 
