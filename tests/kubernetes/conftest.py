@@ -129,14 +129,13 @@ def read_keys() -> dict[str, str]:
 
 def make_secret() -> dict[str, str]:
     """What the manual has in heliotrope.env."""
-    roles = [role for role in DATABASE_ROLES if role != "console"]
     database = f"postgresql+psycopg://{{}}:{PASSWORD}@postgres.{STORES}:5432/heliotrope"
     return {
         "HELIOTROPE_REDIS_URL": f"redis://redis.{STORES}:6379/0",
         "HELIOTROPE_USER_HASH_SECRET": "a user hash secret of the tests",
         "HELIOTROPE_FEEDBACK_TOKEN_SECRET": "a token secret of the tests",
         "HELIOTROPE_DEPLOYER_AUDIT_KEY": "an audit key of the tests",
-        "HELIOTROPE_ROLE_PASSWORDS": json.dumps(dict.fromkeys(roles, PASSWORD)),
+        "HELIOTROPE_ROLE_PASSWORDS": json.dumps(dict.fromkeys(DATABASE_ROLES, PASSWORD)),
         "HELIOTROPE_DATABASE_URL_MIGRATOR": database.format("heliotrope"),
-        **{f"HELIOTROPE_DATABASE_URL_{role.upper()}": database.format(f"heliotrope_{role}") for role in roles},
+        **{f"HELIOTROPE_DATABASE_URL_{role.upper()}": database.format(f"heliotrope_{role}") for role in DATABASE_ROLES},
     }

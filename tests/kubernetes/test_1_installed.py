@@ -29,12 +29,13 @@ SERVICES = (
     "curator",
     "drift-monitor",
     "deployer",
+    "console",
     "evaluator",
     "trainer",
     "trainer-worker",
     "vllm",
 )
-PUBLIC = ("gateway:8002", "ingest:8001", "deployer:8004")
+PUBLIC = ("gateway:8002", "ingest:8001", "deployer:8004", "console:8000")
 INTERNAL = ("curator:8003", "trainer:8008", "evaluator:8007", "vllm:8000", "vllm-replicas:8010")
 STORE = "kafka.stores:9092"
 CLOUD = "169.254.169.254:80"
