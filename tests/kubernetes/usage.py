@@ -5,7 +5,7 @@ import json
 from tests.kubernetes.cluster import NAMESPACE, RELEASE, STORES, kubectl, say
 
 CORES = {"n": 1e-9, "u": 1e-6, "m": 1e-3}
-KIB_PER_MIB = 1024
+MIB = {"Ki": 1 / 1024, "Mi": 1.0, "Gi": 1024.0}
 
 
 def measure(namespace: str) -> dict[str, tuple[float, float]]:
@@ -17,7 +17,7 @@ def measure(namespace: str) -> dict[str, tuple[float, float]]:
     return {
         f"{pod['metadata']['name'].removeprefix(f'{RELEASE}-')} {container['name']}": (
             read_cores(container["usage"]["cpu"]),
-            int(container["usage"]["memory"].removesuffix("Ki")) / KIB_PER_MIB,
+            read_mib(container["usage"]["memory"]),
         )
         for pod in json.loads(told)["items"]
         for container in pod["containers"]
@@ -27,6 +27,11 @@ def measure(namespace: str) -> dict[str, tuple[float, float]]:
 def read_cores(quantity: str) -> float:
     """Read a quantity of CPU as the metrics API writes it."""
     return float(quantity[:-1]) * CORES[quantity[-1]] if quantity[-1] in CORES else float(quantity)
+
+
+def read_mib(quantity: str) -> float:
+    """Read a quantity of memory as the metrics API writes it."""
+    return float(quantity[:-2]) * MIB[quantity[-2:]]
 
 
 def say_usage(when: str) -> None:
