@@ -19,6 +19,7 @@ from services.ingest.adapters.topic_limits import TopicLimits
 from services.ingest.api.endpoints import Endpoints, HotPath
 from services.ingest.api.openapi import extend_openapi
 from services.ingest.api.routes import create_router
+from services.ingest.api.traces import create_trace_router
 from services.ingest.domain.validation import TimeLimits
 from services.ingest.handlers.history import FeedbackHistory
 from services.ingest.handlers.submission import Intake, Limits, SubmissionReader
@@ -161,6 +162,7 @@ def create_http(
     )
     app.state.keys = keys
     app.include_router(create_router(endpoints, history))
+    app.include_router(create_trace_router(endpoints))
     extend_openapi(app)
     return app
 

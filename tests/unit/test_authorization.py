@@ -56,6 +56,7 @@ ROUTER_OR_ROUTE = re.compile(
 ALLOWED: dict[tuple[str, str, str], frozenset[str]] = {
     ("ingest", "POST", "/v1/feedback"): TOKEN,
     ("ingest", "POST", "/v1/feedback/batch"): FRONTEND,
+    ("ingest", "POST", "/v1/traces"): FRONTEND,
     ("ingest", "GET", "/v1/feedback"): TOKEN,
     ("ingest", "POST", "/v1/interactions"): FRONTEND,
     ("ingest", "POST", "/v1/interactions/batch"): FRONTEND,

@@ -114,7 +114,7 @@ def list_reading_path(page: str, title: str) -> list[str]:
 
 def list_pages() -> list[Path]:
     pages = [path for folder in ("docs", "recipes", "clients") for path in sorted((ROOT / folder).rglob("*.md"))]
-    return [*sorted(ROOT.glob("*.md")), *pages]
+    return [*sorted(ROOT.glob("*.md")), *(page for page in pages if "node_modules" not in page.parts)]
 
 
 def test_no_module_is_longer_than_a_reader_wants() -> None:

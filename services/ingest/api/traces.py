@@ -1,0 +1,64 @@
+"""`POST /v1/traces`: an OpenTelemetry exporter's spans of model calls become interactions."""
+
+from collections.abc import Iterator
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from services.ingest.adapters.otlp import find_type, read_spans, write_response
+from services.ingest.api.endpoints import Endpoints
+from services.ingest.domain.genai_spans import Span, Unreadable, derive_body
+from services.ingest.schemas import MAX_BATCH
+from shared.errors import HeliotropeError, MalformedBody, TooManyRequests, Unavailable
+
+LONGEST_REASON = 200
+
+
+def create_trace_router(endpoints: Endpoints) -> APIRouter:
+    router = APIRouter(prefix="/v1")
+
+    @router.post("/traces", response_class=Response)
+    async def post_traces(request: Request) -> Response:
+        """Take an export of spans (OTLP, protobuf or JSON): those of model calls that hold their content are recorded.
+
+        200 once the broker has stored all that can be; `partial_success` counts what never will be. Else 429 or 503:
+        the exporter sends the same again, under the same ids.
+        """
+        principal = endpoints.authenticator.authenticate_key(request.headers)
+        kind = find_type(request.headers.get("content-type", ""))
+        spans = read_spans(await endpoints.body_reader.read(request.headers, request.receive), kind)
+        bodies, reasons = _derive_bodies(spans)
+        for batch in _divide(bodies):
+            endpoints.rate_limiter.take(principal.key_id, len(batch))
+            results = await endpoints.interactions.submit_all(batch, principal)
+            reasons += _refuse([error for _, error in results if error is not None])
+        answer = write_response(kind, len(reasons), reasons[0][:LONGEST_REASON] if reasons else "")
+        return Response(answer, media_type=kind)
+
+    return router
+
+
+def _derive_bodies(spans: list[Span]) -> tuple[list[bytes], list[str]]:
+    """Return the interactions of the spans, and why some cannot be read."""
+    bodies, reasons = list[bytes](), list[str]()
+    for span in spans:
+        try:
+            body = derive_body(span)
+        except (Unreadable, MalformedBody) as error:
+            reasons.append(str(error))
+            continue
+        if body is not None:
+            bodies.append(msgspec.json.encode(body))
+    return bodies, reasons
+
+
+def _divide(bodies: list[bytes]) -> Iterator[list[bytes]]:
+    return (bodies[start : start + MAX_BATCH] for start in range(0, len(bodies), MAX_BATCH))
+
+
+def _refuse(errors: list[HeliotropeError]) -> list[str]:
+    """Return why interactions are refused for good. Raises: the first error that may pass, for all to be sent again."""
+    for error in errors:
+        if isinstance(error, Unavailable | TooManyRequests):
+            raise error
+    return [error.detail for error in errors]
