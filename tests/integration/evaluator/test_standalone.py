@@ -191,28 +191,11 @@ def test_votes_on_other_answers_are_refused(prompts: Path) -> None:
     assert "0123456789abcdef" in told
 
 
-def test_a_teams_own_tasks_are_a_gate_and_a_broken_one_is_never_a_pass(prompts: Path, tmp_path: Path) -> None:
+def test_a_broken_task_of_the_teams_own_is_never_a_pass(prompts: Path, tmp_path: Path) -> None:
     (folder := tmp_path / "tasks").mkdir()
-    task = {
-        "task": "greeting",
-        "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": "data.jsonl"}},
-        "test_split": "test",
-        "output_type": "generate_until",
-        "doc_to_text": "{{question}}",
-        "doc_to_target": "Please",
-        "generation_kwargs": {"until": [" open"], "do_sample": False},
-        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
-    }
-    (folder / "greeting.yaml").write_text(json.dumps(task))
-    (folder / "data.jsonl").write_text("".join(f'{{"question": "Where is {n}?"}}\n' for n in range(40)))
+    (folder / "greeting.yaml").write_text("task: greeting\n  - no: yaml")
     with serve_chat(answer) as chat:
-        options = ("--tasks", str(folder), "--task-documents", "30")
-        _, _, report = run(prompts, chat, *options)
-        gate = find_gate(report, "tasks")
-        assert (gate["verdict"], gate["n"], gate["effect"]) == ("pass", 30, -1.0), "only the candidate says please"
-        (folder / "greeting.yaml").write_text("task: greeting\n  - no: yaml")
-        status, _, report = run(prompts, chat, *options)
+        status, _, report = run(prompts, chat, "--tasks", str(folder))
     gate = find_gate(report, "tasks")
     assert (status, gate["verdict"], gate["cause"], gate["blocks"]) == (3, "inconclusive", "error", True)
     assert "greeting.yaml" in gate["summary"]
