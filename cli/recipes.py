@@ -1,6 +1,8 @@
 """`heliotrope recipe` and `heliotrope train`."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +16,7 @@ console = Console(soft_wrap=True, highlight=False)
 
 RecipeFile = Annotated[Path, typer.Argument(help="A recipe, as YAML.")]
 Folder = Annotated[Path | None, typer.Option(help="In place of the one that the recipe names.")]
+Place = Annotated[str | None, typer.Option(help="A folder or an address, in place of the one that the recipe names.")]
 Earlier = Annotated[
     list[Path] | None, typer.Option(help="An earlier snapshot to replay; again for each one, newest first.")
 ]
@@ -67,6 +70,32 @@ def plan(
 
 
 @app.command()
+def hire(
+    model: Annotated[str, typer.Argument(help="A published shape, such as llama-70b, or a checkpoint's folder.")],
+    method: Annotated[str, typer.Option(help="dpo or ppo.")] = "dpo",
+    tuning: Annotated[str, typer.Option(help="full or lora.")] = "lora",
+    machine: Annotated[str, typer.Option(help="The kind of machine.")] = "p5.48xlarge",
+    hourly: Annotated[float | None, typer.Option(help="What it costs an hour, in place of a list price.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Pairs for dpo, prompts for ppo.")] = 10_000,
+    length: Annotated[int, typer.Option(min=1, help="Tokens of a prompt with one answer.")] = 1024,
+    passes: Annotated[float, typer.Option(min=0.1, help="Over the rows.")] = 2.0,
+    offload: Annotated[str, typer.Option(help="none, optimizer or all.")] = "none",
+) -> None:
+    """Say which machines a run on a large model needs: how many, for how long, at what cost. Status 1: none hold it."""
+    from services.trainer.bootstrap.hiring import plan_hire
+
+    with clear_errors():
+        lines, is_possible = plan_hire(
+            model, method=method, tuning=tuning, machine=machine, hourly=hourly,
+            rows=rows, length=length, passes=passes, offload=offload,
+        )  # fmt: skip
+    for line in lines:
+        console.print(line, markup=False)
+    if not is_possible:
+        raise typer.Exit(1)
+
+
+@app.command()
 def suggest(
     dataset: Annotated[Path, typer.Argument(help="The folder of a frozen dataset.")],
     base: Annotated[
@@ -90,29 +119,68 @@ def reference() -> None:
     sys.stdout.write(render_reference())
 
 
+@contextmanager
+def exit_for_peers() -> Iterator[None]:
+    """Exit with a status of its own where another machine may be the cause."""
+    from services.trainer.domain.launching.endings import LOST_PEER, PeerLost
+
+    try:
+        yield
+    except PeerLost as error:
+        console.print(error.detail, markup=False)
+        raise typer.Exit(LOST_PEER) from error
+
+
 def train(
-    file: RecipeFile,
-    output: Annotated[Path, typer.Option(help="Where the candidate goes; the same command again resumes.")],
-    base: Folder = None,
-    dataset: Folder = None,
+    file: Annotated[str, typer.Argument(help="A recipe, as YAML: a file, or its address.")],
+    output: Annotated[
+        str, typer.Option(help="Where the candidate goes, a folder or an address; the same command again resumes.")
+    ],
+    base: Place = None,
+    dataset: Place = None,
     earlier: Earlier = None,
     threads: Annotated[int, typer.Option(min=0, help="For tensor arithmetic; 0: every core.")] = 0,
+    base_sha256: Annotated[str | None, typer.Option(help="What the manifest of the base must hash to.")] = None,
+    attempt: Annotated[
+        int | None, typer.Option(min=1, help="With an address as output: the number of this start; launchers give it.")
+    ] = None,
 ) -> None:
-    """Train what a recipe says, without the rest of the system. Ctrl-C saves a checkpoint first."""
+    """Train what a recipe says, without the rest of the system. Ctrl-C saves a checkpoint first.
+
+    With an address as output (s3://, gs://, file://) everything may come from addresses, and checkpoints, candidate
+    and outcome go there: what launchers start on other machines.
+    """
+    from services.trainer.bootstrap.addressed import is_address, train_by_address
     from services.trainer.bootstrap.standalone import train_file
 
-    with clear_errors():
-        trained = train_file(
-            file,
-            base=base,
-            dataset=dataset,
-            earlier=earlier or (),
-            output=output,
-            threads=threads,
-            print_line=lambda line: console.print(line, markup=False),
-        )
+    def print_line(line: str) -> None:
+        console.print(line, markup=False)
+
+    with clear_errors(), exit_for_peers():
+        if is_address(output):
+            trained = train_by_address(
+                file,
+                base=base,
+                base_sha256=base_sha256,
+                dataset=dataset,
+                output=output,
+                attempt=attempt,
+                threads=threads,
+                print_line=print_line,
+            )
+        else:
+            trained = train_file(
+                Path(file),
+                base=Path(base) if base else None,
+                dataset=Path(dataset) if dataset else None,
+                earlier=earlier or (),
+                output=Path(output),
+                threads=threads,
+                print_line=print_line,
+            )
+    where = output if is_address(output) else Path(output) / "candidate"
     console.print(
         f"{trained.summary} after {trained.steps} steps on {trained.pairs} examples ({trained.refused} refused): "
-        f"{output / 'candidate'}",
+        f"{where}",
         markup=False,
     )

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from services.trainer.domain.guards.verdict import Metrics
+from services.trainer.domain.launching.endings import RemoteRun
+from services.trainer.domain.launching.orders import LaunchOrder
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.recipe.sections import Point
 from services.trainer.domain.training import Job, TrainingResult
@@ -61,6 +63,31 @@ class TrainingMethod(Protocol):
             Interrupted: the worker was told to stop; a checkpoint is there.
             StaleClaim: another worker has the run.
         """
+
+
+class Launcher(Protocol):
+    """An engine that starts `heliotrope train` on machines of its own, and shows what became of it.
+
+    Each call may raise LauncherUnavailable, after which it may be repeated, or LauncherDenied. None takes longer than
+    half a minute.
+    """
+
+    def start(self, order: LaunchOrder) -> str:
+        """Start the order and return the handle of its job; one of that name that is there already is that job.
+
+        Raises:
+            QuotaReached: there is no room just now.
+            LauncherRefused: the engine takes no such job.
+        """
+
+    def look(self, handle: str) -> RemoteRun:
+        """Look what the job does; `gone` when the engine knows of none."""
+
+    def read_log(self, handle: str) -> str:
+        """Read the end of its log, of the machine that failed first where that is known; empty when there is none."""
+
+    def cancel(self, handle: str) -> None:
+        """Have the engine end the job; harmless when it is over or gone."""
 
 
 class Mirror(Protocol):

@@ -214,6 +214,20 @@ def release_run(session: Session, run_id: UUID, token: int, progress: dict[str, 
     return session.scalar(statement) is not None
 
 
+def list_left_running(session: Session, silent_for: timedelta = timedelta(0)) -> Sequence[Run]:
+    """List the runs that are over for us, for at least so long, while their job elsewhere may still run."""
+    before = func.clock_timestamp() - silent_for
+    is_open = Run.remote["open"].as_boolean()
+    statement = select(Run).where(Run.state.in_(FINISHED_STATES), is_open, Run.finished_at <= before)
+    return session.scalars(statement.order_by(Run.finished_at)).all()
+
+
+def close_remote(session: Session, run_id: UUID) -> None:
+    """Save that nothing of a finished run runs elsewhere any more."""
+    run = load_run_for_update(session, run_id)
+    run.remote = (run.remote or {}) | {"open": False}
+
+
 def list_unanswered_runs(session: Session, announced_before: datetime, now: datetime) -> Sequence[Run]:
     """Return finished runs, announced before that time and still within their deadline, whose successor is not there.
 

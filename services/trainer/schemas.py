@@ -21,6 +21,7 @@ class RunView(BaseModel):
     recipe: dict[str, Any]
     recipe_sha256: str
     progress: dict[str, Any]
+    remote: dict[str, Any] | None
     worker: str | None
     fencing_token: int
     heartbeat_at: datetime | None

@@ -31,6 +31,15 @@ class TrainerSettings(BaseSettings):
         description="kinds of device that this worker has, separated by commas: it takes runs that ask for one, "
         "and runs that ask for none",
     )
+    launchers_file: Path | None = Field(
+        None, description="YAML file of the launchers that recipes may name; unset: runs train in the worker"
+    )
+    launcher: str = Field(
+        "", description="the launcher of recipes that name none; empty: such runs train in the worker's own process"
+    )
+    launcher_poll_seconds: float = Field(
+        5.0, gt=0, description="pause between two looks at a run that trains elsewhere"
+    )
     wandb: Literal["off", "online", "offline"] = Field(
         "off", description="show runs in Weights & Biases too; offline: write files for `wandb sync`"
     )

@@ -90,6 +90,11 @@ class Artifacts:
         assert self._root is not None
         return f"{self._root}/{place}"
 
+    def is_reachable(self, uri: str) -> bool:
+        """Tell whether another machine finds what is at an address: a local folder only under a root that is one."""
+        shares_disk = self._root is not None and find_local_folder(self._root) is not None
+        return shares_disk or find_local_folder(uri) is None
+
     def fetch(self, uri: str, content_sha256: str | None = None, *, unlisted: bool = False) -> Path:
         """Return a local folder with the artifact's files, each verified against the manifest.
 

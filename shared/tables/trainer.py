@@ -42,6 +42,8 @@ class Run(Base):
     worker: Mapped[str | None]
     heartbeat_at: Mapped[datetime | None]
     enqueued_at: Mapped[datetime | None]
+    remote: Mapped[dict[str, Any] | None]
+    """Of a run that trains elsewhere: its launcher, its job there, and whether that may still run (`open`)."""
     progress: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     reason: Mapped[str | None]
     candidate_version: Mapped[str | None]

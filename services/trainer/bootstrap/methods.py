@@ -12,7 +12,7 @@ from services.trainer.domain.planning.planner import apply_plan, describe_plan, 
 from services.trainer.domain.planning.sizing import size_recipe
 from services.trainer.domain.recipe.schema import Method
 from services.trainer.domain.recipe.sections import Point
-from services.trainer.domain.training import Job, TrainingResult
+from services.trainer.domain.training import Job, TrainingFailed, TrainingResult
 from services.trainer.handlers.ladder import train_ladder
 from services.trainer.handlers.memory_fallback import train_with_fitting_batch
 from services.trainer.ports import RunReporter, TrainingMethod
@@ -64,6 +64,9 @@ def _train_by_plan(threads: int, job: Job, reporter: RunReporter) -> TrainingRes
         job = choose_sizes(job, reporter)
     if job.recipe.parallelism.strategy == "auto":
         job = choose_strategy(job)
+    if job.recipe.parallelism.nodes != job.place.count:
+        wanted = job.recipe.parallelism.nodes
+        raise TrainingFailed(f"the recipe asks for {wanted} machines, and this is one of {job.place.count}")
     if not job.recipe.parallelism.is_distributed:
         return train_with_fitting_batch(partial(_train_guarded, threads), job, reporter)
     from services.trainer.adapters.distributed.launcher import launch

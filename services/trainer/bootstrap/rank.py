@@ -1,6 +1,7 @@
 """`python -m services.trainer.bootstrap.rank <order file>`: a process of a spread run, started by `accelerate launch`.
 
-The first process reports to the launcher, which alone holds the claim; the others say nothing.
+The first process reports to the launcher, which alone holds the claim; the first on each further machine says when a
+checkpoint is there, and the others say nothing.
 """
 
 import json
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from services.trainer.adapters.distributed.exchange import ERROR, OUTCOME, FileReporter, SilentReporter, read_order
+from services.trainer.adapters.distributed.exchange import ERROR, OUTCOME, choose_reporter, read_order
 from services.trainer.adapters.distributed.launcher import die_with_parent
 from services.trainer.adapters.methods.resource_errors import translate_resource_errors
 from services.trainer.bootstrap.methods import train_here
@@ -21,8 +22,8 @@ def main(order_file: Path) -> None:
     die_with_parent()
     order = read_order(order_file)
     folder = order_file.parent
-    is_main_process = os.environ["RANK"] == "0"
-    reporter = FileReporter(folder) if is_main_process else SilentReporter(folder)
+    leads_machine = os.environ["LOCAL_RANK"] == "0"
+    reporter = choose_reporter(folder, int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"]))
     outcome: dict[str, Any]
     try:
         with translate_resource_errors(folder):
@@ -40,7 +41,7 @@ def main(order_file: Path) -> None:
     except Exception as error:
         (folder / f"{ERROR}.{os.environ['RANK']}").write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
         raise
-    if is_main_process:
+    if leads_machine:
         draft = folder / f"{OUTCOME}.draft"
         draft.write_text(json.dumps(outcome), encoding="utf-8")
         draft.replace(folder / OUTCOME)

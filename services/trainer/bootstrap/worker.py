@@ -22,8 +22,10 @@ from celery.worker import state
 
 from services.trainer.adapters.artifacts.provenance import load_code_version
 from services.trainer.adapters.wandb_mirror import make_mirror
+from services.trainer.bootstrap.launchers import load_offers
 from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS, measure_kl_here
 from services.trainer.bootstrap.rewards import read_reward_rules
+from services.trainer.domain.launching.endings import LauncherRefused
 from services.trainer.handlers.context import WorkerContext
 from services.trainer.handlers.execution import execute_next_run
 from services.trainer.settings import TrainerSettings
@@ -51,7 +53,8 @@ def run_worker() -> None:
     configure_logging("trainer-worker", settings.log_level)
     try:
         make_mirror(trainer, settings.home)
-    except InvalidRequest as error:
+        load_offers(trainer, settings.home)
+    except (InvalidRequest, LauncherRefused) as error:
         sys.exit(error.detail)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -151,6 +154,9 @@ def execute_in_child(settings: Settings, trainer: TrainerSettings, device: str |
         mirror=make_mirror(trainer, settings.home.absolute()),
         signer=load_signer(trainer.manifest_key),
         rewards=read_reward_rules(trainer),
+        offers=load_offers(trainer, settings.home.absolute()),
+        launcher=trainer.launcher or None,
+        launcher_poll_seconds=trainer.launcher_poll_seconds,
     )
     try:
         artifacts.drop_unused(TRAIN_FILE)  # whoever is erased must not stay in what a killed reader left

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from services.trainer.domain.planning.places import ALONE, Place
 from services.trainer.domain.recipe.schema import Recipe
 from shared.errors import HeliotropeError
 
-Cause = Literal["setup", "guard", "memory", "disk", "deadline", "registration", "error"]
+Cause = Literal["setup", "guard", "memory", "disk", "deadline", "registration", "launcher", "error"]
 """Why a run failed, for counting: its recipe, dataset or reward model; a guard, or drift from the parent; a shortage;
-its time was up; what came after training; anything else."""
+its time was up; what came after training; an engine that refused it, lost it too often, or its limits; anything
+else."""
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 
@@ -74,6 +76,8 @@ class Job:
     parent_sha256: str | None = None
     """The hash that the parent's files are known by, if they are."""
     rewards: RewardRules = NO_FUNCTIONS
+    place: Place = ALONE
+    """Which of the run's machines this is."""
 
 
 @dataclass(frozen=True)

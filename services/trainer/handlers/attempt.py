@@ -25,6 +25,7 @@ from services.trainer.handlers.context import Attempt, WorkerContext
 from services.trainer.handlers.drift import locate_anchor, measure_drift
 from services.trainer.handlers.registration import register_candidate
 from services.trainer.handlers.registry_calls import RegistryUnavailable, call_registry
+from services.trainer.handlers.remote_run import RemoteFiles, RemoteTraining
 from services.trainer.handlers.replay import mix_for_run
 from services.trainer.handlers.reporter import LoopReporter
 from services.trainer.repository import load_snapshots
@@ -64,7 +65,7 @@ def run_attempt(run: Run, claim: Claim, context: WorkerContext) -> None:
     )
     trained = find_trained(job.checkpoints.parent, below_token=run.fencing_token)
     if trained is None:
-        result = _train(job, reporter, context)
+        result = _train(attempt, reporter, context)
     else:
         earlier, result = trained
         attempt = replace(attempt, job=replace(job, candidate=earlier / CANDIDATE))
@@ -105,12 +106,33 @@ def _measure_and_register(
     call_registry(partial(register_candidate, attempt, result, movement, reporter, context), attempt.claim, context)
 
 
-def _train(job: Job, reporter: LoopReporter, context: WorkerContext) -> TrainingResult:
+def _train(attempt: Attempt, reporter: LoopReporter, context: WorkerContext) -> TrainingResult:
+    job = attempt.job
     logger.info("training_started", resume_from=job.resume_from and job.resume_from.name, recipe=job.recipe.name)
-    result = context.methods[job.recipe.method](job, reporter)
+    launcher = job.recipe.launcher or context.launcher
+    if launcher is None:
+        result = context.methods[job.recipe.method](job, reporter)
+    else:
+        result = _train_elsewhere(launcher, attempt, reporter, context)
     save_result(job.checkpoints, job.candidate, result)
     logger.info("training_ended", steps=result.steps, summary=result.summary, refused_pairs=result.refused)
     return result
+
+
+def _train_elsewhere(name: str, attempt: Attempt, reporter: LoopReporter, context: WorkerContext) -> TrainingResult:
+    if name not in context.offers:
+        raise TrainingFailed(f"no launcher {name!r}: HELIOTROPE_TRAINER_LAUNCHERS_FILE has {sorted(context.offers)}")
+    training = RemoteTraining(
+        attempt.run,
+        attempt.claim,
+        reporter,
+        context.offers[name],
+        RemoteFiles(context.storage.artifacts, context.storage.locate_remote(attempt.run.run_id)),
+        poll_seconds=context.launcher_poll_seconds,
+        patience_seconds=context.registry_patience.total_seconds(),
+    )
+    attempt.job.checkpoints.mkdir(parents=True, exist_ok=True)
+    return training.train(attempt.job)
 
 
 def _prepare(run: Run, claim: Claim, context: WorkerContext) -> Attempt:

@@ -9,6 +9,7 @@ from pathlib import Path
 from services.trainer.adapters.artifacts.run_storage import RunStorage
 from services.trainer.domain.training import NO_FUNCTIONS, Job, RewardRules
 from services.trainer.handlers.claim import Claim
+from services.trainer.handlers.remote_run import Offer
 from services.trainer.ports import MeasureKL, Mirror, NoMirror, TrainingMethod
 from shared.artifacts import locate_folder
 from shared.db import SessionFactory
@@ -43,6 +44,11 @@ class WorkerContext:
     signer: Signer | None = None
     """Signs what is registered; without one, versions stay unsigned."""
     rewards: RewardRules = NO_FUNCTIONS
+    offers: Mapping[str, Offer] = field(default_factory=dict)
+    """The launchers that recipes may name."""
+    launcher: str | None = None
+    """Of recipes that name none; None: they train in this process."""
+    launcher_poll_seconds: float = 5.0
     registry_patience: timedelta = timedelta(seconds=60)
     """How long calls to the registry are repeated before the run is handed back."""
 

@@ -8,6 +8,7 @@ import structlog
 
 from services.trainer import repository
 from services.trainer.adapters.artifacts.checkpoints import delete_folder, delete_rows, has_trained
+from services.trainer.domain.launching.endings import LauncherUnavailable
 from services.trainer.domain.training import CandidateNotRegistered, Cause, Interrupted, TrainingFailed
 from services.trainer.handlers.attempt import run_attempt
 from services.trainer.handlers.claim import Claim, claim_next
@@ -31,6 +32,7 @@ def execute_next_run(device: str | None, context: WorkerContext) -> None:
 
     Every way it can end is on its row and, when final, announced.
     """
+    end_left_running(context)
     _clean_up_finished(context)
     run = claim_next(context.sessions, device, context.worker, context.heartbeat_timeout)
     if run is None:
@@ -61,7 +63,7 @@ def _execute_claimed(run: Run, claim: Claim, context: WorkerContext) -> None:
         run_attempt(run, claim, context)
     except StaleClaim as error:
         logger.warning("run_given_up", reason=error.detail)
-    except RegistryUnavailable as error:
+    except (RegistryUnavailable, LauncherUnavailable) as error:
         claim.add_note(f"handed back: {error.detail}")
         claim.release()
         logger.warning("run_released", reason=error.detail)
@@ -84,7 +86,29 @@ def _execute_claimed(run: Run, claim: Claim, context: WorkerContext) -> None:
             raise
         logger.error("run_failed", exc_info=not isinstance(error, HeliotropeError), reason=str(error))
         _fail(claim, context, error)
+    end_left_running(context)
     _clean_up_if_finished(run.run_id, context)
+
+
+def end_left_running(context: WorkerContext) -> None:
+    """End the jobs elsewhere of runs that are over for us: cancelled, past their deadline, failed by a limit.
+
+    One whose engine does not answer is left for the next look; the sweeper sees to it that there is one.
+    """
+    with context.sessions() as session:
+        left = repository.list_left_running(session)
+    for run in left:
+        remote = run.remote or {}
+        offer = context.offers.get(remote["launcher"])
+        try:
+            if offer is not None and remote.get("handle"):
+                offer.launcher.cancel(remote["handle"])
+        except HeliotropeError as error:
+            logger.warning("remote_run_not_ended", run_id=str(run.run_id), error=error.detail)
+            continue
+        with context.sessions() as session, session.begin():
+            repository.close_remote(session, run.run_id)
+        logger.info("remote_run_ended", run_id=str(run.run_id), handle=remote.get("handle"), known=offer is not None)
 
 
 def _fail(claim: Claim, context: WorkerContext, error: Exception) -> None:
@@ -119,6 +143,7 @@ def _delete_files(run: Run, context: WorkerContext) -> None:
     folder = context.runs_folder / str(run.run_id)
     if _failed_after_training(run, folder):
         delete_rows(folder)
+        context.storage.delete_rows(run.run_id)
         return
     delete_folder(folder)
     context.storage.delete(run.run_id)

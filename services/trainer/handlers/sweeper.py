@@ -39,12 +39,16 @@ class Sweeper:
             counts = repository.count_runs(session)
             guarded = repository.count_guarded_runs(session)
             failed = repository.count_failed_runs(session)
+            left = repository.list_left_running(session, self.patience.heartbeat_timeout)
         for run in runs:
             step = next_step(OpenRun(run.state, run.deadline_at, run.enqueued_at, run.heartbeat_at), now, self.patience)
             if step == "close":
                 self._close(run.run_id)
             elif step == "enqueue" and not paused:
                 self._enqueue(run)
+        for run in left:
+            if run.enqueued_at is None or now - run.enqueued_at >= self.patience.requeue_after:
+                self._enqueue(run)  # its worker died before it could end the job elsewhere
         if count := announce_again(self.sessions, partial(self._list_unanswered, now=now), self._announce):
             metrics.SWEPT.labels("announced").inc(count)
         export_runs(runs, counts, guarded, failed)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 
+from services.trainer.adapters.artifacts.checkpoints import MIXED
 from services.trainer.domain.training import TrainingFailed
 from shared.artifacts import Artifacts, ArtifactStoreUnavailable
 from shared.errors import HeliotropeError
@@ -94,13 +95,35 @@ class RunStorage:
         with translate_store_errors("the candidate"):
             return self._artifacts.store(candidate, f"candidates/{run_id}/{token}")
 
+    @property
+    def artifacts(self) -> Artifacts:
+        """Where all of it is stored."""
+        return self._artifacts
+
+    def locate_remote(self, run_id: UUID) -> str:
+        """Return the address under which a run that trains elsewhere keeps everything. Raises: TrainingFailed."""
+        if not self._artifacts.is_shared:
+            raise TrainingFailed(
+                "a run that trains elsewhere needs a place that both machines reach: set HELIOTROPE_ARTIFACTS_URI"
+            )
+        return self._artifacts.locate(f"remote/{run_id}")
+
     def delete(self, run_id: UUID) -> None:
-        """Delete the stored checkpoints of a finished run; what cannot be deleted is logged."""
+        """Delete what a finished run stored on its way; what cannot be deleted is logged."""
         if self._artifacts.is_shared:
-            try:
-                self._artifacts.delete(self._locate(run_id))
-            except HeliotropeError as error:
-                logger.warning("checkpoints_not_deleted", run_id=str(run_id), error=error.detail)
+            self._delete(self._locate(run_id))
+            self._delete(self.locate_remote(run_id))
+
+    def delete_rows(self, run_id: UUID) -> None:
+        """Delete the copy of users' rows that was made for a run that trained elsewhere; as `delete`."""
+        if self._artifacts.is_shared:
+            self._delete(f"{self.locate_remote(run_id)}/{MIXED}")
+
+    def _delete(self, uri: str) -> None:
+        try:
+            self._artifacts.delete(uri)
+        except HeliotropeError as error:
+            logger.warning("not_deleted", uri=uri, error=error.detail)
 
     def _locate(self, run_id: UUID) -> str:
         return self._artifacts.locate(f"checkpoints/{run_id}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from services.trainer.domain.guards.verdict import Metrics
+from services.trainer.domain.planning.places import Place
 from services.trainer.domain.recipe.parsing import dump_recipe, parse_recipe
 from services.trainer.domain.training import Interrupted, Job
 from services.trainer.ports import RunReporter
@@ -30,17 +31,19 @@ def dump_order(job: Job, threads: int) -> dict[str, Any]:
     folders = {
         name: None if folder is None else str(folder.resolve())
         for name, folder in vars(job).items()
-        if name not in ("recipe", "rewards", *PARENT)
+        if name not in ("recipe", "rewards", "place", *PARENT)
     }
     parent = {name: getattr(job, name) for name in PARENT}
-    return {"recipe": dump_recipe(job.recipe), "folders": folders, "parent": parent, "threads": threads}
+    content = {"recipe": dump_recipe(job.recipe), "folders": folders, "parent": parent, "threads": threads}
+    return content | {"place": vars(job.place)}
 
 
 def read_order(path: Path) -> Order:
     """Read the order that the launcher wrote."""
     content = json.loads(path.read_bytes())
     folders: dict[str, Any] = {name: folder and Path(folder) for name, folder in content["folders"].items()}
-    job = Job(recipe=parse_recipe(content["recipe"]), **folders, **content["parent"])
+    place = Place(**content["place"])
+    job = Job(recipe=parse_recipe(content["recipe"]), place=place, **folders, **content["parent"])
     return Order(job, content["threads"])
 
 
@@ -79,7 +82,7 @@ class FileReporter(SilentReporter):
         self._file = (folder / REPORTS).open("a", encoding="utf-8")
 
     def _report(self, *call: Any) -> None:
-        print(json.dumps(call), file=self._file, flush=True)
+        print(write_call(*call), file=self._file, flush=True)
 
     def on_phase(self, phase: str) -> None:
         self._report("phase", phase)
@@ -97,6 +100,40 @@ class FileReporter(SilentReporter):
         self._report("checkpoint", str(checkpoint))
 
 
+class CheckpointReporter(FileReporter):
+    """Of the first process on each further machine: it says when its part of a checkpoint is there, and no more."""
+
+    def on_phase(self, phase: str) -> None:
+        """Leave it to the run's first process."""
+
+    def on_step(self, step: int, total: int) -> None:
+        """Leave it to the run's first process."""
+
+    def on_metrics(self, step: int, metrics: Metrics) -> None:
+        """Leave it to the run's first process."""
+
+    def on_note(self, note: str) -> None:
+        """Leave it to the run's first process."""
+
+
+def choose_reporter(folder: Path, rank: int, local_rank: int) -> SilentReporter:
+    """Choose the reporter of a process, by its number in the run and on its machine."""
+    if rank == 0:
+        return FileReporter(folder)
+    return CheckpointReporter(folder) if local_rank == 0 else SilentReporter(folder)
+
+
+def write_call(*call: Any) -> str:
+    """Write a call of a reporter as a line."""
+    return json.dumps(call)
+
+
+def read_line(line: str | bytes) -> list[Any]:
+    """Read what `write_call` wrote."""
+    call: list[Any] = json.loads(line)
+    return call
+
+
 def read_reports(path: Path) -> Iterator[list[Any] | None]:
     """Read the reports as they come; None when there is no whole one at the moment."""
     rest = b""
@@ -107,7 +144,7 @@ def read_reports(path: Path) -> Iterator[list[Any] | None]:
             rest += file.read()
             *lines, rest = rest.split(b"\n")
             for line in lines:
-                yield json.loads(line)
+                yield read_line(line)
             yield None
 
 

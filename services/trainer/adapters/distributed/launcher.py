@@ -27,6 +27,7 @@ from services.trainer.adapters.distributed.exchange import (
     pass_on,
     read_reports,
 )
+from services.trainer.domain.planning.places import Place
 from services.trainer.domain.training import Interrupted, Job, OutOfMemory, TrainingFailed, TrainingResult
 from services.trainer.ports import RunReporter
 from shared.errors import HeliotropeError
@@ -57,7 +58,7 @@ def launch(threads: int, job: Job, reporter: RunReporter) -> TrainingResult:
     (folder / ORDER).write_text(json.dumps(dump_order(job, threads)), encoding="utf-8")
     with (folder / LOG).open("wb") as log:
         launcher = subprocess.Popen(
-            _make_command(job.recipe.parallelism.processes, folder / ORDER),
+            _make_command(job.recipe.parallelism.processes, job.place, folder / ORDER),
             env=_make_environment(threads),
             stdout=log,
             stderr=log,
@@ -73,8 +74,13 @@ def launch(threads: int, job: Job, reporter: RunReporter) -> TrainingResult:
         _kill(launcher)
 
 
-def _make_command(processes: int, order: Path) -> list[str]:
-    options = ("--num_processes", str(processes), "--num_machines", "1", "--main_process_port", "0")
+def _make_command(processes: int, place: Place, order: Path) -> list[str]:
+    options = ["--num_processes", str(processes), "--num_machines", str(place.count)]
+    if place.count == 1:
+        options += ["--main_process_port", "0"]
+    else:
+        options += ["--machine_rank", str(place.rank), "--main_process_ip", place.address]
+        options += ["--main_process_port", str(place.port)]
     fixed = ("--multi_gpu",) if processes > 1 else ()
     return [
         *(sys.executable, "-m", "accelerate.commands.launch", *fixed, *options),

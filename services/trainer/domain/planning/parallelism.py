@@ -21,7 +21,10 @@ def build_deepspeed_config(parallelism: Parallelism) -> dict[str, Any] | None:
         zero["offload_optimizer"] = {"device": "cpu"}
     if parallelism.offload == "all":
         zero["offload_param"] = {"device": "cpu"}
+    # without a disk that machines share, each keeps its own part
+    storage = {"checkpoint": {"use_node_local_storage": True}} if parallelism.nodes > 1 else {}
     return {
+        **storage,
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,

@@ -45,7 +45,7 @@ METHOD_FIELDS: dict[str, tuple[Method, ...]] = {
 DROPOUT_METHODS: tuple[Method, ...] = ("sft", "rloo", "grpo")
 """Methods in which TRL leaves dropout on; the others compare log-probabilities or scores, and it turns it off there."""
 
-OF_LADDER_ALONE = ("base", "dataset", "device", "replay", "drift")
+OF_LADDER_ALONE = ("base", "dataset", "device", "launcher", "replay", "drift")
 
 
 LADDER_FIELDS = ("name", "method", "max_steps", "stages", *OF_LADDER_ALONE)
@@ -73,6 +73,8 @@ def find_contradictions(recipe: Recipe) -> list[FieldError]:
             for name in OF_LADDER_ALONE
             if getattr(stage, name) != getattr(untouched, name)
         ]
+        if stage.parallelism.nodes > 1:
+            found.append(FieldError("parallelism.nodes", "a ladder's stages train on one machine each"))
         if stage.method == "ladder":
             found.append(FieldError("method", "a stage is no ladder"))
         errors += [FieldError(f"stages[{index}].{error.field}", error.message) for error in found]
@@ -130,6 +132,7 @@ def _find_sampling_errors(recipe: Recipe, has_reward_model: bool) -> list[FieldE
 def _find_parallelism_errors(parallelism: Parallelism, method: str) -> list[FieldError]:
     """
     - `single` is one process, the others but `auto` are at least two; `auto` chooses processes and offloading itself
+    - machines have as many processes each
     - only some methods can be spread; `auto` then means `single`
     - only ZeRO and FSDP offload; weights only with stage 3, and FSDP moves all or nothing
     """
@@ -141,6 +144,9 @@ def _find_parallelism_errors(parallelism: Parallelism, method: str) -> list[Fiel
         errors.append(FieldError("parallelism.processes", f"{strategy} needs at least 2"))
     if strategy == "auto" and parallelism.processes != 1:
         errors.append(FieldError("parallelism.processes", "not used by the strategy auto, which counts the devices"))
+    if parallelism.processes % parallelism.nodes:
+        message = f"{parallelism.processes} processes are not as many on each of {parallelism.nodes} machines"
+        errors.append(FieldError("parallelism.nodes", message))
     if strategy not in ("single", "auto") and method not in DISTRIBUTED_METHODS:
         errors.append(FieldError("parallelism.strategy", f"the method {method} trains in one process only"))
     if offload != "none" and strategy not in (*ZERO_STAGES, "fsdp2"):

@@ -53,6 +53,7 @@ REASONS = {
     "eval_steps": "measuring the validation split costs time that short runs rather spend on training; `rloo`, "
     "`grpo` and `ppo` measure there how often people's choice is the likelier answer",
     "device": "most deployments have one kind of worker; name a kind (`gpu`, `h100`) that some worker's settings name",
+    "launcher": "most runs fit the worker's own machine; others name one of `HELIOTROPE_TRAINER_LAUNCHERS_FILE`",
     "stages": "one method is enough for most; RLOO, GRPO and PPO need a reward, and DPO may follow SFT",
     "budget.max_minutes": "the number of steps bounds a run already; set it where slowness must not hold the queue",
     "budget.max_cost": "see max_minutes",
@@ -65,6 +66,7 @@ REASONS = {
     "parallelism.strategy": "a small model on one device needs no other; zero2 when the optimizer's state does not fit "
     "beside the weights, zero3 or fsdp2 when the weights themselves do not; auto would depend on the machine",
     "parallelism.processes": "one device; a step's batch grows with the number",
+    "parallelism.nodes": "one machine; several need a launcher that has them, and send gradients over a network",
     "parallelism.offload": "the host's memory is slower than the device's: only when the model does not fit otherwise",
     "guards.max_gradient_norm": "only an explosion is meant: clipping takes care of what is merely large",
     "guards.max_gradient_ratio": "steps differ tenfold in healthy runs; most of `patience` steps at 30 times the usual "

@@ -101,6 +101,8 @@ class Recipe(Part, frozen=True, kw_only=True):
     budget: Budget = Budget()
     device: DeviceKind | None = None
     """The kind of device that a worker must have. None: any worker will do."""
+    launcher: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,39}$")] | None = None
+    """Which of the deployment's launchers starts the run elsewhere. None: as the worker's settings say."""
     replay: Replay = Replay()
     drift: Drift = Drift()
     stages: "tuple[Recipe, ...]" = ()

@@ -98,6 +98,8 @@ class Parallelism(Part, frozen=True, kw_only=True):
     and the gradients (`zero2`), or the weights too (`zero3`; torch's own `fsdp2`). `auto`: what the planner chooses."""
     processes: PositiveInt = 1
     """Each takes `batch_size` rows at a time, so a step's batch is so many times as large."""
+    nodes: PositiveInt = 1
+    """Machines that the processes are on, as many on each; more than one needs a launcher."""
     offload: Literal["none", "optimizer", "all"] = "none"
     """What the host's memory keeps: nothing, the optimizer's state (ZeRO), or the weights too (`zero3`, `fsdp2`)."""
 

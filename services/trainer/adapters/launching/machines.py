@@ -1,0 +1,169 @@
+"""Machines by name, over a shell each: this one, or several over ssh, on which `accelerate launch` joins the processes.
+
+A job is a folder on each machine: `pid`, `born`, `log`, and in the end `status`. What runs there needs nobody who
+watches.
+"""
+
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from services.trainer.domain.launching.endings import (
+    LOST_PEER,
+    LauncherDenied,
+    LauncherRefused,
+    LauncherUnavailable,
+    QuotaReached,
+    RemoteRun,
+)
+from services.trainer.domain.launching.orders import LaunchOrder
+
+CALL_SECONDS = 20.0
+LOG_BYTES = 4000
+KILLED = (128 + 9, 128 + 15)
+"""Status of a command that SIGKILL or SIGTERM ended."""
+IS_ALIVE = """
+is_alive() {
+    set -- "$1" $(cat "/proc/$(cat "$1/pid" 2>/dev/null)/stat" 2>/dev/null)
+    [ -n "$4" ] && [ "$4" != Z ] && [ "${23}" = "$(cat "$1/born")" ]
+}
+"""
+"""Tells by the time of its birth too, since a pid is given out again; nobody may have collected a dead one."""
+START = """
+mkdir -p {folder} && cd {folder} || exit 73
+{is_alive}
+if [ -e {name}/pid ]; then exit 0; fi
+for other in */; do
+    if [ -e "$other/pid" ] && [ ! -e "$other/status" ] && is_alive "$other"; then echo "$other"; exit 75; fi
+done
+mkdir -p {name} && cd {name} || exit 73
+{exports}
+export JOB_COMMAND={command}
+setsid sh -c 'cut -d" " -f22 /proc/$$/stat > born; echo $$ > pid
+    sh -c "exec $JOB_COMMAND" > log 2>&1; echo $? > status.draft; mv status.draft status' </dev/null >/dev/null 2>&1 &
+while [ ! -e pid ]; do sleep 0.05; done
+"""
+LOOK = """
+{is_alive}
+cd {folder}/{name} 2>/dev/null || {{ echo gone; exit 0; }}
+if [ ! -e pid ]; then echo gone
+elif [ -e status ]; then cat status
+elif is_alive .; then echo running
+elif [ -e status ]; then cat status
+else echo killed; fi
+"""
+CANCEL = """
+{is_alive}
+cd {folder}/{name} 2>/dev/null || exit 0
+if [ -e pid ] && [ ! -e status ] && is_alive .; then kill -s KILL -- "-$(cat pid)"; fi
+exit 0
+"""
+TAIL = "tail -c {bytes} {folder}/{name}/log 2>/dev/null; exit 0"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What reaches a machine: a command that a shell script is appended to."""
+
+    name: str
+    shell: tuple[str, ...]
+
+    def run(self, script: str, title: str) -> tuple[int, str]:
+        """Run a script there; returns its status and output.
+
+        Raises:
+            LauncherDenied: the machine does not let us in.
+            LauncherUnavailable: it is not reached.
+        """
+        try:
+            done = subprocess.run(
+                [*self.shell, script], capture_output=True, text=True, timeout=CALL_SECONDS, stdin=subprocess.DEVNULL
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LauncherUnavailable(f"{self.name} did not {title} within {CALL_SECONDS:.0f} s") from error
+        except OSError as error:
+            raise LauncherUnavailable(f"{self.shell[0]} cannot be started: {error}") from error
+        if done.returncode == 255:
+            denied = "ermission denied" in done.stderr or "verification failed" in done.stderr
+            words = f"{self.name}: {done.stderr.strip()[-300:]}"
+            raise LauncherDenied(words) if denied else LauncherUnavailable(words)
+        return done.returncode, done.stdout
+
+
+class MachinesLauncher:
+    """Starts a process on each of its machines, in a session of its own."""
+
+    def __init__(self, machines: Sequence[Machine], folder: str, command: Sequence[str], port: int) -> None:
+        """`folder`: on each machine, for jobs; `command`: what `heliotrope` is there; `port`: the first machine's."""
+        self._machines, self._folder, self._command, self._port = machines, folder, command, port
+
+    def start(self, order: LaunchOrder) -> str:
+        if order.nodes > len(self._machines):
+            raise LauncherRefused(f"the recipe asks for {order.nodes} machines, and there are {len(self._machines)}")
+        for rank in range(order.nodes):
+            status, said = self._machines[rank].run(self._write_start(order, rank), "start the run")
+            if status == 75:
+                self.cancel(order.name)
+                raise QuotaReached(f"{self._machines[rank].name} is busy with {said.strip().rstrip('/')}")
+            if status != 0:
+                raise LauncherRefused(f"{self._machines[rank].name}: {self._folder} cannot be written")
+        return order.name
+
+    def look(self, handle: str) -> RemoteRun:
+        states = [self._look_at(machine, handle) for machine in self._machines]
+        known = [state for state in states if state != "gone"]
+        if not known:
+            return RemoteRun("gone")
+        taken = [state for state in known if state in ("killed", *map(str, KILLED), str(LOST_PEER))]
+        failed = [state for state in known if state not in ("running", "0", *taken)]
+        if failed or taken:  # the others wait for it
+            self.cancel(handle)
+            if failed:
+                return RemoteRun("failed", f"ended with status {failed[0]}")
+            return RemoteRun("evicted", "its processes were killed, or lost each other")
+        return RemoteRun("running" if "running" in known else "succeeded")
+
+    def read_log(self, handle: str) -> str:
+        """Read the log's end, of the first machine that failed."""
+        quiet = ("0", "gone", "running", "killed", *map(str, KILLED), str(LOST_PEER))
+        of_failed = [machine for machine in self._machines if self._look_at(machine, handle) not in quiet]
+        machine = (of_failed or self._machines)[0]
+        script = TAIL.format(bytes=LOG_BYTES, folder=shlex.quote(self._folder), name=shlex.quote(handle))
+        return machine.run(script, "show the log")[1]
+
+    def cancel(self, handle: str) -> None:
+        for machine in self._machines:
+            machine.run(self._fill(CANCEL, handle), "end the run")
+
+    def _look_at(self, machine: Machine, handle: str) -> str:
+        return machine.run(self._fill(LOOK, handle), "look at the run")[1].strip()
+
+    def _write_start(self, order: LaunchOrder, rank: int) -> str:
+        environment = dict(order.environment)
+        if order.nodes > 1:
+            environment |= self._place(order, rank)
+        # in the foreground: else it would leave the group of processes that is killed in the end
+        limit = ("timeout", "--foreground", "--signal=KILL", str(order.max_seconds))
+        return self._fill(
+            START,
+            order.name,
+            exports=write_exports(environment),
+            command=shlex.quote(shlex.join([*limit, *self._command, *order.arguments])),
+        )
+
+    def _place(self, order: LaunchOrder, rank: int) -> dict[str, str]:
+        return {
+            "HELIOTROPE_NODES": str(order.nodes),
+            "HELIOTROPE_NODE_RANK": str(rank),
+            "HELIOTROPE_NODE_ADDRESS": self._machines[0].name.rpartition("@")[2],
+            "HELIOTROPE_NODE_PORT": str(self._port),
+        }
+
+    def _fill(self, script: str, name: str, **more: str) -> str:
+        return script.format(is_alive=IS_ALIVE, folder=shlex.quote(self._folder), name=shlex.quote(name), **more)
+
+
+def write_exports(environment: Mapping[str, str]) -> str:
+    """Write variables as a shell has them."""
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in environment.items())

@@ -1,0 +1,73 @@
+"""Checkpoints of a run by address: each machine stores its part, and any machine gets the whole back."""
+
+import re
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+import structlog
+
+from services.trainer.adapters.artifacts.run_storage import choose_newest
+from services.trainer.domain.planning.places import Place
+from shared.artifacts import Artifacts
+from shared.artifacts.manifest import NAME
+from shared.errors import HeliotropeError
+
+logger = structlog.get_logger(__name__)
+
+PART = re.compile(r"(.+)/part-(\d+)-of-(\d+)")
+
+
+class StoredCheckpoints:
+    """`<output>/checkpoints/<attempt>/[<stage>/]checkpoint-<step>/part-<machine>-of-<machines>`."""
+
+    def __init__(self, artifacts: Artifacts, output: str, folder: Path, place: Place) -> None:
+        """Keep in step with a local folder of attempts."""
+        self._artifacts, self._folder, self._place = artifacts, folder, place
+        self._uri = f"{output}/checkpoints"
+
+    def restore(self) -> None:
+        """Bring the newest checkpoint of each stage here whose parts are all there. Raises: as `Artifacts.fetch`."""
+        whole = find_whole(self._artifacts.list_below(self._uri))
+        for name in choose_newest(sorted(whole)):
+            if not (self._folder / name).exists():
+                self._fetch(name, whole[name])
+
+    def keep(self, checkpoint: Path) -> None:
+        """Store this machine's part of a complete checkpoint, and delete what the local disk no longer has.
+
+        A store that is away is no reason to end a run: the next checkpoint is stored again.
+        """
+        name = checkpoint.relative_to(self._folder).as_posix()
+        try:
+            self._artifacts.upload(checkpoint, f"{self._uri}/{name}/part-{self._place.rank}-of-{self._place.count}")
+            if self._place.is_first:
+                self._delete_outdated()
+        except HeliotropeError as error:
+            logger.warning("checkpoint_not_stored", checkpoint=name, error=error.detail)
+
+    def _fetch(self, name: str, parts: list[str]) -> None:
+        draft = self._folder / ".draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        for part in parts:
+            self._artifacts.download(f"{self._uri}/{name}/{part}", draft / part)
+            shutil.copytree(draft / part, draft / "whole", dirs_exist_ok=True, ignore=shutil.ignore_patterns(NAME))
+            shutil.rmtree(draft / part)
+        (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (draft / "whole").rename(self._folder / name)
+        logger.info("checkpoint_restored", checkpoint=name)
+
+    def _delete_outdated(self) -> None:
+        for place in self._artifacts.list_below(self._uri):
+            found = PART.fullmatch(place)
+            if found and not (self._folder / found[1]).exists():
+                self._artifacts.delete(f"{self._uri}/{place}")
+
+
+def find_whole(places: list[str]) -> dict[str, list[str]]:
+    """Find the checkpoints of which every part is there; returns their parts by name."""
+    found: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for place in places:
+        if match := PART.fullmatch(place):
+            found[match[1], int(match[3])].append(place.removeprefix(f"{match[1]}/"))
+    return {name: parts for (name, count), parts in found.items() if len(parts) == count}

@@ -1,0 +1,120 @@
+"""How a run that trained elsewhere ended: its own word goes first, then the engine's."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from services.trainer.domain.training import CAUSES, Cause, TrainingResult
+from shared.errors import HeliotropeError
+
+State = Literal["pending", "running", "succeeded", "failed", "evicted", "cancelled", "gone"]
+"""What an engine says of a job. `evicted`: it took the machine away, or lost it; `gone`: it knows of no such job."""
+OVER: tuple[State, ...] = ("succeeded", "failed", "evicted", "cancelled", "gone")
+TAIL_CHARACTERS = 600
+"""Of a log, in a run's reason."""
+
+
+LOST_PEER = 75
+"""Exit status of `heliotrope train` on one of several machines when something ended that it cannot explain: another one
+may be gone, so its own end says nothing (sysexits' EX_TEMPFAIL)."""
+
+
+class PeerLost(HeliotropeError):
+    """One of several machines ended without knowing why: another may have been taken away."""
+
+    title = "Another machine may be gone"
+
+
+class LauncherUnavailable(HeliotropeError):
+    """The engine does not answer. Trying again may help."""
+
+    title = "Launcher unavailable"
+
+
+class LauncherDenied(HeliotropeError):
+    """The engine refuses our credentials. Trying again would not help."""
+
+    title = "Launcher denied"
+
+
+class LauncherRefused(HeliotropeError):
+    """The engine takes no such job: its configuration or the recipe is wrong."""
+
+    title = "Launcher refused"
+
+
+class QuotaReached(HeliotropeError):
+    """The engine has no room for the run just now."""
+
+    title = "Quota reached"
+
+
+@dataclass(frozen=True)
+class RemoteRun:
+    """A job as its engine shows it."""
+
+    state: State
+    reason: str = ""
+    log_url: str | None = None
+    """A page for people, where the engine has one."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self.state in OVER
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run wrote down of its own end."""
+
+    kind: Literal["trained", "failed", "interrupted"]
+    detail: str = ""
+    cause: Cause = "error"
+    result: TrainingResult | None = None
+    candidate_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What the worker makes of it."""
+
+    kind: Literal["trained", "failed", "evicted"]
+    reason: str = ""
+    cause: Cause = "error"
+
+
+def assess_ending(run: RemoteRun, outcome: Outcome | None, log_tail: str) -> Ending:
+    """Assess a job that is over.
+
+    - what it wrote down itself counts, whatever its engine says: libraries may crash on their way out
+    - without a word of its own it was evicted where its engine says so, or knows it no more; else it failed, and the
+      log's tail says why
+    """
+    if outcome is not None:
+        if outcome.kind == "trained":
+            return Ending("trained")
+        if outcome.kind == "interrupted":
+            return Ending("evicted", outcome.detail or "told to end")
+        return Ending("failed", outcome.detail, outcome.cause)
+    if run.state in ("evicted", "cancelled", "gone"):
+        return Ending("evicted", run.reason or run.state)
+    words = "ended without a candidate" if run.state == "succeeded" else run.reason or "failed"
+    tail = log_tail.strip()[-TAIL_CHARACTERS:]
+    return Ending("failed", f"{words}: {tail}" if tail else words)
+
+
+def dump_outcome(outcome: Outcome) -> bytes:
+    """Write an outcome as JSON."""
+    return msgspec.json.encode(outcome)
+
+
+def parse_outcome(content: bytes) -> Outcome:
+    """Parse what `dump_outcome` wrote; what is no outcome is a failed run that says so."""
+    try:
+        raw: dict[str, Any] = msgspec.json.decode(content, type=dict[str, Any])
+        cause = raw.get("cause")
+        return msgspec.convert(raw | {"cause": cause if cause in CAUSES else "error"}, Outcome)
+    except msgspec.MsgspecError as error:
+        return Outcome("failed", f"its outcome cannot be read: {error}")

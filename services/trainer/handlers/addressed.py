@@ -1,0 +1,161 @@
+"""`heliotrope train` on a machine that an engine gave: everything comes and goes by address.
+
+Each of a run's machines executes this; the first reports, and stores what was trained.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.trainer.adapters.artifacts.checkpoints import find_newest, mark_complete
+from services.trainer.adapters.launching.mailbox import Mailbox, ReportSender
+from services.trainer.adapters.launching.stored_checkpoints import StoredCheckpoints
+from services.trainer.domain.guards.verdict import Metrics
+from services.trainer.domain.launching.endings import Outcome, PeerLost
+from services.trainer.domain.planning.places import Place
+from services.trainer.domain.recipe.schema import Recipe
+from services.trainer.domain.training import (
+    NO_FUNCTIONS,
+    Interrupted,
+    Job,
+    OutOfMemory,
+    RewardRules,
+    TrainingFailed,
+    TrainingResult,
+)
+from services.trainer.ports import RunReporter, TrainingMethod
+from shared.artifacts import Artifacts
+from shared.errors import HeliotropeError, describe_error
+
+PrintLine = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddressedOrder:
+    """What to train, fetched already, and the address that the result goes to."""
+
+    recipe: Recipe
+    base: Path
+    base_uri: str
+    base_sha256: str | None
+    dataset: Path
+    output: str
+    number: int
+    """Of the run's starts, this one."""
+    folder: Path
+    """This machine's, for checkpoints."""
+    place: Place
+    rewards: RewardRules = NO_FUNCTIONS
+
+
+def run_addressed(
+    order: AddressedOrder, train: TrainingMethod, artifacts: Artifacts, print_line: PrintLine, stop: threading.Event
+) -> TrainingResult:
+    """Train on from the newest checkpoint at the output, and store candidate and outcome there.
+
+    Raises: as `TrainingMethod`, once the outcome is stored; PeerLost in place of what the engine must explain.
+    """
+    mailbox = Mailbox(artifacts, order.output, order.number)
+    checkpoints = StoredCheckpoints(artifacts, order.output, order.folder, order.place)
+    checkpoints.restore()
+    sender = ReportSender(mailbox, stop) if order.place.is_first else None
+    try:
+        result = train(_prepare_job(order, print_line), NodeReporter(sender, checkpoints, print_line, stop))
+        if sender is not None:
+            sender.close()
+            sha256 = mailbox.send_candidate(_locate_candidate(order))
+            mailbox.send_outcome(Outcome("trained", result=result, candidate_sha256=sha256))
+        return result
+    except Exception as error:
+        outcome = describe_end(error, alone=order.place.count == 1)
+        if sender is not None:
+            sender.close()
+            if outcome is not None:
+                mailbox.send_outcome(outcome)
+        if outcome is None:
+            raise PeerLost(describe_error(error)) from error
+        raise
+
+
+def describe_end(error: Exception, *, alone: bool) -> Outcome | None:
+    """Describe how a run ended that trained nothing; None where its engine must say: another machine may be gone."""
+    if isinstance(error, Interrupted):
+        return Outcome("interrupted", error.detail)
+    if isinstance(error, ConnectionError):
+        return Outcome("interrupted", f"the artifact store did not answer: {error}")
+    if isinstance(error, TrainingFailed):
+        return Outcome("failed", error.detail, error.cause)
+    if isinstance(error, OutOfMemory):
+        return Outcome("failed", error.detail, "memory")
+    if not alone:
+        return None
+    return Outcome("failed", describe_error(error), "setup" if isinstance(error, HeliotropeError) else "error")
+
+
+def _locate_candidate(order: AddressedOrder) -> Path:
+    return order.folder / str(order.number) / "candidate"
+
+
+def _prepare_job(order: AddressedOrder, print_line: PrintLine) -> Job:
+    resume_from = find_newest(order.folder, below_token=order.number)
+    if resume_from is not None:
+        print_line(f"going on from {resume_from.name}")
+    attempt = order.folder / str(order.number)
+    attempt.mkdir(parents=True, exist_ok=True)
+    return Job(
+        order.recipe,
+        order.base,
+        order.dataset,
+        attempt,
+        resume_from,
+        _locate_candidate(order),
+        parent_uri=order.base_uri,
+        parent_sha256=order.base_sha256,
+        rewards=order.rewards,
+        place=order.place,
+    )
+
+
+class NodeReporter:
+    """Passes reports to the worker that watches, stores checkpoints, and prints the engine's log for people."""
+
+    def __init__(
+        self, sender: RunReporter | None, checkpoints: StoredCheckpoints, print_line: PrintLine, stop: threading.Event
+    ) -> None:
+        """`sender`: None on all machines but the first."""
+        self._sender, self._checkpoints, self._print_line, self._stop = sender, checkpoints, print_line, stop
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def on_phase(self, phase: str) -> None:
+        self._print_line(phase)
+        if self._sender:
+            self._sender.on_phase(phase)
+        if self.stopping:
+            raise Interrupted(f"while {phase}")
+
+    def on_micro_step(self) -> None:
+        """Do nothing: the worker looks after the claim."""
+
+    def on_step(self, step: int, total: int) -> None:
+        if self._sender:
+            self._sender.on_step(step, total)
+
+    def on_metrics(self, step: int, metrics: Metrics) -> None:
+        self._print_line(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+        if self._sender:
+            self._sender.on_metrics(step, metrics)
+
+    def on_note(self, note: str) -> None:
+        self._print_line(note)
+        if self._sender:
+            self._sender.on_note(note)
+
+    def on_checkpoint(self, checkpoint: Path) -> None:
+        mark_complete(checkpoint)
+        self._checkpoints.keep(checkpoint)
+        if self._sender:
+            self._sender.on_checkpoint(checkpoint)

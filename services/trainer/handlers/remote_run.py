@@ -1,0 +1,276 @@
+"""A run that trains elsewhere: started through its launcher, followed, started again after an eviction, brought home.
+
+The worker keeps the claim and the word on how the run ended. A worker that is told to stop, or dies, leaves the job
+running: who claims the run next finds it by the run's row and goes on watching.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+import structlog
+
+from services.trainer.adapters.artifacts.checkpoints import MIXED
+from services.trainer.adapters.distributed.exchange import pass_on
+from services.trainer.adapters.launching.mailbox import Mailbox, read_new
+from services.trainer.domain.launching.endings import (
+    Ending,
+    LauncherDenied,
+    LauncherRefused,
+    LauncherUnavailable,
+    Outcome,
+    QuotaReached,
+    RemoteRun,
+    assess_ending,
+)
+from services.trainer.domain.launching.limits import Limits, calculate_allowed_seconds, explain_overrun
+from services.trainer.domain.launching.orders import Addresses, LaunchOrder, name_job, write_arguments
+from services.trainer.domain.launching.records import RemoteRecord, dump_record, parse_record
+from services.trainer.domain.recipe.parsing import dump_recipe
+from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
+from services.trainer.handlers.claim import Claim
+from services.trainer.ports import Launcher, RunReporter
+from services.trainer.repository import load_now
+from shared.artifacts import Artifacts, ArtifactStoreUnavailable
+from shared.errors import HeliotropeError
+from shared.tables.trainer import Run
+
+logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+CHECK_SECONDS = 0.5
+"""So often a worker that waits looks whether the run is still its own."""
+QUOTA_POLLS = 6
+"""An engine without room is asked again after so many pauses."""
+END_SECONDS = 30.0
+"""How long a job may take to end once its outcome is there."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A launcher of the deployment, and what a run may take of it."""
+
+    name: str
+    launcher: Launcher
+    limits: Limits
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True)
+class RemoteFiles:
+    """Where a run's things lie for the machines that train it."""
+
+    artifacts: Artifacts
+    output: str
+
+    def locate(self, run: Run, job: Job) -> Addresses:
+        """Store the recipe, and the dataset if it was mixed for this run; returns every address.
+
+        Raises:
+            LauncherRefused: something lies where only this worker reaches it.
+            HeliotropeError: as `Artifacts.upload`.
+        """
+        with TemporaryDirectory() as folder:
+            (Path(folder) / "recipe.yaml").write_text(json.dumps(dump_recipe(job.recipe), indent=1), encoding="utf-8")
+            self.artifacts.upload(Path(folder), f"{self.output}/order")
+        dataset = run.dataset_uri
+        if job.recipe.replay.is_asked_for:
+            dataset = f"{self.output}/{MIXED}"
+            self.artifacts.upload(job.dataset, dataset)
+        base = job.parent_uri or str(job.parent)
+        reward_model = {"reward_model": job.recipe.reward_model} if job.recipe.reward_model else {}
+        for name, uri in {"parent": base, "dataset": dataset, **reward_model}.items():
+            if not self.artifacts.is_reachable(uri):
+                raise LauncherRefused(f"the {name} lies on this worker's disk, where no other machine finds it: {uri}")
+        return Addresses(
+            recipe=f"{self.output}/order/recipe.yaml",
+            base=base,
+            base_sha256=job.parent_sha256,
+            dataset=dataset,
+            output=self.output,
+        )
+
+
+class RemoteTraining:
+    """One worker's part in a run that trains elsewhere."""
+
+    def __init__(
+        self,
+        run: Run,
+        claim: Claim,
+        reporter: RunReporter,
+        offer: Offer,
+        files: RemoteFiles,
+        *,
+        poll_seconds: float,
+        patience_seconds: float,
+    ) -> None:
+        self._run, self._claim, self._reporter, self._offer, self._files = run, claim, reporter, offer, files
+        self._poll_seconds, self._patience_seconds = poll_seconds, patience_seconds
+
+    def train(self, job: Job) -> TrainingResult:
+        """Have the job trained, and bring the candidate home.
+
+        Raises:
+            TrainingFailed: it failed, or would go beyond its limits.
+            Interrupted: the worker was told to stop; the job runs on.
+            LauncherUnavailable: the engine, or the store, does not answer for too long; the job may run on.
+            StaleClaim: another worker has the run, or it was cancelled or closed.
+        """
+        instances = job.recipe.parallelism.nodes
+        seconds = calculate_allowed_seconds(self._offer.limits, instances)
+        record = parse_record(self._run.remote) or RemoteRecord(launcher=self._offer.name, began=self._load_now())
+        if record.handle is not None:
+            self._reporter.on_note(f"found again at {record.launcher}: {record.handle}")
+        addresses = self._patiently(lambda: self._files.locate(self._run, job))
+        while True:
+            record = self._start(record, self._make_order(job, addresses, record, int(seconds)))
+            ending, outcome, record = self._follow(record, instances)
+            if ending.kind == "failed":
+                raise TrainingFailed(ending.reason, ending.cause)
+            if ending.kind == "trained" and outcome is not None and outcome.result is not None:
+                self._bring_home(record, outcome, job)
+                return outcome.result
+            record = self._after_eviction(record, ending)
+
+    def _make_order(self, job: Job, addresses: Addresses, record: RemoteRecord, seconds: int) -> LaunchOrder:
+        parallelism = job.recipe.parallelism
+        return LaunchOrder(
+            name=name_job(self._run.run_id, record.number),
+            arguments=write_arguments(addresses, record.number, threads=0),
+            nodes=parallelism.nodes,
+            processes=parallelism.processes // parallelism.nodes,
+            max_seconds=max(seconds, 60),
+            environment=self._offer.environment,
+        )
+
+    def _start(self, record: RemoteRecord, order: LaunchOrder) -> RemoteRecord:
+        """Start it, or find what an earlier worker started. Waits while the engine has no room."""
+        if record.handle is not None:
+            return record
+        self._save(record)
+        waited_since = time.monotonic()
+        while True:
+            try:
+                handle = self._patiently(lambda: self._offer.launcher.start(order))
+            except QuotaReached as error:
+                if time.monotonic() - waited_since > self._offer.limits.max_quota_wait_minutes * 60:
+                    raise TrainingFailed(f"no room at {record.launcher}: {error.detail}", "launcher") from error
+                self._reporter.on_note(f"waiting for room at {record.launcher}: {error.detail}")
+                self._wait(QUOTA_POLLS * self._poll_seconds)
+                continue
+            logger.info("remote_run_started", launcher=record.launcher, handle=handle, number=record.number)
+            return self._save(replace(record, handle=handle))
+
+    def _follow(self, record: RemoteRecord, instances: int) -> tuple[Ending, Outcome | None, RemoteRecord]:
+        """Pass on what the run reports until it is over."""
+        launcher, handle = self._offer.launcher, record.handle
+        assert handle is not None
+        mailbox = self._mailbox(record)
+        while True:
+            record = self._patiently(partial(self._relay, mailbox, record))
+            outcome = self._patiently(mailbox.read_outcome)
+            state = self._patiently(lambda: launcher.look(handle))
+            if state.log_url != record.logs:
+                record = self._save(replace(record, logs=state.log_url))
+            if outcome is not None or state.is_over:
+                return self._settle(record, mailbox, state)
+            spent = (self._load_now() - record.began).total_seconds()
+            if problem := explain_overrun(self._offer.limits, instances, spent):
+                raise TrainingFailed(problem, "launcher")
+            self._wait(self._poll_seconds)
+
+    def _settle(
+        self, record: RemoteRecord, mailbox: Mailbox, state: RemoteRun
+    ) -> tuple[Ending, Outcome | None, RemoteRecord]:
+        """Read the run's last words, see to it that nothing of it goes on, and judge how it ended."""
+        assert record.handle is not None
+        self._let_end(record.handle, state)
+        record = self._patiently(lambda: self._relay(mailbox, record))
+        outcome = self._patiently(mailbox.read_outcome)
+        tail = ""
+        if outcome is None:
+            tail = self._patiently(lambda: self._offer.launcher.read_log(record.handle or ""))
+        return assess_ending(state, outcome, tail), outcome, record
+
+    def _let_end(self, handle: str, state: RemoteRun) -> None:
+        deadline = time.monotonic() + END_SECONDS
+        while not state.is_over and time.monotonic() < deadline:
+            self._wait(min(self._poll_seconds, 2.0))
+            state = self._patiently(lambda: self._offer.launcher.look(handle))
+        if not state.is_over:
+            self._patiently(lambda: self._offer.launcher.cancel(handle))
+
+    def _relay(self, mailbox: Mailbox, record: RemoteRecord) -> RemoteRecord:
+        read = record.reports
+        for number, lines in read_new(mailbox, record.reports):
+            read = number
+            for line in lines:
+                if line[0] != "checkpoint":  # it is in the store, and not on this disk
+                    pass_on(line, self._reporter)
+            if self._reporter.stopping:
+                break
+        return record if read == record.reports else self._save(replace(record, reports=read))
+
+    def _bring_home(self, record: RemoteRecord, outcome: Outcome, job: Job) -> None:
+        def fetch() -> None:
+            self._mailbox(record).fetch_candidate(job.candidate, outcome.candidate_sha256)
+
+        try:
+            self._patiently(fetch)
+        except LauncherUnavailable:
+            raise
+        except HeliotropeError as error:
+            raise TrainingFailed(f"what was trained elsewhere does not verify: {error.detail}", "launcher") from error
+        self._save(replace(record, open=False))
+
+    def _after_eviction(self, record: RemoteRecord, ending: Ending) -> RemoteRecord:
+        following = record.next_start()
+        if following.evictions > self._offer.limits.max_evictions:
+            reason = f"evicted {following.evictions} times, the last time: {ending.reason}"
+            raise TrainingFailed(reason, "launcher")
+        self._reporter.on_note(f"evicted from {record.launcher}: {ending.reason}; starting again")
+        return following
+
+    def _mailbox(self, record: RemoteRecord) -> Mailbox:
+        return Mailbox(self._files.artifacts, self._files.output, record.number)
+
+    def _save(self, record: RemoteRecord) -> RemoteRecord:
+        with self._claim.locked() as (_, held):
+            held.remote = dump_record(record)
+        return record
+
+    def _load_now(self) -> datetime:
+        with self._claim.locked() as (session, _):
+            return load_now(session)
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        """Call until it answers, for as long as the patience lasts. Raises: LauncherUnavailable, TrainingFailed."""
+        deadline = time.monotonic() + self._patience_seconds
+        while True:
+            try:
+                return action()
+            except (LauncherDenied, LauncherRefused) as error:
+                raise TrainingFailed(f"{self._offer.name}: {error.detail}", "launcher") from error
+            except (LauncherUnavailable, ArtifactStoreUnavailable) as error:
+                if time.monotonic() > deadline:
+                    raise LauncherUnavailable(f"{self._offer.name}: {error.detail}") from error
+                logger.warning("launcher_unavailable", launcher=self._offer.name, error=error.detail)
+            self._wait(self._poll_seconds)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait, and look meanwhile whether the run is still ours. Raises: StaleClaim, Interrupted."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self._reporter.on_micro_step()
+            if self._reporter.stopping:
+                raise Interrupted("while the run trains elsewhere")
+            if (left := deadline - time.monotonic()) <= 0:
+                return
+            time.sleep(min(left, CHECK_SECONDS))
