@@ -100,6 +100,11 @@ test-ops-files: .venv-ops/stamp ## Compose file, chart, rules, alerts and dashbo
 test-ops-runs: .venv-ops/stamp .venv/dev.stamp ## Prometheus on a whole loop, each service in its container's way, an old release on this schema
 	@PATH="$$PWD/.venv-ops/prometheus/usr/bin:$$PATH" $(RUN) pytest -m ops tests/production $(ARGS)
 
+# Ray and moto have an environment of their own, which sees this project's packages.
+.PHONY: test-launchers
+test-launchers: .venv-launchers/stamp .venv/dev.stamp ## One contract for every engine that runs can train at: Ray for real, clouds played
+	@$(RUN) pytest -m launchers tests/launchers $(ARGS)
+
 .PHONY: test-hostile
 test-hostile: .venv/dev.stamp ## A fuzzer at each door for HELIOTROPE_HOSTILE_SECONDS (600)
 	@$(RUN) pytest -m hostile --timeout 0 tests/hostile $(ARGS)
@@ -203,6 +208,10 @@ bench-epsilon: .venv/project.stamp ## What DPO gains from each pair's probabilit
 bench-paraphrases: .venv/project.stamp ## Whether paraphrases come to one side of the gate, and what is left out for being near to it
 	@OPENBLAS_NUM_THREADS=1 $(RUN) bench.paraphrases $(ARGS)
 
+.PHONY: bench-large-models
+bench-large-models: .venv/project.stamp ## The planner's estimates for large models beside published runs (--keep: docs too)
+	@$(RUN) bench.large_models $(ARGS)
+
 .PHONY: bench-planner
 bench-planner: .venv/project.stamp ## The memory that the planner estimates beside what training takes
 	@$(RUN) bench.planner $(ARGS)
@@ -281,6 +290,12 @@ sbom: .venv-ops/stamp ## Write a bill of materials (CycloneDX) for each image in
 .PHONY: clean
 clean: ## Remove .venv and caches; state in .heliotrope stays
 	@rm -rf .venv .venv-ops build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+
+.venv-launchers/stamp: .venv/project.stamp
+	@"$(PYTHON)" -m venv .venv-launchers
+	@$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > "$$(.venv-launchers/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/project.pth"
+	@.venv-launchers/bin/python -m pip install --disable-pip-version-check --no-input --quiet "ray[default,train]==2.60.*" "moto[server]==5.2.*"
+	@touch $@
 
 .venv-ops/stamp: requirements-ops.lock
 	@"$(PYTHON)" -m venv .venv-ops
