@@ -99,7 +99,7 @@ class Harm:
 
 
 @pytest.mark.parametrize(
-    ("victim", "step"), itertools.product(VICTIMS, STEPS), ids=lambda each: getattr(each, "name", each)
+    ("victim", "step"), list(itertools.product(VICTIMS, STEPS)), ids=lambda each: getattr(each, "name", each)
 )
 def test_a_rollout_survives_a_kill(town: Town, victim: str, step: Step):
     champion, rollout = town.champion, town.open()
