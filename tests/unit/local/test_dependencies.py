@@ -14,6 +14,7 @@ OF_THEIR_OWN = {
     ROOT / "tests" / "ops",
     ROOT / "tests" / "production" / "samples",
     ROOT / "tests" / "kubernetes" / "helm.py",
+    ROOT / "services" / "trainer" / "adapters" / "launching" / "ray_driver.py",  # of a Ray cluster's
 }
 """Whose code runs in environments of its own."""
 RUNTIME_LOCKS = ("requirements.lock", "requirements-torch.lock", "requirements-dev.lock")
