@@ -21,7 +21,7 @@ RUNTIME_LOCKS = ("requirements.lock", "requirements-torch.lock", "requirements-d
 HASHED_LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-ops.lock")
 LOCK_LINE = re.compile(r"([A-Za-z0-9._-]+==[0-9][0-9a-z.!]*|    --hash=sha256:[0-9a-f]{64})( \\)?")
 PIN = re.compile(r"^([\w.-]+)==([\w.!]+)", re.MULTILINE)
-COME_WITH = {"billiard": "celery", "tokenizers": "transformers"}
+COME_WITH = {"billiard": "celery", "botocore": "boto3", "tokenizers": "transformers"}
 """Modules of packages that exist to serve another, which is declared in their place."""
 
 
