@@ -105,6 +105,10 @@ test-ops-runs: .venv-ops/stamp .venv/dev.stamp ## Prometheus on a whole loop, ea
 test-launchers: .venv-launchers/stamp .venv/dev.stamp ## One contract for every engine that runs can train at: Ray for real, clouds played
 	@$(RUN) pytest -m launchers tests/launchers $(ARGS)
 
+.PHONY: test-typescript
+test-typescript: .venv/dev.stamp ## The TypeScript package, packed, from Node and Chromium (needs Node 20 and npm's registry)
+	@$(RUN) pytest -m node tests/integration/edge $(ARGS)
+
 .PHONY: test-hostile
 test-hostile: .venv/dev.stamp ## A fuzzer at each door for HELIOTROPE_HOSTILE_SECONDS (600)
 	@$(RUN) pytest -m hostile --timeout 0 tests/hostile $(ARGS)

@@ -22,6 +22,8 @@ from tests.integration.gateway.model_server import serve
 from tests.integration.gateway.scripted import KEY, open_gateway, play
 from tests.integration.gateway.test_connected_openai import answer, recorded_ids, stream
 
+pytestmark = pytest.mark.node
+
 SCRIPTS = Path("tests/integration/edge/typescript").absolute()
 OLDEST_NODE = 20
 STREAM = [say(role="assistant", content=""), say(content="On its "), say(content="way."), say("stop"), DONE]
@@ -42,8 +44,7 @@ def find_node() -> int:
 @pytest.fixture(scope="module")
 def consumer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the package is installed as it was packed, beside what it may stand beside."""
-    if find_node() < OLDEST_NODE or shutil.which("npm") is None:
-        pytest.skip("there is no Node 20 here")
+    assert find_node() >= OLDEST_NODE, "make test-typescript needs Node 20"
     work = tmp_path_factory.mktemp("typescript")
     made = ("node_modules", "dist", "feedback.js")
     for name in ("typescript", "browser"):
