@@ -162,10 +162,24 @@ def make_dataset(rows: list[dict[str, Any]]) -> Dataset:
     """
     has_tools = any(TOOLS in row for row in rows)
     even = [{**row, TOOLS: row.get(TOOLS)} for row in rows] if has_tools else rows
+    even = [{**row, MODE: mode} if (mode := choose_mode(row)) else row for row in even]
     if all(message.keys() == {"role", "content"} for row in rows for message in row["prompt"]):
         return Dataset.from_list(even)
     others = Dataset.from_list([{name: value for name, value in row.items() if name != "prompt"} for row in even])
     return Dataset.from_list(even, features=Features({"prompt": List(Json()), **others.features}))
+
+
+MODE = "chat_template_kwargs"
+"""Column from which TRL takes what to tell the chat template besides."""
+
+
+def choose_mode(row: dict[str, Any]) -> dict[str, bool]:
+    """Choose how a thinking template (Qwen3, GLM) renders a row.
+
+    The answers of a dataset were given without thoughts. The template writes empty ones before each; so that they are
+    not taught they belong to the prompt, as where the model is served without thinking. A prompt alone is left open.
+    """
+    return {"enable_thinking": False} if any(column in row for column in ANSWER_COLUMNS) else {}
 
 
 ANSWER_COLUMNS = ("chosen", "rejected", "completion")
@@ -238,12 +252,14 @@ def is_renderable(row: dict[str, Any], tokenizer: Any) -> bool:
 
 def render_prompt(row: dict[str, Any], tokenizer: Any, **options: Any) -> Any:
     """Render a row's prompt, with its tools, up to where the answer begins."""
-    return tokenizer.apply_chat_template(row["prompt"], tools=_read_tools(row), add_generation_prompt=True, **options)
+    options |= choose_mode(row) | {"tools": _read_tools(row), "add_generation_prompt": True}
+    return tokenizer.apply_chat_template(row["prompt"], **options)
 
 
 def render_conversation(row: dict[str, Any], answer: list[Message], tokenizer: Any, **options: Any) -> Any:
     """Render a row's prompt, with its tools, and an answer to it."""
-    return tokenizer.apply_chat_template(row["prompt"] + answer, tools=_read_tools(row), **options)
+    options |= choose_mode(row) | {"tools": _read_tools(row)}
+    return tokenizer.apply_chat_template(row["prompt"] + answer, **options)
 
 
 def _read_tools(row: dict[str, Any]) -> list[Tool] | None:

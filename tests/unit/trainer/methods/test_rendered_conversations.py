@@ -12,7 +12,13 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 from trl.data_utils import apply_chat_template
 
-from services.trainer.adapters.artifacts.dataset import keep_renderable, load_pairs, render_conversation, render_prompt
+from services.trainer.adapters.artifacts.dataset import (
+    MODE,
+    keep_renderable,
+    load_pairs,
+    render_conversation,
+    render_prompt,
+)
 from shared.conversation import Conversation, canonicalize, explain_unrenderable
 from tests.unit.trainer.methods.rendering import (
     ANSWER,
@@ -87,7 +93,7 @@ def test_a_training_row_has_the_text_that_was_served(
     assert (template, name) in LEFT_OUT or len(kept) == 1
     for row in kept:
         given = json.loads(row["tools"]) if row["tools"] else None
-        columns = {column: row[column] for column in ("prompt", "chosen", "rejected")}
+        columns = {column: row[column] for column in ("prompt", "chosen", "rejected", MODE)}
         by_trl = apply_chat_template(columns, tokenizer, tools=given)
         whole = str(render_conversation(row, ANSWER, tokenizer, tokenize=False))
         assert (by_trl["prompt"], by_trl["prompt"] + by_trl["chosen"]) == (served, whole)
