@@ -54,6 +54,8 @@ def derive_body(span: Span) -> dict[str, Any] | None:
     text = next((one["content"] for one in answers if one["content"]), None)
     if not messages or text is None:
         return None
+    if any("tool_calls" in one for one in answers):
+        raise Unreadable("gen_ai.output.messages: the answer calls tools, and its text alone is not what was said")
     system = _read_text(_parse(said.get("gen_ai.system_instructions")))
     body = {
         "interaction_id": str(derive_interaction_id(span.trace_id, span.span_id)),

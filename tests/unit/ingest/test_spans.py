@@ -146,6 +146,15 @@ def test_one_wrong_span_costs_itself_and_is_counted():
     assert len(heard(edge)) == 1
 
 
+def test_an_answer_that_calls_a_tool_is_refused_since_its_text_is_not_all_of_it():
+    edge = Edge()
+    called = [{"role": "assistant", "parts": [*SAID[0]["parts"], *ASKED[1]["parts"]]}]
+    reply = export(edge, make_spans(CHAT | {"gen_ai.output.messages": json.dumps(called)}))
+    partial = ExportTraceServiceResponse.FromString(reply.content).partial_success
+    assert (partial.rejected_spans, heard(edge)) == (1, [])
+    assert "calls tools" in partial.error_message
+
+
 def test_above_the_keys_rate_all_is_to_be_sent_again():
     edge = Edge(rate_limit=RateLimit(1, 1))
     reply = export(edge, make_spans(CHAT, CHAT))
