@@ -84,8 +84,10 @@ def make_job(order: LaunchOrder, settings: Kubernetes) -> dict[str, Any]:
         "envFrom": [{"secretRef": {"name": name}} for name in settings.secrets],
         "resources": pods.make_resources(settings),
         "volumeMounts": mounts,
+        "securityContext": pods.CONTAINER_SECURITY,
     }
     pod = {
+        "securityContext": pods.POD_SECURITY,
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": pods.GRACE_SECONDS,
         "containers": [container],

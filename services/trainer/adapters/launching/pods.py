@@ -13,6 +13,9 @@ MEMORY = "OOMKilled"
 EVICTED = ("Evicted", "NodeLost", "Shutdown", "Terminated", "Preempting", "NodeShutdown", "NodeAffinity")
 """A pod's reason when its node took it away."""
 KILLED = (137, 143)
+POD_SECURITY = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+"""What a namespace that enforces the `restricted` standard asks for; whose user it is, the image says."""
 GRACE_SECONDS = 60
 """For a checkpoint, when a node is drained."""
 
