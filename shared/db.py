@@ -88,11 +88,19 @@ def find_sqlstate(error: BaseException) -> str | None:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether the same transaction may succeed later: a lost connection, a deadlock, a timeout, a full server."""
+    """Tell whether the same transaction may succeed later: a lost connection, a deadlock, a timeout, a full server.
+
+    An error without a SQLSTATE is the driver's own: of the connection, which may come back, or of a value, which stays.
+    """
     if not isinstance(error, DBAPIError | psycopg.Error):
         return isinstance(error, ConnectionError | TimeoutError)
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
     state = find_sqlstate(error)
-    return state is None or state[:2] in TRANSIENT or (isinstance(error, DBAPIError) and error.connection_invalidated)
+    if state is None:
+        own = error.orig if isinstance(error, DBAPIError) else error
+        return isinstance(own, psycopg.OperationalError | psycopg.InterfaceError)
+    return state[:2] in TRANSIENT
 
 
 def is_full(error: BaseException) -> bool:

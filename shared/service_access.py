@@ -66,7 +66,13 @@ class ProcessAccess:
 USER_SECRETS = ("user_hash_secret", "user_hash_later_secrets")
 INGEST_SECRETS = ("redis_url", *USER_SECRETS, "feedback_token_secret", "feedback_token_previous_secrets")
 EMBEDDER_SECRET = "curator_embedder_api_key"
-GATEWAY_SECRETS = (*USER_SECRETS, "feedback_token_secret", "gateway_internal_key", "gateway_model_server_key")
+GATEWAY_SECRETS = (
+    *USER_SECRETS,
+    "feedback_token_secret",
+    "gateway_internal_key",
+    "gateway_model_server_key",
+    "gateway_shadow_judge_key",
+)
 
 MODEL_SERVER_SECRET = "deployer_model_server_key"
 """Also of the agent beside each vLLM, which has no database role and no other secret."""

@@ -40,6 +40,8 @@ from shared.settings import Settings, load_settings
 SIGN_INS = RateLimit(events_per_second=0.5, burst=20)
 """Of one address: keys are 256 random bits, so this only spares the deployer."""
 MAX_FORM_BYTES = 64_000
+DOCUMENTATION = frozenset({"/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
+"""Pages of the framework's with scripts of others: they have no place on the origin of people's sessions."""
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -89,6 +91,7 @@ def make_app(console: Console, engine: Engine, store: RedisSessions, lifespan: L
         max_body_bytes=MAX_FORM_BYTES,
     )
     app.state.console = console
+    app.router.routes = [route for route in app.router.routes if getattr(route, "path", "") not in DOCUMENTATION]
     render_errors_as_pages(app)
     app.include_router(
         signing_in.create_router(RateLimiter(SIGN_INS, time.monotonic, subject="address", unit="sign-ins"))

@@ -94,6 +94,7 @@ def read_targets(service: dict[str, Any]) -> dict[str, str]:
 
 OPTIONAL = {
     "gateway_model_server_key",
+    "gateway_shadow_judge_key",
     "deployer_model_server_key",
     "curator_embedder_api_key",
     "deployer_webhook_urls",

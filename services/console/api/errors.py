@@ -26,6 +26,8 @@ REMEDIES = {
     429: "Wait a moment, then try again.",
     503: "Try again in a moment; the health page says what does not answer.",
 }
+AGAIN_LATER = (429, 503)
+RETRY_SECONDS = 5
 
 
 def render_errors_as_pages(app: FastAPI) -> None:
@@ -79,4 +81,7 @@ async def _render_unexpected(request: Request, error: Exception) -> Response:
 
 def _render(request: Request, status: int, title: str, detail: str) -> Response:
     remedy = REMEDIES.get(status, "Go back and try another way.")
-    return get_console(request).show(request, "error.html", status, title=title, detail=detail, remedy=remedy)
+    page = get_console(request).show(request, "error.html", status, title=title, detail=detail, remedy=remedy)
+    if status in AGAIN_LATER:
+        page.headers.setdefault("retry-after", str(RETRY_SECONDS))
+    return page

@@ -34,7 +34,7 @@ def create_router() -> APIRouter:
         id: Wanted = "",
         after: After = None,
     ) -> Response:
-        wanted = Search(type, version.strip(), words.strip(), _end_of(until), begin_after(after))
+        wanted = Search(type, version.strip(), words.strip(), _end_of(until), begin_after(after, UUID))
         with console.sessions() as session:
             answers = evidence.find_interactions(session, id.strip()) if id.strip() else []
             found = evidence.search_feedback(session, wanted, PAGE_ROWS)

@@ -100,9 +100,16 @@ def check_origin(request: Request) -> None:
     """Check that a browser says this comes from our own page. Raises: Forbidden."""
     site = request.headers.get("sec-fetch-site", "same-origin")
     origin = request.headers.get("origin")
-    is_ours = origin is None or urlsplit(origin).netloc == request.headers.get("host", "")
+    is_ours = origin is None or _find_host(origin) == request.headers.get("host", "")
     if site not in ("same-origin", "none") or not is_ours:
         raise Forbidden("this was sent by another site's page: nothing was done")
+
+
+def _find_host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -143,8 +150,8 @@ def go(path: str, done: str | None = None) -> RedirectResponse:
     return RedirectResponse(f"{path}?done={done}" if done else path, 303)
 
 
-def begin_after(after: str | None) -> tuple[datetime, str] | None:
-    return decode_cursor(after)
+def begin_after(after: str | None, read_key: Callable[[str], object] = str) -> tuple[datetime, str] | None:
+    return decode_cursor(after, read_key)
 
 
 def link_next(request: Request, place: tuple[datetime, object] | None) -> str | None:

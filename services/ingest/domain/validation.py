@@ -1,8 +1,10 @@
 """From bytes to a valid body, or to an error that names the field: first the types, then what they cannot say."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, TypeVar, get_args
 from uuid import UUID
 
@@ -22,6 +24,9 @@ from shared.events import AnyFeedback, Choice, Regenerate
 from shared.json_depth import check_depth
 
 T = TypeVar("T")
+MOST_ERRORS = 20
+"""Told of one body: its sender chooses how many there are, and how long their names."""
+LONGEST_NAME = 64
 
 _feedback: msgspec.json.Decoder[FeedbackBody] = msgspec.json.Decoder(AnyFeedbackBody)
 _interaction = msgspec.json.Decoder(InteractionBody)
@@ -170,33 +175,37 @@ def calculate_clock_offset(
 
 
 def assess_messages(messages: list[dict[str, Any]]) -> list[FieldError]:
-    """List the messages without a role."""
-    return [
-        FieldError(f"messages.{index}.role", "must be a string such as user or assistant")
+    """List the messages without a role, `MOST_ERRORS` at most."""
+    wrong = (
+        index
         for index, message in enumerate(messages)
         if not isinstance(message.get("role"), str) or not message["role"]
-    ]
+    )
+    told = "must be a string such as user or assistant"
+    return [FieldError(f"messages.{index}.role", told) for index in islice(wrong, MOST_ERRORS)]
 
 
-def assess_characters(value: Any, path: str = "") -> list[FieldError]:
-    """List the strings with U+0000, which Postgres can store in neither text nor JSON."""
+def assess_characters(value: Any) -> list[FieldError]:
+    """List the strings with U+0000, which Postgres can store in neither text nor JSON; `MOST_ERRORS` at most."""
+    told = "may not contain the character U+0000"
+    return [FieldError(_name_path(path), told) for path in islice(_find_zeros(value, ()), MOST_ERRORS)]
+
+
+def _find_zeros(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     match value:
         case str() if "\0" in value:
-            return [FieldError(path, "may not contain the character U+0000")]
+            yield path
         case dict():
-            wrong_key = [FieldError(path, "may not contain the character U+0000") for key in value if "\0" in key][:1]
-            return wrong_key + [
-                error
-                for key, item in value.items()
-                if "\0" not in key
-                for error in assess_characters(item, _join(path, key))
-            ]
+            if any("\0" in key for key in value):
+                yield path
+            for key, item in value.items():
+                if "\0" not in key:
+                    yield from _find_zeros(item, (*path, key))
         case list():
-            return [
-                error for index, item in enumerate(value) for error in assess_characters(item, _join(path, str(index)))
-            ]
-    return []
+            for index, item in enumerate(value):
+                yield from _find_zeros(item, (*path, str(index)))
 
 
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+def _name_path(path: tuple[str, ...]) -> str:
+    """Join a path; names of members are the sender's, of any length."""
+    return ".".join(part if len(part) <= LONGEST_NAME else f"{part[:LONGEST_NAME]}..." for part in path)

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from services.console.api.cursors import encode_cursor
 from services.console.bootstrap import SIGN_INS
 from shared.accounts import disable_account
 from tests.integration.console.scene import ROLES, Desk
@@ -49,8 +51,7 @@ OPEN = {
     ("POST", "/sign-in"),
     ("GET", "/static/{name}"),
     ("GET", "/favicon.ico"),
-    *(("GET", path) for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/redoc")),
-    ("GET", "/docs/oauth2-redirect"),
+    *(("GET", path) for path in ("/healthz", "/readyz", "/metrics")),
 }
 """For anybody: nothing of the deployment stands there."""
 
@@ -162,6 +163,16 @@ def test_guessing_is_slowed_down(desk: Desk):
     assert codes[-1] == 429
 
 
+def test_the_frameworks_own_pages_are_not_on_the_origin_of_sessions(desk: Desk):
+    for path in ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"):
+        assert desk.sign_in("admin").get(path).status_code == 404
+
+
+def test_a_place_that_no_page_gave_is_refused_and_named(desk: Desk):
+    wrong = encode_cursor(datetime.now(UTC), "no-uuid")
+    assert desk.sign_in("admin").get("/feedback", params={"after": wrong}).status_code == 422
+
+
 def test_a_form_of_another_site_or_session_does_nothing(desk: Desk):
     path = f"/rollouts/{desk.rows.rollout}/reject"
     admin, csrf = desk.sign_in("admin"), desk.find_csrf("admin")
@@ -172,6 +183,7 @@ def test_a_form_of_another_site_or_session_does_nothing(desk: Desk):
         (other, {}),
         (good, {"origin": "https://evil.example"}),
         (good, {"origin": "null"}),
+        (good, {"origin": "http://["}),
         (good, {"sec-fetch-site": "cross-site"}),
         (good, {"sec-fetch-site": "same-site"}),
     ):

@@ -83,6 +83,12 @@ def test_characters_that_postgres_cannot_store_are_found_wherever_they_are():
     assert sorted(error.field for error in assess_characters(value)) == ["metadata", "metadata.tags.1"]
 
 
+def test_what_is_told_of_a_body_does_not_grow_with_what_is_wrong_in_it():
+    zeros = assess_characters({"k" * 8_000: ["\0" * 5] * 8_000})
+    assert (len(zeros), max(len(error.field) for error in zeros) < 100) == (20, True)
+    assert len(assess_messages([{}] * 20_000)) == 20
+
+
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+05:00", "0001-01-01T00:00:00Z", "2014-12-31T23:59:59Z"])
 def test_a_time_before_2015_is_refused_and_so_is_the_last_one(text: str):
     anything_goes = TimeLimits(timedelta(seconds=60), None)
