@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from shared.feedback import scope_id
@@ -31,7 +31,12 @@ def has_interaction(session: Session, interaction_id: UUID) -> bool:
     return session.scalar(select(Interaction.key_id).where(Interaction.interaction_id == interaction_id)) is not None
 
 
-def list_feedback(session: Session, interaction_id: UUID, key_id: str) -> list[FeedbackRow]:
-    """Return what came in with this key, in the order in which it happened."""
+def list_feedback(
+    session: Session, interaction_id: UUID, key_id: str, limit: int, *users: str | None
+) -> list[FeedbackRow]:
+    """Return the latest of what came in with this key, in the order in which it happened; with `users` only theirs."""
     query = select(Feedback).where(Feedback.interaction_id == interaction_id, Feedback.key_id == key_id)
-    return list(session.scalars(query.order_by(Feedback.happened_at, Feedback.event_id)))
+    if users:
+        query = query.where(or_(*(Feedback.user.is_not_distinct_from(user) for user in users)))
+    latest = session.scalars(query.order_by(Feedback.happened_at.desc(), Feedback.event_id.desc()).limit(limit))
+    return list(latest)[::-1]

@@ -13,11 +13,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from services.ingest.domain.genai_spans import Span
-from shared.errors import HeliotropeError, MalformedBody
+from shared.errors import HeliotropeError, MalformedBody, TooLarge
 from shared.json_depth import check_depth
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 DEEPEST = 16
+MOST_SPANS = 5_000
+"""In one export; exporters send 512 by default."""
 
 
 class UnsupportedType(HeliotropeError):
@@ -78,7 +80,7 @@ def find_type(content_type: str) -> str:
 
 
 def read_spans(body: bytes, kind: str) -> list[Span]:
-    """Read the spans of an export, with all their attributes. Raises: MalformedBody."""
+    """Read the spans of an export, with all their attributes. Raises: MalformedBody, TooLarge."""
     return list(_read_protobuf(body) if kind == PROTOBUF else _read_json(body))
 
 
@@ -87,11 +89,17 @@ def _read_json(body: bytes) -> Iterator[Span]:
     try:
         request = _decode(body)
         spans = [span for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans]
+        _check_number(len(spans))
         for span in spans:
             said = {pair.key: _read_value(pair.value) for pair in span.attributes}
             yield Span(span.trace_id.lower(), span.span_id.lower(), int(span.end_time_unix_nano), said)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
         raise MalformedBody("the body is no OTLP export of traces in JSON") from None
+
+
+def _check_number(spans: int) -> None:
+    if spans > MOST_SPANS:
+        raise TooLarge(f"an export holds at most {MOST_SPANS} spans")
 
 
 def _read_value(value: _Value | None) -> Any:
@@ -111,6 +119,7 @@ def _read_protobuf(body: bytes) -> Iterator[Span]:
         request.ParseFromString(body)
     except (DecodeError, RecursionError):
         raise MalformedBody("the body is no OTLP export of traces in protobuf") from None
+    _check_number(sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans))
     for resource in request.resource_spans:
         for scope in resource.scope_spans:
             for span in scope.spans:

@@ -1,7 +1,5 @@
 """`POST /v1/traces`: an OpenTelemetry exporter's spans of model calls become interactions."""
 
-from collections.abc import Iterator
-
 import msgspec
 from fastapi import APIRouter, Request, Response
 
@@ -9,7 +7,7 @@ from services.ingest.adapters.otlp import find_type, read_spans, write_response
 from services.ingest.api.endpoints import Endpoints
 from services.ingest.domain.genai_spans import Span, Unreadable, derive_body
 from services.ingest.schemas import MAX_BATCH
-from shared.errors import HeliotropeError, MalformedBody, TooManyRequests, Unavailable
+from shared.errors import HeliotropeError, MalformedBody, TooLarge, TooManyRequests, Unavailable
 
 LONGEST_REASON = 200
 
@@ -21,17 +19,18 @@ def create_trace_router(endpoints: Endpoints) -> APIRouter:
     async def post_traces(request: Request) -> Response:
         """Take an export of spans (OTLP, protobuf or JSON): those of model calls that hold their content are recorded.
 
-        200 once the broker has stored all that can be; `partial_success` counts what never will be. Else 429 or 503:
-        the exporter sends the same again, under the same ids.
+        200 once the broker has stored all that can be; `partial_success` counts what never will be. 429 and 503: the
+        exporter sends the same again, under the same ids. 413: more than 1,000 model calls, or 5,000 spans.
         """
         principal = endpoints.authenticator.authenticate_key(request.headers)
         kind = find_type(request.headers.get("content-type", ""))
         spans = read_spans(await endpoints.body_reader.read(request.headers, request.receive), kind)
         bodies, reasons = _derive_bodies(spans)
-        for batch in _divide(bodies):
-            endpoints.rate_limiter.take(principal.key_id, len(batch))
-            results = await endpoints.interactions.submit_all(batch, principal)
-            reasons += _refuse([error for _, error in results if error is not None])
+        if len(bodies) > MAX_BATCH:
+            raise TooLarge(f"an export holds at most {MAX_BATCH} model calls")
+        endpoints.rate_limiter.take(principal.key_id, max(1, len(bodies)))
+        results = await endpoints.interactions.submit_all(bodies, principal)
+        reasons += _refuse([error for _, error in results if error is not None])
         answer = write_response(kind, len(reasons), reasons[0][:LONGEST_REASON] if reasons else "")
         return Response(answer, media_type=kind)
 
@@ -50,10 +49,6 @@ def _derive_bodies(spans: list[Span]) -> tuple[list[bytes], list[str]]:
         if body is not None:
             bodies.append(msgspec.json.encode(body))
     return bodies, reasons
-
-
-def _divide(bodies: list[bytes]) -> Iterator[list[bytes]]:
-    return (bodies[start : start + MAX_BATCH] for start in range(0, len(bodies), MAX_BATCH))
 
 
 def _refuse(errors: list[HeliotropeError]) -> list[str]:

@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from services.ingest.adapters.otlp import MOST_SPANS
 from services.ingest.domain.genai_spans import derive_interaction_id
 from shared.bus import decode
 from shared.events import InteractionRecorded
@@ -153,6 +158,17 @@ def test_an_answer_that_calls_a_tool_is_refused_since_its_text_is_not_all_of_it(
     partial = ExportTraceServiceResponse.FromString(reply.content).partial_success
     assert (partial.rejected_spans, heard(edge)) == (1, [])
     assert "calls tools" in partial.error_message
+
+
+def test_an_export_of_very_many_spans_is_refused_before_any_is_read():
+    many = ExportTraceServiceRequest()
+    spans = many.resource_spans.add().scope_spans.add().spans
+    spans.extend([Span(span_id=b"12345678")] * (MOST_SPANS + 1))
+    empty = {"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "", "spanId": ""}] * (MOST_SPANS + 1)}]}]}
+    edge = Edge(max_body_bytes=10**6)
+    for body, kind in ((many.SerializeToString(), PROTOBUF), (json.dumps(empty).encode(), JSON)):
+        reply = edge.call("POST", "/v1/traces", content=body, headers={"content-type": kind})
+        assert (reply.status_code, str(MOST_SPANS) in reply.text) == (413, True)
 
 
 def test_above_the_keys_rate_all_is_to_be_sent_again():
