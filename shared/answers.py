@@ -22,9 +22,12 @@ REFUSALS = (
 def strip_reasoning(answer: str) -> str:
     """Return what a user reads: the answer without the thoughts before it; thoughts without an end leave nothing."""
     for opening, closing in REASONING:
-        while (start := answer.find(opening)) >= 0:
+        parts, at = list[str](), 0
+        while (start := answer.find(opening, at)) >= 0:
             end = answer.find(closing, start)
-            answer = answer[:start] + (answer[end + len(closing) :] if end >= 0 else "")
+            parts.append(answer[at:start])
+            at = end + len(closing) if end >= 0 else len(answer)
+        answer = "".join([*parts, answer[at:]])
         if (end := answer.rfind(closing)) >= 0:  # the template opened it in the prompt
             answer = answer[end + len(closing) :]
     return answer.strip()
