@@ -14,7 +14,7 @@ from services.deployer.domain.limits import Limits
 BREAKER_LEVEL = 1e-4
 """How unlikely the breaker's counts must be if both arms fail alike."""
 UNSEEN_CHAMPION = 15
-"""Champion users without an error that the breaker adds to those it saw: alone, five failures of five trip it."""
+"""Champion users without an error where the breaker saw none at all: five failures of five trip it then."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def breaks(breaker: Breaker, limits: Limits) -> bool:
     common = champion.failed / champion.users if champion.users else 0.0
     if canary.failed / canary.users - common <= limits.breaker_share:
         return False
-    good = champion.users + UNSEEN_CHAMPION
+    good = champion.users or UNSEEN_CHAMPION
     failed = canary.failed + champion.failed
     return float(hypergeom.sf(canary.failed - 1, canary.users + good, failed, canary.users)) < BREAKER_LEVEL
 

@@ -136,6 +136,8 @@ def test_evidence_of_harm_rolls_back_even_before_the_minimum_time():
         (Failures(40, 40), Failures(400, 400), False),  # an outage of both
         (Failures(8, 6), Failures(160, 80), False),  # an outage that met the canary a little harder
         (Failures(40, 40), Failures(400, 20), True),
+        (Failures(10, 9), Failures(10, 4), False),  # p = .03: nobody is invented beside those who were seen
+        (Failures(40, 21), Failures(2, 0), False),  # a holdback's window
     ],
 )
 def test_the_breaker_trips_on_the_canarys_own_failures_only(canary: Failures, champion: Failures, trips: bool):
