@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +131,12 @@ def test_a_connection_waits_for_its_next_request_for_longer_than_clients_keep_th
     start_server: Callable[..., Server],
 ):
     server = start_server("0", "1")
-    address = ("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
-    request = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"
-    with socket.create_connection(address, 10) as kept:
+    kept = HTTPConnection("127.0.0.1", int(server.url.rsplit(":", 1)[1]), timeout=10)
+    kept.connect()
+    kept.auto_open = 0
+    with closing(kept):
         for pause_seconds in (6, 0):  # clients commonly keep theirs for five seconds
-            kept.sendall(request)
-            assert kept.recv(4096).startswith(b"HTTP/1.1 200")
+            kept.request("GET", "/healthz")
+            answer = kept.getresponse()
+            assert (answer.status, answer.read()) == (200, b'{"status":"ok"}')
             time.sleep(pause_seconds)

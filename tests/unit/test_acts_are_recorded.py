@@ -11,7 +11,13 @@ IMPORTED = re.compile(r"^from (services\.[\w.]+) import", re.MULTILINE)
 RECORDS = re.compile(r"\brecord_act\(|\.audit\(|\bappend_audit\(")
 
 OF_USERS = {
-    *("ingest /feedback", "ingest /feedback/batch", "ingest /interactions", "ingest /interactions/batch"),
+    *(
+        "ingest /feedback",
+        "ingest /feedback/batch",
+        "ingest /interactions",
+        "ingest /interactions/batch",
+        "ingest /traces",
+    ),
     *("gateway /chat/completions", "evaluator /comparisons/{comparison_id}/vote", "deployer /assertions"),
     "deployer /shadow-comparisons",
 }

@@ -135,6 +135,25 @@ READ_RESPONSES: dict[str, Any] = {
 }
 
 
+SPANS: dict[str, Any] = {
+    "responses": _respond(
+        _PROBLEMS | {415: "neither protobuf nor JSON", 503: "the broker did not store all: export the same again"},
+        (200, "what will never be taken, if anything", {"type": "object"}),
+    ),
+    "openapi_extra": {
+        "requestBody": {
+            "required": True,
+            "description": "OTLP's ExportTraceServiceRequest: as JSON, or as application/x-protobuf",
+            "content": {
+                "application/json": {"schema": {"type": "object", "properties": {"resourceSpans": {"type": "array"}}}}
+            },
+        },
+        **_SECURITY,
+    },
+}
+"""The arguments of a route decorator that document an export of spans."""
+
+
 def describe_body(name: str, responses: dict[int | str, dict[str, Any]]) -> dict[str, Any]:
     """Return the arguments of a route decorator that document a body which the route decodes itself."""
     schema, examples = _BODIES[name]

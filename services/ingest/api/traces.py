@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request, Response
 
 from services.ingest.adapters.otlp import find_type, read_spans, write_response
 from services.ingest.api.endpoints import Endpoints
+from services.ingest.api.openapi import SPANS
 from services.ingest.domain.genai_spans import Span, Unreadable, derive_body
 from services.ingest.schemas import MAX_BATCH
 from shared.errors import HeliotropeError, MalformedBody, TooLarge, TooManyRequests, Unavailable
@@ -15,7 +16,7 @@ LONGEST_REASON = 200
 def create_trace_router(endpoints: Endpoints) -> APIRouter:
     router = APIRouter(prefix="/v1")
 
-    @router.post("/traces", response_class=Response)
+    @router.post("/traces", response_class=Response, **SPANS)
     async def post_traces(request: Request) -> Response:
         """Take an export of spans (OTLP, protobuf or JSON): those of model calls that hold their content are recorded.
 

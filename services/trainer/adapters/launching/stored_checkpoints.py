@@ -15,7 +15,7 @@ from shared.errors import HeliotropeError
 
 logger = structlog.get_logger(__name__)
 
-PART = re.compile(r"(.+)/part-(\d+)-of-(\d+)")
+PART = re.compile(r"part-([0-9]{1,6})-of-([0-9]{1,6})")
 
 
 class StoredCheckpoints:
@@ -59,8 +59,8 @@ class StoredCheckpoints:
 
     def _delete_outdated(self) -> None:
         for place in self._artifacts.list_below(self._uri):
-            found = PART.fullmatch(place)
-            if found and not (self._folder / found[1]).exists():
+            name, _, part = place.rpartition("/")
+            if name and PART.fullmatch(part) and not (self._folder / name).exists():
                 self._artifacts.delete(f"{self._uri}/{place}")
 
 
@@ -68,6 +68,7 @@ def find_whole(places: list[str]) -> dict[str, list[str]]:
     """Find the checkpoints of which every part is there; returns their parts by name."""
     found: dict[tuple[str, int], list[str]] = defaultdict(list)
     for place in places:
-        if match := PART.fullmatch(place):
-            found[match[1], int(match[3])].append(place.removeprefix(f"{match[1]}/"))
+        name, _, part = place.rpartition("/")
+        if name and (match := PART.fullmatch(part)):
+            found[name, int(match[2])].append(part)
     return {name: parts for (name, count), parts in found.items() if len(parts) == count}
