@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import psycopg
 from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from shared.settings import Settings
@@ -98,8 +98,7 @@ def is_transient(error: BaseException) -> bool:
         return True
     state = find_sqlstate(error)
     if state is None:
-        own = error.orig if isinstance(error, DBAPIError) else error
-        return isinstance(own, psycopg.OperationalError | psycopg.InterfaceError)
+        return isinstance(error, OperationalError | InterfaceError | psycopg.OperationalError | psycopg.InterfaceError)
     return state[:2] in TRANSIENT
 
 
