@@ -17,6 +17,8 @@ from cryptography.x509.oid import NameOID
 
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 """What a Postgres client asks before it speaks TLS; the server says S for yes."""
+TURNS_TO_CLOSE = 3
+"""Of the event loop, after which an aborted transport has closed its socket, one of TLS included."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def terminating_tls(authority: Authority, port: int, upstream: int, *, postgres:
     context.load_cert_chain(authority.certificate_file, authority.key_file)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened = [writer]
         try:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 if postgres:
@@ -69,10 +72,12 @@ def terminating_tls(authority: Authority, port: int, upstream: int, *, postgres:
                     writer.write(b"S")
                     await writer.drain()
                     await writer.start_tls(context)
-                there = await asyncio.open_connection("127.0.0.1", upstream)
-                await asyncio.gather(_pass_on(reader, there[1]), _pass_on(there[0], writer))
+                answers, asked = await asyncio.open_connection("127.0.0.1", upstream)
+                opened.append(asked)
+                await asyncio.gather(_pass_on(reader, asked), _pass_on(answers, writer))
         finally:
-            writer.transport.abort()
+            for each in opened:
+                each.transport.abort()
 
     loop = asyncio.new_event_loop()
     server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", port, ssl=None if postgres else context))
@@ -101,4 +106,5 @@ async def _stop(server: asyncio.Server) -> None:
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
-    await asyncio.sleep(0)  # aborted transports close in the next turn
+    for _ in range(TURNS_TO_CLOSE):
+        await asyncio.sleep(0)

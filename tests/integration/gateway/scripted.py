@@ -130,7 +130,7 @@ class LightGateway:
         self.routing = RoutingStore(home / "routing.json", "heliotrope")
         self.spool = Spool(home / "spool.sqlite", max_rows=1_000, max_bytes=2**26)
         caller = Caller(KEY.split("_")[1], "frontend", "frontend")
-        ring = KeyRing(lambda: {caller.key_id: StoredKey(caller, calculate_secret_hash(KEY.split("_")[2]))})
+        ring = KeyRing(lambda: {caller.key_id: StoredKey(caller, calculate_secret_hash(KEY.split("_", 2)[2]))})
         ring.refresh()
         self.breakers = Breakers(
             max_failures=own.breaker_failures, min_users=own.breaker_users, open_seconds=own.breaker_open_seconds
