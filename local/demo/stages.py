@@ -24,6 +24,8 @@ from local.simulation.users import meet_newcomers as newcomers
 from shared.rollouts import FINAL_STATES
 
 POLL_SECONDS = 1.0
+LAST_LOOK_SECONDS = 120.0
+"""How long the monitor has, on a machine that is busy elsewhere, to see the last pairs of a crowd that fell silent."""
 
 
 @dataclass
@@ -111,7 +113,7 @@ class Stages:
             await self.chat_until(is_enough)
             if not requested:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(asyncio.shield(watcher), 20)
+                    await asyncio.wait_for(asyncio.shield(watcher), LAST_LOOK_SECONDS)
             watcher.cancel()
         if not requested:
             raise DemoFailed(f"{self.crowd.log.chats - chats} chats brought no retrain request")
