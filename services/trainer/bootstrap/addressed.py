@@ -2,18 +2,21 @@
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
-from services.trainer.adapters.artifacts.checkpoints import delete_folder
+from services.trainer.adapters.artifacts.checkpoints import delete_folder, delete_rows
 from services.trainer.adapters.artifacts.dataset import TRAIN_FILE, fetch_dataset
 from services.trainer.adapters.artifacts.recipe_files import load_recipe_file
 from services.trainer.adapters.launching.mailbox import Mailbox, find_next_attempt
 from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS
 from services.trainer.bootstrap.rewards import read_reward_rules
+from services.trainer.domain.launching.endings import OutcomeUnsent
 from services.trainer.domain.planning.places import find_place
 from services.trainer.domain.recipe.reward_functions import check_listed
 from services.trainer.domain.recipe.schema import Recipe
@@ -21,7 +24,7 @@ from services.trainer.domain.training import TrainingResult
 from services.trainer.handlers.addressed import AddressedOrder, PrintLine, run_addressed
 from services.trainer.handlers.standalone import stop_on_interrupt
 from services.trainer.settings import TrainerSettings
-from shared.artifacts import Artifacts, find_local_folder, open_artifacts
+from shared.artifacts import Artifacts, ArtifactStoreUnavailable, find_local_folder, open_artifacts
 from shared.errors import HeliotropeError, InvalidRequest
 from shared.settings import Settings, load_settings
 
@@ -58,9 +61,10 @@ def train_by_address(
     artifacts = open_artifacts(settings)
     artifacts.drop_unused(TRAIN_FILE)  # what a run that was killed here could not drop
     number = attempt or find_next_attempt(artifacts, output)
-    mailbox = Mailbox(artifacts, output, number)
+    mailbox = Mailbox(artifacts, output, number, AddressedOrder.patience_seconds)
     if place.is_first:
-        mailbox.begin()
+        with translate_outage():
+            mailbox.begin()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     stop = threading.Event()
@@ -69,12 +73,33 @@ def train_by_address(
         order = _prepare(recipe, base, base_sha256, dataset, output, number, artifacts, settings)
     except HeliotropeError as error:
         if place.is_first:
-            mailbox.fail(error)
+            with translate_outage():
+                mailbox.fail(error)
         raise
-    try:
+    with cleaned_up(order, artifacts):
         return run_addressed(order, partial(METHODS[order.recipe.method], threads), artifacts, print_line, stop)
-    finally:  # the store has all that counts, and users' rows must not stay on a machine that does
-        delete_folder(order.folder)
+
+
+@contextmanager
+def translate_outage() -> Iterator[None]:
+    """Translate a store that is away, so that the engine's word does not make a failure of it. Raises: OutcomeUnsent"""
+    try:
+        yield
+    except ArtifactStoreUnavailable as error:
+        raise OutcomeUnsent(error.detail) from error
+
+
+@contextmanager
+def cleaned_up(order: AddressedOrder, artifacts: Artifacts) -> Iterator[None]:
+    """Delete what the run leaves on this machine once the store has what counts; users' rows in any case."""
+    delete = delete_folder
+    try:
+        yield
+    except OutcomeUnsent:
+        delete = delete_rows
+        raise
+    finally:
+        delete(order.folder)
         artifacts.drop(order.dataset)
 
 

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.trainer.adapters.artifacts.checkpoints import find_newest, mark_complete
-from services.trainer.adapters.launching.mailbox import Mailbox, ReportSender
+from services.trainer.adapters.artifacts.checkpoints import find_newest, find_trained, mark_complete, save_result
+from services.trainer.adapters.launching.mailbox import CANDIDATE, Mailbox, ReportSender
+from services.trainer.adapters.launching.patience import call_patiently
 from services.trainer.adapters.launching.stored_checkpoints import StoredCheckpoints
 from services.trainer.domain.guards.verdict import Metrics
-from services.trainer.domain.launching.endings import Outcome, PeerLost
+from services.trainer.domain.launching.endings import Outcome, OutcomeUnsent, PeerLost
 from services.trainer.domain.planning.places import Place
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import (
@@ -25,7 +26,7 @@ from services.trainer.domain.training import (
     TrainingResult,
 )
 from services.trainer.ports import RunReporter, TrainingMethod
-from shared.artifacts import Artifacts
+from shared.artifacts import Artifacts, ArtifactStoreUnavailable
 from shared.errors import HeliotropeError, describe_error
 
 PrintLine = Callable[[str], None]
@@ -47,6 +48,8 @@ class AddressedOrder:
     """This machine's, for checkpoints."""
     place: Place
     rewards: RewardRules = NO_FUNCTIONS
+    patience_seconds: float = 600.0
+    """How long the store may be away at the start and the end, while the machine is paid for."""
 
 
 def run_addressed(
@@ -54,35 +57,62 @@ def run_addressed(
 ) -> TrainingResult:
     """Train on from the newest checkpoint at the output, and store candidate and outcome there.
 
-    Raises: as `TrainingMethod`, once the outcome is stored; PeerLost in place of what the engine must explain.
+    Raises: as `TrainingMethod`, once the outcome is stored; PeerLost in place of what the engine must explain;
+        OutcomeUnsent: the store was away for too long, and the folder is to be kept.
     """
-    mailbox = Mailbox(artifacts, order.output, order.number)
+    mailbox = Mailbox(artifacts, order.output, order.number, order.patience_seconds)
     checkpoints = StoredCheckpoints(artifacts, order.output, order.folder, order.place)
-    checkpoints.restore()
     sender = ReportSender(mailbox, stop) if order.place.is_first else None
     try:
-        result = train(_prepare_job(order, print_line), NodeReporter(sender, checkpoints, print_line, stop))
+        call_patiently(checkpoints.restore, order.patience_seconds)
+        candidate, result = _train(order, train, NodeReporter(sender, checkpoints, print_line, stop))
         if sender is not None:
             sender.close()
-            sha256 = mailbox.send_candidate(_locate_candidate(order))
+            sha256 = mailbox.send_candidate(candidate)
             mailbox.send_outcome(Outcome("trained", result=result, candidate_sha256=sha256))
         return result
     except Exception as error:
         outcome = describe_end(error, alone=order.place.count == 1)
         if sender is not None:
             sender.close()
-            if outcome is not None:
-                mailbox.send_outcome(outcome)
+        _store_end(order, mailbox if sender else None, checkpoints, outcome)
         if outcome is None:
             raise PeerLost(describe_error(error)) from error
+        if isinstance(error, ArtifactStoreUnavailable):
+            raise OutcomeUnsent(error.detail) from error
         raise
+
+
+def _train(order: AddressedOrder, train: TrainingMethod, reporter: RunReporter) -> tuple[Path, TrainingResult]:
+    """Train, or find what an earlier start trained on this disk and could not store; returns the candidate too."""
+    trained = find_trained(order.folder, below_token=order.number) if order.place.count == 1 else None
+    if trained is not None:
+        return trained[0] / CANDIDATE, trained[1]
+    job = _prepare_job(order, reporter.on_note)
+    result = train(job, reporter)
+    if order.place.is_first:
+        save_result(job.checkpoints, job.candidate, result)
+    return job.candidate, result
+
+
+def _store_end(
+    order: AddressedOrder, mailbox: Mailbox | None, checkpoints: StoredCheckpoints, outcome: Outcome | None
+) -> None:
+    """Store the last checkpoint, if the store was away when it came, and then the outcome. Raises: OutcomeUnsent."""
+    try:
+        if outcome is None or outcome.kind == "interrupted":
+            call_patiently(checkpoints.keep_missed, order.patience_seconds)
+        if mailbox is not None and outcome is not None:
+            mailbox.send_outcome(outcome)
+    except ArtifactStoreUnavailable as error:
+        raise OutcomeUnsent(f"the store is away, so what this run came to stays here: {error.detail}") from error
 
 
 def describe_end(error: Exception, *, alone: bool) -> Outcome | None:
     """Describe how a run ended that trained nothing; None where its engine must say: another machine may be gone."""
     if isinstance(error, Interrupted):
         return Outcome("interrupted", error.detail)
-    if isinstance(error, ConnectionError):
+    if isinstance(error, ConnectionError | ArtifactStoreUnavailable):
         return Outcome("interrupted", f"the artifact store did not answer: {error}")
     if isinstance(error, TrainingFailed):
         return Outcome("failed", error.detail, error.cause)
@@ -91,10 +121,6 @@ def describe_end(error: Exception, *, alone: bool) -> Outcome | None:
     if not alone:
         return None
     return Outcome("failed", describe_error(error), "setup" if isinstance(error, HeliotropeError) else "error")
-
-
-def _locate_candidate(order: AddressedOrder) -> Path:
-    return order.folder / str(order.number) / "candidate"
 
 
 def _prepare_job(order: AddressedOrder, print_line: PrintLine) -> Job:
@@ -109,7 +135,7 @@ def _prepare_job(order: AddressedOrder, print_line: PrintLine) -> Job:
         order.dataset,
         attempt,
         resume_from,
-        _locate_candidate(order),
+        attempt / CANDIDATE,
         parent_uri=order.base_uri,
         parent_sha256=order.base_sha256,
         rewards=order.rewards,

@@ -9,12 +9,14 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from services.trainer.adapters.distributed.exchange import read_line, write_call
+from services.trainer.adapters.launching.patience import call_patiently
 from services.trainer.domain.guards.verdict import Metrics
 from services.trainer.domain.launching.endings import Outcome, dump_outcome, parse_outcome
 from services.trainer.domain.training import Interrupted
@@ -33,8 +35,9 @@ KEPT_LINES = 10_000
 class Mailbox:
     """One attempt's place in the store."""
 
-    def __init__(self, artifacts: Artifacts, output: str, number: int) -> None:
-        self._artifacts = artifacts
+    def __init__(self, artifacts: Artifacts, output: str, number: int, patience_seconds: float = 0.0) -> None:
+        """`patience_seconds`: how long the store may be away when a run begins or stores what it comes to."""
+        self._artifacts, self._patience_seconds = artifacts, patience_seconds
         self._uri = f"{output}/attempts/{number}"
 
     def begin(self) -> None:
@@ -44,11 +47,11 @@ class Mailbox:
             Interrupted: it had begun before: its engine started it again, and what it left counts for the next.
             HeliotropeError: as `Artifacts.upload`.
         """
-        if self._read("begun", BEGUN) is not None:
+        if call_patiently(partial(self._read, "begun", BEGUN), self._patience_seconds) is not None:
             error = Interrupted("the engine started this attempt a second time")
             self.send_outcome(Outcome("interrupted", error.detail))
             raise error
-        self._send("begun", BEGUN, b"begun\n")
+        self._send_patiently("begun", BEGUN, b"begun\n")
 
     def fail(self, error: HeliotropeError) -> None:
         """Store that the run could not begin: what it needs is not there, or the store does not answer."""
@@ -61,11 +64,12 @@ class Mailbox:
 
     def send_outcome(self, outcome: Outcome) -> None:
         """Store how the run ended; its candidate must be there already. Raises: as `Artifacts.upload`."""
-        self._send("outcome", OUTCOME, dump_outcome(outcome))
+        self._send_patiently("outcome", OUTCOME, dump_outcome(outcome))
 
     def send_candidate(self, folder: Path) -> str:
         """Store what was trained; returns the hash that it is known by. Raises: as `Artifacts.upload`."""
-        return self._artifacts.upload(folder, f"{self._uri}/{CANDIDATE}")
+        upload = partial(self._artifacts.upload, folder, f"{self._uri}/{CANDIDATE}")
+        return call_patiently(upload, self._patience_seconds)
 
     def read_lines(self, number: int) -> list[list[Any]] | None:
         """Read the `number`th report; None while it is not there. Raises: as `Artifacts.fetch`."""
@@ -90,6 +94,9 @@ class Mailbox:
         if found != content_sha256:
             shutil.rmtree(folder)
             raise ArtifactCorrupt(f"the candidate's files hash to {found}, and the run spoke of {content_sha256}")
+
+    def _send_patiently(self, place: str, name: str, content: bytes) -> None:
+        call_patiently(partial(self._send, place, name, content), self._patience_seconds)
 
     def _send(self, place: str, name: str, content: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -25,6 +25,7 @@ class StoredCheckpoints:
         """Keep in step with a local folder of attempts."""
         self._artifacts, self._folder, self._place = artifacts, folder, place
         self._uri = f"{output}/checkpoints"
+        self._missed: Path | None = None
 
     def restore(self) -> None:
         """Bring the newest checkpoint of each stage here whose parts are all there. Raises: as `Artifacts.fetch`."""
@@ -36,15 +37,23 @@ class StoredCheckpoints:
     def keep(self, checkpoint: Path) -> None:
         """Store this machine's part of a complete checkpoint, and delete what the local disk no longer has.
 
-        A store that is away is no reason to end a run: the next checkpoint is stored again.
+        A store that is away is no reason to end a run: the next checkpoint is stored, or this one at its end.
         """
-        name = checkpoint.relative_to(self._folder).as_posix()
+        self._missed = checkpoint
         try:
-            self._artifacts.upload(checkpoint, f"{self._uri}/{name}/part-{self._place.rank}-of-{self._place.count}")
-            if self._place.is_first:
-                self._delete_outdated()
+            self.keep_missed()
         except HeliotropeError as error:
-            logger.warning("checkpoint_not_stored", checkpoint=name, error=error.detail)
+            logger.warning("checkpoint_not_stored", checkpoint=checkpoint.name, error=error.detail)
+
+    def keep_missed(self) -> None:
+        """Store the newest checkpoint if the store was away when it came. Raises: as `Artifacts.upload`."""
+        if self._missed is None or not self._missed.exists():
+            return
+        name = self._missed.relative_to(self._folder).as_posix()
+        self._artifacts.upload(self._missed, f"{self._uri}/{name}/part-{self._place.rank}-of-{self._place.count}")
+        self._missed = None
+        if self._place.is_first:
+            self._delete_outdated()
 
     def _fetch(self, name: str, parts: list[str]) -> None:
         draft = self._folder / ".draft"

@@ -26,6 +26,12 @@ class PeerLost(HeliotropeError):
     title = "Another machine may be gone"
 
 
+class OutcomeUnsent(PeerLost):
+    """A run ended and could not store how. What it has on this machine's disk is all there is."""
+
+    title = "Outcome not stored"
+
+
 class LauncherUnavailable(HeliotropeError):
     """The engine does not answer. Trying again may help."""
 
