@@ -144,6 +144,10 @@ def train(
     attempt: Annotated[
         int | None, typer.Option(min=1, help="With an address as output: the number of this start; launchers give it.")
     ] = None,
+    max_seconds: Annotated[
+        int | None,
+        typer.Option(min=1, help="With an address as output: the machine's time; what it learned is stored before."),
+    ] = None,
 ) -> None:
     """Train what a recipe says, without the rest of the system. Ctrl-C saves a checkpoint first.
 
@@ -165,6 +169,7 @@ def train(
                 dataset=dataset,
                 output=output,
                 attempt=attempt,
+                max_seconds=max_seconds,
                 threads=threads,
                 print_line=print_line,
             )

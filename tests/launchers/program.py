@@ -67,6 +67,7 @@ def main(arguments: list[str]) -> int:
     for name in ("base", "base-sha256", "dataset", "output", "threads"):
         parser.add_argument(f"--{name}")
     parser.add_argument("--attempt", type=int)
+    parser.add_argument("--max-seconds", type=int)
     given = parser.parse_args(arguments)
     home = Path(os.environ["HELIOTROPE_HOME"])
     artifacts = Artifacts(home / "cache", max_cache_bytes=1 << 30)
@@ -86,6 +87,7 @@ def main(arguments: list[str]) -> int:
         number=given.attempt,
         folder=home / f"trained-{place.rank}-{given.attempt}",  # no disk survives an eviction
         place=place,
+        ends_at=time.monotonic() + given.max_seconds,
     )
     run_addressed(order, train, artifacts, print, stop)
     if recipe.name == "forged":

@@ -2,8 +2,10 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -42,6 +44,7 @@ def train_by_address(
     dataset: str | None,
     output: str,
     attempt: int | None,
+    max_seconds: int | None,
     threads: int,
     print_line: PrintLine,
 ) -> TrainingResult:
@@ -53,9 +56,11 @@ def train_by_address(
     Args:
         base, dataset: go before the recipe's own. `base_sha256`: what the base's manifest must hash to.
         attempt: number of this start, the same on all machines; None: the next one.
+        max_seconds: after which the machine is taken back; None: never.
 
     Raises: what `run_addressed` raises, and NotFound or InvalidRequest for recipe and addresses.
     """
+    ends_at = time.monotonic() + max_seconds if max_seconds else None
     place = find_place(os.environ)
     settings = load_settings(Settings)
     artifacts = open_artifacts(settings)
@@ -76,6 +81,7 @@ def train_by_address(
             with translate_outage():
                 mailbox.fail(error)
         raise
+    order = replace(order, ends_at=ends_at)
     with cleaned_up(order, artifacts):
         return run_addressed(order, partial(METHODS[order.recipe.method], threads), artifacts, print_line, stop)
 

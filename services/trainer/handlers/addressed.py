@@ -3,17 +3,27 @@
 Each of a run's machines executes this; the first reports, and stores what was trained.
 """
 
+import math
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.trainer.adapters.artifacts.checkpoints import find_newest, find_trained, mark_complete, save_result
+from services.trainer.adapters.artifacts.checkpoints import (
+    find_newest,
+    find_trained,
+    load_training_seconds,
+    mark_complete,
+    save_result,
+)
 from services.trainer.adapters.launching.mailbox import CANDIDATE, Mailbox, ReportSender
 from services.trainer.adapters.launching.patience import call_patiently
 from services.trainer.adapters.launching.stored_checkpoints import StoredCheckpoints
 from services.trainer.domain.guards.verdict import Metrics
 from services.trainer.domain.launching.endings import Outcome, OutcomeUnsent, PeerLost
+from services.trainer.domain.launching.limits import calculate_reserve, limit_budget
 from services.trainer.domain.planning.places import Place
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import (
@@ -48,6 +58,8 @@ class AddressedOrder:
     """This machine's, for checkpoints."""
     place: Place
     rewards: RewardRules = NO_FUNCTIONS
+    ends_at: float | None = None
+    """By `time.monotonic`: when its engine takes the machine back; None: never."""
     patience_seconds: float = 600.0
     """How long the store may be away at the start and the end, while the machine is paid for."""
 
@@ -65,7 +77,8 @@ def run_addressed(
     sender = ReportSender(mailbox, stop) if order.place.is_first else None
     try:
         call_patiently(checkpoints.restore, order.patience_seconds)
-        candidate, result = _train(order, train, NodeReporter(sender, checkpoints, print_line, stop))
+        with stopped_in_time(order, stop):
+            candidate, result = _train(order, train, NodeReporter(sender, checkpoints, print_line, stop))
         if sender is not None:
             sender.close()
             sha256 = mailbox.send_candidate(candidate)
@@ -81,6 +94,36 @@ def run_addressed(
         if isinstance(error, ArtifactStoreUnavailable):
             raise OutcomeUnsent(error.detail) from error
         raise
+
+
+@contextmanager
+def stopped_in_time(order: AddressedOrder, stop: threading.Event) -> Iterator[None]:
+    """Have a checkpoint saved before the machine is taken back, whatever the recipe's budget has come to.
+
+    Raises: TrainingFailed: the time was up.
+    """
+    was_told = threading.Event()
+
+    def tell() -> None:
+        was_told.set()
+        stop.set()
+
+    left = _count_left(order)
+    timer = threading.Timer(min(left - calculate_reserve(left) / 2, threading.TIMEOUT_MAX), tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Interrupted as error:
+        if was_told.is_set():
+            raise TrainingFailed(f"its time was up: {error.detail}; its checkpoint is kept", "launcher") from error
+        raise
+    finally:
+        timer.cancel()
+
+
+def _count_left(order: AddressedOrder) -> float:
+    return math.inf if order.ends_at is None else order.ends_at - time.monotonic()
 
 
 def _train(order: AddressedOrder, train: TrainingMethod, reporter: RunReporter) -> tuple[Path, TrainingResult]:
@@ -100,8 +143,7 @@ def _store_end(
 ) -> None:
     """Store the last checkpoint, if the store was away when it came, and then the outcome. Raises: OutcomeUnsent."""
     try:
-        if outcome is None or outcome.kind == "interrupted":
-            call_patiently(checkpoints.keep_missed, order.patience_seconds)
+        call_patiently(checkpoints.keep_missed, order.patience_seconds)
         if mailbox is not None and outcome is not None:
             mailbox.send_outcome(outcome)
     except ArtifactStoreUnavailable as error:
@@ -129,8 +171,11 @@ def _prepare_job(order: AddressedOrder, print_line: PrintLine) -> Job:
         print_line(f"going on from {resume_from.name}")
     attempt = order.folder / str(order.number)
     attempt.mkdir(parents=True, exist_ok=True)
+    recipe = order.recipe
+    if order.ends_at is not None:
+        recipe = limit_budget(recipe, load_training_seconds(resume_from) if resume_from else 0.0, _count_left(order))
     return Job(
-        order.recipe,
+        recipe,
         order.base,
         order.dataset,
         attempt,

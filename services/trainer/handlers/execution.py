@@ -8,6 +8,7 @@ import structlog
 
 from services.trainer import repository
 from services.trainer.adapters.artifacts.checkpoints import delete_folder, delete_rows, has_trained
+from services.trainer.adapters.launching.mailbox import CANDIDATE
 from services.trainer.domain.launching.endings import LauncherUnavailable
 from services.trainer.domain.training import CandidateNotRegistered, Cause, Interrupted, TrainingFailed
 from services.trainer.handlers.attempt import run_attempt
@@ -141,7 +142,7 @@ def _clean_up_if_finished(run_id: UUID, context: WorkerContext) -> None:
 
 def _delete_files(run: Run, context: WorkerContext) -> None:
     folder = context.runs_folder / str(run.run_id)
-    if _failed_after_training(run, folder):
+    if _failed_after_training(run, folder) or _is_kept_elsewhere(run, context):
         delete_rows(folder)
         context.storage.delete_rows(run.run_id)
         return
@@ -162,6 +163,18 @@ def _failed_after_training(run: Run, folder: Path) -> bool:
     """Tell whether the weights were trained, or were being saved, when it failed; a guard's verdict is no failure."""
     was_trained = has_trained(folder) or str(run.progress.get("phase", "")).endswith("saving")
     return run.state == "failed" and run.progress.get("cause") != "guard" and was_trained
+
+
+def _is_kept_elsewhere(run: Run, context: WorkerContext) -> bool:
+    """Tell whether machines elsewhere stored what was paid for.
+
+    That is a candidate that nobody has fetched; where a deadline, a limit or the engine ended the run, checkpoints too.
+    """
+    cause = run.progress.get("cause")
+    if run.state != "failed" or run.remote is None or cause == "guard":
+        return False
+    checkpoints = ("checkpoints",) if cause in ("deadline", "launcher") else ()
+    return context.storage.holds_remote(run.run_id, CANDIDATE, *checkpoints)
 
 
 def _classify(error: Exception) -> Cause:

@@ -29,7 +29,12 @@ from services.trainer.domain.launching.endings import (
     RemoteRun,
     assess_ending,
 )
-from services.trainer.domain.launching.limits import Limits, calculate_allowed_seconds, explain_overrun
+from services.trainer.domain.launching.limits import (
+    SHORTEST_START,
+    Limits,
+    calculate_allowed_seconds,
+    explain_overrun,
+)
 from services.trainer.domain.launching.orders import Addresses, LaunchOrder, name_job, write_arguments
 from services.trainer.domain.launching.records import RemoteRecord, dump_record, parse_record
 from services.trainer.domain.recipe.parsing import dump_recipe
@@ -124,13 +129,13 @@ class RemoteTraining:
             StaleClaim: another worker has the run, or it was cancelled or closed.
         """
         instances = job.recipe.parallelism.nodes
-        seconds = calculate_allowed_seconds(self._offer.limits, instances)
+        calculate_allowed_seconds(self._offer.limits, instances)  # refuses too many machines before anything is stored
         record = parse_record(self._run.remote) or RemoteRecord(launcher=self._offer.name, began=self._load_now())
         if record.handle is not None:
             self._reporter.on_note(f"found again at {record.launcher}: {record.handle}")
         addresses = self._patiently(lambda: self._files.locate(self._run, job))
         while True:
-            record = self._start(record, self._make_order(job, addresses, record, int(seconds)))
+            record = self._start(record, self._make_order(job, addresses, record))
             ending, outcome, record = self._follow(record, instances)
             if ending.kind == "failed":
                 raise TrainingFailed(ending.reason, ending.cause)
@@ -139,14 +144,17 @@ class RemoteTraining:
                 return outcome.result
             record = self._after_eviction(record, ending)
 
-    def _make_order(self, job: Job, addresses: Addresses, record: RemoteRecord, seconds: int) -> LaunchOrder:
+    def _make_order(self, job: Job, addresses: Addresses, record: RemoteRecord) -> LaunchOrder:
+        """Make the order of the next start: it gets what the starts before have left of the run's time."""
         parallelism = job.recipe.parallelism
+        allowed = calculate_allowed_seconds(self._offer.limits, parallelism.nodes)
+        seconds = int(max(allowed - self._count_spent(record, parallelism.nodes), SHORTEST_START))
         return LaunchOrder(
             name=name_job(self._run.run_id, record.number),
-            arguments=write_arguments(addresses, record.number, threads=0),
+            arguments=write_arguments(addresses, record.number, threads=0, max_seconds=seconds),
             nodes=parallelism.nodes,
             processes=parallelism.processes // parallelism.nodes,
-            max_seconds=max(seconds, 60),
+            max_seconds=seconds,
             environment=self._offer.environment,
         )
 
@@ -181,10 +189,15 @@ class RemoteTraining:
                 record = self._save(replace(record, logs=state.log_url))
             if outcome is not None or state.is_over:
                 return self._settle(record, mailbox, state)
-            spent = (self._load_now() - record.began).total_seconds()
-            if problem := explain_overrun(self._offer.limits, instances, spent):
-                raise TrainingFailed(problem, "launcher")
+            self._count_spent(record, instances)
             self._wait(self._poll_seconds)
+
+    def _count_spent(self, record: RemoteRecord, instances: int) -> float:
+        """Count the seconds since the run's first start. Raises: TrainingFailed: they are more than it may have."""
+        spent = (self._load_now() - record.began).total_seconds()
+        if problem := explain_overrun(self._offer.limits, instances, spent):
+            raise TrainingFailed(problem, "launcher")
+        return spent
 
     def _settle(
         self, record: RemoteRecord, mailbox: Mailbox, state: RemoteRun

@@ -108,6 +108,20 @@ class RunStorage:
             )
         return self._artifacts.locate(f"remote/{run_id}")
 
+    def holds_remote(self, run_id: UUID, *names: str) -> bool:
+        """Tell whether artifacts with one of these names in their paths lie where the run trained elsewhere.
+
+        A store that does not answer may hold them.
+        """
+        if not self._artifacts.is_shared:
+            return False
+        try:
+            places = self._artifacts.list_below(self.locate_remote(run_id))
+        except HeliotropeError as error:
+            logger.warning("not_listed", run_id=str(run_id), error=error.detail)
+            return True
+        return any(name in place.split("/") for place in places for name in names)
+
     def delete(self, run_id: UUID) -> None:
         """Delete what a finished run stored on its way; what cannot be deleted is logged."""
         if self._artifacts.is_shared:

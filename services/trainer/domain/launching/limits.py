@@ -1,9 +1,16 @@
 """What a deployment lets a run take of an engine: machines, hours, money, and how often it may be evicted."""
 
+import msgspec
+
+from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.recipe.sections import Part, PositiveFloat, PositiveInt
 from services.trainer.domain.training import TrainingFailed
 
 HOUR = 3600.0
+SHORTEST_START = 60.0
+"""Seconds; for less nobody is asked for machines."""
+RESERVED_SHARE, LONGEST_RESERVE = 0.1, 900.0
+"""Of a start's time, and at most so many seconds: for storing what it has learned."""
 
 
 class Limits(Part, frozen=True, kw_only=True):
@@ -33,6 +40,24 @@ def calculate_allowed_seconds(limits: Limits, instances: int) -> float:
     if limits.max_cost is not None and limits.cost_per_instance_hour is not None:
         seconds = min(seconds, limits.max_cost / (limits.cost_per_instance_hour * instances) * HOUR)
     return seconds
+
+
+def calculate_reserve(seconds: float) -> float:
+    """Calculate how many seconds before its machines are taken back a training has to end."""
+    return min(RESERVED_SHARE * seconds, LONGEST_RESERVE)
+
+
+def limit_budget(recipe: Recipe, trained_seconds: float, seconds_left: float) -> Recipe:
+    """Return the recipe with a budget that ends it, with what it has learned, while there is time to store that.
+
+    Args:
+        trained_seconds: of training in the attempts before, which a budget counts too.
+        seconds_left: until the machines are taken back.
+    """
+    minutes = max(trained_seconds + seconds_left - calculate_reserve(seconds_left), 1.0) / 60
+    own = recipe.budget.max_minutes
+    budget = msgspec.structs.replace(recipe.budget, max_minutes=minutes if own is None else min(own, minutes))
+    return msgspec.structs.replace(recipe, budget=budget)
 
 
 def explain_overrun(limits: Limits, instances: int, seconds: float) -> str | None:

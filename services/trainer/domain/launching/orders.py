@@ -39,10 +39,11 @@ def name_job(run_id: UUID, number: int) -> str:
     return f"heliotrope-{run_id.hex}-{number}"
 
 
-def write_arguments(where: Addresses, number: int, threads: int) -> tuple[str, ...]:
-    """Write the command line that trains by address."""
+def write_arguments(where: Addresses, number: int, threads: int, max_seconds: int) -> tuple[str, ...]:
+    """Write the command line that trains by address, and ends itself in time."""
     known = ("--base-sha256", where.base_sha256) if where.base_sha256 else ()
     return (
         *("train", where.recipe, "--base", where.base, *known, "--dataset", where.dataset),
         *("--output", where.output, "--attempt", str(number), "--threads", str(threads)),
+        *("--max-seconds", str(max_seconds)),
     )

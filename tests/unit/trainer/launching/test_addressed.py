@@ -1,6 +1,7 @@
 """What a machine stores of a run's end, and what of it outlives a store that is away."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from services.trainer.adapters.launching.stored_checkpoints import StoredCheckpo
 from services.trainer.bootstrap.addressed import cleaned_up
 from services.trainer.domain.launching.endings import OutcomeUnsent
 from services.trainer.domain.planning.places import ALONE
-from services.trainer.domain.training import Interrupted, Job, TrainingResult
+from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
 from services.trainer.handlers.addressed import AddressedOrder, run_addressed
 from services.trainer.ports import RunReporter
 from shared.artifacts import Artifacts, ArtifactStoreUnavailable
@@ -137,3 +138,29 @@ def test_what_is_on_this_disk_goes_once_the_outcome_is_stored(machine: Machine):
     with cleaned_up(order, machine.store):
         machine.start(order)
     assert not order.folder.exists()
+
+
+def test_training_learns_by_its_budget_when_the_machine_is_taken_back(machine: Machine):
+    budgets = []
+
+    def train(job: Job, reporter: RunReporter) -> TrainingResult:
+        budgets.append(job.recipe.budget.max_minutes)
+        return machine.train(job, reporter)
+
+    machine.start(machine.order(ends_at=time.monotonic() + 3600), train)
+    assert budgets == [pytest.approx(54, abs=0.1)]
+
+
+def test_what_has_no_budget_is_told_to_save_a_checkpoint_before_the_machine_is_taken_back(machine: Machine):
+    def train(job: Job, reporter: RunReporter) -> TrainingResult:
+        while not reporter.stopping:
+            time.sleep(0.01)
+        save_checkpoint(job, reporter, 3)
+        raise Interrupted("at step 3")
+
+    with pytest.raises(TrainingFailed, match="time was up"):
+        machine.start(machine.order(ends_at=time.monotonic() + 0.5), train)
+    outcome = machine.mailbox().read_outcome()
+    assert outcome is not None
+    assert (outcome.kind, outcome.cause) == ("failed", "launcher")
+    assert machine.store.list_below(f"{machine.output}/checkpoints") == ["1/checkpoint-3/part-0-of-1"]

@@ -9,13 +9,19 @@ import pytest
 from services.trainer.adapters.launching.stored_checkpoints import find_whole
 from services.trainer.bootstrap.launchers import load_offers
 from services.trainer.domain.launching.endings import Outcome, RemoteRun, assess_ending, dump_outcome, parse_outcome
-from services.trainer.domain.launching.limits import Limits, calculate_allowed_seconds, explain_overrun
+from services.trainer.domain.launching.limits import (
+    Limits,
+    calculate_allowed_seconds,
+    explain_overrun,
+    limit_budget,
+)
 from services.trainer.domain.launching.orders import Addresses, name_job, write_arguments
 from services.trainer.domain.launching.records import RemoteRecord, dump_record, parse_record
 from services.trainer.domain.launching.settings import parse_launchers
 from services.trainer.domain.training import TrainingFailed, TrainingResult
 from services.trainer.settings import TrainerSettings
 from shared.errors import InvalidRequest
+from tests.builders import make_recipe
 
 RESULT = TrainingResult(4, "w" * 64, "all steps taken", 60, 0)
 
@@ -85,9 +91,17 @@ def test_the_command_names_every_address():
     where = Addresses(
         recipe="s3://b/r.yaml", base="s3://b/base", base_sha256="a", dataset="s3://b/d", output="s3://b/o"
     )
-    line = " ".join(write_arguments(where, 2, 0))
+    line = " ".join(write_arguments(where, 2, 0, 3600))
     assert line.startswith("train s3://b/r.yaml --base s3://b/base --base-sha256 a --dataset s3://b/d")
     assert "--output s3://b/o --attempt 2" in line
+    assert line.endswith("--max-seconds 3600")
+
+
+def test_a_launchers_limit_ends_training_while_there_is_time_to_store_it():
+    recipe = make_recipe(budget={"max_minutes": 600})
+    assert limit_budget(recipe, 0.0, 3600.0).budget.max_minutes == pytest.approx(54)  # a tenth is kept back
+    assert limit_budget(recipe, 7200.0, 36000.0).budget.max_minutes == 600  # its own is shorter
+    assert limit_budget(make_recipe(), 7200.0, 36000.0).budget.max_minutes == pytest.approx(120 + 600 - 15)
 
 
 def test_a_checkpoint_counts_once_all_its_parts_are_there():
