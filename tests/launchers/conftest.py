@@ -19,7 +19,7 @@ from services.trainer.consumer import RetrainHandler
 from services.trainer.domain.launching.limits import Limits
 from services.trainer.handlers.context import WorkerContext
 from services.trainer.handlers.execution import execute_next_run
-from services.trainer.handlers.remote_run import Offer
+from services.trainer.handlers.remote_files import Offer
 from services.trainer.ports import Launcher
 from shared.artifacts import Artifacts
 from shared.artifacts.manifest import write_manifest

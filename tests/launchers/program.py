@@ -3,7 +3,7 @@
 `python -m tests.launchers.program train RECIPE --base ... --output ... --attempt N`. The recipe's name says what
 happens: `good`; `slow` (steps go on until somebody ends it); `again` (the first attempt goes on like that after two
 steps, a later one finishes); `broken` (dies with a word in its log); `forged` (what it stored is changed afterwards);
-`full` (says itself why it failed).
+`full` (says itself why it failed); `mistaken` (raises what nobody foresaw, as a missing library does).
 """
 
 import argparse
@@ -24,6 +24,7 @@ from services.trainer.ports import RunReporter
 from shared.artifacts import Artifacts, locate_folder
 
 LAST_WORDS = "the disk of this machine is on fire"
+MISTAKE = "no module named flash_attn"
 SLOW_STEPS = 600
 
 
@@ -38,6 +39,8 @@ def train(job: Job, reporter: RunReporter) -> TrainingResult:
         os._exit(3)
     if recipe.name == "full":
         raise TrainingFailed("no room for the weights", "disk")
+    if recipe.name == "mistaken":
+        raise ImportError(MISTAKE)
     waits = recipe.name == "slow" or (recipe.name == "again" and job.checkpoints.name == "1")
     for step in range(first + 1, (SLOW_STEPS if waits else recipe.steps) + 1):
         reporter.on_step(step, recipe.steps)

@@ -120,7 +120,7 @@ def test_a_cancelled_job_is_gone_with_its_pods_within_seconds(cluster: Cluster):
     launcher.cancel(handle)
     wait(lambda: not cluster.api.list_pods(cluster.select(handle)), "no pods")
     assert time.monotonic() - began < 15
-    assert launcher.look(handle).state == "gone"
+    assert launcher.look(handle).state == "cancelled"
     launcher.cancel(handle)
 
 

@@ -10,7 +10,7 @@ from services.trainer.handlers.requests import cancel_run
 from shared.tables.trainer import Run
 from tests.integration.trainer.scene import fall_silent, list_announced
 from tests.launchers.conftest import Scene
-from tests.launchers.program import LAST_WORDS
+from tests.launchers.program import LAST_WORDS, MISTAKE
 
 pytestmark = [pytest.mark.launchers, pytest.mark.timeout(400)]
 
@@ -54,6 +54,16 @@ def test_a_run_that_dies_without_a_word_fails_with_the_end_of_its_log(scene: Sce
     assert failed.state == "failed"
     assert LAST_WORDS in (failed.reason or "")
     assert failed.progress["cause"] == "error"
+
+
+def test_a_mistake_that_nobody_foresaw_is_told_after_two_starts_at_most(scene: Scene):
+    run = scene.ask("mistaken")
+    scene.work()
+    failed = scene.load(run)
+    assert (failed.state, failed.progress["cause"]) == ("failed", "error")
+    assert MISTAKE in (failed.reason or "")
+    assert failed.remote is not None
+    assert failed.remote["number"] <= min(2, scene.rig.nodes)
 
 
 def test_a_run_that_says_why_it_failed_is_believed(scene: Scene):

@@ -17,7 +17,7 @@ from services.trainer.domain.launching.settings import (
     Vertex,
     parse_launchers,
 )
-from services.trainer.handlers.remote_run import Offer
+from services.trainer.handlers.remote_files import Offer
 from services.trainer.ports import Launcher
 from services.trainer.settings import TrainerSettings
 from shared.errors import InvalidRequest

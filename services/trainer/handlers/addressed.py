@@ -88,8 +88,8 @@ def run_addressed(
         outcome = describe_end(error, alone=order.place.count == 1)
         if sender is not None:
             sender.close()
-        _store_end(order, mailbox if sender else None, checkpoints, outcome)
-        if outcome is None:
+        _store_end(order, mailbox, checkpoints, outcome)
+        if outcome.kind in ("lost", "memory"):
             raise PeerLost(describe_error(error)) from error
         if isinstance(error, ArtifactStoreUnavailable):
             raise OutcomeUnsent(error.detail) from error
@@ -138,20 +138,17 @@ def _train(order: AddressedOrder, train: TrainingMethod, reporter: RunReporter) 
     return job.candidate, result
 
 
-def _store_end(
-    order: AddressedOrder, mailbox: Mailbox | None, checkpoints: StoredCheckpoints, outcome: Outcome | None
-) -> None:
+def _store_end(order: AddressedOrder, mailbox: Mailbox, checkpoints: StoredCheckpoints, outcome: Outcome) -> None:
     """Store the last checkpoint, if the store was away when it came, and then the outcome. Raises: OutcomeUnsent."""
     try:
         call_patiently(checkpoints.keep_missed, order.patience_seconds)
-        if mailbox is not None and outcome is not None:
-            mailbox.send_outcome(outcome)
+        mailbox.send_outcome(outcome, order.place.rank)
     except ArtifactStoreUnavailable as error:
         raise OutcomeUnsent(f"the store is away, so what this run came to stays here: {error.detail}") from error
 
 
-def describe_end(error: Exception, *, alone: bool) -> Outcome | None:
-    """Describe how a run ended that trained nothing; None where its engine must say: another machine may be gone."""
+def describe_end(error: Exception, *, alone: bool) -> Outcome:
+    """Describe how a run ended that trained nothing; `lost` where another machine may be gone."""
     if isinstance(error, Interrupted):
         return Outcome("interrupted", error.detail)
     if isinstance(error, ConnectionError | ArtifactStoreUnavailable):
@@ -159,9 +156,9 @@ def describe_end(error: Exception, *, alone: bool) -> Outcome | None:
     if isinstance(error, TrainingFailed):
         return Outcome("failed", error.detail, error.cause)
     if isinstance(error, OutOfMemory):
-        return Outcome("failed", error.detail, "memory")
+        return Outcome("failed" if alone else "memory", error.detail, "memory")
     if not alone:
-        return None
+        return Outcome("lost", describe_error(error))
     return Outcome("failed", describe_error(error), "setup" if isinstance(error, HeliotropeError) else "error")
 
 

@@ -25,7 +25,8 @@ from services.trainer.handlers.context import Attempt, WorkerContext
 from services.trainer.handlers.drift import locate_anchor, measure_drift
 from services.trainer.handlers.registration import register_candidate
 from services.trainer.handlers.registry_calls import RegistryUnavailable, call_registry
-from services.trainer.handlers.remote_run import RemoteFiles, RemoteTraining
+from services.trainer.handlers.remote_files import RemoteFiles
+from services.trainer.handlers.remote_run import RemoteTraining
 from services.trainer.handlers.replay import mix_for_run
 from services.trainer.handlers.reporter import LoopReporter
 from services.trainer.repository import load_snapshots

@@ -9,7 +9,7 @@ from pathlib import Path
 from services.trainer.adapters.artifacts.run_storage import RunStorage
 from services.trainer.domain.training import NO_FUNCTIONS, Job, RewardRules
 from services.trainer.handlers.claim import Claim
-from services.trainer.handlers.remote_run import Offer
+from services.trainer.handlers.remote_files import Offer
 from services.trainer.ports import MeasureKL, Mirror, NoMirror, TrainingMethod
 from shared.artifacts import locate_folder
 from shared.db import SessionFactory

@@ -13,13 +13,15 @@ def train_with_fitting_batch(train: TrainingMethod, job: Job, reporter: RunRepor
 
     The rows of a step stay as many. `micro_batch` is reported as a metric, and in words.
 
-    Raises: as `services.trainer.domain.training.Train`.
+    Raises: as `services.trainer.domain.training.Train`; OutOfMemory on one of several machines.
     """
     wanted = job.recipe.batch_size
     while True:
         try:
             trained = train(job, reporter)
         except OutOfMemory as shortage:
+            if job.place.count > 1:  # the other machines would go on with more rows: the next start takes fewer on all
+                raise
             recipe = shrink_micro_batch(job.recipe)
             if recipe is None:
                 rows = job.recipe.batch_size

@@ -4,19 +4,15 @@ The worker keeps the claim and the word on how the run ended. A worker that is t
 running: who claims the run next finds it by the run's row and goes on watching.
 """
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import structlog
 
-from services.trainer.adapters.artifacts.checkpoints import MIXED
 from services.trainer.adapters.distributed.exchange import pass_on
 from services.trainer.adapters.launching.mailbox import Mailbox, read_new
 from services.trainer.domain.launching.endings import (
@@ -31,18 +27,18 @@ from services.trainer.domain.launching.endings import (
 )
 from services.trainer.domain.launching.limits import (
     SHORTEST_START,
-    Limits,
     calculate_allowed_seconds,
     explain_overrun,
 )
 from services.trainer.domain.launching.orders import Addresses, LaunchOrder, name_job, write_arguments
 from services.trainer.domain.launching.records import RemoteRecord, dump_record, parse_record
-from services.trainer.domain.recipe.parsing import dump_recipe
+from services.trainer.domain.planning.planner import shrink_often
 from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
 from services.trainer.handlers.claim import Claim
-from services.trainer.ports import Launcher, RunReporter
+from services.trainer.handlers.remote_files import Offer, RemoteFiles
+from services.trainer.ports import RunReporter
 from services.trainer.repository import load_now
-from shared.artifacts import Artifacts, ArtifactStoreUnavailable
+from shared.artifacts import ArtifactStoreUnavailable
 from shared.errors import HeliotropeError
 from shared.tables.trainer import Run
 
@@ -53,53 +49,13 @@ CHECK_SECONDS = 0.5
 """So often a worker that waits looks whether the run is still its own."""
 QUOTA_POLLS = 6
 """An engine without room is asked again after so many pauses."""
+LONGEST_PAUSE = 900.0
+"""Seconds before a run is started again that stores no checkpoint any more."""
+MAX_LOSSES = 2
+"""Starts on several machines that end without knowing why, and without a checkpoint between: a mistake, no loss."""
+WORDS = {"evicted": "evicted from", "memory": "memory ran out at", "lost": "machines lost each other at"}
 END_SECONDS = 30.0
 """How long a job may take to end once its outcome is there."""
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A launcher of the deployment, and what a run may take of it."""
-
-    name: str
-    launcher: Launcher
-    limits: Limits
-    environment: dict[str, str]
-
-
-@dataclass(frozen=True)
-class RemoteFiles:
-    """Where a run's things lie for the machines that train it."""
-
-    artifacts: Artifacts
-    output: str
-
-    def locate(self, run: Run, job: Job) -> Addresses:
-        """Store the recipe, and the dataset if it was mixed for this run; returns every address.
-
-        Raises:
-            LauncherRefused: something lies where only this worker reaches it.
-            HeliotropeError: as `Artifacts.upload`.
-        """
-        with TemporaryDirectory() as folder:
-            (Path(folder) / "recipe.yaml").write_text(json.dumps(dump_recipe(job.recipe), indent=1), encoding="utf-8")
-            self.artifacts.upload(Path(folder), f"{self.output}/order")
-        dataset = run.dataset_uri
-        if job.recipe.replay.is_asked_for:
-            dataset = f"{self.output}/{MIXED}"
-            self.artifacts.upload(job.dataset, dataset)
-        base = job.parent_uri or str(job.parent)
-        reward_model = {"reward_model": job.recipe.reward_model} if job.recipe.reward_model else {}
-        for name, uri in {"parent": base, "dataset": dataset, **reward_model}.items():
-            if not self.artifacts.is_reachable(uri):
-                raise LauncherRefused(f"the {name} lies on this worker's disk, where no other machine finds it: {uri}")
-        return Addresses(
-            recipe=f"{self.output}/order/recipe.yaml",
-            base=base,
-            base_sha256=job.parent_sha256,
-            dataset=dataset,
-            output=self.output,
-        )
 
 
 class RemoteTraining:
@@ -137,21 +93,24 @@ class RemoteTraining:
         while True:
             record = self._start(record, self._make_order(job, addresses, record))
             ending, outcome, record = self._follow(record, instances)
-            if ending.kind == "failed":
-                raise TrainingFailed(ending.reason, ending.cause)
             if ending.kind == "trained" and outcome is not None and outcome.result is not None:
                 self._bring_home(record, outcome, job)
                 return outcome.result
-            record = self._after_eviction(record, ending)
+            record = self._prepare_next(record, ending)
 
     def _make_order(self, job: Job, addresses: Addresses, record: RemoteRecord) -> LaunchOrder:
         """Make the order of the next start: it gets what the starts before have left of the run's time."""
         parallelism = job.recipe.parallelism
         allowed = calculate_allowed_seconds(self._offer.limits, parallelism.nodes)
         seconds = int(max(allowed - self._count_spent(record, parallelism.nodes), SHORTEST_START))
+        recipe = shrink_often(job.recipe, record.shrunk)
+        if recipe is None:
+            raise TrainingFailed("out of memory with the smallest micro-batch that there is", "memory")
+        address = self._patiently(lambda: self._files.store_recipe(recipe, str(record.shrunk)))
+        arguments = write_arguments(address, addresses, record.number, threads=0, max_seconds=seconds)
         return LaunchOrder(
             name=name_job(self._run.run_id, record.number),
-            arguments=write_arguments(addresses, record.number, threads=0, max_seconds=seconds),
+            arguments=arguments,
             nodes=parallelism.nodes,
             processes=parallelism.processes // parallelism.nodes,
             max_seconds=seconds,
@@ -188,7 +147,7 @@ class RemoteTraining:
             if state.log_url != record.logs:
                 record = self._save(replace(record, logs=state.log_url))
             if outcome is not None or state.is_over:
-                return self._settle(record, mailbox, state)
+                return self._settle(record, mailbox, state, instances)
             self._count_spent(record, instances)
             self._wait(self._poll_seconds)
 
@@ -200,36 +159,40 @@ class RemoteTraining:
         return spent
 
     def _settle(
-        self, record: RemoteRecord, mailbox: Mailbox, state: RemoteRun
+        self, record: RemoteRecord, mailbox: Mailbox, state: RemoteRun, instances: int
     ) -> tuple[Ending, Outcome | None, RemoteRecord]:
         """Read the run's last words, see to it that nothing of it goes on, and judge how it ended."""
         assert record.handle is not None
-        self._let_end(record.handle, state)
+        state = self._let_end(record.handle, state)
         record = self._patiently(lambda: self._relay(mailbox, record))
         outcome = self._patiently(mailbox.read_outcome)
+        others = self._patiently(lambda: mailbox.read_others(instances))
         tail = ""
         if outcome is None:
             tail = self._patiently(lambda: self._offer.launcher.read_log(record.handle or ""))
-        return assess_ending(state, outcome, tail), outcome, record
+        return assess_ending(state, outcome, tail, others), outcome, record
 
-    def _let_end(self, handle: str, state: RemoteRun) -> None:
+    def _let_end(self, handle: str, state: RemoteRun) -> RemoteRun:
         deadline = time.monotonic() + END_SECONDS
         while not state.is_over and time.monotonic() < deadline:
             self._wait(min(self._poll_seconds, 2.0))
             state = self._patiently(lambda: self._offer.launcher.look(handle))
         if not state.is_over:
             self._patiently(lambda: self._offer.launcher.cancel(handle))
+        return state
 
     def _relay(self, mailbox: Mailbox, record: RemoteRecord) -> RemoteRecord:
-        read = record.reports
+        read, gained = record.reports, record.gained
         for number, lines in read_new(mailbox, record.reports):
             read = number
             for line in lines:
-                if line[0] != "checkpoint":  # it is in the store, and not on this disk
+                if line[0] == "checkpoint":  # it is in the store, and not on this disk
+                    gained = True
+                else:
                     pass_on(line, self._reporter)
             if self._reporter.stopping:
                 break
-        return record if read == record.reports else self._save(replace(record, reports=read))
+        return record if read == record.reports else self._save(replace(record, reports=read, gained=gained))
 
     def _bring_home(self, record: RemoteRecord, outcome: Outcome, job: Job) -> None:
         def fetch() -> None:
@@ -243,12 +206,23 @@ class RemoteTraining:
             raise TrainingFailed(f"what was trained elsewhere does not verify: {error.detail}", "launcher") from error
         self._save(replace(record, open=False))
 
-    def _after_eviction(self, record: RemoteRecord, ending: Ending) -> RemoteRecord:
-        following = record.next_start()
+    def _prepare_next(self, record: RemoteRecord, ending: Ending) -> RemoteRecord:
+        """Say how the next start begins, after a pause that grows while no checkpoint is stored.
+
+        Raises:
+            TrainingFailed: there is no next start.
+        """
+        if ending.kind in ("failed", "trained"):
+            raise TrainingFailed(ending.reason or "its outcome has no result", ending.cause)
+        following = record.next_start(ending.kind)
+        if following.losses >= MAX_LOSSES:
+            raise TrainingFailed(f"ended alike {following.losses} times without a checkpoint: {ending.reason}", "error")
         if following.evictions > self._offer.limits.max_evictions:
             reason = f"evicted {following.evictions} times, the last time: {ending.reason}"
             raise TrainingFailed(reason, "launcher")
-        self._reporter.on_note(f"evicted from {record.launcher}: {ending.reason}; starting again")
+        self._reporter.on_note(f"{WORDS[ending.kind]} {record.launcher}: {ending.reason}; starting again")
+        if following.fruitless:
+            self._wait(min(QUOTA_POLLS * self._poll_seconds * 2.0 ** (following.fruitless - 1), LONGEST_PAUSE))
         return following
 
     def _mailbox(self, record: RemoteRecord) -> Mailbox:

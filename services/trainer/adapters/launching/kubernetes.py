@@ -27,7 +27,7 @@ class KubernetesLauncher:
     def look(self, handle: str) -> RemoteRun:
         job = self._api.load(BATCH, "jobs", handle)
         if job is None:
-            return RemoteRun("gone")
+            return RemoteRun("cancelled", pods.DELETED)
         if pods.find_condition(job, "Complete", "SuccessCriteriaMet"):
             return RemoteRun("succeeded")
         found = self._api.list_pods(_select(handle))

@@ -115,13 +115,17 @@ class MachinesLauncher:
         known = [state for state in states if state != "gone"]
         if not known:
             return RemoteRun("gone")
-        taken = [state for state in known if state in ("killed", *map(str, KILLED), str(LOST_PEER))]
-        failed = [state for state in known if state not in ("running", "0", *taken)]
-        if failed or taken:  # the others wait for it
+        taken = [state for state in known if state in ("killed", *map(str, KILLED))]
+        lost = [state for state in known if state == str(LOST_PEER)]
+        failed = [state for state in known if state not in ("running", "0", *taken, *lost)]
+        if failed or taken or lost:  # the others wait for it
             self.cancel(handle)
-            if failed:
-                return RemoteRun("failed", f"ended with status {failed[0]}")
-            return RemoteRun("evicted", "its processes were killed, or lost each other")
+        if failed:
+            return RemoteRun("failed", f"ended with status {failed[0]}")
+        if taken:
+            return RemoteRun("evicted", "its processes were killed")
+        if lost:
+            return RemoteRun("lost", "its processes lost each other")
         return RemoteRun("running" if "running" in known else "succeeded")
 
     def read_log(self, handle: str) -> str:

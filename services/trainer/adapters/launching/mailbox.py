@@ -1,7 +1,8 @@
 """Files in the artifact store between a run that trains elsewhere and the worker that watches it.
 
 `<output>/attempts/<number>/reports/<n>`: what the run reports, some lines at a time, in order;
-`<output>/attempts/<number>/outcome`: how it ended; `.../candidate`: what it trained. Each is an artifact with a
+`<output>/attempts/<number>/outcome`: how it ended; `.../ends/<rank>`: how one of its other machines did;
+`.../candidate`: what it trained. Each is an artifact with a
 manifest, so that nobody reads half of one.
 """
 
@@ -62,9 +63,12 @@ class Mailbox:
         """Store the `number`th report. Raises: as `Artifacts.upload`."""
         self._send(f"reports/{number:06d}", LINES, "".join(f"{line}\n" for line in lines).encode())
 
-    def send_outcome(self, outcome: Outcome) -> None:
-        """Store how the run ended; its candidate must be there already. Raises: as `Artifacts.upload`."""
-        self._send_patiently("outcome", OUTCOME, dump_outcome(outcome))
+    def send_outcome(self, outcome: Outcome, rank: int = 0) -> None:
+        """Store how the run ended; its candidate must be there already. Raises: as `Artifacts.upload`.
+
+        `rank`: of the machine; the word of any but the first is only how that one ended.
+        """
+        self._send_patiently(_name_end(rank), OUTCOME, dump_outcome(outcome))
 
     def send_candidate(self, folder: Path) -> str:
         """Store what was trained; returns the hash that it is known by. Raises: as `Artifacts.upload`."""
@@ -78,8 +82,13 @@ class Mailbox:
 
     def read_outcome(self) -> Outcome | None:
         """Read how the run ended; None while it has not. Raises: as `Artifacts.fetch`."""
-        content = self._read("outcome", OUTCOME)
+        content = self._read(_name_end(0), OUTCOME)
         return None if content is None else parse_outcome(content)
+
+    def read_others(self, nodes: int) -> list[Outcome]:
+        """Read how machines behind the first ended, of those that left a word. Raises: as `Artifacts.fetch`."""
+        found = [self._read(_name_end(rank), OUTCOME) for rank in range(1, nodes)]
+        return [parse_outcome(content) for content in found if content is not None]
 
     def fetch_candidate(self, folder: Path, content_sha256: str | None) -> None:
         """Copy what was trained into a folder that is not there yet.
@@ -111,6 +120,10 @@ class Mailbox:
             except ArtifactNotFound:
                 return None
             return (copy / name).read_bytes()
+
+
+def _name_end(rank: int) -> str:
+    return f"ends/{rank}" if rank else "outcome"
 
 
 def find_next_attempt(artifacts: Artifacts, output: str) -> int:

@@ -13,6 +13,8 @@ MEMORY = "OOMKilled"
 EVICTED = ("Evicted", "NodeLost", "Shutdown", "Terminated", "Preempting", "NodeShutdown", "NodeAffinity")
 """A pod's reason when its node took it away."""
 KILLED = (137, 143)
+DELETED = "the job is no longer there: somebody deleted it, or it ended more than a day ago"
+"""No eviction deletes a job: its controller would make other pods."""
 POD_SECURITY = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 """What a namespace that enforces the `restricted` standard asks for; whose user it is, the image says."""
@@ -111,6 +113,8 @@ def judge_failure(pods: Sequence[Mapping[str, Any]], expected: int, words: str) 
         return RemoteRun("failed", failure)
     if eviction := explain_eviction(pods, expected):
         return RemoteRun("evicted", eviction)
+    if any(_find_exit_code(pod.get("status", {})) == LOST_PEER for pod in pods):
+        return RemoteRun("lost", "its pods lost each other")
     return RemoteRun("failed", words)
 
 

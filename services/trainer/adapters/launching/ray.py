@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from services.trainer.adapters.launching.http_calls import call, open_client
-from services.trainer.domain.launching.endings import LauncherUnavailable, QuotaReached, RemoteRun, State
+from services.trainer.domain.launching.endings import LOST_PEER, LauncherUnavailable, QuotaReached, RemoteRun, State
 from services.trainer.domain.launching.orders import LaunchOrder
 from services.trainer.domain.launching.settings import Ray
 
@@ -65,6 +65,8 @@ class RayLauncher:
         is_lost = status in (LOST, -9, -15) or any(words in message.lower() for words in LOST_WORDS)
         if state == "failed" and is_lost:
             state = "evicted"
+        if state == "failed" and status == LOST_PEER:
+            state = "lost"
         return RemoteRun(state, message[:300], f"{self._url}/#/jobs/{handle}")
 
     def read_log(self, handle: str) -> str:

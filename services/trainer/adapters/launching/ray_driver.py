@@ -22,8 +22,12 @@ class WorkerKilledError(RuntimeError):
     """Somebody killed the training process."""
 
 
+class PeerMissedError(RuntimeError):
+    """The training process ended without knowing why."""
+
+
 def train_on_machine(command: list[str]) -> None:
-    """Run the training command on this worker's machine. Raises: WorkerKilledError, RuntimeError: it failed."""
+    """Run the training command on this worker's machine. Raises: RuntimeError and its kinds: it failed."""
     import ray.train
 
     context = ray.train.get_context()
@@ -38,7 +42,9 @@ def train_on_machine(command: list[str]) -> None:
     # what Ray Train prepared is for its own process group, which is not used
     own = {name: value for name, value in environment.items() if name not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
     status = subprocess.run(command, env=own, preexec_fn=die_with_parent).returncode
-    if status < 0 or status == LOST_PEER:
+    if status == LOST_PEER:
+        raise PeerMissedError("another machine may be gone")
+    if status < 0:
         raise WorkerKilledError(f"ended with status {status}, by somebody else's hand")
     if status:
         raise RuntimeError(f"{command[0]} ended with status {status}")
@@ -66,7 +72,9 @@ def main(resources: dict[str, Any], arguments: list[str]) -> int:
     except Exception as error:
         words = f"{type(error).__name__}: {error}"
         sys.stderr.write(f"{words[-2000:]}\n")
-        return LOST if any(name in words for name in LOST_ERRORS) else 1
+        if any(name in words for name in LOST_ERRORS):
+            return LOST
+        return LOST_PEER if PeerMissedError.__name__ in words else 1
     return 0
 
 

@@ -67,9 +67,11 @@ class SageMakerLauncher:
             return RemoteRun("gone")
         state = STATES.get(job["TrainingJobStatus"], "running")
         reason, secondary = str(job.get("FailureReason") or ""), str(job.get("SecondaryStatus") or "")
-        was_taken = secondary in EVICTED or any(word in reason for word in (*CAPACITY, f"exit code: {LOST_PEER}"))
+        was_taken = secondary in EVICTED or any(word in reason for word in CAPACITY)
         if state in ("failed", "cancelled") and was_taken:
             state = "evicted"
+        if state == "failed" and f"exit code: {LOST_PEER}" in reason:
+            state = "lost"
         if state == "running" and secondary in ("Starting", "LaunchingMLInstances", "Pending"):
             state = "pending"
         return RemoteRun(state, reason[:300], self._locate_page(handle))

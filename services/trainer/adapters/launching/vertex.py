@@ -23,7 +23,6 @@ SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 EVICTED_CODES = (10, 14)
 """ABORTED and UNAVAILABLE of google.rpc.Code: machines were taken away."""
 EVICTED_WORDS = (
-    f"status of {LOST_PEER}",
     "preempt",
     "internal error",
     "stockout",
@@ -59,6 +58,8 @@ class VertexLauncher:
         taken = error.get("code") in EVICTED_CODES or any(word in words.lower() for word in EVICTED_WORDS)
         if state == "failed" and taken:
             state = "evicted"
+        if state == "failed" and f"status of {LOST_PEER}" in words:
+            state = "lost"
         return RemoteRun(state, words[:300], self._locate_page(handle))
 
     def read_log(self, handle: str) -> str:

@@ -1,5 +1,6 @@
 """How a run that trained elsewhere ended: its own word goes first, then the engine's."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,9 +9,12 @@ import msgspec
 from services.trainer.domain.training import CAUSES, Cause, TrainingResult
 from shared.errors import HeliotropeError
 
-State = Literal["pending", "running", "succeeded", "failed", "evicted", "cancelled", "gone"]
-"""What an engine says of a job. `evicted`: it took the machine away, or lost it; `gone`: it knows of no such job."""
-OVER: tuple[State, ...] = ("succeeded", "failed", "evicted", "cancelled", "gone")
+State = Literal["pending", "running", "succeeded", "failed", "evicted", "lost", "cancelled", "gone"]
+"""What an engine says of a job.
+
+`evicted`: it took the machine away, or lost it; `lost`: a machine ended, and only its own words may say why;
+`cancelled`: somebody stopped it at the engine; `gone`: the engine knows of no such job."""
+OVER: tuple[State, ...] = ("succeeded", "failed", "evicted", "lost", "cancelled", "gone")
 TAIL_CHARACTERS = 600
 """Of a log, in a run's reason."""
 
@@ -73,9 +77,13 @@ class RemoteRun:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run wrote down of its own end."""
+    """What a run, or one of its machines, wrote down of its own end.
 
-    kind: Literal["trained", "failed", "interrupted"]
+    `memory`: so many rows do not fit, and all machines must take fewer; `lost`: it ended by something that the loss of
+    another machine would explain, and a mistake too.
+    """
+
+    kind: Literal["trained", "failed", "interrupted", "memory", "lost"]
     detail: str = ""
     cause: Cause = "error"
     result: TrainingResult | None = None
@@ -84,28 +92,44 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Ending:
-    """What the worker makes of it."""
+    """What the worker makes of it. After `evicted`, `memory` and `lost` the run may start again."""
 
-    kind: Literal["trained", "failed", "evicted"]
+    kind: Literal["trained", "failed", "evicted", "memory", "lost"]
     reason: str = ""
     cause: Cause = "error"
 
 
-def assess_ending(run: RemoteRun, outcome: Outcome | None, log_tail: str) -> Ending:
-    """Assess a job that is over.
+def assess_ending(run: RemoteRun, outcome: Outcome | None, log_tail: str, others: Sequence[Outcome] = ()) -> Ending:
+    """Assess a job that is over. `outcome`: the first machine's word; `others`: those that other machines left.
 
     - what it wrote down itself counts, whatever its engine says: libraries may crash on their way out
-    - without a word of its own it was evicted where its engine says so, or knows it no more; else it failed, and the
-      log's tail says why
+    - a machine that knows why it failed goes before those that only miss it
+    - somebody who stopped it at the engine wants it no more
+    - what is taken away is evicted, if it was told so or its engine says so; what ended on several machines without
+      knowing why is lost
+    - without a word of its own it failed, and the log's tail says why
     """
-    if outcome is not None:
-        if outcome.kind == "trained":
-            return Ending("trained")
-        if outcome.kind == "interrupted":
-            return Ending("evicted", outcome.detail or "told to end")
-        return Ending("failed", outcome.detail, outcome.cause)
-    if run.state in ("evicted", "cancelled", "gone"):
+    words = [*([outcome] if outcome is not None else ()), *others]
+    if outcome is not None and outcome.kind == "trained":
+        return Ending("trained")
+    if known := _find_word(words, "failed") or _find_word(words, "memory"):
+        return Ending("memory" if known.kind == "memory" else "failed", known.detail, known.cause)
+    if run.state == "cancelled":
+        return Ending("failed", f"stopped at its engine, by somebody else: {run.reason or run.state}", "launcher")
+    if told := _find_word(words, "interrupted"):
+        return Ending("evicted", told.detail or "told to end")
+    if run.state in ("evicted", "gone") or (run.state == "lost" and not words):
         return Ending("evicted", run.reason or run.state)
+    if words:
+        return Ending("lost", "; ".join(word.detail for word in words)[:TAIL_CHARACTERS])
+    return _blame_itself(run, log_tail)
+
+
+def _find_word(words: Sequence[Outcome], kind: str) -> Outcome | None:
+    return next((word for word in words if word.kind == kind), None)
+
+
+def _blame_itself(run: RemoteRun, log_tail: str) -> Ending:
     words = "ended without a candidate" if run.state == "succeeded" else run.reason or "failed"
     tail = log_tail.strip()[-TAIL_CHARACTERS:]
     return Ending("failed", f"{words}: {tail}" if tail else words)

@@ -27,7 +27,6 @@ class LaunchOrder:
 class Addresses:
     """Where a run's things are."""
 
-    recipe: str
     base: str
     base_sha256: str | None
     dataset: str
@@ -39,11 +38,11 @@ def name_job(run_id: UUID, number: int) -> str:
     return f"heliotrope-{run_id.hex}-{number}"
 
 
-def write_arguments(where: Addresses, number: int, threads: int, max_seconds: int) -> tuple[str, ...]:
+def write_arguments(recipe: str, where: Addresses, number: int, threads: int, max_seconds: int) -> tuple[str, ...]:
     """Write the command line that trains by address, and ends itself in time."""
     known = ("--base-sha256", where.base_sha256) if where.base_sha256 else ()
     return (
-        *("train", where.recipe, "--base", where.base, *known, "--dataset", where.dataset),
+        *("train", recipe, "--base", where.base, *known, "--dataset", where.dataset),
         *("--output", where.output, "--attempt", str(number), "--threads", str(threads)),
         *("--max-seconds", str(max_seconds)),
     )

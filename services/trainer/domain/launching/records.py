@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -19,15 +19,27 @@ class RemoteRecord:
     evictions: int = 0
     reports: int = 0
     """So many of this start's reports have been passed on."""
+    gained: bool = False
+    """Whether this start has stored a checkpoint."""
+    fruitless: int = 0
+    """So many of the last starts before this one ended without one."""
+    losses: int = 0
+    """So many starts ended without knowing why since the last checkpoint."""
+    shrunk: int = 0
+    """So often its micro-batch was made smaller, since memory ran out on one of several machines."""
     open: bool = True
     """Whether something of it may still run."""
     logs: str | None = None
     """A page for people."""
 
-    def next_start(self) -> Self:
-        """Return the record of the start after an eviction."""
-        number, evictions = self.number + 1, self.evictions + 1
-        return replace(self, number=number, evictions=evictions, handle=None, reports=0, logs=None)
+    def next_start(self, ending: Literal["evicted", "memory", "lost"]) -> Self:
+        """Return the record of the start after one that ended like this."""
+        following = replace(self, number=self.number + 1, handle=None, reports=0, logs=None, gained=False)
+        if ending == "memory":
+            return replace(following, shrunk=self.shrunk + 1)
+        losses = (0 if self.gained else self.losses) + (ending == "lost")
+        fruitless = 0 if self.gained else self.fruitless + 1
+        return replace(following, evictions=self.evictions + 1, fruitless=fruitless, losses=losses)
 
 
 def dump_record(record: RemoteRecord) -> dict[str, Any]:

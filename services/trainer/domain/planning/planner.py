@@ -143,6 +143,14 @@ def _in_gib(size: int) -> str:
     return f"{size / GIB:.2f} GiB"
 
 
+def shrink_often(recipe: Recipe, times: int) -> Recipe | None:
+    """Return the recipe after so many calls of `shrink_micro_batch`; None: it cannot be that small."""
+    shrunk: Recipe | None = recipe
+    for _ in range(times):
+        shrunk = shrunk and shrink_micro_batch(shrunk)
+    return shrunk
+
+
 def shrink_micro_batch(recipe: Recipe) -> Recipe | None:
     """Return the recipe with the next smaller micro-batch that divides the old one, and the same batch a step.
 

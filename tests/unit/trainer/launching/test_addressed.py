@@ -11,10 +11,11 @@ import pytest
 from services.trainer.adapters.launching.mailbox import Mailbox
 from services.trainer.adapters.launching.stored_checkpoints import StoredCheckpoints
 from services.trainer.bootstrap.addressed import cleaned_up
-from services.trainer.domain.launching.endings import OutcomeUnsent
-from services.trainer.domain.planning.places import ALONE
-from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
+from services.trainer.domain.launching.endings import OutcomeUnsent, PeerLost
+from services.trainer.domain.planning.places import ALONE, Place
+from services.trainer.domain.training import Interrupted, Job, OutOfMemory, TrainingFailed, TrainingResult
 from services.trainer.handlers.addressed import AddressedOrder, run_addressed
+from services.trainer.handlers.memory_fallback import train_with_fitting_batch
 from services.trainer.ports import RunReporter
 from shared.artifacts import Artifacts, ArtifactStoreUnavailable
 from tests.builders import make_recipe
@@ -164,3 +165,20 @@ def test_what_has_no_budget_is_told_to_save_a_checkpoint_before_the_machine_is_t
     assert outcome is not None
     assert (outcome.kind, outcome.cause) == ("failed", "launcher")
     assert machine.store.list_below(f"{machine.output}/checkpoints") == ["1/checkpoint-3/part-0-of-1"]
+
+
+@pytest.mark.parametrize(("rank", "error"), [(0, "lost"), (1, "lost"), (1, "memory")])
+def test_each_of_several_machines_leaves_its_word(machine: Machine, rank: int, error: str):
+    def train(job: Job, reporter: RunReporter) -> TrainingResult:
+        raise OutOfMemory("7 GiB") if error == "memory" else ImportError("no module named flash_attn")
+
+    with pytest.raises(PeerLost):
+        machine.start(
+            machine.order(place=Place(rank, 2)), lambda job, reporter: train_with_fitting_batch(train, job, reporter)
+        )
+    mailbox = machine.mailbox()
+    words = [mailbox.read_outcome(), *mailbox.read_others(2)]
+    [word] = [word for word in words if word is not None]
+    assert word.kind == error
+    assert word.detail in ("7 GiB", "ImportError: no module named flash_attn")
+    assert (mailbox.read_outcome() is None) == (rank == 1)

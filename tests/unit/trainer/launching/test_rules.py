@@ -1,5 +1,6 @@
 """Limits, endings, records and the launchers' file: what is decided without asking an engine."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -47,14 +48,41 @@ def test_more_machines_than_allowed_are_refused():
         ("evicted", Outcome("failed", "a guard stopped it", "guard"), "failed"),
         ("succeeded", Outcome("interrupted", "at step 3"), "evicted"),
         ("evicted", None, "evicted"),
-        ("cancelled", None, "evicted"),
+        ("cancelled", None, "failed"),
+        ("cancelled", Outcome("interrupted", "told to end"), "failed"),
+        ("cancelled", Outcome("trained", result=RESULT), "trained"),
         ("gone", None, "evicted"),
+        ("lost", None, "evicted"),
+        ("lost", Outcome("lost", "ImportError: no module named flash"), "lost"),
+        ("evicted", Outcome("lost", "connection closed by peer"), "evicted"),
+        ("lost", Outcome("memory", "out of memory"), "memory"),
         ("failed", None, "failed"),
         ("succeeded", None, "failed"),
     ],
 )
 def test_a_runs_own_word_goes_before_its_engines(state: str, outcome: Outcome | None, kind: str):
     assert assess_ending(RemoteRun(state), outcome, "").kind == kind  # type: ignore[arg-type]
+
+
+def test_a_machine_that_knows_goes_before_those_that_only_miss_it():
+    missed = Outcome("lost", "connection closed by peer")
+    ending = assess_ending(RemoteRun("lost"), missed, "", [Outcome("failed", "no space left", "disk")])
+    assert (ending.kind, ending.reason, ending.cause) == ("failed", "no space left", "disk")
+    assert assess_ending(RemoteRun("lost"), missed, "", [Outcome("memory", "7 GiB", "memory")]).kind == "memory"
+    assert assess_ending(RemoteRun("lost"), missed, "", [Outcome("interrupted", "drained")]).kind == "evicted"
+    lost = assess_ending(RemoteRun("lost"), None, "", [Outcome("lost", "KeyError: 'labels'")])
+    assert (lost.kind, lost.reason) == ("lost", "KeyError: 'labels'")
+
+
+def test_losses_count_since_the_last_checkpoint_and_memory_is_no_eviction():
+    record = RemoteRecord(launcher="spot", began=datetime(2026, 11, 28, tzinfo=UTC))
+    once = record.next_start("lost")
+    assert (once.losses, once.fruitless, once.evictions) == (1, 1, 1)
+    assert once.next_start("lost").losses == 2
+    gained = replace(once, gained=True).next_start("lost")
+    assert (gained.losses, gained.fruitless, gained.evictions, gained.gained) == (1, 0, 2, False)
+    smaller = record.next_start("memory")
+    assert (smaller.shrunk, smaller.number, smaller.evictions) == (1, 2, 0)
 
 
 def test_without_a_word_the_logs_end_says_why():
@@ -77,7 +105,7 @@ def test_a_record_survives_and_a_closed_one_is_none():
     assert parse_record(dump_record(record)) == record
     assert parse_record(dump_record(record) | {"open": False}) is None
     assert parse_record(None) is None
-    following = record.next_start()
+    following = record.next_start("evicted")
     assert (following.number, following.evictions, following.handle, following.reports) == (2, 1, None, 0)
 
 
@@ -88,10 +116,8 @@ def test_a_jobs_name_is_short_and_the_same_at_every_try():
 
 
 def test_the_command_names_every_address():
-    where = Addresses(
-        recipe="s3://b/r.yaml", base="s3://b/base", base_sha256="a", dataset="s3://b/d", output="s3://b/o"
-    )
-    line = " ".join(write_arguments(where, 2, 0, 3600))
+    where = Addresses(base="s3://b/base", base_sha256="a", dataset="s3://b/d", output="s3://b/o")
+    line = " ".join(write_arguments("s3://b/r.yaml", where, 2, 0, 3600))
     assert line.startswith("train s3://b/r.yaml --base s3://b/base --base-sha256 a --dataset s3://b/d")
     assert "--output s3://b/o --attempt 2" in line
     assert line.endswith("--max-seconds 3600")

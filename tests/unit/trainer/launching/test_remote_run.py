@@ -1,0 +1,83 @@
+"""What the worker does about each end of a run that trains elsewhere."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from services.trainer.domain.launching.endings import Outcome, RemoteRun
+from services.trainer.domain.launching.limits import Limits
+from services.trainer.domain.training import TrainingFailed
+from shared.artifacts import locate_folder
+from tests.unit.trainer.launching.remote_rig import RESULT, Remote, end_as, train_well
+
+LOST = Outcome("lost", "ImportError: no module named flash_attn")
+MEMORY = Outcome("memory", "out of memory", "memory")
+
+
+def test_a_mistake_on_several_machines_is_started_twice_and_then_told(tmp_path: Path):
+    remote = Remote(tmp_path, [end_as(RemoteRun("lost"), LOST)], nodes=2)
+    with pytest.raises(TrainingFailed, match="flash_attn") as caught:
+        remote.train()
+    assert len(remote.engine.orders) == 2
+    assert caught.value.cause == "error"
+
+
+def test_machines_that_lose_each_other_after_a_checkpoint_go_on(tmp_path: Path):
+    lost = end_as(RemoteRun("lost"), LOST, checkpoint=True)
+    remote = Remote(tmp_path, [lost, lost, lost, train_well], nodes=2)
+    assert remote.train() == RESULT
+    assert len(remote.engine.orders) == 4
+
+
+def test_memory_that_ran_out_on_one_machine_starts_all_with_fewer_rows(tmp_path: Path):
+    short = end_as(RemoteRun("lost"), Outcome("lost", "connection reset"), MEMORY)
+    remote = Remote(tmp_path, [short, short, train_well], nodes=2, batch_size=4)
+    assert remote.train() == RESULT
+    recipes = [json.loads(locate_folder(order.arguments[1]).read_text()) for order in remote.engine.orders]
+    assert [(one["batch_size"], one["gradient_accumulation_steps"]) for one in recipes] == [(4, 1), (2, 2), (1, 4)]
+
+
+def test_memory_that_runs_out_with_a_single_row_fails(tmp_path: Path):
+    remote = Remote(tmp_path, [end_as(RemoteRun("lost"), MEMORY)], nodes=2, batch_size=2)
+    with pytest.raises(TrainingFailed, match="out of memory") as caught:
+        remote.train()
+    assert (caught.value.cause, len(remote.engine.orders)) == ("memory", 2)
+
+
+def test_evictions_without_a_checkpoint_end_at_the_limit(tmp_path: Path):
+    remote = Remote(tmp_path, [end_as(RemoteRun("evicted", "spot"))], Limits(max_evictions=2))
+    with pytest.raises(TrainingFailed, match="evicted 3 times, the last time: spot"):
+        remote.train()
+
+
+def test_whoever_stops_it_at_the_engine_ends_the_run(tmp_path: Path):
+    remote = Remote(tmp_path, [end_as(RemoteRun("cancelled"), Outcome("interrupted", "told to end"))])
+    with pytest.raises(TrainingFailed, match="stopped at its engine") as caught:
+        remote.train()
+    assert (caught.value.cause, len(remote.engine.orders)) == ("launcher", 1)
+
+
+def test_a_start_gets_the_time_that_the_starts_before_have_left(tmp_path: Path):
+    hours = end_as(RemoteRun("evicted"), checkpoint=True, passed=11 * 3600.0)
+    remote = Remote(tmp_path, [hours, train_well], Limits(max_hours=12))
+    remote.train()
+    assert [order.max_seconds for order in remote.engine.orders] == [12 * 3600, 3600]
+    assert remote.engine.orders[1].arguments[-2:] == ("--max-seconds", "3600")
+
+
+def test_a_run_whose_time_is_up_is_not_started_again(tmp_path: Path):
+    remote = Remote(tmp_path, [end_as(RemoteRun("evicted"), passed=13 * 3600.0)], Limits(max_hours=12))
+    with pytest.raises(TrainingFailed, match="12 hours"):
+        remote.train()
+    assert len(remote.engine.orders) == 1
+
+
+def test_what_trained_before_its_time_was_up_is_brought_home(tmp_path: Path):
+    def train_slowly(engine, order, mailbox):  # type: ignore[no-untyped-def]
+        end_as(RemoteRun("running"), passed=13 * 3600.0)(engine, order, mailbox)
+        return train_well(engine, order, mailbox)
+
+    remote = Remote(tmp_path, [train_slowly], Limits(max_hours=12))
+    assert remote.train() == RESULT
+    assert (tmp_path / "candidate" / "model.safetensors").exists()
