@@ -87,7 +87,7 @@ class Launcher(Protocol):
         """Read the end of its log, of the machine that failed first where that is known; empty when there is none."""
 
     def cancel(self, handle: str) -> None:
-        """Have the engine end the job; harmless when it is over or gone."""
+        """Have the engine end the job of this handle, or of this order's name; harmless when it is over or gone."""
 
 
 class Mirror(Protocol):

@@ -11,6 +11,8 @@ from typing import Any
 import structlog
 
 from services.trainer.adapters.artifacts.checkpoints import find_newest, find_trained, save_result
+from services.trainer.domain.launching.endings import LauncherUnavailable
+from services.trainer.domain.launching.records import parse_record
 from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import (
@@ -110,7 +112,7 @@ def _measure_and_register(
 def _train(attempt: Attempt, reporter: LoopReporter, context: WorkerContext) -> TrainingResult:
     job = attempt.job
     logger.info("training_started", resume_from=job.resume_from and job.resume_from.name, recipe=job.recipe.name)
-    launcher = job.recipe.launcher or context.launcher
+    launcher = choose_launcher(attempt.run, job.recipe, context)
     if launcher is None:
         result = context.methods[job.recipe.method](job, reporter)
     else:
@@ -118,6 +120,21 @@ def _train(attempt: Attempt, reporter: LoopReporter, context: WorkerContext) -> 
     save_result(job.checkpoints, job.candidate, result)
     logger.info("training_ended", steps=result.steps, summary=result.summary, refused_pairs=result.refused)
     return result
+
+
+def choose_launcher(run: Run, recipe: Recipe, context: WorkerContext) -> str | None:
+    """Choose where to train: where the run's job is already, whatever recipe and settings say by now.
+
+    Raises:
+        LauncherUnavailable: its job is at a launcher that this worker lacks; another one may know it.
+    """
+    record = parse_record(run.remote)
+    if record is None:
+        return recipe.launcher or context.launcher
+    if record.launcher not in context.offers:
+        known = sorted(context.offers)
+        raise LauncherUnavailable(f"its job is at {record.launcher!r}, and this worker's launchers are {known}")
+    return record.launcher
 
 
 def _train_elsewhere(name: str, attempt: Attempt, reporter: LoopReporter, context: WorkerContext) -> TrainingResult:

@@ -87,6 +87,11 @@ class Claim(Heartbeat):
             yield held
             self.end()
 
+    def is_finished(self) -> bool:
+        """Tell whether the run is over, by whoever's hand; one that another worker has is not."""
+        with self._sessions() as session:
+            return repository.load_run(session, self._run_id).state not in repository.OPEN_STATES
+
     def release(self) -> None:
         """Hand the run back to the queue."""
         self.end()

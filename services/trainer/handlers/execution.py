@@ -10,6 +10,7 @@ from services.trainer import repository
 from services.trainer.adapters.artifacts.checkpoints import delete_folder, delete_rows, has_trained
 from services.trainer.adapters.launching.mailbox import CANDIDATE
 from services.trainer.domain.launching.endings import LauncherUnavailable
+from services.trainer.domain.launching.orders import name_job
 from services.trainer.domain.training import CandidateNotRegistered, Cause, Interrupted, TrainingFailed
 from services.trainer.handlers.attempt import run_attempt
 from services.trainer.handlers.claim import Claim, claim_next
@@ -94,22 +95,28 @@ def _execute_claimed(run: Run, claim: Claim, context: WorkerContext) -> None:
 def end_left_running(context: WorkerContext) -> None:
     """End the jobs elsewhere of runs that are over for us: cancelled, past their deadline, failed by a limit.
 
-    One whose engine does not answer is left for the next look; the sweeper sees to it that there is one.
+    A start whose answer never came is ended by the job's name. One whose engine does not answer, or whose launcher
+    this worker lacks, is left for the next look; the sweeper sees to it that there is one.
     """
     with context.sessions() as session:
         left = repository.list_left_running(session)
     for run in left:
         remote = run.remote or {}
         offer = context.offers.get(remote["launcher"])
+        if offer is None:  # its row stays open for a worker that knows the launcher
+            logger.error(
+                "remote_run_not_ended", run_id=str(run.run_id), error=f"no launcher {remote['launcher']!r} here"
+            )
+            continue
+        job = remote.get("handle") or name_job(run.run_id, remote.get("number", 1))
         try:
-            if offer is not None and remote.get("handle"):
-                offer.launcher.cancel(remote["handle"])
-        except HeliotropeError as error:
-            logger.warning("remote_run_not_ended", run_id=str(run.run_id), error=error.detail)
+            offer.launcher.cancel(job)
+        except HeliotropeError as problem:
+            logger.warning("remote_run_not_ended", run_id=str(run.run_id), error=problem.detail)
             continue
         with context.sessions() as session, session.begin():
             repository.close_remote(session, run.run_id)
-        logger.info("remote_run_ended", run_id=str(run.run_id), handle=remote.get("handle"), known=offer is not None)
+        logger.info("remote_run_ended", run_id=str(run.run_id), handle=job)
 
 
 def _fail(claim: Claim, context: WorkerContext, error: Exception) -> None:

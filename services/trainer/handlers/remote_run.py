@@ -39,7 +39,7 @@ from services.trainer.handlers.remote_files import Offer, RemoteFiles
 from services.trainer.ports import RunReporter
 from services.trainer.repository import load_now
 from shared.artifacts import ArtifactStoreUnavailable
-from shared.errors import HeliotropeError
+from shared.errors import HeliotropeError, StaleClaim
 from shared.tables.trainer import Run
 
 logger = structlog.get_logger(__name__)
@@ -133,7 +133,16 @@ class RemoteTraining:
                 self._wait(QUOTA_POLLS * self._poll_seconds)
                 continue
             logger.info("remote_run_started", launcher=record.launcher, handle=handle, number=record.number)
-            return self._save(replace(record, handle=handle))
+            return self._save_started(replace(record, handle=handle))
+
+    def _save_started(self, record: RemoteRecord) -> RemoteRecord:
+        """Save what was started; what belongs to nobody by now is ended. Raises: StaleClaim."""
+        try:
+            return self._save(record)
+        except StaleClaim:
+            if self._claim.is_finished():  # else another worker finds the job by its name
+                self._offer.launcher.cancel(record.handle or "")
+            raise
 
     def _follow(self, record: RemoteRecord, instances: int) -> tuple[Ending, Outcome | None, RemoteRecord]:
         """Pass on what the run reports until it is over."""

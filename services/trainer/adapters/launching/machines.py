@@ -7,6 +7,7 @@ watches.
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from services.trainer.domain.launching.endings import (
@@ -18,9 +19,11 @@ from services.trainer.domain.launching.endings import (
     RemoteRun,
 )
 from services.trainer.domain.launching.orders import LaunchOrder
+from shared.errors import HeliotropeError
 
 CALL_SECONDS = 20.0
 LOG_BYTES = 4000
+BUSY = 75
 KILLED = (128 + 9, 128 + 15)
 """Status of a command that SIGKILL or SIGTERM ended."""
 IS_ALIVE = """
@@ -57,8 +60,8 @@ CANCEL = """
 {is_alive}
 cd {folder}/{name} 2>/dev/null || exit 0
 if [ -e pid ] && [ ! -e status ] && is_alive .; then kill -s KILL -- "-$(cat pid)"; fi
-exit 0
 """
+FORGET = "cd .. && rm -rf {name}\n"
 TAIL = "tail -c {bytes} {folder}/{name}/log 2>/dev/null; exit 0"
 
 
@@ -101,14 +104,22 @@ class MachinesLauncher:
     def start(self, order: LaunchOrder) -> str:
         if order.nodes > len(self._machines):
             raise LauncherRefused(f"the recipe asks for {order.nodes} machines, and there are {len(self._machines)}")
-        for rank in range(order.nodes):
-            status, said = self._machines[rank].run(self._write_start(order, rank), "start the run")
-            if status == 75:
-                self.cancel(order.name)
-                raise QuotaReached(f"{self._machines[rank].name} is busy with {said.strip().rstrip('/')}")
-            if status != 0:
-                raise LauncherRefused(f"{self._machines[rank].name}: {self._folder} cannot be written")
+        try:
+            for rank in range(order.nodes):
+                self._start_on(self._machines[rank], order, rank)
+        except (QuotaReached, LauncherDenied, LauncherRefused):  # what began already would wait, and hold its machine
+            for machine in self._machines:
+                with suppress(LauncherDenied, LauncherUnavailable):
+                    machine.run(self._fill(CANCEL + FORGET, order.name), "take the start back")
+            raise
         return order.name
+
+    def _start_on(self, machine: Machine, order: LaunchOrder, rank: int) -> None:
+        status, said = machine.run(self._write_start(order, rank), "start the run")
+        if status == BUSY:
+            raise QuotaReached(f"{machine.name} is busy with {said.strip().rstrip('/')}")
+        if status != 0:
+            raise LauncherRefused(f"{machine.name}: {self._folder} cannot be written")
 
     def look(self, handle: str) -> RemoteRun:
         states = [self._look_at(machine, handle) for machine in self._machines]
@@ -137,8 +148,15 @@ class MachinesLauncher:
         return machine.run(script, "show the log")[1]
 
     def cancel(self, handle: str) -> None:
+        """End it on every machine that answers; raises for the others afterwards."""
+        missed: list[HeliotropeError] = []
         for machine in self._machines:
-            machine.run(self._fill(CANCEL, handle), "end the run")
+            try:
+                machine.run(self._fill(CANCEL, handle), "end the run")
+            except (LauncherDenied, LauncherUnavailable) as error:
+                missed.append(error)
+        if missed:
+            raise missed[0]
 
     def _look_at(self, machine: Machine, handle: str) -> str:
         return machine.run(self._fill(LOOK, handle), "look at the run")[1].strip()

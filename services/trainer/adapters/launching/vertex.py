@@ -78,6 +78,10 @@ class VertexLauncher:
         return "\n".join(_read_entry(entry) for entry in reversed(entries))
 
     def cancel(self, handle: str) -> None:
+        found = handle if "/" in handle else self._find(handle)
+        if found is None:
+            return
+        handle = found
         if self.look(handle).state not in ("gone", *ENDED):
             self._call("POST", f"/v1/{handle}:cancel", {})
 
