@@ -6,9 +6,11 @@ watches.
 
 import shlex
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from services.trainer.domain.launching.endings import (
     LOST_PEER,
@@ -23,6 +25,8 @@ from shared.errors import HeliotropeError
 
 CALL_SECONDS = 20.0
 LOG_BYTES = 4000
+UNREACHABLE_SECONDS = 300.0
+"""A machine that is not reached for so long, while others are, is lost: longer than one takes to start anew."""
 BUSY = 75
 KILLED = (128 + 9, 128 + 15)
 """Status of a command that SIGKILL or SIGTERM ended."""
@@ -41,6 +45,7 @@ for other in */; do
     if [ -e "$other/pid" ] && [ ! -e "$other/status" ] && is_alive "$other"; then echo "$other"; exit 75; fi
 done
 mkdir -p {name} && cd {name} || exit 73
+echo {nodes} > nodes
 {exports}
 export JOB_COMMAND={command}
 setsid sh -c 'cut -d" " -f22 /proc/$$/stat > born; echo $$ > pid
@@ -55,6 +60,8 @@ elif [ -e status ]; then cat status
 elif is_alive .; then echo running
 elif [ -e status ]; then cat status
 else echo killed; fi
+cat nodes 2>/dev/null
+exit 0
 """
 CANCEL = """
 {is_alive}
@@ -97,9 +104,25 @@ class Machine:
 class MachinesLauncher:
     """Starts a process on each of its machines, in a session of its own."""
 
-    def __init__(self, machines: Sequence[Machine], folder: str, command: Sequence[str], port: int) -> None:
-        """`folder`: on each machine, for jobs; `command`: what `heliotrope` is there; `port`: the first machine's."""
+    def __init__(
+        self,
+        machines: Sequence[Machine],
+        folder: str,
+        command: Sequence[str],
+        port: int,
+        unreachable_seconds: float = UNREACHABLE_SECONDS,
+    ) -> None:
+        """Reach machines.
+
+        Args:
+            folder: on each machine, for jobs.
+            command: what `heliotrope` is there.
+            port: the first machine's.
+            unreachable_seconds: after which a machine is lost, while others answer.
+        """
         self._machines, self._folder, self._command, self._port = machines, folder, command, port
+        self._unreachable_seconds = unreachable_seconds
+        self._missed_since: dict[str, float] = {}
 
     def start(self, order: LaunchOrder) -> str:
         if order.nodes > len(self._machines):
@@ -122,7 +145,10 @@ class MachinesLauncher:
             raise LauncherRefused(f"{machine.name}: {self._folder} cannot be written")
 
     def look(self, handle: str) -> RemoteRun:
-        states = [self._look_at(machine, handle) for machine in self._machines]
+        states, missed = self._look_at_all(handle)
+        if missed:
+            self._end_where_reached(handle)
+            return RemoteRun("evicted", f"not reached for {self._unreachable_seconds:.0f} s: {missed}")
         known = [state for state in states if state != "gone"]
         if not known:
             return RemoteRun("gone")
@@ -130,7 +156,7 @@ class MachinesLauncher:
         lost = [state for state in known if state == str(LOST_PEER)]
         failed = [state for state in known if state not in ("running", "0", *taken, *lost)]
         if failed or taken or lost:  # the others wait for it
-            self.cancel(handle)
+            self._end_where_reached(handle)
         if failed:
             return RemoteRun("failed", f"ended with status {failed[0]}")
         if taken:
@@ -140,12 +166,17 @@ class MachinesLauncher:
         return RemoteRun("running" if "running" in known else "succeeded")
 
     def read_log(self, handle: str) -> str:
-        """Read the log's end, of the first machine that failed."""
-        quiet = ("0", "gone", "running", "killed", *map(str, KILLED), str(LOST_PEER))
-        of_failed = [machine for machine in self._machines if self._look_at(machine, handle) not in quiet]
-        machine = (of_failed or self._machines)[0]
+        """Read the log's end, of the first machine that failed; one that is not reached has none."""
+        machine = next(filter(partial(self._has_failed, handle), self._machines), self._machines[0])
         script = TAIL.format(bytes=LOG_BYTES, folder=shlex.quote(self._folder), name=shlex.quote(handle))
         return machine.run(script, "show the log")[1]
+
+    def _has_failed(self, handle: str, machine: Machine) -> bool:
+        quiet = ("0", "gone", "running", "killed", *map(str, KILLED), str(LOST_PEER))
+        try:
+            return self._look_at(machine, handle)[0] not in quiet
+        except LauncherUnavailable:
+            return False
 
     def cancel(self, handle: str) -> None:
         """End it on every machine that answers; raises for the others afterwards."""
@@ -158,8 +189,43 @@ class MachinesLauncher:
         if missed:
             raise missed[0]
 
-    def _look_at(self, machine: Machine, handle: str) -> str:
-        return machine.run(self._fill(LOOK, handle), "look at the run")[1].strip()
+    def _end_where_reached(self, handle: str) -> None:
+        with suppress(LauncherDenied, LauncherUnavailable):
+            self.cancel(handle)
+
+    def _look_at_all(self, handle: str) -> tuple[list[str], str]:
+        """Look at each machine; returns the states of those that take part, and the names of those that are lost.
+
+        One that does not answer counts as running until it is lost.
+
+        Raises:
+            LauncherUnavailable: none answers.
+        """
+        found: list[tuple[str, int] | LauncherUnavailable] = []
+        for machine in self._machines:
+            try:
+                found.append(self._look_at(machine, handle))
+                self._missed_since.pop(machine.name, None)
+            except LauncherUnavailable as error:
+                found.append(error)
+        answers = [one for one in found if not isinstance(one, LauncherUnavailable)]
+        if not answers:
+            raise next(one for one in found if isinstance(one, LauncherUnavailable))
+        taking_part = max(count for _, count in answers) or len(found)
+        missed = [self._judge_missed(rank) for rank in range(taking_part) if isinstance(found[rank], HeliotropeError)]
+        lost = [name for name in missed if name]
+        return [state for state, _ in answers] + ["running"] * len(missed), ", ".join(lost)
+
+    def _judge_missed(self, rank: int) -> str | None:
+        """Return the name of a machine that is not reached if that has lasted too long."""
+        name = self._machines[rank].name
+        since = self._missed_since.setdefault(name, time.monotonic())
+        return name if time.monotonic() - since >= self._unreachable_seconds else None
+
+    def _look_at(self, machine: Machine, handle: str) -> tuple[str, int]:
+        """Return the job's state there, and how many machines it has; 0 where it is not known."""
+        state, _, count = machine.run(self._fill(LOOK, handle), "look at the run")[1].strip().partition("\n")
+        return state, int(count or 0)
 
     def _write_start(self, order: LaunchOrder, rank: int) -> str:
         environment = dict(order.environment)
@@ -170,6 +236,7 @@ class MachinesLauncher:
         return self._fill(
             START,
             order.name,
+            nodes=str(order.nodes),
             exports=write_exports(environment),
             command=shlex.quote(shlex.join([*limit, *self._command, *order.arguments])),
         )
