@@ -36,6 +36,7 @@ from services.trainer.domain.planning.planner import shrink_often
 from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
 from services.trainer.handlers.claim import Claim
 from services.trainer.handlers.remote_files import Offer, RemoteFiles
+from services.trainer.handlers.waiting import Waiting
 from services.trainer.ports import RunReporter
 from services.trainer.repository import load_now
 from shared.artifacts import ArtifactStoreUnavailable
@@ -149,6 +150,7 @@ class RemoteTraining:
         launcher, handle = self._offer.launcher, record.handle
         assert handle is not None
         mailbox = self._mailbox(record)
+        waiting = Waiting()
         while True:
             record = self._patiently(partial(self._relay, mailbox, record))
             outcome = self._patiently(mailbox.read_outcome)
@@ -158,7 +160,16 @@ class RemoteTraining:
             if outcome is not None or state.is_over:
                 return self._settle(record, mailbox, state, instances)
             self._count_spent(record, instances)
+            self._check_waiting(waiting, state, record)
             self._wait(self._poll_seconds)
+
+    def _check_waiting(self, waiting: Waiting, state: RemoteRun, record: RemoteRecord) -> None:
+        """Say what a job waits for that its engine took and has no machines for. Raises: TrainingFailed: too long."""
+        if waiting.is_new(state):
+            self._reporter.on_note(f"waiting for machines at {record.launcher}: {state.reason or state.state}")
+        if waiting.seconds > self._offer.limits.max_quota_wait_minutes * 60:
+            minutes = waiting.seconds / 60
+            raise TrainingFailed(f"no room at {record.launcher} for {minutes:.0f} min: {state.reason}", "launcher")
 
     def _count_spent(self, record: RemoteRecord, instances: int) -> float:
         """Count the seconds since the run's first start. Raises: TrainingFailed: they are more than it may have."""
@@ -177,7 +188,7 @@ class RemoteTraining:
         outcome = self._patiently(mailbox.read_outcome)
         others = self._patiently(lambda: mailbox.read_others(instances))
         tail = ""
-        if outcome is None:
+        if outcome is None and state.state in ("succeeded", "failed"):
             tail = self._patiently(lambda: self._offer.launcher.read_log(record.handle or ""))
         return assess_ending(state, outcome, tail, others), outcome, record
 

@@ -61,6 +61,21 @@ def make_placement(settings: Pods) -> dict[str, Any]:
     return placement
 
 
+def explain_waiting(pods: Sequence[Mapping[str, Any]]) -> str:
+    """Explain what a job's pods wait for, by the first that says so."""
+    if not pods:
+        return "no pods yet: a ResourceQuota or an admission rule may refuse them"
+    for pod in pods:
+        status, name = pod.get("status", {}), pod["metadata"]["name"]
+        for condition in status.get("conditions", ()):
+            if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+                return f"{name}: {condition.get('reason')}: {condition.get('message', '')}"[:300]
+        for container in status.get("containerStatuses", ()):
+            if waiting := container.get("state", {}).get("waiting"):
+                return f"{name}: {waiting.get('reason')}: {waiting.get('message', '')}"[:300]
+    return "its pods have not begun"
+
+
 def explain_eviction(pods: Sequence[Mapping[str, Any]], expected: int) -> str | None:
     """Explain why a job's pods were taken away; None: they were not.
 

@@ -81,3 +81,14 @@ def test_what_trained_before_its_time_was_up_is_brought_home(tmp_path: Path):
     remote = Remote(tmp_path, [train_slowly], Limits(max_hours=12))
     assert remote.train() == RESULT
     assert (tmp_path / "candidate" / "model.safetensors").exists()
+
+
+def test_a_job_that_its_engine_has_no_machines_for_fails_with_the_engines_words(tmp_path: Path):
+    full = RemoteRun("pending", "Unschedulable: 3 Insufficient nvidia.com/gpu")
+    remote = Remote(tmp_path, [end_as(full)], Limits(max_quota_wait_minutes=0.001))
+    with pytest.raises(TrainingFailed, match=r"no room at spot.*Insufficient nvidia") as caught:
+        remote.train()
+    assert caught.value.cause == "launcher"
+    assert [note for note in remote.reporter.notes if "Insufficient" in note] == [
+        "waiting for machines at spot: Unschedulable: 3 Insufficient nvidia.com/gpu"
+    ]
