@@ -14,7 +14,16 @@ from services.trainer.domain.launching.limits import Limits
 from services.trainer.domain.recipe.sections import Part, PositiveInt
 from shared.errors import FieldError, InvalidRequest
 
-SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|CREDENTIAL|(^|_)KEY($|_)")
+SECRET_NAME = re.compile(
+    r"SECRET|TOKEN(?!IZER)|PASSW|PASSPHRASE|CREDENTIAL|PRIVATE|(^|_)(KEY|APIKEY|ACCESSKEY|PWD|AUTH|COOKIE|DSN|SAS|JWT|PAT)($|_)"
+)
+SECRET_VALUE = re.compile(
+    r"://[^/\s@:]*:[^/\s@]+@"  # a URL with a password
+    r"|://[^/\s@:]{16,}@"  # or with a token as its user
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY"
+    r"|[?&](sig|token|key|password|x-amz-signature)=[^&\s]+",
+    re.IGNORECASE,
+)
 Name = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,39}$")]
 Text = Annotated[str, Meta(min_length=1)]
 
@@ -137,8 +146,8 @@ def parse_launchers(content: object) -> Mapping[str, AnyEngine]:
         field = path.rstrip("`") or "launchers"
         raise InvalidRequest(f"{field}: {words}", errors=[FieldError(field, words)]) from error
     for name, engine in engines.items():
-        for variable in engine.environment:
-            if SECRET_NAME.search(variable.upper()):
+        for variable, value in engine.environment.items():
+            if SECRET_NAME.search(variable.upper()) or SECRET_VALUE.search(value):
                 field = f"launchers.{name}.environment.{variable}"
                 message = "looks like a secret: give the job a role or a service account of its platform instead"
                 raise InvalidRequest(f"{field}: {message}", errors=[FieldError(field, message)])

@@ -153,6 +153,43 @@ def test_a_wrong_launchers_file_names_the_field(content: object, field: str):
         parse_launchers({"launchers": content})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgres://ann:pw@db/heliotrope"),
+        ("BROKER_URL", "amqp://:pw@mq"),
+        ("PROXY", "http://ghp_0123456789abcdefgh@proxy:8080"),
+        ("BLOB", "https://store.example/c?sv=2024&sig=abc"),
+        ("MY_PASSWD", "x"),
+        ("PGPASSWORD", "x"),
+        ("DB_PWD", "x"),
+        ("AUTH", "x"),
+        ("SENTRY_DSN", "x"),
+        ("SSH_PRIVATE", "x"),
+        ("PEM", "-----BEGIN RSA PRIVATE KEY-----"),
+    ],
+)
+def test_secrets_in_the_environment_are_refused_by_name_and_by_what_they_look_like(name: str, value: str):
+    with pytest.raises(InvalidRequest, match=f"launchers.spot.environment.{name}") as caught:
+        parse_launchers({"launchers": {"spot": {"engine": "local", "environment": {name: value}}}})
+    assert value == "x" or value not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TOKENIZERS_PARALLELISM", "false"),
+        ("HTTP_PROXY", "http://proxy:8080"),
+        ("GIT", "ssh://git@host.example/repo"),
+        ("HELIOTROPE_ARTIFACTS_URI", "s3://bucket/prefix"),
+        ("AUTHOR", "ann@example.org"),
+        ("NCCL_SOCKET_IFNAME", "eth0"),
+    ],
+)
+def test_what_is_no_secret_is_allowed(name: str, value: str):
+    parse_launchers({"launchers": {"spot": {"engine": "local", "environment": {name: value}}}})
+
+
 def test_the_settings_name_a_launcher_of_the_file(tmp_path: Path):
     file = tmp_path / "launchers.yaml"
     file.write_text("launchers: {here: {engine: local}, rays: {engine: ray, url: 'http://127.0.0.1:8265'}}\n")
