@@ -77,9 +77,8 @@ def train_by_address(
     try:
         order = _prepare(recipe, base, base_sha256, dataset, output, number, artifacts, settings)
     except HeliotropeError as error:
-        if place.is_first:
-            with translate_outage():
-                mailbox.fail(error)
+        with translate_outage():
+            mailbox.fail(error, place.rank)
         raise
     order = replace(order, ends_at=ends_at)
     with cleaned_up(order, artifacts):

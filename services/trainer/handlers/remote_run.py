@@ -92,7 +92,8 @@ class RemoteTraining:
             self._reporter.on_note(f"found again at {record.launcher}: {record.handle}")
         addresses = self._patiently(lambda: self._files.locate(self._run, job))
         while True:
-            record = self._start(record, self._make_order(job, addresses, record))
+            if record.handle is None:
+                record = self._start(record, self._make_order(job, addresses, record))
             ending, outcome, record = self._follow(record, instances)
             if ending.kind == "trained" and outcome is not None and outcome.result is not None:
                 self._bring_home(record, outcome, job)
@@ -120,8 +121,6 @@ class RemoteTraining:
 
     def _start(self, record: RemoteRecord, order: LaunchOrder) -> RemoteRecord:
         """Start it, or find what an earlier worker started. Waits while the engine has no room."""
-        if record.handle is not None:
-            return record
         self._save(record)
         waited_since = time.monotonic()
         while True:

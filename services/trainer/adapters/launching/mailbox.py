@@ -50,14 +50,15 @@ class Mailbox:
         """
         if call_patiently(partial(self._read, "begun", BEGUN), self._patience_seconds) is not None:
             error = Interrupted("the engine started this attempt a second time")
-            self.send_outcome(Outcome("interrupted", error.detail))
+            if call_patiently(self.read_outcome, self._patience_seconds) is None:  # what it came to before counts
+                self.send_outcome(Outcome("interrupted", error.detail))
             raise error
         self._send_patiently("begun", BEGUN, b"begun\n")
 
-    def fail(self, error: HeliotropeError) -> None:
-        """Store that the run could not begin: what it needs is not there, or the store does not answer."""
+    def fail(self, error: HeliotropeError, rank: int) -> None:
+        """Store that the run could not begin on a machine: what it needs is not there, or the store does not answer."""
         passing = isinstance(error, ArtifactStoreUnavailable)
-        self.send_outcome(Outcome("interrupted" if passing else "failed", error.detail, "setup"))
+        self.send_outcome(Outcome("interrupted" if passing else "failed", error.detail, "setup"), rank)
 
     def send_lines(self, number: int, lines: list[str]) -> None:
         """Store the `number`th report. Raises: as `Artifacts.upload`."""

@@ -70,6 +70,8 @@ class SageMakerLauncher:
         was_taken = secondary in EVICTED or any(word in reason for word in CAPACITY)
         if state in ("failed", "cancelled") and was_taken:
             state = "evicted"
+        if secondary == "MaxRuntimeExceeded":
+            state, reason = "failed", reason or secondary
         if state == "failed" and f"exit code: {LOST_PEER}" in reason:
             state = "lost"
         if state == "running" and secondary in ("Starting", "LaunchingMLInstances", "Pending"):

@@ -3,13 +3,14 @@
 import re
 import shutil
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
 from services.trainer.adapters.artifacts.run_storage import choose_newest
 from services.trainer.domain.planning.places import Place
-from shared.artifacts import Artifacts
+from shared.artifacts import Artifacts, ArtifactStoreUnavailable
 from shared.artifacts.manifest import NAME
 from shared.errors import HeliotropeError
 
@@ -40,18 +41,24 @@ class StoredCheckpoints:
         A store that is away is no reason to end a run: the next checkpoint is stored, or this one at its end.
         """
         self._missed = checkpoint
-        try:
+        with suppress(ArtifactStoreUnavailable):
             self.keep_missed()
-        except HeliotropeError as error:
-            logger.warning("checkpoint_not_stored", checkpoint=checkpoint.name, error=error.detail)
 
     def keep_missed(self) -> None:
-        """Store the newest checkpoint if the store was away when it came. Raises: as `Artifacts.upload`."""
+        """Store the newest checkpoint if the store was away when it came. Raises: ArtifactStoreUnavailable."""
         if self._missed is None or not self._missed.exists():
             return
-        name = self._missed.relative_to(self._folder).as_posix()
-        self._artifacts.upload(self._missed, f"{self._uri}/{name}/part-{self._place.rank}-of-{self._place.count}")
-        self._missed = None
+        try:
+            self._store(self._missed)
+            self._missed = None
+        except HeliotropeError as error:
+            logger.warning("checkpoint_not_stored", checkpoint=self._missed.name, error=error.detail)
+            if isinstance(error, ArtifactStoreUnavailable):
+                raise
+
+    def _store(self, checkpoint: Path) -> None:
+        name = checkpoint.relative_to(self._folder).as_posix()
+        self._artifacts.upload(checkpoint, f"{self._uri}/{name}/part-{self._place.rank}-of-{self._place.count}")
         if self._place.is_first:
             self._delete_outdated()
 

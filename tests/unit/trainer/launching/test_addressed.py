@@ -167,6 +167,17 @@ def test_what_has_no_budget_is_told_to_save_a_checkpoint_before_the_machine_is_t
     assert machine.store.list_below(f"{machine.output}/checkpoints") == ["1/checkpoint-3/part-0-of-1"]
 
 
+def test_an_engine_that_starts_an_attempt_again_does_not_change_what_it_came_to(machine: Machine):
+    mailbox = machine.mailbox()
+    mailbox.begin()
+    machine.start(machine.order())
+    with pytest.raises(Interrupted, match="second time"):
+        mailbox.begin()
+    outcome = mailbox.read_outcome()
+    assert outcome is not None
+    assert outcome.kind == "trained"
+
+
 @pytest.mark.parametrize(("rank", "error"), [(0, "lost"), (1, "lost"), (1, "memory")])
 def test_each_of_several_machines_leaves_its_word(machine: Machine, rank: int, error: str):
     def train(job: Job, reporter: RunReporter) -> TrainingResult:

@@ -1,13 +1,15 @@
 """What the worker does about each end of a run that trains elsewhere."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from services.trainer.adapters.launching.mailbox import Mailbox
 from services.trainer.domain.launching.endings import Outcome, RemoteRun
 from services.trainer.domain.launching.limits import Limits
-from services.trainer.domain.training import TrainingFailed
+from services.trainer.domain.training import Interrupted, TrainingFailed
 from shared.artifacts import locate_folder
 from tests.unit.trainer.launching.remote_rig import RESULT, Remote, end_as, train_well
 
@@ -81,6 +83,20 @@ def test_what_trained_before_its_time_was_up_is_brought_home(tmp_path: Path):
     remote = Remote(tmp_path, [train_slowly], Limits(max_hours=12))
     assert remote.train() == RESULT
     assert (tmp_path / "candidate" / "model.safetensors").exists()
+
+
+def test_what_trained_while_no_worker_looked_is_brought_home_though_its_time_is_up(tmp_path: Path):
+    remote = Remote(tmp_path, [end_as(RemoteRun("running"))], Limits(max_hours=12))
+    remote.reporter.stopping = True
+    with pytest.raises(Interrupted):
+        remote.train()
+    [order] = remote.engine.orders
+    remote.engine.states[order.name] = train_well(
+        remote.engine, order, Mailbox(remote.files.artifacts, remote.files.output, 1)
+    )
+    remote.claim.now += timedelta(hours=13)
+    remote.reporter.stopping = False
+    assert remote.train() == RESULT
 
 
 def test_a_job_that_its_engine_has_no_machines_for_fails_with_the_engines_words(tmp_path: Path):
