@@ -164,6 +164,7 @@ BOARDS: dict[str, tuple[str, tuple[Graph, ...]]] = {
             Graph("Runs that a guard ended", "sum by (action) (heliotrope_training_guarded_runs)", "{{action}}"),
             Graph("Time left", "max(heliotrope_training_left_seconds)", "left", "s"),
             Graph("What the sweeper did", "sum by (action) (heliotrope_training_runs_swept_total)", "{{action}}"),
+            Graph("Jobs elsewhere that nobody has ended", "max(heliotrope_training_left_jobs)", "jobs"),
             Graph("GPU use", "max by (gpu) (DCGM_FI_DEV_GPU_UTIL)", "GPU {{gpu}}", "percent"),
             Graph("GPU memory in use, MiB", "max by (gpu) (DCGM_FI_DEV_FB_USED)", "GPU {{gpu}}"),
             Graph("vLLM requests running", "sum(vllm:num_requests_running)", "running"),

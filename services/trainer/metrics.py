@@ -22,8 +22,10 @@ PEAK_MEMORY = Gauge("heliotrope_training_peak_memory_bytes", "Most memory that t
 GUARDED = Gauge("heliotrope_training_guarded_runs", "Runs that a guard ended, by what it said", ["action"])
 FAILED = Gauge(
     "heliotrope_training_failed_runs",
-    "Runs that failed, by cause: setup, guard, memory, disk, deadline, registration, error",
+    "Runs that failed, by cause: setup, guard, memory, disk, deadline, registration, launcher, error",
     ["cause"],
 )
+
+LEFT = Gauge("heliotrope_training_left_jobs", "Jobs elsewhere of runs that are over, which no worker has ended yet")
 
 start_at_zero(SWEPT, ["enqueued", "closed", "announced"])

@@ -51,6 +51,7 @@ class Sweeper:
                 self._enqueue(run)  # its worker died before it could end the job elsewhere
         if count := announce_again(self.sessions, partial(self._list_unanswered, now=now), self._announce):
             metrics.SWEPT.labels("announced").inc(count)
+        metrics.LEFT.set(len(left))
         export_runs(runs, counts, guarded, failed)
 
     def _enqueue(self, run: Run) -> None:
