@@ -152,6 +152,20 @@ def test_a_run_cancelled_while_no_worker_lives_is_ended_by_the_next(scene: Scene
     scene.wait(run, lambda found: is_over(scene, under_way) and not scene.is_training(found), "over")
 
 
+def test_a_run_cancelled_before_its_start_was_answered_is_ended_by_its_name(scene: Scene):
+    run = scene.ask("slow")
+    first = scene.offer()
+    with scene.working(first):
+        under_way = scene.wait(run, is_under_way, "two steps")
+        first.stop.set()
+    with scene.sessions() as session, session.begin():
+        held = session.get_one(Run, run.run_id)
+        held.remote = (held.remote or {}) | {"handle": None}
+    cancel(scene, run.run_id)
+    end_left_running(scene.offer())
+    scene.wait(run, lambda found: is_over(scene, under_way) and not scene.is_training(found), "over")
+
+
 def test_wrong_credentials_fail_the_run_at_once_and_say_so(scene: Scene):
     run = scene.ask("good")
     scene.work(scene.offer(scene.rig.make_denied()))
