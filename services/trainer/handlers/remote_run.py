@@ -133,15 +133,16 @@ class RemoteTraining:
                 self._wait(QUOTA_POLLS * self._poll_seconds)
                 continue
             logger.info("remote_run_started", launcher=record.launcher, handle=handle, number=record.number)
-            return self._save_started(replace(record, handle=handle))
+            return self._save_started(record, handle)
 
-    def _save_started(self, record: RemoteRecord) -> RemoteRecord:
+    def _save_started(self, record: RemoteRecord, handle: str) -> RemoteRecord:
         """Save what was started; what belongs to nobody by now is ended. Raises: StaleClaim."""
         try:
-            return self._save(record)
+            began = self._load_now() if record.number == 1 else record.began  # waiting for room costs nothing
+            return self._save(replace(record, handle=handle, began=began))
         except StaleClaim:
             if self._claim.is_finished():  # else another worker finds the job by its name
-                self._offer.launcher.cancel(record.handle or "")
+                self._offer.launcher.cancel(handle)
             raise
 
     def _follow(self, record: RemoteRecord, instances: int) -> tuple[Ending, Outcome | None, RemoteRecord]:

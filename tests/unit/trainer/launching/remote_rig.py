@@ -11,7 +11,7 @@ from uuid import UUID
 
 from services.trainer.adapters.distributed.exchange import write_call
 from services.trainer.adapters.launching.mailbox import Mailbox
-from services.trainer.domain.launching.endings import Outcome, RemoteRun
+from services.trainer.domain.launching.endings import Outcome, QuotaReached, RemoteRun
 from services.trainer.domain.launching.limits import Limits
 from services.trainer.domain.launching.orders import LaunchOrder
 from services.trainer.domain.training import Job, TrainingResult
@@ -58,8 +58,15 @@ class Engine:
     orders: list[LaunchOrder] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     states: dict[str, RemoteRun] = field(default_factory=dict)
+    seconds: float = 0.0
+    """That pass before somebody looks again."""
+    full_for: list[float] = field(default_factory=list)
+    """Seconds that pass at each call to start that finds no room."""
 
     def start(self, order: LaunchOrder) -> str:
+        if self.full_for:
+            self.claim.now += timedelta(seconds=self.full_for.pop())
+            raise QuotaReached("no room")
         self.orders.append(order)
         number = len(self.orders)
         play = self.plays[min(number, len(self.plays)) - 1]
@@ -67,6 +74,8 @@ class Engine:
         return order.name
 
     def look(self, handle: str) -> RemoteRun:
+        self.claim.now += timedelta(seconds=self.seconds)
+        self.seconds = 0.0
         return self.states[handle]
 
     def read_log(self, handle: str) -> str:
@@ -129,7 +138,7 @@ def end_as(state: RemoteRun, *words: Outcome, checkpoint: bool = False, passed: 
             mailbox.send_lines(1, [write_call("checkpoint", "checkpoint-2")])
         for rank, word in enumerate(words):
             mailbox.send_outcome(word, rank)
-        engine.claim.now += timedelta(seconds=passed)
+        engine.seconds = passed
         return state
 
     return play

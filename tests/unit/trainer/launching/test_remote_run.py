@@ -68,6 +68,14 @@ def test_a_start_gets_the_time_that_the_starts_before_have_left(tmp_path: Path):
     assert remote.engine.orders[1].arguments[-2:] == ("--max-seconds", "3600")
 
 
+def test_waiting_for_room_before_the_first_start_costs_nothing(tmp_path: Path):
+    six_hours = end_as(RemoteRun("evicted"), checkpoint=True, passed=6 * 3600.0)
+    remote = Remote(tmp_path, [six_hours, train_well], Limits(max_hours=12))
+    remote.engine.full_for = [1800.0, 1800.0]
+    remote.train()
+    assert [order.max_seconds for order in remote.engine.orders] == [12 * 3600, 6 * 3600]
+
+
 def test_a_run_whose_time_is_up_is_not_started_again(tmp_path: Path):
     remote = Remote(tmp_path, [end_as(RemoteRun("evicted"), passed=13 * 3600.0)], Limits(max_hours=12))
     with pytest.raises(TrainingFailed, match="12 hours"):
