@@ -97,14 +97,16 @@ def translate_outage() -> Iterator[None]:
 @contextmanager
 def cleaned_up(order: AddressedOrder, artifacts: Artifacts) -> Iterator[None]:
     """Delete what the run leaves on this machine once the store has what counts; users' rows in any case."""
-    delete = delete_folder
+    is_stored = True
     try:
         yield
     except OutcomeUnsent:
-        delete = delete_rows
+        is_stored = False
         raise
     finally:
-        delete(order.folder)
+        if is_stored:
+            delete_folder(order.folder)
+        delete_rows(order.folder)
         artifacts.drop(order.dataset)
 
 

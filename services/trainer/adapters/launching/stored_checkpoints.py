@@ -46,13 +46,14 @@ class StoredCheckpoints:
 
     def keep_missed(self) -> None:
         """Store the newest checkpoint if the store was away when it came. Raises: ArtifactStoreUnavailable."""
-        if self._missed is None or not self._missed.exists():
+        checkpoint = self._missed
+        if checkpoint is None or not checkpoint.exists():
             return
         try:
-            self._store(self._missed)
+            self._store(checkpoint)
             self._missed = None
         except HeliotropeError as error:
-            logger.warning("checkpoint_not_stored", checkpoint=self._missed.name, error=error.detail)
+            logger.warning("checkpoint_not_stored", checkpoint=checkpoint.name, error=error.detail)
             if isinstance(error, ArtifactStoreUnavailable):
                 raise
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import msgspec
 
@@ -32,8 +32,8 @@ class RemoteRecord:
     logs: str | None = None
     """A page for people."""
 
-    def next_start(self, ending: Literal["evicted", "memory", "lost"]) -> Self:
-        """Return the record of the start after one that ended like this."""
+    def next_start(self, ending: str) -> Self:
+        """Return the record of the start after one that ended like this: `evicted`, `memory` or `lost`."""
         following = replace(self, number=self.number + 1, handle=None, reports=0, logs=None, gained=False)
         if ending == "memory":
             return replace(following, shrunk=self.shrunk + 1)

@@ -115,8 +115,15 @@ class Remote:
     def _make_job(self) -> Job:
         spread = {"strategy": "ddp", "processes": self.nodes, "nodes": self.nodes} if self.nodes > 1 else {}
         recipe = make_recipe(parallelism=spread, batch_size=self.batch_size)
-        places = (self.folder / name for name in ("parent", "dataset", "checkpoints"))
-        return Job(recipe, *places, None, self.folder / "candidate", parent_uri=str(self.folder / "parent"))
+        return Job(
+            recipe=recipe,
+            parent=self.folder / "parent",
+            dataset=self.folder / "dataset",
+            checkpoints=self.folder / "checkpoints",
+            resume_from=None,
+            candidate=self.folder / "candidate",
+            parent_uri=str(self.folder / "parent"),
+        )
 
 
 def train_well(engine: Engine, order: LaunchOrder, mailbox: Mailbox) -> RemoteRun:

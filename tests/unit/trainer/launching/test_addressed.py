@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from services.trainer.domain.planning.places import ALONE, Place
 from services.trainer.domain.training import Interrupted, Job, OutOfMemory, TrainingFailed, TrainingResult
 from services.trainer.handlers.addressed import AddressedOrder, run_addressed
 from services.trainer.handlers.memory_fallback import train_with_fitting_batch
-from services.trainer.ports import RunReporter
+from services.trainer.ports import RunReporter, TrainingMethod
 from shared.artifacts import Artifacts, ArtifactStoreUnavailable
 from tests.builders import make_recipe
 
@@ -61,7 +60,7 @@ class Machine:
         }
         return AddressedOrder(**fields | changes)
 
-    def start(self, order: AddressedOrder, train: Callable[[Job, RunReporter], TrainingResult] | None = None) -> None:
+    def start(self, order: AddressedOrder, train: TrainingMethod | None = None) -> None:
         run_addressed(order, train or self.train, self.store, lambda _: None, threading.Event())
 
     def train(self, job: Job, reporter: RunReporter) -> TrainingResult:

@@ -9,9 +9,10 @@ import pytest
 from services.trainer.adapters.launching.mailbox import Mailbox
 from services.trainer.domain.launching.endings import Outcome, RemoteRun
 from services.trainer.domain.launching.limits import Limits
+from services.trainer.domain.launching.orders import LaunchOrder
 from services.trainer.domain.training import Interrupted, TrainingFailed
 from shared.artifacts import locate_folder
-from tests.unit.trainer.launching.remote_rig import RESULT, Remote, end_as, train_well
+from tests.unit.trainer.launching.remote_rig import RESULT, Engine, Remote, end_as, train_well
 
 LOST = Outcome("lost", "ImportError: no module named flash_attn")
 MEMORY = Outcome("memory", "out of memory", "memory")
@@ -84,7 +85,7 @@ def test_a_run_whose_time_is_up_is_not_started_again(tmp_path: Path):
 
 
 def test_what_trained_before_its_time_was_up_is_brought_home(tmp_path: Path):
-    def train_slowly(engine, order, mailbox):  # type: ignore[no-untyped-def]
+    def train_slowly(engine: Engine, order: LaunchOrder, mailbox: Mailbox) -> RemoteRun:
         end_as(RemoteRun("running"), passed=13 * 3600.0)(engine, order, mailbox)
         return train_well(engine, order, mailbox)
 
