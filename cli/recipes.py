@@ -17,6 +17,9 @@ console = Console(soft_wrap=True, highlight=False)
 RecipeFile = Annotated[Path, typer.Argument(help="A recipe, as YAML.")]
 Folder = Annotated[Path | None, typer.Option(help="In place of the one that the recipe names.")]
 Place = Annotated[str | None, typer.Option(help="A folder or an address, in place of the one that the recipe names.")]
+Pin = Annotated[
+    str | None, typer.Option(help="With an address as output: what the manifest of that artifact must hash to.")
+]
 Earlier = Annotated[
     list[Path] | None, typer.Option(help="An earlier snapshot to replay; again for each one, newest first.")
 ]
@@ -140,7 +143,13 @@ def train(
     dataset: Place = None,
     earlier: Earlier = None,
     threads: Annotated[int, typer.Option(min=0, help="For tensor arithmetic; 0: every core.")] = 0,
-    base_sha256: Annotated[str | None, typer.Option(help="What the manifest of the base must hash to.")] = None,
+    base_sha256: Pin = None,
+    dataset_sha256: Pin = None,
+    recipe_sha256: Pin = None,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(help="A public key that seals this run's checkpoints; launchers give it, and no other is taken."),
+    ] = None,
     attempt: Annotated[
         int | None, typer.Option(min=1, help="With an address as output: the number of this start; launchers give it.")
     ] = None,
@@ -154,22 +163,28 @@ def train(
     With an address as output (s3://, gs://, file://) everything may come from addresses, and checkpoints, candidate
     and outcome go there: what launchers start on other machines.
     """
-    from services.trainer.bootstrap.addressed import is_address, train_by_address
+    from services.trainer.bootstrap.addressed import Places, is_address, train_by_address
     from services.trainer.bootstrap.standalone import train_file
+    from services.trainer.domain.launching.orders import Pinned
 
     def print_line(line: str) -> None:
         console.print(line, markup=False)
 
     with clear_errors(), exit_for_peers():
         if is_address(output):
-            trained = train_by_address(
-                file,
+            places = Places(
+                recipe=Pinned(file, recipe_sha256),
                 base=base,
                 base_sha256=base_sha256,
                 dataset=dataset,
+                dataset_sha256=dataset_sha256,
                 output=output,
+            )
+            trained = train_by_address(
+                places,
                 attempt=attempt,
                 max_seconds=max_seconds,
+                trusted=trust or (),
                 threads=threads,
                 print_line=print_line,
             )

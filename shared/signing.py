@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import SecretStr
 
 from shared.errors import HeliotropeError
@@ -61,6 +63,11 @@ class Signer:
         """Sign a payload as what it is."""
         signature = self._key.sign(_encode(kind, payload))
         return Signature(calculate_key_id(self.public_key), base64.b64encode(signature).decode())
+
+    def derive_key(self, purpose: str) -> str:
+        """Derive another private key: the same for the same purpose, and no way back from it to this one."""
+        derivation = HKDF(SHA256(), KEY_BYTES, salt=None, info=purpose.encode())
+        return base64.b64encode(derivation.derive(self._key.private_bytes_raw())).decode()
 
 
 def load_signer(key: SecretStr) -> Signer | None:

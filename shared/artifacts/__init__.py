@@ -20,6 +20,7 @@ from shared.artifacts.errors import (
 )
 from shared.artifacts.manifest import (
     Files,
+    Note,
     calculate_content_sha256,
     lists_files,
     load_manifest,
@@ -131,8 +132,10 @@ class Artifacts:
         """
         return models.fetch_model(self.fetch, uri, content_sha256, self._folder / "views", check_weights)
 
-    def download(self, uri: str, folder: Path) -> None:
+    def download(self, uri: str, folder: Path) -> str:
         """Copy an artifact into a folder that is not there yet, for those who go on writing in it; verified.
+
+        Returns the hash that what was copied is known by.
 
         Raises: as `fetch`.
         """
@@ -145,6 +148,7 @@ class Artifacts:
             storage.download(files, draft)
             verify_files(draft, files)
             draft.rename(folder)
+        return calculate_content_sha256(files)
 
     def copy_unlisted(self, uri: str, folder: Path) -> None:
         """Copy what is at an address, as it is, into a folder that is not there yet: files of other people's making.
@@ -172,16 +176,18 @@ class Artifacts:
         self.upload(folder, self.locate(place))
         return self.locate(place)
 
-    def upload(self, folder: Path, uri: str) -> str:
+    def upload(self, folder: Path, uri: str, note: Note | None = None) -> str:
         """Copy a folder to an address, its manifest last, and return the hash that it is known by.
 
         Uploading the same folder again is harmless. A local address that is the folder itself only gets its manifest.
+
+        `note`: what the manifest is to say beside the files.
 
         Raises:
             ArtifactDenied, ArtifactTooLarge, ArtifactStoreUnavailable: as for `fetch`.
             ArtifactNotFound: there is no such bucket.
         """
-        files = write_manifest(folder)
+        files = write_manifest(folder, note)
         if find_local_folder(uri) != folder:
             self._open(uri).upload(folder, files)
         return calculate_content_sha256(files)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,6 +24,8 @@ class FileEntry:
 
 Files = dict[str, FileEntry]
 """By path inside the artifact, with forward slashes; the manifest itself is not among them."""
+Note = Callable[[str], Mapping[str, Any]]
+"""What else a manifest says, by the hash that its artifact is known by."""
 
 
 def describe_files(folder: Path) -> Files:
@@ -46,11 +49,12 @@ def _hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_manifest(folder: Path) -> Files:
-    """Write the folder's files into its manifest; what else a manifest holds stays."""
+def write_manifest(folder: Path, note: Note | None = None) -> Files:
+    """Write the folder's files, and a note on them, into its manifest; what else a manifest holds stays."""
     files = describe_files(folder)
     path = folder / NAME
     content = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    content |= note(calculate_content_sha256(files)) if note else {}
     content[FILES] = {name: asdict(entry) for name, entry in files.items()}
     draft = folder / f".{NAME}"
     draft.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", "utf-8")
@@ -125,9 +129,25 @@ def load_manifest(folder: Path) -> Files:
         ArtifactNotFound: it has none.
         ArtifactCorrupt: as `read_manifest`.
     """
+    return read_manifest(_read_bounded(folder), str(folder))
+
+
+def load_note(folder: Path, name: str) -> object:
+    """Load what a local folder's manifest says beside its files under this name; None: nothing.
+
+    Raises: as `load_manifest`.
+    """
+    try:
+        content = json.loads(_read_bounded(folder))
+    except (ValueError, RecursionError) as error:
+        raise ArtifactCorrupt(f"the manifest of {folder} is not JSON") from error
+    return content.get(name) if isinstance(content, dict) else None
+
+
+def _read_bounded(folder: Path) -> bytes:
     path = folder / NAME
     if not path.is_file():
         raise ArtifactNotFound(f"{folder} has no {NAME}")
     if path.stat().st_size > MAX_BYTES:
         raise ArtifactCorrupt(f"the manifest of {folder} is larger than {MAX_BYTES} bytes")
-    return read_manifest(path.read_bytes(), str(folder))
+    return path.read_bytes()

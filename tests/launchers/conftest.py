@@ -24,6 +24,7 @@ from services.trainer.ports import Launcher
 from shared.artifacts import Artifacts
 from shared.artifacts.manifest import write_manifest
 from shared.events import RetrainRequested
+from shared.signing import Signer, generate_key
 from shared.tables.trainer import Run
 from tests.builders import make_recipe
 from tests.integration.trainer.scene import Sessions, load_run, make_context, make_request
@@ -153,6 +154,7 @@ def scene(rig: Rig, tmp_path: Path, database_url: str) -> Iterator[Scene]:
     context = replace(
         context,
         launcher="engine",
+        signer=Signer(generate_key()),
         launcher_poll_seconds=0.2,
         registry_patience=timedelta(seconds=5),
         heartbeat_timeout=timedelta(seconds=2),

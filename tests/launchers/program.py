@@ -2,8 +2,8 @@
 
 `python -m tests.launchers.program train RECIPE --base ... --output ... --attempt N`. The recipe's name says what
 happens: `good`; `slow` (steps go on until somebody ends it); `again` (the first attempt goes on like that after two
-steps, a later one finishes); `broken` (dies with a word in its log); `forged` (what it stored is changed afterwards);
-`full` (says itself why it failed); `mistaken` (raises what nobody foresaw, as a missing library does).
+steps, a later one finishes); `broken` (dies with a word in its log); `forged` (candidate and outcome are replaced
+afterwards); `full` (says itself why it failed); `mistaken` (raises what nobody foresaw, as a missing library does).
 """
 
 import argparse
@@ -11,10 +11,15 @@ import os
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from services.trainer.adapters.artifacts.recipe_files import load_recipe_file
 from services.trainer.adapters.launching.mailbox import Mailbox
+from services.trainer.adapters.launching.run_store import RunStore, open_seals
+from services.trainer.domain.launching.endings import Outcome
+from services.trainer.domain.launching.orders import RUN_KEY
 from services.trainer.domain.planning.places import find_place
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
@@ -26,6 +31,7 @@ from shared.artifacts import Artifacts, locate_folder
 LAST_WORDS = "the disk of this machine is on fire"
 MISTAKE = "no module named flash_attn"
 SLOW_STEPS = 600
+RESULT = TrainingResult(4, "w" * 64, "all steps taken", 60, 0)
 
 
 def train(job: Job, reporter: RunReporter) -> TrainingResult:
@@ -56,27 +62,34 @@ def train(job: Job, reporter: RunReporter) -> TrainingResult:
             time.sleep(0.2)
     job.candidate.mkdir(parents=True)
     (job.candidate / "model.safetensors").write_bytes(b"weights")
-    return TrainingResult(recipe.steps - first, "w" * 64, "all steps taken", 60, 0)
+    return replace(RESULT, steps=recipe.steps - first)
 
 
-def forge(artifacts_root: str, number: int) -> None:
-    (locate_folder(artifacts_root) / f"attempts/{number}/candidate/model.safetensors").write_bytes(b"others")
+def forge(store: RunStore, number: int) -> None:
+    """Replace candidate and outcome together, as somebody can who may write to the store."""
+    theirs = Mailbox(RunStore(store.artifacts, store.output), number)
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "model.safetensors").write_bytes(b"others")
+        sha256 = theirs.send_candidate(Path(folder))
+    theirs.send_outcome(Outcome("trained", result=RESULT, candidate_sha256=sha256))
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("command")
     parser.add_argument("recipe")
-    for name in ("base", "base-sha256", "dataset", "output", "threads"):
+    for name in ("base", "base-sha256", "dataset", "dataset-sha256", "recipe-sha256", "output", "threads"):
         parser.add_argument(f"--{name}")
+    parser.add_argument("--trust", action="append", default=[])
     parser.add_argument("--attempt", type=int)
     parser.add_argument("--max-seconds", type=int)
     given = parser.parse_args(arguments)
     home = Path(os.environ["HELIOTROPE_HOME"])
     artifacts = Artifacts(home / "cache", max_cache_bytes=1 << 30)
     place = find_place(os.environ)
+    store = RunStore(artifacts, given.output, open_seals(os.environ.get(RUN_KEY), given.trust))
     if place.is_first:
-        Mailbox(artifacts, given.output, given.attempt).begin()
+        Mailbox(store, given.attempt).begin()
     stop = threading.Event()
     stop_on_interrupt(stop)
     recipe: Recipe = load_recipe_file(locate_folder(given.recipe))
@@ -90,11 +103,12 @@ def main(arguments: list[str]) -> int:
         number=given.attempt,
         folder=home / f"trained-{place.rank}-{given.attempt}",  # no disk survives an eviction
         place=place,
+        seals=store.seals,
         ends_at=time.monotonic() + given.max_seconds,
     )
     run_addressed(order, train, artifacts, print, stop)
     if recipe.name == "forged":
-        forge(given.output, given.attempt)
+        forge(store, given.attempt)
     return 0
 
 

@@ -3,9 +3,9 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -16,9 +16,11 @@ from services.trainer.adapters.artifacts.checkpoints import delete_folder, delet
 from services.trainer.adapters.artifacts.dataset import TRAIN_FILE, fetch_dataset
 from services.trainer.adapters.artifacts.recipe_files import load_recipe_file
 from services.trainer.adapters.launching.mailbox import Mailbox, find_next_attempt
+from services.trainer.adapters.launching.run_store import RunStore, Seals, open_seals
 from services.trainer.bootstrap.methods import ENVIRONMENT, METHODS
 from services.trainer.bootstrap.rewards import read_reward_rules
 from services.trainer.domain.launching.endings import OutcomeUnsent
+from services.trainer.domain.launching.orders import RUN_KEY, Pinned
 from services.trainer.domain.planning.places import find_place
 from services.trainer.domain.recipe.reward_functions import check_listed
 from services.trainer.domain.recipe.schema import Recipe
@@ -36,27 +38,39 @@ def is_address(place: str) -> bool:
     return "://" in place or find_local_folder(place) is None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """The addresses of what a machine trains; `base` and `dataset` go before the recipe's.
+
+    The hashes are what the manifests must hash to; None: whatever.
+    """
+
+    recipe: Pinned
+    base: str | None
+    base_sha256: str | None
+    dataset: str | None
+    dataset_sha256: str | None
+    output: str
+
+
 def train_by_address(
-    recipe: str,
+    places: Places,
     *,
-    base: str | None,
-    base_sha256: str | None,
-    dataset: str | None,
-    output: str,
     attempt: int | None,
     max_seconds: int | None,
+    trusted: Sequence[str],
     threads: int,
     print_line: PrintLine,
 ) -> TrainingResult:
-    """Train what the recipe says; everything comes from addresses and goes below `output`.
+    """Train what the recipe says; everything comes from addresses and goes below the output.
 
     The same output again goes on from the newest checkpoint there. Of several machines each calls this; which one it
     is on the engine has put into its environment (`domain.planning.places`).
 
     Args:
-        base, dataset: go before the recipe's own. `base_sha256`: what the base's manifest must hash to.
         attempt: number of this start, the same on all machines; None: the next one.
         max_seconds: after which the machine is taken back; None: never.
+        trusted: public keys, one of which must have sealed the run's checkpoints; none: anybody may have made them.
 
     Raises: what `run_addressed` raises, and NotFound or InvalidRequest for recipe and addresses.
     """
@@ -65,8 +79,9 @@ def train_by_address(
     settings = load_settings(Settings)
     artifacts = open_artifacts(settings)
     artifacts.drop_unused(TRAIN_FILE)  # what a run that was killed here could not drop
-    number = attempt or find_next_attempt(artifacts, output)
-    mailbox = Mailbox(artifacts, output, number, AddressedOrder.patience_seconds)
+    number = attempt or find_next_attempt(artifacts, places.output)
+    seals = _open_seals(trusted)
+    mailbox = Mailbox(RunStore(artifacts, places.output.rstrip("/"), seals), number, AddressedOrder.patience_seconds)
     if place.is_first:
         with translate_outage():
             mailbox.begin()
@@ -75,14 +90,22 @@ def train_by_address(
     stop = threading.Event()
     stop_on_interrupt(stop)
     try:
-        order = _prepare(recipe, base, base_sha256, dataset, output, number, artifacts, settings)
+        order = _prepare(places, number, artifacts, settings)
     except HeliotropeError as error:
         with translate_outage():
             mailbox.fail(error, place.rank)
         raise
-    order = replace(order, ends_at=ends_at)
+    order = replace(order, ends_at=ends_at, seals=seals)
     with cleaned_up(order, artifacts):
         return run_addressed(order, partial(METHODS[order.recipe.method], threads), artifacts, print_line, stop)
+
+
+def _open_seals(trusted: Sequence[str]) -> Seals:
+    """Open the run's seals; no process that this one starts sees its key. Raises: InvalidRequest: it is none."""
+    try:
+        return open_seals(os.environ.pop(RUN_KEY, None), trusted)
+    except ValueError as error:
+        raise InvalidRequest(f"{RUN_KEY} or --trust: {error}") from error
 
 
 @contextmanager
@@ -110,31 +133,22 @@ def cleaned_up(order: AddressedOrder, artifacts: Artifacts) -> Iterator[None]:
         artifacts.drop(order.dataset)
 
 
-def _prepare(
-    recipe_address: str,
-    base: str | None,
-    base_sha256: str | None,
-    dataset: str | None,
-    output: str,
-    number: int,
-    artifacts: Artifacts,
-    settings: Settings,
-) -> AddressedOrder:
-    recipe = _load_recipe(recipe_address, artifacts)
+def _prepare(places: Places, number: int, artifacts: Artifacts, settings: Settings) -> AddressedOrder:
+    recipe = _load_recipe(places.recipe, artifacts)
     rewards = read_reward_rules(load_settings(TrainerSettings))
     check_listed(recipe, rewards.functions)
-    base_uri = _require("base", base, recipe.base)
+    base_uri = _require("base", places.base, recipe.base)
     if recipe.reward_model is not None and is_address(recipe.reward_model):
         recipe = _replace_reward_model(recipe, artifacts.fetch_model(recipe.reward_model))
     return AddressedOrder(
         recipe=recipe,
-        base=artifacts.fetch_model(base_uri, base_sha256),
+        base=artifacts.fetch_model(base_uri, places.base_sha256),
         base_uri=base_uri,
-        base_sha256=base_sha256,
-        dataset=fetch_dataset(artifacts, _require("dataset", dataset, recipe.dataset)),
-        output=output.rstrip("/"),
+        base_sha256=places.base_sha256,
+        dataset=fetch_dataset(artifacts, _require("dataset", places.dataset, recipe.dataset), places.dataset_sha256),
+        output=places.output.rstrip("/"),
         number=number,
-        folder=_choose_folder(settings, output),
+        folder=_choose_folder(settings, places.output),
         place=find_place(os.environ),
         rewards=rewards,
     )
@@ -146,11 +160,11 @@ def _choose_folder(settings: Settings, output: str) -> Path:
     return settings.home.absolute() / "trained" / f"{sha256(output.encode()).hexdigest()[:16]}-{rank}"
 
 
-def _load_recipe(address: str, artifacts: Artifacts) -> Recipe:
-    if not is_address(address):
-        return load_recipe_file(Path(address))
-    folder, _, name = address.rpartition("/")
-    return load_recipe_file(artifacts.fetch(folder) / name)
+def _load_recipe(place: Pinned, artifacts: Artifacts) -> Recipe:
+    if not is_address(place.uri):
+        return load_recipe_file(Path(place.uri))
+    folder, _, name = place.uri.rpartition("/")
+    return load_recipe_file(artifacts.fetch(folder, place.sha256) / name)
 
 
 def _replace_reward_model(recipe: Recipe, folder: Path) -> Recipe:

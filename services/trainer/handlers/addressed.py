@@ -20,6 +20,7 @@ from services.trainer.adapters.artifacts.checkpoints import (
 )
 from services.trainer.adapters.launching.mailbox import CANDIDATE, Mailbox, ReportSender
 from services.trainer.adapters.launching.patience import call_patiently
+from services.trainer.adapters.launching.run_store import NO_SEALS, RunStore, Seals
 from services.trainer.adapters.launching.stored_checkpoints import StoredCheckpoints
 from services.trainer.domain.guards.verdict import Metrics
 from services.trainer.domain.launching.endings import Outcome, OutcomeUnsent, PeerLost
@@ -57,6 +58,7 @@ class AddressedOrder:
     folder: Path
     """This machine's, for checkpoints."""
     place: Place
+    seals: Seals = NO_SEALS
     rewards: RewardRules = NO_FUNCTIONS
     ends_at: float | None = None
     """By `time.monotonic`: when its engine takes the machine back; None: never."""
@@ -72,8 +74,9 @@ def run_addressed(
     Raises: as `TrainingMethod`, once the outcome is stored; PeerLost in place of what the engine must explain;
         OutcomeUnsent: the store was away for too long, and the folder is to be kept.
     """
-    mailbox = Mailbox(artifacts, order.output, order.number, order.patience_seconds)
-    checkpoints = StoredCheckpoints(artifacts, order.output, order.folder, order.place)
+    store = RunStore(artifacts, order.output, order.seals)
+    mailbox = Mailbox(store, order.number, order.patience_seconds)
+    checkpoints = StoredCheckpoints(store, order.folder, order.place)
     sender = ReportSender(mailbox, stop) if order.place.is_first else None
     try:
         call_patiently(checkpoints.restore, order.patience_seconds)

@@ -145,12 +145,18 @@ def _train_elsewhere(name: str, attempt: Attempt, reporter: LoopReporter, contex
         attempt.claim,
         reporter,
         context.offers[name],
-        RemoteFiles(context.storage.artifacts, context.storage.locate_remote(attempt.run.run_id)),
+        _open_remote(attempt.run, context),
         poll_seconds=context.launcher_poll_seconds,
         patience_seconds=context.registry_patience.total_seconds(),
     )
     attempt.job.checkpoints.mkdir(parents=True, exist_ok=True)
     return training.train(attempt.job)
+
+
+def _open_remote(run: Run, context: WorkerContext) -> RemoteFiles:
+    """Open where the run's machines find its things; where models are signed, they seal what they store."""
+    key = context.signer.derive_key(f"heliotrope run {run.run_id}") if context.signer else None
+    return RemoteFiles(context.storage.artifacts, context.storage.locate_remote(run.run_id), key)
 
 
 def _prepare(run: Run, claim: Claim, context: WorkerContext) -> Attempt:

@@ -39,8 +39,8 @@ from services.trainer.handlers.remote_files import Offer, RemoteFiles
 from services.trainer.handlers.waiting import Waiting
 from services.trainer.ports import RunReporter
 from services.trainer.repository import load_now
-from shared.artifacts import ArtifactStoreUnavailable
-from shared.errors import HeliotropeError, StaleClaim
+from shared.artifacts import ArtifactCorrupt, ArtifactStoreUnavailable
+from shared.errors import StaleClaim
 from shared.tables.trainer import Run
 
 logger = structlog.get_logger(__name__)
@@ -93,6 +93,7 @@ class RemoteTraining:
         addresses = self._patiently(lambda: self._files.locate(self._run, job))
         while True:
             if record.handle is None:
+                record = record.trust(self._files.public_key)
                 record = self._start(record, self._make_order(job, addresses, record))
             ending, outcome, record = self._follow(record, instances)
             if ending.kind == "trained" and outcome is not None and outcome.result is not None:
@@ -109,14 +110,16 @@ class RemoteTraining:
         if recipe is None:
             raise TrainingFailed("out of memory with the smallest micro-batch that there is", "memory")
         address = self._patiently(lambda: self._files.store_recipe(recipe, str(record.shrunk)))
-        arguments = write_arguments(address, addresses, record.number, threads=0, max_seconds=seconds)
+        arguments = write_arguments(
+            address, addresses, record.number, threads=0, max_seconds=seconds, trusted=record.keys
+        )
         return LaunchOrder(
             name=name_job(self._run.run_id, record.number),
             arguments=arguments,
             nodes=parallelism.nodes,
             processes=parallelism.processes // parallelism.nodes,
             max_seconds=seconds,
-            environment=self._offer.environment,
+            environment=self._offer.environment | self._files.environment,
         )
 
     def _start(self, record: RemoteRecord, order: LaunchOrder) -> RemoteRecord:
@@ -215,15 +218,8 @@ class RemoteTraining:
         return record if read == record.reports else self._save(replace(record, reports=read, gained=gained))
 
     def _bring_home(self, record: RemoteRecord, outcome: Outcome, job: Job) -> None:
-        def fetch() -> None:
-            self._mailbox(record).fetch_candidate(job.candidate, outcome.candidate_sha256)
-
-        try:
-            self._patiently(fetch)
-        except LauncherUnavailable:
-            raise
-        except HeliotropeError as error:
-            raise TrainingFailed(f"what was trained elsewhere does not verify: {error.detail}", "launcher") from error
+        mailbox = self._mailbox(record)
+        self._patiently(lambda: mailbox.fetch_candidate(job.candidate, outcome.candidate_sha256))
         self._save(replace(record, open=False))
 
     def _prepare_next(self, record: RemoteRecord, ending: Ending) -> RemoteRecord:
@@ -246,7 +242,7 @@ class RemoteTraining:
         return following
 
     def _mailbox(self, record: RemoteRecord) -> Mailbox:
-        return Mailbox(self._files.artifacts, self._files.output, record.number)
+        return Mailbox(self._files.open(record.keys), record.number)
 
     def _save(self, record: RemoteRecord) -> RemoteRecord:
         with self._claim.locked() as (_, held):
@@ -265,6 +261,8 @@ class RemoteTraining:
                 return action()
             except (LauncherDenied, LauncherRefused) as error:
                 raise TrainingFailed(f"{self._offer.name}: {error.detail}", "launcher") from error
+            except ArtifactCorrupt as error:
+                raise TrainingFailed(f"what its machines stored does not verify: {error.detail}", "launcher") from error
             except (LauncherUnavailable, ArtifactStoreUnavailable) as error:
                 if time.monotonic() > deadline:
                     raise LauncherUnavailable(f"{self._offer.name}: {error.detail}") from error

@@ -22,15 +22,18 @@ from shared.conversation import Tool, derive_template_messages
 from shared.events import Message
 
 
-def fetch_dataset(artifacts: Artifacts, uri: str) -> Path:
+def fetch_dataset(artifacts: Artifacts, uri: str, content_sha256: str | None = None) -> Path:
     """Fetch a frozen dataset, each file verified; one that release 0.1.0 froze lists no files and is taken as it is.
+
+    `content_sha256`: what its manifest must hash to; then it must list its files.
 
     Raises:
         TrainingFailed: it is not there, or not what was frozen.
         ConnectionError: its store does not answer; trying again may help.
     """
     with translate_store_errors("the dataset"):
-        return artifacts.fetch(uri, unlisted=(locate_folder(uri) / NAME).is_file())
+        unlisted = content_sha256 is None and (locate_folder(uri) / NAME).is_file()
+        return artifacts.fetch(uri, content_sha256, unlisted=unlisted)
 
 
 TRAIN_FILE = "train.parquet"

@@ -18,11 +18,11 @@ import structlog
 
 from services.trainer.adapters.distributed.exchange import read_line, write_call
 from services.trainer.adapters.launching.patience import call_patiently
+from services.trainer.adapters.launching.run_store import RunStore
 from services.trainer.domain.guards.verdict import Metrics
 from services.trainer.domain.launching.endings import Outcome, dump_outcome, parse_outcome
 from services.trainer.domain.training import Interrupted
 from shared.artifacts import ArtifactCorrupt, ArtifactNotFound, Artifacts, ArtifactStoreUnavailable
-from shared.artifacts.manifest import calculate_content_sha256, load_manifest
 from shared.errors import HeliotropeError
 
 logger = structlog.get_logger(__name__)
@@ -36,10 +36,10 @@ KEPT_LINES = 10_000
 class Mailbox:
     """One attempt's place in the store."""
 
-    def __init__(self, artifacts: Artifacts, output: str, number: int, patience_seconds: float = 0.0) -> None:
+    def __init__(self, store: RunStore, number: int, patience_seconds: float = 0.0) -> None:
         """`patience_seconds`: how long the store may be away when a run begins or stores what it comes to."""
-        self._artifacts, self._patience_seconds = artifacts, patience_seconds
-        self._uri = f"{output}/attempts/{number}"
+        self._store, self._patience_seconds = store, patience_seconds
+        self._place = f"attempts/{number}"
 
     def begin(self) -> None:
         """Note that this attempt has begun.
@@ -73,7 +73,7 @@ class Mailbox:
 
     def send_candidate(self, folder: Path) -> str:
         """Store what was trained; returns the hash that it is known by. Raises: as `Artifacts.upload`."""
-        upload = partial(self._artifacts.upload, folder, f"{self._uri}/{CANDIDATE}")
+        upload = partial(self._store.artifacts.upload, folder, self._locate_candidate())  # the outcome has its hash
         return call_patiently(upload, self._patience_seconds)
 
     def read_lines(self, number: int) -> list[list[Any]] | None:
@@ -99,11 +99,13 @@ class Mailbox:
             HeliotropeError: others, as `Artifacts.fetch`.
         """
         shutil.rmtree(folder, ignore_errors=True)
-        self._artifacts.download(f"{self._uri}/{CANDIDATE}", folder)
-        found = calculate_content_sha256(load_manifest(folder))
+        found = self._store.artifacts.download(self._locate_candidate(), folder)
         if found != content_sha256:
             shutil.rmtree(folder)
             raise ArtifactCorrupt(f"the candidate's files hash to {found}, and the run spoke of {content_sha256}")
+
+    def _locate_candidate(self) -> str:
+        return self._store.locate(f"{self._place}/{CANDIDATE}")
 
     def _send_patiently(self, place: str, name: str, content: bytes) -> None:
         call_patiently(partial(self._send, place, name, content), self._patience_seconds)
@@ -111,13 +113,13 @@ class Mailbox:
     def _send(self, place: str, name: str, content: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / name).write_bytes(content)
-            self._artifacts.upload(Path(folder), f"{self._uri}/{place}")
+            self._store.upload(Path(folder), f"{self._place}/{place}")
 
     def _read(self, place: str, name: str) -> bytes | None:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "copy"
             try:
-                self._artifacts.download(f"{self._uri}/{place}", copy)
+                self._store.download(f"{self._place}/{place}", copy)
             except ArtifactNotFound:
                 return None
             return (copy / name).read_bytes()

@@ -31,6 +31,12 @@ class RemoteRecord:
     """Whether something of it may still run."""
     logs: str | None = None
     """A page for people."""
+    keys: tuple[str, ...] = ()
+    """The public halves of the keys with which its machines seal what they store; none: nothing is sealed."""
+
+    def trust(self, key: str | None) -> Self:
+        """Return the record with another public key; None: there is none."""
+        return self if key is None or key in self.keys else replace(self, keys=(*self.keys, key))
 
     def next_start(self, ending: str) -> Self:
         """Return the record of the start after one that ended like this: `evicted`, `memory` or `lost`."""

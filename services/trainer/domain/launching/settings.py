@@ -15,13 +15,15 @@ from services.trainer.domain.recipe.sections import Part, PositiveInt
 from shared.errors import FieldError, InvalidRequest
 
 SECRET_NAME = re.compile(
-    r"SECRET|TOKEN(?!IZER)|PASSW|PASSPHRASE|CREDENTIAL|PRIVATE|(^|_)(KEY|APIKEY|ACCESSKEY|PWD|AUTH|COOKIE|DSN|SAS|JWT|PAT)($|_)"
+    r"SECRET|TOKEN(?!IZER)|PASSW|PASSPHRASE|CREDENTIAL|PRIVATE|CONN(ECTION)?_?STR|(API|ACCESS|SIGNING|SSH|AWS)_?KEY"
+    r"|(^|_)(KEY|PASS|PWD|AUTH|COOKIE|DSN|SAS|JWT|PAT)($|_)"
+    r"|(DATABASE|DB|POSTGRES|POSTGRESQL|PG|MYSQL|MONGO|MONGODB|REDIS|VALKEY|BROKER|AMQP|KAFKA)_(URL|URI)$"
 )
 SECRET_VALUE = re.compile(
     r"://[^/\s@:]*:[^/\s@]+@"  # a URL with a password
     r"|://[^/\s@:]{16,}@"  # or with a token as its user
     r"|-----BEGIN [A-Z ]*PRIVATE KEY"
-    r"|[?&](sig|token|key|password|x-amz-signature)=[^&\s]+",
+    r"|(^|[?&;,\s])(sig|token|key|accountkey|password|passwd|pwd|sslpassword|x-amz-signature)\s*=\s*[^&;\s]",
     re.IGNORECASE,
 )
 Name = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,39}$")]
@@ -149,7 +151,7 @@ def parse_launchers(content: object) -> Mapping[str, AnyEngine]:
         for variable, value in engine.environment.items():
             if SECRET_NAME.search(variable.upper()) or SECRET_VALUE.search(value):
                 field = f"launchers.{name}.environment.{variable}"
-                message = "looks like a secret: give the job a role or a service account of its platform instead"
+                message = "looks like a secret or a connection: give the job a role of its platform instead"
                 raise InvalidRequest(f"{field}: {message}", errors=[FieldError(field, message)])
         limits = engine.limits
         if limits.max_cost is not None and limits.cost_per_instance_hour is None:

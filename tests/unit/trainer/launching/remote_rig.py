@@ -11,9 +11,10 @@ from uuid import UUID
 
 from services.trainer.adapters.distributed.exchange import write_call
 from services.trainer.adapters.launching.mailbox import Mailbox
+from services.trainer.adapters.launching.run_store import RunStore, open_seals
 from services.trainer.domain.launching.endings import Outcome, QuotaReached, RemoteRun
 from services.trainer.domain.launching.limits import Limits
-from services.trainer.domain.launching.orders import LaunchOrder
+from services.trainer.domain.launching.orders import RUN_KEY, LaunchOrder
 from services.trainer.domain.training import Job, TrainingResult
 from services.trainer.handlers.remote_files import Offer, RemoteFiles
 from services.trainer.handlers.remote_run import RemoteTraining
@@ -70,8 +71,13 @@ class Engine:
         self.orders.append(order)
         number = len(self.orders)
         play = self.plays[min(number, len(self.plays)) - 1]
-        self.states[order.name] = play(self, order, Mailbox(self.files.artifacts, self.files.output, number))
+        self.states[order.name] = play(self, order, self.open_mailbox(order, number))
         return order.name
+
+    def open_mailbox(self, order: LaunchOrder, number: int) -> Mailbox:
+        """As a machine does that was given this order."""
+        seals = open_seals(order.environment.get(RUN_KEY), ())
+        return Mailbox(RunStore(self.files.artifacts, self.files.output, seals), number)
 
     def look(self, handle: str) -> RemoteRun:
         self.claim.now += timedelta(seconds=self.seconds)
@@ -95,10 +101,11 @@ class Remote:
     limits: Limits = TWO_MACHINES
     nodes: int = 1
     batch_size: int = 4
+    key: str | None = None
 
     def __post_init__(self) -> None:
         artifacts = Artifacts(self.folder / "cache", max_cache_bytes=1 << 30, root=(self.folder / "store").as_uri())
-        self.files = RemoteFiles(artifacts, artifacts.locate(f"remote/{RUN}"))
+        self.files = RemoteFiles(artifacts, artifacts.locate(f"remote/{RUN}"), self.key)
         self.run = Run(run_id=RUN, state="running", progress={}, dataset_uri=str(self.folder / "dataset"))
         self.claim = HeldClaim(self.run)
         self.engine = Engine(self.files, self.claim, self.plays)

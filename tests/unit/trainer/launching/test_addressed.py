@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from services.trainer.adapters.launching.mailbox import Mailbox
+from services.trainer.adapters.launching.run_store import RunStore
 from services.trainer.adapters.launching.stored_checkpoints import StoredCheckpoints
 from services.trainer.bootstrap.addressed import cleaned_up
 from services.trainer.domain.launching.endings import OutcomeUnsent, PeerLost
@@ -17,6 +18,7 @@ from services.trainer.handlers.addressed import AddressedOrder, run_addressed
 from services.trainer.handlers.memory_fallback import train_with_fitting_batch
 from services.trainer.ports import RunReporter, TrainingMethod
 from shared.artifacts import Artifacts, ArtifactStoreUnavailable
+from shared.artifacts.manifest import Note
 from tests.builders import make_recipe
 
 RESULT = TrainingResult(4, "w" * 64, "all steps taken", 60, 0)
@@ -29,12 +31,12 @@ class FlakyStore(Artifacts):
         super().__init__(folder, max_cache_bytes=1 << 30)
         self.away: dict[str, int] = {}
 
-    def upload(self, folder: Path, uri: str) -> str:
+    def upload(self, folder: Path, uri: str, note: Note | None = None) -> str:
         for word, left in self.away.items():
             if word in uri and left > 0:
                 self.away[word] = left - 1
                 raise ArtifactStoreUnavailable(f"{uri} could not be reached")
-        return super().upload(folder, uri)
+        return super().upload(folder, uri, note)
 
 
 class Machine:
@@ -70,7 +72,7 @@ class Machine:
         return RESULT
 
     def mailbox(self, number: int = 1) -> Mailbox:
-        return Mailbox(self.store, self.output, number)
+        return Mailbox(RunStore(self.store, self.output), number)
 
 
 @pytest.fixture
@@ -128,7 +130,7 @@ def test_the_last_checkpoint_is_stored_at_the_end_if_the_store_was_away_when_it_
     machine.store.away = {"checkpoint-3": 1}
     with pytest.raises(Interrupted):
         machine.start(machine.order(), train)
-    StoredCheckpoints(machine.store, machine.output, machine.home / "other", ALONE).restore()
+    StoredCheckpoints(RunStore(machine.store, machine.output), machine.home / "other", ALONE).restore()
     assert (machine.home / "other" / "1" / "checkpoint-3" / "weights").read_text() == "3"
 
 

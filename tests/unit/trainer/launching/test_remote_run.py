@@ -100,9 +100,7 @@ def test_what_trained_while_no_worker_looked_is_brought_home_though_its_time_is_
     with pytest.raises(Interrupted):
         remote.train()
     [order] = remote.engine.orders
-    remote.engine.states[order.name] = train_well(
-        remote.engine, order, Mailbox(remote.files.artifacts, remote.files.output, 1)
-    )
+    remote.engine.states[order.name] = train_well(remote.engine, order, remote.engine.open_mailbox(order, 1))
     remote.claim.now += timedelta(hours=13)
     remote.reporter.stopping = False
     assert remote.train() == RESULT

@@ -16,7 +16,7 @@ from services.trainer.domain.launching.limits import (
     explain_overrun,
     limit_budget,
 )
-from services.trainer.domain.launching.orders import Addresses, name_job, write_arguments
+from services.trainer.domain.launching.orders import Addresses, Pinned, name_job, write_arguments
 from services.trainer.domain.launching.records import RemoteRecord, dump_record, parse_record
 from services.trainer.domain.launching.settings import parse_launchers
 from services.trainer.domain.training import TrainingFailed, TrainingResult
@@ -116,9 +116,13 @@ def test_a_jobs_name_is_short_and_the_same_at_every_try():
 
 
 def test_the_command_names_every_address():
-    where = Addresses(base="s3://b/base", base_sha256="a", dataset="s3://b/d", output="s3://b/o")
-    line = " ".join(write_arguments("s3://b/r.yaml", where, 2, 0, 3600))
-    assert line.startswith("train s3://b/r.yaml --base s3://b/base --base-sha256 a --dataset s3://b/d")
+    where = Addresses(base=Pinned("s3://b/base", "a"), dataset=Pinned("s3://b/d"), output="s3://b/o")
+    recipe = Pinned("s3://b/r.yaml", "c")
+    line = " ".join(write_arguments(recipe, where, 2, threads=0, max_seconds=3600, trusted=("k", "l")))
+    assert line.startswith(
+        "train s3://b/r.yaml --base s3://b/base --dataset s3://b/d --base-sha256 a --recipe-sha256 c"
+    )
+    assert "--trust k --trust l" in line
     assert "--output s3://b/o --attempt 2" in line
     assert line.endswith("--max-seconds 3600")
 
@@ -162,6 +166,17 @@ def test_a_wrong_launchers_file_names_the_field(content: object, field: str):
         ("BLOB", "https://store.example/c?sv=2024&sig=abc"),
         ("MY_PASSWD", "x"),
         ("PGPASSWORD", "x"),
+        ("PGPASSFILE_PASS", "x"),
+        ("MINIO_PASS", "x"),
+        ("WANDB_APIKEY", "x"),
+        ("KAFKA_SASL_PWD", "x"),
+        ("MLFLOW_TRACKING_AUTH", "x"),
+        ("HELIOTROPE_DATABASE_URL", "postgresql://db/heliotrope"),
+        ("CELERY_BROKER_URL", "redis://cache:6379"),
+        ("REDIS_URI", "redis://cache:6379"),
+        ("AZURE_STORAGE_CONNECTION_STRING", "x"),
+        ("STORE", "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=abc=="),
+        ("CONNINFO", "host=db user=ann password=pw"),
         ("DB_PWD", "x"),
         ("AUTH", "x"),
         ("SENTRY_DSN", "x"),
@@ -184,6 +199,12 @@ def test_secrets_in_the_environment_are_refused_by_name_and_by_what_they_look_li
         ("HELIOTROPE_ARTIFACTS_URI", "s3://bucket/prefix"),
         ("AUTHOR", "ann@example.org"),
         ("NCCL_SOCKET_IFNAME", "eth0"),
+        ("HF_DATASETS_CACHE", "/var/tmp/datasets"),
+        ("PASSES", "2"),
+        ("CUDA_DEVICE_MAX_CONNECTIONS", "1"),
+        ("KEYRING", "none"),
+        ("CUDA_LAUNCH_BLOCKING", "1"),
+        ("MLFLOW_TRACKING_URI", "https://mlflow.example"),
     ],
 )
 def test_what_is_no_secret_is_allowed(name: str, value: str):
