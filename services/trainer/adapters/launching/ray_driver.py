@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from dataclasses import fields
 from typing import Any
 
 from services.trainer.adapters.distributed.launcher import die_with_parent
@@ -15,7 +16,15 @@ from services.trainer.adapters.launching.ray import LOST
 from services.trainer.domain.launching.endings import LOST_PEER
 from services.trainer.domain.planning.places import PORT
 
-LOST_ERRORS = ("ActorDied", "NodeDied", "WorkerCrashed", "ActorUnavailable", "WorkerKilled", "WorkerHealthCheck")
+LOST_ERRORS = (
+    "Preemption",
+    "ActorDied",
+    "NodeDied",
+    "WorkerCrashed",
+    "ActorUnavailable",
+    "WorkerKilled",
+    "WorkerHealthCheck",
+)
 
 
 class WorkerKilledError(RuntimeError):
@@ -50,9 +59,14 @@ def train_on_machine(command: list[str]) -> None:
         raise RuntimeError(f"{command[0]} ended with status {status}")
 
 
+def choose_retries(known: Set[str]) -> dict[str, int]:
+    """Choose how often Ray Train starts the training again by itself: never. `known`: what this Ray has a limit for."""
+    return dict.fromkeys({"max_failures", "max_preemption_failures"} & known, 0)
+
+
 def main(resources: dict[str, Any], arguments: list[str]) -> int:
     """Train on so many machines; returns the exit status."""
-    from ray.train import RunConfig, ScalingConfig
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     scaling = ScalingConfig(
@@ -65,7 +79,9 @@ def main(resources: dict[str, Any], arguments: list[str]) -> int:
         lambda: train_on_machine([*resources["command"], *arguments]),
         scaling_config=scaling,
         torch_config=TorchConfig(backend="gloo"),
-        run_config=RunConfig(),
+        run_config=RunConfig(
+            failure_config=FailureConfig(**choose_retries({one.name for one in fields(FailureConfig)}))
+        ),
     )
     try:
         trainer.fit()
