@@ -23,7 +23,7 @@ def plan_hire(
     passes: float,
     offload: str,
 ) -> tuple[list[str], bool]:
-    """Say what the run needs, and whether any number of these machines holds and loads it.
+    """Say what the run needs, and whether any number of these machines holds it and this trainer can run it there.
 
     Raises:
         InvalidRequest: a word that is not known, or no such model.
@@ -43,4 +43,4 @@ def plan_hire(
     task = Task(rows=rows, length=length, passes=passes, **words)
     found = hire(shape, task, kind)
     first = f"{shape.weights / 1e9:.1f} billion weights, {shape.active_weights / 1e9:.1f} of them at work for a token"
-    return [first, *describe(found, task)], found.fits and found.loads
+    return [first, *describe(found, task)], found.fits and found.obstacle is None

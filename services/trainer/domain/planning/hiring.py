@@ -13,6 +13,7 @@ from services.trainer.domain.planning.cluster import (
     estimate_needs,
 )
 from services.trainer.domain.planning.models import Shape
+from services.trainer.domain.recipe.sections import DISTRIBUTED_METHODS
 
 Tuning = Literal["full", "lora"]
 PaperMethod = Literal["dpo", "ppo"]
@@ -50,6 +51,7 @@ class Task:
 class Hire:
     """Machines that hold the task, and what they are needed for."""
 
+    method: PaperMethod
     machine: Machine
     count: int
     rows: int
@@ -73,6 +75,21 @@ class Hire:
     def loads(self) -> bool:
         """Whether the model can be loaded as the trainer does it now."""
         return self.loading_bytes <= self.machine.host_bytes
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether it wants several processes, one for each GPU."""
+        return self.count * self.machine.gpus > 1
+
+    @property
+    def obstacle(self) -> str | None:
+        """What keeps this trainer from running it today on such machines; None: nothing."""
+        if self.is_spread and self.method not in DISTRIBUTED_METHODS:
+            return f"on paper alone: {self.method} trains in one process here, on one GPU"
+        if not self.loads:
+            wanted, there = self.loading_bytes / 1e9, self.machine.host_bytes / 1e9
+            return f"does not load: each process reads the whole model, {wanted:,.0f} of a host's {there:,.0f} GB"
+        return None
 
 
 def hire(shape: Shape, task: Task, machine: Machine) -> Hire:
@@ -105,6 +122,7 @@ def _plan(shape: Shape, task: Task, machine: Machine, count: int, rows: int) -> 
         steps *= PPO_EPOCHS * 2  # the value model is trained beside the policy
     generation, scoring = _time_rollouts(shape, task, layout, machine) if task.method == "ppo" else (0.0, 0.0)
     return Hire(
+        method=task.method,
         machine=machine,
         count=count,
         rows=rows,
@@ -169,7 +187,4 @@ def describe(found: Hire, task: Task) -> list[str]:
         lines.append(f"of these hours {found.generation_hours:.1f} generate, {found.scoring_hours:.1f} score")
     if needs.host:
         lines.append(f"offloaded to each host: {needs.host / 1e9:,.0f} of {machine.host_bytes / 1e9:,.0f} GB")
-    if not found.loads:
-        wanted, there = found.loading_bytes / 1e9, machine.host_bytes / 1e9
-        lines.append(f"does not load: each process reads the whole model, {wanted:,.0f} of a host's {there:,.0f} GB")
-    return lines
+    return [*lines, found.obstacle] if found.obstacle else lines

@@ -25,9 +25,14 @@ MACHINES = {
             host_bytes=2048 * 2**30, hourly=39.33, bf16_flops=H100_FLOPS, efficiency=H100_SHARES,
         ),
         Machine(
+            name="p5.4xlarge", gpus=1, gpu_bytes=80 * GB, memory_bandwidth=3.35 * TB, network=12.5 * GB,
+            host_bytes=256 * 2**30, hourly=4.92, bf16_flops=H100_FLOPS, efficiency=H100_SHARES,
+        ),
+        Machine(
             name="p5e.48xlarge", gpus=8, gpu_bytes=141 * GB, memory_bandwidth=4.8 * TB, network=400 * GB,
             host_bytes=2048 * 2**30, hourly=43.26, bf16_flops=H100_FLOPS, efficiency=H100_SHARES,
         ),
     )
 }  # fmt: skip
-"""By name. p5, p5e and p4d: reservation rates of EC2 Capacity Blocks at the end of 2024, in dollars; p4de: a guess."""
+"""By name. p5, p5e and p4d: reservation rates of EC2 Capacity Blocks at the end of 2024, in dollars; p4de: a guess;
+p5.4xlarge: an eighth of p5.48xlarge's."""

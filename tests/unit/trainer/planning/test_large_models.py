@@ -1,10 +1,12 @@
 """The planner for large models: shapes, published runs, and what is asked of it."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.large_models import DOCS, MEMORY, TIME, compare, list_published, render_page
 from services.trainer.adapters.artifacts.model_size import read_shape
@@ -12,6 +14,7 @@ from services.trainer.domain.planning.cluster import Layout, Work, calculate_gen
 from services.trainer.domain.planning.hiring import Task, hire
 from services.trainer.domain.planning.machines import MACHINES
 from services.trainer.domain.planning.models import SHAPES
+from services.trainer.domain.recipe.parsing import parse_recipe
 from shared.errors import InvalidRequest
 
 P5 = MACHINES["p5.48xlarge"]
@@ -108,3 +111,28 @@ def test_a_mixtures_shape_is_read_from_its_configuration(tmp_path: Path):
     assert read_shape(tmp_path) == SHAPES["qwen3-235b-a22b"]
     with pytest.raises(InvalidRequest, match="says nothing of its shape"):
         read_shape(tmp_path / "nowhere")
+
+
+def test_what_one_process_cannot_do_is_said_to_be_on_paper():
+    spread = hire(SHAPES["llama-8b"], Task(method="ppo", tuning="lora", rows=100), P5)
+    assert spread.obstacle is not None
+    assert "ppo trains in one process" in spread.obstacle
+    assert (
+        hire(SHAPES["llama-8b"], Task(method="ppo", tuning="lora", rows=100), MACHINES["p5.4xlarge"]).obstacle is None
+    )
+    assert hire(SHAPES["llama-70b"], Task(method="dpo", tuning="lora", rows=100), P5).obstacle is None
+
+
+def test_a_host_that_does_not_hold_the_model_once_a_process_is_an_obstacle():
+    found = hire(SHAPES["llama-70b"], Task(method="dpo", tuning="full", rows=100), P5)
+    assert found.fits
+    assert "does not load" in (found.obstacle or "")
+
+
+def test_the_recipe_on_the_page_is_one_and_takes_what_the_planner_says():
+    [block] = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    recipe = parse_recipe(yaml.safe_load(block))
+    found = hire(SHAPES["llama-70b"], Task(method="dpo", tuning="lora", rows=10_000), P5)
+    assert (recipe.batch_size, recipe.parallelism.processes) == (found.rows, found.count * found.machine.gpus)
+    assert recipe.batch_size * recipe.gradient_accumulation_steps * recipe.parallelism.processes == found.step_rows
+    assert (recipe.precision, recipe.activation_checkpointing) == ("bf16", True)
