@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+from msgspec import structs
 
 from services.trainer.adapters.launching.ray import RayLauncher
 from services.trainer.domain.launching.settings import Ray
@@ -23,12 +24,12 @@ START_SECONDS = 90.0
 
 class RayRig:
     def __init__(self, url: str, nodes: int, command: tuple[str, ...], *, cpus: float = 1.0) -> None:
-        self.nodes, self._url, self._command = nodes, url, command
+        driver = (str(find_python()), "-m", "services.trainer.adapters.launching.ray_driver")
+        self.nodes, self.settings = nodes, Ray(url=url, cpus=cpus, driver=driver, command=command)
         self.launcher: Launcher = self._make(TOKEN, cpus)
 
     def _make(self, token: str, cpus: float) -> Launcher:
-        driver = (str(find_python()), "-m", "services.trainer.adapters.launching.ray_driver")
-        return RayLauncher(Ray(url=self._url, cpus=cpus, driver=driver, command=self._command), token)
+        return RayLauncher(structs.replace(self.settings, cpus=cpus), token)
 
     def evict(self, handle: str) -> None:
         """Kill Ray's own worker process, whose training dies with it."""

@@ -24,9 +24,10 @@ pytestmark = [pytest.mark.launchers, pytest.mark.timeout(600)]
 
 TRAIN = (sys.executable, "-m", "cli.main")
 RECIPE: dict[str, Any] = {
-    "name": "real", "method": "dpo", "max_steps": 6, "save_steps": 2, "max_length": 64, "tuning": "full",
-    "learning_rate": 1e-3, "drift": {"examples": 0},
+    "name": "real", "method": "dpo", "max_steps": 60, "save_steps": 10, "max_length": 64, "tuning": "full",
+    "learning_rate": 2e-4, "drift": {"examples": 0},
 }  # fmt: skip
+"""Fifty steps are left when the first checkpoint is there: time enough to take a machine away."""
 TOLERANCE = 2e-4
 """Of a weight: sums over two processes round otherwise than sums in one."""
 
@@ -60,6 +61,18 @@ def train_here(parent: Path, dataset: Path, folder: Path) -> dict[str, Any]:
     return load_weights(folder / "candidate")
 
 
+def assert_alike(found: dict[str, Any], wanted: dict[str, Any], before: dict[str, Any]) -> None:
+    """Two trainings of the same parent came to the same weights, and moved them by much more than they differ."""
+    worst, moved = find_largest_difference(found, wanted), find_largest_difference(wanted, before)
+    sys.stdout.write(f"largest difference of a weight: {worst:.2e}; training moved one by {moved:.2e}\n")
+    assert worst < TOLERANCE < moved / 20
+
+
+def find_largest_difference(ones: dict[str, Any], others: dict[str, Any]) -> float:
+    assert ones.keys() == others.keys()
+    return max(float((ones[name] - weight).abs().max()) for name, weight in others.items())
+
+
 def test_a_run_that_loses_a_machine_ends_with_a_single_process_weights(scene: Scene, tmp_path: Path):
     parent, dataset = save_tiny_model(tmp_path / "model"), save_dataset(tmp_path / "pairs", make_pairs(24))
     write_manifest(dataset)
@@ -74,15 +87,11 @@ def test_a_run_that_loses_a_machine_ends_with_a_single_process_weights(scene: Sc
     context = replace(context, offers={"engine": replace(offer, environment=offer.environment | environment)})
     stored = scene.folder / "store" / "remote" / str(run.run_id) / "checkpoints" / "1"
     with scene.working(context, seconds=500):
-        scene.wait(run, lambda _: any(stored.glob("checkpoint-2/*/manifest.json")), "a checkpoint", seconds=300)
+        scene.wait(run, lambda _: any(stored.glob("checkpoint-*/*/manifest.json")), "a checkpoint", seconds=300)
         scene.rig.evict(str((load_run(scene.sessions, run.run_id).remote or {})["handle"]))
     done = scene.load(run)
     assert (done.state, done.remote and done.remote["evictions"]) == ("succeeded", 1), done.reason
     candidate = Path(
         scene.context.registry.load_version(done.candidate_version or "").artifact_uri.removeprefix("file://")
     )
-    found, wanted = load_weights(candidate), train_here(parent, dataset, tmp_path / "here")
-    assert found.keys() == wanted.keys()
-    worst = max(float((found[name] - weight).abs().max()) for name, weight in wanted.items())
-    sys.stdout.write(f"largest difference of a weight: {worst:.2e}\n")
-    assert worst < TOLERANCE
+    assert_alike(load_weights(candidate), train_here(parent, dataset, tmp_path / "here"), load_weights(parent))
