@@ -22,14 +22,15 @@ TITAN = replace(H100, name="H100, 500 W", gpu_bytes=96e9)
 DOCS = Path(__file__).parents[1] / "docs" / "large-models.md"
 TUNINGS: tuple[Tuning, ...] = ("lora", "full")
 METHODS: tuple[PaperMethod, ...] = ("dpo", "ppo")
-HIRED = tuple(
+Case = tuple[str, PaperMethod, Tuning, str]
+HIRED: tuple[Case, ...] = tuple(
     (model, method, tuning, machine)
     for model in ("llama-8b", "llama-70b", "llama-405b")
     for method in METHODS
     for tuning in TUNINGS
     for machine in ("p5.48xlarge", "p5e.48xlarge")
 )
-ONE_GPU = (("llama-8b", "ppo", "lora", "p5.4xlarge"),)
+ONE_GPU: tuple[Case, ...] = (("llama-8b", "ppo", "lora", "p5.4xlarge"),)
 """What needs no second process."""
 HIRED_ROWS = 10_000
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,7 +24,7 @@ class FileEntry:
 
 Files = dict[str, FileEntry]
 """By path inside the artifact, with forward slashes; the manifest itself is not among them."""
-Note = Callable[[str], Mapping[str, Any]]
+Note = Callable[[str], dict[str, Any]]
 """What else a manifest says, by the hash that its artifact is known by."""
 
 
