@@ -5,6 +5,7 @@ The job's driver (`ray_driver.py`) has Ray Train start one worker on each machin
 
 import json
 import os
+import re
 import shlex
 from typing import Any
 
@@ -26,6 +27,9 @@ LOST = 76
 """The driver's exit status when Ray lost a machine or a worker."""
 LOST_WORDS = ("supervisor actor died", "node died", "worker died", "unexpectedly died", "was killed")
 LOG_CHARACTERS = 4000
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+SNIPPET, TRACE = ", last available logs", "Error in training function"
+"""Where Ray's own words on a failure begin: a copy of the log, and the driver's side of what a machine said."""
 
 
 class RayLauncher:
@@ -67,11 +71,12 @@ class RayLauncher:
             state = "evicted"
         if state == "failed" and status == LOST_PEER:
             state = "lost"
-        return RemoteRun(state, message[:300], f"{self._url}/#/jobs/{handle}")
+        words = COLOURS.sub("", message).partition(SNIPPET)[0]
+        return RemoteRun(state, words[:300], f"{self._url}/#/jobs/{handle}")
 
     def read_log(self, handle: str) -> str:
         response = self._call("GET", f"/api/jobs/{handle}/logs")
-        return "" if response.status_code == 404 else str(response.json().get("logs") or "")[-LOG_CHARACTERS:]
+        return "" if response.status_code == 404 else choose_words(str(response.json().get("logs") or ""))
 
     def cancel(self, handle: str) -> None:
         self._call("POST", f"/api/jobs/{handle}/stop")
@@ -99,6 +104,15 @@ class RayLauncher:
 
     def _call(self, method: str, path: str, body: Any = None) -> httpx.Response:
         return call(self._client, method, path, body=body)
+
+
+def choose_words(log: str) -> str:
+    """Choose the end of what the training itself wrote: Ray's tracebacks behind it say only that it failed."""
+    plain = COLOURS.sub("", log)
+    own, trace, _ = plain.partition(TRACE)
+    if trace:
+        own = own.rpartition("\n")[0]  # the trace's line begins with whose it is
+    return (own or plain)[-LOG_CHARACTERS:]
 
 
 def read_token() -> str | None:
