@@ -200,6 +200,33 @@ def check_merging(bench: Bench) -> Iterator[Check]:
     yield Check("the adapter's own change of the logits", measure_error(plain, adapted), 1e-2, "at_least")
 
 
+def check_streaming(bench: Bench) -> Iterator[Check]:
+    """Check the reference pass of a model that FSDP2 divides later: on the host, a layer of it on the GPU at a time."""
+    import torch
+
+    from services.trainer.adapters.distributed.streaming import stream_layers
+    from services.trainer.adapters.methods.models import load_policy
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model, ids = load_policy(bench.parent).eval(), make_row_batch(bench)["input_ids"][:4]
+    shares: list[float] = []
+
+    def count_placed(*_: Any) -> None:
+        placed = sum(own.numel() for own in model.parameters() if own.device.type == device.type)
+        shares.append(placed / model.num_parameters())
+
+    watched = model.base_model.layers[-1].mlp.register_forward_pre_hook(count_placed)
+    with torch.no_grad(), stream_layers(model, lambda own: own.to(device)):
+        found = model(ids.to(device)).logits.cpu()
+    watched.remove()
+    with torch.no_grad():
+        wanted = model(ids).logits
+    yield Check("layer by layer beside the CPU: relative error of logits", measure_error(found, wanted), 1e-4)
+    if device.type == "cuda":
+        yield Check("share of the weights that was on the GPU at once", max(shares), 0.75)
+        yield Check("weights on the GPU afterwards", sum(own.is_cuda for own in model.parameters()), 0)
+
+
 def check_memory(bench: Bench) -> Iterator[Check]:
     """Check that a run that does not fit goes on with fewer rows at a time."""
     import torch
@@ -221,7 +248,7 @@ def check_memory(bench: Bench) -> Iterator[Check]:
     yield Check("steps that the run took all the same", float(trained.steps), 2, "at_least")
 
 
-CASES = (check_kernel, check_scores, check_resume, check_merging, check_memory, check_methods)
+CASES = (check_kernel, check_scores, check_resume, check_merging, check_streaming, check_memory, check_methods)
 """In the order of their priority; the curves come last, for the CPU takes its time."""
 
 if __name__ == "__main__":

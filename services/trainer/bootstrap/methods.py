@@ -69,9 +69,22 @@ def _train_by_plan(threads: int, job: Job, reporter: RunReporter) -> TrainingRes
         raise TrainingFailed(f"the recipe asks for {wanted} machines, and this is one of {job.place.count}")
     if not job.recipe.parallelism.is_distributed:
         return train_with_fitting_batch(partial(_train_guarded, threads), job, reporter)
-    from services.trainer.adapters.distributed.launcher import launch
+    return _train_spread(threads, job, reporter)
 
-    return train_with_fitting_batch(partial(launch, threads), job, reporter)
+
+def _train_spread(threads: int, job: Job, reporter: RunReporter) -> TrainingResult:
+    from services.trainer.adapters.distributed.launcher import launch
+    from services.trainer.adapters.distributed.shared_weights import share_weights
+    from services.trainer.adapters.methods.models import choose_base_dtype
+    from services.trainer.adapters.methods.resource_errors import translate_resource_errors
+
+    job.checkpoints.mkdir(parents=True, exist_ok=True)
+    dtype = choose_base_dtype(job.recipe, job.parent)
+    with (
+        translate_resource_errors(job.checkpoints),
+        share_weights(find_base(job.parent), dtype, job.checkpoints) as weights,
+    ):
+        return train_with_fitting_batch(partial(launch, threads), replace(job, weights=weights), reporter)
 
 
 def _train_guarded(threads: int, job: Job, reporter: RunReporter) -> TrainingResult:

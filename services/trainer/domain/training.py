@@ -78,6 +78,8 @@ class Job:
     rewards: RewardRules = NO_FUNCTIONS
     place: Place = ALONE
     """Which of the run's machines this is."""
+    weights: Path | None = None
+    """Where the weights of the parent's base lie in the run's own format; None: where they always do."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -95,6 +96,34 @@ def test_two_processes_divide_the_work_and_learn_what_one_learns(
         for held in record["held"]:
             assert held["parameters"] == pytest.approx(whole / weights_divided_by, rel=0.01)
             assert held["optimizer_state"] == pytest.approx(2 * whole / state_divided_by, rel=0.01)
+
+
+@pytest.fixture(scope="module")
+def half(parent: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with its weights in 16 bits."""
+    from services.trainer.adapters.methods.models import load_policy
+
+    folder = tmp_path_factory.mktemp("half")
+    shutil.copytree(parent, folder, dirs_exist_ok=True)
+    load_policy(parent).bfloat16().save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("method", "strategy", "tuning"), [("kto", "fsdp2", "full"), ("dpo", "zero3", "lora")])
+def test_the_reference_is_the_parent_however_the_model_is_divided(
+    tmp_path: Path, half: Path, dataset: Path, method: str, strategy: str, tuning: str
+):
+    reporter = QuietReporter()
+    job = make_job(tmp_path / "1", half, dataset, strategy, method=method, tuning=tuning, max_steps=2)
+    assert train(job, reporter).steps == 2
+    first = next(metrics for _, metrics in reporter.metrics if "loss" in metrics)
+    assert first["rewards/chosen"] == pytest.approx(0.0, abs=1e-4), "before the first step policy and reference agree"
+    assert first["rewards/rejected"] == pytest.approx(0.0, abs=1e-4)
+    order = json.loads((job.checkpoints / "order.json").read_text())
+    assert order["folders"]["weights"].endswith("shared_weights"), "one copy in the run's format for all processes"
+    assert not (job.checkpoints / "shared_weights").exists()
+    before, after = load_weights(half), load_weights(job.candidate)
+    assert any((before[name] != after[name]).any() for name in before)
 
 
 @pytest.mark.faults

@@ -42,11 +42,14 @@ def train_dpo(job: Job, reporter: RunReporter) -> TrainingResult:
         StaleClaim: from the reporter.
     """
     prepare_training(job, reporter)
-    model = load_trainable(job.recipe, job.parent, choose_base_dtype(job.recipe, job.parent))
+    arguments = build_arguments(job.recipe, job.checkpoints)  # before the model: ZeRO-3 divides it as it is loaded
+    model = load_trainable(job.recipe, job.parent, choose_base_dtype(job.recipe, job.parent), job.weights)
     shares = _shares_prefixes(job.recipe, model)
     compile_layers(job.recipe, model)
     callback = GuardCallback(job.recipe, reporter)
-    trainer = _build_trainer(job, model, callback, shares, before_reference=lambda: reporter.on_phase("reference"))
+    trainer = _build_trainer(
+        job, arguments, model, callback, shares, before_reference=lambda: reporter.on_phase("reference")
+    )
     refusals = trainer.refusals["train"]
     check_refused(len(trainer.train_dataset), refusals, job.recipe, reporter)
     run_training_loop(job, reporter, trainer, callback)
@@ -54,16 +57,23 @@ def train_dpo(job: Job, reporter: RunReporter) -> TrainingResult:
 
 
 def _build_trainer(
-    job: Job, model: Any, callback: GuardCallback, shares_prefixes: bool, *, before_reference: Callable[[], None]
+    job: Job,
+    arguments: DPOConfig,
+    model: Any,
+    callback: GuardCallback,
+    shares_prefixes: bool,
+    *,
+    before_reference: Callable[[], None],
 ) -> EpsilonDPOTrainer:
     recipe = job.recipe
     tokenizer = load_tokenizer(job.parent)
     try:
         return EpsilonDPOTrainer(
             model=model,
-            args=build_arguments(recipe, job.checkpoints),
+            args=arguments,
             losses=recipe.weighted_losses,
             shares_prefixes=shares_prefixes,
+            divides_later=recipe.parallelism.strategy == "fsdp2",
             before_reference=before_reference,
             data_collator=EpsilonDPOCollator(pad_token_id=tokenizer.pad_token_id, max_length=recipe.length),
             train_dataset=share_dataset(load_pairs(job.dataset / "train.parquet"), job.checkpoints / SHARED_ROWS),

@@ -18,6 +18,7 @@ from trl import DPOTrainer
 from trl.trainer.utils import use_adapter
 
 from services.trainer.adapters.artifacts.dataset import keep_trainable, weigh_pairs
+from services.trainer.adapters.distributed.streaming import stream_layers
 from services.trainer.adapters.methods.epsilon import average_losses, calculate_noisy_losses
 from services.trainer.adapters.methods.late_metrics import LateMetrics
 from services.trainer.adapters.methods.likelihoods.packing import take_up_kernel
@@ -37,6 +38,7 @@ class EpsilonDPOTrainer(LateMetrics, DPOTrainer):  # type: ignore[misc]  # trl i
         *args: Any,
         losses: list[tuple[LossType, float]],
         shares_prefixes: bool = False,
+        divides_later: bool = False,
         before_reference: Callable[[], None] = lambda: None,
         **kwargs: Any,
     ) -> None:
@@ -45,6 +47,7 @@ class EpsilonDPOTrainer(LateMetrics, DPOTrainer):  # type: ignore[misc]  # trl i
         Args:
             losses: each loss with its factor.
             shares_prefixes: whether the model `can_share`, and is in one piece.
+            divides_later: whether the model is whole, and on the host, until training begins.
             before_reference: called before each batch of reference log-probabilities; may raise.
 
         Raises:
@@ -52,6 +55,7 @@ class EpsilonDPOTrainer(LateMetrics, DPOTrainer):  # type: ignore[misc]  # trl i
         """
         self._losses = losses
         self._score = score_shared if shares_prefixes else score_padded
+        self._divides_later = divides_later
         self._before_reference = before_reference
         self.refusals: dict[str, Counter[str]] = {}
         self._may_take_kernel = shares_prefixes
@@ -83,16 +87,16 @@ class EpsilonDPOTrainer(LateMetrics, DPOTrainer):  # type: ignore[misc]  # trl i
         self._signature_columns: list[str] = list(dict.fromkeys(columns))
 
     # TRL runs the padded batch, prompts included, through the head, outside autocast, and under FSDP2 on a model that
-    # is still on the CPU. Ours scores the answers only, in the precision of the steps to come, and moves the model.
+    # is still on the CPU. Ours scores the answers only, in the precision of the steps to come, layer by layer.
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Calculate the parent's log-probabilities of the chosen and of the rejected answers: (B,) each."""
         self._before_reference()
         self._take_up_kernel()
-        if self.is_fsdp_enabled:  # on a GPU the model is moved there only as it is divided
-            self.model.to(self.accelerator.device)
         policy = self.accelerator.unwrap_model(self.model)  # before the first step a whole model is its own reference
         parent = _as_reference(policy) if isinstance(policy, PeftModel) else nullcontext()
-        with torch.no_grad(), self.accelerator.autocast(), parent:
+        device = self.accelerator.device
+        streamed = stream_layers(policy, lambda own: own.to(device)) if self._divides_later else nullcontext()
+        with torch.no_grad(), self.accelerator.autocast(), parent, streamed:
             chosen_b, rejected_b = self._score(model, inputs, with_entropy=False).logps_2b.chunk(2)
         return chosen_b, rejected_b
 

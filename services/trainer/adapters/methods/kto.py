@@ -1,15 +1,24 @@
 """The method `kto`: unpaired labels, with the parent as the reference (Ethayarajh et al. 2024)."""
 
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+from torch import Tensor
 from trl import KTOConfig, KTOTrainer
 
 from services.trainer.adapters.artifacts.checkpoints import SHARED_ROWS
 from services.trainer.adapters.artifacts.dataset import keep_renderable, keep_trainable, load_labels, split_pairs
 from services.trainer.adapters.distributed.collectives import share_dataset
+from services.trainer.adapters.distributed.streaming import stream_layers
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
-from services.trainer.adapters.methods.models import load_tokenizer, load_trainable, make_adapter_config
+from services.trainer.adapters.methods.models import (
+    choose_base_dtype,
+    load_tokenizer,
+    load_trainable,
+    make_adapter_config,
+)
 from services.trainer.adapters.methods.training_loop import (
     check_refused,
     prepare_training,
@@ -19,6 +28,24 @@ from services.trainer.adapters.methods.training_loop import (
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import Job, TrainingFailed, TrainingResult
 from services.trainer.ports import RunReporter
+
+
+class StreamedKTOTrainer(KTOTrainer):  # type: ignore[misc]  # trl is untyped
+    """Computes the reference on its device also where the model waits on the host to be divided."""
+
+    def __init__(self, *args: Any, divides_later: bool, **kwargs: Any) -> None:
+        """Prepare the trainer. `divides_later`: the model is whole, and on the host, until training begins."""
+        self._divides_later = divides_later
+        super().__init__(*args, **kwargs)
+
+    # TRL computes it outside autocast, and under FSDP2 on a model that is on the CPU, from rows that are on the GPU.
+    def compute_ref_log_probs(self, model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Calculate the parent's log-probabilities of the answers, (B,), and of those of the KL term, if it has any."""
+        device = self.accelerator.device
+        streamed = stream_layers(model, lambda own: own.to(device)) if self._divides_later else nullcontext()
+        with self.accelerator.autocast(), streamed:
+            answers_b, kl_b = super().compute_ref_log_probs(model, inputs)
+        return answers_b, kl_b
 
 
 def train_kto(job: Job, reporter: RunReporter) -> TrainingResult:
@@ -37,12 +64,13 @@ def train_kto(job: Job, reporter: RunReporter) -> TrainingResult:
         raise TrainingFailed(f"{len(labels)} labels do not fill a batch of {recipe.batch_size}")
     # The KL term rotates answers within a batch: a single row left over would be compared with itself.
     labels = labels.select(range(len(labels) - len(labels) % recipe.batch_size))
-    model = load_trainable(recipe, job.parent)
-    arguments = build_arguments(recipe, job.checkpoints)
+    arguments = build_arguments(recipe, job.checkpoints)  # before the model: ZeRO-3 divides it as it is loaded
+    model = load_trainable(recipe, job.parent, choose_base_dtype(recipe, job.parent), job.weights)
     validation = None
     if recipe.eval_steps:
         validation = keep_renderable(split_pairs(job.dataset / "validation.parquet"), tokenizer)
-    trainer = KTOTrainer(
+    trainer = StreamedKTOTrainer(
+        divides_later=recipe.parallelism.strategy == "fsdp2",
         model=model,
         args=arguments,
         train_dataset=share_dataset(labels, job.checkpoints / SHARED_ROWS),

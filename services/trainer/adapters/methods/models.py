@@ -1,12 +1,14 @@
 """The model that a run trains: loaded from the parent's folder, with an adapter or whole, and merged in the end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.integrations import deepspeed
 
 from services.trainer.adapters.artifacts.candidate import save_candidate
 from services.trainer.domain.recipe.schema import Recipe
@@ -24,23 +26,45 @@ def set_threads(count: int) -> None:
         torch.set_num_threads(count)
 
 
-def load_policy(parent: Path, dtype: torch.dtype = torch.float32) -> Any:
-    """Load the chat model, with its adapter, if it is one, merged."""
-    model = AutoModelForCausalLM.from_pretrained(find_base(parent), dtype=dtype)
+def load_policy(parent: Path, dtype: torch.dtype = torch.float32, weights: Path | None = None) -> Any:
+    """Load the chat model, with its adapter, if it is one, merged. `weights`: its base's in `dtype`, if apart."""
     if not is_adapter(parent):
-        return model
+        return _load_base(parent, dtype, weights)
+    with _undivided():
+        model = _load_base(parent, dtype, weights)
     return PeftModel.from_pretrained(model, parent / ADAPTER).merge_and_unload().requires_grad_(True)
 
 
-def load_trainable(recipe: Recipe, parent: Path, dtype: torch.dtype = torch.float32) -> Any:
+def load_trainable(
+    recipe: Recipe, parent: Path, dtype: torch.dtype = torch.float32, weights: Path | None = None
+) -> Any:
     """Load the chat model to train: a LoRA run goes on with the parent's adapter, of which TRL keeps a frozen copy as
-    the reference; whole weights are trained from the parent's, merged."""
+    the reference; whole weights are trained from the parent's, merged. `weights`: as of `load_policy`."""
     if recipe.tuning != "lora" or not is_adapter(parent):
-        return load_policy(parent, dtype)
-    model = AutoModelForCausalLM.from_pretrained(find_base(parent), dtype=dtype)
+        return load_policy(parent, dtype, weights)
+    model = _load_base(parent, dtype, weights)
     policy = PeftModel.from_pretrained(model, parent / ADAPTER, is_trainable=True)
     policy.peft_config["default"].base_model_name_or_path = str(find_base(parent))  # where checkpoints look for it
     return policy
+
+
+@contextmanager
+def _undivided() -> Iterator[None]:
+    """Have ZeRO-3 divide no model as it is loaded: nothing could be merged into it."""
+    held = deepspeed._hf_deepspeed_config_weak_ref
+    deepspeed._hf_deepspeed_config_weak_ref = None
+    try:
+        yield
+    finally:
+        deepspeed._hf_deepspeed_config_weak_ref = held
+
+
+def _load_base(parent: Path, dtype: torch.dtype, weights: Path | None) -> Any:
+    """Load the base's weights, from `weights` if they lie there."""
+    base = find_base(parent)
+    model = AutoModelForCausalLM.from_pretrained(weights or base, dtype=dtype)
+    model.name_or_path = model.config._name_or_path = str(base)  # what adapters and checkpoints say that they go on
+    return model
 
 
 def choose_base_dtype(recipe: Recipe, parent: Path) -> torch.dtype:

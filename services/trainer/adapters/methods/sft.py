@@ -43,11 +43,12 @@ def train_sft(job: Job, reporter: RunReporter) -> TrainingResult:
     tokenizer = load_tokenizer(job.parent)
     kept, refusals = keep_trainable(answers, tokenizer, recipe.length)
     check_refused(len(kept), refusals, recipe, reporter)
-    model = load_trainable(recipe, job.parent, choose_base_dtype(recipe, job.parent))
+    arguments = build_config(SFTConfig, recipe, job.checkpoints, max_length=recipe.length, completion_only_loss=True)
+    model = load_trainable(recipe, job.parent, choose_base_dtype(recipe, job.parent), job.weights)
     trainer = PackedSFTTrainer(
         packs=not recipe.parallelism.is_distributed,
         model=model,
-        args=build_config(SFTConfig, recipe, job.checkpoints, max_length=recipe.length, completion_only_loss=True),
+        args=arguments,
         train_dataset=kept,
         eval_dataset=_load_validation(job, tokenizer) if recipe.eval_steps else None,
         processing_class=tokenizer,

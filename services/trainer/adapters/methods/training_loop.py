@@ -157,7 +157,7 @@ def gather_model(job: Job, trainer: Any) -> Any:
     if not is_main_process():
         return None
     unset_hf_deepspeed_config()  # or the empty model would be divided among the processes as it is made
-    model = load_trainable(job.recipe, job.parent)
+    model = load_trainable(job.recipe, job.parent, weights=job.weights)
     adapter = make_adapter_config(job.recipe, model)
     model = model if adapter is None else get_peft_model(model, adapter)
     missing, unexpected = model.load_state_dict(weights, strict=False)

@@ -82,6 +82,7 @@ def estimate_memory(
     """Estimate what one of so many processes holds at the worst moment of a step, without libraries' own needs.
 
     - weights are divided by zero3 and fsdp2, which put together a layer at a time: two of them are there whole
+    - under fsdp2 the reference is computed before that, with embedding, head and one layer there in fp32
     - gradients and the optimizer's state are divided by zero2, zero3 and fsdp2
     - offloaded, gradients follow the state to the host as they are reduced (Ren et al. 2021, ZeRO-Offload, section 4)
     """
@@ -97,7 +98,10 @@ def estimate_memory(
     if divides_weights:
         largest = max(_count_layer(model), model.vocabulary * model.hidden)
         whole = 2 * largest * (2 if sixteen_bit else FP32_BYTES)
-        weights = min(weights, weights // processes + whole)
+        divided = weights // processes + whole
+        if strategy == "fsdp2":
+            divided = max(divided, (2 * model.vocabulary * model.hidden + _count_layer(model)) * FP32_BYTES)
+        weights = min(weights, divided)
     elif sixteen_bit and not in_deepspeed:
         weights += model.parameters * 2  # autocast's copies live until the end of the forward pass
     gradients = work.trainable * gradient // state_share

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from services.trainer.adapters.methods.dpo import _build_trainer, train_dpo  # noqa: E402
+from services.trainer.adapters.methods.dpo import _build_trainer, build_arguments, train_dpo  # noqa: E402
 from services.trainer.adapters.methods.dpo_trainer import EpsilonDPOTrainer  # noqa: E402
 from services.trainer.adapters.methods.guard_callback import GuardCallback  # noqa: E402
 from services.trainer.adapters.methods.models import load_policy, load_trainable, merge_model  # noqa: E402
@@ -51,7 +51,8 @@ def build_trainer(folder: Path, parent: Path, **changes: Any) -> EpsilonDPOTrain
     model = load_trainable(job.recipe, parent)
     callback = GuardCallback(job.recipe, QuietReporter())
     shares = bool(changes["prefix_sharing"])
-    return _build_trainer(job, model, callback, shares, before_reference=lambda: None)
+    arguments = build_arguments(job.recipe, job.checkpoints)
+    return _build_trainer(job, arguments, model, callback, shares, before_reference=lambda: None)
 
 
 def test_a_candidate_is_an_adapter_that_names_its_base_and_answers_as_the_merged_one(tmp_path: Path, parent: Path):
