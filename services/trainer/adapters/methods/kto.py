@@ -31,12 +31,14 @@ from services.trainer.ports import RunReporter
 
 
 class StreamedKTOTrainer(KTOTrainer):  # type: ignore[misc]  # trl is untyped
-    """Computes the reference on its device also where the model waits on the host to be divided."""
+    """Computes the reference on its device also where the model waits on the host to be divided, and counts each row
+    alike."""
 
     def __init__(self, *args: Any, divides_later: bool, **kwargs: Any) -> None:
         """Prepare the trainer. `divides_later`: the model is whole, and on the host, until training begins."""
         self._divides_later = divides_later
         super().__init__(*args, **kwargs)
+        self.current_gradient_accumulation_steps: int = self.args.gradient_accumulation_steps  # per update, later
 
     # TRL computes it outside autocast, and under FSDP2 on a model that is on the CPU, from rows that are on the GPU.
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
@@ -46,6 +48,15 @@ class StreamedKTOTrainer(KTOTrainer):  # type: ignore[misc]  # trl is untyped
         with self.accelerator.autocast(), streamed:
             answers_b, kl_b = super().compute_ref_log_probs(model, inputs)
         return answers_b, kl_b
+
+    # TRL takes the mean of a micro-batch, and transformers the mean of an update's micro-batches, however few they are
+    # at the end of a pass: their rows would count as many times as much.
+    def _compute_loss(self, model: Any, inputs: dict[str, Tensor], return_outputs: bool) -> Any:
+        """Calculate the loss of a micro-batch such that its rows count for as much as any others."""
+        loss, outputs = super()._compute_loss(model, inputs, True)
+        if self.model.training:
+            loss = loss * (self.current_gradient_accumulation_steps / self.args.gradient_accumulation_steps)
+        return (loss, outputs) if return_outputs else loss
 
 
 def train_kto(job: Job, reporter: RunReporter) -> TrainingResult:

@@ -59,6 +59,19 @@ def test_a_chat_model_comes_out_and_learned_what_it_was_shown(tmp_path: Path, pa
     assert last < first
 
 
+def test_labels_in_the_last_update_of_a_pass_count_for_no_more_than_others(tmp_path: Path, parent: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    changes = {"batch_size": 2, "gradient_accumulation_steps": 4, "max_steps": 2, "learning_rate": 1e-12}
+    job, reporter = make_job(tmp_path, parent, method="kto", **changes), QuietReporter()
+    label = pq.read_table(job.dataset / "labels.parquet").slice(0, 1)
+    pq.write_table(pa.concat_tables([label] * 10), job.dataset / "labels.parquet")
+    train(job, reporter)
+    whole, rest = (metrics["grad_norm"] for _, metrics in reporter.metrics if "grad_norm" in metrics)
+    assert rest == pytest.approx(whole / 4, rel=1e-3), "two labels in place of eight"
+
+
 @pytest.mark.parametrize("method", ["sft", "dpo"])
 def test_activations_computed_again_give_the_same_weights(tmp_path: Path, parent: Path, method: str):
     kept = train(make_job(tmp_path / "kept", parent, method=method, tuning="full", learning_rate=1e-3))
