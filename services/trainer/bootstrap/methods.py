@@ -6,10 +6,11 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+import msgspec
 import structlog
 
-from services.trainer.domain.planning.planner import apply_plan, describe_plan, plan_run
-from services.trainer.domain.planning.sizing import size_recipe
+from services.trainer.domain.planning.planner import apply_plan, choose_precision, describe_plan, plan_run
+from services.trainer.domain.planning.sizing import assess_length, size_recipe
 from services.trainer.domain.recipe.schema import Method
 from services.trainer.domain.recipe.sections import Point
 from services.trainer.domain.training import Job, TrainingFailed, TrainingResult
@@ -60,6 +61,11 @@ def _train_by_plan(threads: int, job: Job, reporter: RunReporter) -> TrainingRes
 
     What the recipe leaves to the data and the machine is put in first.
     """
+    from services.trainer.adapters.methods.resource_errors import free_memory
+
+    free_memory()  # of a stage before this one, which would be taken for used when this one is sized
+    if job.recipe.precision == "auto":
+        job = settle_precision(job, reporter)
     if not job.recipe.is_sized:
         job = choose_sizes(job, reporter)
     if job.recipe.parallelism.strategy == "auto":
@@ -90,7 +96,7 @@ def _train_spread(threads: int, job: Job, reporter: RunReporter) -> TrainingResu
 def _train_guarded(threads: int, job: Job, reporter: RunReporter) -> TrainingResult:
     from services.trainer.adapters.methods.resource_errors import free_memory, translate_resource_errors
 
-    free_memory()  # of a stage before this one, or of a try with more rows
+    free_memory()  # of a try with more rows
     job.checkpoints.mkdir(parents=True, exist_ok=True)
     with translate_resource_errors(job.checkpoints):
         return train_here(threads, job, reporter)
@@ -100,14 +106,31 @@ def _train_ladder(threads: int, job: Job, reporter: RunReporter) -> TrainingResu
     return train_ladder(job, reporter, {name: partial(METHODS[name], threads) for name in MODULES})
 
 
+def settle_precision(job: Job, reporter: RunReporter) -> Job:
+    """Replace the precision `auto` by what suits this machine, and note it."""
+    from services.trainer.adapters.distributed.hardware import find_devices
+
+    devices = find_devices(1)
+    precision = choose_precision(job.recipe, devices)
+    units = "with" if devices.computes_in_bf16 else "without"
+    reporter.on_note(f"precision: {precision}, on a {devices.kind} {units} units for bf16")
+    return replace(job, recipe=msgspec.structs.replace(job.recipe, precision=precision))
+
+
 def choose_sizes(job: Job, reporter: RunReporter) -> Job:
-    """Put steps and length into the recipe, by the dataset, the model and this machine, and note what was chosen."""
+    """Put steps and length into the recipe, by the dataset, the model and this machine, and note what was chosen.
+
+    Raises: TrainingFailed: the memory would have too many rows cut.
+    """
     from services.trainer.adapters.methods.row_lengths import measure_sizes
 
     reporter.on_phase("sizing")
-    recipe, reason = size_recipe(job.recipe, measure_sizes(job))
+    sizes = measure_sizes(job)
+    recipe, reason = size_recipe(job.recipe, sizes)
     if reason:
         reporter.on_note(reason)
+    if problem := assess_length(job.recipe, recipe, sizes):
+        raise TrainingFailed(problem, "memory")
     return replace(job, recipe=recipe)
 
 

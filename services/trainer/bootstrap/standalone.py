@@ -83,7 +83,7 @@ def plan_file(file: Path, *, base: Path | None, gpus: int, memory_gib: float) ->
     """
     recipe = load_recipe_file(file)
     model = read_model_size(base or _resolve(file, recipe.base, "base"))
-    devices = Devices("gpu", gpus, int(memory_gib * GIB)) if gpus else find_devices()
+    devices = Devices("gpu", gpus, int(memory_gib * GIB), computes_in_bf16=True) if gpus else find_devices()
     lines, fits = [f"{model.parameters / 1e6:.1f}M parameters; {devices.count} x {devices.kind}"], True
     for stage in recipe.stages or (recipe,):
         lines.append(f"{stage.name} ({stage.method}, {count_trainable(stage, model) / 1e6:.1f}M trained):")

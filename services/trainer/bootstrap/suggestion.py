@@ -35,7 +35,7 @@ def suggest_recipe(dataset: Path, *, base: Path | None, gpus: int, memory_gib: f
         InvalidRequest: the dataset holds nothing to learn, or base or dataset cannot be read.
     """
     holdings = count_holdings(dataset)
-    devices = Devices("gpu", gpus, int(memory_gib * GIB)) if gpus else find_devices()
+    devices = Devices("gpu", gpus, int(memory_gib * GIB), computes_in_bf16=True) if gpus else find_devices()
     settings = draft_settings(suggest_method(holdings), devices)
     if base is not None:
         settings += suggest_sizes(settings, _measure(settings, dataset, base, devices), holdings)

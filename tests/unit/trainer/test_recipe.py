@@ -169,3 +169,10 @@ def test_a_file_that_is_not_yaml_is_refused(tmp_path: Path):
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_recipes_that_we_ship_are_valid(path: Path):
     assert load_recipe(RECIPES, path.stem).name == path.stem
+
+
+@pytest.mark.parametrize("method", ["dpo", "ppo"])
+def test_a_recipe_that_was_stored_when_fp32_was_the_default_reads_back(method: str):
+    reward = {"reward_model": "r"} if method == "ppo" else {}
+    assert parse_recipe(MINIMAL | reward | {"method": method, "precision": "fp32"}).precision == "fp32"
+    assert parse_recipe(LADDER | {"precision": "fp32"}).method == "ladder"

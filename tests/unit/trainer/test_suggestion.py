@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[3]
 QWEN_7B = ModelSize(
     parameters=7_600_000_000, layers=28, hidden=3584, intermediate=18944, key_value=512, vocabulary=152_064
 )
-EIGHT = Devices("gpu", 8, 80 * GIB)
+EIGHT = Devices("gpu", 8, 80 * GIB, computes_in_bf16=True)
 
 
 def make_holdings(**rows: int) -> Holdings:
@@ -91,7 +91,7 @@ def test_sizes_follow_from_lengths_and_memory_and_keep_a_steps_rows():
 def test_recomputing_activations_is_suggested_where_more_fits_with_it():
     short, _ = suggest([300] * 100, EIGHT)
     assert not short.activation_checkpointing
-    long, settings = suggest([2_400] * 100, Devices("gpu", 1, 80 * GIB))
+    long, settings = suggest([2_400] * 100, Devices("gpu", 1, 80 * GIB, computes_in_bf16=True))
     assert long.activation_checkpointing
     assert long.length == 2_400
     assert any("less of the rows would fit" in setting.reason for setting in settings)

@@ -68,11 +68,11 @@ def _load_base(parent: Path, dtype: torch.dtype, weights: Path | None) -> Any:
 
 
 def choose_base_dtype(recipe: Recipe, parent: Path) -> torch.dtype:
-    """Choose what the weights are kept in: fp32, but a base that an adapter leaves alone stays in its own 16 bits on a
-    GPU that computes in them anyway."""
-    own = AutoConfig.from_pretrained(parent).dtype
-    frozen = recipe.tuning == "lora" and recipe.precision == "bf16" and torch.cuda.is_available()
-    return torch.bfloat16 if frozen and own == torch.bfloat16 else torch.float32
+    """Choose what the weights are kept in: fp32, but a base that an adapter leaves alone stays in its own 16 bits where
+    the arithmetic is in them anyway."""
+    frozen = recipe.tuning == "lora" and recipe.precision == "bf16"
+    own = AutoConfig.from_pretrained(parent).dtype if frozen else None
+    return torch.bfloat16 if own == torch.bfloat16 else torch.float32
 
 
 def compile_layers(recipe: Recipe, model: Any) -> None:

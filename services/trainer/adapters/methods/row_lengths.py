@@ -31,7 +31,7 @@ def measure_sizes(job: Job) -> Sizes:
         model = read_model_size(job.parent)
     except InvalidRequest:  # a model that does not say its size is not held against the memory
         model = None
-    return Sizes(measure_lengths(job), model, find_devices(), read_context(job.parent))
+    return Sizes(measure_lengths(job), model, find_devices(job.recipe.parallelism.here), read_context(job.parent))
 
 
 def measure_lengths(job: Job) -> list[int]:

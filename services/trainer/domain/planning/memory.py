@@ -47,6 +47,8 @@ class Workload:
     logit_copies: int
     """So many arrays as large as all logits in fp32 are there at once: they, what the loss makes of them, gradients."""
     activation_checkpointing: bool = False
+    has_reference: bool = False
+    """Whether the parent's log-probabilities are computed before the first step."""
 
     @property
     def tokens(self) -> int:
@@ -82,7 +84,7 @@ def estimate_memory(
     """Estimate what one of so many processes holds at the worst moment of a step, without libraries' own needs.
 
     - weights are divided by zero3 and fsdp2, which put together a layer at a time: two of them are there whole
-    - under fsdp2 the reference is computed before that, with embedding, head and one layer there in fp32
+    - under fsdp2 a reference is computed before that, with embedding, head and one layer there in fp32
     - gradients and the optimizer's state are divided by zero2, zero3 and fsdp2
     - offloaded, gradients follow the state to the host as they are reduced (Ren et al. 2021, ZeRO-Offload, section 4)
     """
@@ -99,7 +101,7 @@ def estimate_memory(
         largest = max(_count_layer(model), model.vocabulary * model.hidden)
         whole = 2 * largest * (2 if sixteen_bit else FP32_BYTES)
         divided = weights // processes + whole
-        if strategy == "fsdp2":
+        if strategy == "fsdp2" and work.has_reference:
             divided = max(divided, (2 * model.vocabulary * model.hidden + _count_layer(model)) * FP32_BYTES)
         weights = min(weights, divided)
     elif sixteen_bit and not in_deepspeed:

@@ -6,15 +6,25 @@ from typing import Literal
 
 import msgspec
 
-from services.trainer.domain.planning.memory import Estimate, ModelSize, Offload, Workload, count_lora, estimate_memory
+from services.trainer.domain.planning.memory import (
+    Estimate,
+    ModelSize,
+    Offload,
+    Precision,
+    Workload,
+    count_lora,
+    estimate_memory,
+)
 from services.trainer.domain.recipe.schema import Recipe
-from services.trainer.domain.recipe.sections import DISTRIBUTED_METHODS, Parallelism, Strategy
+from services.trainer.domain.recipe.sections import DISTRIBUTED_METHODS, PRECISION_METHODS, Parallelism, Strategy
 
 GIB = 1 << 30
 ROWS = {"dpo": 2, "kto": 2, "reward": 2}
 """Sequences in a forward pass for each row of a batch; 1 for the other methods."""
 LOGIT_COPIES = {"sft": 6, "reward": 0}
 """8 for the other methods: `make bench-planner` measured `sft` and `dpo`. A reward model has none."""
+REFERENCE_METHODS = ("dpo", "kto")
+"""Those that compute the parent's log-probabilities before the first step."""
 LADDER: tuple[tuple[Strategy, Offload], ...] = (
     ("ddp", "none"),
     ("zero2", "none"),
@@ -30,13 +40,17 @@ class Devices:
     kind: Literal["cpu", "gpu"]
     count: int
     memory_bytes: int
-    """Free on each."""
+    """Free on each; of several that differ, on the fullest."""
     reserve: float = 0.15
     """Share left to libraries, fragmentation and what the estimate does not know."""
+    free: tuple[int, ...] = ()
+    """Free on each in turn, where that is known."""
+    computes_in_bf16: bool = False
+    """Whether they have units for it."""
 
-    @property
-    def usable_bytes(self) -> int:
-        return int(self.memory_bytes * (1 - self.reserve))
+    def count_usable(self, processes: int = 1) -> int:
+        """Count the bytes that each of so many processes may use; they take the devices from the first on."""
+        return int(min(self.free[:processes], default=self.memory_bytes) * (1 - self.reserve))
 
 
 @dataclass(frozen=True)
@@ -93,13 +107,22 @@ def _make_plan(recipe: Recipe, model: ModelSize, devices: Devices, parallelism: 
     work = Workload(
         rows=batch_size * ROWS.get(recipe.method, 1),
         length=recipe.length,
-        precision=recipe.precision,
+        precision=choose_precision(recipe, devices),
         trainable=count_trainable(recipe, model),
         logit_copies=LOGIT_COPIES.get(recipe.method, 8),
         activation_checkpointing=recipe.activation_checkpointing,
+        has_reference=recipe.method in REFERENCE_METHODS,
     )
     estimate = estimate_memory(model, work, parallelism.strategy, parallelism.processes, parallelism.offload)
-    return Plan(parallelism, batch_size, steps, estimate, estimate.total <= devices.usable_bytes)
+    usable = devices.count_usable(parallelism.here or 1)
+    return Plan(parallelism, batch_size, steps, estimate, estimate.total <= usable)
+
+
+def choose_precision(recipe: Recipe, devices: Devices) -> Precision:
+    """Choose what `auto` means on these devices: bf16 where they have units for it, else fp32, in which `ppo` works."""
+    if recipe.precision != "auto":
+        return recipe.precision
+    return "bf16" if devices.computes_in_bf16 and recipe.method in PRECISION_METHODS else "fp32"
 
 
 def count_trainable(recipe: Recipe, model: ModelSize) -> int:
@@ -122,6 +145,7 @@ def apply_plan(recipe: Recipe, plan: Plan) -> Recipe:
 def describe_plan(plan: Plan, devices: Devices) -> list[str]:
     """Describe the plan: a line of figures, and what they mean."""
     where, figures = plan.parallelism, plan.estimate
+    usable = devices.count_usable(where.here or 1)
     offload = "" if where.offload == "none" else f", {where.offload} offloaded ({_in_gib(figures.host)} in the host)"
     parts = {
         "weights": figures.weights,
@@ -134,7 +158,7 @@ def describe_plan(plan: Plan, devices: Devices) -> list[str]:
         f"{where.strategy}, {where.processes} x {plan.batch_size} rows, "
         f"{plan.gradient_accumulation_steps} to a step{offload}",
         "  " + " + ".join(f"{name} {_in_gib(size)}" for name, size in parts.items()),
-        f"  = {_in_gib(figures.total)} of {_in_gib(devices.usable_bytes)} usable on each "
+        f"  = {_in_gib(figures.total)} of {_in_gib(usable)} usable on each "
         f"{devices.kind}: {'fits' if plan.fits else 'does not fit'}",
     ]
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import msgspec
 
 from services.trainer.domain.planning.memory import ModelSize
-from services.trainer.domain.planning.planner import Devices, plan_run, shrink_micro_batch
+from services.trainer.domain.planning.planner import GIB, Devices, plan_run, shrink_micro_batch
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.recipe.sections import GROUP_METHODS, SAMPLING_METHODS
+from services.trainer.domain.refusals import MAX_SHARE
 
 PASSES = 2.0
 """When the recipe names neither passes nor steps."""
@@ -47,6 +48,22 @@ def size_recipe(recipe: Recipe, sizes: Sizes) -> tuple[Recipe, str | None]:
         recipe, reason = _choose_steps(recipe, len(sizes.lengths))
         reasons.append(reason)
     return recipe, "; ".join(reasons) or None
+
+
+def assess_length(asked: Recipe, sized: Recipe, sizes: Sizes) -> str | None:
+    """Say what to change when the memory would have more than a fifth of the rows cut; None: it would not.
+
+    `asked`, `sized`: the recipe before and after `size_recipe`. A length that somebody named is their choice.
+    """
+    longer = sum(min(length, sizes.context) > sized.length for length in sizes.lengths)
+    if asked.max_length is not None or longer <= MAX_SHARE * len(sizes.lengths):
+        return None
+    kind, free, total = sizes.devices.kind, sizes.devices.memory_bytes / GIB, len(sizes.lengths)
+    return (
+        f"{free:.1f} GiB free on each {kind} hold {sized.length} tokens, {sized.batch_size} rows at a time, and "
+        f"{longer} of {total} rows ({longer / total:.0%}) are longer; free memory, take a device with more, set "
+        "activation_checkpointing, or name max_length to have rows cut"
+    )
 
 
 def _choose_length(recipe: Recipe, sizes: Sizes) -> tuple[Recipe, str]:

@@ -73,14 +73,13 @@ def _weigh_labels(liked: int, disliked: int) -> dict[str, float]:
 
 def draft_settings(method: Setting, devices: Devices) -> list[Setting]:
     """List the settings that do not depend on the rows' lengths."""
-    precision = "bf16" if devices.kind == "gpu" else "fp32"
-    arithmetic = "GPUs compute in it" if devices.kind == "gpu" else "no GPU: bf16 would be no faster on most CPUs"
+    bf16 = Setting({"precision": "bf16"}, f"each {devices.kind} has units for it")
     rate = {"learning_rate": 1e-4, "lr_scheduler": "linear", "warmup_ratio": 0.05}
     return [
         method,
         Setting({"passes": 2}, "passes rather than steps, so that more data means a longer run"),
         Setting(rate, "the usual rate for LoRA; it falls to zero so that the last steps settle"),
-        Setting({"precision": precision}, arithmetic),
+        *([bf16] if devices.computes_in_bf16 else []),
     ]
 
 

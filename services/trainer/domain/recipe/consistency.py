@@ -1,11 +1,14 @@
 """Mistakes of fields that are right each by itself."""
 
+from typing import Any
+
 import msgspec
 
 from services.trainer.domain.recipe.schema import Method, Recipe
 from services.trainer.domain.recipe.sections import (
     DISTRIBUTED_METHODS,
     GROUP_METHODS,
+    PRECISION_METHODS,
     SAMPLING_METHODS,
     ZERO_STAGES,
     Budget,
@@ -36,16 +39,23 @@ METHOD_FIELDS: dict[str, tuple[Method, ...]] = {
     "compile": ("sft", "dpo"),
     "length_grouped": ("sft", "dpo"),
     "prefix_sharing": ("dpo",),
-    "precision": ("sft", "dpo", "kto", "reward", "rloo", "grpo"),
+    "precision": PRECISION_METHODS,
     "max_grad_norm": ("sft", "dpo", "kto", "reward", "rloo", "grpo"),
 }
 """Fields that only some methods use. Another method's recipe may hold their defaults, as a stored one does."""
+
+
+FORMER_DEFAULTS: dict[str, Any] = {"precision": "fp32"}
+"""What recipes that were stored before this release hold of fields that have another default now."""
 
 
 DROPOUT_METHODS: tuple[Method, ...] = ("sft", "rloo", "grpo")
 """Methods in which TRL leaves dropout on; the others compare log-probabilities or scores, and it turns it off there."""
 
 OF_LADDER_ALONE = ("base", "dataset", "device", "launcher", "replay", "drift")
+
+
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in msgspec.structs.fields(Recipe)}
 
 
 LADDER_FIELDS = ("name", "method", "max_steps", "stages", *OF_LADDER_ALONE)
@@ -58,7 +68,7 @@ def find_contradictions(recipe: Recipe) -> list[FieldError]:
     errors = [
         FieldError(field.name, "not used by a ladder itself: write it into its stages")
         for field in msgspec.structs.fields(Recipe)
-        if field.name not in LADDER_FIELDS and getattr(recipe, field.name) != field.default
+        if field.name not in LADDER_FIELDS and _is_set(recipe, field.name)
     ]
     errors += _find_drift_errors(recipe.drift)
     if not recipe.stages or not recipe.stages[-1].trains_chat_model:
@@ -84,11 +94,10 @@ def find_contradictions(recipe: Recipe) -> list[FieldError]:
 
 def _find_method_errors(recipe: Recipe, *, has_reward_model: bool = False) -> list[FieldError]:
     """Find fields that the method cannot honour. `has_reward_model`: an earlier stage trains one."""
-    defaults = {field.name: field.default for field in msgspec.structs.fields(Recipe)}
     errors = [
         FieldError(name, f"not used by the method {recipe.method}, only by {', '.join(methods)}")
         for name, methods in METHOD_FIELDS.items()
-        if recipe.method not in methods and getattr(recipe, name) != defaults[name]
+        if recipe.method not in methods and _is_set(recipe, name)
     ]
     if recipe.lora.dropout and recipe.method not in DROPOUT_METHODS:
         message = f"not used by the method {recipe.method}, only by {', '.join(DROPOUT_METHODS)}"
@@ -106,6 +115,12 @@ def _find_method_errors(recipe: Recipe, *, has_reward_model: bool = False) -> li
     if recipe.method == "kto" and recipe.batch_size < 2:
         errors.append(FieldError("batch_size", "kto compares the answers of a batch, so it needs at least 2"))
     return errors + (_find_sampling_errors(recipe, has_reward_model) if recipe.method in SAMPLING_METHODS else [])
+
+
+def _is_set(recipe: Recipe, name: str) -> bool:
+    """Tell whether the field holds something else than a default, today's or the one before it."""
+    value = getattr(recipe, name)
+    return value != DEFAULTS[name] and (name not in FORMER_DEFAULTS or value != FORMER_DEFAULTS[name])
 
 
 def _find_sampling_errors(recipe: Recipe, has_reward_model: bool) -> list[FieldError]:

@@ -45,8 +45,8 @@ REASONS = {
     "lora.dropout": "for `sft`, `rloo` and `grpo` only; runs are short, and a resumed one repeats exactly without it",
     "lora.target_modules": "every linear layer, as QLoRA found necessary to match full training (Dettmers et al. 2023)",
     "lora.last_layers": "all layers; fewer from the top are faster, since nothing flows back below them",
-    "precision": "not for `ppo`, whose TRL trainer works in fp32; bf16 is no faster in training on CPUs "
-    "without matrix units, and less exact",
+    "precision": "bf16 on GPUs and CPUs with units for it (Ampere, AMX), where it is faster; elsewhere it is not, and "
+    "less exact, so fp32, as always for `ppo`, whose TRL trainer knows no other. A run notes what was chosen",
     "seed": "a run repeats exactly unless another seed is asked for",
     "save_steps": "at most this many steps are lost with a worker",
     "logging_steps": "guards judge what is logged: every step",

@@ -81,8 +81,9 @@ class Recipe(Part, frozen=True, kw_only=True):
     tuning: Literal["lora", "full"] = "lora"
     """Train an adapter and merge it, or all weights."""
     lora: Lora = Lora()
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the arithmetic; `fp16`, on GPUs only, scales the loss against underflow."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the arithmetic. `auto`: bf16 where the device has units for it, else fp32. `fp16`, on GPUs only, scales the
+    loss against underflow."""
     activation_checkpointing: bool = False
     """Compute each layer's activations again on the way back instead of keeping them."""
     compile: bool = False

@@ -20,6 +20,10 @@ DISTRIBUTED_METHODS = ("sft", "dpo", "kto")
 """Methods that can be spread. The others hold models beside the policy that TRL places by itself."""
 
 
+PRECISION_METHODS = ("sft", "dpo", "kto", "reward", "rloo", "grpo")
+"""Methods whose arithmetic a recipe may choose; TRL's PPO works in fp32."""
+
+
 SAMPLING_METHODS = ("rloo", "grpo", "ppo")
 """Methods that have the policy answer, and learn from what its answers are worth."""
 GROUP_METHODS = ("rloo", "grpo")
@@ -102,6 +106,11 @@ class Parallelism(Part, frozen=True, kw_only=True):
     """Machines that the processes are on, as many on each; more than one needs a launcher."""
     offload: Literal["none", "optimizer", "all"] = "none"
     """What the host's memory keeps: nothing, the optimizer's state (ZeRO), or the weights too (`zero3`, `fsdp2`)."""
+
+    @property
+    def here(self) -> int | None:
+        """How many processes each machine has; None: as many as the planner finds devices for."""
+        return None if self.strategy == "auto" else self.processes // self.nodes
 
     @property
     def is_distributed(self) -> bool:

@@ -1,6 +1,7 @@
 """What a model's weights are kept in, and which of its layers are compiled."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,8 @@ from services.trainer.domain.recipe.parsing import parse_recipe  # noqa: E402
 from services.trainer.domain.recipe.schema import Recipe  # noqa: E402
 from services.trainer.domain.recipe.sections import Lora  # noqa: E402
 from services.trainer.domain.training import TrainingFailed  # noqa: E402
+from tests.unit.trainer.methods.runs import SAMPLED, make_job, train  # noqa: E402
+from tests.unit.trainer.quiet_reporter import QuietReporter  # noqa: E402
 from tests.unit.trainer.tiny_model import save_tiny_model  # noqa: E402
 
 
@@ -27,10 +30,52 @@ def make_recipe(**settings: object) -> Recipe:
     return parse_recipe({"name": "tiny", "method": "dpo", "max_steps": 1} | settings)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU a frozen bf16 base stays what it is")
-def test_on_a_cpu_weights_are_kept_in_fp32_whatever_the_arithmetic(tmp_path: Path):
-    parent = save_tiny_model(tmp_path)
-    assert choose_base_dtype(make_recipe(precision="bf16"), parent) == torch.float32
+@pytest.fixture
+def half(tmp_path: Path) -> Path:
+    """A chat model whose weights lie in bf16."""
+    parent = save_tiny_model(tmp_path / "half")
+    load_policy(parent, torch.bfloat16).save_pretrained(parent)
+    return parent
+
+
+@pytest.mark.parametrize(
+    ("settings", "dtype"),
+    [
+        ({"precision": "bf16"}, torch.bfloat16),
+        ({"precision": "bf16", "tuning": "full"}, torch.float32),
+        ({"precision": "fp32"}, torch.float32),
+        ({"precision": "fp16"}, torch.float32),
+    ],
+)
+def test_weights_are_kept_in_fp32_but_a_frozen_bf16_base_where_it_is_computed_with(
+    half: Path, settings: dict[str, object], dtype: torch.dtype
+):
+    assert choose_base_dtype(make_recipe(**settings), half) == dtype
+
+
+def test_a_base_of_32_bits_is_not_cut_to_16(tmp_path: Path):
+    assert choose_base_dtype(make_recipe(precision="bf16"), save_tiny_model(tmp_path)) == torch.float32
+
+
+@pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize("method", ["sft", "dpo", "kto", "grpo"])
+def test_an_adapter_learns_on_a_frozen_base_in_bf16(tmp_path: Path, half: Path, method: str):
+    settings: dict[str, Any] = {"precision": "bf16", "batch_size": 4, "max_steps": 4}
+    if method == "grpo":
+        judge = make_job(tmp_path / "judge", half, method="reward", max_steps=2)
+        train(judge)
+        settings |= SAMPLED | {"reward_model": str(judge.candidate)}
+    job, reporter = make_job(tmp_path, half, method=method, **settings), QuietReporter()
+    train(job, reporter)
+    first = next(metrics for _, metrics in reporter.metrics if "grad_norm" in metrics)
+    assert first["grad_norm"] > 0
+    if method in ("dpo", "kto"):
+        assert abs(first["rewards/chosen"]) < 1e-2, "policy and reference are the same model before the first step"
+    before, after = (load_policy(folder).state_dict() for folder in (half, job.candidate))
+    changed = [name for name, weight in before.items() if not torch.equal(weight, after[name])]
+    assert changed
+    assert all("proj" in name for name in changed)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # torch's own call

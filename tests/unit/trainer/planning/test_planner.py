@@ -1,5 +1,6 @@
 """Which strategy a run needs, and the estimate behind it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,15 @@ import pytest
 
 from services.trainer.adapters.artifacts.model_size import read_model_size
 from services.trainer.domain.planning.memory import ModelSize, Workload, count_lora, estimate_memory
-from services.trainer.domain.planning.planner import GIB, Devices, Plan, apply_plan, describe_plan, plan_run
+from services.trainer.domain.planning.planner import (
+    GIB,
+    Devices,
+    Plan,
+    apply_plan,
+    choose_precision,
+    describe_plan,
+    plan_run,
+)
 from services.trainer.domain.recipe.schema import Recipe
 from shared.errors import InvalidRequest
 from tests import builders
@@ -39,6 +48,19 @@ def test_zero_takes_the_bytes_of_its_paper():
     assert undivided.total / 1e9 == pytest.approx(120, abs=0.1)
 
 
+def test_the_reference_needs_embedding_head_and_a_layer_on_each_device_before_the_model_is_divided():
+    """Llama 3 70B over 64 devices: its share is small beside what the reference pass places there."""
+    big = ModelSize(
+        parameters=70_600_000_000, layers=80, hidden=8192, intermediate=28_672, key_value=1024, vocabulary=128_256
+    )
+    work = Workload(rows=2, length=1024, precision="bf16", trainable=10**8, logit_copies=8)
+    layer = 2 * 8192 * 8192 + 2 * 8192 * 1024 + 3 * 8192 * 28_672
+    placed = 4 * (2 * 128_256 * 8192 + layer)
+    assert estimate_memory(big, work, "fsdp2", 64).weights < placed
+    assert estimate_memory(big, replace(work, has_reference=True), "fsdp2", 64).weights == placed
+    assert estimate_memory(big, replace(work, has_reference=True), "zero3", 64).weights < placed, "it divides first"
+
+
 def test_an_adapter_counts_both_of_its_matrices_on_every_linear_layer():
     model = ModelSize(parameters=10, layers=2, hidden=8, intermediate=16, key_value=4, vocabulary=10)
     whole = 2 * (8 + 8) + 2 * (8 + 4) + 3 * (8 + 16)
@@ -68,7 +90,7 @@ def test_offloading_moves_bytes_to_the_host_and_loses_none():
 def test_the_strategy_that_sends_least_among_those_that_fit_is_chosen(devices: Devices, strategy: str, offload: str):
     plan = choose(devices)
     assert (plan.parallelism.strategy, plan.parallelism.offload, plan.fits) == (strategy, offload, True)
-    assert plan.estimate.total <= devices.usable_bytes
+    assert plan.estimate.total <= devices.count_usable()
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 8, 16])
@@ -112,3 +134,29 @@ def test_a_models_size_is_read_without_its_weights(tmp_path: Path):
     assert size.parameters == size.vocabulary * 32 + 2 * layer + 32
     with pytest.raises(InvalidRequest, match=r"base: .* says nothing of its size"):
         read_model_size(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("kind", "has_units", "settings", "wanted"),
+    [
+        ("gpu", True, {}, "bf16"),
+        ("cpu", True, {}, "bf16"),
+        ("gpu", False, {}, "fp32"),
+        ("cpu", False, {}, "fp32"),
+        ("gpu", True, {"precision": "fp32"}, "fp32"),
+        ("gpu", True, {"method": "ppo", "reward_model": "r"}, "fp32"),
+    ],
+)
+def test_a_recipe_that_names_no_precision_computes_in_bf16_where_there_are_units_for_it(
+    kind: Any, has_units: bool, settings: dict[str, Any], wanted: str
+):
+    recipe = builders.make_recipe(**{"method": "dpo"} | settings)
+    assert choose_precision(recipe, Devices(kind, 1, GIB, computes_in_bf16=has_units)) == wanted
+
+
+def test_a_run_on_the_first_gpu_fits_however_full_the_others_are():
+    alone = make_recipe(parallelism={"strategy": "single"})
+    crowded = Devices("gpu", 4, GIB, free=(180 * GIB, GIB, GIB, GIB))
+    assert plan_run(alone, SEVEN, crowded)[-1].fits
+    spread = make_recipe(parallelism={"strategy": "ddp", "processes": 2})
+    assert not plan_run(spread, SEVEN, crowded)[-1].fits

@@ -1,5 +1,6 @@
 """Steps and length follow from the data, the model and the memory."""
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from services.trainer.domain.planning.memory import ModelSize
 from services.trainer.domain.planning.planner import GIB, Devices, plan_run
-from services.trainer.domain.planning.sizing import Sizes, size_recipe
+from services.trainer.domain.planning.sizing import Sizes, assess_length, size_recipe
 from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.refusals import assess_refusals
@@ -58,6 +59,24 @@ def test_little_memory_takes_fewer_rows_at_a_time_and_then_shorter_ones():
     assert "the longest that fits into memory; 99% would need 8000" in (reason or "")
 
 
+def test_memory_that_would_cut_more_than_a_fifth_of_the_rows_is_what_the_run_fails_for():
+    recipe, sizes = make_recipe(max_steps=10), make_sizes([*range(1000, 8000, 70)], gib=3)
+    sized, _ = size_recipe(recipe, sizes)
+    problem = assess_length(recipe, sized, sizes)
+    assert problem is not None
+    assert problem.startswith(f"3.0 GiB free on each gpu hold {sized.length} tokens")
+    assert "max_length" in problem
+    assert "leave it out" not in problem, "nobody named it"
+    named = make_recipe(max_steps=10, max_length=sized.length)
+    assert assess_length(named, named, sizes) is None, "somebody chose to cut them"
+
+
+@pytest.mark.parametrize(("gib", "context"), [(64, 8192), (64, 2048)])
+def test_a_length_that_memory_holds_or_the_model_cannot_read_is_no_shortage(gib: float, context: int):
+    recipe, sizes = make_recipe(max_steps=10), make_sizes([*range(1000, 8000, 70)], gib=gib, context=context)
+    assert assess_length(recipe, size_recipe(recipe, sizes)[0], sizes) is None
+
+
 def test_nothing_is_longer_than_the_model_reads():
     sized, reason = size_recipe(make_recipe(max_steps=10), make_sizes([9000] * 10, context=2048))
     assert sized.max_length == 2048
@@ -102,6 +121,58 @@ def test_long_conversations_are_trained_on_whole_by_a_recipe_that_names_no_lengt
     result = METHODS["dpo"](1, job, reporter)
     assert (result.steps, result.refused, result.pairs) == (2, 0, 8)
     assert any("tokens hold 100.0% of the rows; 1 passes over 8 rows are 2 steps" in note for note in reporter.notes)
+
+
+def test_a_machine_too_full_for_the_rows_fails_the_run_before_it_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("torch")
+    from services.trainer.adapters.methods import row_lengths
+    from services.trainer.bootstrap.methods import METHODS
+    from tests.unit.trainer.quiet_reporter import QuietReporter
+
+    monkeypatch.setattr(row_lengths, "find_devices", lambda _: Devices("cpu", 1, 4 << 20))
+    parent, dataset = save_tiny_model(tmp_path / "parent"), save_dataset(tmp_path / "data", make_long_pairs(8))
+    job = Job(make_recipe(passes=1), parent, dataset, tmp_path / "1", None, tmp_path / "candidate")
+    with pytest.raises(TrainingFailed, match=r"0\.0 GiB free on each cpu hold \d+ tokens") as failure:
+        METHODS["dpo"](1, job, QuietReporter())
+    assert failure.value.cause == "memory"
+
+
+def count_models() -> int:
+    """Models that are in memory, those that nothing refers to any more included."""
+    from transformers import PreTrainedModel
+
+    return sum(issubclass(type(each), PreTrainedModel) for each in gc.get_objects())
+
+
+@pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_a_ladders_stage_is_sized_when_the_model_of_the_one_before_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("torch")
+    from services.trainer.adapters.methods import row_lengths
+    from services.trainer.bootstrap.methods import METHODS
+    from tests.unit.trainer.quiet_reporter import QuietReporter
+
+    held: list[int] = []
+
+    def find_devices(_: int | None) -> Devices:
+        held.append(count_models() - before)
+        return Devices("cpu", 1, 64 * GIB)
+
+    monkeypatch.setattr(row_lengths, "find_devices", find_devices)
+    stages = [
+        {"name": "imitate", "method": "sft", "sft_rows": "chosen", "max_steps": 1},
+        {"name": "prefer", "method": "dpo", "max_steps": 1},
+    ]
+    parent, dataset = save_tiny_model(tmp_path / "parent"), save_dataset(tmp_path / "data", make_pairs(8))
+    recipe = parse_recipe({"name": "two", "method": "ladder", "stages": stages})
+    gc.collect()
+    before = count_models()
+    METHODS["ladder"](1, Job(recipe, parent, dataset, tmp_path / "1", None, tmp_path / "candidate"), QuietReporter())
+    assert held == [0, 0]
 
 
 @pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated:FutureWarning")

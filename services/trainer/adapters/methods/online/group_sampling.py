@@ -7,7 +7,12 @@ from transformers import TrainingArguments
 from services.trainer.adapters.artifacts.dataset import load_prompts
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
-from services.trainer.adapters.methods.models import load_tokenizer, load_trainable, make_adapter_config
+from services.trainer.adapters.methods.models import (
+    choose_base_dtype,
+    load_tokenizer,
+    load_trainable,
+    make_adapter_config,
+)
 from services.trainer.adapters.methods.online.reward_model import (
     calculate_answer_metrics,
     keep_short_prompts,
@@ -72,7 +77,7 @@ def train_on_groups(job: Job, reporter: RunReporter, kind: Any, config: type[Con
     check_refused(len(short), refusals, recipe, reporter)
     arguments = _build_arguments(job, config, **own)
     with open_scorer(job, tokenizer, arguments.device) as scorer:
-        model = load_trainable(recipe, job.parent)
+        model = load_trainable(recipe, job.parent, choose_base_dtype(recipe, job.parent))
         trainer = kind(
             model=model,
             reward_funcs=scorer.score,
