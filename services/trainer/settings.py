@@ -56,4 +56,7 @@ class TrainerSettings(BaseSettings):
     reward_timeout_seconds: float = Field(
         60.0, gt=0, description="what a reward function may take to start, and for each batch of answers"
     )
+    reward_readable_folders: str = Field(
+        "", description="folders that reward functions may read besides installed packages, separated by commas"
+    )
     threads: int = Field(0, ge=0, description="threads for tensor arithmetic; 0: OMP_NUM_THREADS, else every core")

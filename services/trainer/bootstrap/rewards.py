@@ -6,4 +6,8 @@ from services.trainer.settings import TrainerSettings
 
 def read_reward_rules(settings: TrainerSettings) -> RewardRules:
     """Read what the deployment says of reward functions."""
-    return RewardRules(frozenset(filter(None, settings.reward_functions.split(","))), settings.reward_timeout_seconds)
+    functions, folders = (
+        tuple(filter(None, listed.split(",")))
+        for listed in (settings.reward_functions, settings.reward_readable_folders)
+    )
+    return RewardRules(frozenset(functions), settings.reward_timeout_seconds, folders)

@@ -52,6 +52,8 @@ class RewardRules:
     """Those that recipes may name, as `package:entry point`."""
     seconds: float = 60.0
     """What one may take to start, and for each batch of answers."""
+    readable: tuple[str, ...] = ()
+    """Folders that they may read besides installed packages."""
 
 
 NO_FUNCTIONS = RewardRules()

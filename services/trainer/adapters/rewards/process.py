@@ -1,8 +1,8 @@
 """A reward function at work: in a process of its own, with an empty environment and a deadline for each batch.
 
 What it is kept from is what it has no business with: the worker's environment (secrets, addresses), its open
-connections and its memory. It has the worker's user and network; that is why only functions on the deployment's list
-are run.
+connections, its memory and its files. It has the worker's user and network; that is why only functions on the
+deployment's list are run.
 """
 
 import json
@@ -12,14 +12,19 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import structlog
+
 from services.trainer.adapters.rewards.functions import RewardFunction
 from services.trainer.domain.training import TrainingFailed
+
+logger = structlog.get_logger(__name__)
 
 CHILD = Path(__file__).with_name("child.py")
 REPLY_BYTES, REWARD_BYTES = 4096, 40
@@ -29,17 +34,23 @@ REPLY_BYTES, REWARD_BYTES = 4096, 40
 class RewardProcess:
     """The process, from `with` to its end."""
 
-    def __init__(self, function: RewardFunction, seconds: float) -> None:
-        """Ask `function`. `seconds`: what it may take to start, and for each batch."""
+    def __init__(self, function: RewardFunction, seconds: float, readable: Sequence[str] = ()) -> None:
+        """Ask `function`.
+
+        Args:
+            seconds: what it may take to start, and for each batch.
+            readable: folders that it may read besides installed packages and the system's own.
+        """
         self._function = function
         self._seconds = seconds
+        self._readable = readable
 
     def __enter__(self) -> Self:
         """Start the process. Raises: TrainingFailed: the function cannot be imported."""
         self._folder = tempfile.TemporaryDirectory(prefix="reward-")
         self._threads = ThreadPoolExecutor(1)
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-B", str(CHILD), self._function.place, self._function.target],
+            [sys.executable, "-I", "-B", str(CHILD), self._function.place, self._function.target, *self._readable],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -48,10 +59,12 @@ class RewardProcess:
             start_new_session=True,
         )
         try:
-            self._call(None, 0)
+            started = self._call(None, 0)
         except BaseException:
             self.__exit__(None, None, None)
             raise
+        if not started["is_shut_off"]:
+            logger.warning("reward_function_not_shut_off", function=self._function.name, lacking="Landlock")
         return self
 
     def __exit__(
@@ -71,7 +84,7 @@ class RewardProcess:
         Raises:
             TrainingFailed: it took too long, failed, or gave anything but a finite number for each answer.
         """
-        rewards = self._call({"prompts": prompts, "completions": completions}, len(completions))
+        rewards: list[float] = self._call({"prompts": prompts, "completions": completions}, len(completions))["rewards"]
         if len(rewards) != len(completions):
             raise self._fail(f"gave {len(rewards)} rewards for {len(completions)} answers")
         if strange := [reward for reward in rewards if not math.isfinite(reward)]:
@@ -82,11 +95,11 @@ class RewardProcess:
         folder = self._folder.name
         return {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": folder, "TMPDIR": folder, "OMP_NUM_THREADS": "1"}
 
-    def _call(self, arguments: dict[str, Any] | None, count: int) -> list[float]:
-        """Send a call, or None to wait until the process has started; returns its rewards."""
+    def _call(self, arguments: dict[str, Any] | None, count: int) -> dict[str, Any]:
+        """Send a call, or None to wait until the process has started; returns its reply."""
         waiting = self._threads.submit(self._exchange, arguments, REPLY_BYTES + count * REWARD_BYTES)
         try:
-            reply = json.loads(waiting.result(self._seconds))
+            reply: dict[str, Any] = json.loads(waiting.result(self._seconds))
         except TimeoutError as error:
             self._kill()
             raise self._fail(f"did not answer within {self._seconds:g} s") from error
@@ -95,8 +108,7 @@ class RewardProcess:
             raise self._fail("ended, or answered too much at once") from error
         if "error" in reply:
             raise self._fail(f"failed: {reply['error']}")
-        rewards: list[float] = reply["rewards"]
-        return rewards
+        return reply
 
     def _exchange(self, arguments: dict[str, Any] | None, limit: int) -> bytes:
         assert self._process.stdin is not None

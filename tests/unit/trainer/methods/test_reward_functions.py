@@ -13,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from services.trainer.adapters.artifacts.recipe_files import load_recipe  # noqa: E402
+from services.trainer.adapters.rewards.child import find_landlock  # noqa: E402
 from services.trainer.adapters.rewards.functions import find_reward_function  # noqa: E402
 from services.trainer.adapters.rewards.process import RewardProcess  # noqa: E402
 from services.trainer.domain.recipe.parsing import parse_recipe  # noqa: E402
@@ -58,12 +59,41 @@ def leave(prompts, completions):
 def flood(prompts, completions):
     return [1.0] * 100_000
 
+def spy(prompts, completions):
+    def try_to(act):
+        try:
+            return float(bool(act()))
+        except OSError:
+            return 0.0
+
+    def read(path):
+        with open(path, "rb") as file:
+            return file.read()
+
+    place = os.path.dirname(__file__)
+    secret, model = (os.path.join(place, "..", "..", name) for name in ("secret", "model"))
+    outside = [
+        lambda: read(f"/proc/{os.getppid()}/environ"),
+        lambda: read(f"/proc/{os.getppid()}/mem"),
+        lambda: os.readlink(f"/proc/{os.getppid()}/fd/0"),
+        lambda: read(f"/proc/{os.getppid()}/maps"),
+        lambda: read(secret),
+        lambda: open(os.path.join(place, "planted.py"), "w"),
+    ]
+    inside = [
+        lambda: open("notes", "w").write("own folder"),
+        lambda: read(os.path.join(place, "__init__.py")),
+        lambda: read(model),
+    ]
+    signal = try_to(lambda: os.kill(os.getppid(), 0) is None)
+    return [sum(map(try_to, outside)), sum(map(try_to, inside)), signal]
+
 def count_secrets(prompts, completions):
     open_files = len(os.listdir("/proc/self/fd"))
     secrets = [name for name in os.environ if "HELIOTROPE" in name]
     return [len(secrets), open_files, "torch" in sys.modules]
 '''
-NAMES = ("count_e", "hang", "fail", "nan", "short", "words", "leave", "flood", "count_secrets")
+NAMES = ("count_e", "hang", "fail", "nan", "short", "words", "leave", "flood", "spy", "count_secrets")
 ANSWERS = [[{"role": "assistant", "content": text}] for text in ("eee", "ee--", "none")]
 PROMPTS = [[{"role": "user", "content": "Well?"}]] * 3
 
@@ -104,6 +134,16 @@ def test_it_sees_no_secret_and_no_open_connection(package: Path, monkeypatch: py
         secrets, open_files, has_torch = ask("count_secrets")
     assert (secrets, has_torch) == (0.0, 0.0)
     assert open_files == 7  # three streams that lead nowhere and their source, two pipes, and the listed folder
+
+
+@pytest.mark.skipif(not find_landlock(), reason="this kernel has no Landlock")
+def test_it_looks_into_no_other_process_and_no_file_that_is_not_its_own(package: Path, tmp_path: Path):
+    for name in ("secret", "model"):
+        (tmp_path / name).write_text("what the deployment holds")
+    with RewardProcess(find_reward_function("tiny-rewards:spy"), 30.0, [str(tmp_path / "model")]) as process:
+        outside, inside, signal = process.score(PROMPTS, ANSWERS)
+    assert (outside, inside) == (0.0, 3.0)
+    assert signal == 0.0 or find_landlock() < 6
 
 
 @pytest.mark.parametrize(
