@@ -1,8 +1,8 @@
 """`make gpu-check`: is training on this GPU right, and how fast is it? One command, at most ten minutes, one GPU.
 
-First correctness, then speed by size of model in an order of priority; what was cut for time is said. Without a GPU it
-says so and ends well, having measured nothing. `--dry-run` takes the same way on the CPU with tiny models: it shows
-that the way is open, and its figures of speed mean nothing.
+First correctness, then speed by size of model in an order of priority; what was cut for time is said. Without a GPU, or
+where the time was up before anything was checked, it says so and ends with status 1. `--dry-run` takes the same way on
+the CPU with tiny models: it shows that the way is open, and its figures of speed mean nothing.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if not (torch.cuda.is_available() or chosen.dry_run):
         print("gpu-check: no CUDA device on this machine, so nothing was measured.")
-        return 0
+        return 1
     device = "none (dry run)" if chosen.dry_run else torch.cuda.get_device_name(0)
     versions = {name: find_version(name) for name in (*PACKAGES, *ABSENT_ALLOWED)}
     print(f"{device}; Python {sys.version.split()[0]}; CUDA {torch.version.cuda}; {versions}", flush=True)
@@ -71,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"correctness: {len(checks) - len(failed)} of {len(checks)} checks passed")
     for entry in failed:
         print(f"FAILED: {entry.get('name', entry['case'])}: {entry.get('measured', entry.get('error'))}")
-    return 1 if failed else 0
+    if not (checks or chosen.only_speed):
+        print("FAILED: nothing was checked")
+    return 1 if failed or not (checks or chosen.only_speed) else 0
 
 
 def run_all(chosen: argparse.Namespace, folder: Path, deadline: float) -> list[Entry]:

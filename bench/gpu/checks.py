@@ -17,8 +17,12 @@ SPREAD = 0.15
 LENGTHS = Lengths(prompt=(20, 90), answer=(10, 60))
 PAIRS, STEPS, ROWS = 48, 6, 8
 STEPS_OF_EACH_METHOD = 2
+SCALED_STEPS = 30
+"""Enough for fp16 to find a scale at which gradients do not overflow."""
 WIDE_ROWS, NARROW_BYTES = 512, 400 << 20
 """More rows than find room in so much of the GPU."""
+FULL_BYTES = 1 << 20
+"""What is left of a GPU that others fill: no room for any model here."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class Bench:
     def parent(self) -> Path:
         return self.folder / "parent"
 
+    @property
+    def half_parent(self) -> Path:
+        """The same model with its weights in bf16."""
+        return self.folder / "half"
+
     def make_job(self, name: str, method: str, steps: int = STEPS, **settings: Any) -> Job:
         recipe: dict[str, Any] = {
             "name": name,
@@ -57,6 +66,7 @@ class Bench:
             "learning_rate": 1e-3,
             "save_steps": 1000,
             "tuning": "full",
+            "precision": "fp32",
         }
         if method == "sft":
             recipe["sft_rows"] = "chosen"
@@ -65,7 +75,8 @@ class Bench:
         recipe |= settings
         run = self.folder / name
         run.mkdir(parents=True, exist_ok=True)
-        return Job(parse_recipe(recipe), self.parent, self.folder / "dataset", run / "1", None, run / "candidate")
+        parent = self.half_parent if recipe.pop("on_half", False) else self.parent
+        return Job(parse_recipe(recipe), parent, self.folder / "dataset", run / "1", None, run / "candidate")
 
     def train(self, name: str, method: str, **settings: Any) -> Stopwatch:
         watch = Stopwatch()

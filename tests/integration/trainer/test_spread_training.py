@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
+from services.trainer.adapters.distributed import launcher
 from services.trainer.adapters.distributed.launcher import ProcessesDied
 from services.trainer.bootstrap.methods import METHODS
 from services.trainer.domain.recipe.parsing import parse_recipe
@@ -109,12 +110,31 @@ def half(parent: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("method", "strategy", "tuning"), [("kto", "fsdp2", "full"), ("dpo", "zero3", "lora")])
-def test_the_reference_is_the_parent_however_the_model_is_divided(
-    tmp_path: Path, half: Path, dataset: Path, method: str, strategy: str, tuning: str
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every process notes what it held."""
+    make_command = launcher._make_command
+
+    def make_watched_command(processes: int, place: Any, order: Path) -> list[str]:
+        [*start, _, order_file] = make_command(processes, place, order)
+        return [*start, "tests.integration.trainer.watched_rank", order_file]
+
+    monkeypatch.setattr(launcher, "_make_command", make_watched_command)
+
+
+def read_notes(job: Job) -> list[dict[str, Any]]:
+    return [json.loads((job.checkpoints / f"held.{rank}").read_text()) for rank in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("method", "strategy", "tuning"),
+    [("kto", "fsdp2", "full"), ("dpo", "fsdp2", "lora"), ("dpo", "zero3", "lora")],
+)
+def test_the_reference_is_the_parent_and_no_process_holds_the_whole_model(
+    tmp_path: Path, half: Path, dataset: Path, watched: None, method: str, strategy: str, tuning: str
 ):
-    reporter = QuietReporter()
-    job = make_job(tmp_path / "1", half, dataset, strategy, method=method, tuning=tuning, max_steps=2)
+    reporter, adapter = QuietReporter(), {"lora": {"r": 2}} if tuning == "lora" else {}
+    job = make_job(tmp_path / "1", half, dataset, strategy, method=method, tuning=tuning, max_steps=2, **adapter)
     assert train(job, reporter).steps == 2
     first = next(metrics for _, metrics in reporter.metrics if "loss" in metrics)
     assert first["rewards/chosen"] == pytest.approx(0.0, abs=1e-4), "before the first step policy and reference agree"
@@ -124,6 +144,14 @@ def test_the_reference_is_the_parent_however_the_model_is_divided(
     assert not (job.checkpoints / "shared_weights").exists()
     before, after = load_weights(half), load_weights(job.candidate)
     assert any((before[name] != after[name]).any() for name in before)
+    whole = sum(weight.numel() for name, weight in before.items() if name != "lm_head.weight")  # it is tied
+    for notes in read_notes(job):
+        if strategy == "zero3":
+            assert notes["loaded"] == pytest.approx(whole / 2, rel=0.01), "divided as it is loaded"
+        else:
+            assert (notes["loaded"], notes["own_memory"]) == (whole, False), "mapped from the file that both share"
+            layer = sum(before[name].numel() for name in before if ".layers." in name) // 2
+            assert 0 < notes["placed"] < whole - layer / 2, "one layer of two, embedding and head"
 
 
 @pytest.mark.faults

@@ -19,8 +19,16 @@ from bench.gpu.stopwatch import Enough, Stopwatch  # noqa: E402
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_machine_without_a_gpu_is_told_that_nothing_was_measured(capsys: pytest.CaptureFixture[str]):
-    assert main([]) == 0
+    assert main([]) == 1
     assert "no CUDA device on this machine, so nothing was measured" in capsys.readouterr().out
+
+
+def test_a_check_whose_time_was_up_before_it_checked_anything_has_not_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("bench.gpu.check.LEAST_SECONDS", 5.0)
+    assert main(["--dry-run", "--seconds", "0.5", "--parts", str(tmp_path)]) == 1
+    assert "FAILED: nothing was checked" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)

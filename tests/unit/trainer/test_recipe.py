@@ -1,6 +1,7 @@
 """Recipes: what is accepted, and how mistakes are explained."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,25 @@ def test_precision_clipping_and_dropout_are_refused_where_trl_ignores_them():
         mistakes = find_mistakes(MINIMAL | {"method": method, "lora": {"dropout": 0.1}})
         assert mistakes == {"lora.dropout": f"not used by the method {method}, only by sft, rloo, grpo"}
     assert parse_recipe(MINIMAL | {"method": "sft", "lora": {"dropout": 0.1}}).lora.dropout == 0.1
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "field"),
+    [
+        ("ppo", {"logging_steps": 10}, "logging_steps"),
+        ("ppo", {"guards": {"max_gradient_norm": 10.0}}, "guards.max_gradient_norm"),
+        ("ppo", {"guards": {"min_reward_spread": 0.1}}, "guards.min_reward_spread"),
+        ("dpo", {"guards": {"max_kl": 0.5}}, "guards.max_kl"),
+        ("reward", {"guards": {"max_margin": 5.0}}, "guards.max_margin"),
+        ("sft", {"guards": {"min_entropy_share": 0.5}}, "guards.min_entropy_share"),
+        ("rloo", {"guards": {"eval_patience": 2}}, "guards.eval_patience"),
+    ],
+)
+def test_a_guard_that_the_method_logs_nothing_for_is_a_mistake(method: str, settings: dict[str, Any], field: str):
+    reward = {"reward_model": "r"} if method in ("ppo", "rloo") else {}
+    mistakes = find_mistakes(MINIMAL | reward | {"method": method} | settings)
+    assert set(mistakes) == {field}
+    assert mistakes[field].startswith(f"not used by the method {method}, only by ")
 
 
 def test_a_ceiling_on_movement_needs_something_to_measure_on():

@@ -13,6 +13,7 @@ from services.trainer.domain.recipe.sections import (
     ZERO_STAGES,
     Budget,
     Drift,
+    Guards,
     Lora,
     Parallelism,
     Sampling,
@@ -41,8 +42,25 @@ METHOD_FIELDS: dict[str, tuple[Method, ...]] = {
     "prefix_sharing": ("dpo",),
     "precision": PRECISION_METHODS,
     "max_grad_norm": ("sft", "dpo", "kto", "reward", "rloo", "grpo"),
+    "logging_steps": ("sft", "dpo", "kto", "reward", "rloo", "grpo"),
 }
 """Fields that only some methods use. Another method's recipe may hold their defaults, as a stored one does."""
+
+
+GUARD_METHODS: dict[str, tuple[Method, ...]] = {
+    "max_gradient_norm": ("sft", "dpo", "kto", "reward", "rloo", "grpo"),
+    "max_gradient_ratio": ("sft", "dpo", "kto", "reward", "rloo", "grpo"),
+    "max_margin": ("dpo",),
+    "max_kl": ("kto", "rloo", "grpo", "ppo"),
+    "max_adjustments": ("kto", "rloo", "grpo", "ppo"),
+    "min_entropy_share": SAMPLING_METHODS,
+    "min_reward_spread": ("reward", *GROUP_METHODS),
+    "max_length_ratio": SAMPLING_METHODS,
+    "min_distinct_share": SAMPLING_METHODS,
+    "max_preference_drop": SAMPLING_METHODS,
+    "eval_patience": ("sft", "dpo", "kto", "reward"),
+}
+"""Guards that judge what only some methods log; the others judge every run."""
 
 
 FORMER_DEFAULTS: dict[str, Any] = {"precision": "fp32"}
@@ -98,6 +116,11 @@ def _find_method_errors(recipe: Recipe, *, has_reward_model: bool = False) -> li
         FieldError(name, f"not used by the method {recipe.method}, only by {', '.join(methods)}")
         for name, methods in METHOD_FIELDS.items()
         if recipe.method not in methods and _is_set(recipe, name)
+    ]
+    errors += [
+        FieldError(f"guards.{name}", f"not used by the method {recipe.method}, only by {', '.join(methods)}")
+        for name, methods in GUARD_METHODS.items()
+        if recipe.method not in methods and getattr(recipe.guards, name) != getattr(Guards(), name)
     ]
     if recipe.lora.dropout and recipe.method not in DROPOUT_METHODS:
         message = f"not used by the method {recipe.method}, only by {', '.join(DROPOUT_METHODS)}"

@@ -9,21 +9,8 @@ torch = pytest.importorskip("torch")
 
 from services.trainer.adapters.distributed.shared_weights import FOLDER, share_weights  # noqa: E402
 from services.trainer.adapters.methods.models import load_policy  # noqa: E402
+from tests.unit.trainer.distributed.played_device import find_files  # noqa: E402
 from tests.unit.trainer.tiny_model import save_tiny_model  # noqa: E402
-
-
-def find_file(tensor: Any) -> str:
-    """The file that the tensor's memory is mapped from; empty for memory of this process alone."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        span, *rest = line.split()
-        first, last = (int(end, 16) for end in span.split("-"))
-        if first <= tensor.data_ptr() < last:
-            return rest[-1] if rest[-1].startswith("/") else ""
-    raise AssertionError("nowhere")
-
-
-def list_files(model: Any) -> set[str]:
-    return {find_file(weight) for weight in model.parameters()}
 
 
 @pytest.fixture
@@ -39,17 +26,17 @@ def save_as(base: Path, dtype: Any, folder: Path) -> Path:
 def test_weights_that_are_there_in_the_runs_format_are_mapped_from_their_file(base: Path, tmp_path: Path):
     with share_weights(base, torch.float32, tmp_path / "run") as folder:
         assert folder == base
-        assert list_files(load_policy(base, torch.float32, folder)) == {str(base / "model.safetensors")}
+        assert find_files(load_policy(base, torch.float32, folder).parameters()) == {str(base / "model.safetensors")}
     assert not (tmp_path / "run").exists()
 
 
 def test_weights_of_another_format_are_converted_once_for_all_processes(base: Path, tmp_path: Path):
     half = save_as(base, torch.bfloat16, tmp_path / "half")
     own = load_policy(half, torch.float32)
-    assert "" in list_files(own), "each process would hold a copy of its own"
+    assert "" in find_files(own.parameters()), "each process would hold a copy of its own"
     with share_weights(half, torch.float32, tmp_path / "run") as folder:
         shared = load_policy(half, torch.float32, folder)
-        assert list_files(shared) == {str(tmp_path / "run" / FOLDER / "model.safetensors")}
+        assert find_files(shared.parameters()) == {str(tmp_path / "run" / FOLDER / "model.safetensors")}
     assert not (tmp_path / "run" / FOLDER).exists()
     assert (shared.name_or_path, shared.config._name_or_path) == (str(half), str(half))
     for name, weight in own.state_dict().items():

@@ -1,6 +1,5 @@
 """A reference pass with one layer on the device at a time."""
 
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +10,10 @@ torch = pytest.importorskip("torch")
 from services.trainer.adapters.distributed.streaming import stream_layers  # noqa: E402
 from services.trainer.adapters.methods.models import build_lora_config, load_policy  # noqa: E402
 from services.trainer.domain.recipe.sections import Lora  # noqa: E402
+from tests.unit.trainer.distributed.played_device import Device  # noqa: E402
 from tests.unit.trainer.tiny_model import save_tiny_model  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated:FutureWarning")
-
-
-class Device:
-    """A device that knows what is on it."""
-
-    def __init__(self) -> None:
-        self.held = self.most = 0
-        self._copies: list[Any] = []
-
-    def place(self, own: Any) -> Any:
-        copy = own.clone()
-        size = copy.numel()
-        self.held += size
-        self.most = max(self.most, self.held)
-        self._copies.append(weakref.ref(copy.untyped_storage(), lambda _: self._drop(size)))
-        return copy
-
-    def _drop(self, size: int) -> None:
-        self.held -= size
 
 
 @pytest.fixture(params=["whole", "adapter"])

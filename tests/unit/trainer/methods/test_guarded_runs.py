@@ -146,7 +146,7 @@ def test_an_adjustment_halves_the_learning_rate_and_doubles_the_price_of_kl_also
     tmp_path: Path, parent: Path
 ):
     guards = {"max_kl": 2.0, "patience": 1}
-    recipe = make_job(tmp_path, parent, method="sft", learning_rate=0.1, guards=guards).recipe
+    recipe = make_job(tmp_path, parent, method="grpo", reward_model="r", learning_rate=0.1, guards=guards).recipe
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     state, logs = TrainerState(global_step=1, log_history=[]), {"loss": 1.0, "kl": 3.0}
