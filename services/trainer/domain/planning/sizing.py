@@ -10,7 +10,6 @@ from services.trainer.domain.planning.memory import ModelSize
 from services.trainer.domain.planning.planner import GIB, Devices, plan_run, shrink_micro_batch
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.recipe.sections import GROUP_METHODS, SAMPLING_METHODS
-from services.trainer.domain.refusals import MAX_SHARE
 
 PASSES = 2.0
 """When the recipe names neither passes nor steps."""
@@ -18,6 +17,8 @@ LENGTH_QUANTILE = 0.99
 LENGTH_STEP = 8
 """Lengths are rounded up to this many tokens."""
 SHORTEST = 64
+MAX_CUT_SHARE = 0.2
+"""Of rows, that a lack of memory may cut."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def assess_length(asked: Recipe, sized: Recipe, sizes: Sizes) -> str | None:
     `asked`, `sized`: the recipe before and after `size_recipe`. A length that somebody named is their choice.
     """
     longer = sum(min(length, sizes.context) > sized.length for length in sizes.lengths)
-    if asked.max_length is not None or longer <= MAX_SHARE * len(sizes.lengths):
+    if asked.max_length is not None or longer <= MAX_CUT_SHARE * len(sizes.lengths):
         return None
     kind, free, total = sizes.devices.kind, sizes.devices.memory_bytes / GIB, len(sizes.lengths)
     return (
