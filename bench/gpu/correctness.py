@@ -97,7 +97,7 @@ def start_reference(folder: Path) -> "subprocess.Popen[bytes]":
 def train_reference(folder: Path) -> None:
     bench = Bench(folder, "fp32")
     for name, settings in CURVES.items():
-        shared = {"prefix_sharing": False} if settings["method"] == "dpo" else {}
+        shared: dict[str, Any] = {"prefix_sharing": False} if settings["method"] == "dpo" else {}
         watch = bench.train(f"cpu-{name}", **settings, **shared)
         (folder / f"curve-{name}.json").write_text(json.dumps(list_curve(watch)))
 

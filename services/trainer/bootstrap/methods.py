@@ -11,8 +11,7 @@ import structlog
 
 from services.trainer.domain.planning.planner import apply_plan, choose_precision, describe_plan, plan_run
 from services.trainer.domain.planning.sizing import assess_length, size_recipe
-from services.trainer.domain.recipe.schema import Method
-from services.trainer.domain.recipe.sections import Point
+from services.trainer.domain.recipe.sections import Method, Point
 from services.trainer.domain.training import Job, TrainingFailed, TrainingResult
 from services.trainer.handlers.ladder import train_ladder
 from services.trainer.handlers.memory_fallback import train_with_fitting_batch

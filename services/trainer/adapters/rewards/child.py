@@ -96,7 +96,7 @@ def shut_off(readable: Iterable[str], own: str) -> bool:
     allow(rules, own, rights)
     LIBC.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     LIBC.capset((ctypes.c_uint32 * 2)(CAPABILITIES_VERSION, 0), (ctypes.c_uint32 * 6)())
-    is_shut_off = LIBC.syscall(RESTRICT_SELF, rules, 0) == 0
+    is_shut_off = bool(LIBC.syscall(RESTRICT_SELF, rules, 0) == 0)
     os.close(rules)
     return is_shut_off
 

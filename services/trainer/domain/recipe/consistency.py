@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from services.trainer.domain.recipe.schema import Method, Recipe
+from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.recipe.sections import (
     DISTRIBUTED_METHODS,
     GROUP_METHODS,
@@ -15,6 +15,7 @@ from services.trainer.domain.recipe.sections import (
     Drift,
     Guards,
     Lora,
+    Method,
     Parallelism,
     Sampling,
 )

@@ -14,6 +14,7 @@ from services.trainer.domain.recipe.sections import (
     Grpo,
     Guards,
     Lora,
+    Method,
     Parallelism,
     Part,
     PositiveFloat,
@@ -24,7 +25,6 @@ from services.trainer.domain.recipe.sections import (
 )
 
 LossType = Literal["sigmoid", "ipo", "sft"]
-Method = Literal["sft", "dpo", "kto", "reward", "rloo", "grpo", "ppo", "ladder"]
 SftRows = Literal["sft", "chosen", "both"]
 
 

@@ -14,19 +14,22 @@ Point = Literal["parent", "anchor"]
 """What a candidate's movement is measured from: its parent, or the first model of its line."""
 
 
+Method = Literal["sft", "dpo", "kto", "reward", "rloo", "grpo", "ppo", "ladder"]
+
+
 Strategy = Literal["auto", "single", "ddp", "zero2", "zero3", "fsdp2"]
 ZERO_STAGES: dict[Strategy, int] = {"zero2": 2, "zero3": 3}
 DISTRIBUTED_METHODS = ("sft", "dpo", "kto")
 """Methods that can be spread. The others hold models beside the policy that TRL places by itself."""
 
 
-PRECISION_METHODS = ("sft", "dpo", "kto", "reward", "rloo", "grpo")
+PRECISION_METHODS: tuple[Method, ...] = ("sft", "dpo", "kto", "reward", "rloo", "grpo")
 """Methods whose arithmetic a recipe may choose; TRL's PPO works in fp32."""
 
 
-SAMPLING_METHODS = ("rloo", "grpo", "ppo")
+SAMPLING_METHODS: tuple[Method, ...] = ("rloo", "grpo", "ppo")
 """Methods that have the policy answer, and learn from what its answers are worth."""
-GROUP_METHODS = ("rloo", "grpo")
+GROUP_METHODS: tuple[Method, ...] = ("rloo", "grpo")
 """Those that compare several answers to the same prompt."""
 
 

@@ -63,7 +63,12 @@ def test_labels_in_the_last_update_of_a_pass_count_for_no_more_than_others(tmp_p
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    changes = {"batch_size": 2, "gradient_accumulation_steps": 4, "max_steps": 2, "learning_rate": 1e-12}
+    changes: dict[str, Any] = {
+        "batch_size": 2,
+        "gradient_accumulation_steps": 4,
+        "max_steps": 2,
+        "learning_rate": 1e-12,
+    }
     job, reporter = make_job(tmp_path, parent, method="kto", **changes), QuietReporter()
     label = pq.read_table(job.dataset / "labels.parquet").slice(0, 1)
     pq.write_table(pa.concat_tables([label] * 10), job.dataset / "labels.parquet")
