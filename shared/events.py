@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from shared.gate_results import GateResult as GateResult
+from shared.routing_table import USER_GROUPS as USER_GROUPS
 from shared.routing_table import Collection as Collection
 from shared.routing_table import Route as Route
 from shared.routing_table import RoutingTable as RoutingTable

@@ -20,6 +20,10 @@ class Collection(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime
 
 
+USER_GROUPS = 1_000
+"""Of those who ask while a candidate is in its shadow: enough to see that several do, too few to name one."""
+
+
 class Shadow(msgspec.Struct, frozen=True, kw_only=True):
     """A candidate that is asked what the champion has answered: nobody sees what it says."""
 

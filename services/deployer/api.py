@@ -181,7 +181,7 @@ def create_shadow_router(commands: Commands, sessions: SessionFactory) -> APIRou
     def record_comparison(body: ComparisonBody, caller: Gateway) -> dict[str, bool]:
         """Save what a gateway compared; `wanted`: whether more is. Safe to repeat under one `comparison_id`."""
         champion, candidate = (MirroredAnswer(**side.model_dump()) for side in (body.champion, body.candidate))
-        comparison = Comparison(champion, candidate, body.preference)
+        comparison = Comparison(champion, candidate, body.user_group, body.preference)
         shadowing = Shadowing(sessions, commands.rollouts)
         return {"wanted": shadowing.record(body.comparison_id, body.rollout_id, comparison, commands.clock())}
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.events import USER_GROUPS
 from shared.tables.deployer import ApprovalPolicyRow, Rollout
 
 
@@ -91,6 +92,7 @@ class ComparisonBody(BaseModel):
     rollout_id: UUID
     champion: MirroredAnswerBody
     candidate: MirroredAnswerBody
+    user_group: int = Field(ge=0, lt=USER_GROUPS, description="which of a thousand groups of users asked")
     preference: float | None = Field(default=None, ge=0, le=1, description="a judge's: 1 for the candidate")
 
 

@@ -27,5 +27,7 @@ class ShadowComparison(Base):
     at: Mapped[datetime]
     champion: Mapped[dict[str, Any]]
     candidate: Mapped[dict[str, Any]]
+    user_group: Mapped[int] = mapped_column(server_default="0")
+    """Which of a thousand groups of users asked, by a hash that differs from rollout to rollout."""
     preference: Mapped[float | None]
     """The judge's: 1 for the candidate, 0 for the champion; None where none was asked or none was said."""

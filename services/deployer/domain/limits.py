@@ -1,5 +1,6 @@
 """What a rollout is held to: stages, error rates, guardrails. Written into its row when it opens, kept to its end."""
 
+import math
 from typing import Literal
 
 import msgspec
@@ -14,6 +15,9 @@ class Guardrail(msgspec.Struct, frozen=True, kw_only=True):
     action: Action
     share: float
 
+
+SHADOW_USERS = 20
+"""Who must have asked before a shadow ends: nobody alone says that a candidate is good enough for users."""
 
 GUARDRAILS = (
     Guardrail(name="outcome", action="roll_back", share=0.5),
@@ -62,6 +66,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     def start_weight(self) -> float:
         """Return 1/K: all start points of all stages, and of the holdback, add up to 1."""
         return 1 / (self.starts * (len(self.stages) + 1))
+
+    @property
+    def shadow_prompts_of_one(self) -> int:
+        """Return how many prompts of one group of users count."""
+        return math.ceil(self.shadow_prompts / SHADOW_USERS)
 
     def calculate_alpha(self, guardrail: Guardrail) -> float:
         """Return a guardrail's part of alpha, which those of the same action share."""

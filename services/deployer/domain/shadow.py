@@ -1,15 +1,16 @@
 """Whether a candidate that is asked in secret answers worse than the champion: paired tests, valid whenever one looks.
 
-Each comparison is one number d in [-1, 1] for each guardrail, above 0 where the candidate did better. Under "on average
-it does not do worse" the product of 1 - bet·d has an expectation of at most 1, for any bet in (0, 1), whatever the two
-answers to one prompt have to do with each other; so has the mean over several bets, and by Ville's inequality it
-reaches 1/alpha with probability at most alpha, ever.
+Each group of users gives one number d in [-1, 1] for each guardrail, by the first of its prompts that has one: above 0
+where the candidate did better. Users are what is drawn, not prompts, of which one user may send as many as they like.
+Under "on average it does not do worse" the product of 1 - bet·d has an expectation of at most 1, for any bet in (0, 1),
+whatever the two answers to one prompt have to do with each other; so has the mean over several bets, and by Ville's
+inequality it reaches 1/alpha with probability at most alpha, ever.
 
 No user is served, so nothing is shown to be good here: the shadow ends once nothing bad was found in enough prompts.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -47,6 +48,8 @@ class MirroredAnswer:
 class Comparison:
     champion: MirroredAnswer
     candidate: MirroredAnswer
+    group: int
+    """Which of a thousand groups of users asked."""
     preference: float | None = None
     """A judge's: 1 for the candidate, 0 for the champion, a half for a tie."""
 
@@ -57,13 +60,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ShadowReading:
-    """Where one guardrail stands: it acts when `e_value` has reached `acts_at`. `mean`: of d over `prompts`."""
+    """Where one guardrail stands: it acts when `e_value` has reached `acts_at`. `mean`: of d over `users`."""
 
     name: str
     action: Action
     e_value: float
     acts_at: float
-    prompts: int
+    users: int
     mean: float | None
 
     @property
@@ -84,9 +87,20 @@ def read_shadow(comparisons: Sequence[Comparison], limits: Limits) -> list[Shado
     }
     tested = {"latency": comparisons[YARDSTICK_USERS:]}
     return [
-        _read(name, [d for each in tested.get(name, comparisons) if (d := measure(each)) is not None], limits)
+        _read(name, list(take_one_of_each(tested.get(name, comparisons), measure)), limits)
         for name, measure in measures.items()
     ]
+
+
+def take_one_of_each(
+    comparisons: Iterable[Comparison], measure: Callable[[Comparison], float | None]
+) -> Iterator[float]:
+    """Return each group's first number, in the order in which they came."""
+    seen = set()
+    for each in comparisons:
+        if each.group not in seen and (difference := measure(each)) is not None:
+            seen.add(each.group)
+            yield difference
 
 
 def _read(name: str, differences: Sequence[float], limits: Limits) -> ShadowReading:
@@ -156,7 +170,7 @@ def assess_shadow(readings: Sequence[ShadowReading], prompts: int, age: timedelt
 
 def _describe_all(readings: Sequence[ShadowReading]) -> str:
     return "; ".join(
-        f"{each.name}: {each.mean or 0.0:+.1%} over {each.prompts} prompts; e-value {each.e_value:.3g}"
+        f"{each.name}: {each.mean or 0.0:+.1%} over {each.users} users; e-value {each.e_value:.3g}"
         f" of {each.acts_at:.3g}"
         for each in readings
     )

@@ -33,6 +33,7 @@ class Shadowing:
     def record(self, comparison_id: UUID, rollout_id: UUID, comparison: Comparison, now: datetime) -> bool:
         """Save what a gateway compared; returns whether the rollout is in its shadow still. Safe to repeat.
 
+        Of one group of users no more is kept than counts, so that nobody fills the room of the others.
         One at a time, so that comparisons are numbered in the order in which looks see them.
         """
         with self.sessions() as session, session.begin():
@@ -40,7 +41,9 @@ class Shadowing:
             rollout = load_rollout(session, rollout_id)
             if rollout is None or not derive_status(rollout).in_shadow:
                 return False
-            if count_comparisons(session, rollout_id) < MOST_COMPARISONS:
+            kept, of_group = count_comparisons(session, rollout_id, comparison.group)
+            limits = load_limits(rollout, self.rollouts.settings)
+            if kept < MOST_COMPARISONS and of_group < limits.shadow_prompts_of_one:
                 save_comparison(session, comparison_id, rollout_id, comparison, now)
             return True
 

@@ -18,6 +18,7 @@ def save_comparison(
 ) -> None:
     """Save a comparison; one that is known already changes nothing."""
     values: dict[str, Any] = asdict(comparison)
+    values["user_group"] = values.pop("group")
     new = insert(ShadowComparison).values(comparison_id=comparison_id, rollout_id=rollout_id, at=now, **values)
     session.execute(new.on_conflict_do_nothing())
 
@@ -26,14 +27,16 @@ def load_comparisons(session: Session, rollout_id: UUID) -> list[Comparison]:
     """Return a rollout's comparisons in the order in which they were saved."""
     found = select(ShadowComparison).where(ShadowComparison.rollout_id == rollout_id)
     return [
-        Comparison(MirroredAnswer(**row.champion), MirroredAnswer(**row.candidate), row.preference)
+        Comparison(MirroredAnswer(**row.champion), MirroredAnswer(**row.candidate), row.user_group, row.preference)
         for row in session.scalars(found.order_by(ShadowComparison.sequence))
     ]
 
 
-def count_comparisons(session: Session, rollout_id: UUID) -> int:
-    found = select(func.count()).select_from(ShadowComparison).where(ShadowComparison.rollout_id == rollout_id)
-    return session.scalar(found) or 0
+def count_comparisons(session: Session, rollout_id: UUID, group: int) -> tuple[int, int]:
+    """Return how many comparisons a rollout has, and how many of them are of one group of users."""
+    of_group = func.count().filter(ShadowComparison.user_group == group)
+    found = select(func.count(), of_group).where(ShadowComparison.rollout_id == rollout_id)
+    return session.execute(found).one()._tuple()
 
 
 def find_last_comparison(session: Session, rollout_id: UUID) -> datetime | None:

@@ -9,7 +9,7 @@ from services.gateway.domain.completions import Answer
 from services.gateway.domain.errors import UpstreamFailed
 from services.gateway.domain.requests import ChatRequest
 from shared.answers import count_words, is_empty, is_refusal, strip_reasoning
-from shared.events import Shadow
+from shared.events import USER_GROUPS, Shadow
 
 CLIENTS_FAULTS = (400, 413, 415, 422)
 MOST_CHARACTERS = 50_000
@@ -27,9 +27,26 @@ class Measured:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Mirrored:
+    """What waits to be asked of the candidate."""
+
+    shadow: Shadow
+    body: dict[str, Any]
+    champion: Measured
+    group: int
+    text: str
+    """The champion's answer, for a judge."""
+
+
 def is_drawn(shadow: Shadow, subject: str) -> bool:
     """Tell whether an answer of this id is among the shadow's share."""
     return calculate_bucket(str(shadow.rollout_id), subject) < shadow.percent
+
+
+def find_group(shadow: Shadow, user: str) -> int:
+    """Return which of the groups of users one belongs to while this rollout lasts."""
+    return int(calculate_bucket(f"{shadow.rollout_id} group", user) * USER_GROUPS / 100)
 
 
 def is_clients_fault(failure: UpstreamFailed | None) -> bool:
@@ -60,8 +77,14 @@ def combine_preferences(first: float | None, second: float | None) -> float | No
 
 
 def describe_comparison(
-    comparison_id: str, shadow: Shadow, champion: Measured, candidate: Measured, preference: float | None
+    comparison_id: str, mirrored: Mirrored, candidate: Measured, preference: float | None
 ) -> Mapping[str, Any]:
-    """Return what the deployer is told: numbers, and nothing of user or prompt."""
-    sides = {"champion": asdict(champion), "candidate": asdict(candidate), "preference": preference}
-    return {"comparison_id": comparison_id, "rollout_id": str(shadow.rollout_id)} | sides
+    """Return what the deployer is told: numbers, nothing of the prompt, and of the user one of a thousand groups."""
+    return {
+        "comparison_id": comparison_id,
+        "rollout_id": str(mirrored.shadow.rollout_id),
+        "champion": asdict(mirrored.champion),
+        "candidate": asdict(candidate),
+        "user_group": mirrored.group,
+        "preference": preference,
+    }

@@ -17,17 +17,19 @@ from services.gateway.domain.completions import Answer
 from services.gateway.domain.errors import UpstreamFailed
 from services.gateway.domain.mirroring import (
     Measured,
+    Mirrored,
     combine_preferences,
     derive_mirrored,
     describe_comparison,
     extract_text,
+    find_group,
     is_clients_fault,
     is_drawn,
     measure_answer,
 )
 from services.gateway.handlers.exchange import Exchange
 from services.gateway.metrics import MIRRORED
-from shared.events import Route, Shadow
+from shared.events import Route
 from shared.rubric import derive_request, read_preference
 
 logger = structlog.get_logger(__name__)
@@ -41,22 +43,12 @@ Report = Callable[[Mapping[str, Any]], Awaitable[bool]]
 """Tells the deployer of a comparison; returns whether it took it. Raises nothing."""
 
 
-@dataclass(frozen=True)
-class Mirrored:
-    """What waits to be asked of the candidate."""
-
-    shadow: Shadow
-    body: dict[str, Any]
-    champion: Measured
-    text: str
-    """The champion's answer, for a judge."""
-
-
 @dataclass
 class Mirror:
     """A bounded queue and a few workers with connections of their own: what finds no room is dropped, and counted.
 
-    Users wait for nothing here. `judge`: a model of `judge_upstream` that compares the texts, in both orders.
+    Of one group of users one answer waits at a time, so that nobody fills the queue. Users
+    wait for nothing here. `judge`: a model of `judge_upstream` that compares the texts, in both orders.
     """
 
     routing: RoutingStore
@@ -67,6 +59,8 @@ class Mirror:
     waiting: int
     workers: int
     queue: asyncio.Queue[Mirrored] = field(init=False)
+    groups: set[int] = field(init=False, default_factory=set)
+    """Whose answers wait."""
 
     def __post_init__(self) -> None:
         self.queue = asyncio.Queue(self.waiting)
@@ -78,13 +72,14 @@ class Mirror:
             return
         if is_clients_fault(choice.failure) or not is_drawn(shadow, str(choice.interaction_id)):
             return
-        body = derive_mirrored(exchange.request, shadow.route.model)
-        if self.queue.full() or len(msgspec.json.encode(body)) > MOST_BYTES:
+        body, group = derive_mirrored(exchange.request, shadow.route.model), find_group(shadow, exchange.subject)
+        if self.queue.full() or group in self.groups or len(msgspec.json.encode(body)) > MOST_BYTES:
             MIRRORED.labels("dropped").inc()
             return
         seconds = exchange.elapsed_seconds if choice.total_seconds is None else choice.total_seconds
         champion = measure_answer(choice.answer, seconds, failed=choice.failure is not None)
-        self.queue.put_nowait(Mirrored(shadow, body, champion, extract_text(choice.answer)))
+        self.queue.put_nowait(Mirrored(shadow, body, champion, group, extract_text(choice.answer)))
+        self.groups.add(group)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -101,6 +96,7 @@ class Mirror:
     async def _work(self) -> None:
         while True:
             mirrored = await self.queue.get()
+            self.groups.discard(mirrored.group)
             try:
                 MIRRORED.labels(await self._compare(mirrored)).inc()
             except Exception:
@@ -119,7 +115,7 @@ class Mirror:
             failure = error
         candidate = measure_answer(answer, time.monotonic() - started, failed=failure is not None)
         preference = await self._judge(mirrored, candidate, extract_text(answer))
-        comparison = describe_comparison(str(uuid4()), mirrored.shadow, mirrored.champion, candidate, preference)
+        comparison = describe_comparison(str(uuid4()), mirrored, candidate, preference)
         return "compared" if await self.report(comparison) else "unreported"
 
     async def _judge(self, mirrored: Mirrored, candidate: Measured, text: str) -> float | None:

@@ -1,5 +1,6 @@
 """The shadow of a candidate, from its approval to its first users: what gateways say of it decides."""
 
+from itertools import cycle
 from typing import Any
 from uuid import uuid4
 
@@ -8,6 +9,7 @@ import pytest
 from shared.events import RolloutAdvanced
 from tests.integration.deployer.scene import Setup
 
+GROUPS = cycle(range(1_000))
 FINE = {"failed": False, "refused": False, "words": 40, "seconds": 1.0}
 
 
@@ -17,11 +19,11 @@ def shadowed(setup: Setup) -> Setup:
     return setup
 
 
-def compare(setup: Setup, rollout: dict[str, Any], count: int = 1, **candidate: Any) -> Any:
-    """Report so many comparisons, as a gateway would; returns the last answer."""
+def compare(setup: Setup, rollout: dict[str, Any], count: int = 1, group: int | None = None, **candidate: Any) -> Any:
+    """Report so many comparisons, as a gateway would, of users of their own or of one; returns the last answer."""
     for _ in range(count):
         body = {"comparison_id": str(uuid4()), "rollout_id": rollout["rollout_id"], "champion": FINE}
-        body |= {"candidate": FINE | candidate}
+        body |= {"candidate": FINE | candidate, "user_group": next(GROUPS) if group is None else group}
         answer = setup.call("POST", "/v1/shadow-comparisons", role="internal", body=body)
         assert setup.call("POST", "/v1/shadow-comparisons", role="internal", body=body).json() == answer.json()
     return answer
@@ -57,6 +59,19 @@ def test_a_candidate_that_fails_in_secret_is_ended_before_anybody_was_served_by_
     table = shadowed.call("GET", "/v1/routing").json()
     assert (table["shadow"], table["canary"], table["champion"]["version"]) == (None, None, "1")
     assert ended["stages"] == []
+
+
+def test_one_user_neither_ends_nor_passes_a_shadow_nor_takes_the_room_of_others(shadowed: Setup):
+    rollout = shadowed.start_canary()
+    compare(shadowed, rollout, 60, group=7, failed=True)
+    shadowed.reconciler.reconcile()
+    held = shadowed.load(rollout)
+    assert (held["state"], held["evidence"]["shadow"]["prompts"]) == ("canary", 2)
+    [failures] = [each for each in held["evidence"]["shadow"]["guardrails"] if each["name"] == "failures"]
+    assert (failures["users"], failures["e_value"] < 2) == (1, True)
+    compare(shadowed, rollout, 28)
+    shadowed.reconciler.reconcile()
+    assert shadowed.load(rollout)["stage"] == 0
 
 
 def test_answers_of_another_length_wait_for_a_person_who_may_end_it(shadowed: Setup):
@@ -141,7 +156,7 @@ def test_a_champion_that_is_rolled_back_ends_the_shadow_of_who_was_judged_agains
 )
 def test_what_is_no_comparison_is_refused_with_its_field_named(shadowed: Setup, changes: dict[str, Any]):
     rollout = shadowed.start_canary()
-    body = {"comparison_id": str(uuid4()), "rollout_id": rollout["rollout_id"], "champion": FINE}
+    body = {"comparison_id": str(uuid4()), "rollout_id": rollout["rollout_id"], "champion": FINE, "user_group": 1}
     answer = shadowed.call("POST", "/v1/shadow-comparisons", role="internal", body=body | {"candidate": FINE | changes})
     assert answer.status_code == 422
     assert next(iter(changes)) in answer.text

@@ -153,7 +153,7 @@ class LightGateway:
             deadline_seconds=own.spool_deadline_seconds,
         )
         self.compared: list[Mapping[str, Any]] = []
-        mirror = make_mirror(own, self.routing, self._take)
+        self.mirror = make_mirror(own, self.routing, self._take)
         chat = ChatHandler(
             routing=self.routing,
             upstream=upstream,
@@ -163,14 +163,14 @@ class LightGateway:
             family="heliotrope",
             find_user_hashes=lambda: UserHashes("a hash secret of tests"),
             token_lifetime=timedelta(days=1),
-            mirror=mirror,
+            mirror=self.mirror,
             now=lambda: datetime.now(UTC),
         )
 
         @asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
             self.spool.start()
-            async with upstream, mirror.running():
+            async with upstream, self.mirror.running():
                 yield
             self.spool.close()
 

@@ -46,6 +46,7 @@ def test_the_champions_answer_is_asked_of_the_candidate_and_only_numbers_are_tol
     [told] = gateway.compared
     assert not [word for word in ("Orders", "ada", "help") if word in json.dumps(told)]
     assert (told["rollout_id"], told["preference"]) == (str(SHADOWED), None)
+    assert told["user_group"] in range(1_000)
     sides = [{name: told[side][name] for name in ("failed", "refused", "words")} for side in ("champion", "candidate")]
     assert sides == [
         {"failed": False, "refused": False, "words": 4},
@@ -96,6 +97,21 @@ def test_a_candidate_that_hangs_costs_users_nothing_and_what_finds_no_room_is_dr
         assert [gateway.post(user=f"user-{n}").status_code for n in range(20)] == [200] * 20
         assert time.monotonic() - began < HANGS_SECONDS / 2
         assert len(candidate.requests) == 1  # one is asked, two wait, the rest was left out
+
+
+def test_one_user_has_one_answer_waiting_and_is_one_group_throughout(tmp_path: Path):
+    with (
+        open_gateway(tmp_path, shadow_waiting=5, shadow_requests=1) as gateway,
+        play(say("Hi")) as champion,
+        play([HANGS_SECONDS]) as candidate,
+    ):
+        gateway.route_to(champion.url, shadow=candidate.url)
+        gateway.post(user="mallory")
+        wait_until(lambda: candidate.requests)
+        for user in ("mallory", "mallory", "mallory", "ada"):
+            gateway.post(user=user)
+        wait_until(lambda: len(gateway.mirror.groups) == 2)
+        assert gateway.mirror.queue.qsize() == 2
 
 
 def test_the_share_is_that_of_the_table_and_a_withdrawn_shadow_is_asked_nothing(tmp_path: Path):

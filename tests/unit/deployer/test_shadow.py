@@ -17,16 +17,26 @@ from tests.unit.deployer.limits import make_limits
 
 LIMITS = make_limits(shadow_percent=10.0, deadline_seconds=14 * 86_400)
 FINE = MirroredAnswer(failed=False, refused=False, words=40, seconds=1.0)
-SAME = Comparison(FINE, FINE)
+SAME = Comparison(FINE, FINE, 0)
+
+
+def spread(comparisons: list[Comparison]) -> list[Comparison]:
+    """Let each be of a user of its own."""
+    return [replace(comparison, group=number) for number, comparison in enumerate(comparisons)]
 
 
 def decide(comparisons: list[Comparison], days: float = 0) -> tuple[str, str]:
+    """Decide by comparisons of as many users."""
+    return decide_of(spread(comparisons), days)
+
+
+def decide_of(comparisons: list[Comparison], days: float = 0) -> tuple[str, str]:
     decision = assess_shadow(read_shadow(comparisons, LIMITS), len(comparisons), timedelta(days=days), LIMITS)
     return decision.action, decision.summary
 
 
 def candidates(**changes: object) -> Comparison:
-    return Comparison(FINE, replace(FINE, **changes))  # type: ignore[arg-type]
+    return Comparison(FINE, replace(FINE, **changes), 0)  # type: ignore[arg-type]
 
 
 def test_nothing_found_in_enough_prompts_lets_the_first_users_come():
@@ -40,7 +50,7 @@ def test_nothing_found_in_enough_prompts_lets_the_first_users_come():
         (candidates(failed=True), "failures"),
         (candidates(refused=True), "refusals"),
         (candidates(seconds=3.0), "latency"),
-        (Comparison(FINE, FINE, 0.0), "judge"),
+        (Comparison(FINE, FINE, 0, 0.0), "judge"),
     ],
 )
 def test_a_candidate_that_is_worse_in_one_way_is_ended_for_it(comparison: Comparison, name: str):
@@ -66,7 +76,7 @@ def test_prompts_that_do_not_come_end_the_shadow_with_the_reason():
 
 def test_an_outage_of_both_ends_nothing():
     both = replace(FINE, failed=True)
-    assert decide([SAME] * 50 + [Comparison(both, both)] * 100 + [SAME] * 50)[0] == "advance"
+    assert decide([SAME] * 50 + [Comparison(both, both, 0)] * 100 + [SAME] * 50)[0] == "advance"
 
 
 def test_what_is_slow_is_told_by_the_champions_first_answers_which_are_not_tested():
@@ -84,7 +94,7 @@ def draw(rng: Random) -> Comparison:
         MirroredAnswer(fails[side], refuses == bool(side), rng.randint(10, 40), rng.expovariate(1.0)) for side in (0, 1)
     ]
     rng.shuffle(sides)
-    return Comparison(sides[0], sides[1], rng.choice([0.0, 0.25, 0.5, 0.75, 1.0]))
+    return Comparison(sides[0], sides[1], 0, rng.choice([0.0, 0.25, 0.5, 0.75, 1.0]))
 
 
 def test_a_candidate_as_good_as_the_champion_is_ended_no_more_often_than_alpha():
@@ -98,6 +108,29 @@ def test_one_that_refuses_a_tenth_more_is_ended_in_most_runs():
     rng, runs = Random(42), 100
     refusing = [[candidates(refused=True) if rng.random() < 0.1 else SAME for _ in range(200)] for _ in range(runs)]
     assert sum(decide(comparisons)[0] == "abort" for comparisons in refusing) >= 0.8 * runs
+
+
+def test_prompts_of_a_few_users_end_no_shadow_however_many_they_are():
+    """A user whose every prompt only the candidate fails on weighs as one; nine of them are too few, twelve are not."""
+    failing = [replace(candidates(failed=True), group=number % 9) for number in range(2_000)]
+    assert decide_of(failing)[0] == "advance"
+    assert decide([SAME] * 20 + [candidates(failed=True)] * 12)[0] == "abort"
+
+
+def test_users_who_differ_end_a_shadow_no_more_often_than_alpha_however_much_each_asks():
+    """On average nobody is worse served; half of the users get better answers by the candidate, half worse ones.
+
+    Counted by prompts a tenth and more of such shadows were ended.
+    """
+    rng, runs, users = Random(43), 400, 60
+    ended = 0
+    for _ in range(runs):
+        likes = [rng.choice([0.1, 0.9]) for _ in range(users)]
+        asked = [user for user in range(users) for _ in range(rng.choice([1, 10]))]
+        rng.shuffle(asked)
+        comparisons = [Comparison(FINE, FINE, user, float(rng.random() < likes[user])) for user in asked]
+        ended += decide_of(comparisons)[0] == "abort"
+    assert ended / runs <= LIMITS.alpha + 2.6 * (LIMITS.alpha * (1 - LIMITS.alpha) / runs) ** 0.5
 
 
 def test_an_e_value_needs_differences_in_one_direction():
