@@ -105,6 +105,7 @@ def serve(app: ASGIApp, settings: Settings, port: int) -> None:
         timeout_keep_alive=settings.idle_seconds,
         timeout_graceful_shutdown=math.ceil(settings.stop_seconds),
         server_header=False,
+        forwarded_allow_ips=settings.trusted_proxies,
     )
     server = DrainingServer(config, drain, settings.drain_seconds)
     with suppress(KeyboardInterrupt):

@@ -49,6 +49,10 @@ class TokenBucket:
             return 0.0
         return (count - self._level) / self._limit.events_per_second
 
+    def give_back(self, count: int, now: float) -> None:
+        self._refill(now)
+        self._level = min(self._level + count, float(self._limit.burst))
+
     def charge(self, count: int, now: float) -> None:
         """Subtract what other processes took; the debt is at most one burst."""
         self._refill(now)
@@ -104,6 +108,12 @@ class RateLimiter:
             self._log(key_id, now)
             limit = f"{self._limit.events_per_second:g} {self._unit}/s, {self._limit.burst} at once"
             raise RateLimited(f"this {self._subject} may send {limit}; see Retry-After", math.ceil(wait))
+
+    def give_back(self, key_id: str, count: int) -> None:
+        """Undo a `take`."""
+        with self._lock:
+            if bucket := self._buckets.get(key_id):
+                bucket.give_back(count, self._clock())
 
     def _open(self, key_id: str, limit: RateLimit, now: float) -> TokenBucket:
         """Make a bucket; with very many, first drop those that are full, and then the oldest."""

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -101,6 +102,10 @@ class Settings(BaseSettings):
         description="how long a connection may wait for its next request: longer than load balancers in front keep "
         "theirs, or a request of theirs meets its end",
     )
+    trusted_proxies: Annotated[list[str], NoDecode] = Field(
+        ["127.0.0.1"],
+        description="addresses and networks of proxies whose X-Forwarded-For and -Proto are believed, comma separated",
+    )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
     @field_validator("model_server_urls", mode="before")
@@ -110,15 +115,24 @@ class Settings(BaseSettings):
             return [url.strip().rstrip("/") for url in value.split(",") if url.strip()]
         return value
 
-    @field_validator("manifest_public_keys", "assertion_public_keys", "user_hash_later_secrets", mode="before")
+    @field_validator(
+        "manifest_public_keys", "assertion_public_keys", "user_hash_later_secrets", "trusted_proxies", mode="before"
+    )
     @classmethod
-    def _split_keys(cls, value: object) -> object:
+    def _split_list(cls, value: object) -> object:
         return [key.strip() for key in value.split(",") if key.strip()] if isinstance(value, str) else value
 
     @field_validator("manifest_public_keys", "assertion_public_keys")
     @classmethod
     def _check_keys(cls, value: list[str]) -> list[str]:
         Verifier(value)
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: list[str]) -> list[str]:
+        for proxy in value:
+            ip_network(proxy)
         return value
 
     @field_validator("kafka_bootstrap_servers")

@@ -27,7 +27,7 @@ from services.console.api import (
 from services.console.api.errors import render_errors_as_pages
 from services.console.api.http import Console
 from services.console.handlers.overview import OverviewLooks
-from services.console.handlers.signing_in import SignIns
+from services.console.handlers.signing_in import SignIns, Turnstile
 from services.console.repository.reading import open_for_reading
 from services.console.settings import ASKED, ConsoleSettings
 from shared.db import check_database, make_session_factory
@@ -38,7 +38,7 @@ from shared.rate_limits import RateLimit, RateLimiter
 from shared.settings import Settings, load_settings
 
 SIGN_INS = RateLimit(events_per_second=0.5, burst=20)
-"""Of one address: keys are 256 random bits, so this only spares the deployer."""
+"""By wrong keys of one address."""
 MAX_FORM_BYTES = 64_000
 DOCUMENTATION = frozenset({"/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
 """Pages of the framework's with scripts of others: they have no place on the origin of people's sessions."""
@@ -77,7 +77,9 @@ def compose(
     settings: Settings, own: ConsoleSettings, engine: Engine, store: RedisSessions, services: Services
 ) -> Console:
     sessions = make_session_factory(engine)
-    sign_ins = SignIns(store, services, time.time, own.session_seconds, own.recheck_seconds, own.grace_seconds)
+    turnstile = Turnstile(RateLimiter(SIGN_INS, time.monotonic, subject="address", unit="sign-ins"))
+    patience = own.session_seconds, own.recheck_seconds, own.grace_seconds
+    sign_ins = SignIns(store, services, turnstile, time.time, *patience)
     looks = OverviewLooks(sessions, settings.family, now, own.look_seconds)
     return Console(settings, own, sessions, sign_ins, services, Pages(make_environment(now)), looks, now)
 
@@ -93,9 +95,6 @@ def make_app(console: Console, engine: Engine, store: RedisSessions, lifespan: L
     app.state.console = console
     app.router.routes = [route for route in app.router.routes if getattr(route, "path", "") not in DOCUMENTATION]
     render_errors_as_pages(app)
-    app.include_router(
-        signing_in.create_router(RateLimiter(SIGN_INS, time.monotonic, subject="address", unit="sign-ins"))
-    )
-    for part in (static, live, overview, rollouts, evaluations, evidence, review, datasets, operations):
+    for part in (signing_in, static, live, overview, rollouts, evaluations, evidence, review, datasets, operations):
         app.include_router(part.create_router())
     return app

@@ -1,4 +1,4 @@
-"""A server in a process of its own, told to end: it drains, finishes what runs, and is gone."""
+"""A server in a process of its own: told to end it drains, finishes what runs, and is gone; whom it believes."""
 
 import signal
 import socket
@@ -19,7 +19,7 @@ from shared.process import STARTUP_FAILURE
 
 PROGRAM = """
 import sys, time
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 from shared.http import create_app
 from shared.process import Worker, run_workers, serve
@@ -35,6 +35,10 @@ def stubborn(stop):
 
 workers = [Worker("a", stubborn), Worker("b", stubborn), Worker("c", stubborn)] if sys.argv[4:] else []
 app = create_app("test", checks={}, lifespan=run_workers(workers, deadline_seconds=1.0))
+def tell(request: Request) -> str:
+    return request.client.host
+
+app.get("/who")(tell)
 app.get("/slow")(lambda: StreamingResponse(count(), media_type="text/plain"))
 serve(app, Settings(drain_seconds=float(sys.argv[2]), stop_seconds=float(sys.argv[3])), int(sys.argv[1]))
 """
@@ -140,3 +144,16 @@ def test_a_connection_waits_for_its_next_request_for_longer_than_clients_keep_th
             answer = kept.getresponse()
             assert (answer.status, answer.read()) == (200, b'{"status":"ok"}')
             time.sleep(pause_seconds)
+
+
+@pytest.mark.parametrize(
+    ("proxies", "sender"), [("127.0.0.1,10.0.0.0/8", "203.0.113.9"), ("192.0.2.7", "127.0.0.1")], ids=["named", "other"]
+)
+def test_who_sends_is_what_a_proxy_says_that_the_settings_name(
+    start_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, proxies: str, sender: str
+):
+    """A client that claims to be a proxy's client gains nothing: what it claims stands before what the proxy added."""
+    monkeypatch.setenv("HELIOTROPE_TRUSTED_PROXIES", proxies)
+    server = start_server("0", "1")
+    forwarded = {"x-forwarded-for": "198.51.100.1, 203.0.113.9, 10.1.2.3"}
+    assert httpx.get(f"{server.url}/who", headers=forwarded, trust_env=False).json() == sender

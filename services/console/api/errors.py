@@ -6,7 +6,7 @@ from urllib.parse import quote
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
@@ -49,7 +49,7 @@ async def _ask_to_sign_in(request: Request, error: Exception) -> Response:
 
 async def _render_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HeliotropeError)
-    return _render(request, error.status, error.title, error.detail)
+    return ask_to_return(_render(request, error.status, error.title, error.detail), error)
 
 
 async def _render_validation_error(request: Request, error: Exception) -> Response:
@@ -79,9 +79,14 @@ async def _render_unexpected(request: Request, error: Exception) -> Response:
     )
 
 
-def _render(request: Request, status: int, title: str, detail: str) -> Response:
+def _render(request: Request, status: int, title: str, detail: str) -> HTMLResponse:
     remedy = REMEDIES.get(status, "Go back and try another way.")
     page = get_console(request).show(request, "error.html", status, title=title, detail=detail, remedy=remedy)
-    if status in AGAIN_LATER:
-        page.headers.setdefault("retry-after", str(RETRY_SECONDS))
+    return ask_to_return(page)
+
+
+def ask_to_return(page: HTMLResponse, error: HeliotropeError | None = None) -> HTMLResponse:
+    """Say in the header of a page that may pass when to come back: what the error says, else in five seconds."""
+    if page.status_code in AGAIN_LATER:
+        page.headers["retry-after"] = str(getattr(error, "retry_after_seconds", RETRY_SECONDS))
     return page

@@ -5,15 +5,15 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from services.console.api.errors import ask_to_return
 from services.console.api.http import Console, Served, Submitted, read_form, submitted
 from services.console.domain.access import EVERYBODY, choose_home, derive_local_path
 from shared.errors import HeliotropeError, TooManyRequests, Unauthenticated
-from shared.rate_limits import RateLimiter
 
 Form = Annotated[dict[str, str], Depends(read_form)]
 
 
-def create_router(limiter: RateLimiter) -> APIRouter:
+def create_router() -> APIRouter:
     router = APIRouter()
 
     @router.get("/sign-in", response_class=HTMLResponse)
@@ -24,8 +24,8 @@ def create_router(limiter: RateLimiter) -> APIRouter:
     def sign_in(request: Request, console: Served, form: Form) -> Response:
         wanted = form.get("next", "")
         try:
-            limiter.take(request.client.host if request.client else "unknown", 1)
-            token, person = console.sign_ins.sign_in(form.get("key", ""), request.cookies.get(console.cookie))
+            address = request.client.host if request.client else ""
+            token, person = console.sign_ins.sign_in(form.get("key", ""), address, request.cookies.get(console.cookie))
         except (Unauthenticated, TooManyRequests) as error:
             return _show(request, console, wanted, error)
         path = derive_local_path(wanted, choose_home(person.person.role))
@@ -48,7 +48,8 @@ def create_router(limiter: RateLimiter) -> APIRouter:
 def _show(request: Request, console: Console, wanted: str, error: HeliotropeError | None = None) -> HTMLResponse:
     problem = error.detail if error else None
     status = error.status if error else 200
-    return console.show(request, "sign_in.html", status, next=derive_local_path(wanted, ""), problem=problem)
+    page = console.show(request, "sign_in.html", status, next=derive_local_path(wanted, ""), problem=problem)
+    return ask_to_return(page, error)
 
 
 def _set_cookie(console: Console, response: Response, token: str) -> None:

@@ -3,8 +3,10 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from ipaddress import IPv6Network, ip_address
 from typing import Any
 
 import structlog
@@ -14,8 +16,44 @@ from services.console.ports import Asserter, SessionStore
 from shared.accounts import SIGN_IN_PATTERN
 from shared.auth import KEY_PATTERN
 from shared.errors import Unauthenticated, Unavailable
+from shared.rate_limits import RateLimiter
 
 logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Turnstile:
+    """Slows down whoever tries key after key at one address, and nobody else there who has come in by theirs before.
+
+    Keys are 256 random bits: this only spares the deployer.
+    """
+
+    limiter: RateLimiter
+    known: set[bytes] = field(default_factory=set)
+
+    @contextmanager
+    def passing(self, address: str, key: str) -> Iterator[None]:
+        """Charge a sign-in that fails to its address. Raises: RateLimited."""
+        digest, subject = hashlib.sha256(key.encode()).digest(), derive_subject(address)
+        if is_new := digest not in self.known:
+            self.limiter.take(subject, 1)
+        try:
+            yield
+        except Unauthenticated:
+            self.known.discard(digest)
+            raise
+        self.known.add(digest)
+        if is_new:
+            self.limiter.give_back(subject, 1)
+
+
+def derive_subject(address: str) -> str:
+    """Return who is limited together: an address, of IPv6 the network that one household has."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return "unknown"
+    return str(IPv6Network((found, 64), strict=False)) if found.version == 6 else str(found)
 
 
 @dataclass(frozen=True)
@@ -24,25 +62,27 @@ class SignIns:
 
     sessions: SessionStore
     asserter: Asserter
+    turnstile: Turnstile
     clock: Callable[[], float]
     session_seconds: float
     recheck_seconds: float
     grace_seconds: float
 
-    def sign_in(self, key: str, old_token: str | None = None) -> tuple[str, SignedIn]:
+    def sign_in(self, key: str, address: str, old_token: str | None = None) -> tuple[str, SignedIn]:
         """Begin a session under a new token, and end the one before: a token that was planted opens nothing.
 
         Raises:
+            RateLimited: too many keys of this address were wrong.
             Unauthenticated: it is no sign-in key, or its account does not stand.
             Unavailable: the deployer, or Redis, does not answer.
         """
-        assertion = self.asserter.assert_person(_check_form(key))
+        sent = _check_form(key)
+        with self.turnstile.passing(address, sent):
+            assertion = self.asserter.assert_person(sent)
         if old_token:
             self.sessions.delete(old_token)
         token = secrets.token_urlsafe(32)
-        self.sessions.save(
-            token, _write(key.strip(), assertion.person, assertion.token, self.clock()), self.session_seconds
-        )
+        self.sessions.save(token, _write(sent, assertion.person, assertion.token, self.clock()), self.session_seconds)
         logger.info("signed_in", account_id=assertion.person.account_id, role=assertion.person.role)
         return token, SignedIn(assertion.person, assertion.token, derive_csrf(token))
 

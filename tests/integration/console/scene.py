@@ -60,9 +60,15 @@ class Desk:
     time: Time
     clients: dict[str, TestClient] = field(default_factory=dict)
 
-    def open(self) -> TestClient:
+    def open(self, address: str = "192.0.2.1") -> TestClient:
         """A browser without a session."""
-        return TestClient(self.app, base_url="http://console", follow_redirects=False, raise_server_exceptions=False)
+        return TestClient(
+            self.app,
+            base_url="http://console",
+            follow_redirects=False,
+            raise_server_exceptions=False,
+            client=(address, 50_000),
+        )
 
     def sign_in(self, role: str) -> TestClient:
         """The browser of somebody of this role."""

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from services.console.api.cursors import encode_cursor
 from services.console.bootstrap import SIGN_INS
+from services.console.handlers.signing_in import derive_subject
 from shared.accounts import disable_account
 from tests.integration.console.scene import ROLES, Desk
 
@@ -156,11 +157,23 @@ def test_wrong_keys_are_told_what_a_right_one_is(desk: Desk):
         assert not key or key not in answer.text
 
 
-def test_guessing_is_slowed_down(desk: Desk):
-    browser = desk.open()
-    codes = [browser.post("/sign-in", data={"key": "x"}).status_code for _ in range(SIGN_INS.burst + 5)]
-    assert codes[0] == 401
-    assert codes[-1] == 429
+def test_wrong_keys_slow_down_their_address_and_neither_others_nor_who_came_in_there_before(desk: Desk):
+    mallory, wrong = desk.open("203.0.113.9"), "ha_0123456789ab_" + "A" * 43
+    assert desk.open("203.0.113.9").post("/sign-in", data={"key": desk.keys["admin"]}).status_code == 303
+    assert {mallory.post("/sign-in", data={"key": "x"}).status_code for _ in range(SIGN_INS.burst + 5)} == {401}
+    answers = [mallory.post("/sign-in", data={"key": wrong}) for _ in range(SIGN_INS.burst + 20)]
+    assert answers[0].status_code == 401
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert refused
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    assert desk.open("203.0.113.9").post("/sign-in", data={"key": desk.keys["admin"]}).status_code == 303
+    assert desk.open("203.0.113.10").post("/sign-in", data={"key": desk.keys["ops"]}).status_code == 303
+
+
+def test_an_address_is_limited_by_itself_and_one_of_ipv6_with_its_network():
+    assert derive_subject("203.0.113.9") != derive_subject("203.0.113.10")
+    assert derive_subject("2001:db8:0:1::5") == derive_subject("2001:db8:0:1:ffff::1") != derive_subject("2001:db8::5")
+    assert derive_subject("testclient") == derive_subject("") == "unknown"
 
 
 def test_the_frameworks_own_pages_are_not_on_the_origin_of_sessions(desk: Desk):

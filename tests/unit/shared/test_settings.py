@@ -30,3 +30,14 @@ def test_a_process_listens_above_the_port_base_unless_its_own_port_is_set(monkey
     assert load_settings(Settings).choose_port("drift-monitor") == 9009
     monkeypatch.setenv("HELIOTROPE_PORT", "80")
     assert load_settings(Settings).choose_port("drift-monitor") == 80
+
+
+def test_a_proxy_is_an_address_or_a_network_and_never_everybody(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("HELIOTROPE_TRUSTED_PROXIES", "10.0.0.0/8, 2001:db8::1")
+    assert load_settings(Settings).trusted_proxies == ["10.0.0.0/8", "2001:db8::1"]
+    monkeypatch.setenv("HELIOTROPE_TRUSTED_PROXIES", "*")
+    with pytest.raises(SystemExit):
+        load_settings(Settings)
+    assert capsys.readouterr().err.startswith("HELIOTROPE_TRUSTED_PROXIES")
