@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 import unicodedata
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,15 +99,15 @@ def canonicalize(messages: Sequence[Message]) -> list[Message]:
 
 
 def _name_calls(messages: list[Message]) -> list[Message]:
-    waiting: list[str] = []
+    waiting: OrderedDict[str, None] = OrderedDict()
     count = 0
     for message in messages:
         for call in message.get("tool_calls", ()):
             count += 1
-            waiting.append(call.setdefault("id", f"call{count:05}"))
+            waiting.setdefault(call.setdefault("id", f"call{count:05}"))
         if message["role"] == "tool":
             answered = message.get("tool_call_id") or next(iter(waiting), None)
-            waiting = [call_id for call_id in waiting if call_id != answered]
+            waiting.pop(answered, None)
             message |= {"tool_call_id": answered} if answered else {}
     return messages
 

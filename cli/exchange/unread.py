@@ -33,6 +33,8 @@ NOTHING: tuple[Any, ...] = (None, "", [], {})
 NAMED_VALUE = {"key", "value"}
 CONTAINERS = (dict, list)
 DEEPEST = 6
+LONGEST_NAME = 100
+"""Of a member: what follows in a longer one tells nothing, and would stand in the path of all that is below it."""
 WORD = re.compile(r"[^\W\d_]+", re.UNICODE)
 HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 MOST_NAMES = 10_000
@@ -46,22 +48,25 @@ def find_unread(record: Record, reads: Reads, columns: Collection[str] = ()) -> 
 
     Raises: Refused: one of them holds JSON that is nested too deep.
     """
-    found: list[str] = []
+    found: dict[str, None] = {}
     _walk(record, "", lambda path, value: path in columns or reads(record, path, value), found)
-    for path in dict.fromkeys(found):
+    for path in found:
         yield Refused("not_read", f"{path} looks like feedback, and is not read from this source", path)
 
 
-def _walk(value: Any, path: str, reads: Callable[[str, Any], bool], found: list[str], depth: int = DEEPEST) -> None:
+def _walk(
+    value: Any, path: str, reads: Callable[[str, Any], bool], found: dict[str, None], depth: int = DEEPEST
+) -> None:
     """Add the paths to `found`. A path is put together only where it is needed: most members are texts."""
     if isinstance(value, list):
+        inside = path if path.endswith("[]") else f"{path}[]"
         for one in value:
             if isinstance(one, CONTAINERS):
-                _walk(one, f"{path}[]", reads, found, depth)
+                _walk(one, inside, reads, found, depth)
         return
     for name, one in _list_members(value):
         if _looks_like_feedback(name) and one not in NOTHING and not reads(_join(path, name), one):
-            found.append(_join(path, name))
+            found[_join(path, name)] = None
         elif isinstance(one, CONTAINERS):
             if depth > 1 and name not in CONTENT:
                 _walk(one, _join(path, name), reads, found, depth - 1)
@@ -76,8 +81,8 @@ def _join(path: str, name: str) -> str:
 def _list_members(value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     """List the members of an object; of one that is a name with its value, that."""
     if len(value) == 2 and value.keys() == NAMED_VALUE:
-        return [(str(value["key"]), value["value"])]
-    return value.items()
+        return [(str(value["key"])[:LONGEST_NAME], value["value"])]
+    return ((name[:LONGEST_NAME], one) for name, one in value.items())
 
 
 @lru_cache(MOST_NAMES)

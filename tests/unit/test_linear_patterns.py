@@ -14,6 +14,7 @@ import pytest
 
 from services.curator.evidence.adapters import secret_formats
 from services.curator.evidence.adapters.redaction import BUDGET_SECONDS, Redaction, RedactionTooSlow
+from tests.unit.linear import is_linear
 
 ROOT = Path(__file__).parents[2]
 CALLS = {"compile", "search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
@@ -54,7 +55,6 @@ WORDS = [
 ]  # fmt: skip
 UNITS = [*ATOMS, *WORDS]
 PAIRS = ["".join(pair) for pair in itertools.permutations(ATOMS[:10], 2)]
-QUICK_SECONDS = 0.02
 
 
 def read_calls(path: Path) -> Iterator[tuple[int, ast.expr]]:
@@ -114,18 +114,9 @@ def run_pattern(name: str) -> Callable[[str], object]:
     return lambda text: (pattern.match(text), pattern.fullmatch(text), sum(1 for _ in pattern.finditer(text)))
 
 
-def measure(run: Callable[[str], object], text: str) -> float:
-    began = time.process_time()
-    run(text)
-    return time.process_time() - began
-
-
-def is_linear(run: Callable[[str], object], unit: str, characters: int) -> bool:
-    """Four times the text costs less than nine times the CPU (a quadratic one: sixteen), or next to nothing."""
+def grows_linearly(run: Callable[[str], object], unit: str, characters: int) -> bool:
     small, large = (unit * (count // len(unit)) + "g" for count in (characters // 4, characters))
-    if measure(run, large) < QUICK_SECONDS:
-        return True
-    return any(measure(run, large) / max(measure(run, small), 1e-4) < 9 for _ in range(4))
+    return is_linear(run, small, large)
 
 
 PATTERNS, COMPOSING = collect()
@@ -141,7 +132,7 @@ def test_the_patterns_are_found():
 
 @pytest.mark.parametrize("name", sorted(PATTERNS))
 def test_a_patterns_cost_grows_with_the_text_and_not_faster(name: str):
-    slow = [unit for unit in UNITS if not is_linear(run_pattern(name), unit, 8_000)]
+    slow = [unit for unit in UNITS if not grows_linearly(run_pattern(name), unit, 8_000)]
     assert slow == []
 
 
@@ -152,7 +143,7 @@ def redact(text: str) -> None:
 
 def test_redactions_cost_grows_with_the_text_and_not_faster():
     near_misses = [prefix + tail for prefix in secret_formats._MATCHERS for tail in ("", "a", "-", "a1b2c3d4e5f6.")]
-    assert [unit for unit in [*UNITS, *PAIRS, *near_misses] if not is_linear(redact, unit, 16_000)] == []
+    assert [unit for unit in [*UNITS, *PAIRS, *near_misses] if not grows_linearly(redact, unit, 16_000)] == []
 
 
 @pytest.mark.parametrize(

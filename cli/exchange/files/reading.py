@@ -115,7 +115,7 @@ def _read_list(file: IO[bytes]) -> Iterator[Record | Refused]:
     splitter = ListSplitter(LONGEST_LINE)
     while not splitter.is_ended and (chunk := _read_chunk(file)):
         for member in splitter.feed(chunk):
-            yield _refuse_long("member of the list") if member is None else _parse(member)
+            yield refuse_long("member of the list") if member is None else parse_record(member)
     if not splitter.is_ended:
         yield _break_off(f"the list does not end; {len(splitter.rest()):,} bytes of a member are left")
 
@@ -124,12 +124,13 @@ def _read_lines(file: IO[bytes]) -> Iterator[Record | Refused]:
     while line := file.readline(LONGEST_LINE):
         if not line.endswith(b"\n") and len(line) == LONGEST_LINE:
             _skip_line(file)
-            yield _refuse_long("line")
+            yield refuse_long("line")
         elif line.strip():
-            yield _parse(line)
+            yield parse_record(line)
 
 
-def _refuse_long(what: str) -> Refused:
+def refuse_long(what: str) -> Refused:
+    """Refuse a record that is longer than one may be."""
     return Refused("too_large", f"a {what} of more than {LONGEST_LINE:,} bytes")
 
 
@@ -138,7 +139,8 @@ def _skip_line(file: IO[bytes]) -> None:
         pass
 
 
-def _parse(raw: bytes) -> Record | Refused:
+def parse_record(raw: bytes) -> Record | Refused:
+    """Parse a record; what is none comes as the reason why."""
     try:
         check_depth(raw)
         value: Any = json.loads(raw.decode())
@@ -156,8 +158,8 @@ def _read_objects(file: IO[bytes], begin: int) -> Iterator[Record | Refused]:
     file.seek(begin)
     first = file.readline(LONGEST_LINE)
     file.seek(begin)
-    whole = file.read(LONGEST_LINE) if isinstance(_parse(first), Refused) else b""
-    if whole and not isinstance(parsed := _parse(whole), Refused):
+    whole = file.read(LONGEST_LINE) if isinstance(parse_record(first), Refused) else b""
+    if whole and not isinstance(parsed := parse_record(whole), Refused):
         yield parsed
         return
     file.seek(begin)

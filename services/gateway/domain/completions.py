@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.gateway.domain.tool_calls import ToolCall, add_piece
+from services.gateway.domain.tool_calls import ToolCalls
 from shared.finishes import has_reason
 
 REASONING_FIELDS = ("reasoning_content", "reasoning")
@@ -21,7 +21,7 @@ class Answer:
     _text: list[str] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
     _refusal: list[str] = field(default_factory=list)
-    _calls: list[ToolCall] = field(default_factory=list)
+    _calls: ToolCalls = field(default_factory=ToolCalls)
 
     @property
     def text(self) -> str:
@@ -37,7 +37,7 @@ class Answer:
 
     @property
     def tool_calls(self) -> list[dict[str, Any]]:
-        return [call.describe() for call in self._calls]
+        return [call.describe() for call in self._calls.calls]
 
     def add_completion(self, body: dict[str, Any]) -> None:
         self._add(body, "message")
@@ -59,9 +59,9 @@ class Answer:
         self._reasoning += _texts(content, "thinking") if isinstance(content, list) else []
         self._refusal += _texts(message.get("refusal"))
         for piece in _dicts(message.get("tool_calls")):
-            add_piece(self._calls, piece)
+            self._calls.add(piece)
         if isinstance(function := message.get("function_call"), dict):
-            add_piece(self._calls, {"index": 0, "function": function})
+            self._calls.add({"index": 0, "function": function})
 
     def _count(self, usage: Any) -> None:
         if isinstance(usage, dict):

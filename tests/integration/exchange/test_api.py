@@ -1,5 +1,6 @@
 """Imports from a tool's API, against a server that plays what the tool documents: no real one is asked."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -155,6 +156,7 @@ def test_stored_completions_come_with_the_messages_that_are_listed_apart(tmp_pat
         (["langfuse"], "say which files"),
         (["sharegpt", "--url", "http://x"], "the API of sharegpt is not read, only that of langfuse, openai"),
         (["langfuse", "--url", "cloud.langfuse.com"], "is no address"),
+        (["langfuse", "--url", "https://[::1"], "is no address"),
         (["openai", "--url", "http://x", "--since", "2026-01-01"], "here everything is read"),
         (["langfuse", "--url", "http://127.0.0.1:9", "--dry-run"], "http://127.0.0.1:9 cannot be reached"),
     ],
@@ -163,6 +165,47 @@ def test_what_cannot_be_asked_is_refused_with_what_to_say(arguments: list[str], 
     done = CliRunner().invoke(app, ["import", *arguments])
     assert done.exit_code == 1
     assert said in done.output
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (b'{"id": ' + b"1" * 5_000 + b"}", "not_json"),
+        (b'{"id": ' + b"[" * 3_000 + b"]" * 3_000 + b"}", "too_deep"),
+        (b'"text"', "no_object"),
+        (b'{"id": "\xff"}', "not_utf8"),
+    ],
+    ids=["a number of 5,000 digits", "nested 3,000 deep", "no object", "no UTF-8"],
+)
+def test_a_record_of_an_api_that_cannot_be_read_costs_itself_and_not_its_page(
+    tool: Tool, tmp_path: Path, record: bytes, reason: str
+):
+    good = [json.dumps(one).encode() for one in tool.listings[OBSERVATIONS]]
+    tool.verbatim[OBSERVATIONS] = b'{"meta": {}, "data": [' + b",".join([*good[:2], record, *good[2:]]) + b"]}"
+    tally = run(make_job(tool), RecordingProducer(), tmp_path)
+    assert (tally.answers, tally.refused) == (ROWS, Counter({reason: 1}))
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"data": [{"id": "a"}', "no JSON"),
+        (b"<html>", "no JSON"),
+        (b"[]", "without a list under `data`"),
+        (b'{"data": {}}', "without a list under `data`"),
+        (b'{"data": [], "meta": ' + b"[" * 9_000, "no JSON"),
+        (b'{"data": [' + b" " * 3_000 + b"]}", "more than 2,000 bytes"),
+    ],
+    ids=["cut short", "a page for people", "a list", "no list", "a frame too deep", "too long"],
+)
+def test_what_is_no_page_ends_the_import_with_the_reason(
+    tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes, said: str
+):
+    tool.verbatim[OBSERVATIONS] = body
+    if said.startswith("more"):
+        monkeypatch.setattr(fetching, "LONGEST_PAGE", 2_000)
+    with pytest.raises(StackFailed, match=said):
+        run(make_job(tool), RecordingProducer(), tmp_path)
 
 
 def test_a_wrong_key_and_a_wrong_address_are_told_apart(tool: Tool, monkeypatch: pytest.MonkeyPatch):

@@ -24,13 +24,17 @@ class Tool:
     busy: Counter[str] = field(default_factory=Counter)
     """By path: how many requests are told to wait before one is answered."""
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    verbatim: dict[str, bytes] = field(default_factory=dict)
+    """By path: what is answered in place of a listing."""
     url: str = ""
 
-    def answer(self, path: str, asked: dict[str, str]) -> tuple[int, dict[str, Any]]:
+    def answer(self, path: str, asked: dict[str, str]) -> tuple[int, dict[str, Any] | bytes]:
         self.asked.append((path, asked))
         if self.busy[path] > 0:
             self.busy[path] -= 1
             return 429, {"message": "rate limit"}
+        if path in self.verbatim:
+            return 200, self.verbatim[path]
         if path not in self.listings:
             return 404, {"message": "not found"}
         return 200, self._list(path, asked)
@@ -60,8 +64,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         self._reply(*self.tool.answer(parts.path, {name: one for name, [one] in parse_qs(parts.query).items()}))
 
-    def _reply(self, status: int, body: dict[str, Any]) -> None:
-        content = json.dumps(body).encode()
+    def _reply(self, status: int, body: dict[str, Any] | bytes) -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         if status == 429:
             self.send_header("retry-after", "7")
