@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
 
 from cli.broker import find_broker, find_user_hashes
+from cli.database import record_if_reached
 from cli.errors import clear_errors
 from cli.exchange.dry_run import Preview
 from cli.exchange.events import AnyEvent, Import, SecretMissing
@@ -64,6 +66,14 @@ class Job:
     since: datetime | None = None
 
     @property
+    def host(self) -> str | None:
+        """Whose API it is; None: files, or an address that is none."""
+        try:
+            return urlsplit(self.url).hostname
+        except ValueError:
+            return None
+
+    @property
     def origin(self) -> Sequence[str]:
         return [self.url, str(self.since)] if self.url else []
 
@@ -106,7 +116,7 @@ def check_origin(job: Job) -> None:
     if job.url and job.importer.api is None:
         known = ", ".join(name for name, one in IMPORTERS.items() if one.api)
         raise StackFailed(f"the API of {job.about.tool} is not read, only that of {known}: export files from it")
-    if job.url and not job.url.startswith(("http://", "https://")):
+    if job.url and not (job.url.startswith(("http://", "https://")) and job.host):
         raise StackFailed(f"--url {job.url!r} is no address, such as https://cloud.langfuse.com")
     timed = job.importer.api and any(one.times for stage in job.importer.api.stages for one in stage)
     if job.since and not (job.url and timed):
@@ -165,8 +175,12 @@ def run_import(job: Job) -> dict[str, Any]:
     refuse_withdrawn(about.name)
     checkpoint = Checkpoint.find(find_home(), about.name, about.tool, job.files, job.origin)
     begun = checkpoint.load()
+    source = {"tool": about.tool, "files": len(job.files), "api": job.host}
     with _open_sender(checkpoint) as sender:
+        record_if_reached("begin_import", about.name, source | {"after_record": begun.record})
         tally = send_all(replace(job, about=about), sender, begun, Progress(_say))
+    taken = {"records": tally.records, "answers": tally.answers, "feedback": tally.feedback.total()}
+    record_if_reached("end_import", about.name, source | taken)
     checkpoint.remove()
     found = describe_strange_files(job.files, about.tool, job.options, tally, begun)
     counted = {**tally.as_dict(), "strange_files": found}

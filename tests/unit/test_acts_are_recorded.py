@@ -32,6 +32,7 @@ COMMANDS = {
     "cli/keys.py": ("create_key", "rotate_key", "revoke_key", "rotate_secret", "revoke_secret", "carry_users"),
     "cli/dead_letters.py": ("replay_dead_letters",),
     "cli/topics.py": ("rewind_group",),
+    "cli/exchange/commands.py": ("begin_import", "end_import"),
     "local/stack/backup.py": ("begin_epoch",),
 }
 

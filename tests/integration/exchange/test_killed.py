@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -69,6 +70,15 @@ def count_events(bootstrap: str, prefix: str) -> Counter[str]:
     return counts
 
 
+def list_acts(database_url: str) -> list[dict[str, Any]]:
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT action, subject, detail FROM access.acts ORDER BY at"))
+        acts = [dict(row._mapping) for row in found]
+    engine.dispose()
+    return acts
+
+
 def list_events(source: str, file: Path) -> set[str]:
     """What an undisturbed import would send."""
     about = Import("spring", source, datetime(2000, 1, 1, tzinfo=UTC), UserHashes(SECRET))
@@ -94,6 +104,11 @@ def test_a_killed_import_goes_on_and_nothing_is_missing(
     assert report["records"] < ROWS
     assert not checkpoint.exists()
     assert set(count_events(kafka_bootstrap, topic_prefix)) == list_events(source, file)
+    begun, again, ended = list_acts(environment["HELIOTROPE_DATABASE_URL"])
+    assert (begun["action"], again["action"], ended["action"]) == ("begin_import", "begin_import", "end_import")
+    assert {act["subject"] for act in (begun, again, ended)} == {"spring"}
+    assert begun["detail"] == {"tool": source, "files": 1, "api": None, "after_record": 0}
+    assert ended["detail"]["records"] == report["records"]
 
 
 def test_a_name_that_was_taken_back_is_refused_before_anything_is_sent(
