@@ -23,6 +23,8 @@ pytestmark = pytest.mark.hostile
 
 ANSWER_SECONDS = 10.0
 REFUSALS = {400, 401, 403, 404, 405, 408, 409, 411, 413, 415, 422, 429}
+MOST_ANSWERED = 64 * 2**10
+"""Bytes of an answer to one event or request, whatever it was."""
 MEMORY_GROWTH_BYTES = 150 * 2**20
 """What a server may grow by while it is fuzzed: caches fill, and its allocator keeps what the largest bodies took."""
 
@@ -46,6 +48,22 @@ INTERACTION = {
     "model_version": "1",
     "served_at": "2026-11-27T09:00:00Z",
     "conversation_id": "c",
+}
+RICH = INTERACTION | {
+    "user_id": "ada",
+    "solicited": True,
+    "metadata": {"conversation_id": "c-7", "page": 1},
+    "messages": [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": f"What is this? data:image/png;base64,{'A' * 80}"},
+                {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{'A' * 80}"}},
+                {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+                {"type": "file", "file": {"file_data": "JVBERi0=", "filename": "order.pdf"}},
+            ],
+        },
+    ],
 }
 CHAT = {"model": "heliotrope", "messages": MESSAGES, "tools": [TOOL], "user": "ada", "max_tokens": 20, "n": 1}
 
@@ -78,11 +96,15 @@ class Memory:
         assert self.process.memory_info().rss - self.before < MEMORY_GROWTH_BYTES
 
 
-def make_check(client: httpx.Client, url: str, accepted: set[int]) -> Callable[[bytes], None]:
-    def check(content: bytes) -> None:
+def make_check(
+    client: httpx.Client, url: str, accepted: set[int], most_answered: int = MOST_ANSWERED
+) -> Callable[[bytes], None]:
+    def check(content: bytes, **headers: str) -> None:
         started = time.monotonic()
-        reply = client.post(url, content=content, headers={"content-type": "application/json"})
+        sent = {"content-type": "application/json"} | {name.replace("_", "-"): one for name, one in headers.items()}
+        reply = client.post(url, content=content, headers=sent)
         assert time.monotonic() - started < ANSWER_SECONDS
+        assert len(reply.content) < most_answered, reply.text[:500]
         if reply.status_code == 503:
             assert float(reply.headers["retry-after"]) >= 0
         else:
@@ -102,13 +124,13 @@ def client(edge: Edge) -> Iterator[httpx.Client]:
     [
         ("/v1/feedback", [THUMB, EDIT, CHOICE]),
         ("/v1/feedback/batch", [{"events": [THUMB, EDIT, CHOICE]}]),
-        ("/v1/interactions", [INTERACTION]),
-        ("/v1/interactions/batch", [{"events": [INTERACTION, INTERACTION]}]),
+        ("/v1/interactions", [INTERACTION, RICH]),
+        ("/v1/interactions/batch", [{"events": [INTERACTION, RICH]}]),
     ],
 )
 def test_ingest_takes_or_refuses(edge: Edge, client: httpx.Client, path: str, valid: list[Any]):
-    memory = Memory("ingest", edge.stack.layout.home)
-    assert fuzz(damaged_bytes(*valid), make_check(client, f"{edge.ingest}{path}", {200, 202}))
+    memory, most_answered = Memory("ingest", edge.stack.layout.home), MOST_ANSWERED * (50 if "batch" in path else 1)
+    assert fuzz(damaged_bytes(*valid), make_check(client, f"{edge.ingest}{path}", {200, 202}, most_answered))
     memory.check()
     assert client.post(f"{edge.ingest}/v1/feedback", json=THUMB).status_code == 202
 

@@ -1,18 +1,19 @@
 """Spans as exporters post them: OTLP over HTTP, in protobuf or JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
-    ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
-from services.ingest.domain.genai_spans import Span
+from services.ingest.adapters import otlp_messages
+from services.ingest.adapters.otlp_messages import Attribute, Export, List, Resource, Scope, Value
+from services.ingest.domain.genai_spans import Span, is_read
 from shared.errors import HeliotropeError, MalformedBody, TooLarge
 from shared.json_depth import check_depth
 
@@ -20,6 +21,8 @@ PROTOBUF, JSON = "application/x-protobuf", "application/json"
 DEEPEST = 16
 MOST_SPANS = 5_000
 """In one export; exporters send 512 by default."""
+MOST_VALUES = 50_000
+"""Attributes of one export, resources, scopes, and what lies in lists of attributes that are read."""
 
 
 class UnsupportedType(HeliotropeError):
@@ -79,63 +82,100 @@ def find_type(content_type: str) -> str:
     return kind
 
 
+@dataclass
+class Budget:
+    """How many spans and values an export may still hold."""
+
+    spans: int = MOST_SPANS
+    values: int = MOST_VALUES
+
+    def take_spans(self, count: int) -> None:
+        """Raises: TooLarge."""
+        self.spans -= count
+        if self.spans < 0:
+            raise TooLarge(f"an export holds at most {MOST_SPANS} spans")
+
+    def take_values(self, count: int) -> None:
+        """Raises: TooLarge."""
+        self.values -= count
+        if self.values < 0:
+            raise TooLarge(f"an export holds at most {MOST_VALUES} attributes and values in them")
+
+
 def read_spans(body: bytes, kind: str) -> list[Span]:
-    """Read the spans of an export, with all their attributes. Raises: MalformedBody, TooLarge."""
-    return list(_read_protobuf(body) if kind == PROTOBUF else _read_json(body))
+    """Read the spans of an export, with those of their attributes that say something of a model's answer.
+
+    Raises: MalformedBody, TooLarge.
+    """
+    return list(_read_protobuf(body, Budget()) if kind == PROTOBUF else _read_json(body, Budget()))
 
 
-def _read_json(body: bytes) -> Iterator[Span]:
+def _read_json(body: bytes, budget: Budget) -> Iterator[Span]:
     check_depth(body)
     try:
         request = _decode(body)
         spans = [span for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans]
-        _check_number(len(spans))
+        budget.take_spans(len(spans))
         for span in spans:
-            said = {pair.key: _read_value(pair.value) for pair in span.attributes}
+            budget.take_values(len(span.attributes))
+            said = {pair.key: _read_value(pair.value, budget) for pair in span.attributes if is_read(pair.key)}
             yield Span(span.trace_id.lower(), span.span_id.lower(), int(span.end_time_unix_nano), said)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
         raise MalformedBody("the body is no OTLP export of traces in JSON") from None
 
 
-def _check_number(spans: int) -> None:
-    if spans > MOST_SPANS:
-        raise TooLarge(f"an export holds at most {MOST_SPANS} spans")
-
-
-def _read_value(value: _Value | None) -> Any:
+def _read_value(value: _Value | None, budget: Budget) -> Any:
     if value is None:
         return None
     if value.array_value is not None:
-        return [_read_value(one) for one in value.array_value.values]
+        budget.take_values(len(value.array_value.values))
+        return [_read_value(one, budget) for one in value.array_value.values]
     if value.kvlist_value is not None:
-        return {pair.key: _read_value(pair.value) for pair in value.kvlist_value.values}
+        budget.take_values(len(value.kvlist_value.values))
+        return {pair.key: _read_value(pair.value, budget) for pair in value.kvlist_value.values}
     said = (value.string_value, value.int_value, value.double_value, value.bool_value)
     return next((one for one in said if one is not None), None)
 
 
-def _read_protobuf(body: bytes) -> Iterator[Span]:
-    request = ExportTraceServiceRequest()
+def _read_protobuf(body: bytes, budget: Budget) -> Iterator[Span]:
     try:
-        request.ParseFromString(body)
-    except (DecodeError, RecursionError):
+        for resource in _take(Export.FromString(body).resource_spans, budget):
+            for scope in _take(Resource.FromString(resource).scope_spans, budget):
+                spans = Scope.FromString(scope).spans
+                budget.take_spans(len(spans))
+                yield from (_read_span(span, budget) for span in spans)
+    except DecodeError:
         raise MalformedBody("the body is no OTLP export of traces in protobuf") from None
-    _check_number(sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans))
-    for resource in request.resource_spans:
-        for scope in resource.scope_spans:
-            for span in scope.spans:
-                said = {pair.key: _read_any(pair.value) for pair in span.attributes}
-                yield Span(span.trace_id.hex(), span.span_id.hex(), span.end_time_unix_nano, said)
 
 
-def _read_any(value: AnyValue, depth: int = 0) -> Any:
+def _take(parts: Sequence[bytes], budget: Budget) -> Sequence[bytes]:
+    budget.take_values(len(parts))
+    return parts
+
+
+def _read_span(content: bytes, budget: Budget) -> Span:
+    span = otlp_messages.Span.FromString(content)
+    return Span(
+        span.trace_id.hex(), span.span_id.hex(), span.end_time_unix_nano, _read_attributes(span.attributes, budget)
+    )
+
+
+def _read_attributes(listed: Sequence[bytes], budget: Budget, depth: int = 0) -> dict[str, Any]:
+    pairs = (Attribute.FromString(pair) for pair in _take(listed, budget))
+    return {pair.key: _read_any(pair.value, budget, depth) for pair in pairs if depth or is_read(pair.key)}
+
+
+def _read_any(content: bytes, budget: Budget, depth: int) -> Any:
+    value = Value.FromString(content)
     kind = value.WhichOneof("value")
-    if kind is None or depth > DEEPEST:
+    if kind in (None, "bytes_value") or depth > DEEPEST:
         return None
     if kind == "array_value":
-        return [_read_any(one, depth + 1) for one in value.array_value.values]
+        listed = List.FromString(value.array_value).values
+        return [_read_any(one, budget, depth + 1) for one in _take(listed, budget)]
     if kind == "kvlist_value":
-        return {pair.key: _read_any(pair.value, depth + 1) for pair in value.kvlist_value.values}
-    return None if kind == "bytes_value" else getattr(value, kind)
+        return _read_attributes(List.FromString(value.kvlist_value).values, budget, depth + 1)
+    return getattr(value, kind)
 
 
 def write_response(kind: str, rejected: int, why: str) -> bytes:

@@ -11,6 +11,8 @@ from services.ingest.schemas import MAX_BATCH
 from shared.errors import HeliotropeError, MalformedBody, TooLarge, TooManyRequests, Unavailable
 
 LONGEST_REASON = 200
+BYTES_OF_ONE = 10_000
+"""Of an export that is refused as a whole, this much is charged as one event."""
 
 
 def create_trace_router(endpoints: Endpoints) -> APIRouter:
@@ -21,15 +23,19 @@ def create_trace_router(endpoints: Endpoints) -> APIRouter:
         """Take an export of spans (OTLP, protobuf or JSON): those of model calls that hold their content are recorded.
 
         200 once the broker has stored all that can be; `partial_success` counts what never will be. 429 and 503: the
-        exporter sends the same again, under the same ids. 413: more than 1,000 model calls, or 5,000 spans.
+        exporter sends the same again, under the same ids. 413: more than 1,000 model calls, 5,000 spans or 50,000
+        attributes.
         """
         principal = endpoints.authenticator.authenticate_key(request.headers)
         kind = find_type(request.headers.get("content-type", ""))
-        spans = read_spans(await endpoints.body_reader.read(request.headers, request.receive), kind)
-        bodies, reasons = _derive_bodies(spans)
-        if len(bodies) > MAX_BATCH:
-            raise TooLarge(f"an export holds at most {MAX_BATCH} model calls")
-        endpoints.rate_limiter.take(principal.key_id, max(1, len(bodies)))
+        endpoints.rate_limiter.take(principal.key_id, 1)
+        body = await endpoints.body_reader.read(request.headers, request.receive)
+        try:
+            bodies, reasons = _derive_bodies(read_spans(body, kind))
+        except (MalformedBody, TooLarge):
+            endpoints.rate_limiter.charge(principal.key_id, len(body) // BYTES_OF_ONE)
+            raise
+        endpoints.rate_limiter.take(principal.key_id, max(0, len(bodies) - 1))
         results = await endpoints.interactions.submit_all(bodies, principal)
         reasons += _refuse([error for _, error in results if error is not None])
         answer = write_response(kind, len(reasons), reasons[0][:LONGEST_REASON] if reasons else "")
@@ -39,7 +45,7 @@ def create_trace_router(endpoints: Endpoints) -> APIRouter:
 
 
 def _derive_bodies(spans: list[Span]) -> tuple[list[bytes], list[str]]:
-    """Return the interactions of the spans, and why some cannot be read."""
+    """Return the interactions of the spans, and why some cannot be read. Raises: TooLarge."""
     bodies, reasons = list[bytes](), list[str]()
     for span in spans:
         try:
@@ -49,6 +55,8 @@ def _derive_bodies(spans: list[Span]) -> tuple[list[bytes], list[str]]:
             continue
         if body is not None:
             bodies.append(msgspec.json.encode(body))
+    if len(bodies) > MAX_BATCH:
+        raise TooLarge(f"an export holds at most {MAX_BATCH} model calls")
     return bodies, reasons
 
 

@@ -18,6 +18,8 @@ from shared.json_depth import check_depth
 NAMESPACE = UUID("0d8c1d5e-6f57-5d38-9f59-6a0f2f1f7c55")
 """Of interactions that were spans: who has the ids of the trace and the span knows the interaction's."""
 OPERATIONS = ("chat", "text_completion", "generate_content")
+READ = ("gen_ai.", "llm.request.type", "enduser.id", "user.id", "session.id")
+"""How the names of attributes begin that say something of an answer."""
 MAX_NUMBERED = 1_000
 """Messages in numbered attributes."""
 
@@ -33,6 +35,11 @@ class Span(msgspec.Struct, frozen=True):
 
 class Unreadable(ValueError):
     """A span that should be an answer, and cannot be read as one; the text says why."""
+
+
+def is_read(name: str) -> bool:
+    """Tell whether an attribute of this name may say something of an answer."""
+    return name.startswith(READ)
 
 
 def derive_interaction_id(trace_id: str, span_id: str) -> UUID:

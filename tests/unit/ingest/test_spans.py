@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.unit.ingest.app import HASH_SECRET
 from tests.unit.ingest.test_routes import NOW, Edge
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
+PACKED = {"content-type": PROTOBUF, "content-encoding": "gzip"}
 END = int(NOW.timestamp() * 1e9)
 ASKED = [
     {"role": "user", "parts": [{"type": "text", "content": "Where is my order?"}]},
@@ -169,6 +171,49 @@ def test_an_export_of_very_many_spans_is_refused_before_any_is_read():
     for body, kind in ((many.SerializeToString(), PROTOBUF), (json.dumps(empty).encode(), JSON)):
         reply = edge.call("POST", "/v1/traces", content=body, headers={"content-type": kind})
         assert (reply.status_code, str(MOST_SPANS) in reply.text) == (413, True)
+
+
+def nest(*tags: int, content: bytes) -> bytes:
+    """Put bytes into length-delimited fields, the last tag being the innermost."""
+    for tag in reversed(tags):
+        size, length = len(content), b""
+        while size > 127:
+            length, size = length + bytes([size & 127 | 128]), size >> 7
+        content = bytes([tag]) + length + bytes([size]) + content
+    return content
+
+
+RESOURCE, SCOPE, SPAN, ATTRIBUTE, KEY, VALUE, ARRAY = 0x0A, 0x12, 0x12, 0x4A, 0x0A, 0x12, 0x2A
+READ_KEY = nest(KEY, content=b"gen_ai.input.messages")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        bytes([RESOURCE, 0]) * 500_000,
+        nest(RESOURCE, SCOPE, SPAN, content=b"") * 300_000,
+        nest(RESOURCE, content=bytes([SCOPE, 0]) * 500_000),
+        nest(RESOURCE, SCOPE, SPAN, content=bytes([ATTRIBUTE, 0]) * 500_000),
+        nest(
+            *(RESOURCE, SCOPE, SPAN, ATTRIBUTE),
+            content=READ_KEY + nest(VALUE, ARRAY, content=bytes([KEY, 0]) * 500_000),
+        ),
+    ],
+    ids=["resources", "spans, each of a resource", "scopes", "attributes", "values in an attribute"],
+)
+def test_what_an_export_holds_is_counted_before_it_is_parsed(body: bytes):
+    """OpenTelemetry's own classes take 16 s of CPU and 500 MB for eight times as much, which is 8 KB when packed."""
+    edge = Edge(max_body_bytes=4 * 2**20)
+    began = time.process_time()
+    reply = edge.call("POST", "/v1/traces", content=gzip.compress(body), headers=PACKED)
+    assert time.process_time() - began < 2
+    assert (reply.status_code, "an export holds at most" in reply.text) == (413, True)
+
+
+def test_an_export_that_is_refused_is_charged_by_its_size():
+    edge = Edge(rate_limit=RateLimit(1, 20), max_body_bytes=10**6)
+    body = gzip.compress(bytes([RESOURCE, 0]) * 200_000)
+    assert [edge.call("POST", "/v1/traces", content=body, headers=PACKED).status_code for _ in range(2)] == [413, 429]
 
 
 def test_above_the_keys_rate_all_is_to_be_sent_again():
