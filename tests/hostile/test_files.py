@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from cli.exchange.events import Import
 from cli.exchange.files.reading import RecordFile
 from cli.exchange.found import Found, Options, Refused
+from cli.exchange.pages import NoPage, read_page
+from cli.exchange.ports import Listing
 from cli.exchange.registry import IMPORTERS
 from cli.exchange.reporting.tally import Tally
 from cli.exchange.sending import encode_all
@@ -79,6 +81,27 @@ def test_a_file_that_is_no_export_is_refused_with_its_reason(name: str, tmp_path
     assert fuzz(
         st.binary(max_size=2_000) | damaged_bytes({"data": [{"prompt": "a", "chosen": "b"}]}), check, SECONDS / 10
     )
+
+
+PAGES = {
+    "cursor": {"data": [{"id": "a"}, {"id": "b"}], "meta": {"cursor": "2"}},
+    "number": {"meta": {"page": 1, "totalPages": 3}, "data": [{"id": "a"}]},
+    "after": {"object": "list", "data": [{"id": "a"}], "has_more": True, "last_id": "a"},
+}
+"""By how the next one is asked for."""
+
+
+@pytest.mark.parametrize("paging", PAGES)
+def test_a_page_of_a_tools_api_is_taken_apart_or_refused_as_a_whole(paging: Any):
+    listing = Listing("/v1/x", {}, paging=paging)
+
+    def check(content: bytes) -> None:
+        with suppress(NoPage):
+            listed = read_page(content)
+            assert all(isinstance(record, dict | Refused) for record in listed.records)
+            assert isinstance(listed.find_next(listing, "1"), str | None)
+
+    assert fuzz(damaged_bytes(PAGES[paging]), check, SHARE * SECONDS)
 
 
 NAMES = ["heliotrope.dump", "home/datasets/d/train.parquet", "home/secrets.json", MANIFEST, SIGNATURE]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.auth import create_key
 from tests.builders import make_id
-from tests.hostile.fuzzing import POISON, SECONDS, damaged, fuzz, poisons
+from tests.hostile.fuzzing import POISON, SECONDS, damaged, damaged_bytes, fuzz, poisons
 from tests.integration.curator.erasure_scene import start
 from tests.integration.curator.scene import open_curator
 from tests.integration.deployer.conftest import model_server, setup
@@ -26,6 +26,15 @@ __all__ = ["client", "engine", "model_server", "room", "sessions", "setup"]
 
 pytestmark = pytest.mark.hostile
 
+COMPARISON = {
+    "comparison_id": str(make_id(5)),
+    "rollout_id": str(make_id(7)),
+    "champion": {"failed": False, "refused": False, "words": 4, "seconds": 0.5},
+    "candidate": {"failed": False, "refused": True, "words": 10, "seconds": 1.5},
+    "user_group": 7,
+    "preference": 0.5,
+}
+"""What a gateway tells the deployer of a shadow."""
 SHARE = 0.25
 """Of the time, for each service."""
 KNOWN = (
@@ -112,6 +121,19 @@ def test_the_curators_api(database_url: str, tmp_path: Path) -> None:
 def test_the_deployers_api(setup: Setup) -> None:
     setup.start_canary()
     knock(Door(setup.client, setup.keys["admin"]))
+
+
+def test_what_a_gateway_tells_of_a_shadow(setup: Setup) -> None:
+    setup.configure(shadow_percent=10)
+    rollout = setup.start_canary()
+    door, path = Door(setup.client, setup.keys["internal"]), "/v1/shadow-comparisons"
+
+    def check(body: bytes) -> None:
+        door.check(("post", path, {}, body))
+
+    assert fuzz(damaged_bytes(COMPARISON | {"rollout_id": rollout["rollout_id"]}), check, SHARE * SECONDS)
+    setup.reconciler.reconcile()
+    assert setup.load(rollout)["state"] == "canary"
 
 
 def test_the_evaluators_api(room: Room, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from shared.dead_letters import DeadLetters
 from shared.events import Comment, Edit, FeedbackReceived, InteractionRecorded, Thumb
 from shared.ids import new_id
 from shared.tables.curator import Interaction
-from tests.builders import make_choice, make_feedback, make_interaction
+from tests.builders import make_choice, make_feedback, make_id, make_interaction
 from tests.hostile.fuzzing import damaged_bytes, fuzz
 from tests.integration.conftest import sessions
 
@@ -32,6 +32,7 @@ MESSAGES = [
     {"role": "assistant", "content": "Which lamp?"},
     {"role": "user", "content": [{"type": "text", "text": "The green one."}]},
 ]
+KNOWN = [make_id(number) for number in (1, 2, 3, 4, 6)]
 EVENTS = [
     make_interaction(1, messages=MESSAGES, user="ada", metadata={"page": "cart"}),
     make_feedback(2, 1, Thumb(value="down"), user="ada"),
@@ -49,6 +50,8 @@ def test_a_batch_with_poison_in_it_is_handled_and_its_neighbours_are_stored(sess
     neighbours: list[UUID] = []
 
     def check(content: bytes) -> None:
+        for known in KNOWN:  # of an id that is known, another body is a conflict, and its content is never stored
+            content = content.replace(str(known).encode(), str(new_id()).encode())
         neighbours.append(new_id())
         neighbour = encode(make_interaction(neighbours[-1], f"Where is order {len(neighbours)}?"), source="tests")
         for topic in TOPICS:

@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from shared.bus import Record
+from shared.bus import Record, encode
 from shared.bus.kafka import KafkaBusConsumer
 from shared.bus.librdkafka import LibrdkafkaBusProducer
 from shared.dead_letters import dead_letter_topic, read_all
-from shared.events import TOPICS, FeedbackReceived, InteractionRecorded
+from shared.events import TOPICS, Comment, FeedbackReceived, InteractionRecorded
 from shared.ids import new_id
+from tests.builders import make_feedback, make_id, make_interaction
 from tests.faults.loop.victims import ACCEPTED, ANSWERED, CANARY, CHATTING, TRAINING, GoesOn
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ POISON = (
     b"[" * 5_000 + b"]" * 5_000,
     b'{"metadata": ' + b'{"a": ' * 700 + b'"\\u0000"' + b"}" * 701,
     b'{"interaction_id": "../../etc/passwd", "user": "\\u0000", "messages": [[[]]], "answer": 7, "generation": 1e400}',
+    encode(make_interaction(910_001, answer="a\0b"), source="a stranger").value,
+    encode(make_interaction(910_002, user="a\0b", rollout_id=make_id(7)), source="a stranger").value,
+    encode(make_feedback(910_003, 910_001, Comment(text="a\0b")), source="a stranger").value,
 )
+"""What nobody can read, and what can be read and not be stored."""
 RAW = (InteractionRecorded.topic, FeedbackReceived.topic)
 
 
