@@ -35,6 +35,14 @@ class AnotherApproverNeeded(Forbidden):
     title = "Needs another approver"
 
 
+Confirm = Callable[[Session, Rollout], None]
+"""Raises a HeliotropeError where a rollout must not be approved after all."""
+
+
+def need_no_more(_: Session, __: Rollout) -> None:
+    """Object to nothing."""
+
+
 @dataclass(frozen=True)
 class Approver:
     """Who approves; `name` is what the audit log says."""
@@ -73,10 +81,28 @@ class Approving:
         Raises:
             RolloutNotFound, ApprovalVoid, ApproverJudged, AnotherApproverNeeded, InvalidCommand, Conflict, Unavailable
         """
+        self.verify(rollout_id)
+        return self.consent(rollout_id, approval_hash, approver)
+
+    def verify(self, rollout_id: UUID) -> None:
+        """Verify every byte of a candidate, which may take minutes: no lock is held meanwhile.
+
+        Raises:
+            RolloutNotFound, ApprovalVoid, Unavailable
+        """
         with self.sessions() as session:
             self.binding.check(session, self._load(session, rollout_id, for_update=False))
+
+    def consent(
+        self, rollout_id: UUID, approval_hash: str, approver: Approver, confirm: Confirm = need_no_more
+    ) -> Rollout:
+        """Approve a rollout whose bytes were verified, as `approve` says, if `confirm` does not object by raising.
+
+        `confirm` is asked under the lock that every change takes: what it sees holds until the approval stands.
+        """
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
+            confirm(session, rollout)
             if not hmac.compare_digest(approval_hash.encode(), rollout.approval_hash.encode()):
                 raise ApprovalVoid("approval_hash is not this rollout's: look at the rollout and its report again")
             self._check(session, rollout, approver)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -34,12 +35,16 @@ from services.deployer.repository.approvals import (
 from services.deployer.repository.rollouts import load_latest_promotion, load_rollout, lock_rollouts
 from services.deployer.repository.routing import load_epoch
 from shared.auth import Caller
-from shared.errors import Forbidden, HeliotropeError, Unavailable
+from shared.errors import Conflict, Forbidden, HeliotropeError, Unavailable
 from shared.events import EvaluationCompleted
 from shared.signing import APPROVAL_POLICY, Signature, SignatureInvalid, Verifier, load_signer
 from shared.tables.deployer import ApprovalPolicyRow, Rollout
 
 logger = structlog.get_logger(__name__)
+
+
+class PolicySilent(Conflict):
+    title = "The approval policy does not approve this"
 
 
 def list_no_alarms() -> list[str]:
@@ -203,12 +208,30 @@ class Policies:
         return when
 
     def _approve(self, rollout: Rollout, row: ApprovalPolicyRow) -> None:
-        """Approve as the admin who signed the policy, who may then not be the second one under four eyes."""
+        """Approve as the admin who signed the policy, who may then not be the second one under four eyes.
+
+        To verify the bytes takes its time: whatever spoke for the approval before is asked again when it is given.
+        """
         approver = Approver(row.set_by_id, f"approval policy {row.version} ({row.set_by})", True, row.set_by)
         try:
-            self.approving.approve(rollout.rollout_id, rollout.approval_hash, approver)
+            self.approving.verify(rollout.rollout_id)
+            confirm = partial(self._confirm, row, self.list_alarms())
+            self.approving.consent(rollout.rollout_id, rollout.approval_hash, approver, confirm)
         except HeliotropeError as error:
             logger.warning("policy_did_not_approve", rollout_id=str(rollout.rollout_id), reason=error.detail)
+
+    def _confirm(self, row: ApprovalPolicyRow, alarms: list[str], session: Session, rollout: Rollout) -> None:
+        """Object unless the same policy is in force and approves the rollout now.
+
+        Raises:
+            PolicySilent
+        """
+        newest, flaw = self.describe(session)
+        if newest is None or newest.version != row.version or flaw is not None:
+            raise PolicySilent(flaw or "another policy is in force")
+        approves_at = self._look(session, rollout, row, alarms) if rollout.state == "awaiting_approval" else None
+        if approves_at is None or self.approving.clock() < approves_at:
+            raise PolicySilent("what speaks for it has changed while its bytes were verified")
 
 
 def _encode(row: ApprovalPolicyRow) -> bytes:

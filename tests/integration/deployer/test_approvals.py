@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from local.roles import list_grants
 from shared.accounts import disable_account
+from shared.registry import ModelVersion
 from shared.service_access import DATABASE_ROLES
 from shared.tables.access import Account
 from shared.tables.curator import LoopSwitch
@@ -241,6 +242,38 @@ def test_from_then_on_a_policy_approves_nothing(governed: Setup, happens: Any, w
     governed.clock.pass_seconds(3_600)
     assert look(governed, rollout)["state"] == "awaiting_approval"
     assert describe(governed)["not_in_force"] == why
+
+
+def pause_rollout(setup: Setup) -> None:
+    [rollout] = setup.call("GET", "/v1/rollouts").json()["rollouts"]
+    path = f"/v1/rollouts/{rollout['rollout_id']}/pause"
+    assert setup.call("POST", path, body={"reason": "I want to look"}).status_code == 200
+
+
+def set_policy_anew(setup: Setup) -> None:
+    assert set_policy(setup, role="bela").status_code == 201
+
+
+@pytest.mark.parametrize("happens", [stop, restore_backup, dismiss, pause_loop, pause_rollout, set_policy_anew])
+def test_what_happens_while_the_bytes_are_verified_stops_a_policy_too(governed: Setup, happens: Any):
+    rollout = governed.open_rollout(low=0.6)
+    look(governed, rollout)
+    governed.clock.pass_seconds(3_600)
+    files, verified = governed.binding.files, []
+
+    class SlowFiles:
+        """Verifies files as they are, and takes so long over it that somebody acts meanwhile."""
+
+        def check(self, version: ModelVersion) -> None:
+            files.check(version)
+            verified.append(version.version)
+            happens(governed)
+
+    object.__setattr__(governed.binding, "files", SlowFiles())
+    found = look(governed, rollout)
+    assert verified == ["2"]
+    assert (found["approved_by"], found["stage"]) == (None, None)
+    assert ("approval policy 1 (ada)", "approve") not in actions(governed)
 
 
 @pytest.mark.parametrize("veto", ["pause", "reject"])
