@@ -193,6 +193,7 @@ BOARDS: dict[str, tuple[str, tuple[Graph, ...]]] = {
                 "{{outcome}}",
             ),
             Graph("Stage must decide in", "min(heliotrope_rollout_deadline_seconds)", "time left", "s"),
+            Graph("A rollback needs a person", "max(heliotrope_rollback_needed)", "1: it does"),
             Graph("Votes", "sum by (arm, value) (heliotrope_rollout_votes)", "{{arm}} {{value}}"),
             Graph(
                 "Changes of rollouts",

@@ -10,6 +10,9 @@ GUARDRAIL = Gauge(
     "heliotrope_rollout_guardrail_ratio", "Evidence of a guardrail over the bound at which it acts", ["guardrail"]
 )
 DEADLINE = Gauge("heliotrope_rollout_deadline_seconds", "Time that the canary's stage has left to decide")
+ROLLBACK_NEEDED = Gauge(
+    "heliotrope_rollback_needed", "1: the champion turned out worse, and the one before cannot come back by itself"
+)
 SHADOW_PROMPTS = Gauge("heliotrope_shadow_prompts", "Prompts compared in the shadow of a candidate; 0: there is none")
 SHADOW_GUARDRAIL = Gauge(
     "heliotrope_shadow_guardrail_ratio",

@@ -10,12 +10,14 @@ from services.deployer.handlers.change import Rollouts, derive_status
 from services.deployer.handlers.maintenance import Maintenance
 from services.deployer.handlers.notifying import Delivery
 from services.deployer.handlers.reconciler import Reconciler
+from services.deployer.handlers.watching import find_watched
 from services.deployer.metrics import (
     CANARY_PERCENT,
     CLICK_TO_CHAMPION,
     DEADLINE,
     E_VALUE,
     GUARDRAIL,
+    ROLLBACK_NEEDED,
     ROLLOUTS,
     SHADOW_GUARDRAIL,
     SHADOW_PROMPTS,
@@ -81,6 +83,8 @@ def measure(sessions: SessionFactory, rollouts: Rollouts) -> None:
     with sessions() as session:
         table = rollouts.find_table(session)
         waiting = list_open_rollouts(session)
+        watched = find_watched(session, rollouts)
+    ROLLBACK_NEEDED.set(watched is not None and "rollback_obstacle" in watched.evidence)
     for state in OPEN_STATES:
         ROLLOUTS.labels(state).set(sum(rollout.state == state for rollout in waiting))
     CANARY_PERCENT.set(table.canary_percent if table else 0)

@@ -63,9 +63,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     guardrails: tuple[Guardrail, ...] = GUARDRAILS
 
     @property
+    def stage_weight(self) -> float:
+        """Return what evidence that begins with a stage weighs: all stages and the holdback add up to 1."""
+        return 1 / (len(self.stages) + 1)
+
+    @property
     def start_weight(self) -> float:
         """Return 1/K: all start points of all stages, and of the holdback, add up to 1."""
-        return 1 / (self.starts * (len(self.stages) + 1))
+        return self.stage_weight / self.starts
 
     @property
     def shadow_prompts_of_one(self) -> int:

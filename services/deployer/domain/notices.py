@@ -10,7 +10,14 @@ from typing import Any, Literal, get_args
 from services.deployer.domain.rollout import Command
 
 NoticeKind = Literal[
-    "approval_needed", "second_approval_needed", "policy_approves", "held", "rolled_back", "ended", "promoted"
+    "approval_needed",
+    "second_approval_needed",
+    "policy_approves",
+    "held",
+    "rollback_needed",
+    "rolled_back",
+    "ended",
+    "promoted",
 ]
 KINDS: tuple[NoticeKind, ...] = get_args(NoticeKind)
 
@@ -19,6 +26,7 @@ TEXTS: dict[NoticeKind, str] = {
     "second_approval_needed": "Version {candidate} has one approval and needs that of a second admin.",
     "policy_approves": "The approval policy will let version {candidate} begin at {at}. Reject or pause it to veto.",
     "held": "The canary of version {candidate} is held: a guardrail found a difference that a person has to judge.",
+    "rollback_needed": "Version {candidate} turned out worse, and {champion} cannot come back by itself: choose another.",
     "rolled_back": "Version {candidate} was rolled back by itself; everybody is on version {champion}.",
     "ended": "The rollout of version {candidate} was ended by itself; everybody is on version {champion}.",
     "promoted": "Version {candidate} is the champion; version {champion} serves its holdback.",

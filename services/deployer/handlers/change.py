@@ -101,8 +101,8 @@ class Rollouts:
     def signer(self) -> Signer | None:
         return load_signer(self.settings.routing_key)
 
-    def apply(self, session: Session, rollout: Rollout, change: Change, *, canary: Route | None = None) -> None:
-        """Move the rollout; `canary` is its route, needed to start it.
+    def apply(self, session: Session, rollout: Rollout, change: Change, *, route: Route | None = None) -> None:
+        """Move the rollout; `route` is that of the version that users come to, needed to start a canary.
 
         Raises:
             InvalidCommand: not possible in its state.
@@ -117,7 +117,7 @@ class Rollouts:
                 "its successor"
             )
         table = self.load_table(session)
-        moved = self._derive_table(table, before, after, rollout, canary)
+        moved = self._derive_table(table, before, after, rollout, route)
         self._save(rollout, before, after, change)
         if moved is not None:
             moved = self.save_table(session, moved)
@@ -133,18 +133,18 @@ class Rollouts:
             add_notice(session, self.settings, kind, rollout, change.at)
 
     def _derive_table(
-        self, table: RoutingTable, before: RolloutStatus, after: RolloutStatus, rollout: Rollout, canary: Route | None
+        self, table: RoutingTable, before: RolloutStatus, after: RolloutStatus, rollout: Rollout, route: Route | None
     ) -> RoutingTable | None:
         """Return the next routing table, or None when routing stays as it is."""
         if after.state == "champion":
             return promoted_table(table)
         if before.state == "champion":
-            return restored_table(table, _find_holdback(table))
+            return restored_table(table, route or _find_holdback(table))
         if after.is_closed:
             return withdrawn_table(table) if before.serves_canary else _end_shadow(table, before)
         if (after.stage, after.in_shadow) == (before.stage, before.in_shadow):
             return None
-        route = canary or table.canary
+        route = route or table.canary
         if route is None:
             raise Conflict("the canary's model server is not known")
         limits = load_limits(rollout, self.settings)

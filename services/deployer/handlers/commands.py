@@ -13,14 +13,13 @@ from services.deployer.domain.routing import first_table, restored_table
 from services.deployer.handlers.approving import Approver, Approving, RolloutNotFound
 from services.deployer.handlers.binding import Binding
 from services.deployer.handlers.change import CandidateTainted, Change, Rollouts, derive_status
+from services.deployer.handlers.earlier import find_taint
 from services.deployer.handlers.limits import load_limits
 from services.deployer.ports import ModelServing
-from services.deployer.repository.lineage import find_erased_dataset
 from services.deployer.repository.rollouts import (
     list_open_rollouts,
     load_latest_promotion,
     load_rollout,
-    load_rollout_of_candidate,
     lock_rollouts,
 )
 from services.deployer.repository.routing import load_route
@@ -113,8 +112,7 @@ class Commands:
         if route is None or route.version == table.champion.version:
             wanted = f"no earlier champion {version}" if version else "no champion before this one"
             raise Conflict(f"version {table.champion.version} is champion, and there is {wanted}")
-        made = load_rollout_of_candidate(session, route.version)
-        if made is not None and (erased := find_erased_dataset(session, made.request_id)) is not None:
+        if (erased := find_taint(session, route.version)) is not None:
             raise CandidateTainted(
                 f"version {route.version}: its dataset {erased} held a user who was erased since, or an import that "
                 "was taken back"

@@ -17,6 +17,7 @@ from services.deployer.handlers.limits import load_limits
 from services.deployer.handlers.notifying import add_notice
 from services.deployer.handlers.policy import Policies, list_no_alarms
 from services.deployer.handlers.shadowing import Shadowing
+from services.deployer.handlers.watching import Watching, find_watched
 from services.deployer.handlers.weighing import Weighing, find_stage
 from services.deployer.metrics import FROZEN
 from services.deployer.ports import ListAlarms, ModelServing
@@ -54,24 +55,21 @@ class Reconciler:
     def weighing(self) -> Weighing:
         return Weighing(self.rollouts.settings)
 
+    @property
+    def watching(self) -> Watching:
+        registry = self.binding.registry
+        return Watching(self.sessions, self.rollouts, registry, self.serving, self.weighing, self.clock)
+
     def reconcile(self) -> int:
         """Return how many rollouts could not be taken further: an error in one never keeps the others waiting."""
         with self.sessions() as session:
             rollouts = list(list_open_rollouts(session))
-            if (promoted := self._find_watched(session)) is not None:
+            if (promoted := find_watched(session, self.rollouts)) is not None:
                 rollouts.append(promoted)
         self.weighing.forget({rollout.rollout_id for rollout in rollouts})
         now = self.clock()
         FROZEN.set(((self.rollouts.find_freeze_end(now) or now) - now).total_seconds())
         return sum(not self._try_to_reconcile(rollout) for rollout in rollouts)
-
-    def _find_watched(self, session: Session) -> Rollout | None:
-        """Return the promoted rollout whose holdback still stands."""
-        table = self.rollouts.find_table(session)
-        if table is None or table.rollout_id is None or table.holdback is None:
-            return None
-        rollout = load_rollout(session, table.rollout_id)
-        return rollout if rollout is not None and rollout.state == "champion" else None
 
     def _try_to_reconcile(self, rollout: Rollout) -> bool:
         with structlog.contextvars.bound_contextvars(rollout_id=str(rollout.rollout_id)):
@@ -85,7 +83,7 @@ class Reconciler:
     def _reconcile_one(self, rollout: Rollout) -> None:
         status = derive_status(rollout)
         if status.state == "champion":
-            self._watch(rollout.rollout_id)
+            self.watching.watch(rollout.rollout_id)
         elif self._is_tainted(rollout):
             self._abort(rollout.rollout_id, "what it was trained on was erased or taken back")
         elif status.is_approved and self._is_of_a_backup(rollout):
@@ -209,7 +207,7 @@ class Reconciler:
         with self.sessions() as session, session.begin():
             rollout = self._load(session, rollout_id)
             if rollout.state == "canary" and rollout.stage is None:
-                self.rollouts.apply(session, rollout, self._choose_beginning(rollout), canary=route)
+                self.rollouts.apply(session, rollout, self._choose_beginning(rollout), route=route)
 
     def _choose_beginning(self, rollout: Rollout) -> Change:
         """Return the change that follows once the model is loaded: a shadow where one is wanted, before any stage."""
@@ -255,29 +253,6 @@ class Reconciler:
         if held:
             part = str(find_stage(rollout))
             add_notice(session, self.rollouts.settings, "held", rollout, now, part=part)
-
-    def _watch(self, rollout_id: UUID) -> None:
-        """Weigh a promoted version against its holdback, who bring it back if it turns out to be worse."""
-        now = self.clock()
-        with self.sessions() as session, session.begin():
-            self._load(session, rollout_id)
-            rollout = self._find_watched(session)
-            if rollout is None or rollout.rollout_id != rollout_id:
-                return
-            decision = self.weighing.weigh(session, rollout, now)
-            if decision.action == "roll_back":
-                self._apply(session, rollout, decision, now)
-            else:
-                self._confirm(session, rollout, now)
-
-    def _confirm(self, session: Session, rollout: Rollout, now: datetime) -> None:
-        """Write down, once, that the holdback has shown the promotion to be no mistake."""
-        bound, limits = rollout.evidence["not_worse_by"], load_limits(rollout, self.rollouts.settings)
-        if "confirmed" in rollout.evidence or bound is None or bound > limits.delta:
-            return
-        summary = f"its holdback confirms version {rollout.candidate_version}: not worse by {bound:.0%} or more"
-        rollout.evidence = rollout.evidence | {"confirmed": {"at": now.isoformat(), "not_worse_by": bound}}
-        self.rollouts.audit(session, now, OWN_ACTOR, "confirm", str(rollout.rollout_id), {"summary": summary})
 
     def _apply(self, session: Session, rollout: Rollout, decision: Decision, now: datetime) -> None:
         logger.info("rollout_decided", action=decision.action, summary=decision.summary)

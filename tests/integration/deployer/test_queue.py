@@ -4,11 +4,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
+from pydantic import SecretStr
 
 from services.deployer.adapters.openai_endpoints import OpenAIEndpoints
+from services.deployer.tasks import measure
 from shared.errors import Conflict
 from shared.tables.curator import Dataset
 from tests.integration.deployer.scene import HASHES, Setup
+from tests.integration.deployer.test_guardrails import look, serve, usual
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +89,48 @@ def test_an_admin_can_roll_back_while_no_model_server_answers(setup: Setup):
     with pytest.raises(Conflict, match="with `unchecked` it comes back"):
         dead.roll_back(caller, summary="odd")
     assert dead.roll_back(caller, summary="odd", unchecked=True).champion.version == "1"
+
+
+def harm(setup: Setup, rollout: dict[str, Any], *, promoted: str, before: str) -> dict[str, Any]:
+    """Have the users of a promoted version blame it, and those of the holdback praise what they have."""
+    setup.clock.pass_seconds(1)
+    new, old = ({"model_version": each, "intended_version": each} for each in (promoted, before))
+    serve(setup, rollout, 60, champion=lambda n: usual(n) | old, canary=lambda n: {"up": n % 5 == 0} | new, tag="later")
+    return look(setup, rollout)
+
+
+def test_harm_after_a_promotion_brings_no_tainted_champion_back_and_a_person_is_asked(setup: Setup):
+    setup.configure(webhook_urls=SecretStr("https://hooks.example/a"), webhook_hosts=["hooks.example"])
+    setup.register_candidate("3")
+    promote(setup, "2", "1")
+    newest = promote(setup, "3", "2")
+    with setup.sessions() as session, session.begin():
+        session.add(Dataset(dataset_sha256=HASHES["dataset_sha256"], uri="", manifest={}, erased_at=setup.clock()))
+    found = harm(setup, newest, promoted="3", before="2")
+    look(setup, newest)
+    assert (found["state"], setup.call("GET", "/v1/routing").json()["champion"]["version"]) == ("champion", "3")
+    assert "version 2 cannot come back" in found["evidence"]["rollback_obstacle"]
+    assert "version 1 is the newest that could" in found["evidence"]["summary"]
+    notices = setup.call("GET", "/v1/notices", role="ops").json()["notices"]
+    assert [each["kind"] for each in notices].count("rollback_needed") == 1
+    measure(setup.sessions, setup.rollouts)
+    assert REGISTRY.get_sample_value("heliotrope_rollback_needed") == 1
+    answer = setup.call("POST", "/v1/rollback", body={"reason": "as it says", "version": "1"})
+    assert (answer.status_code, answer.json()["champion"]["version"]) == (200, "1")
+    measure(setup.sessions, setup.rollouts)
+    assert REGISTRY.get_sample_value("heliotrope_rollback_needed") == 0
+
+
+def test_harm_after_a_promotion_waits_for_the_old_champions_server_and_then_goes_back(setup: Setup):
+    [url] = setup.serving.urls
+    rollout = promote(setup, "2", "1")
+    setup.serving.urls[:] = ["http://127.0.0.1:1/v1"]
+    found = harm(setup, rollout, promoted="2", before="1")
+    assert (found["state"], found["evidence"]["rollback_obstacle"].endswith("its model server does not answer")) == (
+        "champion",
+        True,
+    )
+    setup.serving.urls[:] = [url]
+    assert look(setup, rollout)["state"] == "rolled_back"
+    champion = setup.call("GET", "/v1/routing").json()["champion"]
+    assert (champion["version"], champion["base_url"]) == ("1", url)
