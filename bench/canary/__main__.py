@@ -187,7 +187,7 @@ def _compare_with_oracle(ours: dict[str, list[Result]], limits: Limits) -> Itera
             continue
         world = STORIES[name]
         share = limits.calculate_canary_share(world.onset_stage)
-        for what, level in (("", alpha), (", at a start point's weight", alpha * limits.start_weight)):
+        for what, level in (("", alpha), (", at a start point's weight", alpha * limits.schedule.weigh_start(0))):
             needed = measure_oracle(world.champion, world.champion + world.effect, share, level)
             ratio = median(_pool(ours[name])) / needed
             yield Goal(f"{name}: canary users over a test that knows both rates{what}", ratio, 1.5, "at_most")

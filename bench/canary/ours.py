@@ -68,10 +68,10 @@ class Ours:
         self.blocks[which] += 1
 
     def _start(self, which: Ints) -> None:
-        block = self.blocks[which]
-        limits = self.limits
-        begins = (block % limits.spacing == 0) & (block < limits.starts * limits.spacing)
-        weight = np.where(begins, limits.start_weight / len(LOSSES), 0)
+        block, schedule = self.blocks[which], self.limits.schedule
+        weight = np.zeros(block.size)
+        for place in np.flatnonzero(block % schedule.spacing == 0):
+            weight[place] = schedule.weigh_start(int(block[place])) / len(LOSSES)
         self.wealth[:-1, :, which] += weight
         self.wealth[-1, :, which] += np.where(block == 0, 1 / len(LOSSES), 0)[:, None]
 

@@ -12,33 +12,52 @@ by the choice of t, n_a·k_a = -n_b·k_b >= 0, so that is n_a·k_a·(θ_a - θ_b
 block to block: a common rate that drifts costs nothing. For 0 and 1 the factor is a likelihood ratio (Turner, Ly and
 Grünwald 2024); for other values it is a bet (Waudby-Smith and Ramdas 2024).
 
-Harm may begin at any time, so the evidence begins anew at K start points, each with weight 1/K, in equal parts for each
+Harm may begin at any time, so the evidence begins anew every so many blocks, without end, in equal parts for each
 alternative g. A sum of such e-processes is one whose weights add up to 1, and by Ville's inequality it reaches 1/α
-with probability at most α, however often one looks. A factor does not depend on its start point: one number for each
-alternative holds all of them.
+with probability at most α, however often one looks. The j-th start point weighs in proportion to (j + 2)^-1.5: what
+begins later has to reach more, but only by the logarithm of its weight. A factor does not depend on its start point:
+one number for each alternative holds all of them.
 """
 
 import math
 from dataclasses import dataclass, field
+
+from scipy.special import zeta
 
 from services.deployer.domain.arms import ARMS, Arm
 
 LOSSES = (0.04, 0.12, 0.35, 0.75)
 """Alternatives: which share of the champion's mean the canary may have lost."""
 LEAST, MOST = 0.005, 0.999
+DECAY, HEAD = 1.5, 2.0
+"""Weights of endlessly many: (j + head)^-decay."""
 LARGEST = 1e250  # far beyond any threshold, and a factor more is no overflow
+
+
+def weigh_place(place: int) -> float:
+    """Return the weight of the j-th of endlessly many things that share 1, counted from 0."""
+    return float((place + HEAD) ** -DECAY / zeta(DECAY, HEAD))
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Start points of one detector: every `spacing` blocks, `starts` times, each weighing `weight`."""
+    """Start points of one detector, every `spacing` blocks. All of them weigh `weight` together.
+
+    `starts`: how many there are, each as heavy; 0 for ever more, each lighter than the one before.
+    """
 
     weight: float = 1.0
     starts: int = 1
     spacing: int = 64
 
-    def begins_at(self, block: int) -> bool:
-        return block % self.spacing == 0 and block < self.starts * self.spacing
+    def weigh_start(self, block: int) -> float:
+        """Return what the start point at a block weighs; 0 where there is none."""
+        start, rest = divmod(block, self.spacing)
+        if rest:
+            return 0.0
+        if self.starts:
+            return self.weight / self.starts if start < self.starts else 0.0
+        return self.weight * weigh_place(start)
 
 
 @dataclass
@@ -55,7 +74,7 @@ class Detector:
 
     @property
     def e_value(self) -> float:
-        return sum(self.wealth) if self.blocks else self.schedule.weight
+        return sum(self.wealth) if self.blocks else self.schedule.weigh_start(0)
 
     def add(self, arm: Arm, value: float) -> None:
         """Weigh one more user's value, in [0, 1]."""
@@ -65,9 +84,8 @@ class Detector:
             self.waiting = {arm: [] for arm in ARMS}
 
     def _weigh(self, champion: list[float], canary: list[float]) -> None:
-        if self.schedule.begins_at(self.blocks):
-            share = self.schedule.weight / len(LOSSES)
-            self.wealth = [wealth + share for wealth in self.wealth]
+        share = self.schedule.weigh_start(self.blocks) / len(LOSSES)
+        self.wealth = [wealth + share for wealth in self.wealth]
         rate = estimate_mean(self.champion_sum, self.champion_users)
         factors = [calculate_factor(rate, loss, champion, canary) for loss in LOSSES]
         self.wealth = [min(wealth * factor, LARGEST) for wealth, factor in zip(self.wealth, factors, strict=True)]

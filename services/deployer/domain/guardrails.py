@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from services.deployer.domain.arms import ARMS, Arm
-from services.deployer.domain.evidence import Detector, Schedule, weigh_share
+from services.deployer.domain.evidence import Detector, weigh_share
 from services.deployer.domain.limits import Action, Guardrail, Limits
 from services.deployer.domain.outcomes import UserOutcome
 
@@ -86,9 +86,8 @@ class StageEvidence:
     def __init__(self, limits: Limits, *, canary_share: float = 0.5, is_promoted: bool = False) -> None:
         """Begin with nothing. `is_promoted`: the champion's users are its holdback."""
         self.limits, self.times_are_fair = limits, canary_share <= 0.5
-        schedule = Schedule(limits.start_weight, limits.starts, limits.spacing)
         names = [guardrail.name for guardrail in limits.guardrails if guardrail.name != "sample_ratio"]
-        self.detectors = {name: Detector(schedule) for name in names}
+        self.detectors = {name: Detector(limits.schedule) for name in names}
         self.means = {name: {arm: Mean() for arm in ARMS} for name in names}
         self.advance = Detector()
         self.bounds = {loss: Detector() for loss in sorted({*BOUNDS, limits.delta})} if is_promoted else {}

@@ -5,6 +5,11 @@ from typing import Literal
 
 import msgspec
 
+from services.deployer.domain.evidence import Schedule, weigh_place
+
+BREAKER_LEVEL = 1e-4
+BREAKER_SHARE = 0.1
+"""What the breaker gets of alpha in a rollout that opens now."""
 Action = Literal["roll_back", "hold"]
 
 
@@ -49,6 +54,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     breaker_errors: int
     breaker_share: float
     breaker_window: int
+    breaker_alpha_share: float = 0.0
+    """What the breaker's looks share of alpha; 0, as in rollouts of before: each errs at `BREAKER_LEVEL`, unpaid."""
     approvals: int = 1
     """2: four eyes."""
     shadow_percent: float = 0.0
@@ -57,9 +64,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Compared answers after which the shadow ends."""
     shadow_length_factor: float = 2.0
     """Answers that are mostly so many times longer, or shorter, are for a person to judge."""
-    starts: int = 4
-    """Start points of the detectors in each stage, the holdback's included."""
-    spacing: int = 128
+    starts: int = 0
+    """Start points of the detectors in each stage, the holdback's included; 0: without end, ever lighter."""
+    spacing: int = 64
+    """Blocks from one start point to the next."""
     guardrails: tuple[Guardrail, ...] = GUARDRAILS
 
     @property
@@ -68,9 +76,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         return 1 / (len(self.stages) + 1)
 
     @property
-    def start_weight(self) -> float:
-        """Return 1/K: all start points of all stages, and of the holdback, add up to 1."""
-        return self.stage_weight / self.starts
+    def schedule(self) -> Schedule:
+        """Return the start points of a stage's detectors: those of all stages, and of the holdback, add up to 1."""
+        return Schedule(self.stage_weight, self.starts, self.spacing)
 
     @property
     def shadow_prompts_of_one(self) -> int:
@@ -78,9 +86,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         return math.ceil(self.shadow_prompts / SHADOW_USERS)
 
     def calculate_alpha(self, guardrail: Guardrail) -> float:
-        """Return a guardrail's part of alpha, which those of the same action share."""
+        """Return a guardrail's part of alpha, which those of the same action (and the breaker, to roll back) share."""
         whole = sum(other.share for other in self.guardrails if other.action == guardrail.action)
-        return self.alpha * guardrail.share / whole
+        left = 1 - self.breaker_alpha_share if guardrail.action == "roll_back" else 1.0
+        return self.alpha * left * guardrail.share / whole
+
+    def calculate_breaker_level(self, look: int) -> float:
+        """Return how unlikely the counts of a look must be if both arms fail alike; looks are counted from 0."""
+        whole = self.alpha * self.breaker_alpha_share
+        return whole * weigh_place(look) if whole else BREAKER_LEVEL
 
     def calculate_advance_alpha(self, stage: int) -> float:
         """Return how sure one must be to leave a stage: the full alpha_advance before all users get the canary.

@@ -26,7 +26,7 @@ TEXTS: dict[NoticeKind, str] = {
     "second_approval_needed": "Version {candidate} has one approval and needs that of a second admin.",
     "policy_approves": "The approval policy will let version {candidate} begin at {at}. Reject or pause it to veto.",
     "held": "The canary of version {candidate} is held: a guardrail found a difference that a person has to judge.",
-    "rollback_needed": "Version {candidate} turned out worse, and {champion} cannot come back by itself: choose another.",
+    "rollback_needed": "Version {candidate} turned out worse, and {champion} cannot come back by itself.",
     "rolled_back": "Version {candidate} was rolled back by itself; everybody is on version {champion}.",
     "ended": "The rollout of version {candidate} was ended by itself; everybody is on version {champion}.",
     "promoted": "Version {candidate} is the champion; version {champion} serves its holdback.",

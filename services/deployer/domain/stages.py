@@ -5,34 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.stats import hypergeom
-
 from services.deployer.domain.arms import Arm
+from services.deployer.domain.breaker import NOTHING_SEEN, Breaker, breaks, describe_breaker
 from services.deployer.domain.guardrails import Reading
 from services.deployer.domain.limits import Limits
-
-BREAKER_LEVEL = 1e-4
-"""How unlikely the breaker's counts must be if both arms fail alike."""
-UNSEEN_CHAMPION = 15
-"""Champion users without an error where the breaker saw none at all: five failures of five trip it then."""
-
-
-@dataclass(frozen=True)
-class Failures:
-    """Users of one arm in the breaker's window, and how many of them an answer failed."""
-
-    users: int = 0
-    failed: int = 0
-
-
-@dataclass(frozen=True)
-class Breaker:
-    """What the breaker looks at: the canary's latest answers, and both arms' users in the time that those span."""
-
-    served: int = 0
-    errors: int = 0
-    canary: Failures = Failures()
-    champion: Failures = Failures()
 
 
 @dataclass(frozen=True)
@@ -46,7 +22,7 @@ class StageFacts:
     seconds: float
     said: Mapping[Arm, int]
     """Users who said something, of each arm that has traffic."""
-    breaker: Breaker = Breaker()
+    breaker: Breaker = NOTHING_SEEN
     missing_users: int | None = None
     """How many more users would decide at today's effect; None: none would."""
 
@@ -71,7 +47,7 @@ def assess_stage(facts: StageFacts, limits: Limits) -> Decision:
     - else advance
     """
     if breaks(facts.breaker, limits):
-        return Decision("roll_back", _describe_breaker(facts.breaker))
+        return Decision("roll_back", describe_breaker(facts.breaker))
     breached = [reading for reading in facts.readings if reading.is_breached]
     if harm := [reading for reading in breached if reading.action == "roll_back"]:
         return Decision("roll_back", f"the canary is worse: {'; '.join(describe(reading) for reading in harm)}")
@@ -99,38 +75,12 @@ def _find_hindrance(facts: StageFacts, limits: Limits, holding: Sequence[Reading
     return None
 
 
-def breaks(breaker: Breaker, limits: Limits) -> bool:
-    """Tell whether the canary's errors trip the hard breaker.
-
-    - at least `breaker_errors` of its latest answers failed, for as many users
-    - the share of its users who met one is above the champion's by more than `breaker_share`
-    - that is less likely than 1 in 10,000 if both fail alike: an outage of both trips nothing
-    """
-    canary, champion = breaker.canary, breaker.champion
-    if min(breaker.errors, canary.failed) < limits.breaker_errors:
-        return False
-    common = champion.failed / champion.users if champion.users else 0.0
-    if canary.failed / canary.users - common <= limits.breaker_share:
-        return False
-    good = champion.users or UNSEEN_CHAMPION
-    failed = canary.failed + champion.failed
-    return float(hypergeom.sf(canary.failed - 1, canary.users + good, failed, canary.users)) < BREAKER_LEVEL
-
-
 def describe(reading: Reading) -> str:
     """Say in one line where a guardrail stands."""
     seen = f"canary {_show(reading.canary)}, champion {_show(reading.champion)}"
     if reading.name == "sample_ratio":
         seen = f"{_show(reading.canary)} of the users are the canary's, {_show(reading.champion)} were meant to be"
     return f"{reading.name.replace('_', ' ')}: {seen}; e-value {reading.e_value:.3g} of {reading.acts_at:.3g}"
-
-
-def _describe_breaker(breaker: Breaker) -> str:
-    champion = breaker.champion
-    return (
-        f"{breaker.errors} of the last {breaker.served} canary answers failed, for {breaker.canary.failed} of"
-        f" {breaker.canary.users} users; of the champion's {champion.failed} of {champion.users}"
-    )
 
 
 def _show(mean: float | None) -> str:

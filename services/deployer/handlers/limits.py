@@ -2,7 +2,7 @@
 
 import msgspec
 
-from services.deployer.domain.limits import Limits
+from services.deployer.domain.limits import BREAKER_SHARE, Limits
 from services.deployer.settings import DeployerSettings
 from shared.tables.deployer import Rollout
 
@@ -23,6 +23,7 @@ def derive_limits(settings: DeployerSettings) -> Limits:
         breaker_errors=settings.breaker_errors,
         breaker_share=settings.breaker_share,
         breaker_window=settings.breaker_window,
+        breaker_alpha_share=BREAKER_SHARE,
         approvals=settings.approvals,
         shadow_percent=settings.shadow_percent,
         shadow_prompts=settings.shadow_prompts,

@@ -14,13 +14,13 @@ from services.deployer.domain.limits import Limits
 from services.deployer.domain.outcomes import derive_outcome
 from services.deployer.domain.routing import list_voting_arms
 from services.deployer.domain.stages import Decision, StageFacts, assess_stage
+from services.deployer.handlers.breaking import take_look
 from services.deployer.handlers.limits import load_limits
 from services.deployer.repository.exposures import (
     count_exposed,
     list_due,
     load_last_sequence,
     load_outcomes,
-    measure_breaker,
     measure_day,
     save_outcome,
 )
@@ -67,7 +67,7 @@ class Weighing:
             advance_alpha=limits.calculate_advance_alpha(place) if place < len(limits.stages) else 1.0,
             seconds=seconds,
             said={arm: evidence.said[arm] for arm in list_voting_arms(share * 100, 0)},
-            breaker=measure_breaker(session, rollout, limits.breaker_window),
+            breaker=take_look(session, rollout, limits, place, started),
             missing_users=_count_missing(forecast, exposed, seconds),
         )
         decision = assess_stage(facts, limits)

@@ -10,8 +10,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from services.deployer.domain.arms import ARMS, Arm
+from services.deployer.domain.breaker import Breaker, Failures
 from services.deployer.domain.outcomes import CLIENTS_FAULTS, UserOutcome
-from services.deployer.domain.stages import Breaker, Failures
 from shared.tables.curator import Feedback, Interaction
 from shared.tables.deployer import Exposure, Rollout, ServedInteraction
 
@@ -76,27 +76,35 @@ def count_exposed(session: Session, rollout_id: UUID, stage: int) -> dict[Arm, i
     return {arm: found.get(arm, 0) for arm in ARMS}
 
 
-def measure_breaker(session: Session, rollout: Rollout, window: int) -> Breaker:
-    """Look at the latest `window` answers meant for the canary, and at both arms' users in the time that they span."""
+def measure_breaker(
+    session: Session, rollout: Rollout, window: int, *, since: datetime, after: datetime
+) -> tuple[Breaker, datetime]:
+    """Look at the latest `window` answers meant for the canary since `since`, and at both arms' users in their time.
+
+    Returns (what was seen, with the answers later than `after`; when the latest was asked for).
+    """
     latest = (
         select(FAILED.label("failed"), ServedInteraction.served_at)
         .where(
             ServedInteraction.rollout_id == rollout.rollout_id,
             ServedInteraction.intended_version == rollout.candidate_version,
+            ServedInteraction.served_at >= since,
             func.coalesce(ServedInteraction.error, "").not_in(CLIENTS_FAULTS),
         )
         .order_by(ServedInteraction.served_at.desc())
         .limit(window)
         .subquery()
     )
-    served, errors, since = session.execute(
-        select(func.count(), func.count().filter(latest.c.failed), func.min(latest.c.served_at)).select_from(latest)
-    ).one()
+    at = latest.c.served_at
+    failed, fresh = func.count().filter(latest.c.failed), func.count().filter(at > after)
+    seen = select(func.count(), failed, fresh, func.min(at), func.max(at)).select_from(latest)
+    served, errors, fresh, first, last = session.execute(seen).one()
     if not errors:
-        return Breaker(served)
-    failures = {row.arm: Failures(row.users, row.failed) for row in _count_failing_users(session, rollout, since)}
+        return Breaker(served, fresh=fresh), last or after
+    failures = {row.arm: Failures(row.users, row.failed) for row in _count_failing_users(session, rollout, first)}
     nobody = Failures()
-    return Breaker(served, errors, failures.get("canary", nobody), failures.get("champion", nobody))
+    canary, champion = failures.get("canary", nobody), failures.get("champion", nobody)
+    return Breaker(served, errors, canary, champion, fresh), last
 
 
 def _count_failing_users(session: Session, rollout: Rollout, since: datetime) -> Sequence[Row[Any]]:

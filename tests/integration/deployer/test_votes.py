@@ -68,13 +68,24 @@ def test_what_says_nothing_about_an_arm_is_no_vote(setup: Setup, changes: dict[s
 
 def test_the_breaker_rolls_back_a_canary_that_fails(setup: Setup):
     rollout = setup.start_canary()
+    setup.clock.pass_seconds(1)
     for number in range(6):
         failed: dict[str, Any] = {"error": "upstream_timeout", "model_version": "1", "intended_version": "2"}
         setup.vote(rollout, canary=True, up=True, user=str(number), **failed)
     setup.reconciler.reconcile()
+    assert setup.load(rollout)["state"] == "canary"  # the champion's users may fail as well: none has come
+    for number in range(12):
+        setup.vote(rollout, canary=False, up=True, user=f"other-{number}")
+    setup.clock.pass_seconds(1)
+    for number in range(6, 11):
+        setup.vote(rollout, canary=True, up=True, user=str(number), **failed)
+    setup.reconciler.reconcile()
     rollout = setup.load(rollout)
     assert rollout["state"] == "rolled_back"
-    assert "6 of the last 6" in rollout["summary"]
+    assert (
+        "11 of the last 11 canary answers failed, for 11 of 11 users; of the champion's 0 of 12" in (rollout["summary"])
+    )
+    assert rollout["evidence"]["breaker_looks"]["taken"] == 2
 
 
 @pytest.mark.parametrize("error", ["client_disconnected", "status_422"])

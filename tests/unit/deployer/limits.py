@@ -20,5 +20,6 @@ def make_limits(**changes: Any) -> Limits:
         "breaker_errors": 5,
         "breaker_share": 0.2,
         "breaker_window": 200,
+        "breaker_alpha_share": 0.1,
     }
     return Limits(**usual | changes)

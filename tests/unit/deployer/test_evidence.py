@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from services.deployer.domain.evidence import LOSSES, Detector, Schedule, calculate_factor, weigh_share
+from tests.unit.deployer.limits import make_limits
 
 ALPHA = 0.05
 GRID = np.linspace(0.02, 0.98, 9)
@@ -56,17 +57,18 @@ def detect(rng: np.random.Generator, schedule: Schedule, champion: float, canary
     return detector
 
 
+@pytest.mark.parametrize("starts", [0, 8])
 @pytest.mark.parametrize("rate", [0.8, 0.5, 0.98])
-def test_equal_arms_reach_the_bound_at_most_at_level_alpha_with_every_start_point_paid_for(rate: float):
+def test_equal_arms_reach_the_bound_at_most_at_level_alpha_with_every_start_point_paid_for(rate: float, starts: int):
     rng = np.random.default_rng(5)
-    schedule = Schedule(weight=1 / 8, starts=8, spacing=8)
+    schedule = Schedule(starts=starts, spacing=8)
     highest = [detect(rng, schedule, rate, rate, 400).highest for _ in range(200)]
     assert np.mean(np.array(highest) >= 1 / ALPHA) <= ALPHA
 
 
 def test_a_start_point_finds_harm_that_began_late():
     def play(starts: int) -> float:
-        detector = Detector(Schedule(weight=1 / starts, starts=starts, spacing=50))
+        detector = Detector(Schedule(starts=starts, spacing=50))
         for block in range(300):
             detector.add("champion", float(block % 5 > 0))
             detector.add("canary", float(block % 5 > 0 if block < 250 else block % 5 > 2))
@@ -85,8 +87,41 @@ def test_a_block_ends_when_both_arms_came_whatever_they_said():
 
 
 def test_start_points_are_as_many_as_were_paid_for():
-    schedule = Schedule(weight=0.25, starts=4, spacing=10)
-    assert [block for block in range(100) if schedule.begins_at(block)] == [0, 10, 20, 30]
+    schedule = Schedule(weight=0.5, starts=4, spacing=10)
+    found = {block: weight for block in range(100) if (weight := schedule.weigh_start(block))}
+    assert found == dict.fromkeys([0, 10, 20, 30], 0.125)
+
+
+def test_start_points_without_end_add_up_to_their_weight_and_each_is_lighter():
+    weights = [Schedule(weight=0.5, starts=0).weigh_start(block) for block in range(0, 64 * 40_000, 64)]
+    assert all(later < earlier for earlier, later in itertools.pairwise(weights))
+    assert 0.49 < sum(weights) < 0.5
+
+
+@pytest.mark.parametrize(("onset", "most"), [(192, 1.3), (640, 1.5), (2_560, 2.0)])
+def test_harm_that_begins_late_is_found_almost_as_fast_as_early_harm(onset: int, most: float):
+    """Claim: -.20 takes at most so many times the blocks of early harm, under a guardrail's own limits.
+
+    With four start points in the first 384 blocks it was 1.7 times at 640, and 3.6 at 2,500.
+    """
+    limits = make_limits()
+    bound = 1 / limits.calculate_alpha(limits.guardrails[0])
+    early, late = (_measure_delay(limits.schedule, bound, blocks) for blocks in (0, onset))
+    assert late <= most * early
+
+
+def _measure_delay(schedule: Schedule, bound: float, onset: int, runs: int = 40) -> float:
+    """Return the median blocks from the onset of -.20 to the bound; a run that has reached it before does not count."""
+    delays = []
+    for seed in range(500, 500 + runs):
+        rng, detector = np.random.default_rng(seed), Detector(schedule)
+        while detector.highest < bound:
+            harm = 0.2 if detector.blocks >= onset else 0.0
+            detector.add("champion", float(rng.random() < 0.8))
+            detector.add("canary", float(rng.random() < 0.8 - harm))
+        if detector.blocks > onset:
+            delays.append(detector.blocks - onset)
+    return float(np.median(delays))
 
 
 def test_shares_of_users_that_are_as_meant_are_no_evidence_and_others_are():

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.deployer.domain.approval import calculate_approval_hash
+from services.deployer.domain.breaker import Breaker, Failures
 from services.deployer.domain.guardrails import Reading
 from services.deployer.domain.rollout import InvalidCommand, RolloutStatus, next_status
 from services.deployer.domain.routing import (
@@ -18,7 +19,7 @@ from services.deployer.domain.routing import (
     restored_table,
     withdrawn_table,
 )
-from services.deployer.domain.stages import Breaker, Failures, StageFacts, assess_stage, breaks
+from services.deployer.domain.stages import StageFacts, assess_stage
 from services.deployer.settings import DeployerSettings
 from shared.events import Route
 from shared.ids import new_id
@@ -126,31 +127,15 @@ def test_evidence_of_harm_rolls_back_even_before_the_minimum_time():
     assert decision.summary == "the canary is worse: outcome: canary 50.0%, champion 80.0%; e-value 41 of 40"
 
 
-@pytest.mark.parametrize(
-    ("canary", "champion", "trips"),
-    [
-        (Failures(5, 5), Failures(), True),
-        (Failures(30, 12), Failures(400, 4), True),
-        (Failures(4, 4), Failures(400, 0), False),  # too few users
-        (Failures(60, 9), Failures(400, 0), False),  # the guardrail's business
-        (Failures(40, 40), Failures(400, 400), False),  # an outage of both
-        (Failures(8, 6), Failures(160, 80), False),  # an outage that met the canary a little harder
-        (Failures(40, 40), Failures(400, 20), True),
-        (Failures(10, 9), Failures(10, 4), False),  # p = .03: nobody is invented beside those who were seen
-        (Failures(40, 21), Failures(2, 0), False),  # a holdback's window
-    ],
-)
-def test_the_breaker_trips_on_the_canarys_own_failures_only(canary: Failures, champion: Failures, trips: bool):
-    breaker = Breaker(served=100, errors=max(canary.failed, 5), canary=canary, champion=champion)
-    assert breaks(breaker, LIMITS) is trips
-    assert assess_stage(dataclasses.replace(FACTS, breaker=breaker), LIMITS).action == (
-        "roll_back" if trips else "advance"
+def test_a_breaker_that_trips_rolls_back_before_anything_else_is_asked():
+    breaker = Breaker(served=100, errors=40, canary=Failures(40, 40), champion=Failures(400, 20), level=1e-4)
+    decision = assess_stage(dataclasses.replace(FACTS, breaker=breaker), LIMITS)
+    assert (decision.action, decision.summary) == (
+        "roll_back",
+        "40 of the last 100 canary answers failed, for 40 of 40 users; of the champion's 20 of 400",
     )
-
-
-def test_one_user_alone_does_not_trip_the_breaker():
-    breaker = Breaker(served=40, errors=40, canary=Failures(1, 1), champion=Failures(50, 0))
-    assert not breaks(breaker, LIMITS)
+    between = dataclasses.replace(FACTS, breaker=dataclasses.replace(breaker, level=0.0))
+    assert assess_stage(between, LIMITS).action == "advance"
 
 
 def test_the_canary_goes_to_the_server_that_does_not_serve_the_champion():
