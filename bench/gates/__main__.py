@@ -20,7 +20,9 @@ from bench.gates.voting import (
     measure_cost,
     measure_coverage,
     measure_level,
+    measure_panel,
     measure_power,
+    render_panel_table,
     render_power_table,
 )
 from bench.gates.worlds import GROSS, KINDS, Kind, simulate
@@ -39,10 +41,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--rounds", type=int, default=10_000, help="simulated votes for each figure of the win rate")
     parser.add_argument("--first-seed", type=int, default=0, help=f"{TUNING} and above are for tuning")
-    parser.add_argument("--table", action="store_true", help="print the table of docs/evaluation.md only")
+    parser.add_argument("--table", action="store_true", help="print the tables of docs/evaluation.md only")
     options = parser.parse_args()
     if options.table:
-        sys.stdout.write(render_power_table(_seed(0, "table"), min(options.rounds, 4_000)) + "\n")
+        for render in (render_power_table, render_panel_table):
+            sys.stdout.write(render(_seed(0, "table"), min(options.rounds, 4_000)) + "\n\n")
         return
     rows, goals = [], []
     for kind in KINDS:
@@ -100,6 +103,11 @@ def measure_promises(rounds: int) -> tuple[list[Row], list[Goal]]:
             levels.append(ours)
             rows.append(_row(f"null passes: {raters} raters, {leaning}", "%", 100 * ours))
             rows.append(_row(f"null passes Student's test: {raters} raters, {leaning}", "%", 100 * student))
+    for leaning in ([0.2, 0.0, -0.2], [0.4, -0.2, -0.2], [0.2, -0.2, 0.1, -0.1, 0.0], [0.0] * 10):
+        for size in (1, 5):
+            passed = measure_panel(_seed(len(leaning), str(leaning)), rounds, np.array([leaning]), 240, size=size)
+            levels.append(passed)
+            rows.append(_row(f"panel without a preference passes: {leaning}, regions of {size}", "%", 100 * passed))
     for raters in (3, 10, 100):
         for prompts in (30, 100, 1_000):
             coverage = measure_coverage(_seed(raters, str(prompts)), min(rounds, 2_000), raters, prompts)

@@ -67,6 +67,40 @@ def find_visible(random: Any, rounds: int, raters: int) -> float | None:
     return None
 
 
+def measure_panel(
+    random: Any, rounds: int, leanings: NDArray[np.float64], prompts: int, effect: float = 0.0, size: int = 1
+) -> float:
+    """Return how often raters of these leanings (rounds or 1, raters) pass a candidate as a panel that decides.
+
+    They judge `prompts` in both orders, in regions of `size` prompts that each rater likes alike.
+    """
+    raters = leanings.shape[1]
+    taste = SPREAD * random.choice([-1.0, 1.0], (rounds, max(1, prompts // raters // size), raters))
+    chance = np.clip(0.5 + effect + leanings[:, None, :] + taste, 0, 1)
+    scores = random.binomial(2 * size, chance).mean(axis=-1) / (2 * size)
+    design = VotingPlan(estimand="panel", raters=raters).find_design(2 * size)
+    return float((calculate_wealth(scores, 0.5, design).max(axis=-1) >= WEALTH_NEEDED).mean())
+
+
+def render_panel_table(random: Any, rounds: int) -> str:
+    """Render what a panel passes, by its raters and prompts, as Markdown."""
+    lines = [
+        "| raters | prompts | no preference of theirs | no preference of users' | power at 60% | at 70% | at 80% |",
+        "|" + "---|" * 7,
+    ]
+    for raters in (3, 5, 10):
+        for prompts in (60, 120, 240):
+            own = np.resize([0.2, -0.2], raters)[None, :]
+            shares = [measure_panel(random, rounds, own - own.mean(), prompts)]
+            shares.append(measure_panel(random, rounds, random.normal(0, SPREAD, (rounds, raters)), prompts))
+            shares += [
+                measure_panel(random, rounds, np.zeros((1, raters)), prompts, effect) for effect in (0.1, 0.2, 0.3)
+            ]
+            told = " | ".join(f"{share:.1%}" for share in shares)
+            lines.append(f"| {raters} | {prompts} | {told} |")
+    return "\n".join(lines)
+
+
 def render_power_table(random: Any, rounds: int) -> str:
     """Render power and smallest visible win rate by the number of raters, six votes each, as Markdown."""
     lines = [

@@ -52,7 +52,7 @@ def hold_contest(entrants: Sequence[Entrant], ballots: Sequence[Ballot], policy:
 
     Where nobody passes the evaluation speaks of whoever came nearest: inconclusive before failed, then by win rate.
     """
-    split = split_candidates(ballots, policy.win_rate.estimand)
+    split = split_candidates(ballots, policy.win_rate.seats)
     plans = share_level(split, policy.win_rate)
     gates = {
         entrant.version: assess_all(
@@ -78,7 +78,9 @@ def _rank(split: Mapping[str, Sequence[Ballot]], plan: VotingPlan) -> Ranking:
         return Ranking([], None, 0, plan.level)
     counts = {version: count_votes(own, plan) for version, own in split.items()}
     design = next(iter(counts.values())).design
-    ranking = rank({version: count.scores for version, count in counts.items()}, design, plan.level, pair_scores(split))
+    ranking = rank(
+        {version: count.scores for version, count in counts.items()}, design, plan.level, pair_scores(split, plan.seats)
+    )
     settled = {version: count.settled_share for version, count in counts.items()}
     places = [
         replace(

@@ -28,10 +28,13 @@ from services.evaluator.domain.votes.ballots import Ballot
 from services.evaluator.domain.votes.judged import Judged, assess_judged
 from services.evaluator.domain.votes.length_control import assess_length_controlled
 from services.evaluator.domain.votes.prediction_powered import assess_combined
-from services.evaluator.domain.votes.win_rate import assess_win_rate, derive_prompt_scores
+from services.evaluator.domain.votes.win_rate import assess_win_rate, derive_prompt_scores, withhold
 from shared.conversation import derive_question
 from shared.events import GateResult
 from shared.summaries import read_summary
+
+OF_RATERS = ("win_rate", "combined_win_rate", "length_controlled_win_rate")
+"""What rests on raters' votes."""
 
 
 def assess_all(
@@ -53,7 +56,8 @@ def assess_all(
         *_assess_answers(prompts, ballots, policy),
         *_assess_measured(prompts, generation, policy),
     ]
-    return [*(apply_rule(gate, getattr(policy, gate.name)) for gate in gates), *assess_movement(unmeasured_kl)]
+    told = [withhold(gate, policy.win_rate) if gate.name in OF_RATERS else gate for gate in gates]
+    return [*(apply_rule(gate, getattr(policy, gate.name)) for gate in told), *assess_movement(unmeasured_kl)]
 
 
 def _assess_contamination(generation: dict[str, Any], policy: Policy) -> list[GateResult]:

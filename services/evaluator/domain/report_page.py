@@ -45,7 +45,7 @@ def render_page(report: dict[str, Any]) -> str:
             "<p>The green stretch is where the whole interval has to lie.</p>",
             f'<div class="gates">{"".join(_gate(gate) for gate in report["gates"])}</div>',
             *_tournament(report.get("tournament")),
-            *_votes(report["votes"]),
+            *_votes(report["votes"], report["generation"]),
             "<h2>Where the candidate did worst</h2>",
             _prompts(prompts[:WORST]),
             f"<details><summary>All {len(prompts)} prompts</summary>{_prompts(prompts)}</details>",
@@ -97,7 +97,7 @@ def _tournament(tournament: dict[str, Any] | None) -> list[str]:
     return ["<h2>Tournament</h2>", f"<p>{escape(told)}; {tournament['units']} units.</p>", _table(head, rows)]
 
 
-def _votes(votes: dict[str, Any]) -> list[str]:
+def _votes(votes: dict[str, Any], generation: dict[str, Any]) -> list[str]:
     counts = (
         f"{votes['cast']} of {votes['asked']} cast: left {votes['left']}, right {votes['right']}, ties {votes['tie']}."
     )
@@ -106,6 +106,8 @@ def _votes(votes: dict[str, Any]) -> list[str]:
         for each in votes.get("raters", [])
     ]
     head = ["rater", "votes", "candidate's score", "leaning", "left side", "same in both orders"]
+    if (generation.get("policy") or {}).get("win_rate", {}).get("estimand") == "panel":
+        counts += " The raters are a panel: this is the opinion of these persons, and says nothing of users at large."
     return ["<h2>Votes</h2>", f"<p>{counts}</p>", *([_table(head, rows)] if rows else [])]
 
 

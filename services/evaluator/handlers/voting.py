@@ -76,8 +76,7 @@ class VoteHandler:
                 continue
             if len(held) >= self.leases_per_key:
                 return session.get_one(Comparison, held[0].comparison_id)
-            estimand = read_policy(generation).win_rate.estimand
-            offer = choose_offer(places, rater.person, leased_after, estimand)
+            offer = choose_offer(places, rater.person, leased_after, read_policy(generation).win_rate.seats)
             if offer and (comparison := lease_comparison(session, offer, rater, now)):
                 return comparison
         if is_known_otherwise:

@@ -110,10 +110,10 @@ def test_a_key_with_ever_new_names_keeps_one_comparison_and_leaves_the_others(ro
 
 
 def test_a_key_that_is_shared_keeps_so_many_and_no_more(room: Room, tmp_path: Path) -> None:
-    room.generation = replace(room.generation, policy=with_plan(estimand="panel"))
+    room.generation = replace(room.generation, policy=with_plan(estimand="panel", raters=3))
     open_voting(room, tmp_path)
     shown = [room.get("/v1/comparisons/next").json()["comparison_id"] for _ in range(12)]
-    assert len(set(shown)) == 4
+    assert len(set(shown)) == 4, "all of one seat"
     assert shown[4] == shown[0], "the oldest again"
 
 

@@ -24,6 +24,7 @@ from shared.tables import deployer
 from shared.tables.evaluator import Comparison, Evaluation
 from tests.builders import make_artifacts
 from tests.integration.evaluator.scene import (
+    ITEMS,
     POLICY,
     RATERS,
     Room,
@@ -82,18 +83,22 @@ def test_voting_that_cannot_pass_any_more_ends_as_futile(room: Room, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("raters", "verdict", "told"),
-    [(2, "inconclusive", "by 2 raters; at least 3 are needed"), (3, "pass", "for this panel")],
+    ("raters", "decides", "verdict", "told"),
+    [
+        (2, True, "inconclusive", "a round needs a vote of each of the panel's 3"),
+        (3, False, "inconclusive", "the opinion of these 3 raters, which says nothing of users"),
+        (3, True, "pass", "the policy has this panel decide"),
+    ],
 )
-def test_a_panel_of_three_speaks_for_itself_and_two_raters_for_nobody(
-    room: Room, tmp_path: Path, raters: int, verdict: str, told: str
+def test_a_panel_speaks_for_itself_alone(
+    room: Room, tmp_path: Path, raters: int, decides: bool, verdict: str, told: str
 ) -> None:
-    room.generation = replace(room.generation, policy=with_plan(estimand="panel"))
-    open_voting(room, tmp_path)
-    for turn in range(20):
-        rater = RATERS[turn % raters]
-        offered = room.get("/v1/comparisons/next", role=rater).json()
-        room.vote(offered["comparison_id"], prefers_candidate(offered["left"], offered["right"]), rater)
+    plan = with_plan(estimand="panel", raters=3, panel_decides=decides)
+    room.generation = replace(room.generation, policy=plan)
+    open_voting(room, tmp_path, (*ITEMS, *(f"{item} stand" for item in ITEMS)))
+    room.vote_on_everything(prefers_candidate, RATERS[:raters])
+    assert room.get("/v1/comparisons/next", role=RATERS[5]).status_code == (204 if raters == 3 else 200)
+    room.clock.advance(100_000)
     assert room.completion.run_next() == verdict
     assert told in room.announced()[0].gates[0].summary
 

@@ -83,9 +83,9 @@ def test_a_pile_has_one_rater_for_all_candidates() -> None:
         Ballot("p0", True, "left", "anna", 0, 0.0, 1.0, "2"),
         Ballot("p0", True, "right", "ben", 0, 1.0, 1.0, "3"),
     ]
-    split = split_candidates(votes, "population")
+    split = split_candidates(votes)
     assert [ballot.rater for ballot in split["2"]] == ["anna"]
-    assert not derive_units(split["3"], "population")
+    assert not derive_units(split["3"])
 
 
 def test_voting_goes_on_while_it_does_for_one_candidate() -> None:

@@ -1,7 +1,7 @@
 """Votes on blind comparisons, and the units that they are evidence in."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -59,23 +59,55 @@ class Unit:
     is_complete: bool
 
 
-def derive_units(ballots: Sequence[Ballot], estimand: Estimand) -> dict[object, Unit]:
-    """Return the units of evidence by pile: complete ones in the order in which they became so, then the others.
+def find_seat(unit: object, seats: int | None) -> object:
+    """Return what one rater judges: a pile for the population, all piles of a seat for a panel of so many."""
+    return unit % seats if seats is not None and isinstance(unit, int) else unit
 
-    For the population each rater has one pile and each pile one rater, the first to vote on it; any other vote does not
-    count. So no two units share an opinion or a region of prompts. For the panel all votes count.
+
+def find_unit(unit: object, seats: int | None) -> object:
+    """Return the unit of evidence that a pile belongs to: itself for the population, its round for a panel."""
+    return unit // seats if seats is not None and isinstance(unit, int) else unit
+
+
+def derive_units(ballots: Sequence[Ballot], seats: int | None = None) -> dict[object, Unit]:
+    """Return the units of evidence by name: complete ones in the order of the evidence, then the others.
+
+    A pile has one rater, the first to vote on it, and a rater has one pile; any other vote does not count. For the
+    population a pile is a unit, in the order in which they became complete: no two units share an opinion or a region
+    of prompts. For a panel of so many seats a unit is a round (see `comparisons.derive_rounds`): a region of prompts
+    from each rater, all of whom count alike; a round is complete when those before it are.
     """
     piles = _list_piles(ballots)
-    cast = _list_counted(piles, estimand)
+    cast = _list_counted(piles, seats)
+    if seats is not None:
+        return _derive_rounds(piles, cast, seats)
     begun = [name for name in cast if cast[name]]
     complete = {name: len(cast[name]) == len(piles[name]) for name in begun}
     begun.sort(key=lambda name: (not complete[name], cast[name][-1 if complete[name] else 0].cast))
     return {name: Unit(_calculate_score(cast[name]), len(cast[name]), complete[name]) for name in begun}
 
 
-def keep_counted(ballots: Sequence[Ballot], estimand: Estimand) -> list[Ballot]:
+def _derive_rounds(
+    piles: Mapping[object, list[Ballot]], cast: Mapping[object, list[Ballot]], seats: int
+) -> dict[object, Unit]:
+    """Return the rounds in which every seat has a vote, in the order that was drawn before anybody voted."""
+    rounds: dict[int, list[int]] = defaultdict(list)
+    for name in piles:
+        if isinstance(name, int):
+            rounds[name // seats].append(name)
+    units: dict[object, Unit] = {}
+    complete = True
+    for number in sorted(rounds):
+        own = [cast.get(name, []) for name in rounds[number]]
+        complete = complete and all(len(cast.get(name, [])) == len(piles[name]) for name in rounds[number])
+        if all(own):
+            units[number] = Unit(average_seats([vote for votes in own for vote in votes]), sum(map(len, own)), complete)
+    return units
+
+
+def keep_counted(ballots: Sequence[Ballot], seats: int | None = None) -> list[Ballot]:
     """Return the ballots, without the votes that do not count in their units."""
-    counted = {id(ballot) for cast in _list_counted(_list_piles(ballots), estimand).values() for ballot in cast}
+    counted = {id(ballot) for cast in _list_counted(_list_piles(ballots), seats).values() for ballot in cast}
     return [
         ballot if id(ballot) in counted or not ballot.is_asked else replace(ballot, vote=None, rater=None)
         for ballot in ballots
@@ -90,24 +122,19 @@ def _list_piles(ballots: Sequence[Ballot]) -> dict[object, list[Ballot]]:
     return piles
 
 
-def _list_counted(piles: dict[object, list[Ballot]], estimand: Estimand) -> dict[object, list[Ballot]]:
-    cast = {name: _list_cast(pile) for name, pile in piles.items()}
-    return _keep_owners(cast) if estimand == "population" else cast
-
-
-def _list_cast(pile: Sequence[Ballot]) -> list[Ballot]:
-    return sorted((ballot for ballot in pile if ballot.vote is not None), key=lambda ballot: ballot.cast)
-
-
-def _keep_owners(cast: dict[object, list[Ballot]]) -> dict[object, list[Ballot]]:
-    """Keep of each pile the votes of whoever voted on it first, if it is the first pile that they voted on."""
-    kept: dict[object, list[Ballot]] = {}
-    owners: set[str | None] = set()
-    for name in sorted((name for name in cast if cast[name]), key=lambda name: cast[name][0].cast):
-        owner = cast[name][0].rater
-        if owner not in owners:
-            owners.add(owner)
-            kept[name] = [ballot for ballot in cast[name] if ballot.rater == owner]
+def _list_counted(piles: Mapping[object, list[Ballot]], seats: int | None) -> dict[object, list[Ballot]]:
+    """Keep the votes of whoever was the first at a seat, if it is the first that they sat down at."""
+    cast = sorted(
+        (ballot for pile in piles.values() for ballot in pile if ballot.vote is not None), key=lambda vote: vote.cast
+    )
+    owners: dict[object, str | None] = {}
+    kept: dict[object, list[Ballot]] = defaultdict(list)
+    for ballot in cast:
+        seat = find_seat(ballot.unit, seats)
+        if seat not in owners:
+            owners[seat] = None if ballot.rater in owners.values() else ballot.rater
+        if owners[seat] is not None and owners[seat] == ballot.rater:
+            kept[ballot.unit].append(ballot)
     return kept
 
 
@@ -115,3 +142,11 @@ def _calculate_score(votes: Sequence[Ballot]) -> float:
     """Return the weighted mean score; it stays within [0, 1] whatever the weights."""
     total = sum(ballot.weight for ballot in votes)
     return sum(ballot.weight * (ballot.score or 0.0) for ballot in votes) / total
+
+
+def average_seats(votes: Sequence[Ballot]) -> float:
+    """Return the mean score over piles, of which each counts alike."""
+    piles: dict[object, list[Ballot]] = defaultdict(list)
+    for ballot in votes:
+        piles[ballot.unit].append(ballot)
+    return sum(map(_calculate_score, piles.values())) / len(piles)

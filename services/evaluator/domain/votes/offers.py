@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from services.evaluator.domain.votes.ballots import Estimand
+from services.evaluator.domain.votes.ballots import find_seat
 
 
 @dataclass(frozen=True)
@@ -63,29 +63,31 @@ def list_held(places: Sequence[Place], key_id: str, leased_after: datetime) -> l
     return sorted(held, key=lambda place: (place.offered_at or leased_after, place.position))
 
 
-def choose_offer(places: Sequence[Place], person: str, leased_after: datetime, estimand: Estimand) -> Offer | None:
+def choose_offer(
+    places: Sequence[Place], person: str, leased_after: datetime, seats: int | None = None
+) -> Offer | None:
     """Choose what this person judges next, if there is something.
 
-    For the population each person has one pile, the first one that they were given, drawn of those that nobody else
-    has; the order of offering was drawn when the comparisons were made, so that its first is a uniform draw. Prompts
-    whose twin this person has seen come last.
+    Each person has one pile, or seat of a panel, the first that they were given, of those that nobody else has; the
+    order of offering was drawn when the comparisons were made, so that its first is a uniform draw. Prompts whose twin
+    this person has seen come last; a panel goes round by round, in the drawn order.
     """
     open_places = [place for place in places if not place.has_vote and not place.is_leased(leased_after)]
-    if estimand == "population":
-        open_places = _keep_own(places, open_places, person, leased_after)
-    seen = {place.prompt_hash for place in places if place.is_known_to(person)}
-    fresh = [place for place in open_places if place.prompt_hash not in seen] or open_places
+    own = _keep_own(places, open_places, person, leased_after, seats)
+    seen = {place.prompt_hash for place in places if place.is_known_to(person)} if seats is None else ()
+    fresh = [place for place in own if place.prompt_hash not in seen] or own
     if not fresh:
         return None
-    return Offer(min(fresh, key=lambda place: place.position).comparison_id, len(fresh))
+    return Offer(min(fresh, key=lambda place: place.position).comparison_id, len(fresh) if seats is None else 1)
 
 
 def _keep_own(
-    places: Sequence[Place], open_places: Sequence[Place], person: str, leased_after: datetime
+    places: Sequence[Place], open_places: Sequence[Place], person: str, leased_after: datetime, seats: int | None
 ) -> list[Place]:
     owners: dict[object, str] = {}
     for place in places:
         if (owner := place.has_claim(leased_after)) is not None:
-            owners.setdefault(place.unit, owner)
-    own = {unit for unit, owner in owners.items() if owner == person}
-    return [place for place in open_places if (place.unit in own if own else place.unit not in owners)]
+            owners.setdefault(find_seat(place.unit, seats), owner)
+    own = {seat for seat, owner in owners.items() if owner == person}
+    wanted = [(find_seat(place.unit, seats), place) for place in open_places]
+    return [place for seat, place in wanted if (seat in own if own else seat not in owners)]

@@ -15,7 +15,7 @@ from scipy import stats
 
 from services.evaluator.domain.intervals import CONFIDENCE, Z_POWER, Z
 from services.evaluator.domain.rules import AnswerRule
-from services.evaluator.domain.votes.ballots import Ballot, derive_units
+from services.evaluator.domain.votes.ballots import Ballot, derive_units, find_unit
 from services.evaluator.domain.votes.judged import Judged
 from services.evaluator.domain.votes.win_rate import VotingPlan
 from shared.events import GateResult
@@ -58,11 +58,11 @@ def combine(people: Values, judge: Values, rest: Values) -> Combined:
 def assess_combined(ballots: Sequence[Ballot], judged: Judged, plan: VotingPlan, rule: AnswerRule) -> GateResult:
     """Pass when the interval from people and judge together lies above one half, fail when below.
 
-    Units are the win rate's: each rater's pile for the population, a region of prompts for the panel. Fewer than the
+    Units are the win rate's: each rater's pile for the population, a round of a panel's. Fewer than the
     least number decide nothing, since Student's interval needs some to be right about raters of two camps.
     """
-    units = derive_units(ballots, plan.estimand)
-    predicted = _average(ballots, judged.scores)
+    units = derive_units(ballots, plan.seats)
+    predicted = _average(ballots, judged.scores, plan.seats)
     both = [name for name in units if name in predicted]
     rest = np.array([score for name, score in predicted.items() if name not in units])
     raters = {ballot.rater for ballot in ballots if ballot.vote is not None and ballot.rater is not None}
@@ -89,12 +89,12 @@ def assess_combined(ballots: Sequence[Ballot], judged: Judged, plan: VotingPlan,
     )
 
 
-def _average(ballots: Sequence[Ballot], scores: Mapping[str, float]) -> dict[object, float]:
+def _average(ballots: Sequence[Ballot], scores: Mapping[str, float], seats: int | None) -> dict[object, float]:
     """Return the judge's mean score by unit, over the prompts that it judged there."""
     found: dict[object, dict[str, float]] = defaultdict(dict)
     for ballot in ballots:
         if ballot.is_asked and ballot.prompt_hash in scores:
-            found[ballot.unit][ballot.prompt_hash] = scores[ballot.prompt_hash]
+            found[find_unit(ballot.unit, seats)][ballot.prompt_hash] = scores[ballot.prompt_hash]
     return {unit: sum(own.values()) / len(own) for unit, own in found.items()}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from services.evaluator.domain.votes.ballots import Ballot, Estimand, keep_counted
+from services.evaluator.domain.votes.ballots import Ballot, average_seats, find_unit, keep_counted
 from services.evaluator.domain.votes.betting import LEVEL, Design, Scores, calculate_interval, calculate_wealth
 from services.evaluator.domain.votes.win_rate import Outcome, VotingPlan, count_votes, decide_voting
 
@@ -102,10 +102,10 @@ def find_levels(evidence: Mapping[str, float], level: float) -> dict[str, float]
     return levels
 
 
-def split_candidates(ballots: Sequence[Ballot], estimand: Estimand) -> dict[str, list[Ballot]]:
+def split_candidates(ballots: Sequence[Ballot], seats: int | None = None) -> dict[str, list[Ballot]]:
     """Return each candidate's ballots, without votes that do not count: a pile has one rater for all candidates."""
     split: dict[str, list[Ballot]] = defaultdict(list)
-    for ballot in keep_counted(ballots, estimand):
+    for ballot in keep_counted(ballots, seats):
         split[ballot.candidate].append(ballot)
     return dict(split)
 
@@ -124,7 +124,7 @@ def share_level(
 
 def decide_tournament(ballots: Sequence[Ballot], plan: VotingPlan) -> Outcome:
     """Tell whether voting goes on: until it does for none of the candidates. See `decide_voting`."""
-    split = split_candidates(ballots, plan.estimand)
+    split = split_candidates(ballots, plan.seats)
     if len(split) < 2:
         return decide_voting(ballots, plan)
     plans = share_level(split, plan, complete_only=True)
@@ -133,7 +133,7 @@ def decide_tournament(ballots: Sequence[Ballot], plan: VotingPlan) -> Outcome:
     return next(outcome for outcome in ends if outcome in outcomes)
 
 
-def pair_scores(split: Mapping[str, Sequence[Ballot]]) -> dict[str, Scores]:
+def pair_scores(split: Mapping[str, Sequence[Ballot]], seats: int | None = None) -> dict[str, Scores]:
     """Return each candidate's scores on the units in which all have every vote, in the order in which they had it.
 
     Equal answers in such a unit are ties; units in which nobody was asked are none.
@@ -141,9 +141,9 @@ def pair_scores(split: Mapping[str, Sequence[Ballot]]) -> dict[str, Scores]:
     units: dict[object, list[Ballot]] = defaultdict(list)
     for own in split.values():
         for ballot in own:
-            units[ballot.unit].append(ballot)
-    whole = [unit for unit in units.values() if _is_whole(unit, set(split))]
-    whole.sort(key=lambda unit: max(ballot.cast for ballot in unit))
+            units[find_unit(ballot.unit, seats)].append(ballot)
+    whole = [units[name] for name in units if _is_whole(units[name], set(split))]
+    whole.sort(key=lambda unit: max(ballot.cast for ballot in unit) if seats is None else unit[0].pile or 0)
     return {name: np.array([_average(unit, name) for unit in whole], dtype=float) for name in split}
 
 
@@ -154,8 +154,7 @@ def _is_whole(unit: Sequence[Ballot], candidates: set[str]) -> bool:
 
 
 def _average(unit: Sequence[Ballot], candidate: str) -> float:
-    own = [ballot for ballot in unit if ballot.candidate == candidate]
-    return float(np.average([ballot.score or 0.0 for ballot in own], weights=[ballot.weight for ballot in own]))
+    return average_seats([ballot for ballot in unit if ballot.candidate == candidate])
 
 
 def _place(

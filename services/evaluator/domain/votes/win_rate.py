@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
 from msgspec import Meta
 
@@ -23,7 +24,8 @@ from services.evaluator.domain.votes.betting import (
 )
 from shared.events import GateResult
 
-REGION_VARIANCE = 0.2
+PROMPT_VARIANCE = 0.04
+"""Of what a rater thinks of different prompts, as far as bets suppose."""
 LEAST_TO_PASS = math.ceil(-math.log(LEVEL) / math.log1p(BOLDEST))
 """Units that it takes at the least: so many agree by chance in fewer than one of forty null candidates."""
 
@@ -34,8 +36,10 @@ class VotingPlan(Rule, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a win rate is measured."""
 
     estimand: Estimand = "population"
+    panel_decides: bool = False
+    """Let a panel pass a candidate that its raters prefer, which is no evidence of what users prefer."""
     raters: Annotated[int, Meta(ge=3, le=1_000)] = 20
-    """Raters after whom voting ends, decided or not; prompts are shared out among so many."""
+    """Raters after whom voting ends, decided or not; prompts are shared out among so many. A panel has so many."""
     least_raters: Annotated[int, Meta(ge=3, le=1_000)] = 3
     effect: Annotated[float, Meta(gt=0, le=0.5)] = 0.15
     """Distance from a win rate of 1/2 that the bets are made for."""
@@ -51,13 +55,18 @@ class VotingPlan(Rule, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return 1 / self.level
 
     @property
+    def seats(self) -> int | None:
+        """Return how many raters a panel has; None for the population."""
+        return self.raters if self.estimand == "panel" else None
+
+    @property
     def least_to_pass(self) -> int:
         return math.ceil(math.log(self.wealth_needed) / math.log1p(BOLDEST))
 
     def find_design(self, votes_each: float) -> Design:
-        """Return what bets expect of a rater who casts so many votes, or of a region of prompts."""
-        if self.estimand == "panel":
-            return Design(self.effect, REGION_VARIANCE, weight=20)
+        """Return what bets expect of a rater who casts so many votes, or of a round of a panel's with so many each."""
+        if self.seats is not None:
+            return Design(self.effect, (PROMPT_VARIANCE + 0.25 / max(1.0, votes_each)) / self.seats)
         return Design(self.effect, self.rater_spread**2 + 0.25 / max(1.0, votes_each))
 
 
@@ -88,7 +97,7 @@ def count_votes(ballots: Sequence[Ballot], plan: VotingPlan, *, complete_only: b
     asked = [ballot for ballot in ballots if ballot.is_asked]
     raters = {ballot.rater for ballot in ballots if ballot.vote is not None and ballot.rater is not None}
     return Count(
-        list(derive_units(ballots, plan.estimand).values()),
+        list(derive_units(ballots, plan.seats).values()),
         len(raters),
         sum(ballot.vote is not None for ballot in ballots),
         len(ballots),
@@ -121,7 +130,7 @@ def decide_voting(ballots: Sequence[Ballot], plan: VotingPlan) -> Outcome:
 
 def find_futility(plan: VotingPlan, done: int) -> float:
     """Return the wealth below which voting is futile once so many units are done."""
-    if plan.estimand == "panel":
+    if plan.seats is not None:
         return plan.futility
     left = max(0, plan.raters - done) * math.log1p(BOLDEST)
     return max(plan.futility, plan.wealth_needed * math.exp(-left))
@@ -171,6 +180,19 @@ def assess_win_rate(ballots: Sequence[Ballot], plan: VotingPlan) -> GateResult:
     )
 
 
+def withhold(gate: GateResult, plan: VotingPlan) -> GateResult:
+    """Say of a panel's result whose opinion it is, and let it pass only where the policy has the panel decide."""
+    if plan.seats is None:
+        return gate
+    told = f"{gate.summary}; the opinion of these {plan.seats} raters, which says nothing of users"
+    if gate.verdict != "pass":
+        return msgspec.structs.replace(gate, summary=told)
+    if plan.panel_decides:
+        return msgspec.structs.replace(gate, summary=f"{told}; the policy has this panel decide")
+    told += ", so that it passes nothing by itself (panel_decides)"
+    return msgspec.structs.replace(gate, summary=told, verdict="inconclusive")
+
+
 def _count_missing(count: Count, plan: VotingPlan) -> int | None:
     scores = count.scores
     variance = float(scores.var(ddof=1)) if scores.size > 1 else count.design.variance
@@ -184,15 +206,15 @@ def _count_missing(count: Count, plan: VotingPlan) -> int | None:
 def _say_too_few(count: Count, plan: VotingPlan) -> GateResult:
     if count.settled_share == 1:
         return GateResult(name="win_rate", verdict="inconclusive", summary="all answers are equal", effect=0.5, n=0)
+    needed = f"at least {plan.least_raters} are needed"
+    if plan.seats is not None:
+        needed = f"a round needs a vote of each of the panel's {plan.seats}"
     return GateResult(
         name="win_rate",
         verdict="inconclusive",
-        summary=(
-            f"{count.votes} of {count.asked} votes were cast, by {count.raters} raters; "
-            f"at least {plan.least_raters} are needed"
-        ),
+        summary=f"{count.votes} of {count.asked} votes were cast, by {count.raters} raters; {needed}",
         n=len(count.units),
-        more_needed=max(1, plan.least_raters - count.raters),
+        more_needed=max(1, (plan.seats or plan.least_raters) - count.raters),
     )
 
 
@@ -204,7 +226,7 @@ def _tell(
     minimum: float | None,
     more: int | None,
 ) -> str:
-    whom, unit = ("users at large", "raters") if plan.estimand == "population" else ("this panel", "regions of prompts")
+    whom, unit = ("users at large", "raters") if plan.seats is None else (f"these {plan.seats} raters", "rounds")
     n = count.scores.size
     text = (
         f"the candidate won {rate:.1%} ({100 * (1 - 2 * plan.level):.3g}% interval {interval[0]:.1%} to "

@@ -100,7 +100,7 @@ def _judge(order: Order, world: World, made: Generated, stated: dict[str, Any], 
     candidate, champion = (clean_answers(made.answers.get(side, {})) for side in (CANDIDATE, CHAMPION))
     drafts = derive_comparisons(order.prompts, champion, candidate, str(order.how.seed), order.policy.win_rate)
     order.output.mkdir(parents=True, exist_ok=True)
-    file = write_comparisons(drafts, order.output)
+    file = write_comparisons(drafts, order.output, order.policy.win_rate.seats)
     ballots = derive_ballots(drafts, order.votes)
     prompts = [
         JudgedPrompt(each.prompt_hash, each.messages, candidate[each.prompt_hash], champion[each.prompt_hash])

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.evaluator.domain.votes.ballots import Ballot, Vote
+from services.evaluator.domain.votes.ballots import Ballot, Vote, find_seat
 from services.evaluator.domain.votes.comparisons import ComparisonDraft
 from shared.errors import InvalidRequest
 
@@ -18,14 +18,17 @@ def name_comparison(draft: ComparisonDraft) -> str:
     return hashlib.sha256(json.dumps(texts, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
-def write_comparisons(drafts: Sequence[ComparisonDraft], folder: Path) -> Path:
-    """Write what people are to judge, without who wrote what; equal answers are asked of nobody."""
+def write_comparisons(drafts: Sequence[ComparisonDraft], folder: Path, seats: int | None = None) -> Path:
+    """Write what people are to judge, without who wrote what; equal answers are asked of nobody.
+
+    `pile` says what belongs to one rater: for a panel, a seat.
+    """
     file = folder / FILE
     lines = [
         json.dumps(
             {
                 "comparison": name_comparison(draft),
-                "pile": draft.pile,
+                "pile": find_seat(draft.pile, seats),
                 "messages": draft.messages,
                 "left": draft.left,
                 "right": draft.right,

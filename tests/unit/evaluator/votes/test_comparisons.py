@@ -86,8 +86,3 @@ def test_a_pile_is_one_raters_and_regions_are_never_split_while_there_are_enough
 def test_too_few_regions_are_no_sample_so_prompts_are_shared_out() -> None:
     sizes = Counter(derive_piles(PROMPTS, PLAN, "seed").values())
     assert sorted(sizes.values()) == [2] * 8 + [3] * 8
-
-
-def test_for_a_panel_a_pile_is_a_region() -> None:
-    crowd = [gate_prompt(number, f"region-{number % 20}") for number in range(40)]
-    assert set(Counter(derive_piles(crowd, VotingPlan(estimand="panel"), "seed").values()).values()) == {2}
