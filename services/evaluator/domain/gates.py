@@ -73,7 +73,7 @@ def _assess_judge(ballots: Sequence[Ballot], generation: dict[str, Any], policy:
     if (said := generation.get("judged")) is None:
         return []
     judged = msgspec.convert(said, Judged)
-    gate = assess_judged(judged, derive_prompt_scores(ballots), policy.judged_win_rate)
+    gate = assess_judged(judged, derive_prompt_scores(ballots), policy.judged_win_rate, policy.win_rate.level)
     if gate.cause == "error" or not any(ballot.rater for ballot in ballots):
         return [gate]
     return [gate, assess_combined(ballots, judged, policy.win_rate, policy.combined_win_rate)]
@@ -87,18 +87,25 @@ def _assess_answers(prompts: Sequence[JudgedPrompt], ballots: Sequence[Ballot], 
         for side in (candidate, champion)
     )
     hashes = [prompt.prompt_hash for prompt in prompts]
+    regions = _list_regions(prompts)
     return [
         assess_length_controlled(
             ballots, dict(zip(hashes, candidate, strict=True)), dict(zip(hashes, champion, strict=True))
         ),
-        assess_length(candidate, champion, policy.length),
-        assess_empty(candidate, champion, policy.empty_answers),
-        assess_repetition(candidate, champion, policy.repetition),
-        assess_refusals(candidate, champion, policy.refusals),
-        assess_judge_talk(candidate, champion, policy.judge_talk),
-        assess_trait("language_switch", "in another language than asked", ours, theirs, policy.language_switch),
-        assess_diversity(candidate, champion, policy.diversity),
+        assess_length(candidate, champion, policy.length, regions),
+        assess_empty(candidate, champion, policy.empty_answers, regions),
+        assess_repetition(candidate, champion, policy.repetition, regions),
+        assess_refusals(candidate, champion, policy.refusals, regions),
+        assess_judge_talk(candidate, champion, policy.judge_talk, regions),
+        assess_trait(
+            "language_switch", "in another language than asked", ours, theirs, policy.language_switch, regions
+        ),
+        assess_diversity(candidate, champion, policy.diversity, regions),
     ]
+
+
+def _list_regions(prompts: Sequence[JudgedPrompt]) -> list[str]:
+    return [prompt.prompt_hash if prompt.region is None else prompt.region for prompt in prompts]
 
 
 def _assess_measured(prompts: Sequence[JudgedPrompt], generation: dict[str, Any], policy: Policy) -> list[GateResult]:
@@ -107,7 +114,7 @@ def _assess_measured(prompts: Sequence[JudgedPrompt], generation: dict[str, Any]
     if (cut := generation.get("cut")) is not None:
         ours, theirs = ([prompt.prompt_hash in cut[side] for prompt in prompts] for side in ("candidate", "champion"))
         told = f"cut at {generation.get('settings', {}).get('max_new_tokens')} tokens"
-        gates.append(assess_trait("cut_answers", told, ours, theirs, policy.cut_answers))
+        gates.append(assess_trait("cut_answers", told, ours, theirs, policy.cut_answers, _list_regions(prompts)))
     suite, harm = generation.get("suite"), generation.get("harmful") or {}
     said = find_said({prompt.prompt_hash: prompt.candidate for prompt in prompts}, policy.safety)
     if suite is not None:

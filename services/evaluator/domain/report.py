@@ -26,6 +26,8 @@ class JudgedPrompt:
     messages: list[Message]
     candidate: str
     champion: str
+    region: str | None = None
+    """Of prompt space; None: its own."""
 
 
 @dataclass(frozen=True)

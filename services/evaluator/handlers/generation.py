@@ -208,6 +208,7 @@ class GenerationHandler:
                 | examined
                 | {
                     "prompts": len(prompts),
+                    "regions": {prompt.prompt_hash: prompt.cell for prompt in prompts},
                     "unanswered": len(prompts) - len({draft.prompt_hash for draft in drafts}),
                     "settings": self.settings.model_dump(include=set(RECORDED)),
                 }

@@ -1,6 +1,6 @@
 """The candidates of an evaluation before the gates, from their comparisons."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from services.evaluator.domain.entrants import Contest, Entrant, hold_contest
@@ -21,7 +21,10 @@ def judge_entrants(evaluation: Evaluation, comparisons: Sequence[Comparison]) ->
     entrants = [
         Entrant(
             version,
-            _derive_prompts([row for row in comparisons if (row.candidate_version or only) == version]),
+            _derive_prompts(
+                [row for row in comparisons if (row.candidate_version or only) == version],
+                evaluation.generation.get("regions", {}),
+            ),
             read_generation(evaluation.generation, version),
             training.unmeasured_kl,
         )
@@ -31,13 +34,12 @@ def judge_entrants(evaluation: Evaluation, comparisons: Sequence[Comparison]) ->
     return contest, trainings[contest.version]
 
 
-def _derive_prompts(comparisons: Sequence[Comparison]) -> list[JudgedPrompt]:
-    """Return each prompt once, in the order of its first look."""
+def _derive_prompts(comparisons: Sequence[Comparison], regions: Mapping[str, str]) -> list[JudgedPrompt]:
+    """Return each prompt once, in the order of its first look, with its region of prompts."""
     prompts: dict[str, JudgedPrompt] = {}
     for comparison in comparisons:
         sides = comparison.left_answer, comparison.right_answer
         candidate, champion = sides if comparison.candidate_is_left else reversed(sides)
-        prompts.setdefault(
-            comparison.prompt_hash, JudgedPrompt(comparison.prompt_hash, comparison.messages, candidate, champion)
-        )
+        name = comparison.prompt_hash
+        prompts.setdefault(name, JudgedPrompt(name, comparison.messages, candidate, champion, regions.get(name)))
     return list(prompts.values())

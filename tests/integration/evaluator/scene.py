@@ -40,7 +40,7 @@ ITEMS = ("toaster", "kettle", "lamp", "rug", "desk", "chair", "mirror", "clock",
 DATASET = "d" * 64
 RATERS = [f"rater {number}" for number in range(10)]
 """Each with a key of their own."""
-RULE = MarginRule(margin=0.2, least=5)
+RULE = MarginRule(margin=0.4, least=5)
 POLICY = Policy(
     win_rate=VotingPlan(raters=10),
     length=RatioRule(least=5),

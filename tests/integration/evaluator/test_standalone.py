@@ -19,7 +19,7 @@ from services.evaluator.domain.report_schema import Report
 from services.evaluator.handlers.asking import CONCURRENCY
 from tests.fake_chat import FakeChat, serve_chat
 
-PROMPTS = 30
+PROMPTS = 40
 SUBJECTS = ("toaster", "lamp", "rug", "kettle", "parcel", "invoice")
 
 
@@ -180,6 +180,17 @@ def test_a_broken_prompt_file_is_named_with_its_line(tmp_path: Path, line: str, 
         status, said, report = run(file, chat)
     assert (status, report) == (1, {})
     assert told in said
+
+
+def test_prompts_of_one_group_are_one_piece_of_evidence(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    lines = [{"prompt": f"Where is my {SUBJECTS[n % 6]} number {n}?", "group": f"g{n // 2}"} for n in range(80)]
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with serve_chat(answer) as chat:
+        _, told, report = run(file, chat)
+    found = {name: find_gate(report, name) for name in ("refusals", "length", "diversity", "cost", "latency")}
+    assert {name: gate["n"] for name, gate in found.items()} == dict.fromkeys(found, 40), told
+    assert len(report["generation"]["regions"]) == 80
 
 
 def test_votes_on_other_answers_are_refused(prompts: Path) -> None:

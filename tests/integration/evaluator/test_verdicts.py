@@ -20,7 +20,7 @@ from shared.dead_letters import DeadLetters
 from shared.events import TrainingCompleted
 from shared.ids import new_id
 from shared.registry.memory import MemoryRegistry
-from shared.tables import deployer
+from shared.tables import curator, deployer
 from shared.tables.evaluator import Comparison, Evaluation
 from tests.builders import make_artifacts
 from tests.integration.evaluator.scene import (
@@ -29,6 +29,7 @@ from tests.integration.evaluator.scene import (
     RATERS,
     Room,
     completed_training,
+    fill,
     open_voting,
     prefers_candidate,
     with_plan,
@@ -112,6 +113,22 @@ def test_the_report_names_the_policy_that_it_was_opened_with(room: Room, tmp_pat
     assert report is not None
     assert report["policy_sha256"] == calculate_policy_sha256(POLICY) != calculate_policy_sha256(Policy())
     assert report["generation"]["policy"]["win_rate"]["raters"] == 10
+
+
+def test_prompts_of_a_region_are_known_as_such(room: Room, tmp_path: Path) -> None:
+    fill(room, tmp_path)
+    with room.sessions() as session, session.begin():
+        for number, prompt in enumerate(session.scalars(select(curator.Prompt).order_by(curator.Prompt.cell)).all()):
+            prompt.cell = f"cell-{sorted(ITEMS)[number // 2 * 2]}"
+    room.hear(completed_training())
+    assert room.generate()
+    room.vote_on_everything(prefers_candidate)
+    room.completion.run_next()
+    report = room.evaluation().report
+    assert report is not None
+    assert len(set(report["generation"]["regions"].values())) == 5
+    told = {gate["name"]: gate["summary"] for gate in report["gates"]}
+    assert all("for these 5 regions of prompts only" in told[name] for name in ("refusals", "empty_answers", "length"))
 
 
 def test_each_vote_keeps_the_probability_with_which_it_was_asked_for(room: Room, tmp_path: Path) -> None:

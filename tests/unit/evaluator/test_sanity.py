@@ -44,12 +44,12 @@ def test_a_few_loops_more_than_the_champion_are_inconclusive() -> None:
     assert assess_repetition([LOOP] * 4 + [GOOD] * 56, [GOOD] * 60, MARGIN).verdict == "inconclusive"
 
 
-def test_a_single_loop_among_forty_answers_is_no_reason_to_stop() -> None:
-    assert assess_repetition([LOOP] + [GOOD] * 39, [GOOD] * 40, MARGIN).verdict == "pass"
+def test_a_single_loop_among_sixty_answers_is_no_reason_to_stop() -> None:
+    assert assess_repetition([LOOP] + [GOOD] * 59, [GOOD] * 60, MARGIN).verdict == "pass"
 
 
 def test_no_more_loops_than_the_champion_passes() -> None:
-    assert assess_repetition([LOOP] * 3 + [GOOD] * 17, [LOOP] * 5 + [GOOD] * 15, MARGIN).verdict == "pass"
+    assert assess_repetition([LOOP] * 3 + [GOOD] * 37, [LOOP] * 5 + [GOOD] * 35, MARGIN).verdict == "pass"
 
 
 def test_shorter_answers_pass_as_long_as_they_say_something() -> None:
@@ -78,8 +78,8 @@ def test_a_length_of_almost_three_times_the_champions_never_passes() -> None:
     assert gate.verdict == "fail"
 
 
-@pytest.mark.parametrize("n", [1, 5, 10, 19])
+@pytest.mark.parametrize("n", [1, 5, 10, 19, 36])
 def test_a_small_sample_passes_nothing(n: int) -> None:
     gates = [assess_empty([GOOD] * n, [GOOD] * n, MARGIN), assess_length([GOOD] * n, [GOOD] * n, RATIO)]
-    assert [gate.verdict for gate in gates] == ["inconclusive"] * 2
+    assert [gate.verdict for gate in gates] == ["inconclusive", "inconclusive" if n < 20 else "pass"]
     assert (gates[0].more_needed or 0) > 0

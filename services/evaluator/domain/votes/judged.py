@@ -7,6 +7,7 @@ import msgspec
 
 from services.evaluator.domain.intervals import Z_POWER, Z, calculate_share_interval
 from services.evaluator.domain.rules import JudgeRule
+from services.evaluator.domain.votes.betting import LEVEL
 from shared.events import GateResult
 
 NAME = "judged_win_rate"
@@ -64,8 +65,10 @@ def calculate_agreement(scores: Mapping[str, float], people: Mapping[str, float]
     return (sum(alike) / len(alike) if alike else None), len(alike)
 
 
-def assess_judged(judged: Judged, people: Mapping[str, float], rule: JudgeRule) -> GateResult:
+def assess_judged(judged: Judged, people: Mapping[str, float], rule: JudgeRule, level: float = LEVEL) -> GateResult:
     """Pass when the judge surely prefers the candidate, fail when the champion. It is no better than its agreement.
+
+    Each side errs with `level` at most.
 
     Inconclusive with `cause: error` when it could not be asked, or too much of what it said could not be read.
     """
@@ -83,12 +86,12 @@ def assess_judged(judged: Judged, people: Mapping[str, float], rule: JudgeRule) 
     if not n:
         return GateResult(name=NAME, verdict="inconclusive", summary="there was nothing to judge", n=0)
     effect = sum(sum(scores) / len(scores) for scores in groups.values()) / n
-    low, high = calculate_share_interval(effect * n, n)
+    low, high = calculate_share_interval(effect * n, n, level)
     enough = n >= rule.least
     return GateResult(
         name=NAME,
         verdict="pass" if low > 0.5 and enough else "fail" if high < 0.5 and enough else "inconclusive",
-        summary=_tell(judged, people, (effect, low, high), n),
+        summary=_tell(judged, people, (effect, low, high), n, level),
         effect=effect,
         low=low,
         high=high,
@@ -99,14 +102,17 @@ def assess_judged(judged: Judged, people: Mapping[str, float], rule: JudgeRule) 
     )
 
 
-def _tell(judged: Judged, people: Mapping[str, float], estimate: tuple[float, float, float], n: int) -> str:
+def _tell(
+    judged: Judged, people: Mapping[str, float], estimate: tuple[float, float, float], n: int, level: float
+) -> str:
     bias = calculate_seat_bias(judged.judgements)
     agreement, shared = calculate_agreement(judged.scores, people)
     seat = "never decided" if bias is None else f"favours the first seat by {bias:+.0%}, which both orders take out"
     known = "nobody voted to compare it with" if agreement is None else f"{agreement:.0%} as people on {shared} prompts"
     return (
-        f"the judge {judged.judge} prefers the candidate {estimate[0]:.1%} of the time (95% interval {estimate[1]:.1%} "
-        f"to {estimate[2]:.1%}, {n} regions of prompts); it {seat}; agreement: {known}"
+        f"the judge {judged.judge} prefers the candidate {estimate[0]:.1%} of the time "
+        f"({100 * (1 - 2 * level):.4g}% interval {estimate[1]:.1%} to {estimate[2]:.1%}, {n} regions of prompts); "
+        f"it {seat}; agreement: {known}"
     )
 
 

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from services.evaluator.domain.intervals import CONFIDENCE, Z_POWER, Z
+from services.evaluator.domain.intervals import Z_POWER, Z
 from services.evaluator.domain.rules import AnswerRule
 from services.evaluator.domain.votes.ballots import Ballot, derive_units, find_unit
+from services.evaluator.domain.votes.betting import LEVEL
 from services.evaluator.domain.votes.judged import Judged
 from services.evaluator.domain.votes.win_rate import VotingPlan
 from shared.events import GateResult
@@ -34,10 +35,10 @@ class Combined:
     """Variance beside people's alone."""
 
 
-def combine(people: Values, judge: Values, rest: Values) -> Combined:
+def combine(people: Values, judge: Values, rest: Values, level: float = LEVEL) -> Combined:
     """Bound the mean of people's scores: `people` and `judge` on the same n units, `rest` the judge's on m others.
 
-    Student's interval with n - 2 degrees of freedom, as the weight is estimated too.
+    Student's interval with n - 2 degrees of freedom, as the weight is estimated too; each side errs with `level`.
     """
     n, m = len(people), len(rest)
     variance = float(people.var(ddof=1))
@@ -49,7 +50,7 @@ def combine(people: Values, judge: Values, rest: Values) -> Combined:
     residual = float((people - people.mean() - slope * (judge - judge.mean())).var(ddof=2)) if n > 2 else variance
     explained = slope**2 * apart
     error = np.sqrt(max(residual, 0.0) / n + explained / (n + m)) if m and slope else np.sqrt(variance / n)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, max(1, n - 1 - bool(m and slope)))) * float(error)
+    half = float(stats.t.ppf(1 - level, max(1, n - 1 - bool(m and slope)))) * float(error)
     correlation = together / np.sqrt(variance * apart) if variance > 0 and apart > 0 else 0.0
     gain = float(error**2 * n / variance) if variance > 0 else 1.0
     return Combined(effect, effect - half, effect + half, float(correlation), gain)
@@ -59,7 +60,8 @@ def assess_combined(ballots: Sequence[Ballot], judged: Judged, plan: VotingPlan,
     """Pass when the interval from people and judge together lies above one half, fail when below.
 
     Units are the win rate's: each rater's pile for the population, a round of a panel's. Fewer than the
-    least number decide nothing, since Student's interval needs some to be right about raters of two camps.
+    least number decide nothing, since Student's interval needs some to be right about raters of two camps. The plan's
+    level, which the budget and the number of candidates make smaller, is this gate's too.
     """
     units = derive_units(ballots, plan.seats)
     predicted = _average(ballots, judged.scores, plan.seats)
@@ -69,15 +71,16 @@ def assess_combined(ballots: Sequence[Ballot], judged: Judged, plan: VotingPlan,
     people, judge = np.array([units[name].score for name in both]), np.array([predicted[name] for name in both])
     if len(both) < rule.least or len(raters) < plan.least_raters or float(people.var()) == 0:
         return _tell_too_few(len(both), len(raters), plan, rule)
-    found = combine(people, judge, rest)
+    found = combine(people, judge, rest, plan.level)
     settled = sum(not ballot.is_asked for ballot in ballots) / len(ballots)
     effect, low, high = (settled / 2 + (1 - settled) * value for value in (found.effect, found.low, found.high))
     return GateResult(
         name=NAME,
         verdict="pass" if low > 0.5 else "fail" if high < 0.5 else "inconclusive",
         summary=(
-            f"with the judge's scores of all prompts the candidate wins {effect:.1%} (95% interval {low:.1%} to "
-            f"{high:.1%}, {len(both)} units with votes, {len(rest)} without); judge and people correlate by "
+            f"with the judge's scores of all prompts the candidate wins {effect:.1%} "
+            f"({100 * (1 - 2 * plan.level):.4g}% interval {low:.1%} to {high:.1%}, {len(both)} units with votes, "
+            f"{len(rest)} without); judge and people correlate by "
             f"{found.correlation:.2f}, which leaves {found.gain:.0%} of the variance of votes alone"
         ),
         effect=effect,

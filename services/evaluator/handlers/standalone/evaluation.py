@@ -72,6 +72,7 @@ def _state(order: Order, world: World) -> dict[str, Any]:
         "policy": dump_policy(order.policy),
         "policy_sha256": calculate_policy_sha256(order.policy),
         "prompts": len(order.prompts),
+        "regions": _name_groups(order.prompts),
         "settings": msgspec.to_builtins(order.how),
         "serving": {CANDIDATE: world.describe(order.candidate), CHAMPION: world.describe(order.champion)},
         "not_measured": _list_not_measured(order, world),
@@ -103,7 +104,9 @@ def _judge(order: Order, world: World, made: Generated, stated: dict[str, Any], 
     file = write_comparisons(drafts, order.output, order.policy.win_rate.seats)
     ballots = derive_ballots(drafts, order.votes)
     prompts = [
-        JudgedPrompt(each.prompt_hash, each.messages, candidate[each.prompt_hash], champion[each.prompt_hash])
+        JudgedPrompt(
+            each.prompt_hash, each.messages, candidate[each.prompt_hash], champion[each.prompt_hash], each.cell
+        )
         for each in order.prompts
         if each.prompt_hash in candidate and each.prompt_hash in champion
     ]
