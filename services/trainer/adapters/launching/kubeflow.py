@@ -72,7 +72,7 @@ def make_train_job(order: LaunchOrder, settings: Kubeflow) -> dict[str, Any]:
     return {
         "apiVersion": API,
         "kind": "TrainJob",
-        "metadata": {"name": order.name, "labels": {"app.kubernetes.io/managed-by": "heliotrope"}},
+        "metadata": {"name": order.name, "labels": pods.make_labels(settings)},
         "spec": {
             "runtimeRef": {"name": settings.runtime},
             "trainer": trainer,

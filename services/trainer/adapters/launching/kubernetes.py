@@ -99,7 +99,7 @@ def make_job(order: LaunchOrder, settings: Kubernetes) -> dict[str, Any]:
     return {
         "apiVersion": BATCH,
         "kind": "Job",
-        "metadata": {"name": order.name, "labels": labels},
+        "metadata": {"name": order.name, "labels": labels | pods.make_labels(settings)},
         "spec": {
             "completions": order.nodes,
             "parallelism": order.nodes,

@@ -18,6 +18,7 @@ DELETED = "the job is no longer there: somebody deleted it, or it ended more tha
 POD_SECURITY = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 """What a namespace that enforces the `restricted` standard asks for; whose user it is, the image says."""
+QUEUE = "kueue.x-k8s.io/queue-name"
 GRACE_SECONDS = 60
 """For a checkpoint, when a node is drained."""
 
@@ -49,6 +50,12 @@ def make_volumes(settings: Pods) -> tuple[list[dict[str, Any]], list[dict[str, s
         {"name": "home", "mountPath": "/var/lib/heliotrope"},
         {"name": "shm", "mountPath": "/dev/shm"},
     ]
+
+
+def make_labels(settings: Pods) -> dict[str, str]:
+    """Make the job's own labels: whose it is, and the queue that it waits in."""
+    queue = {QUEUE: settings.queue} if settings.queue else {}
+    return {"app.kubernetes.io/managed-by": "heliotrope"} | queue
 
 
 def make_placement(settings: Pods) -> dict[str, Any]:

@@ -88,6 +88,8 @@ class Pods(Engine, frozen=True, kw_only=True):
     volume: Text = "20Gi"
     """Of each pod alone, for the base, the dataset and checkpoints."""
     pull_policy: Text = "IfNotPresent"
+    queue: Text | None = None
+    """Of Kueue, which starts the job once there is room; None: the cluster has no Kueue, or a default for all."""
 
 
 class Kubernetes(Pods, frozen=True, kw_only=True, tag="kubernetes"):
@@ -98,6 +100,10 @@ class Kubeflow(Pods, frozen=True, kw_only=True, tag="kubeflow"):
     """Kubeflow Trainer's TrainJob."""
 
     runtime: Text = "torch-distributed"
+
+    def __post_init__(self) -> None:
+        if self.secrets:
+            raise ValueError("secrets: a TrainJob takes none: name them in a runtime of your own (docs/launchers.md)")
 
 
 class SageMaker(Engine, frozen=True, kw_only=True, tag="sagemaker"):

@@ -149,8 +149,9 @@ def test_a_checkpoint_counts_once_all_its_parts_are_there():
         ({"spot": {"engine": "local", "environment": {"hf_token": "x"}}}, "hf_token"),
         ({"spot": {"engine": "local", "limits": {"max_cost": 5}}}, "cost_per_instance_hour"),
         ({"spot": {"engine": "local", "limits": {"hours": 5}}}, "launchers"),
+        ({"spot": {"engine": "kubeflow", "image": "x", "secrets": ["objects"]}}, "secrets: a TrainJob takes none"),
     ],
-    ids=["missing", "unknown engine", "name", "secret", "token", "cost", "unknown limit"],
+    ids=["missing", "unknown engine", "name", "secret", "token", "cost", "unknown limit", "TrainJob's secrets"],
 )
 def test_a_wrong_launchers_file_names_the_field(content: object, field: str):
     with pytest.raises(InvalidRequest, match=field):
