@@ -114,7 +114,8 @@ def test_every_service_is_probed_bounded_and_confined(values: Path):
         assert {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys(), name
         assert {"requests", "limits"} <= container["resources"].keys(), name
         assert container["securityContext"]["allowPrivilegeEscalation"] is False, name
-        assert pod["automountServiceAccountToken"] is False, name
+        starts_pods = (name, values.stem) == ("sun-trainer-worker", "launchers-values")
+        assert pod["automountServiceAccountToken"] is starts_pods, name
         if name != "sun-vllm":
             assert container["securityContext"]["readOnlyRootFilesystem"] is True, name
             assert pod["securityContext"]["runAsNonRoot"] is True, name
@@ -132,6 +133,21 @@ def test_secrets_are_by_reference_only():
 
 def find(manifests: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
     return next(each for each in manifests if (each["kind"], each["metadata"]["name"]) == (kind, name))
+
+
+def test_a_worker_may_start_pods_where_its_launchers_do_and_nowhere_else():
+    manifests = render(CHART / "ci" / "launchers-values.yaml")
+    roles = {each["metadata"]["namespace"]: each["rules"] for each in manifests if each["kind"] == "Role"}
+    assert roles.keys() == {"training"}
+    assert {verb for rule in roles["training"] for verb in rule["verbs"]} == {
+        *("create", "get", "list", "delete", "deletecollection"),
+    }
+    binding = find(manifests, "RoleBinding", "sun-launchers")
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "sun-trainer-worker", "namespace": "loop"}]
+    file = yaml.safe_load(find(manifests, "ConfigMap", "sun-launchers")["data"]["launchers.yaml"])
+    assert file["launchers"] == yaml.safe_load((CHART / "ci" / "launchers-values.yaml").read_text())["launchers"]
+    egress = find(manifests, "NetworkPolicy", "sun-trainer-worker")["spec"]["egress"]
+    assert {"ports": [{"port": 443}, {"port": 6443}]} in egress
 
 
 def test_the_gateway_keeps_its_spool_on_a_claim_or_has_time_to_hand_it_over():

@@ -111,6 +111,17 @@ egress:
 {{- end }}
 {{- end }}
 
+{{/* The namespaces in which launchers start pods, joined by commas. */}}
+{{- define "heliotrope.launcherNamespaces" -}}
+{{- $found := dict }}
+{{- range .Values.launchers }}
+{{- if has .engine (list "kubernetes" "kubeflow") }}
+{{- $_ := set $found (.namespace | default "default") true }}
+{{- end }}
+{{- end }}
+{{- keys $found | sortAlpha | join "," }}
+{{- end }}
+
 {{/* The environment of whoever may change everything: the migration job, and commands that people run. */}}
 {{- define "heliotrope.migrator" -}}
 {{- include "heliotrope.environment" . }}
