@@ -22,6 +22,8 @@ RELEASE = NAMESPACE = "heliotrope"
 STORES, STRANGERS = "stores", "strangers"
 BUILT = ("heliotrope:0.1.0-edge", "heliotrope:0.1.0-slim", "heliotrope:0.1.0-gpu", "heliotrope:0.1.0-mlflow")
 SLIM = BUILT[1]
+NEWER = "0.1.1"
+"""A second tag of the same images: what an upgrade to a newer image names."""
 REPLACED = ("heliotrope-test/postgres", "heliotrope-test/redis", "heliotrope-test/objects")
 WITH_FILES = {"kafka": "heliotrope-test/kafka-with-libs", "models": "heliotrope-test/models-with-weights"}
 OURS = {"app.kubernetes.io/name": "heliotrope", "app.kubernetes.io/instance": RELEASE}
@@ -67,7 +69,10 @@ def bring_images(folder: Path, model: Path) -> None:
         composed("build", service, minutes=30)
     _add_files(folder / "kafka", "kafka", Path(os.environ["KAFKA_HOME"]) / "libs", "libs")
     _add_files(folder / "models", "models", model, "model")
-    run(*shlex.split(os.environ["LOAD_IMAGES"]), *REPLACED, *WITH_FILES.values(), *BUILT, minutes=30)
+    newer = [name.replace(":0.1.0", f":{NEWER}") for name in BUILT]
+    for name, again in zip(BUILT, newer, strict=True):
+        run("docker", "tag", name, again)
+    run(*shlex.split(os.environ["LOAD_IMAGES"]), *REPLACED, *WITH_FILES.values(), *BUILT, *newer, minutes=30)
 
 
 def _add_files(context: Path, target: str, files: Path, name: str) -> None:
@@ -167,6 +172,13 @@ def ask(service: str, path: str, key: str, body: dict[str, Any] | None = None) -
     url = f"http://{RELEASE}-{service}{path}"
     command = ["python", "-c", ASK, url, key, json.dumps(body) if body else ""]
     return dict(json.loads(kubectl("exec", f"deploy/{RELEASE}-deployer", "--", *command)))
+
+
+def find_ended_run(keys: dict[str, str], request_id: str) -> dict[str, Any] | None:
+    """Find the run that a request came to, once it has ended."""
+    runs = ask("trainer:8008", "/v1/runs", keys["ops"])["runs"]
+    run = next((each for each in runs if each["request_id"] == request_id), None)
+    return run if run and run["state"] not in ("queued", "running") else None
 
 
 def finish_pod(name: str, *, namespace: str = NAMESPACE, minutes: float = 5) -> str:

@@ -39,13 +39,13 @@ class Load:
     @property
     def twice(self) -> int:
         """Judgements of these answers beyond those that were accepted; an unacknowledged one may be there, once."""
-        return max(0, self.stored["rows"] - len(self.report["accepted"]) - len(self.report["failures"]))
+        return max(0, self.stored["rows"] - len(self.report["accepted"]) - int(self.report["unsure"]))
 
     def tell(self, over: str) -> None:
         report = self.report
         say(
             f"{over}: {len(report['answered'])} answers ({report['streams']} by streams, the longest "
-            f"{report['longest_seconds']:.0f} s), {len(report['accepted'])} posts; failed {len(report['failures'])}, "
+            f"{report['longest_seconds']:.0f} s), {len(report['accepted'])} posts; failed {report['failed']}, "
             f"lost {self.lost}, counted twice {self.twice}"
         )
         for failure in report["failures"]:

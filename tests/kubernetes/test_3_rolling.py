@@ -1,13 +1,16 @@
-"""Under load: a changed setting, every deployment restarted, a rollback: nothing fails, nothing is lost."""
+"""Under load: another setting, everything restarted, a newer image, a rollback: nothing fails, nothing is lost."""
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.kubernetes.cluster import (
     NAMESPACE,
+    NEWER,
     RELEASE,
     find_pods,
     have_ended,
@@ -32,35 +35,46 @@ def list_deployments() -> list[str]:
     return [f"deployment/{each['metadata']['name']}" for each in told["items"] if each["spec"]["replicas"]]
 
 
-def read_log_level() -> str | None:
+def read_gateway() -> tuple[str | None, str]:
+    """Return the log level that the gateway's settings name, and its image's tag."""
     (pod,) = find_pods("gateway")
-    environment = pod["spec"]["containers"][0]["env"]
-    return next((each["value"] for each in environment if each["name"] == GATEWAY_SETTING), None)
+    container = pod["spec"]["containers"][0]
+    level = next((each["value"] for each in container["env"] if each["name"] == GATEWAY_SETTING), None)
+    return level, container["image"].rpartition(":")[2].removesuffix("-edge")
 
 
-def test_no_request_fails_over_an_upgrade_a_restart_of_everything_and_a_rollback(
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Say how long the body took; afterwards wait for the end of the pods of before."""
+    started = time.monotonic()
+    yield
+    say(f"{what} within {time.monotonic() - started:.0f} s")
+    wait_for(have_ended, "the end of the pods of before")
+
+
+def test_no_request_fails_over_upgrades_a_restart_of_everything_and_a_rollback(
     release: dict[str, str], workplace: Path, tools: dict[str, str]
 ):
+    _, tag = read_gateway()
     say_usage("at rest")
     with load(release) as seen:
         time.sleep(AFTER_SECONDS)
-        started = time.monotonic()
-        run_line(upgrade(f"--set settings.{GATEWAY_SETTING}=WARNING"), workplace, tools)
-        say(f"upgraded within {time.monotonic() - started:.0f} s")
-        assert read_log_level() == "WARNING"
-        wait_for(have_ended, "the end of the pods of before")
+        with timed("upgraded to another setting"):
+            run_line(upgrade(f"--set settings.{GATEWAY_SETTING}=WARNING"), workplace, tools)
+        assert read_gateway() == ("WARNING", tag)
         say_usage("under load")
         deployments = list_deployments()
-        kubectl("rollout", "restart", *deployments)
-        say(f"{len(deployments)} deployments restarted within {wait_for_rollout(*deployments):.0f} s")
-        wait_for(have_ended, "the end of the pods of before")
-        started = time.monotonic()
-        run_line(f"helm rollback {RELEASE} -n {NAMESPACE} --wait --timeout 15m", workplace, tools)
-        say(f"rolled back within {time.monotonic() - started:.0f} s")
-        assert read_log_level() is None
-        wait_for(have_ended, "the end of the pods of before")
+        with timed(f"{len(deployments)} deployments restarted"):
+            kubectl("rollout", "restart", *deployments)
+            wait_for_rollout(*deployments)
+        with timed("upgraded to a newer image"):
+            run_line(upgrade(f"--set image.tag={NEWER}"), workplace, tools)
+        assert read_gateway() == (None, NEWER)
+        with timed("rolled back"):
+            run_line(f"helm rollback {RELEASE} -n {NAMESPACE} --wait --timeout 15m", workplace, tools)
+        assert read_gateway() == ("WARNING", tag)
         time.sleep(AFTER_SECONDS)
-    seen.tell("a changed setting, every deployment restarted, a rollback")
+    seen.tell("another setting, every deployment restarted, a newer image, a rollback")
     assert seen.report["longest_seconds"] > 55, "a stream of a minute went through"
     assert seen.report["failures"] == []
     assert (seen.lost, seen.twice) == (0, 0)

@@ -15,6 +15,7 @@ from tests.kubernetes.cluster import (
     SLIM,
     STRANGERS,
     ask,
+    find_ended_run,
     find_pods,
     finish_pod,
     have_ended,
@@ -50,11 +51,6 @@ def scaled(release: dict[str, str], workplace: Path, tools: dict[str, str]) -> d
     return release
 
 
-def find_run(keys: dict[str, str], request_id: str) -> dict[str, Any] | None:
-    runs = ask("trainer:8008", "/v1/runs", keys["ops"])["runs"]
-    return next((run for run in runs if run["request_id"] == request_id), None)
-
-
 def test_a_request_brings_a_worker_from_zero_and_the_end_of_its_run_takes_it_away(scaled: dict[str, str]):
     wait_for(lambda: not find_pods("trainer-worker") and have_ended(), "no worker where nothing is to be trained")
     started = time.monotonic()
@@ -66,8 +62,7 @@ def test_a_request_brings_a_worker_from_zero_and_the_end_of_its_run_takes_it_awa
 
     def has_ended() -> dict[str, Any] | None:
         names.update(pod["metadata"]["name"] for pod in find_pods("trainer-worker"))
-        run = find_run(scaled, request_id)
-        return run if run and run["state"] not in ("queued", "running") else None
+        return find_ended_run(scaled, request_id)
 
     run = wait_for(has_ended, "the end of the run", seconds=900)
     ended = time.monotonic()
@@ -106,7 +101,7 @@ def test_ingest_grows_with_its_load_and_the_curator_with_its_lag_and_nothing_is_
     def count() -> int:
         return int(kubectl("exec", f"deploy/{RELEASE}-curator", "--", "python", "-c", COUNT, prefix))
 
-    wait_for(lambda: count() == accepted, f"{accepted} events in the table")
+    wait_for(lambda: count() == accepted, f"{accepted} events in the table", seconds=900)
     started = time.monotonic()
     wait_for(lambda: all(len(find_pods(name)) == 1 for name in most), "one of each again", seconds=600)
     say(

@@ -19,7 +19,7 @@ def test_an_installation_goes_on_where_an_uninstallation_left(
     release: dict[str, str], workplace: Path, tools: dict[str, str]
 ):
     champion = ask("deployer:8004", "/v1/routing", release["ops"])["champion"]
-    pairs = list_pairs(release)
+    assert (pairs := list_pairs(release)), "the loop has turned before"
     run_line(f"helm uninstall {RELEASE} -n {NAMESPACE} --wait --timeout 10m", workplace, tools)
     assert find_pods("gateway") == []
     assert read_keys() == release

@@ -144,11 +144,18 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
 
 @pytest.fixture
 def scene(rig: Rig, tmp_path: Path, database_url: str) -> Iterator[Scene]:
+    with open_scene(rig, tmp_path, database_url, (tmp_path / "store").as_uri()) as opened:
+        yield opened
+
+
+@contextmanager
+def open_scene(rig: Rig, folder: Path, database_url: str, root: str) -> Iterator[Scene]:
+    """Open a deployment whose artifacts lie below an address that the engine's machines reach too."""
     engine = create_engine(database_url)
     sessions = sessionmaker(engine, expire_on_commit=False)
-    store = Artifacts(tmp_path / "cache", max_cache_bytes=1 << 30, root=(tmp_path / "store").as_uri())
-    context = make_context(sessions, tmp_path, refuse_to_train, store)
-    parent = tmp_path / "parent"
+    store = Artifacts(folder / "cache", max_cache_bytes=1 << 30, root=root)
+    context = make_context(sessions, folder, refuse_to_train, store)
+    parent = folder / "parent"
     parent.mkdir()
     context.registry.register(str(parent), None, {"served_model": str(parent)})
     context = replace(
@@ -159,5 +166,5 @@ def scene(rig: Rig, tmp_path: Path, database_url: str) -> Iterator[Scene]:
         registry_patience=timedelta(seconds=5),
         heartbeat_timeout=timedelta(seconds=2),
     )
-    yield Scene(tmp_path, sessions, rig, context)
+    yield Scene(folder, sessions, rig, context)
     engine.dispose()

@@ -5,13 +5,13 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import yaml
 
-from services.trainer.adapters.launching.kubeflow import API as TRAINER
 from services.trainer.adapters.launching.kubeflow import KIND, KubeflowLauncher
 from services.trainer.adapters.launching.kubernetes import KubernetesLauncher
 from services.trainer.adapters.launching.kubernetes_api import KubernetesApi, Login, find_login
@@ -19,6 +19,7 @@ from services.trainer.domain.launching.endings import LauncherDenied, LauncherRe
 from services.trainer.domain.launching.orders import LaunchOrder, name_job
 from services.trainer.domain.launching.settings import Kubeflow, Kubernetes
 from services.trainer.ports import Launcher
+from tests.launchers.runtimes import have_runtime
 
 pytestmark = [pytest.mark.launchers, pytest.mark.timeout(600)]
 
@@ -43,7 +44,7 @@ class Cluster:
             "memory": "64Mi",
         }
         if self._engine == "kubeflow":
-            return KubeflowLauncher(api or self.api, Kubeflow(**pod))  # type: ignore[arg-type]
+            return KubeflowLauncher(api or self.api, Kubeflow(**pod, runtime=self._namespace))  # type: ignore[arg-type]
         return KubernetesLauncher(api or self.api, Kubernetes(**pod))  # type: ignore[arg-type]
 
     def start(self, launcher: Launcher, number: int = 1) -> str:
@@ -75,11 +76,10 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         pytest.skip("KUBECONFIG and HELIOTROPE_TEST_IMAGE name no cluster")
     namespace = f"heliotrope-launchers-{uuid4().hex[:8]}"
     api = KubernetesApi(find_login(), namespace)
-    if request.param == "kubeflow" and api._call("GET", f"/apis/{TRAINER}").status_code == 404:
-        pytest.skip("Kubeflow Trainer is not installed there")
-    api._call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
-    yield Cluster(api, request.param, namespace, image)
-    api._call("DELETE", f"/api/v1/namespaces/{namespace}")
+    with have_runtime(api, namespace) if request.param == "kubeflow" else nullcontext():
+        api._call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+        yield Cluster(api, request.param, namespace, image)
+        api._call("DELETE", f"/api/v1/namespaces/{namespace}")
 
 
 def test_a_job_of_two_pods_runs_and_succeeds(cluster: Cluster):

@@ -54,9 +54,9 @@ def load_weights(folder: Path) -> dict[str, Any]:
     return weights
 
 
-def train_here(parent: Path, dataset: Path, folder: Path) -> dict[str, Any]:
+def train_here(parent: Path, dataset: Path, folder: Path, content: dict[str, Any] = RECIPE) -> dict[str, Any]:
     """The same rows a step, in this process."""
-    recipe = parse_recipe(RECIPE | {"batch_size": 4})
+    recipe = parse_recipe(content | {"batch_size": 4})
     METHODS["dpo"](1, Job(recipe, parent, dataset, folder, None, folder / "candidate"), QuietReporter())
     return load_weights(folder / "candidate")
 

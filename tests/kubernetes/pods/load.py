@@ -1,7 +1,7 @@
 """Four clients that chat, two of them by streams, a fifth by streams of a minute, and four that post feedback.
 
 Run in a pod. Each keeps its connections and sends nothing again. They go on until /tmp/stop is there. Prints as JSON
-what was answered and accepted, and each failure.
+what was answered, by which versions, what was accepted, and each failure.
 """
 
 import asyncio
@@ -38,6 +38,9 @@ class Seen:
     streams: int = 0
     longest_seconds: float = 0.0
     waiting: list[str] = field(default_factory=list)
+    versions: Counter[str] = field(default_factory=Counter)
+    unsure: int = 0
+    """Posts that failed: they may have been stored all the same."""
 
 
 class Unfinished(httpx.HTTPError):
@@ -48,10 +51,12 @@ async def chat(client: httpx.AsyncClient, user: str, seen: Seen) -> None:
     body = {"model": "heliotrope", "user": user, "max_tokens": SHORT, "messages": [QUESTION]}
     response = await client.post(f"{os.environ['GATEWAY']}/v1/chat/completions", json=body)
     response.raise_for_status()
-    note(response.json()["heliotrope"]["interaction_ids"][0], user, seen)
+    note(response.json()["heliotrope"], user, seen)
 
 
-def note(interaction_id: str, user: str, seen: Seen) -> None:
+def note(said: dict[str, Any], user: str, seen: Seen) -> None:
+    interaction_id = said["interaction_ids"][0]
+    seen.versions[said["model_version"]] += 1
     seen.answered[interaction_id] = user
     seen.waiting.append(interaction_id)
 
@@ -64,7 +69,7 @@ async def stream(client: httpx.AsyncClient, user: str, seen: Seen, tokens: int =
         told += [line[6:] async for line in response.aiter_lines() if line.startswith("data: ")]
     if told[-1] != DONE or "heliotrope" not in (last := json.loads(told[-2])):
         raise Unfinished(f"a stream ended with {told[-1][:200]!r}")
-    note(last["heliotrope"]["interaction_ids"][0], user, seen)
+    note(last["heliotrope"], user, seen)
     seen.streams += 1
     seen.longest_seconds = max(seen.longest_seconds, time.monotonic() - started)
 
@@ -95,6 +100,7 @@ async def repeat(act: Act, user: str, seen: Seen, headers: dict[str, str]) -> No
                 await act(client, user, seen)
             except (httpx.HTTPError, ValueError) as error:
                 said = error.response.text[:200] if isinstance(error, httpx.HTTPStatusError) else ""
+                seen.unsure += act is post
                 seen.failures.append(f"{time.strftime('%H:%M:%S')} {act.__name__}: {error!r} {said}")
             await asyncio.sleep(PAUSE_SECONDS)
 
@@ -108,8 +114,11 @@ async def main() -> None:
     report = {
         "answered": list(seen.answered),
         "accepted": seen.accepted,
+        "failed": len(seen.failures),
+        "unsure": seen.unsure,
         "failures": seen.failures[:50],
         "kinds": kinds,
+        "versions": seen.versions,
         "streams": seen.streams,
         "longest_seconds": seen.longest_seconds,
     }
