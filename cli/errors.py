@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
-from confluent_kafka import KafkaException
 from kafka.errors import KafkaError
 from sqlalchemy.exc import OperationalError
 
@@ -23,13 +22,21 @@ def clear_errors() -> Iterator[None]:
         message = error.detail
     except OperationalError as error:
         message = f"the database does not answer: {str(error.orig).strip()}"
-    except KafkaException as error:
-        message = f"Kafka says: {error.args[0].str()}"
     except KafkaError as error:
         message = f"Kafka says: {str(error) or type(error).__name__}"
     except KeyboardInterrupt:
         message = "interrupted"
+    except Exception as error:
+        if not _is_of_librdkafka(error):
+            raise
+        message = f"Kafka says: {error.args[0].str()}"
     else:
         return
     sys.stderr.write(f"heliotrope: {message}\n")
     raise typer.Exit(1)
+
+
+def _is_of_librdkafka(error: Exception) -> bool:
+    """Say whether it is an error of a client that only some installations have."""
+    library = sys.modules.get("confluent_kafka")
+    return library is not None and isinstance(error, library.KafkaException)

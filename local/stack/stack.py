@@ -79,10 +79,10 @@ class Stack:
         self._throwaway = throwaway
 
     @classmethod
-    def find(cls) -> "Stack":
+    def find(cls, base_model: Path | None = None) -> "Stack":
         """Return the stack that the environment names: see `find_home` and `find_port_base`."""
         home = find_home()
-        return cls(home, find_port_base(home))
+        return cls(home, find_port_base(home), base_model=base_model)
 
     # what callers need to know
 

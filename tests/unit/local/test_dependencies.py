@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+from local.development.locking import LEARNING, list_image
+
 ROOT = Path(__file__).parents[3]
 OURS = {"shared", "services", "local", "cli", "tests", "clients", "heliotrope_client", "bench", "recipes"}
 OF_THEIR_OWN = {
@@ -90,6 +92,16 @@ def test_the_images_hold_the_versions_that_the_tests_ran_with():
         pins = PIN.findall((ROOT / f"requirements-{image}.lock").read_text())
         differing = {name for name, version in pins if locked.get(normalize(name)) != version}
         assert not differing, f"requirements-{image}.lock: run make lock-hashes"
+
+
+def test_the_images_hold_what_their_services_want_and_learning_only_where_they_train():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for image in ("edge", "slim", "gpu"):
+        locked = {normalize(name) for name, _ in PIN.findall((ROOT / f"requirements-{image}.lock").read_text())}
+        wanted = {normalize(re.split(r"[\[<>=!; ]", each)[0]) for each in list_image(project, image)}
+        assert wanted - locked <= {"torch"}, image
+        assert ("transformers" in locked) == (image == "gpu")
+    assert {normalize(re.split(r"[\[<>=!; ]", each)[0]) for each in project["dependencies"]} > LEARNING
 
 
 def test_the_lock_pins_what_only_works_at_one_version():
