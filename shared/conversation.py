@@ -118,7 +118,7 @@ def _canonicalize_message(message: Message) -> Message:
     canonical: Message = {"role": role, "content": content or _canonicalize_text(message.get("refusal"))}
     if calls := list_calls(message):
         canonical["tool_calls"] = [_canonicalize_call(call) for call in calls]
-    reasoning = message.get("reasoning_content") or message.get("reasoning")
+    reasoning = message.get("reasoning_content") or message.get("reasoning") or read_details(message)
     optional = {
         "tool_call_id": message.get("tool_call_id"),
         "name": message.get("name"),
@@ -127,6 +127,14 @@ def _canonicalize_message(message: Message) -> Message:
     return canonical | {
         name: mend_halves(value) for name, value in optional.items() if isinstance(value, str) and value
     }
+
+
+def read_details(message: Message) -> str:
+    """Read OpenRouter's `reasoning_details`: thoughts, or summaries of them; encrypted ones tell nothing."""
+    details = message.get("reasoning_details")
+    found = [one for one in details if isinstance(one, dict)] if isinstance(details, list) else []
+    told = [one.get("text") or one.get("summary") for one in found]
+    return "".join(text for text in told if isinstance(text, str))
 
 
 def _canonicalize_text(text: object) -> str:

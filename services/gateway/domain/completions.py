@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.gateway.domain.tool_calls import ToolCalls
+from shared.conversation import read_details
 from shared.finishes import has_reason
 
 REASONING_FIELDS = ("reasoning_content", "reasoning")
-"""DeepSeek, SGLang and LiteLLM write the first; OpenRouter, Ollama and newer vLLM the second."""
+"""DeepSeek, SGLang and LiteLLM write the first; OpenRouter, Ollama and newer vLLM the second. Of some models OpenRouter
+writes `reasoning_details` alone."""
 
 
 @dataclass
@@ -55,7 +57,8 @@ class Answer:
     def _add_message(self, message: dict[str, Any]) -> None:
         content = message.get("content")
         self._text += _texts(content, "text")
-        self._reasoning += next((_texts(message[name]) for name in REASONING_FIELDS if message.get(name)), [])
+        named = next((_texts(message[name]) for name in REASONING_FIELDS if message.get(name)), [])
+        self._reasoning += named or [read_details(message)]
         self._reasoning += _texts(content, "thinking") if isinstance(content, list) else []
         self._refusal += _texts(message.get("refusal"))
         for piece in _dicts(message.get("tool_calls")):

@@ -184,6 +184,26 @@ STREAMS: dict[str, tuple[list[Any], dict[str, Any]]] = {
         ],
         {"answer": "Which one?", "reasoning": "Ask.", "prompt_tokens": 4, "completion_tokens": 3},
     ),
+    "OpenRouter: reasoning_details alone": (
+        [
+            say(reasoning_details=[{"type": "reasoning.text", "text": "An order. ", "index": 0}], content=""),
+            say(reasoning_details=[{"type": "reasoning.summary", "summary": "Ask.", "index": 1}]),
+            say(reasoning_details=[{"type": "reasoning.encrypted", "data": "AbC=", "index": 2}]),
+            say(content="Which one?"),
+            STOP,
+            DONE,
+        ],
+        {"answer": "Which one?", "reasoning": "An order. Ask."},
+    ),
+    "OpenRouter: reasoning and its details": (
+        [
+            say(reasoning="Ask.", reasoning_details=[{"type": "reasoning.text", "text": "Ask."}]),
+            say(content="Which one?"),
+            STOP,
+            DONE,
+        ],
+        {"answer": "Which one?", "reasoning": "Ask."},
+    ),
     "Mistral: content in parts": (
         [
             say(content=[{"type": "thinking", "thinking": [{"type": "text", "text": "Ask."}]}]),

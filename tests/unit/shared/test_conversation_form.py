@@ -90,9 +90,18 @@ def test_a_refusal_is_what_was_said():
 
 
 def test_thoughts_stay_with_the_assistant_alone():
-    thought = {"reasoning_content": "The user wants a date."}
+    thought = {"reasoning_content": "The user wants it."}
     assert canonicalize([{"role": "assistant", "content": "Monday", **thought}])[0]["reasoning_content"]
     assert "reasoning_content" not in canonicalize([{"role": "user", "content": "When?", **thought}])[0]
+
+
+def test_thoughts_that_stand_in_details_alone_are_the_same_thoughts():
+    details = [{"type": "reasoning.text", "text": "The user "}, {"type": "reasoning.summary", "summary": "wants it."}]
+    unread = [{"type": "reasoning.encrypted", "data": "AbC="}, {"text": 7}, "more"]
+    (turn,) = canonicalize([{"role": "assistant", "content": "Monday", "reasoning_details": [*details, *unread]}])
+    assert turn == {"role": "assistant", "content": "Monday", "reasoning_content": "The user wants it."}
+    (turn,) = canonicalize([{"role": "assistant", "content": "Monday", "reasoning_details": unread}])
+    assert turn == {"role": "assistant", "content": "Monday"}
 
 
 JSON = st.recursive(
