@@ -155,6 +155,27 @@ def test_a_burst_waits_for_a_person_and_a_slow_worker_does_not() -> None:
     assert len(waiting) == 40
 
 
+def upload(annotators: int) -> History:
+    """500 judgements of 200 items at one instant, by so many users in turn, who are right in 95%."""
+    rng = random.Random(4)
+    return make_history(
+        vote(
+            number,
+            f"annotator{number % annotators}",
+            rng.randrange(200),
+            right=rng.random() < 0.95,
+            first=rng.random() < 0.5,
+            minute=0,
+        )
+        for number in range(500)
+    )
+
+
+def test_rows_of_annotators_that_a_front_end_posts_with_one_time_are_no_bursts() -> None:
+    assert derive_quarantine(upload(annotators=5), NOBODY).waiting == {}
+    assert set(derive_quarantine(upload(annotators=2), NOBODY).waiting.values()) == {"burst"}
+
+
 def test_a_brigade_of_copies_is_caught_and_those_who_merely_agree_are_not() -> None:
     crowd = make_crowd(contrary=0)
     brigade = [

@@ -1,6 +1,6 @@
 """Evidence that looks made rather than meant: set aside until a person releases or rejects it.
 
-- burst: more than `BURST_EVENTS` of one user within `BURST`; not of imports, which share one time
+- burst: more than `BURST_EVENTS` of one user within `BURST`; not of what was uploaded together, at one time
 - copied_votes: claims that at least three users share, who share far more claims than chance would have it
 - copied_text: edits that are copies of a text that is a large part of all, or of nobody in particular
 """
@@ -8,7 +8,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,8 @@ from services.curator.weighing.domain.history import Decisions, Evidence, Feedba
 
 BURST_EVENTS = 30
 BURST = timedelta(seconds=60)
+UPLOADERS = 3
+"""Fewer users who speak at the very same instant may be scripts that began together."""
 CLUSTER_USERS = 3
 SHARED_CLAIMS = 4
 """Two users who share fewer claims are never called copies of each other."""
@@ -70,11 +72,26 @@ def derive_quarantine(history: History, decisions: Decisions) -> Quarantine:
 
 
 def find_bursts(feedback: Iterable[FeedbackRecord]) -> set[UUID]:
+    """Find bursts. Imports have none, nor what at least three users said through one API key at the very same instant.
+
+    That is a file of annotators' work, sent through the batch door with one time for all of it: it says nothing of
+    anybody's pace.
+    """
+    heard = [one for one in feedback if not one.imported]
+    uploads = _find_uploads(heard)
     by_user: dict[str, list[FeedbackRecord]] = defaultdict(list)
-    for one in feedback:
-        if one.user is not None and not one.imported:
+    for one in heard:
+        if one.user is not None and (one.key_id, one.at) not in uploads:
             by_user[one.user].append(one)
     return {event_id for events in by_user.values() for event_id in _find_burst(events)}
+
+
+def _find_uploads(feedback: Iterable[FeedbackRecord]) -> set[tuple[str, datetime]]:
+    users: dict[tuple[str, datetime], set[str]] = defaultdict(set)
+    for one in feedback:
+        if one.user is not None:
+            users[one.key_id, one.at].add(one.user)
+    return {instant for instant, found in users.items() if len(found) >= UPLOADERS}
 
 
 def _find_burst(events: list[FeedbackRecord]) -> set[UUID]:
