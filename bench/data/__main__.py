@@ -121,10 +121,11 @@ def derive_goals(worlds: Mapping[str, World]) -> list[Goal]:
 
 
 def _list_collusion() -> list[tuple[str, str, float]]:
-    met = [("colluding, meeting others", "colluding kept", 0.1), ("brigade, copies", "colluding kept", 0.1)]
-    apart = [(name, "colluding weight", 0.05) for name in ("colluding, prompts of their own", *HIDDEN)]
-    flood = [(name, "colluding weight", 0.05) for name in ("anonymous flood", "invented users below 5%")]
-    return [*met, ("brigade, paraphrases", "colluding kept", 0.1), *apart, *flood]
+    """List what colluders may keep: little where others judge the same, a share of the weight where nothing tells."""
+    apart = ("colluding, prompts of their own", *HIDDEN, "brigade, copies", "brigade, paraphrases")
+    flood = ("anonymous flood", "invented users below 5%")
+    capped = [(name, "colluding weight", 0.05) for name in (*apart, *flood)]
+    return [("colluding, meeting others", "colluding kept", 0.1), *capped]
 
 
 def _tell_before(world: World, figure: str) -> str:

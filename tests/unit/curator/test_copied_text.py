@@ -140,6 +140,41 @@ def test_300_invented_users_with_shuffled_filler_words_do_not_stand() -> None:
     assert (honest, flooded) == (0, 1)
 
 
+def put_between(rng: random.Random, words: int) -> str:
+    """The claim with a filler after every few words."""
+    core = CORE.split()
+    parts = [[*core[at : at + words], rng.choice(FILLERS)] for at in range(0, len(core), words)]
+    return " ".join(word for part in parts for word in part)
+
+
+@pytest.mark.parametrize("words", [2, 4])
+def test_300_invented_users_with_a_filler_between_the_words_do_not_stand(words: int) -> None:
+    rng = random.Random(10 + words)
+    pushed = [edit(5_000 + n, f"invented{n}", put_between(rng, words), write(rng)) for n in range(300)]
+    assert measure(edit_honestly(rng, 400, 3, 0), pushed) == (0, 1)
+
+
+@pytest.mark.parametrize("teams, members, each, others", [(5, 15, 6, 200), (1, 12, 10, 240), (10, 11, 3, 90)])
+def test_large_teams_that_paste_are_capped_and_not_set_aside(teams: int, members: int, each: int, others: int) -> None:
+    """Nothing tells their texts from what as many people push, so they have the cap that a few have."""
+    rng = random.Random(20 + teams)
+    pasted = paste_in_teams(rng, teams, members, each, 0)
+    honest = edit_honestly(rng, others, 1, 100_000)
+    assert measure([*pasted, *honest], []) == (0, 0)
+    snapshot = freeze(make_history([*pasted, *honest]))
+    assert len(snapshot.train) == len(honest) + teams * 20
+    assert set(snapshot.left_out.values()) == {"copy_cap"}
+
+
+def test_a_brigade_that_says_enough_to_be_heard_holds_a_twentieth_whatever_it_puts_between() -> None:
+    rng = random.Random(30)
+    pushed = [edit(50_000 + n, f"pusher{n % 40}", put_between(rng, 3), write(rng)) for n in range(200)]
+    honest = edit_honestly(rng, 200, 3, 0)
+    assert measure(honest, pushed) == (0, 0)
+    train = freeze(make_history([*honest, *pushed])).train
+    assert len(train) == pytest.approx(600 / 0.95, abs=1)
+
+
 def test_corrections_of_one_popular_answer_are_no_copies_of_each_other() -> None:
     rng = random.Random(3)
     original = write(rng, 30)

@@ -2,11 +2,12 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from services.curator.pairs.domain.rules import EDIT, HARMFUL, RATING
+from services.curator.weighing.domain.copied_text import find_pushed_texts
 from services.curator.weighing.domain.curation import AnyWeighed, Curated, Weighed
 from services.curator.weighing.domain.history import History, LabelEvidence, PairEvidence
 from services.curator.weighing.domain.near_duplicates import find_near_duplicates
@@ -137,14 +138,22 @@ def _cap_copies(
     pairs: list[Weighed[PairEvidence]], history: History, left_out: dict[str, str]
 ) -> list[Weighed[PairEvidence]]:
     """Leave out what one text that several people paste holds beyond its share: it may be honest, or it may not."""
-    most = max(COPIES_ALLOWED, int(COPIES_SHARE * len(pairs)))
     edits = [pair for pair in pairs if pair.item.rule == EDIT.name]
-    beyond: set[str] = set()
-    for group in find_near_duplicates([edit.item.chosen for edit in edits], COPIED_WORDS):
-        if len({holder for at in group for holder in history.list_holders(edits[at].item.evidence)}) > 1:
-            beyond.update(edits[at].item.item_id for at in group[most:])
+    texts = list(_find_copies(edits, history))
+    others = len(pairs) - len({edit.item.item_id for text in texts for edit in text})
+    most = max(COPIES_ALLOWED, int(COPIES_SHARE / (1 - COPIES_SHARE) * others))
+    beyond = {edit.item.item_id for text in texts for edit in text[most:]}
     left_out.update(dict.fromkeys(beyond, "copy_cap"))
     return [pair for pair in pairs if pair.item.item_id not in beyond]
+
+
+def _find_copies(edits: Sequence[Weighed[PairEvidence]], history: History) -> Iterator[list[Weighed[PairEvidence]]]:
+    """Find what several paste: near-identical edits, and texts with other words put in; in the order of `edits`."""
+    for group in find_near_duplicates([edit.item.chosen for edit in edits], COPIED_WORDS):
+        if len({holder for at in group for holder in history.list_holders(edits[at].item.evidence)}) > 1:
+            yield [edits[at] for at in sorted(group)]
+    for text in map(set, find_pushed_texts(history)):
+        yield [edit for edit in edits if not text.isdisjoint(edit.item.evidence)]
 
 
 def _cap_groups(
