@@ -131,9 +131,8 @@ def _canonicalize_message(message: Message) -> Message:
 
 def read_details(message: Message) -> str:
     """Read OpenRouter's `reasoning_details`: thoughts, or summaries of them; encrypted ones tell nothing."""
-    details = message.get("reasoning_details")
-    found = [one for one in details if isinstance(one, dict)] if isinstance(details, list) else []
-    told = [one.get("text") or one.get("summary") for one in found]
+    details = given if isinstance(given := message.get("reasoning_details"), list) else []
+    told = [one.get("text") or one.get("summary") for one in details if isinstance(one, dict)]
     return "".join(text for text in told if isinstance(text, str))
 
 

@@ -16,9 +16,9 @@ from rich.console import Console
 from cli.broker import find_broker, find_user_hashes
 from cli.database import record_if_reached
 from cli.errors import clear_errors
+from cli.exchange.apis.fetching import Client, Credentials
 from cli.exchange.dry_run import Preview
 from cli.exchange.events import AnyEvent, Import, SecretMissing
-from cli.exchange.fetching import Client, Credentials
 from cli.exchange.found import Found, Options, Refused, Scale
 from cli.exchange.ports import Importer
 from cli.exchange.recognising import describe_strange_files

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from cli.exchange.apis.fetching import Page
 from cli.exchange.events import AnyEvent
-from cli.exchange.fetching import Page
 from cli.exchange.found import Refused
 from cli.exchange.walking import FAULTS, Place
 from local.errors import StackFailed

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.exchange.fetching import Client, Page
+from cli.exchange.apis.fetching import Client, Page
 from cli.exchange.files.reading import RecordFile
 from cli.exchange.found import Found, Options, Refused
 from cli.exchange.ports import Importer, Record

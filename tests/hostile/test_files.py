@@ -13,10 +13,10 @@ import psutil
 import pytest
 from hypothesis import strategies as st
 
+from cli.exchange.apis.pages import NoPage, read_page
 from cli.exchange.events import Import
 from cli.exchange.files.reading import RecordFile
 from cli.exchange.found import Found, Options, Refused
-from cli.exchange.pages import NoPage, read_page
 from cli.exchange.ports import Listing
 from cli.exchange.registry import IMPORTERS
 from cli.exchange.reporting.tally import Tally

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cli.exchange.pages import NoPage, read_page
+from cli.exchange.apis.pages import NoPage, read_page
 from cli.exchange.unread import find_unread
 from services.gateway.domain.completions import Answer
 from services.gateway.domain.errors import InvalidChatRequest

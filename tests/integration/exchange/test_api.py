@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cli.exchange import fetching
+from cli.exchange.apis import fetching
+from cli.exchange.apis.fetching import Client, Credentials
 from cli.exchange.commands import Job, check_origin, send_all
 from cli.exchange.events import Import
-from cli.exchange.fetching import Client, Credentials
 from cli.exchange.found import Options
 from cli.exchange.registry import IMPORTERS
 from cli.exchange.reporting.progress import Progress

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import httpx
 
+from cli.exchange.apis.pages import Listed, NoPage, read_page
 from cli.exchange.found import Refused
-from cli.exchange.pages import Listed, NoPage, read_page
 from cli.exchange.ports import Api, Listing, Record
 from local.errors import StackFailed
 

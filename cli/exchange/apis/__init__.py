@@ -1,0 +1,1 @@
+"""The API of a source: its pages, fetched and taken apart."""
