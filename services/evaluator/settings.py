@@ -22,7 +22,7 @@ class EvaluatorSettings(BaseSettings):
         default=256, ge=1, le=4_096, description="length of an answer, at most; what users get, or answers are cut"
     )
     frozen_suite: bool = Field(
-        default=True, description="both models answer the frozen suite of 68 prompts, too: what may not be forgotten"
+        default=True, description="both models answer the frozen suite of 84 prompts, too: what may not be forgotten"
     )
     held_out_pairs: int = Field(
         default=50, ge=0, le=10_000, description="preference pairs of gate prompts that both models look at; 0: none"

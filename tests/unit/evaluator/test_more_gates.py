@@ -31,7 +31,7 @@ def solve(task: str) -> dict[str, bool]:
 
 
 def test_the_suites_items_have_names_of_their_own() -> None:
-    assert len({item.name for item in ITEMS}) == 68
+    assert len({item.name for item in ITEMS}) == 84
     assert {item.task for item in ITEMS} == {"arithmetic", "format", "refusing", "languages", "tools", "sycophancy"}
     assert all(bool(item.tools) == (item.task == "tools") for item in ITEMS)
 
@@ -72,10 +72,10 @@ def test_one_forgotten_task_fails_whatever_the_others_gained() -> None:
     assert gate.summary.count("forgotten: refusing") == 1
 
 
-def test_a_twin_has_forgotten_nothing_and_one_unlucky_task_is_not_called_forgotten() -> None:
+def test_a_twin_has_forgotten_nothing_and_unlucky_tasks_are_not_called_so() -> None:
     twin = {item.name: (True, True) for item in ITEMS}
     assert assess_forgetting(count_solved(twin), ForgettingRule(margin=0.15)).verdict == "pass"
-    unlucky = twin | {item.name: (False, True) for item in ITEMS[:6]}
+    unlucky = twin | {item.name: (False, True) for item in (*ITEMS[:5], *ITEMS[14:18])}
     assert assess_forgetting(count_solved(unlucky), ForgettingRule(margin=0.15)).verdict == "inconclusive"
     assert assess_forgetting([], ForgettingRule()).verdict == "inconclusive"
 
