@@ -69,10 +69,11 @@ def _tell_reasons(report: dict[str, Any]) -> str:
 def _gate(gate: dict[str, Any]) -> str:
     more = gate.get("more_needed")
     kind = "" if gate.get("blocks", True) else " (only warns)"
+    visible = _number(gate.get("minimum_detectable_effect"))
     return (
         f'<section class="gate"><h3>{escape(gate["name"])}: <span class="{escape(gate["verdict"])}">'
         f"{escape(gate['verdict'])}</span>{kind}</h3>{draw_interval(gate)}<p>{escape(gate['summary'])}</p>"
-        f"<p>n {_number(gate.get('n'))}, smallest visible effect {_number(gate.get('minimum_detectable_effect'))}"
+        f"<p>n {_number(gate.get('n'))}{f', smallest visible effect {visible}' if visible else ''}"
         f"{f', about {more} more would decide' if more else ''}</p></section>"
     )
 
