@@ -59,7 +59,7 @@ SMOLLM2 = Plan(
     | {
         "HELIOTROPE_CURATOR_RECIPE": "demo",
         "HELIOTROPE_CURATOR_VOLUME_PAIRS": "90",
-        "HELIOTROPE_EVALUATOR_GATE_PROMPTS": "40",
+        "HELIOTROPE_EVALUATOR_GATE_PROMPTS": "50",  # one answer more that loops may pass
         "HELIOTROPE_EVALUATOR_MAX_NEW_TOKENS": "48",
         "HELIOTROPE_EVALUATOR_BATCH_SIZE": "40",
         "HELIOTROPE_EVALUATOR_FROZEN_SUITE": "false",  # it would double the time of the judging
