@@ -28,7 +28,7 @@ def test_three_turns_without_a_person_and_a_fourth_that_is_stopped(town: Town, c
     harmful = town.open(low=0.6)
     rates[harmful["candidate_version"]] = 0.2
     with town.users(pleased(rates)):
-        stopped = town.wait(harmful, is_closed, 60)
+        stopped = town.wait(harmful, is_closed, 120)
     assert (stopped["state"], stopped["approved_by"]) == ("rolled_back", "approval policy 1 (ada)")
     assert town.champion == harmful["champion_version"]
     policy = town.call("GET", "/v1/approval-policy").json()
@@ -46,9 +46,9 @@ def turn(town: Town, rates: dict[str, float], rate: float, capsys: Any) -> None:
     rollout = town.open(low=0.6)
     rates[rollout["candidate_version"]] = rate
     with town.users(pleased(rates)):
-        promoted = town.wait(rollout, is_closed, 90)
+        promoted = town.wait(rollout, is_closed, 180)
         assert (promoted["state"], promoted["approved_by"]) == ("champion", "approval policy 1 (ada)")
-        confirmed = town.wait(rollout, lambda found: "confirmed" in found["evidence"], 90)
+        confirmed = town.wait(rollout, lambda found: "confirmed" in found["evidence"], 180)
     since = confirmed["evidence"]
     bound = since["confirmed"]["not_worse_by"]
     with capsys.disabled():
