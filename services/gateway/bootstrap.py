@@ -186,13 +186,22 @@ def _make_chat_handler(
     )
 
 
-def _make_upstream(own: GatewaySettings, key: SecretStr, connections: int, failures: int = sys.maxsize) -> Upstream:
-    """Make a client of model servers; by default it leaves none alone, however often it fails."""
+def _make_upstream(
+    own: GatewaySettings,
+    key: SecretStr,
+    connections: int,
+    failures: int = sys.maxsize,
+    whole_seconds: float | None = None,
+) -> Upstream:
+    """Make a client of model servers; by default it leaves none alone, however often it fails.
+
+    `whole_seconds`: what an answer that is not streamed may take, in place of the settings' time.
+    """
     return Upstream(
         Breakers(max_failures=failures, min_users=own.breaker_users, open_seconds=own.breaker_open_seconds),
         max_connections=connections,
         connect_timeout_seconds=own.connect_timeout_seconds,
-        answer_timeout_seconds=own.answer_timeout_seconds,
+        answer_timeout_seconds=whole_seconds or own.answer_timeout_seconds,
         idle_timeout_seconds=own.idle_timeout_seconds,
         stream_timeout_seconds=own.stream_timeout_seconds,
         api_key=key.get_secret_value(),
@@ -200,10 +209,12 @@ def _make_upstream(own: GatewaySettings, key: SecretStr, connections: int, failu
 
 
 def make_mirror(own: GatewaySettings, routing: RoutingStore, report: Report) -> Mirror:
+    """Make what asks a candidate in its shadow: whole, in the time that the champion's answer may be streamed in."""
     url, model = own.shadow_judge_url.rstrip("/"), own.shadow_judge_model
+    longest = max(own.answer_timeout_seconds, own.stream_timeout_seconds)
     return Mirror(
         routing=routing,
-        upstream=_make_upstream(own, own.model_server_key, own.shadow_requests),
+        upstream=_make_upstream(own, own.model_server_key, own.shadow_requests, whole_seconds=longest),
         report=report,
         judge=Route(version="judge", model=model, base_url=url) if url else None,
         judge_upstream=_make_upstream(own, own.shadow_judge_key, own.shadow_requests),

@@ -9,7 +9,8 @@ k_i = (r_i - t) / (t·(1 - t)).
 Why that is an e-variable under "the canary's mean is not below the champion's" (θ_b >= θ_a): users are independent, so
 the expectation is the product of 1 + (θ_i - t)·k_i, whose logarithm is at most n_a·k_a·(θ_a - t) + n_b·k_b·(θ_b - t);
 by the choice of t, n_a·k_a = -n_b·k_b >= 0, so that is n_a·k_a·(θ_a - θ_b) <= 0. Nothing is asked of how θ_a moves from
-block to block: a common rate that drifts costs nothing. For 0 and 1 the factor is a likelihood ratio (Turner, Ly and
+block to block: a common rate that drifts costs nothing, as long as both arms have the same within a block. For 0 and 1
+the factor is a likelihood ratio (Turner, Ly and
 Grünwald 2024); for other values it is a bet (Waudby-Smith and Ramdas 2024).
 
 Harm may begin at any time, so the evidence begins anew every so many blocks, without end, in equal parts for each

@@ -64,6 +64,19 @@ def test_a_streamed_answer_is_asked_for_whole(tmp_path: Path):
     assert [gateway.compared[0][side]["words"] for side in ("champion", "candidate")] == [2, 1]
 
 
+def test_a_candidate_has_as_long_for_its_whole_answer_as_the_champion_has_for_its_stream(tmp_path: Path):
+    slow: Script = [1.0, *say("Orders.")]
+    with (
+        open_gateway(tmp_path, answer_timeout_seconds=0.3, stream_timeout_seconds=60) as gateway,
+        play(STREAM) as champion,
+        play(slow) as candidate,
+    ):
+        gateway.route_to(champion.url, shadow=candidate.url)
+        gateway.post(stream=True)
+        wait_until(lambda: gateway.compared)
+    assert [gateway.compared[0][side]["failed"] for side in ("champion", "candidate")] == [False, False]
+
+
 @pytest.mark.parametrize(
     ("scripts", "failed"),
     [((say("Hi"), FAILED), [False, True]), ((FAILED, say("Hi")), [True, False]), ((say("Hi"), say("")), [False, True])],
