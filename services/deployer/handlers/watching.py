@@ -86,15 +86,23 @@ class Watching:
             self.rollouts.apply(session, rollout, change, route=route)
 
     def _find_served(self) -> Route | None:
-        """Return the route by which the version of before answers now; None if it does not. Takes no lock."""
+        """Return the route by which the version of before answers now; None if it does not. Takes no lock.
+
+        While the registry is away, it is the one by which the holdback's users are served.
+        """
         with self.sessions() as session:
             table = self.rollouts.load_table(session)
         if table.holdback is None:
             return None
         try:
-            return self.serving.serve(self.registry.load_version(table.holdback.version), table)
+            version = self.registry.load_version(table.holdback.version)
         except Exception as error:
-            logger.warning("earlier_champion_not_served", version=table.holdback.version, error=repr(error))
+            logger.warning("registry_away", error=repr(error))
+            return table.holdback
+        try:
+            return self.serving.serve(version, table)
+        except Exception as error:
+            logger.warning("earlier_champion_not_served", version=version.version, error=repr(error))
             return None
 
     def _find_obstacle(self, session: Session, rollout: Rollout, route: Route | None) -> str | None:

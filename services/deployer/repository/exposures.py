@@ -96,8 +96,8 @@ def measure_breaker(
         .subquery()
     )
     at = latest.c.served_at
-    failed, fresh = func.count().filter(latest.c.failed), func.count().filter(at > after)
-    seen = select(func.count(), failed, fresh, func.min(at), func.max(at)).select_from(latest)
+    counts = func.count(), func.count().filter(latest.c.failed), func.count().filter(at > after)
+    seen = select(*counts, func.min(at), func.max(at)).select_from(latest)
     served, errors, fresh, first, last = session.execute(seen).one()
     if not errors:
         return Breaker(served, fresh=fresh), last or after

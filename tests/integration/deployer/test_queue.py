@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from services.deployer.adapters.openai_endpoints import OpenAIEndpoints
 from services.deployer.tasks import measure
 from shared.errors import Conflict
+from shared.registry import ModelVersion
 from shared.tables.curator import Dataset
 from tests.integration.deployer.scene import HASHES, Setup
 from tests.integration.deployer.test_guardrails import look, serve, usual
@@ -134,3 +135,15 @@ def test_harm_after_a_promotion_waits_for_the_old_champions_server_and_then_goes
     assert look(setup, rollout)["state"] == "rolled_back"
     champion = setup.call("GET", "/v1/routing").json()["champion"]
     assert (champion["version"], champion["base_url"]) == ("1", url)
+
+
+def test_a_registry_that_is_away_keeps_no_harm_from_being_rolled_back(setup: Setup):
+    rollout = promote(setup, "2", "1")
+
+    class Away:
+        def load_version(self, version: str) -> ModelVersion:
+            raise ConnectionError("no route to the registry")
+
+    object.__setattr__(setup.binding, "registry", Away())
+    assert harm(setup, rollout, promoted="2", before="1")["state"] == "rolled_back"
+    assert setup.call("GET", "/v1/routing").json()["champion"]["version"] == "1"
