@@ -11,6 +11,7 @@ from services.trainer.api import make_router
 from shared.auth import KeyRing, load_keys
 from shared.http import create_app
 from tests.integration.trainer.scene import Sessions
+from tests.unit.trainer.plain_arithmetic import plain_arithmetic as plain_arithmetic
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.trainer.plain_arithmetic import plain_arithmetic as plain_arithmetic
 from tests.unit.trainer.tiny_model import save_tiny_model
 
 

@@ -8,7 +8,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from services.trainer.adapters.distributed.hardware import find_available_memory, find_devices  # noqa: E402
+from services.trainer.bootstrap.methods import settle_precision  # noqa: E402
 from services.trainer.domain.planning.planner import GIB, Devices  # noqa: E402
+from services.trainer.domain.training import Job  # noqa: E402
+from tests.builders import make_recipe  # noqa: E402
+from tests.unit.trainer.quiet_reporter import QuietReporter  # noqa: E402
 
 MIB = 1 << 20
 
@@ -74,6 +78,12 @@ def test_a_run_on_one_gpu_is_not_held_against_what_others_hold_of_the_rest(four_
     alone = find_devices(1)
     assert (alone.count, alone.memory_bytes, alone.computes_in_bf16) == (4, 80 * GIB, True)
     assert four_gpus == [0]
+
+
+def test_a_run_notes_the_precision_that_the_machine_chose_for_it(tmp_path: Path, four_gpus: list[int]):
+    job, reporter = Job(make_recipe(method="dpo"), tmp_path, tmp_path, tmp_path, None, tmp_path), QuietReporter()
+    assert settle_precision(job, reporter).recipe.precision == "bf16"
+    assert reporter.notes == ["precision: bf16, on a gpu with units for bf16"]
 
 
 def test_processes_take_the_gpus_from_the_first_on(four_gpus: list[int]):

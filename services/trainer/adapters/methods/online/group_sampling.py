@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 from transformers import TrainingArguments
 
-from services.trainer.adapters.artifacts.dataset import load_prompts
+from services.trainer.adapters.artifacts.dataset import TOOLS, load_prompts, render_prompt
 from services.trainer.adapters.methods.arguments import build_config
 from services.trainer.adapters.methods.guard_callback import GuardCallback
 from services.trainer.adapters.methods.models import (
@@ -46,10 +46,24 @@ class GroupCallback(GuardCallback):
 
 
 class DescribingTrainer:
-    """A trainer of TRL that logs distinct-2 of the sampled answers beside what TRL logs of their length."""
+    """A trainer of TRL that logs distinct-2 of the sampled answers beside what TRL logs of their length, and whose
+    policy sees each prompt with its tools."""
 
     _metrics: dict[str, dict[str, list[Any]]]
     model: Any
+    processing_class: Any
+    _tools: list[str | None]
+
+    # TRL 1.12.0 takes tools from its configuration, the same for all rows, and passes over what a row says.
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Any:
+        """Sample and score as TRL does, with each row's own tools."""
+        self._tools = [row.get(TOOLS) for row in inputs]
+        return super()._generate_and_score_completions(inputs)  # type: ignore[misc]  # of the trainer beside this class
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        """Render the prompts as they are served; returns their tokens, and TRL's places for images."""
+        rows = ({"prompt": prompt, TOOLS: tools} for prompt, tools in zip(prompts, self._tools, strict=True))
+        return [render_prompt(row, self.processing_class, tokenize=True, return_dict=False) for row in rows], None, {}
 
     # TRL 1.12.0 samples and logs lengths only; the tokens of the answers are seen nowhere else.
     def _generate(self, prompts: list[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification
 
-from services.trainer.adapters.artifacts.dataset import keep_answerable
+from services.trainer.adapters.artifacts.dataset import TOOLS, keep_answerable, render_conversation
 from services.trainer.adapters.methods.models import check_padding, load_tokenizer
 from services.trainer.adapters.methods.reward import cut_behind_end, is_reward_model
 from services.trainer.adapters.methods.validation_preference import ValidationPreference
@@ -37,18 +38,27 @@ def load_reward_model(folder: Path, tokenizer: Any) -> Any:
 def build_scorer(model: Any, tokenizer: Any, cut_off_penalty: float = 0.0) -> Callable[..., list[float]]:
     """Build what `rloo` and `grpo` ask for the score of its answers, each at the token that ends it.
 
-    It takes `prompts` and `completions`, lists of conversations, and goes to the device of `model` as it is when asked.
-    An answer whose `completion_ids` hold no end was cut off: it is scored at its last token, and pays the penalty. The
-    chat template would end it, and it would be worth as much as one that ended by itself.
+    It takes `prompts` and `completions`, lists of conversations, and the prompts' `tools` as JSON text, and goes to the
+    device of `model` as it is when asked. An answer whose `completion_ids` hold no end was cut off: it is scored at its
+    last token, and pays the penalty. The chat template would end it, and it would be worth as much as one that ended
+    by itself.
     """
     end = tokenizer.eos_token_id
 
     def reward_model(
-        *, prompts: list[Any], completions: list[Any], completion_ids: list[list[int]] | None = None, **_: Any
+        *,
+        prompts: list[Any],
+        completions: list[Any],
+        completion_ids: list[list[int]] | None = None,
+        tools: list[str | None] | None = None,
+        **_: Any,
     ) -> list[float]:
         was_cut = [end not in sampled for sampled in completion_ids or [[end]] * len(completions)]
-        conversations = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
-        rendered = tokenizer.apply_chat_template(conversations, tokenize=True, return_dict=False)
+        rows = [{"prompt": prompt, TOOLS: own} for prompt, own in zip(prompts, tools or repeat(None), strict=False)]
+        rendered = (
+            render_conversation(row, completion, tokenizer, tokenize=True, return_dict=False)
+            for row, completion in zip(rows, completions, strict=True)
+        )
         whole = [cut_behind_end(each, end) for each in rendered]
         ids = [each[:-1] if cut and each[-1] == end else each for each, cut in zip(whole, was_cut, strict=True)]
         batch = tokenizer.pad({"input_ids": ids}, padding_side="right", return_tensors="pt").to(model.device)
