@@ -8,6 +8,7 @@ the CPU with tiny models: it shows that the way is open, and its figures of spee
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -103,11 +104,13 @@ def run_process(module: list[str], arguments: list[str], seconds: float, folder:
     out, log = (folder / f"{'-'.join(module)}.{ending}" for ending in ("jsonl", "log"))
     command = [sys.executable, "-m", name, *more, str(out), *arguments]
     with log.open("w") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, "TQDM_DISABLE": "1"})
+        environment = {**os.environ, "TQDM_DISABLE": "1"}
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment, start_new_session=True)
         try:
             status: Any = process.wait(seconds)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # and the reference that it started on the CPU
+            process.wait()
             status = f"stopped after {seconds:.0f} s"
     entries = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     if status:

@@ -128,7 +128,11 @@ def read_notes(job: Job) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     ("method", "strategy", "tuning"),
-    [("kto", "fsdp2", "full"), ("dpo", "fsdp2", "lora"), ("dpo", "zero3", "lora")],
+    [
+        ("kto", "fsdp2", "full"),
+        ("dpo", "fsdp2", "lora"),
+        pytest.param("dpo", "zero3", "lora", marks=pytest.mark.faults),
+    ],
 )
 def test_the_reference_is_the_parent_and_no_process_holds_the_whole_model(
     tmp_path: Path, half: Path, dataset: Path, watched: None, method: str, strategy: str, tuning: str
