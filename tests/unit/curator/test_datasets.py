@@ -14,7 +14,8 @@ from services.curator.datasets.domain.data_card import derive_card, escape
 from services.curator.datasets.domain.manifest import SnapshotContext, derive_manifest
 from services.curator.datasets.domain.rows import calculate_dataset_sha256, derive_rows
 from services.curator.datasets.domain.selection_log import WITHDRAWN, derive_diff, derive_selection_log
-from services.curator.datasets.domain.snapshot import Caps, derive_snapshot
+from services.curator.datasets.domain.snapshot import Caps, Snapshot, derive_snapshot
+from services.curator.pairs.domain.rules import EDIT
 from services.curator.weighing.domain.curation import curate
 from services.curator.weighing.domain.history import Decisions, FeedbackRecord, History, LabelEvidence
 from services.curator.weighing.domain.quarantine import Quarantine
@@ -56,7 +57,7 @@ def votes() -> list[Any]:
 
 def test_the_same_evidence_gives_the_hash_that_it_always_gave(tmp_path: Path) -> None:
     """A rule, a format or a figure that changes on purpose changes this hash, and says so in the changelog."""
-    assert freeze(make_crowd(), tmp_path).name == "99dc24418d8bff3259b6b23568621bc3c961aa3ff2bdf1c4ed043b6d19232262"
+    assert freeze(make_crowd(), tmp_path).name == "98718d800cbe8d9b93d0d77f2aa8faabcfad58bb32c43a370d72ca7720ce9545"
 
 
 def test_the_datasets_library_reads_each_kind_with_trls_columns(
@@ -101,6 +102,23 @@ def test_a_diff_says_what_came_what_went_and_why(votes: list[Any], tmp_path: Pat
     }
     assert found.kept == 2
     assert derive_diff(read_selection_log(before), read_selection_log(before)).came == []
+
+
+def select(votes: list[Any]) -> Snapshot:
+    history = make_history(votes)
+    return derive_snapshot(curate(history, Decisions()), history, {}, Caps(200, 20))
+
+
+def test_users_who_agree_make_one_row_that_is_surer() -> None:
+    alone, together = select([vote(1, "ines", 1)]), select([vote(1, "ines", 1), vote(2, "omar", 1), vote(3, "zoe", 1)])
+    assert [pair.item.pair_id for pair in together.train] == ["pair-000001"]
+    assert together.left_out == {"pair-000002": "repeated", "pair-000003": "repeated"}
+    assert together.train[0].epsilon < alone.train[0].epsilon / 2
+
+
+def test_what_a_user_wrote_stays_worth_imitating_where_others_chose_it() -> None:
+    votes = [vote(1, "ines", 1), vote(2, "omar", 1, rule=EDIT), vote(3, "zoe", 1)]
+    assert [pair.item.pair_id for pair in select(votes).edits] == ["pair-000002"]
 
 
 def test_the_command_lists_shows_and_compares(

@@ -16,6 +16,7 @@ CONFIGURATIONS: dict[str, dict[str, FileName]] = {
 
 REASONS = {
     "near_gate": "the prompt is too near to one that models are judged by",
+    "repeated": "another row says the same of the same texts: what this one adds is in that row's epsilon",
     "prompt_cap": "the prompt has its share already",
     "user_cap": "the user has their share already",
     "copy_cap": "a text that several people paste has its share already",

@@ -3,7 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from services.curator.pairs.domain.rules import EDIT, HARMFUL, RATING
@@ -82,13 +82,15 @@ def derive_snapshot(curated: Curated, history: History, unusable: Mapping[str, s
 
     - nothing that weighing left out
     - nothing of an `unusable` prompt
+    - of pairs that say the same of the same texts, one: what each adds is in its epsilon
     - of one prompt, then of one user, no more than the caps allow, but for imports, which have no cap per user;
       contents are hashed, so the first are a fair draw
     - of near-identical edits of several users, no more than a small share of all pairs
     - of a closed group, no more than a small share of the weight
     """
     left_out: dict[str, str] = {}
-    pairs = _cap(_keep(curated.pairs, unusable, left_out), history, caps, left_out)
+    pairs = _join_repeated(_keep(curated.pairs, unusable, left_out), left_out)
+    pairs = _cap(pairs, history, caps, left_out)
     pairs = _cap_copies(pairs, history, left_out)
     groups = curated.reliability.closed_groups
     pairs = _cap_groups(pairs, groups, history, caps, left_out)
@@ -113,6 +115,23 @@ def _keep(
         else:
             left_out[one.item.item_id] = reason
     return kept
+
+
+def _join_repeated(pairs: Sequence[Weighed[PairEvidence]], left_out: dict[str, str]) -> list[Weighed[PairEvidence]]:
+    """Keep one pair of those that prefer the same text to the same: an edit, if one is among them, else the first.
+
+    Several users who agree are one row that is seldom wrong, not as many rows: what many judged would count for more
+    than what is known better. Its epsilon is the surest one's.
+    """
+    said: dict[tuple[str, str, str], list[Weighed[PairEvidence]]] = defaultdict(list)
+    for pair in pairs:
+        said[pair.item.prompt_hash, pair.item.chosen.strip(), pair.item.rejected.strip()].append(pair)
+    kept: dict[str, float] = {}
+    for same in said.values():
+        first = min(same, key=lambda pair: pair.item.rule != EDIT.name)
+        kept[first.item.item_id] = min(pair.epsilon for pair in same)
+    left_out.update({pair.item.item_id: "repeated" for pair in pairs if pair.item.item_id not in kept})
+    return [replace(pair, epsilon=kept[pair.item.item_id]) for pair in pairs if pair.item.item_id in kept]
 
 
 def _cap(
