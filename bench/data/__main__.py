@@ -14,7 +14,7 @@ from bench.data.measures import Measured, calculate_ece, measure, measure_ends
 from bench.data.ours import curate_story
 from bench.data.peers import COMMIT, check_out, curate_by_peer
 from bench.data.story import Story
-from bench.data.worlds import WORLDS, tell_apart
+from bench.data.worlds import WORLDS, tell_apart, tell_canned
 from local.results import Goal, Row, write_result
 
 SEEDS = 10
@@ -33,7 +33,9 @@ TOLD = (
 CALIBRATED = [f"{kind}{audits}" for kind in ("careless", "contrary", "mixed") for audits in ("", ", audited")]
 HIDDEN = {f"colluding, nobody else's words, {share:.0%} of users": share for share in APART}
 TEAM = "honest team, nobody else's words, 20% of users"
-"""What the cap costs such a team is shown; it is not held against the goal, since nothing tells it from colluders."""
+LARGE_TEAMS = "canned honest teams, large"
+"""What the caps cost such teams is shown; it is not held against the goal, since nothing tells them from colluders."""
+EXEMPT = (TEAM, LARGE_TEAMS)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,11 @@ class World:
 
 def list_worlds() -> dict[str, Callable[[int], Story]]:
     hidden = {name: _hide(share) for name, share in HIDDEN.items()}
-    return WORLDS | hidden | {TEAM: lambda seed: tell_apart(seed, 0.2, honest=True)}
+    honest: dict[str, Callable[[int], Story]] = {
+        TEAM: lambda seed: tell_apart(seed, 0.2, honest=True),
+        LARGE_TEAMS: lambda seed: tell_canned(seed, (1, 4), (11, 30)),
+    }
+    return WORLDS | hidden | honest
 
 
 def _hide(share: float) -> Callable[[int], Story]:
@@ -111,7 +117,7 @@ def derive_goals(worlds: Mapping[str, World]) -> list[Goal]:
     for name in CALIBRATED:
         before, after = pool_error(worlds[name].before), pool_error(worlds[name].after)
         goals.append(Goal(f"{name}: calibration error of epsilon (before: {before:.3f})", after, 0.03, "at_most"))
-    honest = {name: _average(world.after, "honest set aside") for name, world in worlds.items() if name != TEAM}
+    honest = {name: _average(world.after, "honest set aside") for name, world in worlds.items() if name not in EXEMPT}
     worst = max(honest, key=lambda name: honest[name])
     goals.append(Goal(f"honest evidence set aside, worst world ({worst})", honest[worst], 0.01, "at_most"))
     for name, figure, most in _list_collusion():
@@ -123,7 +129,7 @@ def derive_goals(worlds: Mapping[str, World]) -> list[Goal]:
 def _list_collusion() -> list[tuple[str, str, float]]:
     """List what colluders may keep: little where others judge the same, a share of the weight where nothing tells."""
     apart = ("colluding, prompts of their own", *HIDDEN, "brigade, copies", "brigade, paraphrases")
-    flood = ("anonymous flood", "invented users below 5%")
+    flood = ("anonymous flood", "invented users")
     capped = [(name, "colluding weight", 0.05) for name in (*apart, *flood)]
     return [("colluding, meeting others", "colluding kept", 0.1), *capped]
 

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.data.story import Story
 from bench.data.texts import CHINESE, CODE, ENGLISH, Writer
@@ -115,7 +115,7 @@ def say(story: Story, shop: Shop, user: str, item: Item, *, honest: bool) -> Non
     story.vote(user, item, right=right, honest=honest, colludes=not honest)
 
 
-def tell_colluding(seed: int, overlap: tuple[float, float], share: tuple[float, float] = (0.1, 0.3)) -> Story:
+def tell_colluding(seed: int, overlap: tuple[float, float], share: tuple[float, float] = (0.02, 0.35)) -> Story:
     """Tell of a group of a share of all users who agree on what is wrong."""
     rng = random.Random(seed)
     shop = Shop.draw(rng)
@@ -154,25 +154,23 @@ def tell_edits(story: Story, shop: Shop, users: Sequence[str], count: int) -> li
 
 
 def tell_pushed(seed: int, write: Callable[[Story, random.Random, Item], str], who: str) -> Story:
-    """Tell of edits that push one text: by a brigade (`member`), by nobody known (`anonymous`), by `invented` users."""
+    """Tell of edits that push one text: by a brigade (`member`), by nobody known (`anonymous`), by `invented` users.
+
+    They hold 2% to 40% of all edits; a brigade has 3 to 40 members.
+    """
     rng = random.Random(seed)
     shop = Shop.draw(rng)
     story, users = open_story(rng, shop), list_users(shop)
     cast_votes(story, shop, users, {})
-    edits = tell_edits(story, shop, users, 400)
-    low, high = PUSHED[who]
-    share = rng.uniform(low, high)
-    members = max(round(0.08 * shop.users), 11)
-    for number in range(round(400 * share / (1 - share))):
+    count = rng.randint(150, 600)
+    edits = tell_edits(story, shop, users, count)
+    share, members = rng.uniform(0.02, 0.4), rng.randint(3, 40)
+    for number in range(round(count * share / (1 - share))):
         user = {"member": f"member-{number % members}", "anonymous": None, "invented": f"invented-{number}"}[who]
         item = rng.choice(edits)
         text = write(story, rng, item)
         story.edit(user, item, text, right=False, honest=False, colludes=True)
     return story
-
-
-PUSHED = {"member": (0.1, 0.3), "anonymous": (0.1, 0.4), "invented": (0.03, 0.045)}
-"""Their share of all edits."""
 
 
 def copy(story: Story, rng: random.Random, item: Item) -> str:
@@ -187,28 +185,31 @@ def paraphrase(story: Story, rng: random.Random, item: Item) -> str:
     return story.writer.compose(words)
 
 
-def shuffle_fillers(story: Story, rng: random.Random, item: Item) -> str:
-    """Write the advert's words with a filler after every third."""
+def put_fillers_between(story: Story, rng: random.Random, item: Item) -> str:
+    """Write the advert's words with a filler after every second to fifth."""
     words: list[str] = []
-    for at, word in enumerate(ADVERT):
+    left = rng.randint(2, 5)
+    for word in ADVERT:
         words.append(word)
-        if at % 3 == 2:
+        left -= 1
+        if not left:
             words.append(rng.choice(FILLERS))
+            left = rng.randint(2, 5)
     return story.writer.compose(words)
 
 
-def tell_canned(seed: int) -> Story:
-    """Tell of 40 honest teams of five, each with an answer of its own to paste, beside 400 other users."""
+def tell_canned(seed: int, teams: tuple[int, int], members: tuple[int, int]) -> Story:
+    """Tell of honest teams, each with an answer of its own to paste, beside 200 to 500 other users."""
     rng = random.Random(seed)
-    shop = Shop.draw(rng)
-    shop = Shop(400, shop.prompts, shop.shared, shop.overlap, shop.error, shop.hidden_worth)
+    shop = replace(Shop.draw(rng), users=rng.randint(200, 500))
     story, users = open_story(rng, shop), list_users(shop)
     cast_votes(story, shop, users, {})
-    items = tell_edits(story, shop, users, 400)
-    for team in range(40):
-        canned = story.writer.compose(rng.sample(story.writer.rank()[:40], 14))
-        for member in range(5):
-            for item in rng.sample(items, rng.randint(2, 6)):
+    items = tell_edits(story, shop, users, shop.users)
+    most = rng.randint(3, 8)
+    for team in range(rng.randint(*teams)):
+        canned = story.writer.compose(rng.sample(story.writer.rank()[:40], rng.randint(10, 24)))
+        for member in range(rng.randint(*members)):
+            for item in rng.sample(items, rng.randint(2, most)):
                 story.edit(f"team-{team}-{member}", item, canned, right=True)
     return story
 
@@ -251,14 +252,14 @@ WORLDS: dict[str, Callable[[int], Story]] = {
     "contrary, audited": lambda seed: tell_unreliable(seed, CONTRARY, 0.2),
     "mixed": lambda seed: tell_unreliable(seed, MIXED),
     "mixed, audited": lambda seed: tell_unreliable(seed, MIXED, 0.2),
-    "colluding, meeting others": lambda seed: tell_colluding(seed, (0.3, 1.0)),
+    "colluding, meeting others": lambda seed: tell_colluding(seed, (0.15, 1.0)),
     "colluding, prompts of their own": lambda seed: tell_colluding(seed, (0.0, 0.0)),
     "brigade, copies": lambda seed: tell_pushed(seed, copy, "member"),
     "brigade, paraphrases": lambda seed: tell_pushed(seed, paraphrase, "member"),
-    "canned honest teams": tell_canned,
+    "canned honest teams": lambda seed: tell_canned(seed, (20, 60), (3, 8)),
     "winner always first": tell_lazy,
     "anonymous flood": lambda seed: tell_pushed(seed, copy, "anonymous"),
-    "invented users below 5%": lambda seed: tell_pushed(seed, shuffle_fillers, "invented"),
+    "invented users": lambda seed: tell_pushed(seed, put_fillers_between, "invented"),
     "Chinese": lambda seed: tell_script(seed, CHINESE, ""),
     "code": lambda seed: tell_script(seed, CODE, "\n"),
     "imports": tell_import,
