@@ -125,12 +125,14 @@ class RemoteTraining:
     def _start(self, record: RemoteRecord, order: LaunchOrder) -> RemoteRecord:
         """Start it, or find what an earlier worker started. Waits while the engine has no room."""
         self._save(record)
-        waited_since = time.monotonic()
+        refused_at: float | None = None
         while True:
             try:
                 handle = self._patiently(lambda: self._offer.launcher.start(order))
             except QuotaReached as error:
-                if time.monotonic() - waited_since > self._offer.limits.max_quota_wait_minutes * 60:
+                now = time.monotonic()
+                refused_at = refused_at or now
+                if now - refused_at > self._offer.limits.max_quota_wait_minutes * 60:
                     raise TrainingFailed(f"no room at {record.launcher}: {error.detail}", "launcher") from error
                 self._reporter.on_note(f"waiting for room at {record.launcher}: {error.detail}")
                 self._wait(QUOTA_POLLS * self._poll_seconds)

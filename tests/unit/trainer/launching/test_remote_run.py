@@ -106,6 +106,13 @@ def test_what_trained_while_no_worker_looked_is_brought_home_though_its_time_is_
     assert remote.train() == RESULT
 
 
+def test_the_wait_for_room_begins_with_the_first_refusal_however_long_that_took(tmp_path: Path):
+    remote = Remote(tmp_path, [train_well], Limits(max_quota_wait_minutes=1e-9))
+    remote.engine.full_for = [1.0]
+    assert remote.train() == RESULT
+    assert "waiting for room at spot: no room" in remote.reporter.notes
+
+
 def test_a_job_that_its_engine_has_no_machines_for_fails_with_the_engines_words(tmp_path: Path):
     full = RemoteRun("pending", "Unschedulable: 3 Insufficient nvidia.com/gpu")
     remote = Remote(tmp_path, [end_as(full)], Limits(max_quota_wait_minutes=0.001))
