@@ -85,16 +85,16 @@ def run_ray(folder: Path) -> Iterator[str]:
         head = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
     url = f"http://127.0.0.1:{dashboard}"
     try:
-        wait_for(url, head)
+        wait_for(url, head, folder / "head.log")
         yield url
     finally:
         end_tree(head)
 
 
-def wait_for(url: str, head: "subprocess.Popen[bytes]") -> None:
+def wait_for(url: str, head: "subprocess.Popen[bytes]", log: Path) -> None:
     pause = threading.Event()
     for _ in range(int(START_SECONDS)):
-        assert head.poll() is None, "Ray's head did not start"
+        assert head.poll() is None, f"Ray's head did not start: {log.read_text()[-1000:]}"
         try:
             if httpx.get(f"{url}/api/jobs/", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=2.0).is_success:
                 return

@@ -1,14 +1,16 @@
 """One contract for every launcher: what a run that trains elsewhere shows, and how each end of it is told."""
 
 import re
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import func, update
 
 from services.trainer.handlers.execution import end_left_running
 from services.trainer.handlers.requests import cancel_run
 from shared.tables.trainer import Run
-from tests.integration.trainer.scene import fall_silent, list_announced
+from tests.integration.trainer.scene import list_announced
 from tests.launchers.conftest import Scene
 from tests.launchers.program import LAST_WORDS, MISTAKE
 
@@ -31,6 +33,14 @@ def is_over(scene: Scene, run: Run) -> bool:
 def cancel(scene: Scene, run_id: UUID) -> None:
     with scene.sessions() as session, session.begin():
         cancel_run(session, run_id, by="ann", topic_prefix="")
+
+
+def take_away(scene: Scene, run_id: UUID) -> None:
+    """As if another worker had claimed the run, and died a minute ago: the first one's signs of life are refused."""
+    long_ago = func.now() - timedelta(minutes=1)
+    claimed = update(Run).where(Run.run_id == run_id)
+    with scene.sessions() as session, session.begin():
+        session.execute(claimed.values(fencing_token=Run.fencing_token + 1, heartbeat_at=long_ago))
 
 
 def test_success_registers_the_candidate_and_shows_every_step(scene: Scene):
@@ -130,9 +140,9 @@ def test_a_worker_that_dies_leaves_its_run_to_the_next(scene: Scene):
     first = scene.offer()
     with scene.working(first) as worker:
         under_way = scene.wait(run, is_under_way, "two steps")
-        fall_silent(scene.sessions, run.run_id)
+        take_away(scene, run.run_id)
         with scene.working(scene.offer()):
-            scene.wait(run, lambda found: found.fencing_token == under_way.fencing_token + 1, "taken over")
+            scene.wait(run, lambda found: found.fencing_token == under_way.fencing_token + 2, "taken over")
             worker.join(20.0)
             assert not worker.is_alive()
             assert not is_over(scene, under_way)
