@@ -236,6 +236,10 @@ gpu-check: .venv/project.stamp ## Is training on this GPU right, and how fast be
 bench-scenarios: .venv/project.stamp ## Placebo, harm and falling approval with ten seeds each: did the loop keep its word?
 	@$(RUN) bench.scenarios $(ARGS)
 
+.PHONY: bench-try
+bench-try: .venv/project.stamp ## What `heliotrope try` says of placebo and clear histories (ARGS="--seeds 100": some hours on two cores)
+	@$(RUN) bench.trying $(ARGS)
+
 .PHONY: bench-curator
 bench-curator: .venv/project.stamp ## Events per second from topic to rows with pairs, at three table sizes, beside a plain COPY
 	@$(RUN) bench.curator

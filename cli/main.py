@@ -23,6 +23,7 @@ from cli.installing.commands import init, tell_version
 from cli.roles import read_given_keys, read_passwords, roles
 from cli.rollouts import policy
 from cli.rollouts.commands import add_to as add_rollouts
+from cli.trying.commands import try_files
 from shared.bus.topics import BROKER_DEFAULT
 
 app = typer.Typer(
@@ -46,6 +47,7 @@ app.command()(roles)
 app.add_typer(recipes.app, name="recipe")
 app.command()(recipes.train)
 app.command()(evaluate)
+app.command("try")(try_files)
 add_rollouts(app)
 app.add_typer(policy.app, name="approval-policy")
 

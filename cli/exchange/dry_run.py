@@ -71,13 +71,9 @@ class Preview:
 
     def derive(self) -> dict[str, Any]:
         """Derive what the rules make of it, described for people and programs."""
-        groups: dict[str, list[FeedbackReceived]] = defaultdict(list)
-        for event in self.feedback.values():
-            if all(key in self.answers for key in list_interactions(event)):
-                about = self.answers[event.interaction_id]
-                groups[about.prompt_hash].append(attribute(event, event.event_id, about.user))
+        groups = self.list_groups()
         orphans = len(self.feedback) - sum(map(len, groups.values()))
-        derived = [self._derive_group(events) for events in groups.values()]
+        derived = [self.derive_group(events) for events in groups.values()]
         pairs = [pair for one in derived for pair in one.pairs]
         return {
             "pairs": _count_by_rule(pairs),
@@ -89,9 +85,19 @@ class Preview:
             "only_the_first_answers": MOST_ANSWERS if self.is_cut else None,
         }
 
-    def _derive_group(self, events: list[FeedbackReceived]) -> Derived:
+    def list_groups(self) -> dict[str, list[FeedbackReceived]]:
+        """List the feedback of each prompt, by its hash; what waits for answers that are not here is left out."""
+        groups: dict[str, list[FeedbackReceived]] = defaultdict(list)
+        for event in self.feedback.values():
+            if all(key in self.answers for key in list_interactions(event)):
+                about = self.answers[event.interaction_id]
+                groups[about.prompt_hash].append(attribute(event, event.event_id, about.user))
+        return groups
+
+    def derive_group(self, events: list[FeedbackReceived], set_aside: frozenset[UUID] = frozenset()) -> Derived:
+        """Derive what the rules make of the feedback on one prompt, but for what is set aside."""
         needed = {key: self.answers[key] for event in events for key in list_interactions(event)}
-        return derive_group(needed, events)
+        return derive_group(needed, events, set_aside)
 
 
 def _count_by_rule(pairs: list[PreferencePair]) -> dict[str, dict[str, int]]:

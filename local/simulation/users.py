@@ -53,6 +53,11 @@ def is_approved(question: Question, answer: str) -> bool:
     return approves(question, answer)
 
 
+def count_met(question: Question, answer: str) -> int:
+    """Count the wishes of the users at large that an answer to this question meets, 0 to 4."""
+    return sum(met_wishes(question, answer))
+
+
 @dataclass
 class SimulatedUser:
     """One person; `noise` is the chance of a click gone astray, `longest_words` the longest answer that is welcome."""

@@ -1,0 +1,65 @@
+"""One person's comparisons: in an order and on sides that nobody chose, until they have decided."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cli.trying.answering import Answers
+from cli.trying.splitting import Splits, take_turns
+from cli.trying.verdicts import Measure, estimate_in_order, has_decided
+from shared.conversation import Conversation, derive_text
+
+Vote = Literal["left", "right", "tie"]
+MOST_LOOKS = 60
+NAME = "your own rating, blind"
+
+
+@dataclass
+class Session:
+    """What is shown, and what was said of it so far: the new model's score of each look, by prompt hash."""
+
+    prompts: Sequence[str]
+    conversations: Mapping[str, Conversation]
+    answers: Answers
+    seed: str
+    scores: dict[str, float] = field(default_factory=dict)
+    is_ended: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.is_ended or len(self.scores) == len(self.prompts) or has_decided(list(self.scores.values()))
+
+    def show(self) -> dict[str, Any]:
+        """Show the next comparison, without who wrote what; or that it is over."""
+        told = {"done": len(self.scores), "most": len(self.prompts), "over": self.is_over}
+        if self.is_over:
+            return told
+        key = self.prompts[len(self.scores)]
+        sides = [self.answers.new[key], self.answers.old[key]]
+        left, right = sides if self.is_new_left(key) else reversed(sides)
+        turns = [{"role": each.get("role", ""), "text": derive_text(each)} for each in self.conversations[key].messages]
+        return told | {"turns": turns, "left": left, "right": right}
+
+    def is_new_left(self, key: str) -> bool:
+        return hashlib.sha256(f"{self.seed}:{key}".encode()).digest()[0] % 2 == 0
+
+    def take(self, number: int, vote: Vote) -> None:
+        """Take a vote on the comparison of that number, from 0; one on another than the next is heard already."""
+        if number != len(self.scores) or self.is_over:
+            return
+        key = self.prompts[number]
+        won = {"left": 1.0, "right": 0.0, "tie": 0.5}[vote]
+        self.scores[key] = won if self.is_new_left(key) else 1 - won
+
+    def measure(self) -> Measure:
+        """Measure what this one person prefers. Looks are of different regions as long as there are any."""
+        found = estimate_in_order(list(self.scores.values()))
+        return Measure("rating", NAME, found, failure=None if found else "nothing was rated")
+
+
+def choose_looks(answers: Answers, splits: Splits, seed: str) -> list[str]:
+    """Choose what is compared: prompts to which both say something different, region after region."""
+    differing = [key for key in answers.both if answers.new[key].strip() != answers.old[key].strip()]
+    drawn = sorted(differing, key=lambda key: hashlib.sha256(f"{seed}:look:{key}".encode()).digest())
+    return take_turns(drawn, splits.cells)[:MOST_LOOKS]

@@ -1,0 +1,103 @@
+"""A try from beginning to end: read, split, train, answer, measure, decide."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cli.exchange.found import Options
+from cli.trying.clock import Clock
+from cli.trying.comparing import Contest, compare
+from cli.trying.datasets import Curation, curate_evidence
+from cli.trying.evidence import read_files
+from cli.trying.judging import open_judge
+from cli.trying.models import find_models
+from cli.trying.reporting.content import Outcome
+from cli.trying.verdicts import Decision
+from local.errors import StackFailed
+from services.curator.cells.adapters.choice import open_embedder
+from services.curator.config.settings import CuratorSettings
+from services.evaluator.ports import Judge
+from shared.errors import InvalidRequest
+from shared.settings import load_settings
+
+JUDGE_KEY = "HELIOTROPE_TRY_KEY_JUDGE"
+LEAST_ROWS = 20
+"""Pairs and labels to train on; fewer teach nothing that a measure could find."""
+MARK = "try.json"
+"""The file by which a folder is known to be of a try."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was asked for on the command line."""
+
+    files: Sequence[Path]
+    model: str
+    output: Path
+    source: str | None = None
+    student: str | None = None
+    judge: str | None = None
+    rate: bool = False
+    options: Options = field(default_factory=Options)
+
+
+def run_try(wanted: Wanted, clock: Clock) -> Outcome:
+    """Try it, and return what was found; whatever the file holds, there is an outcome.
+
+    Raises:
+        StackFailed: a file, a model or a judge cannot be used; says what would do.
+    """
+    judge = find_judge(wanted.judge)
+    tried = find_models(wanted.model, wanted.student)
+    prepare_folder(wanted.output)
+    reading = read_files(wanted.files, wanted.source, wanted.options, clock)
+    clock.say(f"{reading.tally.records:,} records of {reading.source}, {len(reading.evidence.answers):,} answers")
+    outcome = Outcome(
+        wanted.model, wanted.student, reading, Decision("cannot_say", "nothing in the files can be trained on"),
+        wanted.output, clock.budget,
+    )  # fmt: skip
+    if not reading.evidence.list_groups():
+        outcome.needs = "feedback: thumbs, ratings, choices or corrections on answers that are in the files"
+        return outcome
+    clock.say("splitting the prompts by what they ask")
+    outcome.curation = curate_evidence(reading.evidence, open_embedder(load_settings(CuratorSettings)))
+    if (problem := explain_too_little(outcome.curation)) is not None:
+        outcome.decision, outcome.needs = Decision("cannot_say", problem[0]), problem[1]
+        return outcome
+    if tried.base is None:
+        outcome.decision = Decision("cannot_say", "a model behind an address cannot be trained")
+        outcome.needs = "--student FOLDER: a model that is trained in its place and held against its answers"
+        return outcome
+    compare(outcome, Contest(outcome.curation, tried, judge, wanted.rate, clock))
+    return outcome
+
+
+def explain_too_little(curation: Curation) -> tuple[str, str] | None:
+    """Explain why nothing can be learned from so little, and what is needed; None if there is enough to try."""
+    snapshot, held_out = curation.snapshot, curation.held_out
+    rows = len(snapshot.train) + len(snapshot.labels)
+    if rows < LEAST_ROWS:
+        told = f"{len(snapshot.train)} pairs and {len(snapshot.labels)} labels can be trained on"
+        return told, f"at least {LEAST_ROWS} pairs or labels to train on, better 200: {told}"
+    if not held_out.prompts:
+        return "no prompt could be held out", "more different prompts: all of them are too much alike to be divided"
+    return None
+
+
+def find_judge(place: str | None) -> Judge | None:
+    """Find the judge. Raises: StackFailed: it is no address of one."""
+    try:
+        return open_judge(place, os.environ.get(JUDGE_KEY, "")) if place else None
+    except InvalidRequest as error:
+        raise StackFailed(f"--judge {error.detail}") from None
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the report's folder, empty; what an earlier try left there goes. Raises: StackFailed: it is not ours."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).is_file():
+        raise StackFailed(f"{folder} holds something else than a try: name another folder with --output")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / MARK).write_text("{}\n", encoding="utf-8")

@@ -1,0 +1,85 @@
+"""One person's blind comparisons: what is shown says nothing of who wrote what, and each vote counts for its side."""
+
+from collections import Counter
+from typing import Any
+
+from cli.trying.answering import Answers
+from cli.trying.rating.session import Session, Vote, choose_looks
+from cli.trying.splitting import Splits
+from cli.trying.verdicts import decide
+from services.curator.cells.domain.near_gate import NearGate
+from shared.conversation import Conversation
+
+KEYS = [f"prompt-{at}" for at in range(40)]
+
+
+def make_session(count: int = 40, seed: str = "s") -> Session:
+    conversations = {key: Conversation([{"role": "user", "content": f"Ask {key}?"}]) for key in KEYS}
+    answers = Answers({key: f"old {key}" for key in KEYS}, {key: f"new {key}" for key in KEYS}, {})
+    return Session(KEYS[:count], conversations, answers, seed)
+
+
+def vote_for(session: Session, start: str) -> None:
+    """Vote for whoever's text starts so."""
+    shown = session.show()
+    side: Vote = "left" if shown["left"].startswith(start) else "right"
+    session.take(shown["done"], side)
+
+
+def test_votes_for_the_new_answers_make_it_better_and_end_early() -> None:
+    session = make_session()
+    while not session.is_over:
+        vote_for(session, "new")
+    assert 7 <= len(session.scores) < 15
+    assert decide(session.measure()).verdict == "better"
+
+
+def test_votes_for_the_old_answers_make_it_worse() -> None:
+    session = make_session()
+    while not session.is_over:
+        vote_for(session, "old")
+    assert decide(session.measure()).verdict == "worse"
+
+
+def test_somebody_who_always_says_left_has_no_preference() -> None:
+    session = make_session()
+    while not session.is_over:
+        session.take(session.show()["done"], "left")
+    assert decide(session.measure()).verdict == "no_evidence"
+
+
+def test_sides_are_drawn_about_evenly_and_anew_for_each_seed() -> None:
+    sides = [tuple(make_session(seed=seed).is_new_left(key) for key in KEYS) for seed in "abc"]
+    assert len(set(sides)) == 3
+    assert all(10 <= sum(own) <= 30 for own in sides)
+
+
+def test_what_is_shown_names_neither_side() -> None:
+    shown = make_session().show()
+    assert set(shown) == {"done", "most", "over", "turns", "left", "right"}
+
+
+def test_a_vote_that_comes_twice_is_heard_once() -> None:
+    session = make_session()
+    for _ in range(3):
+        session.take(0, "tie")
+    session.take(5, "left")
+    assert list(session.scores.values()) == [0.5]
+
+
+def test_whoever_stops_at_once_has_said_nothing() -> None:
+    session = make_session()
+    session.is_ended = True
+    assert session.show() == {"done": 0, "most": 40, "over": True}
+    assert decide(session.measure()).verdict == "cannot_say"
+
+
+def test_equal_answers_are_shown_to_nobody_and_regions_take_turns() -> None:
+    cells = {key: f"cell-{at % 4}" for at, key in enumerate(KEYS)}
+    near: dict[str, Any] = {"prompts": frozenset(), "thresholds": {}, "measured_on": {}, "gate_prompts": 0}
+    splits = Splits(cells, {}, {}, NearGate(**near))
+    old = dict.fromkeys(KEYS, "same")
+    new = {key: "same" if at % 2 else f"other {at}" for at, key in enumerate(KEYS)}
+    looks = choose_looks(Answers(old, new, {}), splits, "s")
+    assert len(looks) == 20
+    assert set(Counter(cells[key] for key in looks[:2]).values()) == {1}
