@@ -119,7 +119,7 @@ def _make_job(
         prompts=list(prompts),
         max_new_tokens=tokens,
         batch_size=BATCH,
-        dtype=choose_evaluation_dtype(),
+        dtype=choose_evaluation_dtype(),  # type: ignore[arg-type]
         sampling="model",
         seed=0,
         pairs=list(pairs),

@@ -75,10 +75,9 @@ class Watch:
 def count_parameters(base: Path) -> int | None:
     """Count a model's weights, as far as its configuration says."""
     try:
-        size = read_model_size(base)
+        return read_model_size(base).parameters
     except HeliotropeError:
         return None
-    return size.parameters if size else None
 
 
 def train(recipe: Recipe, base: Path, dataset: Path, output: Path, seconds: float, clock: Clock) -> Trained:

@@ -32,7 +32,7 @@ class Session:
 
     def show(self) -> dict[str, Any]:
         """Show the next comparison, without who wrote what; or that it is over."""
-        told = {"done": len(self.scores), "most": len(self.prompts), "over": self.is_over}
+        told: dict[str, Any] = {"done": len(self.scores), "most": len(self.prompts), "over": self.is_over}
         if self.is_over:
             return told
         key = self.prompts[len(self.scores)]
