@@ -105,10 +105,9 @@ def _name_calls(messages: list[Message]) -> list[Message]:
         for call in message.get("tool_calls", ()):
             count += 1
             waiting.setdefault(call.setdefault("id", f"call{count:05}"))
-        if message["role"] == "tool":
-            answered = message.get("tool_call_id") or next(iter(waiting), None)
+        if message["role"] == "tool" and (answered := message.get("tool_call_id") or next(iter(waiting), None)):
             waiting.pop(answered, None)
-            message |= {"tool_call_id": answered} if answered else {}
+            message["tool_call_id"] = answered
     return messages
 
 

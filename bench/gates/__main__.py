@@ -103,11 +103,11 @@ def measure_promises(rounds: int) -> tuple[list[Row], list[Goal]]:
             levels.append(ours)
             rows.append(_row(f"null passes: {raters} raters, {leaning}", "%", 100 * ours))
             rows.append(_row(f"null passes Student's test: {raters} raters, {leaning}", "%", 100 * student))
-    for leaning in ([0.2, 0.0, -0.2], [0.4, -0.2, -0.2], [0.2, -0.2, 0.1, -0.1, 0.0], [0.0] * 10):
+    for leanings in ([0.2, 0.0, -0.2], [0.4, -0.2, -0.2], [0.2, -0.2, 0.1, -0.1, 0.0], [0.0] * 10):
         for size in (1, 5):
-            passed = measure_panel(_seed(len(leaning), str(leaning)), rounds, np.array([leaning]), 240, size=size)
+            passed = measure_panel(_seed(len(leanings), str(leanings)), rounds, np.array([leanings]), 240, size=size)
             levels.append(passed)
-            rows.append(_row(f"panel without a preference passes: {leaning}, regions of {size}", "%", 100 * passed))
+            rows.append(_row(f"panel without a preference passes: {leanings}, regions of {size}", "%", 100 * passed))
     for raters in (3, 10, 100):
         for prompts in (30, 100, 1_000):
             coverage = measure_coverage(_seed(raters, str(prompts)), min(rounds, 2_000), raters, prompts)

@@ -98,7 +98,7 @@ class Memory:
 
 def make_check(
     client: httpx.Client, url: str, accepted: set[int], most_answered: int = MOST_ANSWERED
-) -> Callable[[bytes], None]:
+) -> Callable[..., None]:
     def check(content: bytes, **headers: str) -> None:
         started = time.monotonic()
         sent = {"content-type": "application/json"} | {name.replace("_", "-"): one for name, one in headers.items()}

@@ -51,7 +51,8 @@ def make_export(asked: Any, said: Any) -> dict[str, Any]:
 def write_protobuf(export: Any) -> bytes:
     """What a damaged export is in protobuf; nothing where it has no such form."""
     try:
-        return ParseDict(export, ExportTraceServiceRequest(), ignore_unknown_fields=True).SerializeToString()
+        written: bytes = ParseDict(export, ExportTraceServiceRequest(), ignore_unknown_fields=True).SerializeToString()
+        return written
     except (ParseError, TypeError, ValueError, AttributeError, RecursionError):
         return b""
 

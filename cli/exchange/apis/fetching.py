@@ -88,7 +88,8 @@ class Client:
 
         Raises: StackFailed: the API refuses, does not answer within 15 minutes, or answers with something else.
         """
-        listing, page, listed = self._open(self.stages[stage], begin)
+        listing, page, first = self._open(self.stages[stage], begin)
+        listed: Listed | None = first
         while listed is not None:
             yield page, [self._complete(listing, record) for record in listed.records]
             following = self._find_next(listing, page, listed)

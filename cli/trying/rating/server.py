@@ -85,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _find_place(self) -> str | None:
         """Return what is asked for below the token; None without it, or by another name than this machine's."""
-        names = {f"{name}:{self.server.server_address[1]}" for name in (HOST, "localhost")}
+        names = {f"{name}:{self.connection.getsockname()[1]}" for name in (HOST, "localhost")}
         prefix = f"/{self.token}/"
         is_ours = self.headers.get("Host") in names and self.path.startswith(prefix)
         return self.path.removeprefix(prefix) if is_ours else None

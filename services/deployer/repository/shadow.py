@@ -36,7 +36,8 @@ def count_comparisons(session: Session, rollout_id: UUID, group: int) -> tuple[i
     """Return how many comparisons a rollout has, and how many of them are of one group of users."""
     of_group = func.count().filter(ShadowComparison.user_group == group)
     found = select(func.count(), of_group).where(ShadowComparison.rollout_id == rollout_id)
-    return session.execute(found).one()._tuple()
+    row = session.execute(found).one()
+    return row[0], row[1]
 
 
 def find_last_comparison(session: Session, rollout_id: UUID) -> datetime | None:

@@ -106,8 +106,8 @@ def chance_of_a_trip(look: int, users: tuple[int, int], rate: float) -> float:
     level = LIMITS.calculate_breaker_level(look)
     chance = 0.0
     for failed in itertools.product(*(range(size + 1) for size in users)):
-        arms = [Failures(size, count) for size, count in zip(users, failed, strict=True)]
-        if breaks(Breaker(200, 200, *arms, level=level), LIMITS):
+        canary, champion = (Failures(size, count) for size, count in zip(users, failed, strict=True))
+        if breaks(Breaker(200, 200, canary, champion, level=level), LIMITS):
             chance += float(np.prod(binom.pmf(failed, users, rate)))
     return chance
 
