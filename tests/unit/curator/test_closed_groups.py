@@ -7,7 +7,8 @@ import pytest
 
 from bench.data.measures import Measured, measure
 from bench.data.ours import curate_story
-from bench.data.worlds import tell_apart
+from bench.data.worlds import WORLDS, tell_apart
+from bench.noise.curator import run_curator
 from services.curator.datasets.domain.snapshot import Caps, derive_snapshot
 from services.curator.pairs.domain.rules import CHOICE
 from services.curator.weighing.domain.closed_groups import find_closed_groups
@@ -76,6 +77,15 @@ def test_colluders_with_words_of_their_own_hold_a_twentieth_of_the_weight() -> N
     figures = measure_group(905, honest=False).figures
     assert 0.03 < figures["colluding weight"] <= 0.051
     assert figures["honest set aside"] == 0
+
+
+def test_a_camp_is_not_doubted_for_the_disagreements_that_made_it_a_camp() -> None:
+    """Few votes each: users fall into camps by chance, and the others disagree on the items that both judged."""
+    story = WORLDS["Chinese"](7701)
+    run = run_curator(story.groups, story.solicited)
+    honest = {event.user for event in run.events if event.event_id in story.honest}
+    contrary = {name for name, rater in run.curated.reliability.raters.items() if rater.contrary}
+    assert len(honest & contrary) <= 0.05 * len(honest)
 
 
 def make_choices(users: list[str], prompts: int, first: int) -> tuple[list[PairEvidence], dict[UUID, FeedbackRecord]]:

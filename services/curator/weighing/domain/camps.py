@@ -95,7 +95,7 @@ def compare_camp(rows: JudgementArrays, camp: Sequence[int]) -> float:
 
 
 def _compare(rows: JudgementArrays, theirs: Mask) -> float:
-    others = rows.drawn & ~theirs
+    others = rows.drawn & ~np.isin(rows.items, rows.items[theirs])
     if others.sum() < FEWEST_VOTES:
         return 0.0
     ones = np.ones(len(rows.signs))
