@@ -114,7 +114,7 @@ def test_every_type_of_feedback_is_taken_as_documented(edge: Edge, kind: str):
 def test_the_user_leaves_the_process_as_a_keyed_hash_only(edge: Edge):
     edge.post("/v1/feedback", THUMB | {"user_id": "ada@example.org"})
     [record] = edge.broker.records("feedback.received")
-    assert b"ada" not in record.value
+    assert b"ada@" not in record.value  # three letters of its own may stand in an id
     assert edge.feedback()[0].user == calculate_user_hash("ada@example.org", None, HASH_SECRET)
 
 
@@ -221,7 +221,7 @@ def test_an_interaction_is_recorded_with_its_user_or_else_its_conversation_hashe
 
 
 def test_a_conversation_named_in_the_metadata_leaves_the_process_as_a_keyed_hash_only(edge: Edge):
-    named = {"metadata": {"conversation_id": "c-77", "page": "/cart"}}
+    named = {"metadata": {"conversation_id": "talk-77", "page": "/cart"}}
     anonymous = {
         name: value for name, value in INTERACTION_EXAMPLE.items() if name not in ("user_id", "conversation_id")
     }
@@ -229,9 +229,9 @@ def test_a_conversation_named_in_the_metadata_leaves_the_process_as_a_keyed_hash
     assert edge.post("/v1/feedback", THUMB | named).status_code == 202
     records = [*edge.broker.records("interaction.recorded"), *edge.broker.records("feedback.received")]
     assert len(records) == 2
-    assert not any(b"c-77" in record.value for record in records)
+    assert not any(b"talk-77" in record.value for record in records)
     (event,) = edge.interactions()
-    assert event.user == event.conversation_id == calculate_user_hash(None, "c-77", HASH_SECRET)
+    assert event.user == event.conversation_id == calculate_user_hash(None, "talk-77", HASH_SECRET)
     assert event.metadata == edge.feedback()[0].metadata == {"page": "/cart"}
 
 
@@ -364,4 +364,4 @@ def test_an_unexpected_error_on_the_hot_path_is_a_problem_that_says_nothing_of_i
 
     response = asyncio.run(send())
     assert (response.status_code, response.headers["content-type"]) == (500, "application/problem+json")
-    assert "42" not in response.text
+    assert "secret is" not in response.text
