@@ -22,7 +22,7 @@ Request = tuple[str, str, dict[str, str], dict[str, str], dict[str, str]]
 """Method, path, query, form, headers."""
 NOT_FUZZED = ("/live", "/sign-out")
 """One has no end, the other would end the session that the rest needs."""
-ANSWERS = {200, 303, 400, 401, 403, 404, 405, 409, 413, 422}
+ANSWERS = {200, 303, 307, 400, 401, 403, 404, 405, 409, 413, 422}
 MOST_BYTES = 2 * 2**20
 """Of a page: no request decides how long it is."""
 SCRIPT = "<script>alert(1)</script>"
