@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from services.trainer.adapters.distributed import launcher
@@ -35,7 +37,14 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_dataset(tmp_path_factory.mktemp("dataset"), make_pairs(16))
+    folder, pairs = tmp_path_factory.mktemp("dataset"), make_pairs(16)
+    labels = [
+        {"prompt": pair["prompt"], "completion": pair[side], "label": side == "chosen"}
+        for pair in pairs
+        for side in ("chosen", "rejected")
+    ]
+    pq.write_table(pa.Table.from_pylist(labels), folder / "labels.parquet")
+    return save_dataset(folder, pairs)
 
 
 def make_job(checkpoints: Path, parent: Path, dataset: Path, strategy: str, **settings: Any) -> Job:
