@@ -186,7 +186,7 @@ class Town:
         return run_id, request_id
 
     def _find(self, request_id: Any) -> dict[str, Any]:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while True:
             for rollout in self.call("GET", "/v1/rollouts?limit=5").json()["rollouts"]:
                 if rollout["request_id"] == str(request_id):
