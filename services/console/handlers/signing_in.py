@@ -33,18 +33,20 @@ class Turnstile:
 
     @contextmanager
     def passing(self, address: str, key: str) -> Iterator[None]:
-        """Charge a sign-in that fails to its address. Raises: RateLimited."""
+        """Charge a wrong key to its address, and not one that nobody could look at. Raises: RateLimited."""
         digest, subject = hashlib.sha256(key.encode()).digest(), derive_subject(address)
-        if is_new := digest not in self.known:
+        if is_charged := digest not in self.known:
             self.limiter.take(subject, 1)
         try:
             yield
+            self.known.add(digest)
         except Unauthenticated:
             self.known.discard(digest)
+            is_charged = False  # for good
             raise
-        self.known.add(digest)
-        if is_new:
-            self.limiter.give_back(subject, 1)
+        finally:
+            if is_charged:
+                self.limiter.give_back(subject, 1)
 
 
 def derive_subject(address: str) -> str:
