@@ -32,6 +32,8 @@ COVERED = 0.53
 replies of a shop that writes stock phrases would be set aside."""
 HEARD = 3
 """Who said fewer things is a stranger: an invented user costs nothing, until it has to say more."""
+RARE = ""
+"""Stands for a word of too few edits to be of a text that many insert."""
 FEW_ANONYMOUS = 10
 ANONYMOUS_SHARE = 0.01
 """Of all anonymous edits, for one text: each of its copies may be the same person's."""
@@ -68,7 +70,7 @@ def find_pushed_texts(history: History) -> list[list[UUID]]:
     53% or more of the words that an edit inserts stand in phrases that come so often; what the corrected answer said
     already is not inserted. A phrase is six words on end, or eight with others in between.
     """
-    inserted = _collect_insertions(history)
+    inserted = _blank_rare(_collect_insertions(history))
     phrases: dict[UUID, set[Phrase]] = defaultdict(set)
     for size, kept in [(PHRASE_UNITS, _keep_all(inserted)), *((LOOSE_UNITS, kept) for kept in _thin_out(inserted))]:
         for event_id, found in _find_covering(inserted, kept, size).items():
@@ -99,6 +101,16 @@ def _collect_insertions(history: History) -> dict[UUID, Insertion]:
     return insertions
 
 
+def _blank_rare(inserted: Mapping[UUID, Insertion]) -> dict[UUID, Insertion]:
+    """Blank the words of few edits: no phrase or link with one of them comes often, and most words are such."""
+    count = Counter(unit for one in inserted.values() for unit in set(one.units))
+    frequent = {unit for unit, times in count.items() if times > max(LARGE_SHARE * len(inserted), 1)}
+    return {
+        event_id: one._replace(units=[unit if unit in frequent else RARE for unit in one.units])
+        for event_id, one in inserted.items()
+    }
+
+
 def _name_maker(one: FeedbackRecord) -> str:
     return one.user or str(one.event_id)
 
@@ -111,11 +123,13 @@ def _find_inserted(units: Sequence[str], corrected: Sequence[str]) -> list[int]:
 
 
 def _derive_phrases(units: Sequence[str], places: Sequence[int], size: int) -> dict[Phrase, set[int]]:
-    """Derive the phrases of the words at these places, and all places where each stands."""
+    """Derive the phrases of the words at these places, none of them rare, and all places where each stands."""
     phrases: dict[Phrase, set[int]] = defaultdict(set)
     for at in range(len(places) - size + 1):
         run = places[at : at + size]
-        phrases[tuple(units[place] for place in run)].update(run)
+        phrase = tuple(units[place] for place in run)
+        if RARE not in phrase:
+            phrases[phrase].update(run)
     return phrases
 
 
@@ -146,6 +160,7 @@ def _list_links(units: Sequence[str]) -> dict[tuple[int, int], Link]:
         (at, other): (unit, units[other])
         for at, unit in enumerate(units)
         for other in range(at + 1, min(at + 1 + GAP, len(units)))
+        if RARE not in (unit, units[other])
     }
 
 
