@@ -70,3 +70,26 @@ def test_a_summary_is_the_same_for_both_releases_whichever_wrote_it(database_url
         connection.execute(text(f"UPDATE deployer.rollouts SET {writes} = 'later'"))
         assert connection.scalar(read, {"id": rollout_id}) == "later"
     engine.dispose()
+
+
+COMPARISON = """
+INSERT INTO deployer.shadow_comparisons (comparison_id, rollout_id, at, champion, candidate)
+VALUES (gen_random_uuid(), :id, now(), '{}', '{}')
+"""
+
+
+def test_prompts_of_a_shadow_under_way_at_the_upgrade_go_on_counting_as_users(database_url: str):
+    config = Config(ROOT / "alembic.ini")
+    config.attributes["url"] = database_url
+    command.downgrade(config, "0235")
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        rollout_id = connection.scalar(text(ROLLOUT.format(column="summary")))
+        connection.execute(text("UPDATE deployer.rollouts SET shadow_started_at = now()"))
+        connection.execute(text(COMPARISON), [{"id": rollout_id}] * 30)
+    command.upgrade(config, "head")
+    with engine.connect() as connection:
+        groups = list(connection.scalars(text("SELECT user_group FROM deployer.shadow_comparisons")))
+    engine.dispose()
+    assert (len(groups), len(set(groups))) == (30, 30)
+    assert all(0 <= group < 1_000 for group in groups)
