@@ -136,7 +136,7 @@ class StageEvidence:
         acts_at = 1 / self.limits.calculate_alpha(guardrail)
         if guardrail.name == "sample_ratio":
             users = sum(exposed.values())
-            weight = self.limits.stage_weight  # it begins anew in each stage, and each is paid for
+            weight = self.limits.sample_ratio_weight
             e_value = weight * weigh_share(exposed["canary"], users, share) if 0 < share < 1 else 0.0
             seen = exposed["canary"] / users if users else None
             return Reading(guardrail.name, guardrail.action, e_value, acts_at, share, seen)

@@ -76,6 +76,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         return 1 / (len(self.stages) + 1)
 
     @property
+    def sample_ratio_weight(self) -> float:
+        """Return what the sample ratio of a stage weighs, which begins anew in each; in rollouts of before: all."""
+        return self.stage_weight if self.breaker_alpha_share else 1.0
+
+    @property
     def schedule(self) -> Schedule:
         """Return the start points of a stage's detectors: those of all stages, and of the holdback, add up to 1."""
         return Schedule(self.stage_weight, self.starts, self.spacing)

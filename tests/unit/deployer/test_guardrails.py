@@ -86,6 +86,15 @@ def test_shares_as_meant_hold_some_stage_of_a_rollout_at_most_at_the_guardrails_
     assert held.mean() <= alpha
 
 
+def test_the_sample_ratio_of_a_rollout_of_before_weighs_what_it_was_opened_with():
+    exposed: dict[Arm, int] = {"champion": 220, "canary": 180}
+    weighed = [
+        read(StageEvidence(make_limits(breaker_alpha_share=share)), "sample_ratio", exposed=exposed).e_value
+        for share in (0.0, 0.1)
+    ]
+    assert weighed[1] == pytest.approx(weighed[0] * LIMITS.stage_weight)
+
+
 def test_a_latency_is_judged_by_the_champions_own_and_not_by_those_that_set_the_mark():
     evidence = play(40, canary={"seconds": 99.0})
     assert evidence.yardstick.seconds is None
