@@ -23,6 +23,9 @@ from shared.tables.deployer import Rollout
 
 logger = structlog.get_logger(__name__)
 
+STANDING = ("rollback_decided", "rollback_obstacle")
+"""What the evidence holds while a rollback is decided and has not happened."""
+
 
 def find_watched(session: Session, rollouts: Rollouts) -> Rollout | None:
     """Return the promoted rollout whose holdback still stands."""
@@ -31,6 +34,20 @@ def find_watched(session: Session, rollouts: Rollouts) -> Rollout | None:
         return None
     rollout = load_rollout(session, table.rollout_id)
     return rollout if rollout is not None and rollout.state == "champion" else None
+
+
+def hold_to_rollback(rollout: Rollout, decision: Decision) -> Decision:
+    """Return a look's decision, or the rollback that an earlier one decided and that has not happened yet.
+
+    The breaker speaks at its own looks alone: what one of them found stands until the next.
+    """
+    if decision.action == "roll_back":
+        rollout.evidence = rollout.evidence | {"rollback_decided": decision.summary}
+    elif "rollback_decided" in rollout.evidence and not rollout.evidence["breaker"]["level"]:
+        return Decision("roll_back", rollout.evidence["rollback_decided"])
+    elif any(name in rollout.evidence for name in STANDING):
+        rollout.evidence = {name: value for name, value in rollout.evidence.items() if name not in STANDING}
+    return decision
 
 
 @dataclass(frozen=True)
@@ -51,7 +68,7 @@ class Watching:
             rollout = self._lock(session, rollout_id)
             if rollout is None:
                 return
-            decision = self.weighing.weigh(session, rollout, now)
+            decision = hold_to_rollback(rollout, self.weighing.weigh(session, rollout, now))
             if decision.action != "roll_back":
                 self._confirm(session, rollout, now)
         if decision.action == "roll_back":

@@ -13,7 +13,7 @@ from shared.errors import Conflict
 from shared.registry import ModelVersion
 from shared.tables.curator import Dataset
 from tests.integration.deployer.scene import HASHES, Setup
-from tests.integration.deployer.test_guardrails import look, serve, usual
+from tests.integration.deployer.test_guardrails import FAILED, look, serve, usual
 
 
 @pytest.fixture(autouse=True)
@@ -147,3 +147,36 @@ def test_a_registry_that_is_away_keeps_no_harm_from_being_rolled_back(setup: Set
     object.__setattr__(setup.binding, "registry", Away())
     assert harm(setup, rollout, promoted="2", before="1")["state"] == "rolled_back"
     assert setup.call("GET", "/v1/routing").json()["champion"]["version"] == "1"
+
+
+@pytest.fixture
+def tripped(setup: Setup) -> tuple[Setup, dict[str, Any]]:
+    """Return a promoted version that the breaker alone finds broken while the old one's server does not answer."""
+    setup.configure(exposure_seconds=86_400)
+    rollout = promote(setup, "2", "1")
+    setup.clock.pass_seconds(1)
+    served, setup.serving.urls[:] = setup.serving.urls[:], ["http://127.0.0.1:1/v1"]
+    serve(setup, rollout, 20, champion=usual, canary=lambda n: usual(n) | FAILED, tag="later")
+    found = look(setup, rollout)
+    assert (found["state"], "rollback_obstacle" in found["evidence"]) == ("champion", True)
+    setup.serving.urls[:] = served
+    return setup, rollout
+
+
+def test_a_trip_of_the_breaker_while_the_old_server_was_away_brings_it_back_later(tripped: tuple[Setup, Any]):
+    setup, rollout = tripped
+    found = look(setup, rollout)
+    assert (found["state"], found["summary"].startswith("20 of the last 20 canary answers failed")) == (
+        "rolled_back",
+        True,
+    )
+
+
+def test_a_later_look_that_finds_no_harm_asks_nobody_any_more(tripped: tuple[Setup, Any]):
+    setup, rollout = tripped
+    serve(setup, rollout, 150, champion=usual, canary=usual, tag="mended")
+    found = look(setup, rollout)
+    assert found["state"] == "champion"
+    assert not {"rollback_obstacle", "rollback_decided"} & found["evidence"].keys()
+    measure(setup.sessions, setup.rollouts)
+    assert REGISTRY.get_sample_value("heliotrope_rollback_needed") == 0
