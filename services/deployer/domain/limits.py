@@ -97,9 +97,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         return self.alpha * left * guardrail.share / whole
 
     def calculate_breaker_level(self, look: int) -> float:
-        """Return how unlikely the counts of a look must be if both arms fail alike; looks are counted from 0."""
-        whole = self.alpha * self.breaker_alpha_share
-        return whole * weigh_place(look) if whole else BREAKER_LEVEL
+        """Return how unlikely the counts of a look must be if both arms fail alike.
+
+        Looks are counted from 0 for all stages together, and anew for the holdback: each has half of the breaker's share.
+        """
+        half = self.alpha * self.breaker_alpha_share / 2
+        return half * weigh_place(look) if half else BREAKER_LEVEL
 
     def calculate_advance_alpha(self, stage: int) -> float:
         """Return how sure one must be to leave a stage: the full alpha_advance before all users get the canary.

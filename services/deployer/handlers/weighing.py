@@ -67,7 +67,7 @@ class Weighing:
             advance_alpha=limits.calculate_advance_alpha(place) if place < len(limits.stages) else 1.0,
             seconds=seconds,
             said={arm: evidence.said[arm] for arm in list_voting_arms(share * 100, 0)},
-            breaker=take_look(session, rollout, limits, place, started),
+            breaker=take_look(session, rollout, limits, place, since=started, now=now),
             missing_users=_count_missing(forecast, exposed, seconds),
         )
         decision = assess_stage(facts, limits)

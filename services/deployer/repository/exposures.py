@@ -99,8 +99,8 @@ def measure_breaker(
     counts = func.count(), func.count().filter(latest.c.failed), func.count().filter(at > after)
     seen = select(*counts, func.min(at), func.max(at)).select_from(latest)
     served, errors, fresh, first, last = session.execute(seen).one()
-    if not errors:
-        return Breaker(served, fresh=fresh), last or after
+    if not (errors or fresh):
+        return Breaker(served), last or after
     failures = {row.arm: Failures(row.users, row.failed) for row in _count_failing_users(session, rollout, first)}
     nobody = Failures()
     canary, champion = failures.get("canary", nobody), failures.get("champion", nobody)

@@ -180,3 +180,15 @@ def test_a_later_look_that_finds_no_harm_asks_nobody_any_more(tripped: tuple[Set
     assert not {"rollback_obstacle", "rollback_decided"} & found["evidence"].keys()
     measure(setup.sessions, setup.rollouts)
     assert REGISTRY.get_sample_value("heliotrope_rollback_needed") == 0
+
+
+def test_a_small_holdback_of_which_nobody_comes_leaves_no_broken_champion(setup: Setup):
+    setup.configure(exposure_seconds=86_400)
+    rollout = promote(setup, "2", "1")
+    setup.clock.pass_seconds(1)
+    for answers, state in ((6, "champion"), (1, "rolled_back")):  # of eight users
+        for _ in range(answers):
+            serve(setup, rollout, 8, champion=usual, canary=lambda n: usual(n) | FAILED, beside=0)
+        assert look(setup, rollout)["state"] == state
+    evidence = setup.load(rollout)["evidence"]
+    assert (evidence["holdback_looks"]["taken"], evidence["breaker"]["served"]) == (1, 56)

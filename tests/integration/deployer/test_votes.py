@@ -85,7 +85,7 @@ def test_the_breaker_rolls_back_a_canary_that_fails(setup: Setup):
     assert (
         "11 of the last 11 canary answers failed, for 11 of 11 users; of the champion's 0 of 12" in (rollout["summary"])
     )
-    assert rollout["evidence"]["breaker_looks"]["taken"] == 2
+    assert rollout["evidence"]["breaker_looks"]["taken"] == 1  # what could not trip cost nothing
 
 
 @pytest.mark.parametrize("error", ["client_disconnected", "status_422"])

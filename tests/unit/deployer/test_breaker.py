@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from services.deployer.domain.breaker import Breaker, Failures, breaks, is_due
+from services.deployer.domain.breaker import Breaker, Failures, breaks, could_break, has_nobody_to_wait_for, is_due
 from services.deployer.domain.limits import Limits
 from tests.unit.deployer.limits import make_limits
 
@@ -42,6 +42,29 @@ def test_the_breaker_trips_on_the_canarys_own_failures_only(canary: Failures, ch
 def test_one_user_alone_does_not_trip_the_breaker():
     breaker = Breaker(served=40, errors=40, canary=Failures(1, 1), champion=Failures(50, 0), level=1e-4)
     assert not breaks(breaker, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("share", "served", "alone"),
+    [(0.25, 200, False), (0.5, 200, False), (0.95, 49, False), (0.95, 50, True), (1.0, 5, True)],
+)
+def test_the_champions_users_are_waited_for_unless_so_few_are_meant_for_it_that_none_came(
+    share: float, served: int, alone: bool
+):
+    breaker = Breaker(served=served, errors=served, canary=Failures(5, 5), level=1e-4)
+    alone_now = has_nobody_to_wait_for(breaker, share, LIMITS)
+    assert (alone_now, breaks(replace(breaker, is_alone=alone_now), LIMITS)) == (alone, alone)
+
+
+@pytest.mark.parametrize(
+    ("canary", "champion", "pays"),
+    [((40, 4), (4, 0), True), ((40, 0), (4, 4), True), ((40, 40), (1, 0), False), ((4, 4), (90, 0), False)],
+)
+def test_a_look_that_could_not_trip_whatever_failed_is_not_paid_for(
+    canary: tuple[int, int], champion: tuple[int, int], pays: bool
+):
+    breaker = Breaker(200, 44, Failures(*canary), Failures(*champion))
+    assert could_break(breaker, LIMITS.calculate_breaker_level(0), LIMITS) is pays
 
 
 def test_where_no_user_is_meant_for_the_champion_five_failures_of_five_trip_it():
@@ -81,24 +104,37 @@ class Stage:
         for served in range(1, places.size + 1):
             fresh += 1
             latest = places[max(served - self.limits.breaker_window, 0) : served]
-            if is_due(Breaker(latest.size, fresh=fresh), self.limits):
-                if self._trips(latest, self.limits.calculate_breaker_level(looks)):
+            level = self.limits.calculate_breaker_level(looks)
+            if is_due(Breaker(latest.size, fresh=fresh), self.limits) and could_break(
+                breaker := self._see(latest, level), level, self.limits
+            ):
+                if breaks(breaker, self.limits):
                     return int(np.unique(self.owners[places[:served]]).size)
                 fresh, looks = 0, looks + 1
         return None
 
-    def _trips(self, latest: np.ndarray, level: float) -> bool:
-        errors = int(self.failed[latest].sum())
-        if errors < self.limits.breaker_errors:
-            return False
+    def _see(self, latest: np.ndarray, level: float) -> Breaker:
         window = slice(latest[0], latest[-1] + 1)
         canary, champion = (self._count(window, of_canary=each) for each in (True, False))
-        return breaks(Breaker(latest.size, errors, canary, champion, level=level), self.limits)
+        seen = Breaker(latest.size, int(self.failed[latest].sum()), canary, champion, level=level)
+        return replace(seen, is_alone=has_nobody_to_wait_for(seen, self.share, self.limits))
 
     def _count(self, window: slice, *, of_canary: bool) -> Failures:
         mine = self.is_canary[window] == of_canary
         owners, failed = self.owners[window][mine], self.failed[window][mine]
         return Failures(np.unique(owners).size, np.unique(owners[failed]).size)
+
+
+@pytest.mark.parametrize("look", [0, 5, 40])
+def test_a_look_with_none_of_the_champions_users_errs_at_most_at_its_level_while_few_users_meet_a_failure(look: int):
+    level = LIMITS.calculate_breaker_level(look)
+    for users in range(5, 81):
+        tripping = [
+            failed
+            for failed in range(users + 1)
+            if breaks(Breaker(200, 200, Failures(users, failed), level=level, is_alone=True), LIMITS)
+        ]
+        assert sum(binom.pmf(tripping, users, 0.15)) <= level
 
 
 def chance_of_a_trip(look: int, users: tuple[int, int], rate: float) -> float:
