@@ -179,11 +179,16 @@ def create_shadow_router(commands: Commands, sessions: SessionFactory) -> APIRou
 
     @router.post("/shadow-comparisons")
     def record_comparison(body: ComparisonBody, caller: Gateway) -> dict[str, bool]:
-        """Save what a gateway compared; `wanted`: whether more is. Safe to repeat under one `comparison_id`."""
+        """Save what a gateway compared; `wanted`: whether more of that group of users would count.
+
+        Safe to repeat under one `comparison_id`.
+        """
+        shadowing, now = Shadowing(sessions, commands.rollouts), commands.clock()
+        if body.user_group is None:
+            return {"wanted": shadowing.hear(body.rollout_id, now)}
         champion, candidate = (MirroredAnswer(**side.model_dump()) for side in (body.champion, body.candidate))
         comparison = Comparison(champion, candidate, body.user_group, body.preference)
-        shadowing = Shadowing(sessions, commands.rollouts)
-        return {"wanted": shadowing.record(body.comparison_id, body.rollout_id, comparison, commands.clock())}
+        return {"wanted": shadowing.record(body.comparison_id, body.rollout_id, comparison, now)}
 
     return router
 

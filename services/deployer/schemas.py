@@ -92,7 +92,12 @@ class ComparisonBody(BaseModel):
     rollout_id: UUID
     champion: MirroredAnswerBody
     candidate: MirroredAnswerBody
-    user_group: int = Field(ge=0, lt=USER_GROUPS, description="which of a thousand groups of users asked")
+    user_group: int | None = Field(
+        default=None,
+        ge=0,
+        lt=USER_GROUPS,
+        description="which of a thousand groups of users asked; without it, as from gateways of before, nothing counts",
+    )
     preference: float | None = Field(default=None, ge=0, le=1, description="a judge's: 1 for the candidate")
 
 

@@ -99,7 +99,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     def calculate_breaker_level(self, look: int) -> float:
         """Return how unlikely the counts of a look must be if both arms fail alike.
 
-        Looks are counted from 0 for all stages together, and anew for the holdback: each has half of the breaker's share.
+        Looks are counted from 0 through all stages, and anew in the holdback: each has half of the breaker's share.
         """
         half = self.alpha * self.breaker_alpha_share / 2
         return half * weigh_place(look) if half else BREAKER_LEVEL

@@ -146,7 +146,14 @@ def compare_lengths(comparison: Comparison, factor: float) -> float | None:
     return -1.0 if is_beyond else 1.0
 
 
-def assess_shadow(readings: Sequence[ShadowReading], prompts: int, age: timedelta, limits: Limits) -> Decision:
+def count_users(comparisons: Iterable[Comparison]) -> int:
+    """Count who asked, by groups."""
+    return len({each.group for each in comparisons})
+
+
+def assess_shadow(
+    readings: Sequence[ShadowReading], comparisons: Sequence[Comparison], age: timedelta, limits: Limits
+) -> Decision:
     """Return the decision of the first of these that holds.
 
     - a guardrail found the candidate worse: end the rollout
@@ -157,15 +164,20 @@ def assess_shadow(readings: Sequence[ShadowReading], prompts: int, age: timedelt
     breached = [reading for reading in readings if reading.is_breached]
     if harm := [reading for reading in breached if reading.action == "roll_back"]:
         return Decision("abort", f"worse in its shadow: {_describe_all(harm)}")
-    missing = max(limits.shadow_prompts - prompts, 0)
-    held = f"{missing} more prompts needed in the shadow" if missing else None
+    missing = max(limits.shadow_prompts - len(comparisons), 0)
+    held = _describe_missing(missing, comparisons, limits) if missing else None
     if holding := [reading for reading in breached if reading.action == "hold"]:
         held = f"held in its shadow: {_describe_all(holding)}"
     if held is None:
-        return Decision("advance", f"nothing found in {prompts} prompts of its shadow", 0)
+        return Decision("advance", f"nothing found in {len(comparisons)} prompts of its shadow", 0)
     if age.total_seconds() >= limits.deadline_seconds:
         return Decision("abort", f"undecided after {limits.deadline_seconds / 86_400:.3g} days in its shadow: {held}")
     return Decision("hold", held, missing)
+
+
+def _describe_missing(missing: int, comparisons: Sequence[Comparison], limits: Limits) -> str:
+    users, most = count_users(comparisons), limits.shadow_prompts_of_one
+    return f"{missing} more prompts needed in the shadow: of each user {most} count, and {users} asked so far"
 
 
 def _describe_all(readings: Sequence[ShadowReading]) -> str:

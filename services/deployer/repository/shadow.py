@@ -15,12 +15,13 @@ from shared.tables.shadow import ShadowComparison
 
 def save_comparison(
     session: Session, comparison_id: UUID, rollout_id: UUID, comparison: Comparison, now: datetime
-) -> None:
-    """Save a comparison; one that is known already changes nothing."""
+) -> bool:
+    """Save a comparison; one that is known already changes nothing. Returns whether it was new."""
     values: dict[str, Any] = asdict(comparison)
     values["user_group"] = values.pop("group")
     new = insert(ShadowComparison).values(comparison_id=comparison_id, rollout_id=rollout_id, at=now, **values)
-    session.execute(new.on_conflict_do_nothing())
+    saved = session.scalar(new.on_conflict_do_nothing().returning(ShadowComparison.comparison_id))
+    return saved is not None
 
 
 def load_comparisons(session: Session, rollout_id: UUID) -> list[Comparison]:

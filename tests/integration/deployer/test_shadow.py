@@ -40,7 +40,10 @@ def test_after_an_approval_the_candidate_is_asked_in_secret_and_then_gets_its_fi
     assert compare(shadowed, rollout, 29).json() == {"wanted": True}
     shadowed.reconciler.reconcile()
     evidence = shadowed.load(rollout)["evidence"]
-    assert (evidence["shadow"]["prompts"], evidence["summary"]) == (29, "1 more prompts needed in the shadow")
+    assert (evidence["shadow"]["prompts"], evidence["summary"]) == (
+        29,
+        "1 more prompts needed in the shadow: of each user 2 count, and 29 asked so far",
+    )
     compare(shadowed, rollout)
     shadowed.reconciler.reconcile()
     table = shadowed.call("GET", "/v1/routing").json()
@@ -74,6 +77,27 @@ def test_one_user_neither_ends_nor_passes_a_shadow_nor_takes_the_room_of_others(
     assert shadowed.load(rollout)["stage"] == 0
 
 
+def test_a_shadow_is_not_silent_while_prompts_come_that_count_for_nothing(shadowed: Setup):
+    rollout = shadowed.start_canary()
+    assert compare(shadowed, rollout, 2, group=7).json() == {"wanted": False}
+    shadowed.clock.pass_seconds(3_600)
+    assert compare(shadowed, rollout, group=7).json() == {"wanted": False}
+    shadowed.reconciler.reconcile()
+    shadow = shadowed.load(rollout)["evidence"]["shadow"]
+    assert (shadow["prompts"], shadow["users"], shadow["last_at"]) == (2, 1, shadowed.clock().isoformat())
+
+
+def test_what_gateways_of_before_compare_is_heard_and_counts_for_nothing(shadowed: Setup):
+    rollout = shadowed.start_canary()
+    shadowed.clock.pass_seconds(3_600)
+    body = {"comparison_id": str(uuid4()), "rollout_id": rollout["rollout_id"], "champion": FINE, "candidate": FINE}
+    answer = shadowed.call("POST", "/v1/shadow-comparisons", role="internal", body=body)
+    assert (answer.status_code, answer.json()) == (200, {"wanted": True})
+    shadowed.reconciler.reconcile()
+    shadow = shadowed.load(rollout)["evidence"]["shadow"]
+    assert (shadow["prompts"], shadow["last_at"]) == (0, shadowed.clock().isoformat())
+
+
 def test_answers_of_another_length_wait_for_a_person_who_may_end_it(shadowed: Setup):
     rollout = shadowed.start_canary()
     compare(shadowed, rollout, 40, words=300)
@@ -91,7 +115,7 @@ def test_too_few_prompts_by_the_deadline_end_the_shadow(shadowed: Setup):
     shadowed.clock.pass_seconds(15 * 86_400)
     shadowed.reconciler.reconcile()
     ended = shadowed.load(rollout)
-    assert ended["summary"] == "undecided after 14 days in its shadow: 27 more prompts needed in the shadow"
+    assert ended["summary"].startswith("undecided after 14 days in its shadow: 27 more prompts needed in the shadow")
 
 
 def test_a_paused_shadow_decides_nothing_and_goes_on_where_it_was(shadowed: Setup):

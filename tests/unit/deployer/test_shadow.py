@@ -31,7 +31,7 @@ def decide(comparisons: list[Comparison], days: float = 0) -> tuple[str, str]:
 
 
 def decide_of(comparisons: list[Comparison], days: float = 0) -> tuple[str, str]:
-    decision = assess_shadow(read_shadow(comparisons, LIMITS), len(comparisons), timedelta(days=days), LIMITS)
+    decision = assess_shadow(read_shadow(comparisons, LIMITS), comparisons, timedelta(days=days), LIMITS)
     return decision.action, decision.summary
 
 
@@ -40,7 +40,10 @@ def candidates(**changes: object) -> Comparison:
 
 
 def test_nothing_found_in_enough_prompts_lets_the_first_users_come():
-    assert decide([SAME] * 199) == ("hold", "1 more prompts needed in the shadow")
+    assert decide([SAME] * 199) == (
+        "hold",
+        "1 more prompts needed in the shadow: of each user 10 count, and 199 asked so far",
+    )
     assert decide([SAME] * 200)[0] == "advance"
 
 
@@ -70,8 +73,10 @@ def test_answers_of_another_length_are_for_a_person_to_judge_until_the_deadline(
 
 def test_prompts_that_do_not_come_end_the_shadow_with_the_reason():
     assert decide([SAME] * 20, days=14) == (
-        "abort", "undecided after 14 days in its shadow: 180 more prompts needed in the shadow",
-    )  # fmt: skip
+        "abort",
+        "undecided after 14 days in its shadow: 180 more prompts needed in the shadow: of each user 10 count, and 20"
+        " asked so far",
+    )
 
 
 def test_an_outage_of_both_ends_nothing():
