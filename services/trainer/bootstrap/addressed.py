@@ -164,7 +164,8 @@ def _load_recipe(place: Pinned, artifacts: Artifacts) -> Recipe:
     if not is_address(place.uri):
         return load_recipe_file(Path(place.uri))
     folder, _, name = place.uri.rpartition("/")
-    return load_recipe_file(artifacts.fetch(folder, place.sha256) / name)
+    ordered_by_a_worker = place.sha256 is not None
+    return load_recipe_file(artifacts.fetch(folder, place.sha256) / name, stored=ordered_by_a_worker)
 
 
 def _replace_reward_model(recipe: Recipe, folder: Path) -> Recipe:

@@ -180,7 +180,7 @@ def _start_tracking(run: Run, claim: Claim, context: WorkerContext) -> str:
 
 
 def _prepare_job(run: Run, claim: Claim, parent: ModelVersion, mlflow_run_id: str, context: WorkerContext) -> Job:
-    recipe, folder = parse_recipe(run.recipe), context.runs_folder / str(run.run_id)
+    recipe, folder = parse_recipe(run.recipe, stored=True), context.runs_folder / str(run.run_id)
     dataset = call_registry(partial(context.fetch_dataset, run.dataset_uri), claim, context)
     call_registry(partial(context.storage.restore, run.run_id), claim, context)
     attempt = folder / str(run.fencing_token)

@@ -38,6 +38,15 @@ from tests.integration.trainer.scene import (
 MADE_HERE = ("served_model", "content_sha256")
 
 
+def test_a_run_that_was_stored_with_a_guard_for_other_methods_is_trained(sessions: Sessions, tmp_path: Path):
+    run = request(sessions, make_request())
+    of_an_earlier_release = run.recipe | {"guards": run.recipe["guards"] | {"max_kl": 0.5}}
+    with sessions() as session, session.begin():
+        session.execute(update(Run).where(Run.run_id == run.run_id).values(recipe=of_an_earlier_release))
+    execute_next_run(None, make_context(sessions, tmp_path, train_quickly))
+    assert load_run(sessions, run.run_id).state == "succeeded"
+
+
 def test_a_run_ends_as_a_version_with_its_lineage_and_one_event(sessions: Sessions, tmp_path: Path):
     run = request(sessions, make_request())
     context = make_context(sessions, tmp_path, train_quickly)

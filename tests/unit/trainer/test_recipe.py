@@ -86,6 +86,23 @@ def test_a_guard_that_the_method_logs_nothing_for_is_a_mistake(method: str, sett
     assert mistakes[field].startswith(f"not used by the method {method}, only by ")
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "ppo", "reward_model": "r", "logging_steps": 10},
+        {"method": "dpo", "guards": {"max_kl": 0.5}},
+        {"method": "sft", "guards": {"max_margin": 5.0}},
+    ],
+    ids=["ppo", "dpo", "sft"],
+)
+def test_a_stored_recipe_may_hold_what_was_accepted_before(settings: dict[str, Any]):
+    recipe = parse_recipe(MINIMAL | settings, stored=True)
+    assert parse_recipe(dump_recipe(recipe), stored=True) == recipe
+    assert parse_recipe(LADDER | {"stages": [MINIMAL | settings, MINIMAL]}, stored=True).method == "ladder"
+    with pytest.raises(InvalidRequest, match="beta"):
+        parse_recipe(MINIMAL | settings | {"method": "sft", "beta": 0.5}, stored=True)
+
+
 def test_a_ceiling_on_movement_needs_something_to_measure_on():
     drift = {"drift": {"examples": 0, "max_parent_kl": 1.0}}
     assert set(find_mistakes(MINIMAL | drift)) == set(find_mistakes(LADDER | drift)) == {"drift.examples"}

@@ -26,8 +26,8 @@ def load_recipe(folder: Path, name: str, *, reward_functions: Set[str] = frozens
     return recipe
 
 
-def load_recipe_file(path: Path) -> Recipe:
-    """Load the recipe in this file.
+def load_recipe_file(path: Path, *, stored: bool = False) -> Recipe:
+    """Load the recipe in this file. `stored`: as of `parse_recipe`.
 
     Raises:
         NotFound: no such file.
@@ -39,4 +39,4 @@ def load_recipe_file(path: Path) -> Recipe:
         raise NotFound(f"recipe {str(path)!r} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"recipe {path.stem!r} is not valid YAML: {error}") from error
-    return parse_recipe(content)
+    return parse_recipe(content, stored=stored)

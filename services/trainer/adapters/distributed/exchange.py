@@ -43,7 +43,7 @@ def read_order(path: Path) -> Order:
     content = json.loads(path.read_bytes())
     folders: dict[str, Any] = {name: folder and Path(folder) for name, folder in content["folders"].items()}
     place = Place(**content["place"])
-    job = Job(recipe=parse_recipe(content["recipe"]), place=place, **folders, **content["parent"])
+    job = Job(recipe=parse_recipe(content["recipe"], stored=True), place=place, **folders, **content["parent"])
     return Order(job, content["threads"])
 
 

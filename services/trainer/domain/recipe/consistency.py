@@ -64,6 +64,10 @@ GUARD_METHODS: dict[str, tuple[Method, ...]] = {
 """Guards that judge what only some methods log; the others judge every run."""
 
 
+ACCEPTED_BEFORE = ("logging_steps",)
+"""Fields of METHOD_FIELDS that are refused since this release, as GUARD_METHODS' are. A stored recipe may hold them."""
+
+
 FORMER_DEFAULTS: dict[str, Any] = {"precision": "fp32"}
 """What recipes that were stored before this release hold of fields that have another default now."""
 
@@ -80,10 +84,14 @@ DEFAULTS: dict[str, Any] = {field.name: field.default for field in msgspec.struc
 LADDER_FIELDS = ("name", "method", "max_steps", "stages", *OF_LADDER_ALONE)
 
 
-def find_contradictions(recipe: Recipe) -> list[FieldError]:
-    """Return mistakes of fields that are right each by itself."""
+def find_contradictions(recipe: Recipe, *, stored: bool = False) -> list[FieldError]:
+    """Return mistakes of fields that are right each by itself.
+
+    Args:
+        stored: the recipe was accepted once; what an earlier release took without a word is no mistake of its run's.
+    """
     if recipe.method != "ladder":
-        return _find_method_errors(recipe)
+        return _find_method_errors(recipe, stored=stored)
     errors = [
         FieldError(field.name, "not used by a ladder itself: write it into its stages")
         for field in msgspec.structs.fields(Recipe)
@@ -96,7 +104,7 @@ def find_contradictions(recipe: Recipe) -> list[FieldError]:
         errors.append(FieldError("max_steps", "not the sum of the stages' steps; a ladder needs none"))
     has_reward_model, untouched = False, Recipe(name="none", method="sft", max_steps=1)
     for index, stage in enumerate(recipe.stages):
-        found = _find_method_errors(stage, has_reward_model=has_reward_model)
+        found = _find_method_errors(stage, has_reward_model=has_reward_model, stored=stored)
         found += [
             FieldError(name, "not used by a stage, only by the ladder")
             for name in OF_LADDER_ALONE
@@ -111,18 +119,14 @@ def find_contradictions(recipe: Recipe) -> list[FieldError]:
     return errors
 
 
-def _find_method_errors(recipe: Recipe, *, has_reward_model: bool = False) -> list[FieldError]:
+def _find_method_errors(recipe: Recipe, *, has_reward_model: bool = False, stored: bool) -> list[FieldError]:
     """Find fields that the method cannot honour. `has_reward_model`: an earlier stage trains one."""
     errors = [
         FieldError(name, f"not used by the method {recipe.method}, only by {', '.join(methods)}")
         for name, methods in METHOD_FIELDS.items()
-        if recipe.method not in methods and _is_set(recipe, name)
+        if recipe.method not in methods and _is_set(recipe, name) and not (stored and name in ACCEPTED_BEFORE)
     ]
-    errors += [
-        FieldError(f"guards.{name}", f"not used by the method {recipe.method}, only by {', '.join(methods)}")
-        for name, methods in GUARD_METHODS.items()
-        if recipe.method not in methods and getattr(recipe.guards, name) != getattr(Guards(), name)
-    ]
+    errors += [] if stored else _find_guard_errors(recipe)
     if recipe.lora.dropout and recipe.method not in DROPOUT_METHODS:
         message = f"not used by the method {recipe.method}, only by {', '.join(DROPOUT_METHODS)}"
         errors.append(FieldError("lora.dropout", message))
@@ -139,6 +143,14 @@ def _find_method_errors(recipe: Recipe, *, has_reward_model: bool = False) -> li
     if recipe.method == "kto" and recipe.batch_size < 2:
         errors.append(FieldError("batch_size", "kto compares the answers of a batch, so it needs at least 2"))
     return errors + (_find_sampling_errors(recipe, has_reward_model) if recipe.method in SAMPLING_METHODS else [])
+
+
+def _find_guard_errors(recipe: Recipe) -> list[FieldError]:
+    return [
+        FieldError(f"guards.{name}", f"not used by the method {recipe.method}, only by {', '.join(methods)}")
+        for name, methods in GUARD_METHODS.items()
+        if recipe.method not in methods and getattr(recipe.guards, name) != getattr(Guards(), name)
+    ]
 
 
 def _is_set(recipe: Recipe, name: str) -> bool:

@@ -12,8 +12,11 @@ from services.trainer.domain.recipe.sections import Part
 from shared.errors import FieldError, InvalidRequest
 
 
-def parse_recipe(content: object) -> Recipe:
+def parse_recipe(content: object, *, stored: bool = False) -> Recipe:
     """Parse the recipe in this mapping, with defaults filled in.
+
+    Args:
+        stored: it is a run's own, which some release has accepted: what that one did not refuse yet, passes.
 
     Raises:
         InvalidRequest: with one `FieldError` for each field that is wrong, unknown or missing.
@@ -27,7 +30,7 @@ def parse_recipe(content: object) -> Recipe:
     errors = _find_errors(content)
     if not errors:
         recipe = msgspec.convert(content, Recipe)
-        errors = find_contradictions(recipe)
+        errors = find_contradictions(recipe, stored=stored)
         if not errors:
             return recipe
     detail = "; ".join(f"{error.field}: {error.message}" for error in errors)

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,17 @@ def test_a_dataset_that_was_replaced_is_refused(files: RemoteFiles, tmp_path: Pa
     places = locate(files, tmp_path, make_recipe())
     files.artifacts.store(save_dataset(tmp_path / "theirs", make_pairs(6)), "datasets/d")
     assert_refused(files, places, HeliotropeError, "dataset cannot be used: .*another artifact")
+
+
+@pytest.mark.parametrize(
+    ("is_ordered", "words"), [(True, "give --base"), (False, "guards.max_kl")], ids=["a worker's", "by hand"]
+)
+def test_a_recipe_that_a_worker_ordered_may_hold_what_was_accepted_before(
+    files: RemoteFiles, tmp_path: Path, is_ordered: bool, words: str
+):
+    places = locate(files, tmp_path, make_recipe(stored=True, guards={"max_kl": 0.5}))
+    recipe = places.recipe if is_ordered else Pinned(places.recipe.uri)
+    assert_refused(files, replace(places, recipe=recipe, base=None), HeliotropeError, words)
 
 
 def test_a_recipe_by_address_without_a_pin_is_read(files: RemoteFiles, tmp_path: Path):
