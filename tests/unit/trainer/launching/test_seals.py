@@ -1,5 +1,6 @@
 """Who may write to the store, and does not know the run's key, gets no weights past a worker, and none into a start."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ from services.trainer.adapters.launching.mailbox import Mailbox
 from services.trainer.adapters.launching.run_store import RunStore, Seals, open_seals
 from services.trainer.adapters.launching.stored_checkpoints import StoredCheckpoints
 from services.trainer.domain.launching.endings import Outcome, RemoteRun
-from services.trainer.domain.launching.orders import LaunchOrder
+from services.trainer.domain.launching.orders import RUN_KEY, LaunchOrder
 from services.trainer.domain.planning.places import ALONE
-from services.trainer.domain.training import Job, TrainingFailed, TrainingResult
+from services.trainer.domain.training import Interrupted, Job, TrainingFailed, TrainingResult
 from services.trainer.ports import RunReporter
 from shared.artifacts import ArtifactCorrupt
 from shared.signing import Signer, derive_public_key, generate_key
@@ -85,6 +86,34 @@ def test_a_worker_with_a_new_key_goes_on_with_a_run_that_was_begun_with_the_old_
     second.engine.states[order.name] = train_well(first.engine, order, first.engine.open_mailbox(order, 1))
     assert second.train() == RESULT
     assert second.engine.orders == []
+
+
+def go_on_from_the_checkpoint(engine: Engine, order: LaunchOrder, mailbox: Mailbox) -> RemoteRun:
+    """Restore as a machine does, by the keys that the order says; then train well."""
+    words = order.arguments
+    trusted = [word for before, word in pairwise(words) if before == "--trust"]
+    store = RunStore(engine.files.artifacts, engine.files.output, open_seals(order.environment.get(RUN_KEY), trusted))
+    folder = Path(engine.files.artifacts.locate("").removeprefix("file://")).parent / "restored"
+    StoredCheckpoints(store, folder, ALONE).restore()
+    assert (folder / "1/checkpoint-3/weights").exists()
+    return train_well(engine, order, mailbox)
+
+
+def test_a_run_that_was_begun_without_seals_goes_on_from_its_checkpoint_once_there_is_a_key(tmp_path: Path):
+    first = Remote(tmp_path, [end_as(RemoteRun("running"))])
+    first.reporter.stopping = True
+    with pytest.raises(Interrupted):
+        first.train()
+    [order] = first.engine.orders
+    (tmp_path / "unsealed").mkdir()
+    (tmp_path / "unsealed" / "weights").write_text("3")
+    first.files.open(()).upload(tmp_path / "unsealed", "checkpoints/1/checkpoint-3/part-0-of-1")
+    second = Remote(tmp_path, [go_on_from_the_checkpoint], key=KEY)
+    second.run.remote = first.run.remote
+    second.engine.orders.append(order)
+    second.engine.states[order.name] = RemoteRun("evicted", "spot")
+    assert second.train() == RESULT
+    assert len(second.engine.orders) == 2
 
 
 def seal_by(key: str | None) -> Seals:
