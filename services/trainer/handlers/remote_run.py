@@ -7,7 +7,7 @@ running: who claims the run next finds it by the run's row and goes on watching.
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -90,6 +90,8 @@ class RemoteTraining:
         record = parse_record(self._run.remote) or RemoteRecord(launcher=self._offer.name, began=self._load_now())
         if record.handle is not None:
             self._reporter.on_note(f"found again at {record.launcher}: {record.handle}")
+        elif record.number == 1:  # another worker may have waited for room, which costs nothing
+            record = replace(record, began=self._load_now())
         addresses = self._patiently(lambda: self._files.locate(self._run, job))
         while True:
             if record.handle is None:
@@ -126,26 +128,30 @@ class RemoteTraining:
     def _start(self, record: RemoteRecord, order: LaunchOrder) -> RemoteRecord:
         """Start it, or find what an earlier worker started. Waits while the engine has no room."""
         self._save(record)
-        refused_at: float | None = None
         while True:
             try:
                 handle = self._patiently(lambda: self._offer.launcher.start(order))
             except QuotaReached as error:
-                now = time.monotonic()
-                refused_at = refused_at or now
-                if now - refused_at > self._offer.limits.max_quota_wait_minutes * 60:
-                    raise TrainingFailed(f"no room at {record.launcher}: {error.detail}", "launcher") from error
-                self._reporter.on_note(f"waiting for room at {record.launcher}: {error.detail}")
+                record = self._note_refusal(record, error)
                 self._wait(QUOTA_POLLS * self._poll_seconds)
                 continue
             logger.info("remote_run_started", launcher=record.launcher, handle=handle, number=record.number)
             return self._save_started(record, handle)
 
+    def _note_refusal(self, record: RemoteRecord, error: QuotaReached) -> RemoteRecord:
+        """Note since when the engine has no room, for later workers too. Raises: TrainingFailed: for too long."""
+        now = self._load_now()
+        since = record.refused_at or now
+        if now - since > timedelta(minutes=self._offer.limits.max_quota_wait_minutes):
+            raise TrainingFailed(f"no room at {record.launcher}: {error.detail}", "launcher") from error
+        self._reporter.on_note(f"waiting for room at {record.launcher}: {error.detail}")
+        return self._save(replace(record, refused_at=since))
+
     def _save_started(self, record: RemoteRecord, handle: str) -> RemoteRecord:
         """Save what was started; what belongs to nobody by now is ended. Raises: StaleClaim."""
         try:
             began = self._load_now() if record.number == 1 else record.began  # waiting for room costs nothing
-            return self._save(replace(record, handle=handle, began=began))
+            return self._save(replace(record, handle=handle, began=began, refused_at=None))
         except StaleClaim:
             if self._claim.is_finished():  # else another worker finds the job by its name
                 self._offer.launcher.cancel(handle)

@@ -31,6 +31,8 @@ class RemoteRecord:
     """Whether something of it may still run."""
     logs: str | None = None
     """A page for people."""
+    refused_at: datetime | None = None
+    """When the engine first had no room for this start; None: it has not said so."""
     keys: tuple[str, ...] = ()
     """The public halves of the keys with which its machines seal what they store; none: nothing is sealed."""
 

@@ -77,6 +77,43 @@ def test_waiting_for_room_before_the_first_start_costs_nothing(tmp_path: Path):
     assert [order.max_seconds for order in remote.engine.orders] == [12 * 3600, 6 * 3600]
 
 
+def wait_for_room(remote: Remote) -> None:
+    """Be refused once; the worker is replaced while it waits, and the next one comes a while later."""
+    remote.engine.full_for = [60.0]
+    remote.reporter.stopping = True
+    with pytest.raises(Interrupted):
+        remote.train()
+    remote.reporter.stopping = False
+
+
+def test_waiting_for_room_costs_nothing_whoever_waited(tmp_path: Path):
+    remote = Remote(tmp_path, [train_well], Limits(max_hours=12, max_quota_wait_minutes=6000))
+    wait_for_room(remote)
+    remote.claim.now += timedelta(hours=13)
+    assert remote.train() == RESULT
+    assert [order.max_seconds for order in remote.engine.orders] == [12 * 3600]
+
+
+def test_a_worker_that_is_replaced_does_not_begin_the_wait_for_room_anew(tmp_path: Path):
+    remote = Remote(tmp_path, [train_well], Limits(max_quota_wait_minutes=30))
+    wait_for_room(remote)
+    remote.claim.now += timedelta(minutes=29)
+    remote.engine.full_for = [120.0]
+    with pytest.raises(TrainingFailed, match="no room at spot: no room"):
+        remote.train()
+
+
+def test_each_start_waits_for_room_by_itself(tmp_path: Path):
+    def lose_its_machine_to_others(engine: Engine, order: LaunchOrder, mailbox: Mailbox) -> RemoteRun:
+        engine.full_for = [60.0]
+        return end_as(RemoteRun("evicted"), checkpoint=True, passed=3600.0)(engine, order, mailbox)
+
+    remote = Remote(tmp_path, [lose_its_machine_to_others, train_well], Limits(max_quota_wait_minutes=30))
+    wait_for_room(remote)
+    assert remote.train() == RESULT
+    assert len(remote.engine.orders) == 2
+
+
 def test_a_run_whose_time_is_up_is_not_started_again(tmp_path: Path):
     remote = Remote(tmp_path, [end_as(RemoteRun("evicted"), passed=13 * 3600.0)], Limits(max_hours=12))
     with pytest.raises(TrainingFailed, match="12 hours"):
