@@ -35,7 +35,7 @@ class KubeflowLauncher:
             expected = int(job["spec"]["trainer"]["numNodes"])
             return pods.judge_failure(found, expected, pods.describe_condition(failure))
         is_running = any(pod.get("status", {}).get("phase") == "Running" for pod in found)
-        return RemoteRun("running") if is_running else RemoteRun("pending", pods.explain_waiting(found))
+        return RemoteRun("running") if is_running else RemoteRun("pending", pods.explain_waiting(job, found))
 
     def read_log(self, handle: str) -> str:
         pod = pods.choose_log(self._api.list_pods(_select(handle)))

@@ -34,7 +34,7 @@ class KubernetesLauncher:
         if failure := pods.find_condition(job, "Failed", "FailureTarget"):
             return pods.judge_failure(found, int(job["spec"]["completions"]), pods.describe_condition(failure))
         is_running = any(pod.get("status", {}).get("phase") == "Running" for pod in found)
-        return RemoteRun("running") if is_running else RemoteRun("pending", pods.explain_waiting(found))
+        return RemoteRun("running") if is_running else RemoteRun("pending", pods.explain_waiting(job, found))
 
     def read_log(self, handle: str) -> str:
         pod = pods.choose_log(self._api.list_pods(_select(handle)))

@@ -68,8 +68,10 @@ def make_placement(settings: Pods) -> dict[str, Any]:
     return placement
 
 
-def explain_waiting(pods: Sequence[Mapping[str, Any]]) -> str:
-    """Explain what a job's pods wait for, by the first that says so."""
+def explain_waiting(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> str:
+    """Explain what a job waits for: whoever suspended it, else what the first of its pods says."""
+    if job["spec"].get("suspend"):
+        return "suspended: waits in its queue"
     if not pods:
         return "no pods yet: a ResourceQuota or an admission rule may refuse them"
     for pod in pods:

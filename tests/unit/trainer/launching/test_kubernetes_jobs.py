@@ -1,11 +1,14 @@
 """The Job that a run becomes in a Kubernetes cluster."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from services.trainer.adapters.launching.kubernetes import make_job
+from services.trainer.adapters.launching.kubeflow import KubeflowLauncher
+from services.trainer.adapters.launching.kubernetes import KubernetesLauncher, make_job
 from services.trainer.adapters.launching.pods import explain_waiting, judge_failure
+from services.trainer.domain.launching.endings import RemoteRun
 from services.trainer.domain.launching.orders import LaunchOrder
 from services.trainer.domain.launching.settings import Kubernetes
 
@@ -48,7 +51,14 @@ def make_pod(**status: Any) -> dict[str, Any]:
     ids=["no pods", "no GPU", "no image"],
 )
 def test_what_pods_wait_for_is_told(pods: list[dict[str, Any]], words: str) -> None:
-    assert words in explain_waiting(pods)
+    assert words in explain_waiting({"spec": {}}, pods)
+
+
+@pytest.mark.parametrize("launcher", [KubernetesLauncher, KubeflowLauncher], ids=["Job", "TrainJob"])
+def test_a_job_that_kueue_suspended_waits_in_its_queue(launcher: Any) -> None:
+    """Kueue holds a job back by `suspend`, and makes it no pods."""
+    api = SimpleNamespace(load=lambda *_: {"spec": {"suspend": True}, "status": {}}, list_pods=lambda _: [])
+    assert launcher(api, None).look("run-1") == RemoteRun("pending", "suspended: waits in its queue")
 
 
 @pytest.mark.parametrize(
