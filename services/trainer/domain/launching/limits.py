@@ -50,6 +50,8 @@ def calculate_reserve(seconds: float) -> float:
 def limit_budget(recipe: Recipe, trained_seconds: float, seconds_left: float) -> Recipe:
     """Return the recipe with a budget that ends it, with what it has learned, while there is time to store that.
 
+    A ladder's stages do not heed it: they are told to stop, and save a checkpoint.
+
     Args:
         trained_seconds: of training in the attempts before, which a budget counts too.
         seconds_left: until the machines are taken back.
