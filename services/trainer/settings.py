@@ -59,4 +59,9 @@ class TrainerSettings(BaseSettings):
     reward_readable_folders: str = Field(
         "", description="folders that reward functions may read besides installed packages, separated by commas"
     )
+    reward_writable_folders: str = Field(
+        "",
+        description="folders that reward functions may write besides their own, separated by commas; /dev/shm for "
+        "locks and queues of multiprocessing, which opens what else this user keeps there",
+    )
     threads: int = Field(0, ge=0, description="threads for tensor arithmetic; 0: OMP_NUM_THREADS, else every core")

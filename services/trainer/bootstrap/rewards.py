@@ -6,8 +6,8 @@ from services.trainer.settings import TrainerSettings
 
 def read_reward_rules(settings: TrainerSettings) -> RewardRules:
     """Read what the deployment says of reward functions."""
-    functions, folders = (
+    functions, readable, writable = (
         tuple(filter(None, listed.split(",")))
-        for listed in (settings.reward_functions, settings.reward_readable_folders)
+        for listed in (settings.reward_functions, settings.reward_readable_folders, settings.reward_writable_folders)
     )
-    return RewardRules(frozenset(functions), settings.reward_timeout_seconds, folders)
+    return RewardRules(frozenset(functions), settings.reward_timeout_seconds, readable, writable)

@@ -54,6 +54,8 @@ class RewardRules:
     """What one may take to start, and for each batch of answers."""
     readable: tuple[str, ...] = ()
     """Folders that they may read besides installed packages."""
+    writable: tuple[str, ...] = ()
+    """Folders that they may write, and read, besides one of their own."""
 
 
 NO_FUNCTIONS = RewardRules()

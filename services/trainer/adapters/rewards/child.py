@@ -1,11 +1,12 @@
-"""The process of a reward function: `python -I child.py FOLDER MODULE:ATTRIBUTE [READABLE..]`.
+"""The process of a reward function: `python -I child.py FOLDER MODULE:ATTRIBUTE {"readable": [..], "writable": [..]}`.
 
 It imports nothing of Heliotrope. A line of JSON in holds the arguments of one call, a line out its rewards, or what
 went wrong. What the function prints goes nowhere.
 
 Before the function is imported, the process gives up the rights of root, if it has them, and Linux' Landlock shuts it
-off: it reads code, libraries, the system's configuration and what is named, writes into its own folder, and can look
-into no process outside, so that the environment and the memory of the worker stay closed to it.
+off: it reads code, libraries, the system's configuration and what is named, writes into its own folder and what is
+named, reaches NVIDIA's GPUs, and can look into no process outside, so that the environment and the memory of the
+worker stay closed to it.
 """
 
 import ctypes
@@ -28,7 +29,7 @@ OF_ETC = (
     *("hosts", "host.conf", "resolv.conf", "nsswitch.conf", "services", "protocols", "gai.conf"),
 )
 """What libraries read of /etc: users' names, the time, certificates, the network's names."""
-DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", *sorted(map(str, Path("/dev").glob("nvidia*"))))
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 """Landlock's system calls, the same on every architecture."""
 RULE_BENEATH, ONLY_VERSION = 1, 1
@@ -43,7 +44,7 @@ NO_NEW_PRIVILEGES, DIE_WITH_PARENT = 38, 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def main(folder: str, target: str, *readable: str) -> None:
+def main(folder: str, target: str, named: str) -> None:
     """Answer calls until there are no more."""
     LIBC.prctl(DIE_WITH_PARENT, signal.SIGKILL)  # nobody is left to stop it otherwise
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
@@ -58,7 +59,8 @@ def main(folder: str, target: str, *readable: str) -> None:
 
     sys.path.append(folder)
     system = [*READABLE, *(f"/etc/{name}" for name in OF_ETC), sys.prefix, sys.base_prefix, *sys.path]
-    is_shut_off = shut_off([*system, *readable], str(Path.cwd()))
+    places: dict[str, list[str]] = json.loads(named)
+    is_shut_off = shut_off([*system, *places["readable"]], [str(Path.cwd()), *places["writable"]])
     try:
         module, _, attribute = target.partition(":")
         function = attrgetter(attribute)(importlib.import_module(module))
@@ -78,8 +80,8 @@ def find_landlock() -> int:
     return int(max(LIBC.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ONLY_VERSION), 0))
 
 
-def shut_off(readable: Iterable[str], own: str) -> bool:
-    """Leave this process these paths to read, and its own folder to write; returns whether the system can do that."""
+def shut_off(readable: Iterable[str], writable: Iterable[str]) -> bool:
+    """Leave this process these paths to read, and these to write; returns whether the system can do that."""
     version = find_landlock()
     if not version:
         return False
@@ -93,7 +95,8 @@ def shut_off(readable: Iterable[str], own: str) -> bool:
         allow(rules, path, RUN | READ | LIST)
     for path in DEVICES:
         allow(rules, path, READ | WRITE)
-    allow(rules, own, rights)
+    for path in writable:
+        allow(rules, path, rights)
     LIBC.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     LIBC.capset((ctypes.c_uint32 * 2)(CAPABILITIES_VERSION, 0), (ctypes.c_uint32 * 6)())
     is_shut_off = bool(LIBC.syscall(RESTRICT_SELF, rules, 0) == 0)

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any, Self
 import structlog
 
 from services.trainer.adapters.rewards.functions import RewardFunction
-from services.trainer.domain.training import TrainingFailed
+from services.trainer.domain.training import NO_FUNCTIONS, RewardRules, TrainingFailed
 
 logger = structlog.get_logger(__name__)
 
@@ -34,23 +33,18 @@ REPLY_BYTES, REWARD_BYTES = 4096, 40
 class RewardProcess:
     """The process, from `with` to its end."""
 
-    def __init__(self, function: RewardFunction, seconds: float, readable: Sequence[str] = ()) -> None:
-        """Ask `function`.
-
-        Args:
-            seconds: what it may take to start, and for each batch.
-            readable: folders that it may read besides installed packages and the system's own.
-        """
+    def __init__(self, function: RewardFunction, rules: RewardRules = NO_FUNCTIONS) -> None:
+        """Ask `function`, with the time and the places that these rules give it."""
         self._function = function
-        self._seconds = seconds
-        self._readable = readable
+        self._seconds = rules.seconds
+        self._places = json.dumps({"readable": rules.readable, "writable": rules.writable})
 
     def __enter__(self) -> Self:
         """Start the process. Raises: TrainingFailed: the function cannot be imported."""
         self._folder = tempfile.TemporaryDirectory(prefix="reward-")
         self._threads = ThreadPoolExecutor(1)
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-B", str(CHILD), self._function.place, self._function.target, *self._readable],
+            [sys.executable, "-I", "-B", str(CHILD), self._function.place, self._function.target, self._places],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

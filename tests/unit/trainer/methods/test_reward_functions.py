@@ -88,13 +88,19 @@ def spy(prompts, completions):
     signal = try_to(lambda: os.kill(os.getppid(), 0) is None)
     return [sum(map(try_to, outside)), sum(map(try_to, inside)), signal]
 
+def lock(prompts, completions):
+    import multiprocessing
+    with multiprocessing.get_context("spawn").Lock():
+        return [1.0] * len(completions)
+
 def count_secrets(prompts, completions):
     open_files = len(os.listdir("/proc/self/fd"))
     secrets = [name for name in os.environ if "HELIOTROPE" in name]
     return [len(secrets), open_files, "torch" in sys.modules]
 '''
-NAMES = ("count_e", "hang", "fail", "nan", "short", "words", "leave", "flood", "spy", "count_secrets")
+NAMES = ("count_e", "hang", "fail", "nan", "short", "words", "leave", "flood", "spy", "lock", "count_secrets")
 ANSWERS = [[{"role": "assistant", "content": text}] for text in ("eee", "ee--", "none")]
+WITHIN_30_SECONDS = RewardRules(seconds=30.0)
 PROMPTS = [[{"role": "user", "content": "Well?"}]] * 3
 
 
@@ -117,8 +123,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def ask(name: str, seconds: float = 30.0) -> list[float]:
-    with RewardProcess(find_reward_function(f"tiny-rewards:{name}"), seconds) as process:
+def ask(name: str, rules: RewardRules = WITHIN_30_SECONDS) -> list[float]:
+    with RewardProcess(find_reward_function(f"tiny-rewards:{name}"), rules) as process:
         return process.score(PROMPTS, ANSWERS)
 
 
@@ -140,10 +146,16 @@ def test_it_sees_no_secret_and_no_open_connection(package: Path, monkeypatch: py
 def test_it_looks_into_no_other_process_and_no_file_that_is_not_its_own(package: Path, tmp_path: Path):
     for name in ("secret", "model"):
         (tmp_path / name).write_text("what the deployment holds")
-    with RewardProcess(find_reward_function("tiny-rewards:spy"), 30.0, [str(tmp_path / "model")]) as process:
-        outside, inside, signal = process.score(PROMPTS, ANSWERS)
+    outside, inside, signal = ask("spy", replace(WITHIN_30_SECONDS, readable=(str(tmp_path / "model"),)))
     assert (outside, inside) == (0.0, 3.0)
     assert signal == 0.0 or find_landlock() < 6
+
+
+@pytest.mark.skipif(not find_landlock(), reason="this kernel has no Landlock")
+def test_locks_need_shared_memory_which_a_deployment_may_name(package: Path):
+    with pytest.raises(TrainingFailed, match="failed: PermissionError"):
+        ask("lock")
+    assert ask("lock", replace(WITHIN_30_SECONDS, writable=("/dev/shm",))) == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +177,7 @@ def test_what_is_wrong_with_a_function_fails_the_run(package: Path, name: str, p
 
 
 def test_a_function_that_hangs_is_killed_at_the_deadline(package: Path):
-    process = RewardProcess(find_reward_function("tiny-rewards:hang"), 5.0)
+    process = RewardProcess(find_reward_function("tiny-rewards:hang"), RewardRules(seconds=5.0))
     with process:
         began = time.monotonic()
         with pytest.raises(TrainingFailed, match="did not answer within 5 s"):

@@ -43,7 +43,7 @@ def open_scorer(job: Job, tokenizer: Any, device: torch.device) -> Iterator[Scor
         raise TrainingFailed(f"reward_function: {explain_unlisted(name)}")
     function = find_reward_function(name)
     lineage = {"reward_function": name, "reward_function_sha256": function.sha256}
-    with RewardProcess(function, job.rewards.seconds, job.rewards.readable) as process:
+    with RewardProcess(function, job.rewards) as process:
         yield Scorer(_build_function_scorer(process, tokenizer, job.recipe.sampling.cut_off_penalty), lineage)
 
 
