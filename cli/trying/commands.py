@@ -29,7 +29,9 @@ def try_files(
     judge: Annotated[str | None, typer.Option(help="A model that compares answers: http://HOST/v1#NAME.")] = None,
     rate: Annotated[bool, typer.Option("--rate", help="Compare the answers yourself, blind, on a local page.")] = False,
     student: Annotated[str | None, typer.Option(help="What is trained in place of a model behind an address.")] = None,
-    output: Annotated[Path, typer.Option(help="Folder of the report; an earlier try in it goes.")] = Path("try"),
+    output: Annotated[
+        Path | None, typer.Option(help="A new folder for the report and the model; else try, then try-2, ...")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to the standard output.")] = False,
 ) -> None:
     """Say whether the feedback in an export makes a model better: train on most of it, compare answers on the rest.
@@ -45,19 +47,20 @@ def try_files(
     from cli.exchange.commands import parse_column, parse_scale
     from cli.exchange.found import Options
     from cli.trying.clock import Clock, parse_budget
+    from cli.trying.folders import writing_for_the_owner_alone
     from cli.trying.reporting.content import derive_content
     from cli.trying.reporting.writing import write_report
     from cli.trying.running import Wanted, run_try
 
     if judge and rate:
         raise typer.BadParameter("give --judge or --rate, not both")
-    with clear_errors():
+    with clear_errors(), writing_for_the_owner_alone():
         options = Options(dict(map(parse_scale, scale or [])), dict(map(parse_column, column or [])))
         clock = Clock(parse_budget(budget), lambda line: console.print(line, markup=False))
         outcome = run_try(Wanted(files, model, output, source, student, judge, rate, options), clock)
         outcome.seconds = clock.passed
         content = derive_content(outcome)
-        write_report(content, output)
+        write_report(content, outcome.folder)
     if as_json:
         sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     show(content)

@@ -132,4 +132,6 @@ def write_snapshot(folder: Path, snapshot: Snapshot, curation: Curation, embedde
     splitting = Splitting(name_cells(embedder), {}, curation.splits.near)
     context = SnapshotContext(None, "try", {}, splitting, curation.quarantine)
     manifest = derive_manifest(snapshot, curation.curated, context, sha256)
-    return write_dataset(folder, DatasetContent(sha256, rows, manifest, derive_card(manifest, rows), []))
+    written = write_dataset(folder, DatasetContent(sha256, rows, manifest, derive_card(manifest, rows), []))
+    written.chmod(0o700)
+    return written

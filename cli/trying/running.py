@@ -1,7 +1,6 @@
 """A try from beginning to end: read, split, train, answer, measure, decide."""
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from cli.trying.clock import Clock
 from cli.trying.comparing import Contest, compare
 from cli.trying.datasets import Curation, curate_evidence
 from cli.trying.evidence import read_files
+from cli.trying.folders import find_folder, make_folder
 from cli.trying.judging import open_judge
 from cli.trying.models import find_models
 from cli.trying.reporting.content import Outcome
@@ -25,8 +25,6 @@ from shared.settings import load_settings
 JUDGE_KEY = "HELIOTROPE_TRY_KEY_JUDGE"
 LEAST_ROWS = 20
 """Pairs and labels to train on; fewer teach nothing that a measure could find."""
-MARK = "try.json"
-"""The file by which a folder is known to be of a try."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,8 @@ class Wanted:
 
     files: Sequence[Path]
     model: str
-    output: Path
+    output: Path | None
+    """None: a new folder beside those of earlier tries."""
     source: str | None = None
     student: str | None = None
     judge: str | None = None
@@ -51,12 +50,13 @@ def run_try(wanted: Wanted, clock: Clock) -> Outcome:
     """
     judge = find_judge(wanted.judge)
     tried = find_models(wanted.model, wanted.student)
-    prepare_folder(wanted.output)
+    folder = find_folder(wanted.output)
     reading = read_files(wanted.files, wanted.source, wanted.options, clock)
+    make_folder(folder)
     clock.say(f"{reading.tally.records:,} records of {reading.source}, {len(reading.evidence.answers):,} answers")
     outcome = Outcome(
         wanted.model, wanted.student, reading, Decision("cannot_say", "nothing in the files can be trained on"),
-        wanted.output, clock.budget,
+        folder, clock.budget,
     )  # fmt: skip
     if not reading.evidence.list_groups():
         outcome.needs = "feedback: thumbs, ratings, choices or corrections on answers that are in the files"
@@ -92,12 +92,3 @@ def find_judge(place: str | None) -> Judge | None:
         return open_judge(place, os.environ.get(JUDGE_KEY, "")) if place else None
     except InvalidRequest as error:
         raise StackFailed(f"--judge {error.detail}") from None
-
-
-def prepare_folder(folder: Path) -> None:
-    """Make the report's folder, empty; what an earlier try left there goes. Raises: StackFailed: it is not ours."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).is_file():
-        raise StackFailed(f"{folder} holds something else than a try: name another folder with --output")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / MARK).write_text("{}\n", encoding="utf-8")

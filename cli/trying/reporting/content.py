@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from cli.trying.answering import Answers
@@ -177,4 +178,4 @@ def name_deployment(outcome: Outcome) -> str | None:
     """Name the command that puts the candidate before users; None unless it is better."""
     if outcome.trained is None or outcome.decision.verdict != "better":
         return None
-    return f"heliotrope up --model {outcome.trained.candidate}"
+    return f"heliotrope up --model {quote(str(outcome.trained.candidate))}"

@@ -1,6 +1,8 @@
 """`heliotrope try` where it ends before anything is trained: with a report, or an error, that says what to do."""
 
 import json
+import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,10 +67,21 @@ def test_a_model_behind_an_address_is_told_what_the_data_is_worth(invoke: Callab
     assert "--student" in said["missing"][0]
 
 
-def test_another_folder_s_content_is_never_removed(invoke: Callable[..., Any], history: Path, tmp_path: Path) -> None:
-    (tmp_path / "try").mkdir()
-    (tmp_path / "try" / "mine.txt").write_text("mine")
-    result = invoke(history)
-    assert result.exit_code == 1
-    assert "--output" in result.stderr
-    assert (tmp_path / "try" / "mine.txt").read_text() == "mine"
+def test_a_try_deletes_neither_its_model_nor_an_earlier_try(
+    invoke: Callable[..., Any], history: Path, tmp_path: Path, model: Path
+) -> None:
+    """What `heliotrope up --model try/policy/candidate` serves stays, whatever is tried next."""
+    champion = tmp_path / "try" / "policy" / "candidate"
+    shutil.copytree(model, champion)
+    for tried in (str(champion), str(model)):
+        result = invoke(history, of=tried)
+        assert result.exit_code == 1
+        assert "--output" in result.stderr
+    assert sorted(path.name for path in champion.iterdir()) == sorted(path.name for path in model.iterdir())
+
+
+def test_what_is_written_is_for_its_owner_alone(invoke: Callable[..., Any], tmp_path: Path) -> None:
+    assert invoke(write_rows(tmp_path / "few.jsonl", list_rows(2)), "--source", "pairs").exit_code == 3
+    folder = tmp_path / "try"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
