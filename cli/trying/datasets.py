@@ -29,6 +29,7 @@ from services.curator.weighing.domain.history import (
     describe_pair,
 )
 from services.curator.weighing.domain.quarantine import Quarantine, derive_quarantine
+from services.trainer.domain.planning.suggestion import Holdings
 from shared.conversation import Conversation, explain_unrenderable
 from shared.events import FeedbackReceived
 from shared.settings import load_settings
@@ -123,6 +124,18 @@ def divide(curation: Curation) -> tuple[Snapshot, Snapshot]:
     policy = [pair for pair in snapshot.train if cells[pair.item.prompt_hash] not in taken]
     reward = [pair for pair in snapshot.train if cells[pair.item.prompt_hash] in taken]
     return replace(snapshot, train=policy), replace(snapshot, train=reward, validation=[], labels=[])
+
+
+def count_rows(snapshot: Snapshot) -> Holdings:
+    """Count what the written dataset will hold."""
+    liked = sum(label.item.desirable for label in snapshot.labels)
+    return Holdings(
+        pairs=len(snapshot.train),
+        validation_pairs=len(snapshot.validation),
+        answers=len(snapshot.edits) + len(snapshot.praised),
+        liked=liked,
+        disliked=len(snapshot.labels) - liked,
+    )
 
 
 def write_snapshot(folder: Path, snapshot: Snapshot, curation: Curation, embedder: str) -> Path:

@@ -6,6 +6,7 @@ from typing import Any
 from services.trainer.domain.planning.suggestion import Holdings, suggest_method
 from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.recipe.schema import Recipe
+from shared.errors import InvalidRequest
 
 ROWS_A_STEP = 8
 LEAST_STEPS, LEAST_PASSES, MOST_PASSES = 60, 2.0, 8.0
@@ -14,6 +15,8 @@ KNOWN_PARAMETERS, KNOWN_RATE = 135e6, 2e-3
 """The demo's model, and the rate that it was measured with (`recipes/demo.yaml`)."""
 LOWEST_RATE, HIGHEST_RATE = 1e-4, 5e-3
 PROBE_STEPS = 3
+LEAST_ROWS = 20
+"""Rows to train on; fewer teach nothing that a measure could find."""
 
 
 def choose_rate(parameters: int | None) -> float:
@@ -38,8 +41,29 @@ def draft_recipe(holdings: Holdings, parameters: int | None) -> Recipe:
     Raises: InvalidRequest: the dataset holds nothing to learn.
     """
     method = suggest_method(holdings).fields
-    rows = {"dpo": holdings.pairs, "kto": holdings.liked + holdings.disliked, "sft": holdings.answers + holdings.pairs}
-    return parse_recipe({"name": "try"} | method | _settle(rows[method["method"]], choose_rate(parameters)))
+    rows = _count_rows(holdings)[method["method"]]
+    return parse_recipe({"name": "try"} | method | _settle(rows, choose_rate(parameters)))
+
+
+def explain_thin(holdings: Holdings) -> str | None:
+    """Explain that the method that suits the data would have too few rows to learn from; None if it has enough.
+
+    Of labels both kinds count alike: with hardly one of the other kind, they teach nothing.
+    """
+    told = (
+        f"{holdings.pairs} pairs, {holdings.liked} liked and {holdings.disliked} disliked answers and "
+        f"{holdings.answers} corrections can be trained on"
+    )
+    try:
+        method = suggest_method(holdings).fields["method"]
+    except InvalidRequest:
+        return told
+    rows = _count_rows(holdings) | {"kto": 2 * min(holdings.liked, holdings.disliked)}
+    return told if rows[method] < LEAST_ROWS else None
+
+
+def _count_rows(holdings: Holdings) -> dict[str, int]:
+    return {"dpo": holdings.pairs, "kto": holdings.liked + holdings.disliked, "sft": holdings.answers + holdings.pairs}
 
 
 def draft_reward_recipe(pairs: int, parameters: int | None) -> Recipe:

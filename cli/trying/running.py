@@ -8,13 +8,14 @@ from pathlib import Path
 from cli.exchange.found import Options
 from cli.trying.clock import Clock
 from cli.trying.comparing import Contest, compare
-from cli.trying.datasets import Curation, curate_evidence
+from cli.trying.datasets import Curation, count_rows, curate_evidence
 from cli.trying.evidence import read_files
 from cli.trying.folders import find_folder, make_folder
 from cli.trying.judging import open_judge
 from cli.trying.models import find_models
+from cli.trying.recipes import LEAST_ROWS, explain_thin
 from cli.trying.reporting.content import Outcome
-from cli.trying.verdicts import Decision
+from cli.trying.verdicts import LEAST_UNITS, Decision
 from local.errors import StackFailed
 from services.curator.cells.adapters.choice import open_embedder
 from services.curator.config.settings import CuratorSettings
@@ -23,8 +24,6 @@ from shared.errors import InvalidRequest
 from shared.settings import load_settings
 
 JUDGE_KEY = "HELIOTROPE_TRY_KEY_JUDGE"
-LEAST_ROWS = 20
-"""Pairs and labels to train on; fewer teach nothing that a measure could find."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +75,16 @@ def run_try(wanted: Wanted, clock: Clock) -> Outcome:
 
 def explain_too_little(curation: Curation) -> tuple[str, str] | None:
     """Explain why nothing can be learned from so little, and what is needed; None if there is enough to try."""
-    snapshot, held_out = curation.snapshot, curation.held_out
-    rows = len(snapshot.train) + len(snapshot.labels)
-    if rows < LEAST_ROWS:
-        told = f"{len(snapshot.train)} pairs and {len(snapshot.labels)} labels can be trained on"
-        return told, f"at least {LEAST_ROWS} pairs or labels to train on, better 200: {told}"
-    if not held_out.prompts:
+    told = explain_thin(count_rows(curation.snapshot))
+    if told is not None:
+        wanted = f"at least {LEAST_ROWS} pairs, or {LEAST_ROWS // 2} liked and as many disliked answers, better 200"
+        return told, f"{wanted}: {told}"
+    if not curation.held_out.prompts:
         return "no prompt could be held out", "more different prompts: all of them are too much alike to be divided"
+    regions = len({curation.splits.cells[key] for key in curation.held_out.prompts})
+    if regions < LEAST_UNITS:
+        told = f"{regions} regions of prompts are held out, and fewer than {LEAST_UNITS} cannot decide"
+        return told, f"more kinds of prompts: {told}"
     return None
 
 

@@ -1,7 +1,7 @@
 """What is missing for a better answer, and what to do about it."""
 
 from cli.trying.datasets import Curation
-from cli.trying.verdicts import LEAST_AGREEMENT, LEAST_UNITS, Decision, Measure
+from cli.trying.verdicts import LEAST_AGREEMENT, Decision, Measure
 
 ENOUGH_PAIRS = 200
 """Fewer pairs teach little, whichever way they point."""
@@ -36,11 +36,8 @@ def _explain_no_measure(measure: Measure | None) -> list[str]:
 
 def _list_thin(curation: Curation) -> list[str]:
     found = []
-    regions = len({curation.splits.cells[key] for key in curation.splits.select("gate")})
     if curation.pairs < ENOUGH_PAIRS:
         found.append(f"more pairs: {curation.pairs} stand, and fewer than {ENOUGH_PAIRS} teach little")
-    if regions < LEAST_UNITS:
-        found.append(f"more kinds of prompts: {regions} held-out regions, and fewer than {LEAST_UNITS} cannot decide")
     languages = [name for name in set(curation.splits.languages.values()) if name != "unknown"]
     if len(languages) == 1:
         found.append(f"other languages: all that is known is in {languages[0]!r}, and nothing here speaks for others")

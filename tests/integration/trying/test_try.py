@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from tests.unit.cli.trying.histories import list_rows, list_unlike, write_rows
+from tests.unit.cli.trying.histories import THINGS, list_rows, list_unlike, write_rows
 from tests.unit.trainer.tiny_model import save_tiny_model
 
 LIKED, OTHER = "okay", "many other words were said here"
@@ -43,8 +43,9 @@ def invoke(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     [
         ([{"prompt": "Where?", "answer": "Here."}], "feedback"),
         (list_rows(2), "at least 20 pairs"),
+        ([{"prompt": f"{thing}?", "answer": LIKED, "thumb": "up"} for thing in THINGS], "0 disliked answers"),
     ],
-    ids=["no feedback", "two rows"],
+    ids=["no feedback", "two rows", "thumbs up only"],
 )
 def test_a_file_with_too_little_in_it_has_a_report_that_says_what_is_needed(
     invoke: Callable[..., Any], tmp_path: Path, rows: list[dict[str, str]], missing: str

@@ -1,10 +1,20 @@
 """How long it may take, how it trains, and how many answers there is time for."""
 
+from dataclasses import replace
+
 import pytest
 
 from cli.trying.answering import LEAST_ANSWERS, MOST_ANSWERS, choose_length, count_affordable
 from cli.trying.clock import Clock, parse_budget
-from cli.trying.recipes import choose_passes, choose_rate, draft_recipe, draft_reward_recipe, shorten
+from cli.trying.recipes import (
+    LEAST_ROWS,
+    choose_passes,
+    choose_rate,
+    draft_recipe,
+    draft_reward_recipe,
+    explain_thin,
+    shorten,
+)
 from local.errors import StackFailed
 from services.trainer.domain.planning.suggestion import Holdings
 from shared.errors import InvalidRequest
@@ -72,3 +82,23 @@ def test_the_length_is_that_of_the_file_s_own_answers() -> None:
     assert choose_length([]) == 256
     assert choose_length(["short"]) == 48
     assert choose_length(["x" * 350] * 10) == 110
+
+
+@pytest.mark.parametrize(
+    ("holdings", "is_enough"),
+    [
+        (NOTHING, False),
+        (replace(NOTHING, liked=500), False),
+        (replace(NOTHING, liked=500, pairs=1), False),
+        (replace(NOTHING, liked=500, disliked=1), False),
+        (replace(NOTHING, pairs=LEAST_ROWS - 1), False),
+        (replace(NOTHING, pairs=LEAST_ROWS), True),
+        (replace(NOTHING, liked=10, disliked=10), True),
+        (replace(NOTHING, answers=LEAST_ROWS), True),
+    ],
+    ids=["nothing", "thumbs up", "one pair", "one thumb down", "few pairs", "pairs", "both thumbs", "corrections"],
+)
+def test_the_rows_of_the_method_that_would_train_are_what_counts(holdings: Holdings, is_enough: bool) -> None:
+    told = explain_thin(holdings)
+    assert (told is None) is is_enough
+    assert told is None or f"{holdings.pairs} pairs, {holdings.liked} liked" in told
