@@ -1,7 +1,7 @@
 """Expected failures end with one message and status 1, not with a traceback."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -13,7 +13,8 @@ from shared.errors import HeliotropeError
 
 
 @contextmanager
-def clear_errors() -> Iterator[None]:
+def clear_errors(tell: Callable[[str], None] | None = None) -> Iterator[None]:
+    """End with status 1 and the message on the error output; `tell` takes it too, for whoever reads it as data."""
     try:
         yield
     except (StackFailed, ValueError) as error:
@@ -33,6 +34,8 @@ def clear_errors() -> Iterator[None]:
     else:
         return
     sys.stderr.write(f"heliotrope: {message}\n")
+    if tell is not None:
+        tell(message)
     raise typer.Exit(1)
 
 

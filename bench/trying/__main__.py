@@ -66,7 +66,7 @@ def play(world: str, seed: int, model: Path, questions: list[Question], pool: di
         started = time.monotonic()
         ended = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ.copy())
         seconds = time.monotonic() - started
-    if ended.returncode not in (0, 1, 3) or not ended.stdout:
+    if ended.returncode not in (0, 3, 4) or not ended.stdout:
         raise SystemExit(f"{world}, seed {seed}: status {ended.returncode}\n{ended.stderr}")
     said = json.loads(ended.stdout)
     kept = {name: said[name] for name in ("verdict", "because", "effect", "interval", "measure", "pairs")}

@@ -12,7 +12,7 @@ from rich.console import Console
 from cli.errors import clear_errors
 
 console = Console(soft_wrap=True, highlight=False, stderr=True)
-STATUSES = {"better": 0, "worse": 1, "no_evidence": 3, "cannot_say": 3}
+STATUSES = {"better": 0, "worse": 4, "no_evidence": 3, "cannot_say": 3}
 
 
 def try_files(
@@ -37,7 +37,7 @@ def try_files(
     """Say whether the feedback in an export makes a model better: train on most of it, compare answers on the rest.
 
     No stack, no servers; nothing leaves this machine but what --judge and a model's address are asked. Ends with 0 for
-    better, 1 for worse, 3 for no evidence and for what cannot be said. Keys of servers are read from
+    better, 4 for worse, 3 for no evidence and for what cannot be said, 1 for an error. Keys of servers are read from
     HELIOTROPE_TRY_KEY_MODEL and _JUDGE.
     """
     from services.trainer.bootstrap.methods import ENVIRONMENT
@@ -54,7 +54,7 @@ def try_files(
 
     if judge and rate:
         raise typer.BadParameter("give --judge or --rate, not both")
-    with clear_errors(), writing_for_the_owner_alone():
+    with clear_errors(tell_error if as_json else None), writing_for_the_owner_alone():
         options = Options(dict(map(parse_scale, scale or [])), dict(map(parse_column, column or [])))
         clock = Clock(parse_budget(budget), lambda line: console.print(line, markup=False))
         outcome = run_try(Wanted(files, model, output, source, student, judge, rate, options), clock)
@@ -62,9 +62,18 @@ def try_files(
         content = derive_content(outcome)
         write_report(content, outcome.folder)
     if as_json:
-        sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        write_object(content)
     show(content)
     raise typer.Exit(STATUSES[content["verdict"]])
+
+
+def write_object(content: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def tell_error(message: str) -> None:
+    """Print an error as the object that `--json` promises."""
+    write_object({"verdict": None, "error": message})
 
 
 def show(content: dict[str, Any]) -> None:

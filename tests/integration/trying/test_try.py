@@ -77,7 +77,10 @@ def test_a_try_deletes_neither_its_model_nor_an_earlier_try(
     for tried in (str(champion), str(model)):
         result = invoke(history, of=tried)
         assert result.exit_code == 1
-        assert "--output" in result.stderr
+        said = json.loads(result.stdout)
+        assert said["verdict"] is None
+        assert "--output" in said["error"]
+        assert said["error"] in result.stderr
     assert sorted(path.name for path in champion.iterdir()) == sorted(path.name for path in model.iterdir())
 
 

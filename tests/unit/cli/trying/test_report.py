@@ -1,6 +1,7 @@
 """The report: one object, and one page that runs nothing and shows hostile texts as texts."""
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,14 @@ from typing import Any
 import pytest
 
 from cli.trying.answering import Answers
+from cli.trying.commands import STATUSES
 from cli.trying.datasets import curate_evidence
-from cli.trying.reporting.content import Outcome, derive_content, spread
+from cli.trying.learning import Trained
+from cli.trying.reporting.content import Outcome, derive_content, name_deployment, spread
 from cli.trying.reporting.page import HEADLINES, render_page
 from cli.trying.verdicts import Decision, Estimate, Measure, decide
+from services.trainer.domain.recipe.parsing import parse_recipe
+from services.trainer.domain.training import TrainingResult
 from shared.page_policy import hash_source
 from tests.unit.cli.trying.histories import WordEmbedder, list_rows, read_rows
 
@@ -88,3 +93,16 @@ def test_answers_are_shown_evenly_from_the_worst_to_the_best() -> None:
     shown = spread(keys, 12)
     assert (shown[0], shown[-1], len(shown)) == ("0", "99", 12)
     assert spread(keys[:5], 12) == keys[:5]
+
+
+def test_no_verdict_ends_as_an_error_or_a_wrong_option_does() -> None:
+    assert set(STATUSES) == set(HEADLINES)
+    assert set(STATUSES.values()).isdisjoint({1, 2})
+    assert STATUSES["worse"] != STATUSES["no_evidence"]
+
+
+def test_the_printed_command_is_quoted_for_a_shell(outcome: Outcome, tmp_path: Path) -> None:
+    candidate = tmp_path / "my try" / "candidate"
+    recipe = parse_recipe({"name": "try", "method": "dpo"})
+    outcome.trained = Trained(recipe, TrainingResult(1, "", "", 20, 0), candidate, 1.0)
+    assert shlex.split(str(name_deployment(outcome)))[-1] == str(candidate)
