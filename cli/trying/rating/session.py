@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cli.trying.answering import Answers
-from cli.trying.splitting import Splits, take_turns
-from cli.trying.verdicts import Measure, estimate_in_order, has_decided
+from cli.trying.splitting import Splits
+from cli.trying.verdicts import LEAST_UNITS, Measure, estimate_in_order, has_decided
 from shared.conversation import Conversation, derive_text
 
 Vote = Literal["left", "right", "tie"]
@@ -28,7 +28,10 @@ class Session:
 
     @property
     def is_over(self) -> bool:
-        return self.is_ended or len(self.scores) == len(self.prompts) or has_decided(list(self.scores.values()))
+        """Say whether nothing is left to ask, or asking is of no use: too few looks cannot decide."""
+        if self.is_ended or len(self.prompts) < LEAST_UNITS:
+            return True
+        return len(self.scores) == len(self.prompts) or has_decided(list(self.scores.values()))
 
     def show(self) -> dict[str, Any]:
         """Show the next comparison, without who wrote what; or that it is over."""
@@ -53,13 +56,20 @@ class Session:
         self.scores[key] = won if self.is_new_left(key) else 1 - won
 
     def measure(self) -> Measure:
-        """Measure what this one person prefers. Looks are of different regions as long as there are any."""
+        """Measure what this one person prefers; each look is of a region of its own."""
+        if len(self.prompts) < LEAST_UNITS:
+            told = f"in only {len(self.prompts)} regions of prompts do both models answer differently"
+            return Measure("rating", NAME, None, failure=f"{told}, and fewer than {LEAST_UNITS} cannot decide")
         found = estimate_in_order(list(self.scores.values()))
         return Measure("rating", NAME, found, failure=None if found else "nothing was rated")
 
 
 def choose_looks(answers: Answers, splits: Splits, seed: str) -> list[str]:
-    """Choose what is compared: prompts to which both say something different, region after region."""
+    """Choose what is compared: of each region one prompt to which both say something different.
+
+    Prompts of one region lean together: two looks at it would count as two pieces of evidence, and are one.
+    """
     differing = [key for key in answers.both if answers.new[key].strip() != answers.old[key].strip()]
     drawn = sorted(differing, key=lambda key: hashlib.sha256(f"{seed}:look:{key}".encode()).digest())
-    return take_turns(drawn, splits.cells)[:MOST_LOOKS]
+    first = {splits.cells[key]: key for key in reversed(drawn)}
+    return [key for key in drawn if first[splits.cells[key]] == key][:MOST_LOOKS]

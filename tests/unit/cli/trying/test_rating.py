@@ -1,12 +1,15 @@
 """One person's blind comparisons: what is shown says nothing of who wrote what, and each vote counts for its side."""
 
-from collections import Counter
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+import pytest
 
 from cli.trying.answering import Answers
 from cli.trying.rating.session import Session, Vote, choose_looks
 from cli.trying.splitting import Splits
-from cli.trying.verdicts import decide
+from cli.trying.verdicts import LEAST_UNITS, decide
 from services.curator.cells.domain.near_gate import NearGate
 from shared.conversation import Conversation
 
@@ -74,12 +77,45 @@ def test_whoever_stops_at_once_has_said_nothing() -> None:
     assert decide(session.measure()).verdict == "cannot_say"
 
 
-def test_equal_answers_are_shown_to_nobody_and_regions_take_turns() -> None:
-    cells = {key: f"cell-{at % 4}" for at, key in enumerate(KEYS)}
+def split(cells: Mapping[str, str]) -> Splits:
     near: dict[str, Any] = {"prompts": frozenset(), "thresholds": {}, "measured_on": {}, "gate_prompts": 0}
-    splits = Splits(cells, {}, {}, NearGate(**near))
+    return Splits(cells, {}, {}, NearGate(**near))
+
+
+def test_equal_answers_are_shown_to_nobody_and_each_region_once() -> None:
+    cells = {key: f"cell-{at % 8}" for at, key in enumerate(KEYS)}
     old = dict.fromkeys(KEYS, "same")
     new = {key: "same" if at % 2 else f"other {at}" for at, key in enumerate(KEYS)}
-    looks = choose_looks(Answers(old, new, {}), splits, "s")
-    assert len(looks) == 20
-    assert set(Counter(cells[key] for key in looks[:2]).values()) == {1}
+    looks = choose_looks(Answers(old, new, {}), split(cells), "s")
+    assert sorted(cells[key] for key in looks) == ["cell-0", "cell-2", "cell-4", "cell-6"]
+    assert all(new[key] != "same" for key in looks)
+
+
+def test_too_few_regions_are_not_asked_about() -> None:
+    session = make_session(LEAST_UNITS - 1)
+    assert session.is_over
+    decision = decide(session.measure())
+    assert decision.verdict == "cannot_say"
+    assert f"only {LEAST_UNITS - 1} regions" in decision.because
+    assert not make_session(LEAST_UNITS).is_over
+
+
+@pytest.mark.parametrize("regions", [3, 8, 12])
+def test_regions_that_lean_fool_nobody_more_often_than_promised(regions: int) -> None:
+    """Claim: of models that are alike on the whole, at most 5% are called better or worse, however regions lean.
+
+    In each region the person always prefers the same model, drawn by a coin; he stops as soon as it is clear.
+    """
+    keys = [f"prompt-{at}" for at in range(120)]
+    cells = {key: f"cell-{at % regions}" for at, key in enumerate(keys)}
+    answers = Answers(dict.fromkeys(keys, "old"), dict.fromkeys(keys, "new"), {})
+    conversations = {key: Conversation([{"role": "user", "content": key}]) for key in keys}
+    rng = np.random.default_rng(20_261_130 + regions)
+    fooled = 0
+    for run in range(300):
+        leaning = {cell: bool(rng.integers(2)) for cell in sorted(set(cells.values()))}
+        session = Session(choose_looks(answers, split(cells), f"{run}"), conversations, answers, f"{run}")
+        while not session.is_over:
+            vote_for(session, "new" if leaning[cells[session.prompts[len(session.scores)]]] else "old")
+        fooled += decide(session.measure()).verdict in ("better", "worse")
+    assert fooled <= 0.05 * 300
