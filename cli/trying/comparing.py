@@ -11,16 +11,16 @@ from pathlib import Path
 from cli.trying import answering, judging, rewarding
 from cli.trying.answering import Answers, First
 from cli.trying.clock import Clock
-from cli.trying.datasets import Curation, divide, write_snapshot
+from cli.trying.datasets import Curation, count_rows, divide, write_snapshot
 from cli.trying.judging import Agreement
 from cli.trying.learning import Trained, count_parameters, train
 from cli.trying.models import Tried
 from cli.trying.rating.server import serve
 from cli.trying.rating.session import Session, choose_looks
-from cli.trying.recipes import draft_recipe, draft_reward_recipe
+from cli.trying.recipes import draft_recipe, draft_reward_recipe, explain_thin
 from cli.trying.reporting.content import Outcome
-from cli.trying.splitting import take_turns
-from cli.trying.verdicts import Measure, decide
+from cli.trying.splitting import choose_pairs, take_turns
+from cli.trying.verdicts import LEAST_UNITS, Estimate, Measure, decide, decide_early
 from local.errors import StackFailed
 from services.curator.datasets.domain.snapshot import Snapshot
 from services.curator.weighing.domain.history import PairEvidence
@@ -31,7 +31,7 @@ from shared.errors import HeliotropeError
 
 MODEL_KEY = "HELIOTROPE_TRY_KEY_MODEL"
 FIRST_PROMPTS = 8
-TRAINING_SHARE, ANSWERING_SHARE = 0.5, 0.5
+AGREEMENT_SHARE, TRAINING_SHARE, ANSWERING_SHARE = 0.1, 0.5, 0.5
 """Of the time that is left when each begins; measuring has what is over."""
 LONGEST_RATING_SECONDS = 4 * 3600.0
 
@@ -48,9 +48,11 @@ class Contest:
 
     @property
     def wants_reward_model(self) -> bool:
-        """Say whether nobody else judges, and there are pairs enough to fit a judge on some of them."""
-        enough = len(self.curation.snapshot.train) >= rewarding.LEAST_PAIRS
-        return self.judge is None and not self.rate and enough
+        """Say whether nobody else judges, and there are pairs enough to fit a judge on some of them, and to try it."""
+        if self.judge is not None or self.rate or len(self.curation.snapshot.train) < rewarding.LEAST_PAIRS:
+            return False
+        regions = {self.cells[pair.prompt_hash] for pair in list_unseen(self.curation)}
+        return len(regions) >= LEAST_UNITS and not any(explain_thin(count_rows(part)) for part in divide(self.curation))
 
     @property
     def cells(self) -> Mapping[str, str]:
@@ -63,27 +65,49 @@ class Contest:
 
 
 def compare(outcome: Outcome, contest: Contest) -> None:
-    """Train, have both models answer, measure, and note it all in the outcome.
+    """Train, have both models answer, measure, and note it all in the outcome. Where nothing could be said, however it
+    came out, that is the outcome before the model is trained.
 
     Raises: StackFailed: the model does not load, the judge does not answer, or training failed; says what would do.
     """
     clock, curation = contest.clock, contest.curation
     policy, reward = divide(curation) if contest.wants_reward_model else (curation.snapshot, None)
+    if not (contest.judge or contest.rate or reward) and ends_early(outcome, None, clock):
+        return
     prompts = list_prompts(curation)
     tokens = answering.choose_length([answer.text for answer in outcome.reading.evidence.answers.values()])
     with clear_failures(contest.tried):
         clock.say("a first look at the model's answers")
         first = answering.answer_first(contest.tried.old, prompts[:FIRST_PROMPTS], tokens, contest.key, clock)
-        agreement = find_agreement(contest, tokens)
+        agreement = find_agreement(contest, first, tokens)
+        if contest.judge is not None and ends_early(outcome, describe_judge(contest.judge, agreement), clock):
+            return
         seconds = clock.left * TRAINING_SHARE / (2 if reward else 1)
+        judging_model = train_reward_model(reward, contest, outcome.folder, seconds) if reward else None
+        accuracy = measure_reward_model(judging_model, contest) if judging_model else None
+        if judging_model and ends_early(outcome, Measure("reward_model", rewarding.NAME, None, accuracy), clock):
+            return
         clock.say("training the model")
         outcome.trained = train_policy(policy, contest, outcome.folder, seconds)
-        judging_model = train_reward_model(reward, contest, outcome.folder, seconds) if reward else None
         outcome.answers = answer(contest, outcome.trained, prompts, first, tokens)
-        measured = measure(outcome.answers, contest, agreement, judging_model)
-    if measured is not None:
-        outcome.measure, outcome.scores = measured
+        measured = measure(outcome.answers, contest, agreement, judging_model, accuracy)
+    outcome.measure, outcome.scores = measured
     outcome.decision = decide(outcome.measure)
+
+
+def ends_early(outcome: Outcome, measure: Measure | None, clock: Clock) -> bool:
+    """Say whether it is known before the model is trained that nothing can be said of it; the outcome says why."""
+    decision = decide_early(measure)
+    if decision is None:
+        return False
+    outcome.measure, outcome.decision = measure, decision
+    clock.say(f"nothing is trained for it: {decision.because}")
+    return True
+
+
+def describe_judge(judge: Judge, agreement: Agreement) -> Measure:
+    """Describe the judge as a measure that has not measured yet."""
+    return Measure("judge", judge.name, None, agreement.found, agreement.failure, agreement.seat_bias)
 
 
 @contextmanager
@@ -108,7 +132,7 @@ def list_prompts(curation: Curation) -> list[JobPrompt]:
     return [_make_prompt(curation, key) for key in keys]
 
 
-def find_agreement(contest: Contest, tokens: int) -> Agreement:
+def find_agreement(contest: Contest, first: First, tokens: int) -> Agreement:
     """Measure how far the judge agrees with the file's users, held-out evidence and other: it was trained on none."""
     if contest.judge is None:
         return Agreement(None)
@@ -117,10 +141,11 @@ def find_agreement(contest: Contest, tokens: int) -> Agreement:
     pairs = [*curation.held_out.pairs, *(pair.item for pair in snapshot.pairs)]
     told = contest.curation.conversations, contest.cells, contest.clock
     if len(pairs) >= judging.LEAST_PAIRS:
-        return judging.measure_agreement(contest.judge, judging.choose_pairs(pairs, contest.cells), *told)
+        return judging.measure_agreement(contest.judge, choose_pairs(pairs, contest.cells, judging.MOST_PAIRS), *told)
     labels = [*curation.held_out.labels, *(label.item for label in snapshot.labels)]
-    chosen = judging.choose_labels(labels, contest.cells)
-    keys = list(dict.fromkeys(label.prompt_hash for label in chosen))
+    affordable = answering.count_affordable(first.seconds_each, contest.clock.left * AGREEMENT_SHARE, 2)
+    chosen = judging.pair_labels(labels, contest.cells, min(affordable, judging.MOST_LABELS))
+    keys = list(dict.fromkeys(label.prompt_hash for pair in chosen for label in pair))
     prompts = [_make_prompt(curation, key) for key in keys]
     fresh = answering.answer_first(contest.tried.old, prompts, tokens, contest.key, contest.clock).texts if keys else {}
     return judging.measure_label_agreement(contest.judge, chosen, fresh, *told)
@@ -172,8 +197,8 @@ def answer(contest: Contest, trained: Trained, prompts: list[JobPrompt], first: 
 
 
 def measure(
-    answers: Answers, contest: Contest, agreement: Agreement, reward_model: Path | None
-) -> tuple[Measure, Mapping[str, float]] | None:
+    answers: Answers, contest: Contest, agreement: Agreement, reward_model: Path | None, accuracy: Estimate | None
+) -> tuple[Measure | None, Mapping[str, float]]:
     """Measure whose answers are better, with the new one's scores; None: nobody can tell."""
     conversations, cells = contest.curation.conversations, contest.cells
     if contest.rate:
@@ -182,15 +207,21 @@ def measure(
         contest.clock.say("the judge compares both models' answers")
         return judging.measure_by_judge(contest.judge, answers, conversations, cells, agreement, contest.clock)
     if reward_model is None:
-        return None
+        return None, {}
     contest.clock.say("the reward model compares both models' answers")
-    accuracy = rewarding.measure_accuracy(reward_model, list_unseen(contest.curation), conversations, cells)
     return rewarding.measure_by_reward(reward_model, answers, conversations, cells, accuracy)
 
 
+def measure_reward_model(model: Path, contest: Contest) -> Estimate | None:
+    """Measure how far the reward model may be believed."""
+    unseen = list_unseen(contest.curation)
+    return rewarding.measure_accuracy(model, unseen, contest.curation.conversations, contest.cells)
+
+
 def list_unseen(curation: Curation) -> list[PairEvidence]:
-    """List the pairs that a reward model was not fitted on, nor the policy trained."""
-    return [*curation.held_out.pairs, *(pair.item for pair in curation.snapshot.validation)]
+    """List pairs that a reward model was not fitted on, nor the policy trained: as many as are scored in good time."""
+    unseen = [*curation.held_out.pairs, *(pair.item for pair in curation.snapshot.validation)]
+    return choose_pairs(unseen, curation.splits.cells, rewarding.MOST_UNSEEN)
 
 
 def rate(

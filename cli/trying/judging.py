@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import httpx
+
 from cli.trying.answering import Answers
 from cli.trying.clock import Clock
-from cli.trying.splitting import take_turns
 from cli.trying.verdicts import Estimate, Measure, Score, compare, estimate
 from services.curator.weighing.domain.history import LabelEvidence, PairEvidence
 from services.evaluator.adapters.openai_endpoint import EndpointJudge, OpenAIEndpoint, parse_place
@@ -14,6 +15,7 @@ from services.evaluator.domain.votes.judged import Judged, calculate_seat_bias
 from services.evaluator.handlers.judging import judge_all
 from services.evaluator.ports import EndpointFailed, Judge
 from shared.conversation import Conversation
+from shared.events import Message
 
 MOST_PAIRS = 60
 """On which the judge's agreement is measured."""
@@ -21,9 +23,14 @@ LEAST_PAIRS = 10
 """Fewer pairs tell little of a judge; then single answers that users liked or disliked do."""
 MOST_LABELS = 30
 """Liked answers, and as many disliked ones, that the judge is shown where there are too few pairs."""
+LabelPair = tuple[LabelEvidence, LabelEvidence]
+"""A liked answer and a disliked one."""
 MOST_UNREAD = 0.05
 """Share of prompts of which a judge that is believed may say nothing that can be read."""
 SAID_EVERY_SECONDS = 5.0
+PROBE_SECONDS = 30.0
+"""A judge that takes longer for one short comparison takes hours for all of them."""
+PROBED: list[Message] = [{"role": "user", "content": "What time is it?"}]
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,9 @@ class Agreement:
 
     found: Estimate | None
     seat_bias: float | None = None
+    """How much oftener than every other time it prefers whichever answer stands first."""
+    failure: str | None = None
+    """Why what it said cannot be used."""
 
 
 def open_judge(place: str, key: str) -> Judge:
@@ -39,11 +49,19 @@ def open_judge(place: str, key: str) -> Judge:
     return EndpointJudge(OpenAIEndpoint(parse_place(place), key))
 
 
-def choose_pairs(pairs: Sequence[PairEvidence], cells: Mapping[str, str]) -> list[PairEvidence]:
-    """Choose the pairs that the judge is shown, so that as many regions as can be have their turn."""
-    known = {pair.pair_id: pair for pair in sorted(pairs, key=lambda one: one.content)}
-    turns = take_turns(list(known), {key: cells[pair.prompt_hash] for key, pair in known.items()})
-    return [known[key] for key in turns[:MOST_PAIRS]]
+def probe(place: str, key: str) -> None:
+    """Have a judge say once which of two answers is better, before anything else is done.
+
+    Raises: EndpointFailed: it does not answer in time, or nothing that names a winner.
+    """
+    endpoint = OpenAIEndpoint(parse_place(place), key)
+    endpoint.client.timeout = httpx.Timeout(PROBE_SECONDS, connect=5.0)
+    try:
+        said = EndpointJudge(endpoint).prefer(PROBED, "It is 8 o'clock.", "Bananas are yellow.")
+    finally:
+        endpoint.close()
+    if said is None:
+        raise EndpointFailed(f"{endpoint.place.name} answers, but names no winner that can be read")
 
 
 def measure_agreement(
@@ -63,56 +81,64 @@ def measure_agreement(
     ]
     groups = {pair.pair_id: cells[pair.prompt_hash] for pair in pairs}
     judged = judge_all(judge, shown, groups, _watch(clock, "choices of the file"), {}, lambda entries: None)
-    if judged.failure is not None:
-        raise EndpointFailed(judged.failure)
-    scores = [Score(groups[pair], float(score > 0.5) if score != 0.5 else 0.5) for pair, score in judged.scores.items()]
-    return Agreement(estimate(scores), calculate_seat_bias(judged.judgements))
+    return _conclude(judged, [Score(groups[pair], compare(score, 0.5)) for pair, score in judged.scores.items()])
 
 
-def choose_labels(labels: Sequence[LabelEvidence], cells: Mapping[str, str]) -> list[LabelEvidence]:
-    """Choose single answers that the judge is shown: as many liked as disliked, region after region."""
-    chosen = [_take_turns([one for one in labels if one.desirable is side], cells) for side in (True, False)]
-    most = min(MOST_LABELS, *map(len, chosen))
-    return [label for side in chosen for label in side[:most]]
+def pair_labels(labels: Sequence[LabelEvidence], cells: Mapping[str, str], most: int = MOST_LABELS) -> list[LabelPair]:
+    """Pair liked answers with disliked ones, no region in two pairs: a subject that users or the judge dislike as a
+    whole counts once.
+
+    Both are of one region where it has both; else they are of two that have one kind each.
+    """
+    liked, disliked = ({cells[one.prompt_hash]: one for one in _put_last(labels, side)} for side in (True, False))
+    pairs = [(liked[cell], disliked[cell]) for cell in liked if cell in disliked]
+    alone = [
+        [one for cell, one in own.items() if cell not in other] for own, other in ((liked, disliked), (disliked, liked))
+    ]
+    return [*pairs, *zip(*alone, strict=False)][:most]
 
 
-def _take_turns(labels: Sequence[LabelEvidence], cells: Mapping[str, str]) -> list[LabelEvidence]:
-    """Put labels in turns of their regions, one of each prompt."""
-    known = {label.prompt_hash: label for label in sorted(labels, key=lambda one: one.content)}
-    return [known[key] for key in take_turns(list(known), cells)]
+def _put_last(labels: Sequence[LabelEvidence], side: bool) -> list[LabelEvidence]:
+    return sorted((one for one in labels if one.desirable is side), key=lambda one: one.content)
 
 
 def measure_label_agreement(
     judge: Judge,
-    labels: Sequence[LabelEvidence],
+    pairs: Sequence[LabelPair],
     fresh: Mapping[str, str],
     conversations: Mapping[str, Conversation],
     cells: Mapping[str, str],
     clock: Clock,
 ) -> Agreement:
-    """Ask the judge about single answers, each held against a fresh answer of the old model to the same prompt: what
-    users liked should win more often than what they disliked.
+    """Ask the judge about single answers, each held against a fresh answer of the old model to the same prompt: of each
+    pair, what users liked should win more often than what they disliked.
 
-    Each liked answer meets one disliked answer, once. `fresh`: by prompt hash.
+    `fresh`: by prompt hash.
 
     Raises: EndpointFailed: it cannot be asked.
     """
-    known = [label for label in labels if label.prompt_hash in fresh]
     shown = [
         JudgedPrompt(one.label_id, conversations[one.prompt_hash].messages, one.completion, fresh[one.prompt_hash])
-        for one in known
+        for one in (label for pair in pairs for label in pair)
+        if one.prompt_hash in fresh
     ]
     judged = judge_all(judge, shown, {}, _watch(clock, "single answers of the file"), {}, lambda entries: None)
+    return _conclude(judged, score_labels(pairs, judged.scores, cells))
+
+
+def score_labels(pairs: Sequence[LabelPair], said: Mapping[str, float], cells: Mapping[str, str]) -> list[Score]:
+    """Score each pair by what the judge said of both labels, by their ids."""
+    return [
+        Score(cells[liked.prompt_hash], compare(said[liked.label_id], said[disliked.label_id]))
+        for liked, disliked in pairs
+        if liked.label_id in said and disliked.label_id in said
+    ]
+
+
+def _conclude(judged: Judged, scores: Sequence[Score]) -> Agreement:
     if judged.failure is not None:
         raise EndpointFailed(judged.failure)
-    sides = [
-        [one for one in known if one.desirable is side and one.label_id in judged.scores] for side in (True, False)
-    ]
-    scores = [
-        Score(cells[liked.prompt_hash], compare(judged.scores[liked.label_id], judged.scores[disliked.label_id]))
-        for liked, disliked in zip(*sides, strict=False)
-    ]
-    return Agreement(estimate(scores), calculate_seat_bias(judged.judgements))
+    return Agreement(estimate(scores), calculate_seat_bias(judged.judgements), _explain_failure(judged))
 
 
 def measure_by_judge(
@@ -127,7 +153,8 @@ def measure_by_judge(
     shown = [JudgedPrompt(key, conversations[key].messages, answers.new[key], answers.old[key]) for key in answers.both]
     judged = judge_all(judge, shown, cells, _watch(clock, "comparisons"), {}, lambda entries: None)
     found = estimate([Score(cells[key], score) for key, score in judged.scores.items()])
-    return Measure("judge", judged.judge, found, agreement.found, _explain_failure(judged)), judged.scores
+    failure = _explain_failure(judged)
+    return Measure("judge", judged.judge, found, agreement.found, failure, agreement.seat_bias), judged.scores
 
 
 def _explain_failure(judged: Judged) -> str | None:

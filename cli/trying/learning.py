@@ -18,7 +18,7 @@ from services.trainer.adapters.artifacts.model_size import read_model_size
 from services.trainer.bootstrap.methods import METHODS, choose_sizes
 from services.trainer.domain.guards.verdict import Metrics
 from services.trainer.domain.recipe.schema import Recipe
-from services.trainer.domain.training import Job, TrainingResult
+from services.trainer.domain.training import Interrupted, Job, TrainingResult
 from services.trainer.handlers.standalone import Order, run_standalone, stop_on_interrupt
 from shared.errors import HeliotropeError
 
@@ -54,7 +54,9 @@ class Watch:
         return (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1) if len(self.ends) > 1 else 0.0
 
     def on_phase(self, phase: str) -> None:
-        """Do nothing."""
+        """End what was told to stop. Raises: Interrupted."""
+        if self.stopping:
+            raise Interrupted(f"while {phase}")
 
     def on_step(self, step: int, total: int) -> None:
         self.ends.append(time.monotonic())

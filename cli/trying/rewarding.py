@@ -10,6 +10,8 @@ from services.trainer.bootstrap.scoring import score_answers
 from shared.conversation import Conversation
 
 NAME = "a reward model that was fitted on other pairs of the same file"
+MOST_UNSEEN = 200
+"""Pairs that its accuracy is measured on."""
 LEAST_PAIRS = 60
 """Training pairs of the file from which on a part is taken from the policy for it."""
 

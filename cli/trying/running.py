@@ -11,7 +11,7 @@ from cli.trying.comparing import Contest, compare
 from cli.trying.datasets import Curation, count_rows, curate_evidence
 from cli.trying.evidence import read_files
 from cli.trying.folders import find_folder, make_folder
-from cli.trying.judging import open_judge
+from cli.trying.judging import open_judge, probe
 from cli.trying.models import find_models
 from cli.trying.recipes import LEAST_ROWS, explain_thin
 from cli.trying.reporting.content import Outcome
@@ -19,7 +19,7 @@ from cli.trying.verdicts import LEAST_UNITS, Decision
 from local.errors import StackFailed
 from services.curator.cells.adapters.choice import open_embedder
 from services.curator.config.settings import CuratorSettings
-from services.evaluator.ports import Judge
+from services.evaluator.ports import EndpointFailed, Judge
 from shared.errors import InvalidRequest
 from shared.settings import load_settings
 
@@ -50,6 +50,8 @@ def run_try(wanted: Wanted, clock: Clock) -> Outcome:
     judge = find_judge(wanted.judge)
     tried = find_models(wanted.model, wanted.student)
     folder = find_folder(wanted.output)
+    if wanted.judge:
+        check_judge(wanted.judge, clock)
     reading = read_files(wanted.files, wanted.source, wanted.options, clock)
     make_folder(folder)
     clock.say(f"{reading.tally.records:,} records of {reading.source}, {len(reading.evidence.answers):,} answers")
@@ -94,3 +96,12 @@ def find_judge(place: str | None) -> Judge | None:
         return open_judge(place, os.environ.get(JUDGE_KEY, "")) if place else None
     except InvalidRequest as error:
         raise StackFailed(f"--judge {error.detail}") from None
+
+
+def check_judge(place: str, clock: Clock) -> None:
+    """Ask the judge once, now rather than after training. Raises: StackFailed: it cannot be used."""
+    clock.say("asking the judge whether it is there")
+    try:
+        probe(place, os.environ.get(JUDGE_KEY, ""))
+    except EndpointFailed as error:
+        raise StackFailed(f"--judge {error.detail}: start it, name another, or leave it out") from None

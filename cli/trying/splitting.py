@@ -15,6 +15,7 @@ from services.curator.cells.handlers import embed_prompts
 from services.curator.cells.ports import Embedder
 from services.curator.cells.repository import AskedPrompt
 from services.curator.pairs.domain.wording import derive_language
+from services.curator.weighing.domain.history import PairEvidence
 from shared.conversation import Conversation, derive_question
 
 MOST_PROMPTS = 20_000
@@ -86,3 +87,10 @@ def take_turns(keys: Sequence[str], cells: Mapping[str, str]) -> list[str]:
         ranked.append((turns[cells[key]], at, key))
         turns[cells[key]] += 1
     return [key for *_, key in sorted(ranked)]
+
+
+def choose_pairs(pairs: Sequence[PairEvidence], cells: Mapping[str, str], most: int) -> list[PairEvidence]:
+    """Choose so many pairs at most, of as many regions as can be."""
+    known = {pair.pair_id: pair for pair in sorted(pairs, key=lambda one: one.content)}
+    turns = take_turns(list(known), {key: cells[pair.prompt_hash] for key, pair in known.items()})
+    return [known[key] for key in turns[:most]]

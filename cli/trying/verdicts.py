@@ -27,6 +27,8 @@ LEAST_ACCURACY = 0.6
 LEAST_AGREEMENT = 0.5
 """The lower bound of a judge's agreement with the file's own choices must be above it: below, it speaks for nobody
 here."""
+STRONG_BIAS = 0.25
+"""Of a judge's decisions, so much more than half go to one seat: three quarters do."""
 LEAST_UNITS = 7
 """Regions of prompts that it takes at the least: fewer cannot decide by these bets, however alike they are."""
 
@@ -63,6 +65,8 @@ class Measure:
     estimate: Estimate | None
     trust: Estimate | None = None
     failure: str | None = None
+    seat_bias: float | None = None
+    """Of a judge: how much oftener than every other time it prefers whichever answer stands first."""
 
 
 @dataclass(frozen=True)
@@ -114,18 +118,26 @@ def decide(measure: Measure | None) -> Decision:
     - a judge that does not surely agree with the file's own choices: no evidence, whatever it prefers
     - the whole interval above one half: better; below: worse; else no evidence
     """
-    if measure is None:
-        return Decision("cannot_say", "nothing was there to tell good answers from bad ones")
-    if measure.failure is not None or measure.estimate is None:
-        return Decision("cannot_say", measure.failure or "there was nothing to compare")
-    if (distrust := _distrust(measure)) is not None:
-        return distrust
+    if (early := decide_early(measure)) is not None:
+        return early
+    assert measure is not None
+    if measure.estimate is None:
+        return Decision("cannot_say", "there was nothing to compare")
     found = measure.estimate
     if found.low > NO_EFFECT:
         return Decision("better", "the whole interval lies above one half")
     if found.high < NO_EFFECT:
         return Decision("worse", "the whole interval lies below one half")
     return Decision("no_evidence", "the interval holds one half", count_more(found))
+
+
+def decide_early(measure: Measure | None) -> Decision | None:
+    """Decide what no comparison of answers would change: nobody measures, or nobody believes who does; else None."""
+    if measure is None:
+        return Decision("cannot_say", "nothing was there to tell good answers from bad ones")
+    if measure.failure is not None:
+        return Decision("cannot_say", measure.failure)
+    return _distrust(measure)
 
 
 def _distrust(measure: Measure) -> Decision | None:
@@ -139,8 +151,18 @@ def _distrust(measure: Measure) -> Decision | None:
             "cannot_say", "the file holds neither pairs nor enough liked and disliked answers to hold the judge against"
         )
     if measure.kind == "judge" and trust is not None and trust.low <= LEAST_AGREEMENT:
-        return Decision("no_evidence", "it is not sure that the judge prefers what the file's own users preferred")
+        told = "it is not sure that the judge prefers what the file's own users preferred"
+        return Decision("no_evidence", told + _tell_seat(measure.seat_bias))
     return None
+
+
+def _tell_seat(bias: float | None) -> str:
+    if bias is None or abs(bias) < STRONG_BIAS:
+        return ""
+    seat = "first" if bias > 0 else "second"
+    return (
+        f"; in {0.5 + abs(bias):.0%} of its decisions it prefers whichever answer stands {seat}, so it hardly compares"
+    )
 
 
 def count_more(found: Estimate) -> int | None:

@@ -93,6 +93,7 @@ def describe_measure(measure: Measure | None) -> dict[str, Any] | None:
         "what": MEASURES[measure.kind],
         "found": describe_estimate(measure.estimate),
         "trust": describe_estimate(measure.trust),
+        "seat_bias": None if measure.seat_bias is None else _round(measure.seat_bias),
         "failure": measure.failure,
     }
 

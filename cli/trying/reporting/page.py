@@ -90,8 +90,13 @@ def _tell_trust(measure: Mapping[str, Any]) -> list[str]:
         return []
     span = f"{trust['effect']:.0%} (95% interval {trust['low']:.0%} to {trust['high']:.0%}, {trust['looks']} pairs)"
     if measure["kind"] == "judge":
-        return [f"<p>The judge prefers what the file's own users preferred in {span}.</p>"]
+        return [f"<p>The judge prefers what the file's own users preferred in {span}.{_tell_seat(measure)}</p>"]
     return [f"<p>On held-out pairs the reward model prefers what users preferred in {span}; above 60% is wanted.</p>"]
+
+
+def _tell_seat(measure: Mapping[str, Any]) -> str:
+    bias = measure["seat_bias"]
+    return "" if bias is None else f" Of its decisions {0.5 + bias:.0%} go to the answer that stands first."
 
 
 def _list(title: str, items: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ import json
 import shutil
 import stat
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from tests.integration.trying.judges import serve_judge
 from tests.unit.cli.trying.histories import THINGS, list_rows, list_unlike, write_rows
 from tests.unit.trainer.tiny_model import save_tiny_model
 
@@ -89,3 +91,38 @@ def test_what_is_written_is_for_its_owner_alone(invoke: Callable[..., Any], tmp_
     folder = tmp_path / "try"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+
+
+def test_a_judge_that_is_down_or_names_no_winner_is_an_error_at_once(
+    invoke: Callable[..., Any], history: Path, tmp_path: Path
+) -> None:
+    with serve_judge("I like both of them.") as unreadable:
+        result = invoke(history, "--judge", unreadable)
+    assert result.exit_code == 1
+    assert "no winner that can be read" in json.loads(result.stdout)["error"]
+    result = invoke(history, "--judge", unreadable)  # nobody listens there any more
+    assert result.exit_code == 1
+    assert "start it" in json.loads(result.stdout)["error"]
+    assert not (tmp_path / "try").exists()
+
+
+def test_nothing_is_trained_for_a_judge_who_prefers_a_seat(invoke: Callable[..., Any], history: Path) -> None:
+    with serve_judge('{"winner": "first"}') as judge:
+        result = invoke(history, "--judge", judge)
+    assert result.exit_code == 3, result.stderr
+    said = json.loads(result.stdout)
+    assert (said["verdict"], said["training"], said["effect"]) == ("no_evidence", None, None)
+    assert said["measure"]["seat_bias"] == 0.5
+    assert "whichever answer stands first" in said["because"]
+
+
+def test_nothing_is_trained_where_nobody_could_tell(invoke: Callable[..., Any], tmp_path: Path) -> None:
+    told = ((LIKED, "up"), (OTHER, "down"))
+    rows = [
+        {"prompt": f"{thing}?", "answer": said, "thumb": thumb} for thing, (said, thumb) in zip(THINGS, cycle(told))
+    ]
+    result = invoke(write_rows(tmp_path / "thumbs.jsonl", rows), "--source", "csv")
+    assert result.exit_code == 3, result.stderr
+    said = json.loads(result.stdout)
+    assert (said["verdict"], said["training"]) == ("cannot_say", None)
+    assert "--judge" in " ".join(said["missing"])
