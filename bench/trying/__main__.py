@@ -8,7 +8,6 @@ taste as `better`.
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,11 @@ from services.evaluator.ports import GenerationJob, JobModel, JobPrompt
 POOL, QUESTIONS = 1_200, 400
 TOKENS = 64
 LONGEST_SECONDS = 45.0
+"""Of a seed, with the tiny model."""
+GIVEN_UP_SECONDS = 3 * 3600.0
+"""SmolLM2 on a busy machine takes its whole budget of an hour, and more."""
+MOST_TOLD = 2_000
+TINY = "tiny"
 RUNS = RESULTS / "try-runs.json"
 WORLDS: dict[str, tuple[Taste, bool, tuple[str, ...]]] = {
     "placebo, a judge who knows": ("placebo", True, ("no_evidence",)),
@@ -64,13 +68,24 @@ def play(world: str, seed: int, model: Path, questions: list[Question], pool: di
         command += ["--model", str(model), "--output", str(folder / "report"), "--json", "--budget", "1h"]
         command += ["--judge", judge] if has_judge else []
         started = time.monotonic()
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ.copy())
+        said = run_command(command)
         seconds = time.monotonic() - started
-    if ended.returncode not in (0, 3, 4) or not ended.stdout:
-        raise SystemExit(f"{world}, seed {seed}: status {ended.returncode}\n{ended.stderr}")
-    said = json.loads(ended.stdout)
-    kept = {name: said[name] for name in ("verdict", "because", "effect", "interval", "measure", "pairs")}
+    kept = {name: said.get(name) for name in ("verdict", "because", "effect", "interval", "measure", "pairs")}
     return {"world": world, "seed": seed, "seconds": round(seconds, 1), **kept}
+
+
+def run_command(command: list[str]) -> dict[str, Any]:
+    """Run it; whatever ends it without a verdict is one of its own, `error`, which is true of no world."""
+    try:
+        ended = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=os.environ.copy(), timeout=GIVEN_UP_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return {"verdict": "error", "because": f"no end within {GIVEN_UP_SECONDS:.0f} s"}
+    if ended.returncode not in (0, 3, 4) or not ended.stdout:
+        return {"verdict": "error", "because": f"status {ended.returncode}: {ended.stderr[-MOST_TOLD:]}"}
+    said: dict[str, Any] = json.loads(ended.stdout)
+    return said
 
 
 def main() -> None:
@@ -88,8 +103,9 @@ def main() -> None:
         for seed in range(arguments.from_seed, arguments.from_seed + arguments.seeds):
             for world in arguments.worlds:
                 runs.append(play(world, seed, model, questions, pool))
+                RUNS.write_text(json.dumps(runs, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
                 print(describe(runs[-1]), flush=True)
-    summarise(runs, arguments.worlds, "tiny" if arguments.model is None else arguments.model.name)
+    summarise(runs, arguments.worlds, TINY if arguments.model is None else arguments.model.name)
 
 
 def describe(run: dict[str, Any]) -> str:
@@ -101,11 +117,12 @@ def describe(run: dict[str, Any]) -> str:
     trust = (run["measure"] or {}).get("trust")
     told = "" if trust is None else f", trust {trust['effect']:.0%} (from {trust['low']:.0%})"
     right = "right" if run["verdict"] in WORLDS[run["world"]][2] else "WRONG"
-    return f"{right}: {run['world']}, seed {run['seed']}: {run['verdict']}{found}{told}, {run['seconds']:.0f} s"
+    why = f" ({run['because']})" if run["verdict"] == "error" else ""
+    return f"{right}: {run['world']}, seed {run['seed']}: {run['verdict']}{why}{found}{told}, {run['seconds']:.0f} s"
 
 
 def summarise(runs: list[dict[str, Any]], worlds: list[str], model: str) -> None:
-    """Print the table and the goals, and write both files of results."""
+    """Print the table and the goals, and write them."""
     rows, goals = [], []
     for world in worlds:
         own = [run for run in runs if run["world"] == world]
@@ -114,10 +131,10 @@ def summarise(runs: list[dict[str, Any]], worlds: list[str], model: str) -> None
         rows.append(Row.of(f"{world}: seconds", "s", [run["seconds"] for run in own]))
         if effects := [run["effect"] for run in own if run["effect"] is not None]:
             rows.append(Row.of(f"{world}: comparisons won by the new answers", "share", effects))
-    median = statistics.median(run["seconds"] for run in runs)
-    goals.append(Goal("seconds of a seed, median", median, LONGEST_SECONDS, "at_most"))
+    if model == TINY:
+        slowest = max(run["seconds"] for run in runs)
+        goals.append(Goal("seconds of the slowest seed", slowest, LONGEST_SECONDS, "at_most"))
     write_result("try", rows, goals, {"model": model, "seeds": len({run["seed"] for run in runs}), "runs": len(runs)})
-    RUNS.write_text(json.dumps(runs, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
