@@ -49,7 +49,7 @@ def test_a_judge_of_another_taste_is_believed_in_one_of_twenty_at_most_however_r
     rng = np.random.default_rng(20_261_131)
     believed = 0
     for _ in range(200):
-        labels, said = [], {}
+        labels, said = list[LabelEvidence](), dict[str, float]()
         for region, (theirs, its) in enumerate(rng.beta(0.5, 0.5, size=(40, 2))):
             labels += [make_label(region, at, bool(rng.random() < theirs)) for at in range(5)]
             said |= {one.label_id: float(rng.random() < its) for one in labels[-5:]}

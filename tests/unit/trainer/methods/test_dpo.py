@@ -27,7 +27,8 @@ pytestmark = [
 
 
 def make_recipe(**changes: Any) -> Recipe:
-    settings = {"learning_rate": 1e-2, "save_steps": 2, "lora": {"r": 4, "alpha": 8}, "batch_size": 4, "max_length": 96}
+    settings: dict[str, Any] = {"learning_rate": 1e-2, "save_steps": 2, "batch_size": 4, "max_length": 96}
+    settings["lora"] = {"r": 4, "alpha": 8}
     return builders.make_recipe(**settings | changes)
 
 
