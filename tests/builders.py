@@ -92,10 +92,10 @@ def make_artifacts(folder: Path) -> Artifacts:
     return Artifacts(folder.with_name("cache"), max_cache_bytes=1 << 30)
 
 
-def make_recipe(*, stored: bool = False, **settings: Any) -> Recipe:
-    """A run of DPO for six steps. `stored`: with what an earlier release accepted."""
+def make_recipe(**settings: Any) -> Recipe:
+    """A run of DPO for six steps."""
     content: dict[str, Any] = {"name": "tiny", "method": "dpo", "max_steps": 6}
-    return parse_recipe(content | settings, stored=stored)
+    return parse_recipe(content | settings)
 
 
 def make_evaluation(

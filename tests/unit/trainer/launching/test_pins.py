@@ -12,6 +12,7 @@ from services.trainer.adapters.launching.run_store import RunStore
 from services.trainer.bootstrap.addressed import Places, train_by_address
 from services.trainer.bootstrap.methods import ENVIRONMENT
 from services.trainer.domain.launching.orders import Pinned
+from services.trainer.domain.recipe.parsing import parse_recipe
 from services.trainer.domain.recipe.schema import Recipe
 from services.trainer.domain.training import Job
 from services.trainer.handlers.remote_files import RemoteFiles
@@ -85,7 +86,8 @@ def test_a_dataset_that_was_replaced_is_refused(files: RemoteFiles, tmp_path: Pa
 def test_a_recipe_that_a_worker_ordered_may_hold_what_was_accepted_before(
     files: RemoteFiles, tmp_path: Path, is_ordered: bool, words: str
 ):
-    places = locate(files, tmp_path, make_recipe(stored=True, guards={"max_kl": 0.5}))
+    former = parse_recipe({"name": "old", "method": "dpo", "max_steps": 6, "guards": {"max_kl": 0.5}}, stored=True)
+    places = locate(files, tmp_path, former)
     recipe = places.recipe if is_ordered else Pinned(places.recipe.uri)
     assert_refused(files, replace(places, recipe=recipe, base=None), HeliotropeError, words)
 
