@@ -100,7 +100,7 @@ def test_too_few_regions_are_not_asked_about() -> None:
     assert not make_session(LEAST_UNITS).is_over
 
 
-@pytest.mark.parametrize("regions", [3, 8, 12])
+@pytest.mark.parametrize("regions", [3, 8, 10])
 def test_regions_that_lean_fool_nobody_more_often_than_promised(regions: int) -> None:
     """Claim: of models that are alike on the whole, at most 5% are called better or worse, however regions lean.
 
@@ -112,10 +112,10 @@ def test_regions_that_lean_fool_nobody_more_often_than_promised(regions: int) ->
     conversations = {key: Conversation([{"role": "user", "content": key}]) for key in keys}
     rng = np.random.default_rng(20_261_130 + regions)
     fooled = 0
-    for run in range(300):
+    for run in range(200):
         leaning = {cell: bool(rng.integers(2)) for cell in sorted(set(cells.values()))}
         session = Session(choose_looks(answers, split(cells), f"{run}"), conversations, answers, f"{run}")
         while not session.is_over:
             vote_for(session, "new" if leaning[cells[session.prompts[len(session.scores)]]] else "old")
         fooled += decide(session.measure()).verdict in ("better", "worse")
-    assert fooled <= 0.05 * 300
+    assert fooled <= 0.05 * 200
