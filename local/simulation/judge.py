@@ -3,10 +3,11 @@
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar
+from typing import Any
 
 from local.simulation.prompts import Question
 from local.simulation.users import Vote, count_met
@@ -30,12 +31,16 @@ def judge(questions: Mapping[str, Question], request: str) -> Vote:
     return "tie" if first == second else "left" if first > second else "right"
 
 
-@contextmanager
-def serve_judge(questions: Sequence[Question]) -> Iterator[str]:
+def serve_judge(questions: Sequence[Question]) -> AbstractContextManager[str]:
     """Serve a judge for these questions until the context ends; yields its place, as `--judge` takes it."""
     known = {question.text: question for question in questions}
-    handler = type("Handler", (_Handler,), {"questions": known})
-    with ThreadingHTTPServer((HOST, 0), handler) as server:
+    return serve(lambda request: json.dumps({"winner": WINNERS[judge(known, request)]}))
+
+
+@contextmanager
+def serve(answer: Callable[[str], str]) -> Iterator[str]:
+    """Serve chat completions that `answer` the last message, until the context ends; yields their place."""
+    with ThreadingHTTPServer((HOST, 0), partial(_Handler, answer)) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
         thread.start()
@@ -47,16 +52,14 @@ def serve_judge(questions: Sequence[Question]) -> Iterator[str]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    questions: ClassVar[Mapping[str, Question]]
+    def __init__(self, answer: Callable[[str], str], *arguments: Any) -> None:
+        self.answer = answer  # before the request is handled, which the base's constructor does
+        super().__init__(*arguments)
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(min(int(self.headers["Content-Length"]), LARGEST_BODY)))
-        winner = WINNERS[judge(self.questions, body["messages"][-1]["content"])]
-        message = {"role": "assistant", "content": json.dumps({"winner": winner})}
-        self._send({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
-
-    def _send(self, content: dict[str, Any]) -> None:
-        body = json.dumps(content).encode()
+        asked = json.loads(self.rfile.read(min(int(self.headers["Content-Length"]), LARGEST_BODY)))
+        message = {"role": "assistant", "content": self.answer(asked["messages"][-1]["content"])}
+        body = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from tests.integration.trying.judges import serve_judge
+from local.simulation.judge import serve
 from tests.unit.cli.trying.histories import THINGS, list_rows, list_unlike, write_rows
 from tests.unit.trainer.tiny_model import save_tiny_model
 
@@ -96,7 +96,7 @@ def test_what_is_written_is_for_its_owner_alone(invoke: Callable[..., Any], tmp_
 def test_a_judge_that_is_down_or_names_no_winner_is_an_error_at_once(
     invoke: Callable[..., Any], history: Path, tmp_path: Path
 ) -> None:
-    with serve_judge("I like both of them.") as unreadable:
+    with serve(lambda _: "I like both of them.") as unreadable:
         result = invoke(history, "--judge", unreadable)
     assert result.exit_code == 1
     assert "no winner that can be read" in json.loads(result.stdout)["error"]
@@ -107,7 +107,7 @@ def test_a_judge_that_is_down_or_names_no_winner_is_an_error_at_once(
 
 
 def test_nothing_is_trained_for_a_judge_who_prefers_a_seat(invoke: Callable[..., Any], history: Path) -> None:
-    with serve_judge('{"winner": "first"}') as judge:
+    with serve(lambda _: '{"winner": "first"}') as judge:
         result = invoke(history, "--judge", judge)
     assert result.exit_code == 3, result.stderr
     said = json.loads(result.stdout)
